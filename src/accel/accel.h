@@ -1,0 +1,68 @@
+/* Who runs the CPU. Boards and devices do not know; the machine picks one with viv_accel_choose().
+ *
+ * `interp` is the reference interpreter, `kvm` the kernel's. Chosen automatically: the fastest that really works
+ * here, with one line that says why when it is not KVM. Asked for by name: that one or an error. */
+#ifndef VIV_ACCEL_ACCEL_H
+#define VIV_ACCEL_ACCEL_H
+
+#include "base/err.h"
+#include "bus/intc.h"
+#include "cpu/vcpu.h"
+#include "mem/space.h"
+#include "opt/opt.h"
+#include "state/state.h"
+
+struct viv_cpuid;
+struct viv_x86;
+
+struct viv_accel_env {
+    struct viv_space *mem, *io;
+    unsigned vcpus;
+    const struct viv_opt_def *props;
+    struct viv_opts *opts; /* -accel NAME,... ; borrowed for create */
+};
+
+struct viv_accel {
+    const char *name;
+    const char *desc;
+    const struct viv_opt_def *props;
+
+    /* Does it really work here? 0, or -errno with the check that failed and its remedy. Under 5 ms. */
+    int (*probe)(struct viv_err *why);
+    /* Makes the VM side and the interrupt controller interface. Before devices. */
+    int (*create)(const struct viv_accel_env *env, struct viv_intc **intc, struct viv_err *err);
+    /* Restricts a CPU model to what this accelerator can give; refuses features it cannot. */
+    int (*filter_cpuid)(struct viv_cpuid *model, struct viv_err *err);
+    /* On the vCPU's own thread, once. */
+    int (*vcpu_init)(struct viv_vcpu *v, struct viv_err *err);
+    /* Runs guest code until VIV_REQ_STOP is seen (clears nothing but what it acted on). Returns 0, or
+     * negative errno when the guest cannot go on (text in err). vCPU thread, device lock not held. */
+    int (*vcpu_run)(struct viv_vcpu *v, struct viv_err *err);
+    /* Makes a running vCPU leave guest mode soon; request bits are already set. Any thread. May be NULL. */
+    void (*vcpu_kick)(struct viv_vcpu *v);
+    /* Between v->x86 and the accelerator; vCPU stopped. NULL: v->x86 is the truth. */
+    int (*get_state)(struct viv_vcpu *v, struct viv_err *err);
+    int (*put_state)(struct viv_vcpu *v, struct viv_err *err);
+    /* Saved state beyond v->x86 and devices (in-kernel irqchip). May be NULL. */
+    void (*save)(struct viv_state_writer *w);
+    int (*load)(struct viv_state_reader *r, struct viv_err *err);
+};
+
+extern const struct viv_accel viv_accel_kvm;
+extern const struct viv_accel viv_accel_interp;
+
+/* `text`: the -accel argument ("kvm", "interp", "kvm:interp" fallback list), NULL: automatic. Prints the line
+ * of why when automatic choice is not KVM. */
+int viv_accel_choose(const char *text, const struct viv_accel **out, struct viv_err *err);
+void viv_accel_help(void);
+
+/* vCPU threads: made stopped. Device lock held by the caller of each. */
+int viv_vcpus_create(const struct viv_accel *a, unsigned count, const uint32_t *apic_ids,
+                     const struct viv_cpuid *cpuid, struct viv_err *err);
+void viv_vcpus_start(void);
+/* Asks all to stop and waits until they have; releases the device lock while waiting. Loop thread. */
+void viv_vcpus_stop(void);
+/* Power-on state for all; stopped. */
+void viv_vcpus_reset(void);
+
+#endif

@@ -1,0 +1,149 @@
+#include "base/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+
+#define GUEST_LINES_PER_SECOND 10
+
+uint32_t viv_log_mask;
+
+static const char *program = "viv";
+static FILE *sink; /* NULL: stderr */
+static pthread_mutex_t sink_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static const struct {
+    const char *name;
+    const char *help;
+} categories[] = {
+#define _(id, name, help) {name, help},
+    VIV_LOG_CATEGORIES(_)
+#undef _
+};
+
+void viv_log_set_program(const char *name)
+{
+    program = name;
+}
+
+static int category_index(const char *name, size_t len)
+{
+    for (int i = 0; i < VIV_LOG_CATEGORY_COUNT; i++) {
+        if (strlen(categories[i].name) == len && !memcmp(categories[i].name, name, len))
+            return i;
+    }
+    return -1;
+}
+
+int viv_log_enable(const char *names, struct viv_err *err)
+{
+    while (*names) {
+        size_t len = strcspn(names, ",");
+        int i = category_index(names, len);
+
+        if (i < 0)
+            return viv_fail(err, EINVAL, "-d %.*s: no such log category; '-d help' lists them",
+                            (int)len, names);
+        viv_log_mask |= 1u << i;
+        names += len;
+        names += *names == ',';
+    }
+    return 0;
+}
+
+int viv_log_open(const char *path, struct viv_err *err)
+{
+    FILE *f = fopen(path, "we");
+
+    if (!f)
+        return viv_fail_os(err, errno, "cannot open log file '%s'", path);
+    setvbuf(f, NULL, _IOLBF, 0);
+    sink = f;
+    return 0;
+}
+
+void viv_log_help(FILE *out)
+{
+    fprintf(out, "Log categories (comma separated):\n");
+    for (int i = 0; i < VIV_LOG_CATEGORY_COUNT; i++)
+        fprintf(out, "%-14s %s\n", categories[i].name, categories[i].help);
+}
+
+static void print_line(FILE *out, const char *prefix, const char *fmt, va_list ap)
+{
+    pthread_mutex_lock(&sink_lock);
+    fprintf(out, "%s", prefix);
+    vfprintf(out, fmt, ap);
+    fputc('\n', out);
+    pthread_mutex_unlock(&sink_lock);
+}
+
+#define DEFINE_LEVEL(fn, word)                                                                     \
+    void fn(const char *fmt, ...)                                                                  \
+    {                                                                                              \
+        char prefix[96];                                                                           \
+        va_list ap;                                                                                \
+        snprintf(prefix, sizeof(prefix), "%s: " word, program);                                    \
+        va_start(ap, fmt);                                                                         \
+        print_line(stderr, prefix, fmt, ap);                                                       \
+        va_end(ap);                                                                                \
+    }
+
+DEFINE_LEVEL(viv_error, "")
+DEFINE_LEVEL(viv_warn, "warning: ")
+DEFINE_LEVEL(viv_info, "info: ")
+
+void viv_log_write(enum viv_log_category c, const char *fmt, ...)
+{
+    char prefix[32];
+    va_list ap;
+
+    snprintf(prefix, sizeof(prefix), "%s: ", categories[c].name);
+    va_start(ap, fmt);
+    print_line(sink ? sink : stderr, prefix, fmt, ap);
+    va_end(ap);
+}
+
+/* Returns whether a line may be printed now; *suppressed is what was dropped before it. */
+static bool rate_allows(unsigned *suppressed)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static time_t second;
+    static unsigned printed, dropped;
+    struct timespec now;
+    bool ok;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    pthread_mutex_lock(&lock);
+    *suppressed = 0;
+    if (now.tv_sec != second) {
+        second = now.tv_sec;
+        *suppressed = dropped;
+        printed = dropped = 0;
+    }
+    ok = printed < GUEST_LINES_PER_SECOND;
+    if (ok)
+        printed++;
+    else
+        dropped++;
+    pthread_mutex_unlock(&lock);
+    return ok;
+}
+
+void viv_guest_error(const char *who, const char *fmt, ...)
+{
+    char prefix[128];
+    unsigned suppressed;
+    va_list ap;
+
+    if (!viv_log_on(VIV_LOG_GUEST_ERRORS) || !rate_allows(&suppressed))
+        return;
+    if (suppressed)
+        viv_log_write(VIV_LOG_GUEST_ERRORS, "(%u suppressed)", suppressed);
+    snprintf(prefix, sizeof(prefix), "guest_errors: %s: ", who);
+    va_start(ap, fmt);
+    print_line(sink ? sink : stderr, prefix, fmt, ap);
+    va_end(ap);
+}

@@ -1,0 +1,67 @@
+/* One sink for what operators and developers read.
+ *
+ * viv_error/viv_warn/viv_info go to stderr as "viv-vm: warning: ..." (program name from
+ * viv_log_set_program). Categories (-d) are off by default and go to the -D file or stderr.
+ * Anything a guest can trigger uses viv_guest_error(), which is category `guest_errors`
+ * and rate-limited with a count of what was suppressed. Any thread; may block on the sink. */
+#ifndef VIV_BASE_LOG_H
+#define VIV_BASE_LOG_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* -d categories. The list is data: `-d help` prints it. */
+#define VIV_LOG_CATEGORIES(_)                                                                      \
+    _(IN_ASM, "in_asm", "guest code as it is first decoded")                                       \
+    _(INT, "int", "interrupts and exceptions")                                                     \
+    _(CPU_RESET, "cpu_reset", "CPU state at each reset")                                           \
+    _(GUEST_ERRORS, "guest_errors", "what the guest does that hardware would not expect")          \
+    _(UNIMP, "unimp", "guest use of functions that are not implemented")                           \
+    _(MMU, "mmu", "page walks that fault")                                                         \
+    _(PCI, "pci", "PCI configuration and BAR placement")                                           \
+    _(VIRTIO, "virtio", "virtio feature negotiation and queue errors")                             \
+    _(EXEC, "exec", "each block that is executed")
+
+enum viv_log_category {
+#define _(id, name, help) VIV_LOG_##id,
+    VIV_LOG_CATEGORIES(_)
+#undef _
+        VIV_LOG_CATEGORY_COUNT
+};
+
+extern uint32_t viv_log_mask; /* bit n: category n is on; read anywhere, written at start */
+
+static inline bool viv_log_on(enum viv_log_category c)
+{
+    return __builtin_expect(viv_log_mask >> c & 1, 0);
+}
+
+void viv_log_set_program(const char *name); /* borrowed; default "viv" */
+
+/* Comma list of names; "help" is the caller's business. */
+int viv_log_enable(const char *names, struct viv_err *err);
+/* Path for category output; opened (truncated) now. */
+int viv_log_open(const char *path, struct viv_err *err);
+void viv_log_help(FILE *out);
+
+void viv_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void viv_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void viv_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Prints "name: text" lines of category c, unless it is off. */
+void viv_log_write(enum viv_log_category c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+#define viv_log(c, ...)                                                                            \
+    do {                                                                                           \
+        if (viv_log_on(c))                                                                         \
+            viv_log_write(c, __VA_ARGS__);                                                         \
+    } while (0)
+
+/* What a guest, an image or a peer did wrong: category guest_errors, at most 10 lines a second,
+ * then "(N suppressed)". `who` names the device. */
+void viv_guest_error(const char *who, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,88 @@
+/* The block layer as devices and tools see it.
+ *
+ * A *node* is one layer of storage (a file, a format on top of a file). A format driver is mostly a map from
+ * guest range to where it lies, plus allocation and metadata update, written as plain blocking code with
+ * its own lock and explicit write ordering. The core moves the data. A *blk* is one user's handle on a
+ * node, with the permissions it asked for; a node can be drained, replaced and re-parented under it. */
+#ifndef VIV_BLOCK_BLOCK_H
+#define VIV_BLOCK_BLOCK_H
+
+#include "base/err.h"
+#include "opt/opt.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct viv_blk;  /* a user's handle */
+struct viv_node; /* opaque here: see block/node.h */
+
+/* Who may do what: asked at attach, refused with the holder's name. */
+enum viv_blk_perm {
+    VIV_PERM_READ = 1 << 0,   /* consistent read */
+    VIV_PERM_WRITE = 1 << 1,
+    VIV_PERM_RESIZE = 1 << 2,
+};
+
+enum viv_blk_op {
+    VIV_BLK_READ,
+    VIV_BLK_WRITE,
+    VIV_BLK_FLUSH,
+    VIV_BLK_DISCARD,
+    VIV_BLK_WRITE_ZEROES,
+};
+
+enum {
+    VIV_BLK_FUA = 1 << 0,   /* write: durable at completion */
+    VIV_BLK_UNMAP = 1 << 1, /* write zeroes: may deallocate */
+};
+
+/* One request, owned by the caller until `done` ran. Ranges are checked against the size. */
+struct viv_blk_req {
+    enum viv_blk_op op;
+    unsigned flags;
+    uint64_t offset; /* bytes, any alignment */
+    uint64_t len;    /* bytes; equals the iov's total for READ and WRITE */
+    const struct iovec *iov;
+    int iovcnt;
+    /* Called once from any I/O thread (never from inside viv_blk_submit), without the device lock;
+     * result 0 or negative errno. */
+    void (*done)(struct viv_blk_req *req, int result);
+    void *opaque;
+    struct viv_blk_req *next; /* the core's, while submitted */
+};
+
+/* Opens a chain from options as -drive/-blockdev know them (driver, file, filename, node-name, read-only,
+ * cache.direct, cache.no-flush, discard, locking, backing ...). */
+int viv_blk_open(struct viv_opts *opts, unsigned perms, unsigned shared, const char *user,
+                 struct viv_blk **out, struct viv_err *err);
+/* Opens by file name; format NULL: probed (raw images that are probed refuse guest writes that would change
+ * the probe's verdict, as QEMU does). */
+int viv_blk_open_path(const char *path, const char *format, unsigned perms, unsigned shared,
+                      const char *user, struct viv_blk **out, struct viv_err *err);
+/* Flushes (unless opened read-only) and closes; the first error is returned, the handle is gone
+ * anyway. Blocks. */
+int viv_blk_close(struct viv_blk *b, struct viv_err *err);
+
+uint64_t viv_blk_size(const struct viv_blk *b); /* bytes */
+bool viv_blk_writable(const struct viv_blk *b);
+const char *viv_blk_format(const struct viv_blk *b);   /* "qcow2" */
+const char *viv_blk_filename(const struct viv_blk *b); /* of the top layer */
+
+/* Asynchronous; any thread. Never blocks. */
+void viv_blk_submit(struct viv_blk *b, struct viv_blk_req *req);
+/* No new request starts in the back end until resume; returns once none is in flight. Blocks; not with
+ * the device lock held. */
+void viv_blk_drain(struct viv_blk *b);
+void viv_blk_resume(struct viv_blk *b);
+unsigned viv_blk_in_flight(const struct viv_blk *b);
+
+/* Blocking forms for tools and firmware loading. */
+int viv_blk_pread(struct viv_blk *b, uint64_t offset, void *buf, size_t len);
+int viv_blk_pwrite(struct viv_blk *b, uint64_t offset, const void *buf, size_t len, unsigned flags);
+int viv_blk_pwrite_zeroes(struct viv_blk *b, uint64_t offset, uint64_t len, unsigned flags);
+int viv_blk_flush(struct viv_blk *b);
+int viv_blk_truncate(struct viv_blk *b, uint64_t size, struct viv_err *err);
+
+#endif

@@ -1,0 +1,103 @@
+/* PCI bus, configuration space, BARs, MSI-X. (PCI Local Bus 3.0; configuration mechanism 1.)
+ *
+ * A PCI device embeds struct viv_pci_dev first. Its class says ids; realize() declares BARs as regions. Device
+ * lock held for all calls. */
+#ifndef VIV_BUS_PCI_H
+#define VIV_BUS_PCI_H
+
+#include "bus/dev.h"
+
+#define VIV_PCI_CONFIG_SIZE 256
+#define VIV_PCI_BARS        6
+
+struct viv_pci_bus;
+struct viv_pci_dev;
+
+struct viv_pci_ids {
+    uint16_t vendor, device;
+    uint8_t revision;
+    uint32_t class_code; /* 0xCCSSPP */
+    uint16_t sub_vendor, sub_device;
+};
+
+struct viv_pci_bar {
+    struct viv_region *region;
+    bool io;       /* in port space */
+    bool mem64;
+    bool prefetch;
+    uint64_t size; /* power of two */
+};
+
+struct viv_msix_vector {
+    uint64_t addr;
+    uint32_t data;
+    uint32_t control; /* bit 0: masked */
+};
+
+struct viv_pci_dev {
+    struct viv_dev dev;
+    struct viv_pci_bus *bus;
+    uint8_t devfn;
+    uint8_t config[VIV_PCI_CONFIG_SIZE];
+    uint8_t wmask[VIV_PCI_CONFIG_SIZE];  /* bits the guest may write */
+    uint8_t w1cmask[VIV_PCI_CONFIG_SIZE];
+    struct viv_pci_bar bar[VIV_PCI_BARS];
+    uint8_t cap_end; /* first free byte for capabilities */
+
+    /* MSI-X: table and pending bits in a BAR of the device's choice. */
+    uint8_t msix_cap; /* offset in config, 0: none */
+    uint16_t msix_count;
+    struct viv_msix_vector *msix; /* msix_count of them */
+    uint8_t *msix_pending;        /* one byte each */
+    struct viv_region *msix_region;
+
+    int intx_level; /* what the device drives */
+
+    /* Optional hook after the guest wrote config bytes [off, off+len). */
+    void (*config_written)(struct viv_pci_dev *d, unsigned off, unsigned len);
+    uint32_t (*config_read)(struct viv_pci_dev *d, unsigned off, unsigned len, uint32_t value);
+    /* Optional: a vector's address, data or mask changed (irqfd upkeep). */
+    void (*msix_changed)(struct viv_pci_dev *d, unsigned vector);
+};
+
+/* Saved by every PCI device's table: VIV_F_STRUCT(my_dev, pci, viv_pci_dev_state). */
+extern const struct viv_state_table viv_pci_dev_state;
+
+/* Properties every PCI device has: addr (slot[.fn]), multifunction, romfile ... To be spliced into schemas. */
+#define VIV_PCI_PROPS                                                                              \
+    {.name = "addr", .type = VIV_OPT_STR, .help = "slot[.function], hex"},                         \
+    {.name = "bus", .type = VIV_OPT_STR, .help = "bus to plug into (pci.0)"}
+
+/* route: called for INTx of slot/pin; returns which of the bus's four lines (PIRQ) carries it. */
+struct viv_pci_bus *viv_pci_bus_new(struct viv_board *board, const char *name,
+                                    void (*set_pirq)(void *opaque, int pirq, int level),
+                                    void *opaque);
+/* Registers config mechanism #1 ports CF8h/CFCh. */
+void viv_pci_bus_add_ports(struct viv_pci_bus *bus);
+
+/* First thing in a PCI device's realize(): places it on the bus ("addr" in opts, else the first free slot),
+ * fills the header. */
+int viv_pci_dev_init(struct viv_pci_dev *d, const struct viv_pci_ids *ids, struct viv_opts *opts,
+                     struct viv_err *err);
+void viv_pci_dev_fini(struct viv_pci_dev *d);
+void viv_pci_dev_reset(struct viv_pci_dev *d);
+
+/* The region is owned by the device afterwards. */
+void viv_pci_add_bar(struct viv_pci_dev *d, unsigned n, struct viv_region *r, uint64_t size, bool io,
+                     bool mem64, bool prefetch);
+/* Reserves `len` bytes of config space for a capability; returns its offset, 0 if full. */
+uint8_t viv_pci_add_cap(struct viv_pci_dev *d, uint8_t id, uint8_t len);
+
+/* MSI-X with `count` vectors; table at `bar` offset 0, pending bits after it: the whole BAR is made
+ * here. */
+int viv_msix_init(struct viv_pci_dev *d, unsigned count, unsigned bar, struct viv_err *err);
+bool viv_msix_enabled(const struct viv_pci_dev *d);
+/* Sends, or leaves pending when masked. Any thread once enabled? No: device lock. */
+void viv_msix_notify(struct viv_pci_dev *d, unsigned vector);
+
+void viv_pci_set_intx(struct viv_pci_dev *d, int level);
+
+/* Walk of the functions on a bus, for ACPI tables and `info pci`. */
+struct viv_pci_dev *viv_pci_at(struct viv_pci_bus *bus, unsigned devfn);
+
+#endif

@@ -1,0 +1,14 @@
+/* What a device may ask of the whole VM. Any thread, any lock state; acted on by the loop thread
+ * after the vCPUs have stopped. */
+#ifndef VIV_BUS_VMREQ_H
+#define VIV_BUS_VMREQ_H
+
+enum viv_vm_request {
+    VIV_VM_RESET,    /* system reset (port 92h, i8042, CF9h, ACPI reset register, triple fault) */
+    VIV_VM_SHUTDOWN, /* guest asked for power-off (ACPI S5) */
+    VIV_VM_QUIT,     /* end the process with `code` (isa-debug-exit, monitor quit, signals) */
+};
+
+void viv_vm_request(enum viv_vm_request what, int code, const char *who);
+
+#endif

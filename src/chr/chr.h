@@ -1,0 +1,45 @@
+/* Character back ends: -chardev, -serial and the like. One front end (a UART, a console port, a monitor)
+ * per back end, several through a mux. Device lock held for all calls; callbacks run on the loop thread. */
+#ifndef VIV_CHR_CHR_H
+#define VIV_CHR_CHR_H
+
+#include "base/err.h"
+#include "opt/opt.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct viv_chr;
+
+enum viv_chr_event { VIV_CHR_OPENED, VIV_CHR_CLOSED, VIV_CHR_BREAK, VIV_CHR_MUX_IN, VIV_CHR_MUX_OUT };
+
+struct viv_chr_front {
+    /* How many bytes can be taken now; 0 stops reading until viv_chr_accept_input. */
+    size_t (*can_read)(void *front);
+    void (*read)(void *front, const uint8_t *buf, size_t len);
+    void (*event)(void *front, enum viv_chr_event ev); /* may be NULL */
+};
+
+/* `-chardev backend,id=...`. */
+int viv_chr_new(struct viv_raw_opts *opts, struct viv_chr **out, struct viv_err *err);
+/* The short form of -serial/-monitor: "stdio", "mon:stdio", "null", "none" (*out NULL), "pty", "file:F",
+ * "unix:P,server,nowait", "tcp:h:p,server=on", "telnet:...", "chardev:ID", "ringbuf". `id` names it. */
+int viv_chr_new_short(const char *id, const char *text, struct viv_chr **out, struct viv_err *err);
+struct viv_chr *viv_chr_find(const char *id);
+const char *viv_chr_id(const struct viv_chr *c);
+void viv_chr_free_all(void); /* restores the terminal */
+void viv_chr_help(void);
+
+int viv_chr_attach(struct viv_chr *c, const struct viv_chr_front *ops, void *front,
+                   struct viv_err *err);
+void viv_chr_detach(struct viv_chr *c, void *front);
+/* Takes up to len bytes, returns how many; fewer when the back end is full (then viv_chr_on_writable tells).
+ * A back end nobody listens to (a socket without a client) takes and drops all. */
+size_t viv_chr_write(struct viv_chr *c, const uint8_t *buf, size_t len);
+void viv_chr_on_writable(struct viv_chr *c, void (*fn)(void *opaque), void *opaque); /* once; NULL fn cancels */
+void viv_chr_accept_input(struct viv_chr *c);
+/* The mux's monitor: what Ctrl-A C switches to. */
+bool viv_chr_is_mux(const struct viv_chr *c);
+
+#endif

@@ -1,0 +1,62 @@
+/* A virtual CPU, as accelerators, boards and monitors see it. One host thread each.
+ *
+ * Requests are bits in an atomic word: any thread sets them with viv_vcpu_request(), which makes a running
+ * vCPU leave guest code soon and a halted one wake up. The vCPU thread acts on them at its next
+ * instruction boundary (block end). */
+#ifndef VIV_CPU_VCPU_H
+#define VIV_CPU_VCPU_H
+
+#include "base/err.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    VIV_REQ_STOP = 1 << 0,    /* leave the run function: pause, reset, save, quit */
+    VIV_REQ_INTR = 1 << 1,    /* the local APIC (or LINT0) may have an interrupt to deliver */
+    VIV_REQ_NMI = 1 << 2,
+    VIV_REQ_SMI = 1 << 3,
+    VIV_REQ_INIT = 1 << 4,
+    VIV_REQ_SIPI = 1 << 5,    /* vector in sipi_vector */
+    VIV_REQ_TLB = 1 << 6,     /* memory map changed: drop cached host addresses */
+    VIV_REQ_QUIESCE = 1 << 7, /* pass a safe point (no store in flight), then go on */
+    VIV_REQ_KICK = 1 << 8,    /* just come out and look */
+};
+
+struct viv_x86;
+struct viv_apic;
+struct viv_accel;
+
+struct viv_vcpu {
+    unsigned index;
+    uint32_t apic_id;
+    const struct viv_accel *accel;
+    pthread_t thread;
+    _Atomic uint32_t requests;
+    _Atomic uint8_t sipi_vector;
+    struct viv_x86 *x86;   /* architectural state; ours while not running (KVM: after get_state) */
+    struct viv_apic *apic; /* user-mode local APIC; NULL with a kernel one */
+    void *priv;            /* the accelerator's */
+
+    /* Sleep and wake (HLT, stopped). */
+    pthread_mutex_t sleep_lock;
+    pthread_cond_t sleep_cond;
+    bool sleeping;
+
+    /* Run control, under the device lock. */
+    bool stopped; /* the thread is parked outside its accelerator */
+};
+
+/* All vCPUs, fixed before the first one runs. */
+extern struct viv_vcpu **viv_vcpus;
+extern unsigned viv_vcpu_count;
+
+/* The vCPU of this thread, NULL on others. */
+extern _Thread_local struct viv_vcpu *viv_vcpu_self;
+
+/* Any thread, any lock state, never blocks. */
+void viv_vcpu_request(struct viv_vcpu *v, uint32_t bits);
+
+#endif

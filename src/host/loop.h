@@ -1,0 +1,31 @@
+/* The event loop: a thin layer on GLib's default main context, run by the main thread.
+ *
+ * Every callback runs on the loop thread with the device lock held. Callbacks do not block. */
+#ifndef VIV_HOST_LOOP_H
+#define VIV_HOST_LOOP_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef void (*viv_loop_fn)(void *opaque);
+typedef void (*viv_fd_fn)(void *opaque, int fd, short revents);
+
+/* Runs until viv_loop_quit(). Called once, by the main thread, without the device lock. */
+void viv_loop_run(void);
+/* Any thread, async-signal-unsafe. */
+void viv_loop_quit(void);
+
+/* Calls fn(opaque) once, soon, on the loop thread with the device lock. Any thread, with or without
+ * the lock; never blocks. */
+void viv_loop_call(viv_loop_fn fn, void *opaque);
+
+/* Watches fd for `events` (POLLIN, POLLOUT; POLLERR and POLLHUP always come). Device lock held.
+ * The watch is owned by the caller and freed by viv_watch_free (NULL allowed), which guarantees that
+ * fn is not called again. */
+struct viv_watch;
+struct viv_watch *viv_watch_new(int fd, short events, viv_fd_fn fn, void *opaque);
+void viv_watch_set_events(struct viv_watch *w, short events);
+void viv_watch_free(struct viv_watch *w);
+
+#endif

@@ -1,0 +1,54 @@
+/* Boards: the only place that wires CPUs, memory, buses, devices and firmware together. */
+#ifndef VIV_MACHINE_MACHINE_H
+#define VIV_MACHINE_MACHINE_H
+
+#include "accel/accel.h"
+#include "base/err.h"
+#include "bus/dev.h"
+#include "opt/opt.h"
+
+struct viv_smp {
+    unsigned cpus, maxcpus, sockets, dies, cores, threads;
+};
+
+/* Everything the command line says about the machine. Strings owned by whoever filled it; lives as long as
+ * the VM. */
+struct viv_machine_config {
+    const struct viv_machine_class *cls;
+    struct viv_opts *machine_opts;
+    struct viv_smp smp;
+    uint64_t ram_bytes;
+    const char *cpu; /* "-cpu" text, NULL: default of machine and accelerator */
+    const char *accel;
+    const char *kernel, *initrd, *append, *dtb;
+    const char *bios;
+    const char *name; /* -name */
+    uint8_t uuid[16];
+    bool uuid_set;
+    struct viv_opts *rtc; /* base=utc|localtime|date, clock=, driftfix= */
+    struct viv_chr *serial[4]; /* NULL: none */
+    unsigned serial_count;
+    bool no_hpet, no_acpi;
+};
+
+struct viv_machine_class {
+    const char *name; /* "pc" */
+    const char *const *aliases; /* "pc-i440fx-7.2", ... */
+    const char *desc;
+    const char *default_nic; /* model for -nic / -net without one */
+    const struct viv_opt_def *props;
+    unsigned max_cpus;
+    /* Builds RAM, chips and buses into *board (zeroed by the caller except intc), before -device. */
+    int (*build)(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err);
+    /* After all -device: firmware tables, kernel loading. */
+    int (*finish)(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err);
+    /* After devices and vCPUs were reset: puts the boot state (kernel entry registers) in place. */
+    void (*reset)(const struct viv_machine_config *cfg, struct viv_board *board);
+    /* Presses the power button. -ENOTSUP where there is none. */
+    int (*powerdown)(struct viv_board *board);
+};
+
+const struct viv_machine_class *viv_machine_find(const char *name);
+const struct viv_machine_class *const *viv_machines(void); /* NULL-terminated; first is the default */
+
+#endif

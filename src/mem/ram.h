@@ -1,0 +1,63 @@
+/* Host memory behind guest RAM and ROM.
+ *
+ * All blocks live in one reserved stretch of host address space, the arena, so that anything known
+ * per page of guest memory (dirty bits, "holds decoded code") is an array indexed by
+ * (hva - arena base) >> 12, from any host pointer, without a look-up. Blocks are never freed before
+ * the process ends: a pointer into the arena stays valid. */
+#ifndef VIV_MEM_RAM_H
+#define VIV_MEM_RAM_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VIV_PAGE_SHIFT 12
+#define VIV_PAGE_SIZE  4096u
+#define VIV_PAGE_MASK  (~(uint64_t)(VIV_PAGE_SIZE - 1))
+
+struct viv_ram {
+    const char *name; /* "pc.ram", in saved state and errors; borrowed */
+    uint8_t *hva;     /* page aligned, inside the arena */
+    uint64_t size;    /* bytes, multiple of the page size */
+    int fd;           /* memfd backing, MAP_SHARED (offset 0), or -1 */
+};
+
+/* Bits of a page's flag byte (atomic accesses; see viv_ram_page_flags). */
+enum {
+    VIV_PAGE_CODE = 1 << 0,  /* a vCPU holds decoded or translated code of this page */
+    VIV_PAGE_CLEAN_LOG = 1 << 1, /* dirty log is on and the page is not yet dirty */
+};
+
+extern uint8_t *viv_arena_base;     /* constant after the first viv_ram_new */
+extern uint8_t *viv_arena_flags;    /* one byte a page */
+extern uint32_t *viv_arena_version; /* one counter a page, bumped when its code may have changed */
+
+static inline size_t viv_arena_page(const void *hva)
+{
+    return (size_t)((const uint8_t *)hva - viv_arena_base) >> VIV_PAGE_SHIFT;
+}
+
+/* Reserves the arena on first use. -ENOMEM with a text that names the size. Before threads start. */
+int viv_ram_new(const char *name, uint64_t size, struct viv_ram **out, struct viv_err *err);
+
+/* All blocks in creation order, for saved state and for accelerators; NULL-terminated walk. */
+struct viv_ram *viv_ram_next(struct viv_ram *prev);
+
+/* To be called after bytes at hva were changed by anything but a vCPU's own checked store (DMA,
+ * loaders): marks pages dirty and bumps the version of those that hold code. Any thread. */
+void viv_ram_written(void *hva, size_t len);
+
+/* Marks the page as holding decoded code. After it returns, and before the caller reads the bytes
+ * it decodes, every store by another vCPU either is visible or will see the flag: it ends with
+ * membarrier(2) when more than one vCPU exists. Any vCPU thread. */
+void viv_ram_mark_code(const void *hva);
+/* Announced once by the machine; with 1, viv_ram_mark_code needs no barrier. */
+void viv_ram_set_vcpu_count(unsigned n);
+
+/* The slow half of a store: what viv_ram_written does for one access that a vCPU made to a page whose
+ * flags are not 0. Returns whether decoded code was invalidated. */
+bool viv_ram_store_slow(void *hva, size_t len);
+
+#endif
