@@ -1,22 +1,48 @@
-# A thin front for meson and ninja. `make help` lists what there is.
+# A thin front for meson and ninja.
+#
+#   make            build; programs in build/bin, the familiar names in build/compat
+#   make run        build, make a Debian guest (once), boot it in this terminal
+#   make check      build and run the quick tests; ends with "N passed, N failed"
+#   make check-long the slow ones: nested KVM, soak, many boots (docs/results.md has the last results)
+#   make bench      ratios against Debian's QEMU and native
+#   make format     clang-format on everything
+# MODE=asan|ubsan|tsan builds and tests with that sanitizer, in build-MODE.
 MODE ?= release
 B := build$(if $(filter-out release,$(MODE)),-$(MODE))
 
-MESON_release :=
+ifeq ($(filter $(MODE),release asan ubsan tsan),)
+$(error MODE=$(MODE): there is no such mode; MODE is release, asan, ubsan or tsan)
+endif
+
 MESON_asan := -Db_sanitize=address,undefined
 MESON_ubsan := -Db_sanitize=undefined
 MESON_tsan := -Db_sanitize=thread
 
 all: $(B)/build.ninja
 	@ninja -C $(B)
+	@tools/links $(B)
 
 $(B)/build.ninja:
 	@tools/deps build
 	@meson setup $(B) $(MESON_$(MODE))
 
+run: all
+	@tools/deps guest
+	@tools/run $(B)
+
 check: $(B)/build.ninja
+	@tools/deps build test guest
+	@ninja -C $(B)
+	@tools/links $(B)
+	@tools/check $(B) --no-suite long
+
+check-long: all
+	@tools/deps build test guest
+	@tools/check $(B) --suite long
+
+bench: all
 	@tools/deps build test
-	@tools/check $(B)
+	@bench/run $(B)
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
@@ -24,4 +50,4 @@ format:
 clean:
 	rm -rf build build-asan build-ubsan build-tsan
 
-.PHONY: all check format clean
+.PHONY: all run check check-long bench format clean
