@@ -1,10 +1,12 @@
 /* The option language: one schema for command line, QMP and the manager.
  *
  * A schema is an array of viv_opt_def. A set of options (struct viv_opts) is parsed against a schema from
- * "k=v,k=v" text (QEMU's rules: first bare word takes the implied key, `k` alone is k=on, `no...` is not
- * special, ",," is a comma in a value), or from JSON ({...}: typed, nested objects flattened with dots).
+ * "k=v,k=v" text (QEMU's rules: first bare word takes the implied key, `k` alone is k=on, `nok` alone is
+ * k=off where the schema has a switch k and no `nok`, ",," is a comma in a value), or from JSON ({...}: typed,
+ * nested objects flattened with dots, list items as "k.0"; null is the empty string).
  * After parsing every value is typed and checked; unknown keys are refused with the nearest valid one.
- * Nothing is parsed and ignored: a reader that has taken what it knows calls viv_opts_check_used(). */
+ * Nothing is parsed and ignored: a reader that has taken what it knows calls viv_opts_check_used().
+ * Not thread-safe; used while the program is set up and by the monitor. */
 #ifndef VIV_OPT_OPT_H
 #define VIV_OPT_OPT_H
 
@@ -13,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum viv_opt_type {
     VIV_OPT_STR,
@@ -58,6 +61,10 @@ size_t viv_opts_list_len(struct viv_opts *o, const char *key);
 const char *viv_opts_list_item(struct viv_opts *o, const char *key, size_t i);
 /* Name used in errors. */
 const char *viv_opts_what(const struct viv_opts *o);
+/* Refuses an option that was given and that no typed read has looked at. */
+int viv_opts_check_used(const struct viv_opts *o, struct viv_err *err);
+/* "what options:" and one line an option, sorted as in the schema. */
+void viv_opts_print_help(const char *what, const struct viv_opt_def *def, FILE *out);
 
 /* Splits text into its raw key/value pairs without a schema: for options whose schema depends on one of
  * the keys (-device, -netdev, -chardev, -blockdev). Takes JSON text as well. Then viv_opts_from_raw
@@ -65,18 +72,28 @@ const char *viv_opts_what(const struct viv_opts *o);
 struct viv_raw_opts;
 int viv_raw_parse(const char *what, const char *implied, const char *text, struct viv_raw_opts **out,
                   struct viv_err *err);
+/* From a parsed JSON object (QMP arguments). */
+struct json_t;
+int viv_raw_from_json(const char *what, struct json_t *obj, struct viv_raw_opts **out,
+                      struct viv_err *err);
 const char *viv_raw_get(const struct viv_raw_opts *r, const char *key); /* last one; NULL: none */
 /* Removes and returns it (g_free). */
 char *viv_raw_take(struct viv_raw_opts *r, const char *key);
 void viv_raw_set(struct viv_raw_opts *r, const char *key, const char *value);
 size_t viv_raw_count(const struct viv_raw_opts *r);
 void viv_raw_at(const struct viv_raw_opts *r, size_t i, const char **key, const char **value);
-void viv_raw_free(struct viv_raw_opts *r);
+void viv_raw_free(struct viv_raw_opts *r); /* NULL allowed */
+struct viv_raw_opts *viv_raw_new(const char *what);
+const char *viv_raw_what(const struct viv_raw_opts *r);
+/* Was help asked for ("help" or "?" alone, anywhere)? */
+bool viv_raw_help(const struct viv_raw_opts *r);
 int viv_opts_from_raw(const char *what, const struct viv_opt_def *def, const struct viv_raw_opts *r,
                       struct viv_opts **out, struct viv_err *err);
 
-/* "1G" -> 1073741824; a bare number is in units of `unit` bytes. Rejects trailing junk, negatives, overflow. */
+/* "1G" -> 1073741824, "1.5G"; a bare number is in units of `unit` bytes. Rejects trailing junk, negatives,
+ * overflow. The error is a clause ("'12Q' is not a size: ..."): the caller puts its option in front. */
 int viv_parse_size(const char *text, uint64_t unit, uint64_t *out, struct viv_err *err);
+int viv_parse_i64(const char *text, int64_t *out, struct viv_err *err);
 int viv_parse_u64(const char *text, uint64_t *out, struct viv_err *err);
 int viv_parse_bool(const char *text, bool *out, struct viv_err *err);
 
