@@ -33,6 +33,7 @@ enum viv_pfx { /* mandatory prefix; for VEX the pp field */
     VIV_PFX_66,
     VIV_PFX_F3,
     VIV_PFX_F2,
+    VIV_PFX_NR, /* neither F2 nor F3; 66 is the operand size */
 };
 
 /* A memory or register operand reference is pre-digested for speed; the raw fields stay for the translator.
@@ -72,12 +73,13 @@ struct viv_row {
     uint8_t map;      /* enum viv_map */
     uint8_t pfx;      /* enum viv_pfx */
     uint16_t opcode;  /* last opcode byte (x87: see enum viv_map) */
-    uint16_t select;  /* VIV_SEL_*: which ModRM / VEX shapes it takes */
+    uint32_t select;  /* S_*: which ModRM / VEX / mode shapes it takes */
     const char *name; /* mnemonic as in the manual, lower case */
     uint8_t operand[4]; /* enum viv_operand */
-    uint32_t attr;      /* VIV_A_* */
-    uint16_t feature;   /* enum viv_feature (cpuid.h): #UD when the guest's CPUID lacks it */
+    uint32_t attr;      /* A_* */
+    uint16_t feature;   /* enum viv_feature: #UD when the guest's CPUID lacks it */
     viv_exec_fn exec;
+    const viv_exec_fn *forms; /* instead of exec: by memory form and operand size */
 };
 
 /* Details of operands, selection and attributes: decode/row.h. */

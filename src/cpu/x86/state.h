@@ -140,7 +140,8 @@ struct viv_x86_fpu {
     uint64_t k[8];
 };
 
-struct viv_x86_tlb; /* cpu/x86/mmu.h */
+struct viv_x86_tlb; /* cpu/x86/mmu.c */
+struct viv_tlb_entry; /* cpu/x86/tlb.h */
 struct viv_vcpu;
 struct viv_cpuid;
 struct viv_insn;
@@ -154,6 +155,8 @@ struct viv_x86 {
     uint16_t arith;
     uint8_t cpl;
     uint8_t mode; /* enum viv_cpu_mode, derived from CR0, EFER, CS, EFLAGS.VM */
+    struct viv_tlb_entry *tlb_cur; /* softTLB table for the current privilege: cpu/x86/tlb.h */
+    uint64_t tlb_gen;  /* bumped by every TLB flush, INVLPG included: linear-address caches compare it */
 
     struct viv_seg seg[VIV_SEG_COUNT];
     struct viv_dtr gdtr, idtr;

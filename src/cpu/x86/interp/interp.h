@@ -1,0 +1,57 @@
+/* The interpreter: runs guest code on a vCPU thread from decoded blocks.
+ *
+ * Exceptions: viv_x86_raise*() (exc.c) records vector and error in struct viv_interp and jumps to `jmp`, which the
+ * run loop set; the loop then calls viv_x86_deliver_pending(), which may raise again (double fault) through
+ * the same buffer. */
+#ifndef VIV_CPU_X86_INTERP_H
+#define VIV_CPU_X86_INTERP_H
+
+#include "cpu/x86/state.h"
+
+#include <setjmp.h>
+
+struct viv_block_cache;
+
+struct viv_interp {
+    jmp_buf jmp; /* _setjmp / _longjmp */
+
+    /* Set by viv_x86_raise*(), consumed by viv_x86_deliver_pending(). */
+    bool exc_pending;
+    bool exc_has_error;
+    uint8_t exc_vector;
+    uint32_t exc_error;
+
+    /* Set by handlers and the MMU, looked at by the run loop after the instruction. */
+    bool shutdown;      /* triple fault: the run loop returns VIV_RUN_SHUTDOWN */
+    bool code_hit;      /* a store changed decoded code: leave the block after this instruction */
+    uint32_t db_hit;    /* DR6 bits (B0-B3, BD, BS, BT) of debug traps due after this instruction */
+
+    struct viv_block_cache *blocks; /* run loop's own */
+};
+
+enum viv_run {
+    VIV_RUN_REQUEST,  /* v->requests holds STOP, QUIESCE, TLB, KICK, INIT, SIPI: the caller acts */
+    VIV_RUN_HALT,     /* c->halted or c->wait_sipi: sleep until a request */
+    VIV_RUN_SHUTDOWN, /* triple fault */
+};
+
+/* vCPU thread; device lock not held. INTR, NMI and SMI requests are handled inside, by
+ * viv_x86_take_event(). */
+enum viv_run viv_interp_run(struct viv_x86 *c);
+/* Exactly one instruction (or one delivered exception; a repeated string instruction counts as one
+ * iteration). For tests and debuggers. */
+enum viv_run viv_interp_step(struct viv_x86 *c);
+
+/* Makes and drops c->interp. */
+int viv_interp_init(struct viv_x86 *c);
+void viv_interp_fini(struct viv_x86 *c);
+
+/* Asked of exc.c: delivers what viv_x86_raise recorded at c->rip, combining faults as SDM table 6-5 says
+ * (sets `shutdown` on the third). Returns with the handler's first instruction in c->rip. */
+void viv_x86_deliver_pending(struct viv_x86 *c);
+/* Asked of exc.c: takes the most urgent of SMI, NMI, maskable interrupt that can be taken now (IF, shadows, NMI
+ * blocking) and clears its request bit, or leaves the bits of those that stay pending. True when something was
+ * delivered. c->rip is the next instruction to run, c->next_rip the same. */
+bool viv_x86_take_event(struct viv_x86 *c);
+
+#endif
