@@ -29,6 +29,7 @@ struct viv_board {
     struct viv_irq isa_irq[16];
     struct viv_pci_bus *pci;             /* NULL on microvm */
     struct viv_virtio_mmio_bus *vmmio;   /* NULL on pc */
+    uint32_t vm_identity; /* hash of the VM's uuid (else its name), for MAC addresses; 0: neither given */
 };
 
 struct viv_dev_class;
