@@ -49,15 +49,35 @@ struct viv_ram *viv_ram_next(struct viv_ram *prev);
  * loaders): marks pages dirty and bumps the version of those that hold code. Any thread. */
 void viv_ram_written(void *hva, size_t len);
 
-/* Marks the page as holding decoded code. After it returns, and before the caller reads the bytes
- * it decodes, every store by another vCPU either is visible or will see the flag: it ends with
- * membarrier(2) when more than one vCPU exists. Any vCPU thread. */
-void viv_ram_mark_code(const void *hva);
+/* Marks the page as holding decoded code and returns the version that what is decoded now is good
+ * for: the decoder calls this first, then reads the bytes, and keeps the result only as long as
+ * viv_arena_version[page] still is what was returned. After it returns every store by another vCPU
+ * either is visible or will see the flag: it ends with membarrier(2) when more than one vCPU exists.
+ * The version is read before the flag is set, and an invalidation clears the flag before it bumps the
+ * version: a version read after the call could already count an invalidation whose clearing of the
+ * flag is still to come. Any vCPU thread. */
+uint32_t viv_ram_mark_code(const void *hva);
 /* Announced once by the machine; with 1, viv_ram_mark_code needs no barrier. */
 void viv_ram_set_vcpu_count(unsigned n);
 
 /* The slow half of a store: what viv_ram_written does for one access that a vCPU made to a page whose
  * flags are not 0. Returns whether decoded code was invalidated. */
 bool viv_ram_store_slow(void *hva, size_t len);
+
+/* Dirty log of one block, one bit a page, for live save. Device lock held; the vCPUs may run.
+ * start: all pages count as clean from now on. sync: ORs the pages written since start or the last sync
+ * into bitmap ((size >> 12) bits) and counts them clean again; bytes read after sync returns are at
+ * least as new as its answer. Accelerators that log in the kernel announce their own source, which is
+ * asked as well: DMA and loaders are always logged here. -ENOTSUP comes from such a source only. */
+struct viv_ram_log_source {
+    int (*start)(void *opaque, struct viv_ram *ram);
+    int (*sync)(void *opaque, struct viv_ram *ram, unsigned long *bitmap);
+    void (*stop)(void *opaque, struct viv_ram *ram);
+    void *opaque;
+};
+void viv_ram_set_log_source(const struct viv_ram_log_source *src); /* borrowed; NULL: none */
+int viv_ram_log_start(struct viv_ram *ram);
+int viv_ram_log_sync(struct viv_ram *ram, unsigned long *bitmap);
+void viv_ram_log_stop(struct viv_ram *ram);
 
 #endif

@@ -1,9 +1,15 @@
 /* Guest-physical address spaces: memory and I/O ports.
  *
  * A space is a set of regions (RAM, ROM, MMIO, each with a priority) flattened into a sorted array of
- * non-overlapping ranges. Regions change with the device lock held; lookups take the map's read lock
- * or hold the device lock. The bus splits or widens accesses to what a region says it implements, so
- * that handlers are a plain switch over the offset. */
+ * non-overlapping ranges. Regions change with the device lock held; viv_space_find may be called
+ * from any thread without a lock and never blocks. The bus splits or widens accesses to what a
+ * region says it implements, so that handlers are a plain switch over the offset:
+ *
+ *   - an access wider than max_size, or not aligned and the handler wants it so, becomes several, lowest
+ *     address first;
+ *   - one narrower than min_size reads the whole min_size unit and picks its bytes; written, it becomes a
+ *     unit whose other bytes are 0 (a read-modify-write would trip over registers that change when read);
+ *   - one that crosses from a range into the next is split at the border. */
 #ifndef VIV_MEM_SPACE_H
 #define VIV_MEM_SPACE_H
 
@@ -24,7 +30,8 @@ struct viv_region_ops {
     uint8_t min_size; /* what the handler implements; 0 means 1 */
     uint8_t max_size; /* 0 means 4 */
     bool unaligned;   /* handler takes offsets that are not a multiple of the size */
-    bool lockless;    /* handler does its own locking */
+    bool lockless;    /* handler does its own locking; its region is never freed or unmapped while
+                       * vCPUs run */
 };
 
 enum viv_region_kind { VIV_REGION_RAM, VIV_REGION_ROM, VIV_REGION_IO };
@@ -66,7 +73,8 @@ struct viv_range {
     uint64_t region_offset; /* of `start` within the region */
 };
 
-/* The range that holds addr, or false. Any thread. */
+/* The range that holds addr, or false. Any thread. `region` is for callers that hold the device lock:
+ * others may compare it but not follow it. */
 bool viv_space_find(struct viv_space *s, uint64_t addr, struct viv_range *out);
 /* Copies the flat view (g_free it): for accelerators and `info mtree`. */
 struct viv_range *viv_space_ranges(struct viv_space *s, size_t *count);
@@ -74,6 +82,7 @@ struct viv_range *viv_space_ranges(struct viv_space *s, size_t *count);
 /* Called with the device lock after the flat view changed. vCPU software TLBs flush; KVM updates its
  * slots. */
 typedef void (*viv_space_changed_fn)(void *opaque);
+/* Listeners are for the life of the space. */
 void viv_space_listen(struct viv_space *s, viv_space_changed_fn fn, void *opaque);
 
 /* A vCPU's load or store of 1, 2, 4 or 8 bytes that is not plain RAM (or is: it works too). Takes the

@@ -1,0 +1,267 @@
+/* The arena: guest memory blocks, page flags, page versions, dirty log.
+ *
+ * One reservation of address space (1 TiB, or the largest power of two the host grants) is made on first use.
+ * A block is a memfd mapped shared over a part of it, on a 2 MiB boundary so that huge pages fit. The
+ * two per-page arrays cover the whole reservation and are committed by the kernel as they are touched: a
+ * 1 GiB guest that never writes costs a few pages.
+ *
+ * Flags and versions against vCPUs that store meanwhile (no locks on the store path):
+ *   storer:   store bytes; load flags; if set: clear CODE, then bump the version
+ *   decoder:  read version; set CODE; barrier on all threads; read bytes; keep the version read first
+ * The barrier is membarrier(2), so that the storer needs no fence between store and load. DMA takes
+ * a fence of its own (viv_ram_written), which lets a one-vCPU guest do without the system call. */
+#include "mem/ram.h"
+
+#include "base/checked.h"
+#include "base/units.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define ARENA_MAX   VIV_TIB
+#define ARENA_MIN   (256 * VIV_MIB)
+#define BLOCK_ALIGN (2 * VIV_MIB)
+
+uint8_t *viv_arena_base;
+uint8_t *viv_arena_flags;
+uint32_t *viv_arena_version;
+
+static struct {
+    uint64_t size, used;
+    GPtrArray *blocks; /* struct viv_ram * */
+    pthread_mutex_t code_lock;
+    unsigned vcpus;
+    bool expedited; /* membarrier PRIVATE_EXPEDITED is registered */
+    const struct viv_ram_log_source *log;
+} arena = {.code_lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void *reserve(uint64_t size, int prot)
+{
+    void *p = mmap(NULL, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static bool try_arena(uint64_t size)
+{
+    uint64_t pages = size >> VIV_PAGE_SHIFT;
+    uint8_t *base = reserve(size + BLOCK_ALIGN, PROT_NONE);
+    uint8_t *flags = reserve(pages, PROT_READ | PROT_WRITE);
+    uint32_t *version = reserve(pages * sizeof(uint32_t), PROT_READ | PROT_WRITE);
+
+    if (!base || !flags || !version) {
+        if (base)
+            munmap(base, size + BLOCK_ALIGN);
+        if (flags)
+            munmap(flags, pages);
+        if (version)
+            munmap(version, pages * sizeof(uint32_t));
+        return false;
+    }
+    viv_arena_base = (uint8_t *)viv_align_down((uintptr_t)base + BLOCK_ALIGN - 1, BLOCK_ALIGN);
+    viv_arena_flags = flags;
+    viv_arena_version = version;
+    arena.size = size;
+    arena.blocks = g_ptr_array_new();
+    /* Cheap while the process has one thread, which is when the first block is made. */
+    arena.expedited =
+        syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+    return true;
+}
+
+/* A limit on address space (RLIMIT_AS, a sanitizer's shadow) may refuse the large one. */
+static bool arena_ready(void)
+{
+    for (uint64_t size = ARENA_MAX; !viv_arena_base && size >= ARENA_MIN; size /= 2)
+        try_arena(size);
+    return viv_arena_base != NULL;
+}
+
+static int map_block(struct viv_ram *ram, struct viv_err *err)
+{
+    uint8_t *hva = viv_arena_base + arena.used;
+    int fd = memfd_create(ram->name, MFD_CLOEXEC);
+    int r;
+
+    if (fd < 0)
+        return viv_fail_os(err, errno, "memory '%s': no memfd", ram->name);
+    if (ftruncate(fd, (off_t)ram->size) < 0 ||
+        mmap(hva, ram->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd,
+             0) == MAP_FAILED) {
+        r = viv_fail_os(err, errno, "memory '%s': cannot map %" G_GUINT64_FORMAT " MiB", ram->name,
+                        ram->size >> 20);
+        close(fd);
+        return r;
+    }
+    /* Advice only: a kernel without huge pages for shared memory refuses and nothing is lost. */
+    if (ram->size >= BLOCK_ALIGN)
+        (void)madvise(hva, ram->size, MADV_HUGEPAGE);
+    (void)madvise(hva, ram->size, MADV_DONTDUMP);
+    ram->hva = hva;
+    ram->fd = fd;
+    return 0;
+}
+
+int viv_ram_new(const char *name, uint64_t size, struct viv_ram **out, struct viv_err *err)
+{
+    struct viv_ram *ram;
+    uint64_t room;
+    int r;
+
+    if (!size || !viv_is_aligned(size, VIV_PAGE_SIZE))
+        return viv_fail(err, EINVAL, "memory '%s': %" G_GUINT64_FORMAT " bytes is not a multiple of 4096",
+                        name, size);
+    if (!arena_ready())
+        return viv_fail(err, ENOMEM,
+                        "memory '%s': cannot reserve address space (is 'ulimit -v' set?)", name);
+    if (!viv_align_up_checked(size, BLOCK_ALIGN, &room) || room > arena.size - arena.used)
+        return viv_fail(err, ENOMEM,
+                        "memory '%s': %" G_GUINT64_FORMAT " MiB do not fit, %" G_GUINT64_FORMAT
+                        " MiB of address space are left",
+                        name, size >> 20, (arena.size - arena.used) >> 20);
+
+    ram = g_new0(struct viv_ram, 1);
+    ram->name = name;
+    ram->size = size;
+    r = map_block(ram, err);
+    if (r < 0) {
+        g_free(ram);
+        return r;
+    }
+    arena.used += room;
+    g_ptr_array_add(arena.blocks, ram);
+    *out = ram;
+    return 0;
+}
+
+struct viv_ram *viv_ram_next(struct viv_ram *prev)
+{
+    guint i = 0;
+
+    if (!arena.blocks)
+        return NULL;
+    if (prev && g_ptr_array_find(arena.blocks, prev, &i))
+        i++;
+    return i < arena.blocks->len ? arena.blocks->pdata[i] : NULL;
+}
+
+/* ---- decoded code ---- */
+
+static void all_threads_barrier(void)
+{
+    if (arena.expedited)
+        syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    else
+        syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+}
+
+void viv_ram_set_vcpu_count(unsigned n)
+{
+    arena.vcpus = n;
+}
+
+/* The lock makes "flag already set" mean "and its barrier is over": two vCPUs that decode the same
+ * page would otherwise let the second one read before the first one's barrier has run. */
+uint32_t viv_ram_mark_code(const void *hva)
+{
+    size_t page = viv_arena_page(hva);
+    uint32_t version = __atomic_load_n(&viv_arena_version[page], __ATOMIC_SEQ_CST);
+
+    if (arena.vcpus == 1) {
+        __atomic_fetch_or(&viv_arena_flags[page], VIV_PAGE_CODE, __ATOMIC_SEQ_CST);
+        return version;
+    }
+    pthread_mutex_lock(&arena.code_lock);
+    if (!(__atomic_fetch_or(&viv_arena_flags[page], VIV_PAGE_CODE, __ATOMIC_SEQ_CST) &
+          VIV_PAGE_CODE))
+        all_threads_barrier();
+    pthread_mutex_unlock(&arena.code_lock);
+    return version;
+}
+
+static bool page_written(size_t page)
+{
+    const uint8_t both = VIV_PAGE_CODE | VIV_PAGE_CLEAN_LOG;
+    uint8_t old = __atomic_fetch_and(&viv_arena_flags[page], (uint8_t)~both, __ATOMIC_SEQ_CST);
+
+    if (!(old & VIV_PAGE_CODE))
+        return false;
+    __atomic_fetch_add(&viv_arena_version[page], 1, __ATOMIC_SEQ_CST);
+    return true;
+}
+
+bool viv_ram_store_slow(void *hva, size_t len)
+{
+    size_t first = viv_arena_page(hva), last = viv_arena_page((uint8_t *)hva + len - 1);
+    bool code = false;
+
+    for (size_t p = first; p <= last; p++) {
+        if (__atomic_load_n(&viv_arena_flags[p], __ATOMIC_RELAXED))
+            code |= page_written(p);
+    }
+    return code;
+}
+
+void viv_ram_written(void *hva, size_t len)
+{
+    if (!len)
+        return;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    viv_ram_store_slow(hva, len);
+}
+
+/* ---- dirty log ---- */
+
+void viv_ram_set_log_source(const struct viv_ram_log_source *src)
+{
+    arena.log = src;
+}
+
+int viv_ram_log_start(struct viv_ram *ram)
+{
+    size_t first = viv_arena_page(ram->hva), n = ram->size >> VIV_PAGE_SHIFT;
+    int r = arena.log ? arena.log->start(arena.log->opaque, ram) : 0;
+
+    if (r < 0)
+        return r;
+    for (size_t p = first; p < first + n; p++)
+        __atomic_fetch_or(&viv_arena_flags[p], VIV_PAGE_CLEAN_LOG, __ATOMIC_SEQ_CST);
+    all_threads_barrier();
+    return 0;
+}
+
+int viv_ram_log_sync(struct viv_ram *ram, unsigned long *bitmap)
+{
+    const unsigned bits = 8 * sizeof(*bitmap);
+    size_t first = viv_arena_page(ram->hva), n = ram->size >> VIV_PAGE_SHIFT;
+    int r = arena.log ? arena.log->sync(arena.log->opaque, ram, bitmap) : 0;
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *flag = &viv_arena_flags[first + i];
+
+        if (__atomic_load_n(flag, __ATOMIC_RELAXED) & VIV_PAGE_CLEAN_LOG)
+            continue;
+        __atomic_fetch_or(flag, VIV_PAGE_CLEAN_LOG, __ATOMIC_SEQ_CST);
+        bitmap[i / bits] |= 1ul << (i % bits);
+    }
+    /* A store that saw the page as dirty already may still be on its way to memory. */
+    all_threads_barrier();
+    return 0;
+}
+
+void viv_ram_log_stop(struct viv_ram *ram)
+{
+    size_t first = viv_arena_page(ram->hva), n = ram->size >> VIV_PAGE_SHIFT;
+
+    for (size_t p = first; p < first + n; p++)
+        __atomic_fetch_and(&viv_arena_flags[p], (uint8_t)~VIV_PAGE_CLEAN_LOG, __ATOMIC_SEQ_CST);
+    if (arena.log)
+        arena.log->stop(arena.log->opaque, ram);
+}

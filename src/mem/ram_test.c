@@ -1,0 +1,178 @@
+#include "mem/ram.h"
+
+#include "base/units.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct viv_ram *block(const char *name, uint64_t size)
+{
+    struct viv_ram *ram = NULL;
+    struct viv_err err = VIV_ERR_INIT;
+
+    g_assert_cmpint(viv_ram_new(name, size, &ram, &err), ==, 0);
+    return ram;
+}
+
+static void test_blocks(void)
+{
+    struct viv_ram *a = block("a", 5 * VIV_MIB), *b = block("b", VIV_PAGE_SIZE), *r;
+    uint8_t byte = 0x5a, back = 0;
+    bool seen_a = false, seen_b = false;
+
+    g_assert_cmpuint((uintptr_t)a->hva % (2 * VIV_MIB), ==, 0);
+    g_assert_true(b->hva >= a->hva + a->size);
+    g_assert_cmpint(a->hva[0] | a->hva[a->size - 1], ==, 0);
+    /* The descriptor and the mapping are the same memory. */
+    g_assert_cmpint(pwrite(a->fd, &byte, 1, 12345), ==, 1);
+    g_assert_cmpint(a->hva[12345], ==, 0x5a);
+    b->hva[7] = 9;
+    g_assert_cmpint(pread(b->fd, &back, 1, 7), ==, 1);
+    g_assert_cmpint(back, ==, 9);
+    for (r = viv_ram_next(NULL); r; r = viv_ram_next(r)) {
+        seen_a |= r == a;
+        g_assert_true(r != b || seen_a);
+        seen_b |= r == b;
+    }
+    g_assert_true(seen_b);
+}
+
+static void test_refused(void)
+{
+    struct viv_ram *ram = NULL;
+    struct viv_err err = VIV_ERR_INIT;
+
+    g_assert_cmpint(viv_ram_new("odd", 1000, &ram, &err), ==, -EINVAL);
+    viv_err_clear(&err);
+    g_assert_cmpint(viv_ram_new("none", 0, &ram, &err), ==, -EINVAL);
+    viv_err_clear(&err);
+    g_assert_cmpint(viv_ram_new("huge", 64 * VIV_TIB, &ram, &err), ==, -ENOMEM);
+    g_assert_nonnull(strstr(err.text, "huge"));
+    g_assert_null(ram);
+}
+
+static void test_large_costs_nothing(void)
+{
+    long pages = 0, unused;
+    struct viv_ram *ram = block("large", 64 * VIV_GIB);
+    FILE *f = fopen("/proc/self/statm", "r");
+
+    g_assert_nonnull(f);
+    g_assert_cmpint(fscanf(f, "%ld %ld", &unused, &pages), ==, 2);
+    fclose(f);
+    g_assert_cmpuint(viv_arena_page(ram->hva + ram->size - 1), <, VIV_TIB >> 12);
+#ifndef __SANITIZE_ADDRESS__
+    g_assert_cmpint(pages, <, 16 * 256); /* 16 MiB */
+#endif
+}
+
+static void test_code_is_invalidated(void)
+{
+    struct viv_ram *ram = block("code", 4 * VIV_PAGE_SIZE);
+    uint8_t *p = ram->hva + VIV_PAGE_SIZE;
+    size_t page = viv_arena_page(p);
+    uint32_t v = viv_ram_mark_code(p + 100);
+
+    g_assert_cmpuint(viv_arena_version[page], ==, v);
+    g_assert_cmpuint(viv_arena_flags[page], ==, VIV_PAGE_CODE);
+    viv_ram_written(p - 1, 1);
+    viv_ram_written(p + VIV_PAGE_SIZE, 1);
+    viv_ram_written(p, 0);
+    g_assert_cmpuint(viv_arena_version[page], ==, v);
+    viv_ram_written(p - 1, 2);
+    g_assert_cmpuint(viv_arena_version[page], ==, v + 1);
+    g_assert_cmpuint(viv_arena_flags[page], ==, 0);
+    g_assert_false(viv_ram_store_slow(p, 8));
+    v = viv_ram_mark_code(p);
+    g_assert_true(viv_ram_store_slow(p + 5, 8));
+    g_assert_cmpuint(viv_arena_version[page], ==, v + 1);
+}
+
+/* One thread stores a counter as a vCPU would, the other "decodes" it. What was decoded and is still
+ * valid by its version must be what memory holds, once the storer is at rest. */
+struct race {
+    uint32_t *word;
+    size_t page;
+    _Atomic int go, done;
+};
+
+static void *storer(void *p)
+{
+    struct race *r = p;
+
+    for (uint32_t i = 1; i <= 20000; i++) {
+        while (!atomic_load(&r->go))
+            ;
+        atomic_store(&r->go, 0);
+        __atomic_store_n(r->word, i, __ATOMIC_RELAXED);
+        __asm__ volatile("" ::: "memory"); /* no fence: that is the point */
+        if (__atomic_load_n(&viv_arena_flags[r->page], __ATOMIC_RELAXED))
+            viv_ram_store_slow(r->word, 4);
+        atomic_store(&r->done, 1);
+    }
+    return NULL;
+}
+
+static void test_code_race(void)
+{
+    struct viv_ram *ram = block("race", VIV_PAGE_SIZE);
+    struct race r = {.word = (uint32_t *)ram->hva, .page = viv_arena_page(ram->hva)};
+    pthread_t t;
+    int stale = 0;
+
+    viv_ram_set_vcpu_count(2);
+    pthread_create(&t, NULL, storer, &r);
+    for (uint32_t i = 1; i <= 20000; i++) {
+        uint32_t version, decoded;
+
+        atomic_store(&r.go, 1);
+        version = viv_ram_mark_code(r.word);
+        decoded = __atomic_load_n(r.word, __ATOMIC_RELAXED);
+        while (!atomic_load(&r.done))
+            ;
+        atomic_store(&r.done, 0);
+        if (__atomic_load_n(&viv_arena_version[r.page], __ATOMIC_SEQ_CST) == version && decoded != i)
+            stale++;
+    }
+    pthread_join(t, NULL);
+    viv_ram_set_vcpu_count(1);
+    g_assert_cmpint(stale, ==, 0);
+}
+
+static void test_dirty_log(void)
+{
+    struct viv_ram *ram = block("log", 130 * VIV_PAGE_SIZE);
+    unsigned long map[3] = {0};
+
+    g_assert_cmpint(viv_ram_log_start(ram), ==, 0);
+    g_assert_cmpint(viv_ram_log_sync(ram, map), ==, 0);
+    g_assert_cmpuint(map[0] | map[1] | map[2], ==, 0);
+    viv_ram_written(ram->hva + 64 * VIV_PAGE_SIZE - 1, 2);
+    g_assert_false(viv_ram_store_slow(ram->hva + 129 * VIV_PAGE_SIZE + 4000, 8));
+    g_assert_cmpint(viv_ram_log_sync(ram, map), ==, 0);
+    g_assert_cmphex(map[0], ==, 1ul << 63);
+    g_assert_cmphex(map[1], ==, 1);
+    g_assert_cmphex(map[2], ==, 2);
+    memset(map, 0, sizeof(map));
+    g_assert_cmpint(viv_ram_log_sync(ram, map), ==, 0);
+    g_assert_cmpuint(map[0] | map[1] | map[2], ==, 0);
+    viv_ram_log_stop(ram);
+    g_assert_cmpuint(viv_arena_flags[viv_arena_page(ram->hva)], ==, 0);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/ram/blocks", test_blocks);
+    g_test_add_func("/ram/refused", test_refused);
+    g_test_add_func("/ram/large", test_large_costs_nothing);
+    g_test_add_func("/ram/code", test_code_is_invalidated);
+    g_test_add_func("/ram/code-race", test_code_race);
+    g_test_add_func("/ram/dirty-log", test_dirty_log);
+    return g_test_run();
+}
