@@ -21,15 +21,21 @@ void viv_guest_clock_start(void);
 void viv_guest_clock_stop(void);
 bool viv_guest_clock_running(void);
 void viv_guest_clock_set_ns(int64_t ns); /* only while stopped (load) */
+/* For unit tests of devices: drives the guest clock (and TSC) by hand. Stops the clock, moves it ns forward and calls
+ * the guest timers that fall due on the way, in order, each with the clock at its deadline, in the calling
+ * thread. Device lock held. */
+void viv_guest_clock_test_advance(int64_t ns);
 
 /* The guest's time stamp counter: host TSC minus the time the VM was stopped. Any thread.
- * Frequency in Hz: from CPUID 15h/16h or the hypervisor leaf where the host has it, else measured
- * once (under 10 ms). */
+ * Frequency in Hz: from CPUID 15h or the hypervisor leaf where the host has it, else measured
+ * once (under 10 ms; sleeps). */
 uint64_t viv_guest_tsc(void);
 uint64_t viv_tsc_hz(void);
 void viv_guest_tsc_set(uint64_t value); /* only while stopped (load) */
 
-/* A timer. Create and free with the device lock held; set and cancel from any thread.
+/* A timer. Create and free with the device lock held; set and cancel from any thread (cheap: no system call
+ * unless the earliest deadline of all comes earlier). Who cancels with the device lock held knows that fn does
+ * not run afterwards; without it fn may be about to run. INT64_MAX is "never".
  * fn runs on the loop thread with the device lock, at or after `when_ns`, once per viv_timer_set.
  * A guest timer does not fire while the guest clock stands still. */
 struct viv_timer;

@@ -15,14 +15,18 @@ typedef void (*viv_fd_fn)(void *opaque, int fd, short revents);
 void viv_loop_run(void);
 /* Any thread, async-signal-unsafe. */
 void viv_loop_quit(void);
+/* Serves the loop until done(opaque) or the timeout; returns what done() said last. Loop thread, inside a callback
+ * or before viv_loop_run, device lock held; it is released while waiting. A watch whose callback is running is not
+ * served; timers and calls are. */
+bool viv_loop_wait_for(bool (*done)(void *opaque), void *opaque, int64_t timeout_ns);
 
 /* Calls fn(opaque) once, soon, on the loop thread with the device lock. Any thread, with or without
  * the lock; never blocks. */
 void viv_loop_call(viv_loop_fn fn, void *opaque);
 
-/* Watches fd for `events` (POLLIN, POLLOUT; POLLERR and POLLHUP always come). Device lock held.
- * The watch is owned by the caller and freed by viv_watch_free (NULL allowed), which guarantees that
- * fn is not called again. */
+/* Watches fd for `events` (POLLIN, POLLOUT; POLLERR and POLLHUP always come). Device lock held (or before
+ * threads start). The watch is owned by the caller and freed by viv_watch_free (NULL allowed), which guarantees that
+ * fn is not called again; the fd is the caller's to close, after that. */
 struct viv_watch;
 struct viv_watch *viv_watch_new(int fd, short events, viv_fd_fn fn, void *opaque);
 void viv_watch_set_events(struct viv_watch *w, short events);

@@ -1,0 +1,209 @@
+/* The guest clock and time stamp counter.
+ *
+ * Both are a host counter plus a base while the VM runs, and stand still while it is stopped. Readers take no
+ * lock: the two bases and the flag are published under a sequence count, because a vCPU that reads between
+ * "base" and "running" of a stop would see time jump. */
+#include "host/clock_int.h"
+
+#include "base/units.h"
+#include "host/lock.h"
+
+#include <assert.h>
+#include <cpuid.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+#include <x86intrin.h>
+
+static struct {
+    _Atomic uint32_t seq; /* odd while being changed */
+    _Atomic bool running;
+    _Atomic int64_t ns_base;   /* running: guest = host + base; stopped: guest = base */
+    _Atomic uint64_t tsc_base; /* the same for the TSC */
+} guest;
+
+static bool manual; /* driven by a test */
+
+static int64_t clock_now(clockid_t id)
+{
+    struct timespec ts;
+
+    clock_gettime(id, &ts);
+    return (int64_t)ts.tv_sec * (int64_t)VIV_NS_PER_SEC + ts.tv_nsec;
+}
+
+int64_t viv_clock_wall_ns(void)
+{
+    return clock_now(CLOCK_REALTIME);
+}
+
+static void read_bases(bool *running, int64_t *ns, uint64_t *tsc)
+{
+    uint32_t seq;
+
+    do {
+        seq = atomic_load_explicit(&guest.seq, memory_order_acquire);
+        *running = atomic_load_explicit(&guest.running, memory_order_relaxed);
+        *ns = atomic_load_explicit(&guest.ns_base, memory_order_relaxed);
+        *tsc = atomic_load_explicit(&guest.tsc_base, memory_order_relaxed);
+        atomic_thread_fence(memory_order_acquire);
+    } while ((seq & 1) || seq != atomic_load_explicit(&guest.seq, memory_order_relaxed));
+}
+
+static void write_bases(bool running, int64_t ns, uint64_t tsc)
+{
+    atomic_fetch_add_explicit(&guest.seq, 1, memory_order_acq_rel);
+    atomic_store_explicit(&guest.running, running, memory_order_relaxed);
+    atomic_store_explicit(&guest.ns_base, ns, memory_order_relaxed);
+    atomic_store_explicit(&guest.tsc_base, tsc, memory_order_relaxed);
+    atomic_fetch_add_explicit(&guest.seq, 1, memory_order_release);
+}
+
+int64_t viv_clock_ns(enum viv_clock clock)
+{
+    bool running;
+    int64_t ns;
+    uint64_t tsc;
+
+    if (clock == VIV_CLOCK_HOST)
+        return clock_now(CLOCK_MONOTONIC);
+    read_bases(&running, &ns, &tsc);
+    return running ? clock_now(CLOCK_MONOTONIC) + ns : ns;
+}
+
+uint64_t viv_guest_tsc(void)
+{
+    bool running;
+    int64_t ns;
+    uint64_t tsc;
+
+    read_bases(&running, &ns, &tsc);
+    return running ? __rdtsc() + tsc : tsc;
+}
+
+bool viv_guest_clock_running(void)
+{
+    return atomic_load(&guest.running);
+}
+
+int64_t viv_guest_clock_to_host_ns(int64_t guest_ns)
+{
+    bool running;
+    int64_t base, host;
+    uint64_t tsc;
+
+    read_bases(&running, &base, &tsc);
+    if (!running)
+        return INT64_MAX;
+    return __builtin_sub_overflow(guest_ns, base, &host) ? INT64_MAX : host;
+}
+
+void viv_guest_clock_start(void)
+{
+    assert(!manual);
+    if (viv_guest_clock_running())
+        return;
+    write_bases(true, guest.ns_base - clock_now(CLOCK_MONOTONIC), guest.tsc_base - __rdtsc());
+    viv_timers_guest_clock_changed();
+}
+
+void viv_guest_clock_stop(void)
+{
+    if (!viv_guest_clock_running())
+        return;
+    write_bases(false, viv_clock_ns(VIV_CLOCK_GUEST), viv_guest_tsc());
+}
+
+void viv_guest_clock_set_ns(int64_t ns)
+{
+    assert(!viv_guest_clock_running());
+    write_bases(false, ns, guest.tsc_base);
+}
+
+void viv_guest_tsc_set(uint64_t value)
+{
+    assert(!viv_guest_clock_running());
+    write_bases(false, guest.ns_base, value);
+}
+
+void viv_guest_clock_test_advance(int64_t ns)
+{
+    int64_t end = viv_clock_ns(VIV_CLOCK_GUEST) + ns;
+    int64_t due;
+
+    VIV_ASSERT_DEV_LOCKED();
+    viv_guest_clock_stop();
+    manual = true;
+    while ((due = viv_timers_next_guest_ns()) <= end) {
+        if (due > guest.ns_base)
+            viv_guest_clock_set_ns(due);
+        viv_timers_fire_guest(guest.ns_base);
+    }
+    viv_guest_tsc_set(guest.tsc_base +
+                      (uint64_t)((unsigned __int128)ns * viv_tsc_hz() / VIV_NS_PER_SEC));
+    viv_guest_clock_set_ns(end);
+}
+
+/* What the CPU or the hypervisor under us says: CPUID 15h (crystal times ratio) or, as KVM, VMware and others
+ * do it, leaf 40000010h (kHz). 16h is only the marketing figure: measuring is better. */
+static uint64_t tsc_hz_from_cpuid(void)
+{
+    unsigned a, b, c, d;
+
+    if (__get_cpuid(0x15, &a, &b, &c, &d) && a && b && c)
+        return (uint64_t)c * b / a;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c >> 31))
+        return 0;
+    __cpuid(0x40000000, a, b, c, d);
+    if (a < 0x40000010 || a > 0x400000ff)
+        return 0;
+    __cpuid(0x40000010, a, b, c, d);
+    return (uint64_t)a * 1000;
+}
+
+/* The clock and the TSC at one moment: of several tries the one in which the two reads lay closest. */
+static void sample(int64_t *ns, uint64_t *tsc)
+{
+    uint64_t best = UINT64_MAX;
+
+    for (int i = 0; i < 8; i++) {
+        uint64_t before = __rdtsc();
+        int64_t now = clock_now(CLOCK_MONOTONIC_RAW);
+        uint64_t after = __rdtsc();
+
+        if (after - before < best) {
+            best = after - before;
+            *ns = now;
+            *tsc = before + best / 2;
+        }
+    }
+}
+
+static uint64_t measure_tsc_hz(void)
+{
+    const struct timespec nap = {.tv_nsec = 4 * VIV_NS_PER_MS};
+    int64_t ns0, ns1;
+    uint64_t tsc0, tsc1;
+
+    sample(&ns0, &tsc0);
+    nanosleep(&nap, NULL);
+    sample(&ns1, &tsc1);
+    return (uint64_t)((unsigned __int128)(tsc1 - tsc0) * VIV_NS_PER_SEC / (uint64_t)(ns1 - ns0));
+}
+
+static uint64_t tsc_hz;
+
+static void find_tsc_hz(void)
+{
+    tsc_hz = tsc_hz_from_cpuid();
+    if (tsc_hz < 100 * 1000 * 1000 || tsc_hz > 20ull * 1000 * 1000 * 1000)
+        tsc_hz = measure_tsc_hz();
+}
+
+uint64_t viv_tsc_hz(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, find_tsc_hz);
+    return tsc_hz;
+}

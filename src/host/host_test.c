@@ -1,0 +1,222 @@
+/* Clock, timers and loop. */
+#include "host/clock.h"
+#include "host/lock.h"
+#include "host/loop.h"
+
+#include "base/units.h"
+
+#include <glib.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MS ((int64_t)VIV_NS_PER_MS)
+
+static int64_t fired_at[8];
+static int fired;
+
+static void note(void *opaque)
+{
+    g_assert_true(viv_dev_locked());
+    fired_at[fired++] = viv_clock_ns(VIV_CLOCK_GUEST);
+}
+
+static void test_manual(void)
+{
+    struct viv_timer *t[3];
+    int64_t t0;
+    uint64_t tsc0;
+
+    viv_dev_lock();
+    fired = 0;
+    for (int i = 0; i < 3; i++)
+        t[i] = viv_timer_new(VIV_CLOCK_GUEST, note, NULL);
+    viv_guest_clock_test_advance(0);
+    t0 = viv_clock_ns(VIV_CLOCK_GUEST);
+    tsc0 = viv_guest_tsc();
+    viv_timer_set(t[0], t0 + 300);
+    viv_timer_set(t[1], t0 + 100);
+    viv_timer_set(t[2], t0 + 200);
+    viv_timer_cancel(t[2]);
+    g_assert_cmpint(viv_timer_expiry_ns(t[1]), ==, t0 + 100);
+    g_assert_cmpint(viv_timer_expiry_ns(t[2]), ==, INT64_MAX);
+    viv_guest_clock_test_advance(99);
+    g_assert_cmpint(fired, ==, 0);
+    viv_guest_clock_test_advance(1000000 - 99);
+    g_assert_cmpint(fired, ==, 2);
+    g_assert_cmpint(fired_at[0], ==, t0 + 100);
+    g_assert_cmpint(fired_at[1], ==, t0 + 300);
+    g_assert_cmpint(viv_clock_ns(VIV_CLOCK_GUEST), ==, t0 + 1000000);
+    g_assert_cmpuint(viv_guest_tsc() - tsc0, >=, viv_tsc_hz() / 1000 - 2);
+    for (int i = 0; i < 3; i++)
+        viv_timer_free(t[i]);
+    viv_dev_unlock();
+}
+
+/* The heap against the obvious: fire times come sorted whatever was set, moved and cancelled. */
+static int64_t last_seen;
+static int seen;
+
+static void in_order(void *opaque)
+{
+    g_assert_cmpint(viv_clock_ns(VIV_CLOCK_GUEST), >=, last_seen);
+    last_seen = viv_clock_ns(VIV_CLOCK_GUEST);
+    seen++;
+}
+
+static void test_heap(void)
+{
+    struct viv_timer *t[200];
+    int armed = 0;
+
+    viv_dev_lock();
+    viv_guest_clock_test_advance(0);
+    last_seen = seen = 0;
+    for (int i = 0; i < 200; i++)
+        t[i] = viv_timer_new(VIV_CLOCK_GUEST, in_order, NULL);
+    for (int n = 0; n < 5000; n++) {
+        struct viv_timer *x = t[g_test_rand_int_range(0, 200)];
+
+        if (g_test_rand_int_range(0, 3))
+            viv_timer_set(x, viv_clock_ns(VIV_CLOCK_GUEST) + g_test_rand_int_range(1, 100000));
+        else
+            viv_timer_cancel(x);
+    }
+    for (int i = 0; i < 200; i++)
+        armed += viv_timer_expiry_ns(t[i]) != INT64_MAX;
+    viv_guest_clock_test_advance(100001);
+    g_assert_cmpint(seen, ==, armed);
+    for (int i = 0; i < 200; i++)
+        viv_timer_free(t[i]);
+    viv_dev_unlock();
+}
+
+static void test_tsc(void)
+{
+    int64_t before = viv_clock_ns(VIV_CLOCK_HOST);
+    uint64_t hz = viv_tsc_hz();
+
+    g_assert_cmpint(viv_clock_ns(VIV_CLOCK_HOST) - before, <, 500 * MS);
+    g_assert_cmpuint(hz, >, 500000000);
+    g_assert_cmpuint(hz, <, 10000000000);
+}
+
+/* --- the loop, with another thread --- */
+
+static int calls;
+static bool timer_ran, watch_ran;
+static int64_t late_ns;
+static struct viv_watch *watch;
+static struct viv_timer *host_timer;
+static int64_t host_due;
+
+static void count_call(void *opaque)
+{
+    g_assert_true(viv_dev_locked());
+    calls++;
+}
+
+static void end_loop(void *opaque)
+{
+    viv_loop_quit();
+}
+
+static void on_host_timer(void *opaque)
+{
+    g_assert_true(viv_dev_locked());
+    late_ns = viv_clock_ns(VIV_CLOCK_HOST) - host_due;
+    timer_ran = true;
+}
+
+static void on_readable(void *opaque, int fd, short revents)
+{
+    char c;
+
+    g_assert_true(viv_dev_locked());
+    g_assert_cmpint(read(fd, &c, 1), ==, 1);
+    watch_ran = true;
+    viv_watch_free(watch); /* inside its own callback */
+    watch = NULL;
+}
+
+static void *other_thread(void *p)
+{
+    int *pair = p;
+
+    for (int i = 0; i < 1000; i++)
+        viv_loop_call(count_call, NULL);
+    usleep(5000);
+    /* The loop sleeps towards a far deadline: a nearer one must wake it. */
+    host_due = viv_clock_ns(VIV_CLOCK_HOST) + 10 * MS;
+    viv_timer_set(host_timer, host_due);
+    g_assert_cmpint(write(pair[1], "x", 1), ==, 1);
+    usleep(60000);
+    viv_loop_call(end_loop, NULL);
+    return NULL;
+}
+
+static void test_loop(void)
+{
+    struct viv_timer *far;
+    pthread_t thread;
+    int pair[2];
+
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), ==, 0);
+    viv_dev_lock();
+    far = viv_timer_new(VIV_CLOCK_HOST, count_call, NULL);
+    viv_timer_set(far, viv_clock_ns(VIV_CLOCK_HOST) + 3600000 * MS);
+    host_timer = viv_timer_new(VIV_CLOCK_HOST, on_host_timer, NULL);
+    watch = viv_watch_new(pair[0], POLLIN, on_readable, NULL);
+    viv_dev_unlock();
+    pthread_create(&thread, NULL, other_thread, pair);
+    viv_loop_run();
+    pthread_join(thread, NULL);
+    g_assert_cmpint(calls, ==, 1000);
+    g_assert_true(watch_ran);
+    g_assert_true(timer_ran);
+    g_assert_cmpint(late_ns, >=, 0);
+    g_test_message("host timer was %" G_GINT64_FORMAT " us late", late_ns / 1000);
+    viv_dev_lock();
+    viv_timer_free(far);
+    viv_timer_free(host_timer);
+    viv_dev_unlock();
+    close(pair[0]);
+    close(pair[1]);
+}
+
+static bool flag_set(void *opaque)
+{
+    return *(bool *)opaque;
+}
+
+static void set_flag(void *opaque)
+{
+    *(bool *)opaque = true;
+}
+
+static void wait_inside(void *opaque)
+{
+    bool inner = false, never = false;
+
+    viv_loop_call(set_flag, &inner);
+    g_assert_true(viv_loop_wait_for(flag_set, &inner, 5000 * MS));
+    g_assert_false(viv_loop_wait_for(flag_set, &never, 5 * MS));
+    viv_loop_quit();
+}
+
+static void test_nested(void)
+{
+    viv_loop_call(wait_inside, NULL);
+    viv_loop_run();
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/host/manual-clock", test_manual);
+    g_test_add_func("/host/heap", test_heap);
+    g_test_add_func("/host/tsc", test_tsc);
+    g_test_add_func("/host/loop", test_loop);
+    g_test_add_func("/host/nested", test_nested);
+    return g_test_run();
+}

@@ -1,0 +1,210 @@
+/* The event loop on GLib's default main context.
+ *
+ * GLib waits; our part is the device lock round each callback, watches that may be freed by any thread that holds the
+ * lock, and a queue of calls behind one eventfd. */
+#include "host/loop.h"
+
+#include "host/clock_int.h"
+#include "host/lock.h"
+
+#include <glib-unix.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* --- watches --- */
+
+struct viv_watch {
+    GSource source; /* first: GLib allocates the whole */
+    gpointer tag;
+    int fd;
+    viv_fd_fn fn;
+    void *opaque;
+    bool dead; /* device lock */
+};
+
+static gboolean watch_check(GSource *source)
+{
+    struct viv_watch *w = (struct viv_watch *)source;
+
+    return g_source_query_unix_fd(source, w->tag) != 0;
+}
+
+static gboolean watch_dispatch(GSource *source, GSourceFunc unused, gpointer unused2)
+{
+    struct viv_watch *w = (struct viv_watch *)source;
+    short revents = g_source_query_unix_fd(source, w->tag);
+
+    viv_dev_lock();
+    if (!w->dead && revents)
+        w->fn(w->opaque, w->fd, revents);
+    viv_dev_unlock();
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs watch_funcs = {.check = watch_check, .dispatch = watch_dispatch};
+
+/* GIOCondition has poll(2)'s values. */
+struct viv_watch *viv_watch_new(int fd, short events, viv_fd_fn fn, void *opaque)
+{
+    GSource *source = g_source_new(&watch_funcs, sizeof(struct viv_watch));
+    struct viv_watch *w = (struct viv_watch *)source;
+
+    w->fd = fd;
+    w->fn = fn;
+    w->opaque = opaque;
+    w->tag = g_source_add_unix_fd(source, fd, (GIOCondition)(events | POLLERR | POLLHUP));
+    g_source_attach(source, NULL);
+    return w;
+}
+
+void viv_watch_set_events(struct viv_watch *w, short events)
+{
+    g_source_modify_unix_fd(&w->source, w->tag, (GIOCondition)(events | POLLERR | POLLHUP));
+}
+
+void viv_watch_free(struct viv_watch *w)
+{
+    if (!w)
+        return;
+    w->dead = true;
+    g_source_destroy(&w->source);
+    g_source_unref(&w->source);
+}
+
+/* --- calls --- */
+
+struct call {
+    viv_loop_fn fn;
+    void *opaque;
+};
+
+static pthread_mutex_t calls_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct call *calls;
+static size_t calls_len, calls_room;
+static int calls_fd = -1;
+
+static void open_calls_fd(void)
+{
+    calls_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    g_assert(calls_fd >= 0);
+}
+
+void viv_loop_call(viv_loop_fn fn, void *opaque)
+{
+    bool first;
+
+    pthread_mutex_lock(&calls_lock);
+    if (calls_fd < 0)
+        open_calls_fd();
+    if (calls_len == calls_room) {
+        calls_room = calls_room ? calls_room * 2 : 16;
+        calls = g_renew(struct call, calls, calls_room);
+    }
+    first = calls_len == 0;
+    calls[calls_len++] = (struct call){fn, opaque};
+    pthread_mutex_unlock(&calls_lock);
+    if (first)
+        eventfd_write(calls_fd, 1);
+}
+
+static void run_calls(void)
+{
+    struct call *batch;
+    size_t n;
+    eventfd_t unused;
+
+    pthread_mutex_lock(&calls_lock);
+    eventfd_read(calls_fd, &unused);
+    batch = calls;
+    n = calls_len;
+    calls = NULL;
+    calls_len = calls_room = 0;
+    pthread_mutex_unlock(&calls_lock);
+    for (size_t i = 0; i < n; i++)
+        batch[i].fn(batch[i].opaque);
+    g_free(batch);
+}
+
+/* --- the loop --- */
+
+static gboolean on_calls(gint fd, GIOCondition cond, gpointer opaque)
+{
+    viv_dev_lock();
+    run_calls();
+    viv_dev_unlock();
+    return G_SOURCE_CONTINUE;
+}
+
+static gboolean on_timers(gint fd, GIOCondition cond, gpointer opaque)
+{
+    viv_dev_lock();
+    viv_timers_run();
+    viv_dev_unlock();
+    return G_SOURCE_CONTINUE;
+}
+
+/* May be dispatched inside viv_loop_wait_for, itself called from a call or a timer. */
+static void add_inner(int fd, GUnixFDSourceFunc fn)
+{
+    GSource *s = g_unix_fd_source_new(fd, G_IO_IN);
+
+    g_source_set_callback(s, (GSourceFunc)(void (*)(void))fn, NULL, NULL);
+    g_source_set_can_recurse(s, TRUE);
+    g_source_attach(s, NULL);
+    g_source_unref(s);
+}
+
+static atomic_bool quit;
+
+static void start_once(void)
+{
+    static bool started;
+
+    if (started)
+        return;
+    started = true;
+    pthread_mutex_lock(&calls_lock);
+    if (calls_fd < 0)
+        open_calls_fd();
+    pthread_mutex_unlock(&calls_lock);
+    add_inner(calls_fd, on_calls);
+    add_inner(viv_timers_fd(), on_timers);
+}
+
+void viv_loop_run(void)
+{
+    start_once();
+    while (!atomic_load(&quit))
+        g_main_context_iteration(NULL, TRUE);
+    atomic_store(&quit, false);
+}
+
+void viv_loop_quit(void)
+{
+    atomic_store(&quit, true);
+    g_main_context_wakeup(NULL);
+}
+
+static void nothing(void *opaque)
+{
+}
+
+bool viv_loop_wait_for(bool (*done)(void *opaque), void *opaque, int64_t timeout_ns)
+{
+    int64_t end = viv_clock_ns(VIV_CLOCK_HOST) + timeout_ns;
+    struct viv_timer *alarm = viv_timer_new(VIV_CLOCK_HOST, nothing, NULL);
+    bool ok;
+
+    VIV_ASSERT_DEV_LOCKED();
+    start_once();
+    viv_timer_set(alarm, end);
+    while (!(ok = done(opaque)) && viv_clock_ns(VIV_CLOCK_HOST) < end) {
+        viv_dev_unlock();
+        g_main_context_iteration(NULL, TRUE);
+        viv_dev_lock();
+    }
+    viv_timer_free(alarm);
+    return ok;
+}

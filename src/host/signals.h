@@ -1,0 +1,14 @@
+/* Signals that ask the process to end, as events of the loop. */
+#ifndef VIV_HOST_SIGNALS_H
+#define VIV_HOST_SIGNALS_H
+
+#include <sys/types.h>
+
+/* Called on the loop thread with the device lock; `from` is the sender, 0 for the terminal. */
+typedef void (*viv_signal_fn)(int signo, pid_t from);
+
+/* Blocks SIGINT, SIGTERM and SIGHUP in the calling thread and all it starts later, ignores SIGPIPE, and hands the
+ * three to fn. Main thread, before any other thread starts. */
+void viv_signals_init(viv_signal_fn fn);
+
+#endif
