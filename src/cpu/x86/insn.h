@@ -49,7 +49,9 @@ struct viv_insn {
     uint8_t asz;    /* effective address size in bytes: 2, 4, 8 */
     uint8_t modrm;  /* raw byte, 0 when none */
     uint8_t reg;    /* modrm.reg, extended */
-    uint8_t rm;     /* modrm.rm extended when mod == 3 */
+    uint8_t rm;     /* modrm.rm extended when mod == 3; register of a Z operand (opcode bits 0-2) */
+    uint8_t reg8;   /* byte offset of `reg` and `rm` in gpr[] as byte registers: AH..BH are odd */
+    uint8_t rm8;
     bool mem;       /* mod != 3: memory operand described by the following */
     uint8_t seg;    /* effective segment, overrides and BP/SP default applied */
     uint8_t base;   /* register number, VIV_NO_REG, or VIV_RIP_REL */
@@ -66,8 +68,10 @@ struct viv_insn {
     uint8_t opcode; /* last opcode byte */
 };
 
-#define VIV_NO_REG  0xff
-#define VIV_RIP_REL 0xfe
+/* Values of base and index besides register numbers: places in viv_x86.reg[], so that adding them up needs no
+ * branch. */
+#define VIV_RIP_REL 17 /* next_rip */
+#define VIV_NO_REG  18 /* always zero */
 
 struct viv_row {
     uint8_t map;      /* enum viv_map */

@@ -31,6 +31,11 @@ void viv_st_bytes(struct viv_x86 *c, uint64_t lin, const void *buf, unsigned len
 /* Faults now as the access would, changes nothing but accessed/dirty bits. */
 void viv_probe(struct viv_x86 *c, uint64_t lin, unsigned len, enum viv_access acc);
 
+/* Instruction fetch from anything, bytewise where it is not RAM or ROM; faults as a fetch. The caller has checked
+ * the CS limit. `len` up to 15, may cross a page. viv_mmu_host(VIV_ACC_EXEC) is its fast sibling and takes ROM
+ * too. */
+void viv_fetch_bytes(struct viv_x86 *c, uint64_t lin, uint8_t *buf, unsigned len);
+
 /* As supervisor whatever CPL is (descriptor tables, TSS, interrupt frames). */
 uint64_t viv_ld_sys(struct viv_x86 *c, uint64_t lin, unsigned size);
 void viv_st_sys(struct viv_x86 *c, uint64_t lin, uint64_t v, unsigned size);

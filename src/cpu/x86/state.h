@@ -147,15 +147,26 @@ struct viv_cpuid;
 struct viv_insn;
 
 struct viv_x86 {
-    /* Hot: registers. `scratch` catches writes of handlers that have no register operand. */
-    uint64_t gpr[16];
-    uint64_t rip;      /* the current instruction while one executes */
-    uint64_t next_rip; /* where execution goes on after it; branches write this */
+    /* Hot: registers. `reg` names the same places for address arithmetic: see viv_insn.base. */
+    union {
+        struct {
+            uint64_t gpr[16];
+            uint64_t rip;      /* the current instruction while one executes */
+            uint64_t next_rip; /* where execution goes on after it; branches write this */
+            uint64_t zero;     /* never written */
+        };
+        uint64_t reg[19];
+    };
     uint32_t eflags;   /* without the six arithmetic flags; bit 1 set */
     uint16_t arith;
     uint8_t cpl;
     uint8_t mode; /* enum viv_cpu_mode, derived from CR0, EFER, CS, EFLAGS.VM */
     struct viv_tlb_entry *tlb_cur; /* softTLB table for the current privilege: cpu/x86/tlb.h */
+    /* Derived by viv_interp_context() from mode and segments, for addresses without a branch: base to add to an
+     * effective address; for segments that need a limit or type check a value that makes the TLB miss. */
+    uint64_t fast_base[6];
+    uint64_t sp_mask;    /* width of the stack pointer */
+    uint8_t canon_shift; /* 16, or 7 with LA57; 0 outside 64-bit mode */
     uint64_t tlb_gen;  /* bumped by every TLB flush, INVLPG included: linear-address caches compare it */
 
     struct viv_seg seg[VIV_SEG_COUNT];

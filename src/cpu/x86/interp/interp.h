@@ -23,7 +23,8 @@ struct viv_interp {
 
     /* Set by handlers and the MMU, looked at by the run loop after the instruction. */
     bool shutdown;      /* triple fault: the run loop returns VIV_RUN_SHUTDOWN */
-    bool code_hit;      /* a store changed decoded code: leave the block after this instruction */
+    bool one_iteration; /* REP instructions do one and come back (single-step) */
+    const struct viv_insn *block_end; /* of the running block; see viv_interp_leave_block() */
     uint32_t db_hit;    /* DR6 bits (B0-B3, BD, BS, BT) of debug traps due after this instruction */
 
     struct viv_block_cache *blocks; /* run loop's own */
@@ -41,6 +42,17 @@ enum viv_run viv_interp_run(struct viv_x86 *c);
 /* Exactly one instruction (or one delivered exception; a repeated string instruction counts as one
  * iteration). For tests and debuggers. */
 enum viv_run viv_interp_step(struct viv_x86 *c);
+
+/* After a store that changed decoded code, or anything else that wants the run loop's attention: the block ends
+ * after this instruction. vCPU thread. */
+static inline void viv_interp_leave_block(struct viv_x86 *c)
+{
+    ((struct viv_interp *)c->interp)->block_end = 0;
+}
+
+/* Recomputes fast_base, sp_mask, canon_shift from the architectural state. The run loop does this when it starts,
+ * after instructions with A_CTX and after delivering events. */
+void viv_interp_context(struct viv_x86 *c);
 
 /* Makes and drops c->interp. */
 int viv_interp_init(struct viv_x86 *c);
