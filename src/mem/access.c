@@ -103,11 +103,13 @@ static uint64_t load_host(const uint8_t *p, unsigned len)
     case 1:
         return __atomic_load_n(p, __ATOMIC_RELAXED);
     case 2:
-        return viv_is_aligned((uintptr_t)p, 2) ? __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED)
-                                               : (memcpy(&v, p, 2), v);
+        return viv_is_aligned((uintptr_t)p, 2)
+                   ? __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED)
+                   : (memcpy(&v, p, 2), v);
     case 4:
-        return viv_is_aligned((uintptr_t)p, 4) ? __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED)
-                                               : (memcpy(&v, p, 4), v);
+        return viv_is_aligned((uintptr_t)p, 4)
+                   ? __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED)
+                   : (memcpy(&v, p, 4), v);
     case 8:
         if (viv_is_aligned((uintptr_t)p, 8))
             return __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED);
@@ -200,8 +202,8 @@ static bool without_lock(struct viv_space *s, uint64_t addr, unsigned size, bool
 
     if (!piece_at(s, addr, size, f, &len))
         return false;
-    return len == size && (f->lockless || f->r.kind == VIV_REGION_RAM ||
-                           (f->r.kind == VIV_REGION_ROM && !write));
+    return len == size &&
+           (f->lockless || f->r.kind == VIV_REGION_RAM || (f->r.kind == VIV_REGION_ROM && !write));
 }
 
 uint64_t viv_space_read(struct viv_space *s, uint64_t addr, unsigned size)

@@ -69,8 +69,7 @@ static bool try_arena(uint64_t size)
     arena.size = size;
     arena.blocks = g_ptr_array_new();
     /* Cheap while the process has one thread, which is when the first block is made. */
-    arena.expedited =
-        syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+    arena.expedited = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
     return true;
 }
 
@@ -114,8 +113,9 @@ int viv_ram_new(const char *name, uint64_t size, struct viv_ram **out, struct vi
     int r;
 
     if (!size || !viv_is_aligned(size, VIV_PAGE_SIZE))
-        return viv_fail(err, EINVAL, "memory '%s': %" G_GUINT64_FORMAT " bytes is not a multiple of 4096",
-                        name, size);
+        return viv_fail(err, EINVAL,
+                        "memory '%s': %" G_GUINT64_FORMAT " bytes is not a multiple of 4096", name,
+                        size);
     if (!arena_ready())
         return viv_fail(err, ENOMEM,
                         "memory '%s': cannot reserve address space (is 'ulimit -v' set?)", name);

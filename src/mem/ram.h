@@ -26,7 +26,7 @@ struct viv_ram {
 
 /* Bits of a page's flag byte (atomic accesses; see viv_ram_page_flags). */
 enum {
-    VIV_PAGE_CODE = 1 << 0,  /* a vCPU holds decoded or translated code of this page */
+    VIV_PAGE_CODE = 1 << 0,      /* a vCPU holds decoded or translated code of this page */
     VIV_PAGE_CLEAN_LOG = 1 << 1, /* dirty log is on and the page is not yet dirty */
 };
 

@@ -131,12 +131,16 @@ static void test_code_race(void)
         uint32_t version, decoded;
 
         atomic_store(&r.go, 1);
+        /* The other side needs some time to see it; sweep over that time. */
+        for (volatile uint32_t d = i % 200; d; d--)
+            ;
         version = viv_ram_mark_code(r.word);
         decoded = __atomic_load_n(r.word, __ATOMIC_RELAXED);
         while (!atomic_load(&r.done))
             ;
         atomic_store(&r.done, 0);
-        if (__atomic_load_n(&viv_arena_version[r.page], __ATOMIC_SEQ_CST) == version && decoded != i)
+        if (__atomic_load_n(&viv_arena_version[r.page], __ATOMIC_SEQ_CST) == version &&
+            decoded != i)
             stale++;
     }
     pthread_join(t, NULL);

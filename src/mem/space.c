@@ -127,7 +127,8 @@ static struct viv_flat make_flat(struct viv_region *top, uint64_t start, uint64_
         .r = {.start = start,
               .last = last,
               .kind = top->d.kind,
-              .hva = top->d.kind == VIV_REGION_IO ? NULL : top->d.ram->hva + top->d.ram_offset + off,
+              .hva =
+                  top->d.kind == VIV_REGION_IO ? NULL : top->d.ram->hva + top->d.ram_offset + off,
               .region = top,
               .region_offset = off},
         .lockless = top->d.kind == VIV_REGION_IO && top->d.ops->lockless,
@@ -156,7 +157,8 @@ static GArray *flatten(struct viv_space *s)
     for (guint i = 0; i < cuts->len; i++) {
         uint64_t start = g_array_index(cuts, uint64_t, i);
         uint64_t last = i + 1 < cuts->len ? g_array_index(cuts, uint64_t, i + 1) - 1 : s->last;
-        struct viv_flat *prev = out->len ? &g_array_index(out, struct viv_flat, out->len - 1) : NULL;
+        struct viv_flat *prev =
+            out->len ? &g_array_index(out, struct viv_flat, out->len - 1) : NULL;
         struct viv_region *top = NULL;
 
         if (i + 1 < cuts->len && last + 1 == start)
@@ -264,7 +266,8 @@ struct viv_region *viv_region_new(struct viv_space *s, const struct viv_region_d
     g_assert(d->size > 0);
     g_assert(d->kind == VIV_REGION_IO ? d->ops != NULL : d->ram != NULL);
     g_assert(!d->ram || viv_range_inside(d->ram_offset, d->size, d->ram->size));
-    g_assert(!d->ops || (power_of_two_or_0(d->ops->min_size) && power_of_two_or_0(d->ops->max_size)));
+    g_assert(!d->ops ||
+             (power_of_two_or_0(d->ops->min_size) && power_of_two_or_0(d->ops->max_size)));
     r->space = s;
     r->d = *d;
     g_ptr_array_add(s->regions, r);

@@ -49,8 +49,9 @@ static void regs_write(void *o, uint64_t off, uint64_t v, unsigned size)
 static struct viv_region *io(struct viv_space *s, struct regs *r, const struct viv_region_ops *ops,
                              uint64_t size)
 {
-    return viv_region_new(s, &(struct viv_region_desc){.name = "regs", .kind = VIV_REGION_IO,
-                                                       .size = size, .ops = ops, .opaque = r});
+    return viv_region_new(
+        s, &(struct viv_region_desc){
+               .name = "regs", .kind = VIV_REGION_IO, .size = size, .ops = ops, .opaque = r});
 }
 
 static struct viv_ram *ram(uint64_t size)
@@ -65,8 +66,9 @@ static struct viv_ram *ram(uint64_t size)
 static struct viv_region *ram_region(struct viv_space *s, enum viv_region_kind kind,
                                      struct viv_ram *r, uint64_t off, uint64_t size)
 {
-    return viv_region_new(s, &(struct viv_region_desc){.name = "ram", .kind = kind, .size = size,
-                                                       .ram = r, .ram_offset = off});
+    return viv_region_new(
+        s, &(struct viv_region_desc){
+               .name = "ram", .kind = kind, .size = size, .ram = r, .ram_offset = off});
 }
 
 static void fill(struct regs *r)
@@ -83,7 +85,8 @@ static void test_split_and_widen(void)
     static const struct viv_region_ops any = {regs_read, regs_write, 1, 8, true, false};
     struct viv_space *s = viv_space_new("mem", 64);
     struct regs r;
-    struct viv_region *b = io(s, &r, &byte, 64), *d = io(s, &r, &dword, 64), *a = io(s, &r, &any, 64);
+    struct viv_region *b = io(s, &r, &byte, 64), *d = io(s, &r, &dword, 64),
+                      *a = io(s, &r, &any, 64);
 
     viv_region_map(b, 0x1000, 0);
     viv_region_map(d, 0x2000, 0);
@@ -129,7 +132,7 @@ static void test_borders(void)
     m->hva[0xffe] = 0xee;
     m->hva[0xfff] = 0xff;
     g_assert_cmphex(viv_space_read(s, 0x1ffe, 4), ==, 0x0201ffee);
-    g_assert_cmphex(viv_space_read(s, 0xffe, 4), ==, 0x0000ffff); /* hole, then RAM */
+    g_assert_cmphex(viv_space_read(s, 0xffe, 4), ==, 0x0000ffff);  /* hole, then RAM */
     g_assert_cmphex(viv_space_read(s, 0x203e, 4), ==, 0xffff403f); /* registers, then hole */
     g_assert_cmphex(viv_space_read(s, 0x9000, 8), ==, UINT64_MAX);
     viv_space_write(s, 0x1ffe, 0x44332211, 4);
@@ -281,7 +284,8 @@ static void *looker(void *p)
     while (!atomic_load(&c->stop)) {
         struct viv_range f;
 
-        if (!viv_space_find(c->s, 0x100000, &f) || f.start != 0x100000 || f.last != 0x100fff || !f.hva)
+        if (!viv_space_find(c->s, 0x100000, &f) || f.start != 0x100000 || f.last != 0x100fff ||
+            !f.hva)
             atomic_fetch_add(&c->wrong, 1);
         if (viv_space_find(c->s, 0x8000, &f) && (f.start > 0x8000 || f.last < 0x8000 || f.hva))
             atomic_fetch_add(&c->wrong, 1);
@@ -298,7 +302,8 @@ static void test_lookup_while_changing(void)
     struct regs r;
     pthread_t t;
 
-    viv_region_map(ram_region(c.s, VIV_REGION_RAM, ram(VIV_PAGE_SIZE), 0, VIV_PAGE_SIZE), 0x100000, 0);
+    viv_region_map(ram_region(c.s, VIV_REGION_RAM, ram(VIV_PAGE_SIZE), 0, VIV_PAGE_SIZE), 0x100000,
+                   0);
     pthread_create(&t, NULL, looker, &c);
     for (unsigned i = 0; i < 200; i++) {
         d[i] = io(c.s, &r, &any, 64);

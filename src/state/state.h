@@ -19,7 +19,8 @@
 #include <stdint.h>
 
 enum viv_field_kind {
-    VIV_FIELD_INT,    /* 1, 2, 4 or 8 byte integer, bool or enum; count > 1: an array of them */
+    VIV_FIELD_INT,    /* 1, 2, 4 or 8 byte integer or enum; count > 1: an array of them */
+    VIV_FIELD_BOOL,   /* the same for bool: load refuses all but 0 and 1. VIV_F_INT picks it */
     VIV_FIELD_BYTES,  /* size bytes as they are */
     VIV_FIELD_STRUCT, /* embedded struct(s) with a table of their own */
     VIV_FIELD_VARBYTES, /* pointer to g_malloc'ed bytes, length in a uint32_t member `len_offset`; bounded */
@@ -39,52 +40,86 @@ struct viv_field {
     size_t offset;
     size_t size;  /* of one element */
     size_t count; /* elements */
-    int since;    /* first table version that has it; 0 = always */
-    const struct viv_state_table *sub; /* STRUCT */
-    size_t len_offset;                 /* VARBYTES */
-    size_t max_len;                    /* VARBYTES */
-    void (*save)(struct viv_state_writer *w, const void *obj);                       /* CUSTOM */
-    int (*load)(struct viv_state_reader *r, void *obj, int version, struct viv_err *err); /* CUSTOM */
-    const char *why; /* DERIVED: how it comes back */
+    int since; /* first table version that has it; 0 = always. Older streams leave it as reset has
+                   * set it */
+    const struct viv_state_table *sub;                         /* STRUCT */
+    size_t len_offset;                                         /* VARBYTES */
+    size_t max_len;                                            /* VARBYTES */
+    void (*save)(struct viv_state_writer *w, const void *obj); /* CUSTOM */
+    int (*load)(struct viv_state_reader *r, void *obj, int version,
+                struct viv_err *err); /* CUSTOM */
+    const char *why;                  /* DERIVED: how it comes back */
 };
 
 struct viv_state_table {
     const char *name;  /* in the stream, e.g. "i8254" */
     const char *ctype; /* the C struct's tag, for tools/check-state */
     int version;
-    int min_version; /* oldest that load accepts */
+    int min_version;                /* oldest that load accepts */
     const struct viv_field *fields; /* ends with a NULL name */
     void (*pre_save)(void *obj);    /* optional */
-    int (*post_load)(void *obj, int version, struct viv_err *err); /* optional; checks ranges, rebuilds */
+    int (*post_load)(void *obj, int version,
+                     struct viv_err *err); /* optional; checks ranges, rebuilds */
 };
 
+#define VIV_FIELD_KIND_OF(value)                                                                   \
+    (__builtin_types_compatible_p(__typeof__(value), bool) ? VIV_FIELD_BOOL : VIV_FIELD_INT)
+
 #define VIV_F_INT(type, m)                                                                         \
-    {.name = #m, .kind = VIV_FIELD_INT, .offset = offsetof(struct type, m),                        \
-     .size = sizeof(((struct type *)0)->m), .count = 1}
+    {                                                                                              \
+        .name = #m, .kind = VIV_FIELD_KIND_OF(((struct type *)0)->m),                              \
+        .offset = offsetof(struct type, m), .size = sizeof(((struct type *)0)->m), .count = 1      \
+    }
 #define VIV_F_INTS(type, m)                                                                        \
-    {.name = #m, .kind = VIV_FIELD_INT, .offset = offsetof(struct type, m),                        \
-     .size = sizeof(((struct type *)0)->m[0]),                                                     \
-     .count = sizeof(((struct type *)0)->m) / sizeof(((struct type *)0)->m[0])}
+    {                                                                                              \
+        .name = #m, .kind = VIV_FIELD_KIND_OF(((struct type *)0)->m[0]),                           \
+        .offset = offsetof(struct type, m), .size = sizeof(((struct type *)0)->m[0]),              \
+        .count = sizeof(((struct type *)0)->m) / sizeof(((struct type *)0)->m[0])                  \
+    }
 #define VIV_F_BYTES(type, m)                                                                       \
-    {.name = #m, .kind = VIV_FIELD_BYTES, .offset = offsetof(struct type, m),                      \
-     .size = sizeof(((struct type *)0)->m), .count = 1}
+    {                                                                                              \
+        .name = #m, .kind = VIV_FIELD_BYTES, .offset = offsetof(struct type, m),                   \
+        .size = sizeof(((struct type *)0)->m), .count = 1                                          \
+    }
 #define VIV_F_STRUCT(type, m, table)                                                               \
-    {.name = #m, .kind = VIV_FIELD_STRUCT, .offset = offsetof(struct type, m),                     \
-     .size = sizeof(((struct type *)0)->m), .count = 1, .sub = &(table)}
+    {                                                                                              \
+        .name = #m, .kind = VIV_FIELD_STRUCT, .offset = offsetof(struct type, m),                  \
+        .size = sizeof(((struct type *)0)->m), .count = 1, .sub = &(table)                         \
+    }
 #define VIV_F_STRUCTS(type, m, table)                                                              \
-    {.name = #m, .kind = VIV_FIELD_STRUCT, .offset = offsetof(struct type, m),                     \
-     .size = sizeof(((struct type *)0)->m[0]),                                                     \
-     .count = sizeof(((struct type *)0)->m) / sizeof(((struct type *)0)->m[0]), .sub = &(table)}
+    {                                                                                              \
+        .name = #m, .kind = VIV_FIELD_STRUCT, .offset = offsetof(struct type, m),                  \
+        .size = sizeof(((struct type *)0)->m[0]),                                                  \
+        .count = sizeof(((struct type *)0)->m) / sizeof(((struct type *)0)->m[0]), .sub = &(table) \
+    }
+/* `len_m`, the uint32_t member with the length, is listed as VIV_F_DERIVED. */
+#define VIV_F_VARBYTES(type, m, len_m, max)                                                        \
+    {                                                                                              \
+        .name = #m, .kind = VIV_FIELD_VARBYTES, .offset = offsetof(struct type, m), .size = 1,     \
+        .count = 1, .len_offset = offsetof(struct type, len_m), .max_len = (max)                   \
+    }
 #define VIV_F_TIMER(type, m)                                                                       \
-    {.name = #m, .kind = VIV_FIELD_TIMER, .offset = offsetof(struct type, m), .size = 8, .count = 1}
+    {                                                                                              \
+        .name = #m, .kind = VIV_FIELD_TIMER, .offset = offsetof(struct type, m), .size = 8,        \
+        .count = 1                                                                                 \
+    }
 #define VIV_F_CUSTOM(type, m, save_fn, load_fn)                                                    \
-    {.name = #m, .kind = VIV_FIELD_CUSTOM, .offset = offsetof(struct type, m), .count = 1,         \
-     .save = (save_fn), .load = (load_fn)}
+    {                                                                                              \
+        .name = #m, .kind = VIV_FIELD_CUSTOM, .offset = offsetof(struct type, m), .count = 1,      \
+        .save = (save_fn), .load = (load_fn)                                                       \
+    }
 #define VIV_F_DERIVED(type, m, reason)                                                             \
-    {.name = #m, .kind = VIV_FIELD_DERIVED, .offset = offsetof(struct type, m), .why = (reason)}
+    {                                                                                              \
+        .name = #m, .kind = VIV_FIELD_DERIVED, .offset = offsetof(struct type, m), .why = (reason) \
+    }
 #define VIV_F_CONFIG(type, m)                                                                      \
-    {.name = #m, .kind = VIV_FIELD_CONFIG, .offset = offsetof(struct type, m)}
-#define VIV_F_END {.name = NULL}
+    {                                                                                              \
+        .name = #m, .kind = VIV_FIELD_CONFIG, .offset = offsetof(struct type, m)                   \
+    }
+#define VIV_F_END                                                                                  \
+    {                                                                                              \
+        .name = NULL                                                                               \
+    }
 
 /* Writer: grows a buffer in memory, then viv_state_writer_finish hands it out (g_malloc'ed, caller
  * frees). */
