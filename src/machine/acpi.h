@@ -1,0 +1,74 @@
+/* ACPI tables as a board's firmware would leave them (ACPI 6.4).
+ *
+ * The board says what there is; the tables are built as one blob to be put at a known address in the
+ * BIOS area, where an OS finds the RSDP by scanning 0xE0000-0xFFFFF or through boot_params/PVH. */
+#ifndef VIV_MACHINE_ACPI_H
+#define VIV_MACHINE_ACPI_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct viv_aml;
+
+struct viv_acpi_cpu {
+    uint32_t apic_id;
+};
+
+struct viv_acpi_info {
+    const struct viv_acpi_cpu *cpus;
+    unsigned cpu_count;
+    unsigned com_ports; /* at 3F8h, 2F8h, 3E8h, 2E8h */
+    bool rtc;
+    bool i8042;
+    bool pic;           /* 8259 pair: MADT PCAT_COMPAT */
+    bool pit;
+    bool hpet;
+    bool fw_cfg;
+    bool ioapic;
+    unsigned ioapic_pins;
+
+    /* pc: PCI host bridge and fixed hardware of the PIIX4. */
+    bool pci;
+    uint32_t pci32_first, pci32_last; /* memory window below 4 GiB */
+    uint64_t pci64_first, pci64_last; /* above; last 0: none */
+    uint16_t pm_base;                 /* 0: hardware-reduced ACPI, with the GED below */
+    uint8_t s5_type;                  /* SLP_TYP that powers off */
+
+    /* microvm: virtio-mmio slots and the event device. */
+    uint64_t virtio_base;
+    uint32_t virtio_stride;
+    unsigned virtio_slots;
+    uint32_t virtio_gsi; /* of slot 0 */
+    uint64_t ged_base;   /* register file of dev/acpi-ged */
+    uint32_t ged_gsi;
+};
+
+/* Offsets in the register file of the event device, shared with its device model. */
+enum {
+    VIV_GED_EVENT = 0x0,  /* 32 bits, read clears: VIV_GED_EVENT_* */
+    VIV_GED_SLEEP_CTL = 0x4,
+    VIV_GED_SLEEP_STATUS = 0x5,
+    VIV_GED_RESET = 0x6,
+    VIV_GED_SIZE = 0x10,
+
+    VIV_GED_EVENT_POWER_BUTTON = 1,
+    VIV_GED_SLP_TYP_S5 = 5,
+    VIV_GED_RESET_VALUE = 0x42,
+};
+
+/* Appends the DSDT's terms. */
+void viv_acpi_dsdt_pc(struct viv_aml *a, const struct viv_acpi_info *info);
+void viv_acpi_dsdt_microvm(struct viv_aml *a, const struct viv_acpi_info *info);
+/* Legacy devices that both boards may have, children of the current scope. */
+void viv_acpi_dsdt_legacy(struct viv_aml *a, const struct viv_acpi_info *info);
+void viv_acpi_dsdt_cpus(struct viv_aml *a, const struct viv_acpi_info *info);
+
+/* Builds everything for address `base` (16-byte aligned), the RSDP at its start. -ENOSPC when it takes more than
+ * `max` bytes. Result g_malloc'ed. */
+int viv_acpi_build(const struct viv_acpi_info *info, uint32_t base, size_t max, uint8_t **out,
+                   size_t *len, struct viv_err *err);
+
+#endif

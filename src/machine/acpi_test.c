@@ -1,0 +1,220 @@
+/* Builds the tables of both boards, checks their sums and links, and lets iasl read and re-compile the
+ * DSDT where it is installed. */
+#include "machine/acpi.h"
+#include "machine/aml.h"
+
+#include "base/bytes.h"
+
+#include <glib.h>
+#include <glib/gstdio.h>
+#include <string.h>
+
+#define BASE 0xe0000u
+
+static const struct viv_acpi_cpu four[] = {{0}, {1}, {2}, {300}};
+
+static const struct viv_acpi_info pc = {
+    .cpus = four, .cpu_count = 4, .com_ports = 2, .rtc = true, .i8042 = true, .pic = true,
+    .pit = true, .hpet = true, .fw_cfg = true, .ioapic = true, .ioapic_pins = 24, .pci = true,
+    .pci32_first = 0xc0000000, .pci32_last = 0xfebfffff, .pci64_first = 0x100000000ull << 2,
+    .pci64_last = (0x100000000ull << 3) - 1, .pm_base = 0x600,
+};
+
+static const struct viv_acpi_info micro = {
+    .cpus = four, .cpu_count = 1, .com_ports = 1, .ioapic = true, .ioapic_pins = 24,
+    .virtio_base = 0xfeb00000, .virtio_stride = 0x200, .virtio_slots = 8, .virtio_gsi = 16,
+    .ged_base = 0xfea00000, .ged_gsi = 9,
+};
+
+static uint8_t sum(const uint8_t *p, size_t len)
+{
+    uint8_t s = 0;
+
+    while (len--)
+        s = (uint8_t)(s + *p++);
+    return s;
+}
+
+/* Follows the XSDT; returns the table or NULL. */
+static const uint8_t *find(const uint8_t *blob, size_t len, const char *sig)
+{
+    const uint8_t *x = blob + (viv_ld_le64(blob + 24) - BASE);
+    unsigned n = (viv_ld_le32(x + 4) - 36) / 8;
+
+    g_assert_cmpint(sum(x, viv_ld_le32(x + 4)), ==, 0);
+    for (unsigned i = 0; i < n; i++) {
+        const uint8_t *t = blob + (viv_ld_le64(x + 36 + 8 * i) - BASE);
+
+        g_assert_cmpuint((size_t)(t - blob) + viv_ld_le32(t + 4), <=, len);
+        g_assert_cmpint(sum(t, viv_ld_le32(t + 4)), ==, 0);
+        if (!memcmp(t, sig, 4))
+            return t;
+    }
+    return NULL;
+}
+
+static uint8_t *build(const struct viv_acpi_info *info, size_t *len)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    uint8_t *blob = NULL;
+
+    g_assert_cmpint(viv_acpi_build(info, BASE, 0x20000, &blob, len, &err), ==, 0);
+    g_assert_cmpint(sum(blob, 20), ==, 0);
+    g_assert_cmpint(sum(blob, 36), ==, 0);
+    g_assert_cmpint(memcmp(blob, "RSD PTR ", 8), ==, 0);
+    return blob;
+}
+
+static void check_madt(const uint8_t *m, unsigned lapics, unsigned x2apics)
+{
+    size_t len = viv_ld_le32(m + 4), at = 44;
+
+    while (at < len) {
+        g_assert_cmpuint(m[at + 1], >=, 2);
+        lapics -= m[at] == 0;
+        x2apics -= m[at] == 9;
+        at += m[at + 1];
+    }
+    g_assert_cmpuint(at, ==, len);
+    g_assert_cmpuint(lapics, ==, 0);
+    g_assert_cmpuint(x2apics, ==, 0);
+}
+
+static void test_pc(void)
+{
+    size_t len;
+    uint8_t *blob = build(&pc, &len);
+    const uint8_t *fadt = find(blob, len, "FACP");
+
+    g_assert_nonnull(fadt);
+    g_assert_cmpuint(viv_ld_le32(fadt + 36) % 64, ==, 0); /* FACS is 64-byte aligned */
+    g_assert_cmpint(memcmp(blob + viv_ld_le32(fadt + 36) - BASE, "FACS", 4), ==, 0);
+    g_assert_cmpuint(viv_ld_le16(fadt + 46), ==, 9);
+    g_assert_cmpuint(viv_ld_le64(fadt + 120), ==, 0xcf9);
+    check_madt(find(blob, len, "APIC"), 3, 1);
+    g_assert_nonnull(find(blob, len, "HPET"));
+    g_free(blob);
+}
+
+static void test_microvm(void)
+{
+    size_t len;
+    uint8_t *blob = build(&micro, &len);
+    const uint8_t *fadt = find(blob, len, "FACP");
+
+    g_assert_cmpuint(viv_ld_le32(fadt + 112) >> 20 & 1, ==, 1);
+    g_assert_cmpuint(viv_ld_le64(fadt + 248), ==, 0xfea00000 + VIV_GED_SLEEP_CTL);
+    check_madt(find(blob, len, "APIC"), 1, 0);
+    g_assert_null(find(blob, len, "HPET"));
+    g_free(blob);
+}
+
+static void test_too_large(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    uint8_t *blob = NULL;
+    size_t len;
+
+    g_assert_cmpint(viv_acpi_build(&pc, BASE, 1024, &blob, &len, &err), ==, -28);
+    g_assert_null(blob);
+}
+
+/* PkgLength at the edges of its encodings: the parser below must arrive exactly at the end. */
+static void test_pkg_length(void)
+{
+    static const size_t bodies[] = {0, 54, 55, 56, 57, 58, 59, 4080, 4086, 4087, 4088, 4089, 4090, 70000};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(bodies); i++) {
+        struct viv_aml *a = viv_aml_new();
+        const uint8_t *d;
+        size_t len, n, value;
+
+        viv_aml_scope(a, "\\_SB");
+        for (size_t k = 0; k < bodies[i]; k++)
+            viv_aml_int(a, 0);
+        viv_aml_close(a);
+        d = viv_aml_data(a, &len);
+        n = d[1] >> 6;
+        value = n ? d[1] & 0xf : d[1];
+        for (size_t k = 0; k < n; k++)
+            value |= (size_t)d[2 + k] << (4 + 8 * k);
+        g_assert_cmpuint(value, ==, len - 1);
+        viv_aml_free(a);
+    }
+}
+
+static void run(const char *dir, const char *cmd)
+{
+    char *argv[] = {"/bin/sh", "-c", (char *)cmd, NULL};
+    g_autofree char *out = NULL;
+    int status = -1;
+
+    g_assert_true(g_spawn_sync(dir, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, &out, NULL, &status, NULL));
+    if (status)
+        g_printerr("%s:\n%s\n", cmd, out);
+    g_assert_cmpint(status, ==, 0);
+}
+
+static void write_table(const char *dir, const char *name, const uint8_t *t)
+{
+    g_autofree char *path = g_build_filename(dir, name, NULL);
+
+    g_assert_true(g_file_set_contents(path, (const char *)t, viv_ld_le32(t + 4), NULL));
+}
+
+/* Disassembles every table; the DSDT must compile again to the same code without errors. */
+static void iasl(const struct viv_acpi_info *info)
+{
+    g_autofree char *iasl_path = g_find_program_in_path("iasl");
+    g_autofree char *dir = NULL;
+    static const char *const sigs[] = {"FACP", "APIC", "WAET", "HPET"};
+    size_t len;
+    uint8_t *blob;
+    const uint8_t *fadt;
+
+    if (!iasl_path) {
+        g_test_skip("iasl is not installed (acpica-tools)");
+        return;
+    }
+    dir = g_dir_make_tmp("viv-acpi-XXXXXX", NULL);
+    blob = build(info, &len);
+    fadt = find(blob, len, "FACP");
+    write_table(dir, "dsdt.aml", blob + viv_ld_le64(fadt + 140) - BASE);
+    run(dir, "iasl -d dsdt.aml >log 2>&1 && mv dsdt.dsl re.dsl && iasl -oa -p re re.dsl >log 2>&1 &&"
+             " grep -q ' 0 Errors, 0 Warnings' log || { cat log re.dsl; exit 1; }");
+    /* iasl picks other integer sizes, so the text is compared, without the comment block on top. */
+    run(dir, "iasl -d re.aml >log 2>&1; mv re.dsl b.dsl; sed -n '/^DefinitionBlock/,$p' b.dsl >b;"
+             " iasl -d dsdt.aml >log 2>&1; sed -n '/^DefinitionBlock/,$p' dsdt.dsl >a; diff a b");
+    for (size_t i = 0; i < G_N_ELEMENTS(sigs); i++) {
+        const uint8_t *t = find(blob, len, sigs[i]);
+
+        if (!t)
+            continue;
+        write_table(dir, "t.aml", t);
+        run(dir, "iasl -d t.aml >log 2>&1 && ! grep -iE 'invalid|warning|error|unknown' log t.dsl");
+    }
+    run(dir, "rm -rf \"$PWD\"");
+    g_free(blob);
+}
+
+static void test_iasl_pc(void)
+{
+    iasl(&pc);
+}
+
+static void test_iasl_microvm(void)
+{
+    iasl(&micro);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/acpi/pkg-length", test_pkg_length);
+    g_test_add_func("/acpi/pc", test_pc);
+    g_test_add_func("/acpi/microvm", test_microvm);
+    g_test_add_func("/acpi/too-large", test_too_large);
+    g_test_add_func("/acpi/iasl-pc", test_iasl_pc);
+    g_test_add_func("/acpi/iasl-microvm", test_iasl_microvm);
+    return g_test_run();
+}
