@@ -1,0 +1,215 @@
+"""What the tests that boot guests share: kernels, small initramfs guests, a running VM one can talk to.
+
+The emulator is $VIV_VM, or build/bin/viv-vm of $VIV_BUILD (set by meson). Everything made is cached in
+BUILD/guest. A missing prerequisite ends the test with exit status 77 and its reason."""
+import hashlib
+import json
+import os
+import re
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
+BUILD = os.path.abspath(os.environ.get("VIV_BUILD", os.path.join(TOP, "build")))
+GUEST = os.path.join(BUILD, "guest")
+# Under sanitizers everything is several times slower.
+SLOW = float(os.environ.get("VIV_SLOW", "6" if re.search(r"-(asan|ubsan|tsan)$", BUILD) else "1"))
+
+
+def skip(reason):
+    print(f"skipped: {reason}")
+    sys.exit(77)
+
+
+def fail(reason):
+    print(f"FAIL: {reason}")
+    sys.exit(1)
+
+
+def emulator():
+    words = shlex.split(os.environ.get("VIV_VM", os.path.join(BUILD, "src/cmd/viv-vm")))
+    if not os.path.exists(words[0]) and not any(
+            os.path.exists(os.path.join(p, words[0])) for p in os.environ["PATH"].split(":")):
+        fail(f"no emulator at {words[0]}: run make")
+    return words
+
+
+def tool(name):
+    return os.path.join(BUILD, "src/cmd", name)
+
+
+def need(*programs):
+    path = os.environ["PATH"].split(":") + ["/sbin", "/usr/sbin"]
+    for p in programs:
+        if not any(os.access(os.path.join(d, p), os.X_OK) for d in path):
+            skip(f"{p} is not installed")
+
+
+def run_tool(args, **kw):
+    """A project tool; its 77 is our 77."""
+    p = subprocess.run(args, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kw)
+    if p.returncode == 77:
+        skip((p.stderr or p.stdout).strip().splitlines()[-1])
+    if p.returncode:
+        fail(f"{' '.join(args)}: {p.stderr}")
+    return p.stdout.strip()
+
+
+def kernel():
+    """Path of Debian's cloud kernel (bzImage)."""
+    return run_tool(["tools/fetch-kernel", GUEST]).splitlines()[-1]
+
+
+VIRTIO = ["virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng", "virtio_console"]
+
+
+def initramfs(script, modules=VIRTIO, files=()):
+    """Path of a gzip initramfs that loads modules and runs script, then powers off."""
+    kernel()
+    key = hashlib.sha256(json.dumps([script, list(modules), list(files)]).encode()).hexdigest()[:16]
+    out = os.path.join(GUEST, f"initramfs-{key}.gz")
+    if not os.path.exists(out):
+        args = ["tools/mkinitramfs-busybox", "-o", out, "-k", os.path.join(GUEST, "kernel")]
+        for m in modules:
+            args += ["-m", m]
+        for f in files:
+            args += ["-f", f]
+        run_tool(args + [script])
+    return out
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Guest:
+    """A VM with its serial port on our pipe."""
+
+    def __init__(self, args, name="guest", machine=None):
+        self.name = name
+        self.args = emulator() + args
+        self.log = bytearray()
+        self.seen = 0
+        self.p = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, bufsize=0)
+        self.start = time.monotonic()
+
+    @property
+    def text(self):
+        return self.log.decode("utf-8", "replace")
+
+    def die(self, why):
+        self.kill()
+        print(f"--- {' '.join(self.args)}\n{self.text[-6000:]}\n---")
+        fail(f"{self.name}: {why}")
+
+    def _pump(self, timeout):
+        r, _, _ = select.select([self.p.stdout], [], [], max(timeout, 0))
+        if not r:
+            return True
+        data = os.read(self.p.stdout.fileno(), 65536)
+        self.log += data
+        return bool(data)
+
+    def expect(self, pattern, timeout=120):
+        """Waits for a regular expression in what was not yet matched; returns the match."""
+        end = time.monotonic() + timeout * SLOW
+        rx = re.compile(pattern.encode(), re.M)
+        while True:
+            m = rx.search(self.log, self.seen)
+            if m:
+                self.seen = m.end()
+                return m
+            left = end - time.monotonic()
+            if left <= 0:
+                self.die(f"'{pattern}' did not come within {timeout * SLOW:.0f} s")
+            if not self._pump(min(left, 1)):
+                if rx.search(self.log, self.seen):
+                    continue
+                self.die(f"ended (status {self.p.wait()}) before '{pattern}'")
+
+    def send(self, text):
+        os.write(self.p.stdin.fileno(), text.encode())
+
+    def wait(self, timeout=60):
+        """Waits for the process to end; returns its exit status."""
+        end = time.monotonic() + timeout * SLOW
+        while time.monotonic() < end:
+            if not self._pump(0.2):
+                return self.p.wait(10)
+            if self.p.poll() is not None:
+                while self._pump(0):
+                    if not select.select([self.p.stdout], [], [], 0)[0]:
+                        break
+                return self.p.returncode
+        self.die(f"still running after {timeout * SLOW:.0f} s")
+
+    def kill(self):
+        if self.p.poll() is None:
+            self.p.send_signal(signal.SIGKILL)
+            self.p.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.kill()
+
+
+class QMP:
+    """A QMP client on a unix socket; negotiates at once."""
+
+    def __init__(self, path, timeout=30):
+        self.s = socket.socket(socket.AF_UNIX)
+        end = time.monotonic() + timeout * SLOW
+        while True:
+            try:
+                self.s.connect(path)
+                break
+            except OSError as e:
+                if time.monotonic() > end:
+                    fail(f"no QMP at {path}: {e}")
+                time.sleep(0.05)
+        self.f = self.s.makefile("rw")
+        self.events = []
+        self.greeting = json.loads(self.f.readline())
+        self.cmd("qmp_capabilities")
+
+    def cmd(self, name, **args):
+        self.f.write(json.dumps({"execute": name, "arguments": args} if args else {"execute": name}) + "\n")
+        self.f.flush()
+        while True:
+            line = self.f.readline()
+            if not line:
+                raise EOFError("QMP closed")
+            msg = json.loads(line)
+            if "event" in msg:
+                self.events.append(msg)
+            elif "error" in msg:
+                raise RuntimeError(f"{name}: {msg['error']}")
+            else:
+                return msg["return"]
+
+
+def scratch():
+    """A folder that is gone when the process ends."""
+    import atexit
+    import shutil
+    os.makedirs(GUEST, exist_ok=True)
+    d = tempfile.mkdtemp(prefix="viv-test-")
+    atexit.register(shutil.rmtree, d, True)
+    return d
+
+
+def base_args(machine="pc", mem="512M", cpus=1):
+    """No defaults, serial on our pipe, ends at reboot."""
+    return ["-M", machine, "-m", mem, "-smp", str(cpus), "-nodefaults", "-display", "none",
+            "-serial", "stdio", "-no-reboot"]
