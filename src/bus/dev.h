@@ -63,6 +63,7 @@ struct viv_dev_class {
     void (*vm_running)(struct viv_dev *d, bool running);
     /* True when no request of this device is in flight in a back end. May be NULL (always idle). */
     bool (*idle)(struct viv_dev *d);
+    const void *data; /* constants of the class, for code that several classes share; may be NULL */
 };
 
 /* NULL when there is no such class. */

@@ -1,0 +1,321 @@
+/* The device half of the core: status, features, config space, reset, run state. */
+#include "bus/virtio_int.h"
+
+#include "base/log.h"
+#include "bus/virtio_mmio.h"
+#include "bus/virtio_pci.h"
+#include "host/lock.h"
+
+#include <glib.h>
+#include <stdarg.h>
+#include <string.h>
+
+const char *viv_virtio_name(const struct viv_virtio *v)
+{
+    return v->dev && v->dev->id ? v->dev->id : v->cls->name;
+}
+
+struct viv_virtio *viv_virtio_of(struct viv_dev *d)
+{
+    if (d->cls->realize == viv_virtio_pci_realize)
+        return ((struct viv_virtio_pci *)d)->v;
+    if (d->cls->realize == viv_virtio_mmio_realize)
+        return ((struct viv_virtio_mmio *)d)->v;
+    return NULL;
+}
+
+static uint64_t offered(struct viv_virtio *v, struct viv_opts *opts)
+{
+    uint64_t f = v->cls->features(v) | 1ull << VIV_VIRTIO_F_VERSION_1;
+
+    if (viv_opts_bool(opts, "indirect_desc"))
+        f |= 1ull << VIV_VIRTIO_F_INDIRECT;
+    if (viv_opts_bool(opts, "event_idx"))
+        f |= 1ull << VIV_VIRTIO_F_EVENT_IDX;
+    if (viv_opts_bool(opts, "any_layout"))
+        f |= 1ull << VIV_VIRTIO_F_ANY_LAYOUT;
+    if (viv_opts_bool(opts, "packed"))
+        f |= 1ull << VIV_VIRTIO_F_RING_PACKED;
+    return f;
+}
+
+int viv_virtio_new(const struct viv_virtio_class *cls, struct viv_dev *dev,
+                   const struct viv_virtio_transport *transport, struct viv_opts *opts,
+                   struct viv_virtio **out, struct viv_err *err)
+{
+    struct viv_virtio *v = g_malloc0(cls->size);
+    int rc;
+
+    v->cls = cls;
+    v->board = dev->board;
+    v->dev = dev;
+    v->transport = *transport;
+    rc = cls->realize(v, opts, err);
+    if (rc < 0) {
+        g_free(v->queues);
+        g_free(v);
+        return rc;
+    }
+    v->host_features = offered(v, opts);
+    *out = v;
+    return 0;
+}
+
+void viv_virtio_free(struct viv_virtio *v)
+{
+    if (!v)
+        return;
+    viv_virtio_reset(v);
+    if (v->cls->unrealize)
+        v->cls->unrealize(v);
+    g_free(v->queues);
+    g_free(v);
+}
+
+unsigned viv_virtio_add_queue(struct viv_virtio *v, unsigned max_size)
+{
+    struct viv_virtq *q;
+
+    v->queues = g_renew(struct viv_virtq, v->queues, v->queue_count + 1);
+    q = &v->queues[v->queue_count];
+    memset(q, 0, sizeof(*q));
+    q->v = v;
+    q->index = v->queue_count;
+    q->max_size = q->size = max_size;
+    q->vector = VIV_VIRTIO_NO_VECTOR;
+    return v->queue_count++;
+}
+
+void viv_virtio_config_changed(struct viv_virtio *v)
+{
+    VIV_ASSERT_DEV_LOCKED();
+    v->config_generation++;
+    if (v->status & VIV_VIRTIO_S_DRIVER_OK)
+        v->transport.notify_config(v->transport.opaque);
+}
+
+void viv_virtio_set_broken(struct viv_virtio *v, const char *fmt, ...)
+{
+    char text[256];
+    va_list ap;
+
+    VIV_ASSERT_DEV_LOCKED();
+    if (v->broken)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    viv_guest_error(viv_virtio_name(v), "%s; the device stops until it is reset", text);
+    v->broken = true;
+    /* 2.1.2: NEEDS_RESET, and a configuration change notification if the driver is up. Legacy drivers
+     * do not know the bit. */
+    if (!viv_virtio_has(v, VIV_VIRTIO_F_VERSION_1))
+        return;
+    v->status |= VIV_VIRTIO_S_NEEDS_RESET;
+    if (v->status & VIV_VIRTIO_S_DRIVER_OK)
+        v->transport.notify_config(v->transport.opaque);
+}
+
+void viv_virtio_set_guest_features(struct viv_virtio *v, uint64_t features)
+{
+    /* 3.1.1: not after FEATURES_OK. Legacy drivers, which never set it, stop at DRIVER_OK. */
+    if (v->status & (VIV_VIRTIO_S_FEATURES_OK | VIV_VIRTIO_S_DRIVER_OK)) {
+        viv_guest_error(viv_virtio_name(v), "features written after they were settled");
+        return;
+    }
+    v->guest_features = features;
+}
+
+static void settle_features(struct viv_virtio *v)
+{
+    viv_log(VIV_LOG_VIRTIO, "%s: driver took features 0x%llx of 0x%llx", viv_virtio_name(v),
+            (unsigned long long)v->guest_features, (unsigned long long)v->host_features);
+    if (v->cls->set_features)
+        v->cls->set_features(v, v->guest_features);
+}
+
+static bool features_acceptable(struct viv_virtio *v)
+{
+    uint64_t bad = v->guest_features & ~v->host_features;
+
+    if (bad || !viv_virtio_has(v, VIV_VIRTIO_F_VERSION_1)) {
+        viv_guest_error(viv_virtio_name(v), "features 0x%llx refused: 0x%llx were not offered%s",
+                        (unsigned long long)v->guest_features, (unsigned long long)bad,
+                        viv_virtio_has(v, VIV_VIRTIO_F_VERSION_1) ? "" : ", VERSION_1 is missing");
+        return false;
+    }
+    return true;
+}
+
+static void kick_all(struct viv_virtio *v)
+{
+    for (unsigned i = 0; i < v->queue_count; i++)
+        viv_virtio_kick(v, i);
+}
+
+void viv_virtio_set_status(struct viv_virtio *v, uint8_t status)
+{
+    uint8_t old = v->status;
+
+    VIV_ASSERT_DEV_LOCKED();
+    if (v->resetting)
+        return;
+    if (!status) {
+        viv_virtio_reset(v);
+        return;
+    }
+    if ((status & ~old & VIV_VIRTIO_S_FEATURES_OK)) {
+        if (features_acceptable(v))
+            settle_features(v);
+        else
+            status &= ~VIV_VIRTIO_S_FEATURES_OK;
+    }
+    if ((status & ~old & VIV_VIRTIO_S_DRIVER_OK) && !(status & VIV_VIRTIO_S_FEATURES_OK)) {
+        v->guest_features &= v->host_features & UINT32_MAX; /* a legacy driver: bits 0-31 */
+        settle_features(v);
+    }
+    v->status = status | (old & VIV_VIRTIO_S_NEEDS_RESET);
+    if (((status ^ old) & VIV_VIRTIO_S_DRIVER_OK) && v->cls->status)
+        v->cls->status(v, v->status);
+    if (status & ~old & VIV_VIRTIO_S_DRIVER_OK)
+        kick_all(v); /* legacy drivers fill queues, and may kick, before DRIVER_OK */
+}
+
+void viv_virtio_reset(struct viv_virtio *v)
+{
+    VIV_ASSERT_DEV_LOCKED();
+    if (v->resetting)
+        return; /* another vCPU's reset waits for requests; one is enough */
+    v->resetting = true;
+    v->cls->reset(v);
+    for (unsigned i = 0; i < v->queue_count; i++) {
+        struct viv_virtq *q = &v->queues[i];
+
+        viv_virtq_disable(q);
+        q->size = q->max_size;
+        q->vector = VIV_VIRTIO_NO_VECTOR;
+        q->desc_gpa = q->avail_gpa = q->used_gpa = 0;
+        q->last_avail = q->used_idx = q->signalled = 0;
+        q->signalled_valid = q->kicks = q->avail_wrap = q->used_wrap = false;
+    }
+    v->guest_features = 0;
+    v->status = 0;
+    v->broken = false;
+    v->resetting = false;
+}
+
+void viv_virtio_kick(struct viv_virtio *v, unsigned queue)
+{
+    VIV_ASSERT_DEV_LOCKED();
+    if (queue >= v->queue_count) {
+        viv_guest_error(viv_virtio_name(v), "kick of queue %u, there are %u", queue, v->queue_count);
+        return;
+    }
+    if (viv_virtio_live(v) && v->queues[queue].ready)
+        v->cls->kick(v, queue);
+}
+
+void viv_virtio_vm_running(struct viv_virtio *v, bool running)
+{
+    VIV_ASSERT_DEV_LOCKED();
+    v->running = running;
+    if (v->cls->vm_running)
+        v->cls->vm_running(v, running);
+    if (running)
+        kick_all(v);
+}
+
+bool viv_virtio_idle(struct viv_virtio *v)
+{
+    return !v->cls->idle || v->cls->idle(v);
+}
+
+#define CONFIG_MAX 256
+
+static void whole_config(struct viv_virtio *v, uint8_t config[CONFIG_MAX])
+{
+    memset(config, 0, CONFIG_MAX);
+    if (v->cls->get_config)
+        v->cls->get_config(v, config);
+}
+
+void viv_virtio_config_read(struct viv_virtio *v, unsigned off, void *buf, unsigned len)
+{
+    uint8_t config[CONFIG_MAX];
+
+    memset(buf, 0, len);
+    if (off >= v->cls->config_len)
+        return;
+    if (len > v->cls->config_len - off)
+        len = v->cls->config_len - off;
+    whole_config(v, config);
+    memcpy(buf, config + off, len);
+}
+
+void viv_virtio_config_write(struct viv_virtio *v, unsigned off, const void *buf, unsigned len)
+{
+    if (off >= v->cls->config_len || len > v->cls->config_len - off || !v->cls->set_config) {
+        viv_guest_error(viv_virtio_name(v), "write of %u bytes at %u of the configuration", len,
+                        off);
+        return;
+    }
+    v->cls->set_config(v, off, len, buf);
+}
+
+/* --- saved state --- */
+
+static void save_queues(struct viv_state_writer *w, const void *obj)
+{
+    const struct viv_virtio *v = obj;
+
+    viv_state_put_u32(w, v->queue_count);
+    for (unsigned i = 0; i < v->queue_count; i++)
+        viv_state_save(w, "q", &viv_virtq_state, &v->queues[i]);
+}
+
+static int load_queues(struct viv_state_reader *r, void *obj, int version, struct viv_err *err)
+{
+    struct viv_virtio *v = obj;
+    uint32_t n;
+    int rc = viv_state_get_u32(r, &n, err);
+
+    if (!rc && n != v->queue_count)
+        rc = viv_fail(err, EINVAL, "%s: %u queues in the saved state, %u here", v->cls->name, n,
+                      v->queue_count);
+    if (!rc && (v->guest_features & ~v->host_features))
+        rc = viv_fail(err, EINVAL, "%s: the guest uses features 0x%llx that this device lacks",
+                      v->cls->name, (unsigned long long)(v->guest_features & ~v->host_features));
+    for (unsigned i = 0; !rc && i < n; i++) {
+        viv_virtq_disable(&v->queues[i]);
+        v->queues[i].in_flight = 0;
+        rc = viv_state_load(r, "q", &viv_virtq_state, &v->queues[i], err);
+    }
+    if (!rc && v->cls->set_features && (v->status & (VIV_VIRTIO_S_FEATURES_OK | VIV_VIRTIO_S_DRIVER_OK)))
+        v->cls->set_features(v, v->guest_features);
+    return rc;
+}
+
+static const struct viv_field virtio_fields[] = {
+    VIV_F_CONFIG(viv_virtio, cls),
+    VIV_F_CONFIG(viv_virtio, board),
+    VIV_F_CONFIG(viv_virtio, dev),
+    VIV_F_CONFIG(viv_virtio, transport),
+    VIV_F_CONFIG(viv_virtio, host_features),
+    VIV_F_INT(viv_virtio, guest_features),
+    VIV_F_INT(viv_virtio, status),
+    VIV_F_INT(viv_virtio, config_generation),
+    VIV_F_INT(viv_virtio, broken),
+    VIV_F_DERIVED(viv_virtio, running, "the run state, told again by vm_running"),
+    VIV_F_DERIVED(viv_virtio, resetting, "false whenever the VM is stopped and idle"),
+    VIV_F_CONFIG(viv_virtio, queue_count),
+    VIV_F_CUSTOM(viv_virtio, queues, save_queues, load_queues),
+    VIV_F_END,
+};
+
+const struct viv_state_table viv_virtio_state = {
+    .name = "virtio",
+    .ctype = "viv_virtio",
+    .version = 1,
+    .min_version = 1,
+    .fields = virtio_fields,
+};

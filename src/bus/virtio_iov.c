@@ -1,0 +1,67 @@
+#include "bus/virtio.h"
+
+#include <string.h>
+
+size_t viv_iov_to_buf(const struct iovec *iov, int n, size_t off, void *buf, size_t len)
+{
+    size_t done = 0;
+
+    for (int i = 0; i < n && done < len; i++) {
+        size_t part;
+
+        if (off >= iov[i].iov_len) {
+            off -= iov[i].iov_len;
+            continue;
+        }
+        part = iov[i].iov_len - off;
+        if (part > len - done)
+            part = len - done;
+        memcpy((uint8_t *)buf + done, (const uint8_t *)iov[i].iov_base + off, part);
+        done += part;
+        off = 0;
+    }
+    return done;
+}
+
+size_t viv_iov_from_buf(const struct iovec *iov, int n, size_t off, const void *buf, size_t len)
+{
+    size_t done = 0;
+
+    for (int i = 0; i < n && done < len; i++) {
+        size_t part;
+
+        if (off >= iov[i].iov_len) {
+            off -= iov[i].iov_len;
+            continue;
+        }
+        part = iov[i].iov_len - off;
+        if (part > len - done)
+            part = len - done;
+        memcpy((uint8_t *)iov[i].iov_base + off, (const uint8_t *)buf + done, part);
+        done += part;
+        off = 0;
+    }
+    return done;
+}
+
+int viv_iov_slice(struct iovec *dst, const struct iovec *src, int n, size_t off, size_t len)
+{
+    int used = 0;
+
+    for (int i = 0; i < n && len; i++) {
+        size_t part;
+
+        if (off >= src[i].iov_len) {
+            off -= src[i].iov_len;
+            continue;
+        }
+        part = src[i].iov_len - off;
+        if (part > len)
+            part = len;
+        dst[used].iov_base = (uint8_t *)src[i].iov_base + off;
+        dst[used++].iov_len = part;
+        len -= part;
+        off = 0;
+    }
+    return used;
+}

@@ -1,0 +1,349 @@
+/* The PCI function itself: ids, BARs, capabilities, interrupts, saved state. */
+#include "bus/virtio_pci.h"
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "bus/virtio_pci_int.h"
+#include "host/lock.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+enum {
+    VENDOR_VIRTIO = 0x1af4, /* 4.1.2 */
+    DEVICE_MODERN = 0x1040,
+    SUBSYSTEM_MODERN = 0x1100, /* 0x40 or higher: keeps legacy drivers away */
+    BAR_LEGACY = 0,
+    BAR_MSIX = 1,
+    BAR_MODERN = 4,
+    CAP_VENDOR = 0x09,
+};
+
+enum { /* 4.1.4 */
+    CFG_COMMON = 1,
+    CFG_NOTIFY = 2,
+    CFG_ISR = 3,
+    CFG_DEVICE = 4,
+    CFG_PCI = 5,
+};
+
+const char *const viv_virtio_pci_on_off_auto[] = {"auto", "on", "off", NULL};
+
+/* --- interrupts --- */
+
+static void notify(struct viv_virtio_pci *p, uint16_t vector, uint8_t cause)
+{
+    if (viv_msix_enabled(&p->pci)) {
+        if (vector != VIV_VIRTIO_NO_VECTOR)
+            viv_msix_notify(&p->pci, vector);
+        return;
+    }
+    p->isr |= cause;
+    viv_pci_set_intx(&p->pci, 1);
+}
+
+static void notify_queue(void *opaque, unsigned queue)
+{
+    struct viv_virtio_pci *p = opaque;
+
+    notify(p, p->v->queues[queue].vector, VIV_VIRTIO_ISR_QUEUE);
+}
+
+static void notify_config(void *opaque)
+{
+    struct viv_virtio_pci *p = opaque;
+
+    notify(p, p->config_vector, VIV_VIRTIO_ISR_QUEUE | VIV_VIRTIO_ISR_CONFIG);
+}
+
+uint8_t viv_virtio_pci_take_isr(struct viv_virtio_pci *p)
+{
+    uint8_t isr = p->isr;
+
+    p->isr = 0;
+    viv_pci_set_intx(&p->pci, 0);
+    return isr;
+}
+
+uint16_t viv_virtio_pci_vector(struct viv_virtio_pci *p, uint16_t wanted)
+{
+    return wanted < p->pci.msix_count ? wanted : VIV_VIRTIO_NO_VECTOR;
+}
+
+static void clear_transport(struct viv_virtio_pci *p)
+{
+    p->device_features_sel = p->driver_features_sel = 0;
+    p->driver_features = 0;
+    p->queue_sel = 0;
+    p->config_vector = VIV_VIRTIO_NO_VECTOR;
+    viv_virtio_pci_take_isr(p);
+}
+
+void viv_virtio_pci_set_status(struct viv_virtio_pci *p, uint8_t status)
+{
+    viv_virtio_set_status(p->v, status);
+    if (!status)
+        clear_transport(p);
+}
+
+/* --- capabilities --- */
+
+static uint8_t add_cap(struct viv_virtio_pci *p, uint8_t type, uint32_t off, uint32_t size,
+                       unsigned extra)
+{
+    uint8_t len = 16 + extra, at = viv_pci_add_cap(&p->pci, CAP_VENDOR, len);
+    uint8_t *c = p->pci.config + at;
+
+    c[2] = len;
+    c[3] = type;
+    c[4] = BAR_MODERN;
+    viv_st_le32(c + 8, off);
+    viv_st_le32(c + 12, size);
+    return at;
+}
+
+static void add_caps(struct viv_virtio_pci *p)
+{
+    uint8_t at;
+
+    add_cap(p, CFG_COMMON, VIV_VPCI_COMMON, VIV_VPCI_PART, 0);
+    add_cap(p, CFG_ISR, VIV_VPCI_ISR, VIV_VPCI_PART, 0);
+    add_cap(p, CFG_DEVICE, VIV_VPCI_DEVICE, VIV_VPCI_PART, 0);
+    at = add_cap(p, CFG_NOTIFY, VIV_VPCI_NOTIFY, VIV_VPCI_PART, 4);
+    viv_st_le32(p->pci.config + at + 16, VIV_VPCI_NOTIFY_MULTIPLIER);
+    /* 4.1.4.9: the window through configuration space; bar, offset, length and data are the guest's. */
+    at = add_cap(p, CFG_PCI, 0, 0, 4);
+    p->pci.config[at + 4] = 0;
+    p->pci.wmask[at + 4] = 0xff;
+    memset(p->pci.wmask + at + 8, 0xff, 12);
+    p->cfg_cap = at;
+}
+
+/* The register block that pci_cfg_data stands for now; false when the guest set up nonsense. */
+static const struct viv_region_ops *window_target(struct viv_virtio_pci *p, uint32_t *off,
+                                                  uint32_t *len)
+{
+    const uint8_t *c = p->pci.config + p->cfg_cap;
+    uint32_t size = VIV_VPCI_SIZE;
+    const struct viv_region_ops *ops = &viv_virtio_pci_modern_ops;
+
+    *off = viv_ld_le32(c + 8);
+    *len = viv_ld_le32(c + 12);
+    if (c[4] == BAR_LEGACY && p->legacy) {
+        ops = &viv_virtio_pci_legacy_ops;
+        size = viv_virtio_pci_legacy_size(p);
+    } else if (c[4] != BAR_MODERN) {
+        return NULL;
+    }
+    if ((*len != 1 && *len != 2 && *len != 4) || *off % *len || *off > size - *len)
+        return NULL;
+    return ops;
+}
+
+static bool touches_data(const struct viv_virtio_pci *p, unsigned off, unsigned len)
+{
+    return p->cfg_cap && off < p->cfg_cap + 20u && off + len > p->cfg_cap + 16u;
+}
+
+static void config_written(struct viv_pci_dev *d, unsigned off, unsigned len)
+{
+    struct viv_virtio_pci *p = (struct viv_virtio_pci *)d;
+    const struct viv_region_ops *ops;
+    uint32_t at, size;
+
+    if (!touches_data(p, off, len))
+        return;
+    ops = window_target(p, &at, &size);
+    if (ops)
+        ops->write(p, at, viv_ld_le32(d->config + p->cfg_cap + 16) & (UINT32_MAX >> (32 - 8 * size)),
+                   size);
+}
+
+static uint32_t config_read(struct viv_pci_dev *d, unsigned off, unsigned len, uint32_t value)
+{
+    struct viv_virtio_pci *p = (struct viv_virtio_pci *)d;
+    const struct viv_region_ops *ops;
+    uint32_t at, size;
+
+    if (!touches_data(p, off, len) || off != p->cfg_cap + 16u)
+        return value;
+    ops = window_target(p, &at, &size);
+    if (!ops)
+        return value;
+    viv_st_le32(d->config + p->cfg_cap + 16, ops->read(p, at, size));
+    return viv_ld_le32(d->config + p->cfg_cap + 16) & (UINT32_MAX >> (32 - 8 * len));
+}
+
+/* --- making it --- */
+
+static int choose_interfaces(struct viv_virtio_pci *p, enum viv_virtio_pci_mode mode,
+                             struct viv_opts *opts, struct viv_err *err)
+{
+    bool no_legacy = !strcmp(viv_opts_str(opts, "disable-legacy"), "on");
+    bool no_modern = viv_opts_bool(opts, "disable-modern");
+
+    if (mode != VIV_VIRTIO_PCI_AUTO &&
+        (viv_opts_given(opts, "disable-legacy") || viv_opts_given(opts, "disable-modern")))
+        return viv_fail(err, EINVAL,
+                        "%s: the name already says which interfaces there are; use it without "
+                        "-transitional or -non-transitional to choose with disable-legacy and "
+                        "disable-modern",
+                        viv_opts_what(opts));
+    p->legacy = mode == VIV_VIRTIO_PCI_AUTO ? !no_legacy : mode == VIV_VIRTIO_PCI_TRANSITIONAL;
+    p->modern = mode == VIV_VIRTIO_PCI_AUTO ? !no_modern : true;
+    if (!p->legacy && !p->modern)
+        return viv_fail(err, EINVAL,
+                        "%s: disable-legacy and disable-modern leave nothing; drop one of them",
+                        viv_opts_what(opts));
+    return 0;
+}
+
+static int init_function(struct viv_virtio_pci *p, const struct viv_virtio_class *fn,
+                         struct viv_opts *opts, struct viv_err *err)
+{
+    /* 4.1.2.1, 4.1.2.3: a transitional device has revision 0, the old ids, and the virtio id as subsystem */
+    struct viv_pci_ids ids = {
+        .vendor = VENDOR_VIRTIO,
+        .device = p->legacy ? fn->pci_legacy_id : DEVICE_MODERN + fn->device_id,
+        .revision = p->legacy ? 0 : 1,
+        .class_code = fn->pci_class,
+        .sub_vendor = VENDOR_VIRTIO,
+        .sub_device = p->legacy ? fn->device_id : SUBSYSTEM_MODERN,
+    };
+
+    return viv_pci_dev_init(&p->pci, &ids, opts, err);
+}
+
+static void add_bar(struct viv_virtio_pci *p, unsigned n, const char *name,
+                    const struct viv_region_ops *ops, uint64_t size, bool io)
+{
+    struct viv_space *s = io ? p->pci.dev.board->io : p->pci.dev.board->mem;
+    struct viv_region *r = viv_region_new(s, &(struct viv_region_desc){
+                                                 .name = name,
+                                                 .kind = VIV_REGION_IO,
+                                                 .size = size,
+                                                 .ops = ops,
+                                                 .opaque = p,
+                                             });
+
+    viv_pci_add_bar(&p->pci, n, r, size, io, !io, !io);
+}
+
+static int add_interfaces(struct viv_virtio_pci *p, struct viv_opts *opts, struct viv_err *err)
+{
+    unsigned vectors = viv_opts_given(opts, "vectors") ? viv_opts_int(opts, "vectors")
+                                                       : p->v->queue_count + 1;
+    int rc = 0;
+
+    if (vectors)
+        rc = viv_msix_init(&p->pci, vectors, BAR_MSIX, err);
+    if (rc < 0)
+        return rc;
+    if (p->modern) {
+        add_bar(p, BAR_MODERN, "virtio-pci", &viv_virtio_pci_modern_ops, VIV_VPCI_SIZE, false);
+        add_caps(p);
+    } else {
+        p->v->host_features &= UINT32_MAX;
+    }
+    if (p->legacy)
+        add_bar(p, BAR_LEGACY, "virtio-pci-legacy", &viv_virtio_pci_legacy_ops,
+                viv_virtio_pci_legacy_size(p), true);
+    return 0;
+}
+
+int viv_virtio_pci_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
+{
+    struct viv_virtio_pci *p = (struct viv_virtio_pci *)d;
+    const struct viv_virtio_pci_data *data = d->cls->data;
+    struct viv_virtio_transport t = {notify_queue, notify_config, p};
+    int rc = choose_interfaces(p, data->mode, opts, err);
+
+    if (rc < 0)
+        return rc;
+    rc = init_function(p, data->fn, opts, err);
+    if (rc < 0)
+        return rc;
+    p->pci.config[0x3d] = 1; /* INTA# */
+    p->config_vector = VIV_VIRTIO_NO_VECTOR;
+    rc = viv_virtio_new(data->fn, d, &t, opts, &p->v, err);
+    if (rc == 0) {
+        rc = add_interfaces(p, opts, err);
+        if (rc == 0) {
+            p->pci.config_written = config_written;
+            p->pci.config_read = config_read;
+            return 0;
+        }
+        viv_virtio_free(p->v);
+        p->v = NULL;
+    }
+    viv_pci_dev_fini(&p->pci);
+    return rc;
+}
+
+void viv_virtio_pci_unrealize(struct viv_dev *d)
+{
+    struct viv_virtio_pci *p = (struct viv_virtio_pci *)d;
+
+    viv_virtio_free(p->v);
+    p->v = NULL;
+    viv_pci_dev_fini(&p->pci);
+}
+
+void viv_virtio_pci_reset(struct viv_dev *d)
+{
+    struct viv_virtio_pci *p = (struct viv_virtio_pci *)d;
+
+    viv_virtio_reset(p->v);
+    clear_transport(p);
+    viv_pci_dev_reset(&p->pci);
+}
+
+void viv_virtio_pci_vm_running(struct viv_dev *d, bool running)
+{
+    viv_virtio_vm_running(((struct viv_virtio_pci *)d)->v, running);
+}
+
+bool viv_virtio_pci_idle(struct viv_dev *d)
+{
+    return viv_virtio_idle(((struct viv_virtio_pci *)d)->v);
+}
+
+/* --- saved state --- */
+
+static void save_function(struct viv_state_writer *w, const void *obj)
+{
+    const struct viv_virtio_pci *p = obj;
+
+    viv_state_save(w, p->v->cls->name, p->v->cls->state, p->v);
+}
+
+static int load_function(struct viv_state_reader *r, void *obj, int version, struct viv_err *err)
+{
+    struct viv_virtio_pci *p = obj;
+
+    return viv_state_load(r, p->v->cls->name, p->v->cls->state, p->v, err);
+}
+
+static const struct viv_field pci_fields[] = {
+    VIV_F_STRUCT(viv_virtio_pci, pci, viv_pci_dev_state),
+    VIV_F_CUSTOM(viv_virtio_pci, v, save_function, load_function),
+    VIV_F_CONFIG(viv_virtio_pci, modern),
+    VIV_F_CONFIG(viv_virtio_pci, legacy),
+    VIV_F_INT(viv_virtio_pci, device_features_sel),
+    VIV_F_INT(viv_virtio_pci, driver_features_sel),
+    VIV_F_INT(viv_virtio_pci, driver_features),
+    VIV_F_INT(viv_virtio_pci, queue_sel),
+    VIV_F_INT(viv_virtio_pci, config_vector),
+    VIV_F_INT(viv_virtio_pci, isr),
+    VIV_F_CONFIG(viv_virtio_pci, cfg_cap),
+    VIV_F_END,
+};
+
+const struct viv_state_table viv_virtio_pci_state = {
+    .name = "virtio-pci",
+    .ctype = "viv_virtio_pci",
+    .version = 1,
+    .min_version = 1,
+    .fields = pci_fields,
+};
