@@ -1,0 +1,78 @@
+#include "block/registry.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+static struct viv_drive *drives; /* one VM a process; in creation order */
+
+int viv_drive_add(const char *id, struct viv_blk *blk, struct viv_drive **out, struct viv_err *err)
+{
+    struct viv_drive *d, **end = &drives;
+
+    if (viv_drive_find(id))
+        return viv_fail(err, EEXIST, "there is a drive with the id '%s' already", id);
+    d = g_new0(struct viv_drive, 1);
+    d->id = g_strdup(id);
+    d->blk = blk;
+    d->bootindex = -1;
+    while (*end)
+        end = &(*end)->next;
+    *end = d;
+    if (out)
+        *out = d;
+    return 0;
+}
+
+struct viv_drive *viv_drive_find(const char *id)
+{
+    struct viv_drive *d = drives;
+
+    while (d && strcmp(d->id, id))
+        d = d->next;
+    return d;
+}
+
+struct viv_drive *viv_drive_next(struct viv_drive *d)
+{
+    return d ? d->next : drives;
+}
+
+int viv_drive_claim(const char *id, const char *user, struct viv_drive **out, struct viv_err *err)
+{
+    struct viv_drive *d = viv_drive_find(id);
+
+    if (!d)
+        return viv_fail(err, ENOENT, "there is no drive '%s'; make it with -drive if=none,id=%s,file=... "
+                        "or -blockdev node-name=%s,...", id, id, id);
+    if (d->user)
+        return viv_fail(err, EBUSY, "drive '%s' is used by %s already", id, d->user);
+    d->user = g_strdup(user);
+    *out = d;
+    return 0;
+}
+
+void viv_drive_release(struct viv_drive *d)
+{
+    g_free(d->user);
+    d->user = NULL;
+}
+
+int viv_drive_free_all(struct viv_err *err)
+{
+    int first = 0;
+
+    while (drives) {
+        struct viv_drive *d = drives;
+        int rc = d->blk ? viv_blk_close(d->blk, err) : 0;
+
+        if (rc < 0 && !first)
+            first = rc;
+        drives = d->next;
+        g_free(d->id);
+        g_free(d->serial);
+        g_free(d->user);
+        g_free(d);
+    }
+    return first;
+}

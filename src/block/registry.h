@@ -1,0 +1,38 @@
+/* Block handles by name: what -drive and -blockdev made, for -device drive=ID to find.
+ *
+ * One device per drive: claimed at realize, released at unplug. Device lock held, or before threads. */
+#ifndef VIV_BLOCK_REGISTRY_H
+#define VIV_BLOCK_REGISTRY_H
+
+#include "block/block.h"
+
+/* What to do about a failed request. AUTO: the device's default (report reads, enospc for writes). */
+enum viv_drive_error {
+    VIV_DRIVE_ERROR_AUTO,
+    VIV_DRIVE_ERROR_REPORT,
+    VIV_DRIVE_ERROR_IGNORE,
+    VIV_DRIVE_ERROR_ENOSPC, /* stop the VM when the host has no space, else report */
+    VIV_DRIVE_ERROR_STOP,
+};
+
+struct viv_drive {
+    char *id;
+    struct viv_blk *blk;  /* NULL: an empty removable drive */
+    char *serial;         /* from -drive serial=, or NULL */
+    enum viv_drive_error rerror, werror;
+    int bootindex;        /* -1: none */
+    char *user;           /* who claimed it, or NULL */
+    struct viv_drive *next;
+};
+
+/* Takes ownership of blk. -EEXIST when the id is in use. */
+int viv_drive_add(const char *id, struct viv_blk *blk, struct viv_drive **out, struct viv_err *err);
+struct viv_drive *viv_drive_find(const char *id); /* NULL: none */
+struct viv_drive *viv_drive_next(struct viv_drive *d); /* NULL starts and ends the walk */
+/* Finds and claims for `user` (named in the error of a second one). */
+int viv_drive_claim(const char *id, const char *user, struct viv_drive **out, struct viv_err *err);
+void viv_drive_release(struct viv_drive *d);
+/* Closes all (flushing). Blocks; the first error is kept in err, if any. */
+int viv_drive_free_all(struct viv_err *err);
+
+#endif
