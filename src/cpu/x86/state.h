@@ -142,6 +142,7 @@ struct viv_x86_fpu {
 
 struct viv_x86_tlb; /* cpu/x86/mmu.c */
 struct viv_tlb_entry; /* cpu/x86/tlb.h */
+struct viv_space;
 struct viv_vcpu;
 struct viv_cpuid;
 struct viv_insn;
@@ -172,6 +173,7 @@ struct viv_x86 {
     struct viv_seg seg[VIV_SEG_COUNT];
     struct viv_dtr gdtr, idtr;
     uint64_t cr0, cr2, cr3, cr4, cr8, xcr0;
+    uint64_t pdpte[4]; /* PAE paging: loaded with CR3 */
     uint64_t dr[8];
     struct viv_x86_msrs msr;
     struct viv_x86_fpu fpu;
@@ -191,13 +193,35 @@ struct viv_x86 {
     uint32_t event_error;
     int64_t tsc_offset; /* guest TSC = viv_guest_tsc() + tsc_offset */
 
+    uint64_t pending_db; /* DR6 bits of debug traps waiting for the end of the instruction */
+
     /* Not architectural. */
+    uint32_t attention;  /* VIV_ATT_*: nonzero makes the run loop call viv_x86_take_event() before the next
+                          * instruction */
+    bool step_armed;     /* TF was set when the current instruction began */
+    bool intr_latched;   /* an interrupt waits for IF, a shadow or TPR */
+    bool delivering;     /* viv_x86_deliver() is at work: a fault now is a nested one */
+    uint8_t deliver_vector; /* of the event being delivered, for table 6-5 */
+    uint8_t deliver_kind;
+    struct viv_space *mem, *io;
+    bool monitor_armed;
+    uint64_t monitor_gpa;
     struct viv_vcpu *vcpu;
     const struct viv_cpuid *cpuid; /* what this CPU promises */
     struct viv_x86_tlb *tlb;
     const struct viv_insn *insn;   /* being executed */
     void *interp;                  /* interpreter's own: decode cache, jump buffer */
     uint64_t insn_count;           /* instructions retired, for info and tests */
+};
+
+/* Why the run loop must look closer before the next instruction. */
+enum {
+    VIV_ATT_SHADOW = 1 << 0, /* STI or MOV SS shadow to expire */
+    VIV_ATT_TF = 1 << 1,     /* EFLAGS.TF is set: one instruction at a time */
+    VIV_ATT_DEBUG = 1 << 2,  /* DR7 has enabled breakpoints: one instruction at a time */
+    VIV_ATT_TRAP = 1 << 3,   /* pending_db, or step_armed */
+    VIV_ATT_EVENT = 1 << 4,  /* an interrupt may have become deliverable */
+    VIV_ATT_RF = 1 << 5,     /* EFLAGS.RF to be cleared after the next instruction */
 };
 
 enum viv_cpu_mode {
@@ -235,9 +259,15 @@ static inline void viv_x86_set_eflags(struct viv_x86 *c, uint32_t f)
     c->eflags = (f & ~VIV_FL_ARITH) | 2;
 }
 
+/* Memory for one CPU and its TLB; not reset yet. NULL when there is none. `cpuid`, `mem`, `io` borrowed. */
+struct viv_x86 *viv_x86_new(struct viv_vcpu *v, const struct viv_cpuid *cpuid, struct viv_space *mem,
+                            struct viv_space *io);
+void viv_x86_free(struct viv_x86 *c);
+
 /* Power-on or INIT state (SDM 3A table 10-1). INIT keeps what the table says it keeps. */
 void viv_x86_reset(struct viv_x86 *c, bool init, bool bsp);
-/* Recomputes mode and cpl after CR0, EFER, CS or EFLAGS.VM were set from outside. */
+/* Recomputes what is derived (mode, CPL, TLB, attention bits) after state was set from outside: reset, load,
+ * debugger, boot loader. */
 void viv_x86_update_mode(struct viv_x86 *c);
 
 #endif
