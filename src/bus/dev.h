@@ -27,9 +27,10 @@ struct viv_board {
     struct viv_space *io;
     struct viv_intc *intc;
     struct viv_irq isa_irq[16];
-    struct viv_pci_bus *pci;             /* NULL on microvm */
-    struct viv_virtio_mmio_bus *vmmio;   /* NULL on pc */
-    uint32_t vm_identity; /* hash of the VM's uuid (else its name), for MAC addresses; 0: neither given */
+    struct viv_pci_bus *pci;           /* NULL on microvm */
+    struct viv_virtio_mmio_bus *vmmio; /* NULL on pc */
+    uint32_t
+        vm_identity; /* hash of the VM's uuid (else its name), for MAC addresses; 0: neither given */
 };
 
 struct viv_dev_class;
@@ -37,8 +38,9 @@ struct viv_dev_class;
 struct viv_dev {
     const struct viv_dev_class *cls;
     struct viv_board *board;
-    char *id;   /* -device id=, or NULL */
-    char *path; /* unique and stable: names the section in saved state, e.g. "pci/03.0/virtio-net" */
+    char *id; /* -device id=, or NULL */
+    char
+        *path; /* unique and stable: names the section in saved state, e.g. "pci/03.0/virtio-net" */
     struct viv_dev *next; /* all devices in creation order */
 };
 
@@ -46,8 +48,8 @@ struct viv_dev_class {
     const char *name; /* as typed: "virtio-net-pci" */
     const char *desc; /* one line of help */
     enum viv_bus_kind bus;
-    bool internal; /* made by the board only: refused in -device */
-    size_t size;   /* of the instance */
+    bool internal;                       /* made by the board only: refused in -device */
+    size_t size;                         /* of the instance */
     const struct viv_opt_def *props;     /* schema, NULL-terminated names; may be NULL */
     const struct viv_state_table *state; /* never NULL; covers the instance after struct viv_dev */
 
@@ -73,18 +75,21 @@ const struct viv_dev_class *viv_dev_class_find(const char *name);
 void viv_dev_set_classes(const struct viv_dev_class *const *classes);
 const struct viv_dev_class *const *viv_dev_classes(void);
 
-/* Makes, realizes and resets a device. `path` NULL: made from class name and a counter, or by the bus.
- * opts may be NULL (all defaults). Ownership stays with the device list. */
+/* Makes, realizes and resets a device. `path` NULL: made by the bus, else from class name and a counter
+ * ("i8042.0"). opts may be NULL (all defaults). Ownership stays with the device list. */
 int viv_dev_new(struct viv_board *board, const char *cls, const char *id, const char *path,
                 struct viv_opts *opts, struct viv_dev **out, struct viv_err *err);
 
 struct viv_dev *viv_dev_first(void);
+struct viv_dev *viv_dev_find(const char *id); /* NULL when there is none */
 void viv_dev_reset_all(void);
 void viv_dev_set_running_all(bool running);
 bool viv_dev_idle_all(void);
 void viv_dev_free_all(void);
 
-/* Saves and loads every device, in creation order, one section each. */
+/* Saves and loads every device, in creation order, one section each. Load: into a machine made the
+ * same way and just reset; on failure it must not run. Interrupt lines are state of their receivers:
+ * post_load never drives one. */
 void viv_dev_save_all(struct viv_state_writer *w);
 int viv_dev_load_all(struct viv_state_reader *r, struct viv_err *err);
 

@@ -22,7 +22,7 @@ struct viv_pci_ids {
 
 struct viv_pci_bar {
     struct viv_region *region;
-    bool io;       /* in port space */
+    bool io; /* in port space */
     bool mem64;
     bool prefetch;
     uint64_t size; /* power of two */
@@ -39,7 +39,7 @@ struct viv_pci_dev {
     struct viv_pci_bus *bus;
     uint8_t devfn;
     uint8_t config[VIV_PCI_CONFIG_SIZE];
-    uint8_t wmask[VIV_PCI_CONFIG_SIZE];  /* bits the guest may write */
+    uint8_t wmask[VIV_PCI_CONFIG_SIZE]; /* bits the guest may write */
     uint8_t w1cmask[VIV_PCI_CONFIG_SIZE];
     struct viv_pci_bar bar[VIV_PCI_BARS];
     uint8_t cap_end; /* first free byte for capabilities */
@@ -51,7 +51,9 @@ struct viv_pci_dev {
     uint8_t *msix_pending;        /* one byte each */
     struct viv_region *msix_region;
 
-    int intx_level; /* what the device drives */
+    bool intx_level; /* what the device drives */
+    bool
+        intx_asserted; /* what reaches the bus: intx_level unless the command register disables it */
 
     /* Optional hook after the guest wrote config bytes [off, off+len). */
     void (*config_written)(struct viv_pci_dev *d, unsigned off, unsigned len);
@@ -66,14 +68,37 @@ extern const struct viv_state_table viv_pci_dev_state;
 /* Properties every PCI device has: addr (slot[.fn]), multifunction, romfile ... To be spliced into schemas. */
 #define VIV_PCI_PROPS                                                                              \
     {.name = "addr", .type = VIV_OPT_STR, .help = "slot[.function], hex"},                         \
-    {.name = "bus", .type = VIV_OPT_STR, .help = "bus to plug into (pci.0)"}
+        {.name = "bus", .type = VIV_OPT_STR, .help = "bus to plug into (pci.0)"},                  \
+        {.name = "multifunction",                                                                  \
+         .type = VIV_OPT_BOOL,                                                                     \
+         .help = "function 0 of several in its slot"},                                             \
+        {.name = "romfile",                                                                        \
+         .type = VIV_OPT_STR,                                                                      \
+         .help = "option ROM; only the empty name (none)"},                                        \
+    {                                                                                              \
+        .name = "rombar", .type = VIV_OPT_INT, .help = "0: no option ROM", .def = "1", .min = 0,   \
+        .max = 1                                                                                   \
+    }
 
-/* route: called for INTx of slot/pin; returns which of the bus's four lines (PIRQ) carries it. */
-struct viv_pci_bus *viv_pci_bus_new(struct viv_board *board, const char *name,
-                                    void (*set_pirq)(void *opaque, int pirq, int level),
-                                    void *opaque);
-/* Registers config mechanism #1 ports CF8h/CFCh. */
+/* Made by the host bridge, which sets board->pci. Lives to the end of the process. */
+struct viv_pci_bus *viv_pci_bus_new(struct viv_board *board, const char *name);
+const char *viv_pci_bus_name(const struct viv_pci_bus *bus);
+/* Who hears the four interrupt lines. INTx of slot s, pin p (0: A) reaches PIRQ (s + p - 1) mod 4. */
+void viv_pci_bus_set_pirq(struct viv_pci_bus *bus, void (*fn)(void *opaque, int pirq, int level),
+                          void *opaque);
+/* Registers config mechanism #1 ports CF8h/CFCh. Only a dword access at CF8h is the address register: a byte
+ * access at CF9h goes to `reset_port` (the south bridge's), NULL: nobody. */
 void viv_pci_bus_add_ports(struct viv_pci_bus *bus);
+void viv_pci_bus_set_reset_port(struct viv_pci_bus *bus, const struct viv_region_ops *ops,
+                                void *opaque);
+/* The address register, saved by the host bridge. */
+uint32_t viv_pci_bus_config_addr(const struct viv_pci_bus *bus);
+void viv_pci_bus_set_config_addr(struct viv_pci_bus *bus, uint32_t addr);
+/* Configuration cycles, as the ports make them; all-ones where there is no function. `off` + len does not
+ * cross a dword. */
+uint32_t viv_pci_config_read(struct viv_pci_bus *bus, unsigned devfn, unsigned off, unsigned len);
+void viv_pci_config_write(struct viv_pci_bus *bus, unsigned devfn, unsigned off, uint32_t value,
+                          unsigned len);
 
 /* First thing in a PCI device's realize(): places it on the bus ("addr" in opts, else the first free slot),
  * fills the header. */
@@ -82,17 +107,29 @@ int viv_pci_dev_init(struct viv_pci_dev *d, const struct viv_pci_ids *ids, struc
 void viv_pci_dev_fini(struct viv_pci_dev *d);
 void viv_pci_dev_reset(struct viv_pci_dev *d);
 
-/* The region is owned by the device afterwards. */
-void viv_pci_add_bar(struct viv_pci_dev *d, unsigned n, struct viv_region *r, uint64_t size, bool io,
-                     bool mem64, bool prefetch);
-/* Reserves `len` bytes of config space for a capability; returns its offset, 0 if full. */
+/* May the function read and write guest memory (command register, bus master enable)? */
+static inline bool viv_pci_bus_master(const struct viv_pci_dev *d)
+{
+    return d->config[4] & 4;
+}
+
+/* The region is owned by the device afterwards. `size` is a power of two; ports at least 4, memory at
+ * least 16. */
+void viv_pci_add_bar(struct viv_pci_dev *d, unsigned n, struct viv_region *r, uint64_t size,
+                     bool io, bool mem64, bool prefetch);
+/* Reserves `len` bytes of config space for a capability, dword-aligned, and links it; returns its
+ * offset, 0 if full. */
 uint8_t viv_pci_add_cap(struct viv_pci_dev *d, uint8_t id, uint8_t len);
 
-/* MSI-X with `count` vectors; table at `bar` offset 0, pending bits after it: the whole BAR is made
- * here. */
+/* MSI-X with `count` vectors (1-2048); table at `bar` offset 0, pending bits after it: the whole
+ * BAR is made here. */
 int viv_msix_init(struct viv_pci_dev *d, unsigned count, unsigned bar, struct viv_err *err);
+void viv_msix_fini(struct viv_pci_dev *d);  /* by viv_pci_dev_fini */
+void viv_msix_reset(struct viv_pci_dev *d); /* by viv_pci_dev_reset */
 bool viv_msix_enabled(const struct viv_pci_dev *d);
-/* Sends, or leaves pending when masked. Any thread once enabled? No: device lock. */
+/* Would a message of this vector wait? (its mask bit, the function's mask bit) */
+bool viv_msix_masked(const struct viv_pci_dev *d, unsigned vector);
+/* Sends, or leaves pending when masked. Nothing when MSI-X is off or there is no such vector. */
 void viv_msix_notify(struct viv_pci_dev *d, unsigned vector);
 
 void viv_pci_set_intx(struct viv_pci_dev *d, int level);

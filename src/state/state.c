@@ -399,6 +399,7 @@ int viv_state_load(struct viv_state_reader *r, const char *path, const struct vi
                    void *obj, struct viv_err *err)
 {
     size_t outer = r->end;
+    const char *outer_path = r->path; /* sections nest: a CUSTOM field may hold some */
     uint64_t tag;
     uint32_t len;
     int rc = get_int(r, 1, &tag, err);
@@ -416,7 +417,7 @@ int viv_state_load(struct viv_state_reader *r, const char *path, const struct vi
     r->end = r->pos + len;
     r->path = path;
     rc = load_body(r, t, obj, err);
-    r->path = NULL;
+    r->path = outer_path;
     r->end = outer;
     return rc;
 }

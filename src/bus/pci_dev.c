@@ -1,0 +1,277 @@
+/* One PCI function: its configuration header, BARs and capabilities (PCI 3.0, chapter 6). */
+#include "bus/pci_int.h"
+
+#include "base/bytes.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+#define BAR_UNMAPPED UINT64_MAX
+#define MEM_TOP      (1ull << 52) /* above it no guest address lies */
+
+static void init_header(struct viv_pci_dev *d, const struct viv_pci_ids *ids, bool multi)
+{
+    uint8_t *c = d->config;
+
+    viv_st_le16(c + PCI_VENDOR_ID, ids->vendor);
+    viv_st_le16(c + PCI_DEVICE_ID, ids->device);
+    c[PCI_REVISION] = ids->revision;
+    c[PCI_CLASS] = (uint8_t)ids->class_code;
+    viv_st_le16(c + PCI_CLASS + 1, (uint16_t)(ids->class_code >> 8));
+    viv_st_le16(c + PCI_SUB_VENDOR, ids->sub_vendor);
+    viv_st_le16(c + PCI_SUB_DEVICE, ids->sub_device);
+    c[PCI_HEADER_TYPE] = multi ? 0x80 : 0;
+    viv_st_le16(d->wmask + PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEM | PCI_COMMAND_MASTER |
+                                            PCI_COMMAND_PARITY | PCI_COMMAND_SERR |
+                                            PCI_COMMAND_INTX_OFF);
+    viv_st_le16(d->w1cmask + PCI_STATUS, 0xf900);
+    d->wmask[PCI_CACHE_LINE] = 0xff;
+    d->wmask[PCI_INT_LINE] = 0xff;
+    d->cap_end = PCI_CAPS;
+}
+
+int viv_pci_dev_init(struct viv_pci_dev *d, const struct viv_pci_ids *ids, struct viv_opts *opts,
+                     struct viv_err *err)
+{
+    struct viv_pci_bus *bus = d->dev.board->pci;
+    const char *what = viv_opts_what(opts), *want = viv_opts_str(opts, "bus");
+    const char *rom = viv_opts_str(opts, "romfile");
+    bool multi = viv_opts_bool(opts, "multifunction");
+    int r;
+
+    (void)viv_opts_int(opts, "rombar"); /* 1 means "if there is a ROM", and there is none */
+    if (!bus)
+        return viv_fail(err, ENODEV, "%s: this machine has no PCI bus", what);
+    if (want && strcmp(want, bus->name))
+        return viv_fail(err, ENODEV, "%s: there is no bus '%s'; this machine has '%s'", what, want,
+                        bus->name);
+    if (rom && *rom)
+        return viv_fail(err, ENOTSUP,
+                        "%s: romfile=%s: option ROMs are not supported yet; romfile= (empty) "
+                        "is",
+                        what, rom);
+    r = viv_pci_place(d, bus, viv_opts_str(opts, "addr"), multi, what, err);
+    if (r < 0)
+        return r;
+    init_header(d, ids, multi);
+    if (!d->dev.path)
+        d->dev.path = g_strdup_printf("%s/%02x.%x/%s", bus->name, d->devfn >> 3, d->devfn & 7,
+                                      d->dev.cls->name);
+    return 0;
+}
+
+void viv_pci_dev_fini(struct viv_pci_dev *d)
+{
+    if (!d->bus)
+        return;
+    viv_pci_set_intx(d, 0);
+    viv_msix_fini(d);
+    for (unsigned i = 0; i < VIV_PCI_BARS; i++) {
+        viv_region_free(d->bar[i].region);
+        d->bar[i].region = NULL;
+    }
+    d->bus->dev[d->devfn] = NULL;
+    d->bus = NULL;
+}
+
+/* ---- BARs ---- */
+
+void viv_pci_add_bar(struct viv_pci_dev *d, unsigned n, struct viv_region *r, uint64_t size,
+                     bool io, bool mem64, bool prefetch)
+{
+    uint8_t *c = d->config + PCI_BAR0 + 4 * n, *w = d->wmask + PCI_BAR0 + 4 * n;
+    uint64_t mask = ~(size - 1);
+
+    g_assert(n + mem64 < VIV_PCI_BARS && !d->bar[n].region && !(io && mem64));
+    g_assert((size & (size - 1)) == 0 && size >= (io ? 4 : 16));
+    d->bar[n] = (struct viv_pci_bar){r, io, mem64, prefetch, size};
+    viv_st_le32(c, io ? 1 : (mem64 ? 4 : 0) | (prefetch ? 8 : 0));
+    viv_st_le32(w, (uint32_t)mask);
+    if (mem64)
+        viv_st_le32(w + 4, (uint32_t)(mask >> 32));
+}
+
+/* Where the guest has put the BAR, or BAR_UNMAPPED: decoding is off, the BAR was never set (0), or it holds the
+ * all-ones of a size probe. */
+static uint64_t bar_addr(const struct viv_pci_dev *d, unsigned n)
+{
+    const struct viv_pci_bar *b = &d->bar[n];
+    const uint8_t *c = d->config + PCI_BAR0 + 4 * n;
+    uint16_t command = viv_ld_le16(d->config + PCI_COMMAND);
+    uint64_t addr = viv_ld_le32(c) & ~(uint64_t)(b->io ? 3 : 15), last;
+
+    if (!(command & (b->io ? PCI_COMMAND_IO : PCI_COMMAND_MEM)))
+        return BAR_UNMAPPED;
+    if (b->mem64)
+        addr |= (uint64_t)viv_ld_le32(c + 4) << 32;
+    last = addr + b->size - 1;
+    if (!addr || last < addr || last == UINT32_MAX || last >= (b->io ? 0x10000 : MEM_TOP))
+        return BAR_UNMAPPED;
+    return addr;
+}
+
+static void update_bars(struct viv_pci_dev *d)
+{
+    struct viv_board *board = d->dev.board;
+
+    viv_space_begin(board->mem);
+    viv_space_begin(board->io);
+    for (unsigned i = 0; i < VIV_PCI_BARS; i++) {
+        struct viv_region *r = d->bar[i].region;
+        uint64_t addr = r ? bar_addr(d, i) : BAR_UNMAPPED;
+
+        if (!r)
+            continue;
+        if (addr == BAR_UNMAPPED) {
+            viv_region_unmap(r);
+            continue;
+        }
+        if (!viv_region_mapped(r) || viv_region_addr(r) != addr)
+            viv_log(VIV_LOG_PCI, "%s: BAR %u at 0x%llx", d->dev.path, i, (unsigned long long)addr);
+        viv_region_map(r, addr, 1);
+    }
+    viv_space_commit(board->io);
+    viv_space_commit(board->mem);
+}
+
+/* ---- capabilities ---- */
+
+uint8_t viv_pci_add_cap(struct viv_pci_dev *d, uint8_t id, uint8_t len)
+{
+    unsigned at = d->cap_end, end = (at + len + 3) & ~3u;
+    uint8_t *link = &d->config[PCI_CAP_PTR];
+
+    if (end > VIV_PCI_CONFIG_SIZE || at == 0)
+        return 0;
+    while (*link)
+        link = &d->config[*link + 1];
+    *link = (uint8_t)at;
+    d->config[at] = id;
+    d->config[at + 1] = 0;
+    d->config[PCI_STATUS] |= PCI_STATUS_CAPS;
+    d->cap_end = (uint8_t)end; /* 0 when the last byte is taken */
+    return (uint8_t)at;
+}
+
+/* ---- guest access ---- */
+
+static uint32_t load(const uint8_t *p, unsigned len)
+{
+    return len == 1 ? *p : len == 2 ? viv_ld_le16(p) : viv_ld_le32(p);
+}
+
+uint32_t viv_pci_dev_read(struct viv_pci_dev *d, unsigned off, unsigned len)
+{
+    uint32_t v = load(d->config + off, len);
+
+    if (off <= PCI_STATUS && off + len > PCI_STATUS && d->intx_level)
+        v |= PCI_STATUS_INTX << (8 * (PCI_STATUS - off));
+    if (d->config_read)
+        v = d->config_read(d, off, len, v);
+    return v;
+}
+
+static bool touches(unsigned off, unsigned len, unsigned start, unsigned size)
+{
+    return off < start + size && start < off + len;
+}
+
+void viv_pci_dev_write(struct viv_pci_dev *d, unsigned off, uint32_t value, unsigned len)
+{
+    for (unsigned i = 0; i < len; i++) {
+        uint8_t v = (uint8_t)(value >> (8 * i)), w = d->wmask[off + i];
+        uint8_t *c = &d->config[off + i];
+
+        *c = (*c & ~w & ~(v & d->w1cmask[off + i])) | (v & w);
+    }
+    if (touches(off, len, PCI_COMMAND, 2) || touches(off, len, PCI_BAR0, 24))
+        update_bars(d);
+    if (touches(off, len, PCI_COMMAND, 2))
+        viv_pci_update_intx(d, true);
+    if (d->msix_cap && touches(off, len, d->msix_cap + MSIX_CONTROL, 2))
+        viv_msix_control_written(d);
+    if (d->config_written)
+        d->config_written(d, off, len);
+}
+
+void viv_pci_dev_reset(struct viv_pci_dev *d)
+{
+    viv_pci_set_intx(d, 0);
+    for (unsigned i = 0; i < VIV_PCI_CONFIG_SIZE; i++)
+        d->config[i] &= ~(d->wmask[i] | d->w1cmask[i]);
+    viv_msix_reset(d);
+    update_bars(d);
+}
+
+/* ---- state ---- */
+
+static void save_config(struct viv_state_writer *w, const void *obj)
+{
+    viv_state_put(w, ((const struct viv_pci_dev *)obj)->config, VIV_PCI_CONFIG_SIZE);
+}
+
+/* Bits that nobody can write are those of the device as it was made here: a difference means another
+ * device, or an attempt. */
+static int load_config(struct viv_state_reader *r, void *obj, int version, struct viv_err *err)
+{
+    struct viv_pci_dev *d = obj;
+    uint8_t c[VIV_PCI_CONFIG_SIZE];
+    int rc = viv_state_get(r, c, sizeof(c), err);
+
+    if (rc < 0)
+        return rc;
+    for (unsigned i = 0; i < sizeof(c); i++) {
+        if ((c[i] ^ d->config[i]) & ~(d->wmask[i] | d->w1cmask[i]))
+            return viv_fail(err, EINVAL,
+                            "PCI configuration byte %02xh is %02x, here it is %02x: not the "
+                            "same device",
+                            i, c[i], d->config[i]);
+    }
+    memcpy(d->config, c, sizeof(c));
+    return 0;
+}
+
+static int post_load(void *obj, int version, struct viv_err *err)
+{
+    struct viv_pci_dev *d = obj;
+
+    update_bars(d);
+    viv_pci_update_intx(d, false);
+    if (d->msix_changed) {
+        for (unsigned v = 0; v < d->msix_count; v++)
+            d->msix_changed(d, v);
+    }
+    return 0;
+}
+
+const struct viv_state_table viv_pci_dev_state = {
+    .name = "pci-dev",
+    .ctype = "viv_pci_dev",
+    .version = 1,
+    .min_version = 1,
+    .fields =
+        (const struct viv_field[]){
+            VIV_F_CONFIG(viv_pci_dev, dev),
+            VIV_F_CONFIG(viv_pci_dev, bus),
+            VIV_F_CONFIG(viv_pci_dev, devfn),
+            VIV_F_CUSTOM(viv_pci_dev, config, save_config, load_config),
+            VIV_F_CONFIG(viv_pci_dev, wmask),
+            VIV_F_CONFIG(viv_pci_dev, w1cmask),
+            VIV_F_CONFIG(viv_pci_dev, bar),
+            VIV_F_CONFIG(viv_pci_dev, cap_end),
+            VIV_F_CONFIG(viv_pci_dev, msix_cap),
+            VIV_F_CONFIG(viv_pci_dev, msix_count),
+            VIV_F_CUSTOM(viv_pci_dev, msix, viv_msix_save, viv_msix_load),
+            VIV_F_DERIVED(viv_pci_dev, msix_pending, "saved with msix"),
+            VIV_F_CONFIG(viv_pci_dev, msix_region),
+            VIV_F_INT(viv_pci_dev, intx_level),
+            VIV_F_DERIVED(viv_pci_dev, intx_asserted, "intx_level and the command register"),
+            VIV_F_CONFIG(viv_pci_dev, config_written),
+            VIV_F_CONFIG(viv_pci_dev, config_read),
+            VIV_F_CONFIG(viv_pci_dev, msix_changed),
+            VIV_F_END,
+        },
+    .post_load = post_load,
+};

@@ -1,0 +1,65 @@
+/* Between the PCI bus (pci.c), the functions on it (pci_dev.c) and MSI-X (msix.c). */
+#ifndef VIV_BUS_PCI_INT_H
+#define VIV_BUS_PCI_INT_H
+
+#include "bus/pci.h"
+
+enum { /* configuration header, PCI 3.0, 6.1 */
+       PCI_VENDOR_ID = 0x00,
+       PCI_DEVICE_ID = 0x02,
+       PCI_COMMAND = 0x04,
+       PCI_STATUS = 0x06,
+       PCI_REVISION = 0x08,
+       PCI_CLASS = 0x09,
+       PCI_CACHE_LINE = 0x0c,
+       PCI_HEADER_TYPE = 0x0e,
+       PCI_BAR0 = 0x10,
+       PCI_SUB_VENDOR = 0x2c,
+       PCI_SUB_DEVICE = 0x2e,
+       PCI_CAP_PTR = 0x34,
+       PCI_INT_LINE = 0x3c,
+       PCI_INT_PIN = 0x3d,
+       PCI_CAPS = 0x40, /* first free byte */
+
+       PCI_COMMAND_IO = 1 << 0,
+       PCI_COMMAND_MEM = 1 << 1,
+       PCI_COMMAND_MASTER = 1 << 2,
+       PCI_COMMAND_PARITY = 1 << 6,
+       PCI_COMMAND_SERR = 1 << 8,
+       PCI_COMMAND_INTX_OFF = 1 << 10,
+       PCI_STATUS_INTX = 1 << 3,
+       PCI_STATUS_CAPS = 1 << 4,
+
+       PCI_CAP_MSIX = 0x11,
+       MSIX_CONTROL = 2, /* from the capability's start */
+       MSIX_TABLE = 4,
+       MSIX_PBA = 8,
+       MSIX_CONTROL_MASK = 1 << 14,
+       MSIX_CONTROL_ENABLE = 1 << 15,
+};
+
+struct viv_pci_bus {
+    struct viv_board *board;
+    char *name;
+    struct viv_pci_dev *dev[256]; /* by devfn */
+    void (*set_pirq)(void *opaque, int pirq, int level);
+    void *pirq_opaque;
+    unsigned asserted[4]; /* functions that drive each line */
+    uint32_t config_addr;
+    const struct viv_region_ops *reset_ops;
+    void *reset_opaque;
+};
+
+int viv_pci_place(struct viv_pci_dev *d, struct viv_pci_bus *bus, const char *addr, bool multi,
+                  const char *what, struct viv_err *err);
+void viv_pci_update_intx(struct viv_pci_dev *d, bool drive);
+
+uint32_t viv_pci_dev_read(struct viv_pci_dev *d, unsigned off, unsigned len);
+void viv_pci_dev_write(struct viv_pci_dev *d, unsigned off, uint32_t value, unsigned len);
+
+/* After the guest wrote the message control word: sends what a mask held back. */
+void viv_msix_control_written(struct viv_pci_dev *d);
+void viv_msix_save(struct viv_state_writer *w, const void *obj);
+int viv_msix_load(struct viv_state_reader *r, void *obj, int version, struct viv_err *err);
+
+#endif
