@@ -1,0 +1,30 @@
+/* SMBIOS tables (DSP0134 3.0): what dmidecode and DMI quirks of an OS read.
+ *
+ * Both entry points are made: 2.8 ("_SM_") and 3.0 ("_SM3_"), found by scanning 0xF0000-0xFFFFF. */
+#ifndef VIV_MACHINE_SMBIOS_H
+#define VIV_MACHINE_SMBIOS_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct viv_smbios_info {
+    const char *product; /* type 1 product name: the machine's */
+    const char *version; /* type 1 version, e.g. "pc" */
+    const uint8_t *uuid; /* 16 bytes in text order; NULL: none set */
+    const char *serial;  /* may be NULL */
+    const char *cpu;     /* type 4 version string */
+    uint64_t ram_bytes;
+    uint64_t below_4g;   /* of ram_bytes, how much lies from address 0 */
+    unsigned sockets;
+    unsigned cores, threads; /* per socket */
+    uint32_t signature;      /* CPUID 1 EAX */
+    uint32_t features;       /* CPUID 1 EDX */
+};
+
+/* Builds for address `base` (16-byte aligned), within `max` bytes. -ENOSPC when it does not fit. g_malloc'ed. */
+int viv_smbios_build(const struct viv_smbios_info *info, uint32_t base, size_t max, uint8_t **out,
+                     size_t *len, struct viv_err *err);
+
+#endif
