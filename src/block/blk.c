@@ -1,0 +1,328 @@
+/* A user's handle on a node: requests from any thread, moved by a few threads of its own.
+ *
+ * submit() only queues: it never blocks on the disk and done() never runs inside it. Threads start when there is
+ * work and no idle one, and end after a few idle seconds, so that a disk at rest costs nothing. All the
+ * data path is behind run_request(): an io_uring path can take what the map calls in place and leave the
+ * rest to these threads. */
+#include "block/blk.h"
+#include "block/iov.h"
+
+#include "base/checked.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#define POOL_MAX     8
+#define IDLE_SECONDS 5
+
+struct viv_blk {
+    struct viv_node *node;
+    struct viv_node_user *user;
+    bool writable;
+    bool writethrough;
+
+    pthread_mutex_t lock;
+    pthread_cond_t work; /* for pool threads: queue not empty, or closing */
+    pthread_cond_t idle; /* for drain and close: running or threads went down */
+    struct viv_blk_req *head, **tail;
+    unsigned queued, running;
+    unsigned threads, waiting;
+    unsigned drained; /* depth */
+    bool closing;
+};
+
+static int sync_write(struct viv_blk *b, int ret, unsigned flags)
+{
+    if (!ret && (b->writethrough || (flags & VIV_BLK_FUA)))
+        ret = viv_node_flush(b->node);
+    return ret;
+}
+
+static int run_request(struct viv_blk *b, const struct viv_blk_req *r)
+{
+    struct viv_node *n = b->node;
+
+    if (r->op != VIV_BLK_FLUSH && !viv_range_inside(r->offset, r->len, viv_node_size(n)))
+        return -EINVAL;
+    if ((r->op == VIV_BLK_READ || r->op == VIV_BLK_WRITE) &&
+        viv_iov_bytes(r->iov, r->iovcnt) != r->len)
+        return -EINVAL;
+    if (!b->writable && r->op != VIV_BLK_READ)
+        return r->op == VIV_BLK_FLUSH ? 0 : -EROFS;
+    switch (r->op) {
+    case VIV_BLK_READ:
+        return viv_node_preadv(n, r->offset, r->iov, r->iovcnt, r->len);
+    case VIV_BLK_WRITE:
+        return sync_write(b, viv_node_pwritev(n, r->offset, r->iov, r->iovcnt, r->len), r->flags);
+    case VIV_BLK_FLUSH:
+        return viv_node_flush(n);
+    case VIV_BLK_DISCARD:
+        return sync_write(b, viv_node_discard(n, r->offset, r->len), r->flags);
+    case VIV_BLK_WRITE_ZEROES:
+        return sync_write(b, viv_node_write_zeroes(n, r->offset, r->len, r->flags), r->flags);
+    }
+    return -ENOTSUP;
+}
+
+/* Waits for work with the lock held. False: this thread is no longer needed. */
+static bool wait_for_work(struct viv_blk *b)
+{
+    struct timespec until;
+    int ret = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += IDLE_SECONDS;
+    while (!b->closing && (!b->head || b->drained) && ret == 0) {
+        b->waiting++;
+        ret = pthread_cond_timedwait(&b->work, &b->lock, &until);
+        b->waiting--;
+    }
+    return b->head && !b->drained;
+}
+
+static void *pool_main(void *opaque)
+{
+    struct viv_blk *b = opaque;
+
+    pthread_mutex_lock(&b->lock);
+    while (wait_for_work(b)) {
+        struct viv_blk_req *r = b->head;
+        int ret;
+
+        b->head = r->next;
+        if (!b->head)
+            b->tail = &b->head;
+        b->queued--;
+        b->running++;
+        pthread_mutex_unlock(&b->lock);
+        ret = run_request(b, r);
+        r->done(r, ret); /* r is the caller's again */
+        pthread_mutex_lock(&b->lock);
+        b->running--;
+        pthread_cond_broadcast(&b->idle);
+    }
+    b->threads--;
+    pthread_cond_broadcast(&b->idle);
+    pthread_mutex_unlock(&b->lock);
+    return NULL;
+}
+
+/* Lock held. A thread more when there is more work than threads that wait for it. */
+static void start_thread(struct viv_blk *b)
+{
+    pthread_attr_t attr;
+    sigset_t all, old;
+    pthread_t t;
+
+    if (b->drained || b->waiting >= b->queued || b->threads >= POOL_MAX)
+        return;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, 256 * 1024);
+    b->threads++;
+    if (pthread_create(&t, &attr, pool_main, b) != 0) {
+        b->threads--;
+        if (!b->threads)
+            viv_error("no thread for disk '%s': requests wait for one", b->node->filename);
+    } else {
+        pthread_setname_np(t, "viv-block");
+    }
+    pthread_attr_destroy(&attr);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void viv_blk_submit(struct viv_blk *b, struct viv_blk_req *r)
+{
+    r->next = NULL;
+    pthread_mutex_lock(&b->lock);
+    *b->tail = r;
+    b->tail = &r->next;
+    b->queued++;
+    start_thread(b);
+    pthread_cond_signal(&b->work);
+    pthread_mutex_unlock(&b->lock);
+}
+
+void viv_blk_drain(struct viv_blk *b)
+{
+    pthread_mutex_lock(&b->lock);
+    b->drained++;
+    while (b->running)
+        pthread_cond_wait(&b->idle, &b->lock);
+    pthread_mutex_unlock(&b->lock);
+}
+
+void viv_blk_resume(struct viv_blk *b)
+{
+    pthread_mutex_lock(&b->lock);
+    if (--b->drained == 0 && b->head) {
+        for (unsigned i = 0; i < b->queued && i < POOL_MAX; i++)
+            start_thread(b);
+        pthread_cond_broadcast(&b->work);
+    }
+    pthread_mutex_unlock(&b->lock);
+}
+
+unsigned viv_blk_in_flight(const struct viv_blk *b)
+{
+    struct viv_blk *m = (struct viv_blk *)b;
+    unsigned n;
+
+    pthread_mutex_lock(&m->lock);
+    n = b->queued + b->running;
+    pthread_mutex_unlock(&m->lock);
+    return n;
+}
+
+int viv_blk_new(struct viv_node *node_take, unsigned perms, unsigned shared, const char *user,
+                bool writethrough, struct viv_blk **out, struct viv_err *err)
+{
+    pthread_condattr_t attr;
+    struct viv_blk *b;
+    struct viv_node_user *u = NULL;
+    int ret = viv_node_attach(node_take, user, perms, shared, &u, err);
+
+    if (ret) {
+        viv_node_put(&node_take);
+        return ret;
+    }
+    b = g_new0(struct viv_blk, 1);
+    b->node = node_take;
+    b->user = u;
+    b->writable = perms & VIV_PERM_WRITE;
+    b->writethrough = writethrough;
+    b->tail = &b->head;
+    pthread_mutex_init(&b->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&b->work, &attr);
+    pthread_cond_init(&b->idle, &attr);
+    pthread_condattr_destroy(&attr);
+    *out = b;
+    return 0;
+}
+
+int viv_blk_open_path(const char *path, const char *format, unsigned perms, unsigned shared,
+                      const char *user, struct viv_blk **out, struct viv_err *err)
+{
+    struct viv_node_opts o = {.read_only = !(perms & (VIV_PERM_WRITE | VIV_PERM_RESIZE)),
+                              .share_write = shared & VIV_PERM_WRITE};
+    struct viv_node *n = NULL;
+    int ret = viv_node_open_image(path, format, &o, &n, err);
+
+    return ret ? ret : viv_blk_new(n, perms, shared, user, false, out, err);
+}
+
+int viv_blk_close(struct viv_blk *b, struct viv_err *err)
+{
+    char *name;
+    int ret, r;
+
+    if (!b)
+        return 0;
+    pthread_mutex_lock(&b->lock);
+    b->drained = 0;
+    b->closing = true;
+    if (b->head)
+        start_thread(b);
+    pthread_cond_broadcast(&b->work);
+    while (b->threads)
+        pthread_cond_wait(&b->idle, &b->lock);
+    pthread_mutex_unlock(&b->lock);
+    name = g_strdup(b->node->filename);
+    ret = b->writable ? viv_node_flush(b->node) : 0;
+    viv_node_detach(b->node, &b->user);
+    r = viv_node_put(&b->node);
+    ret = ret ? ret : r;
+    pthread_cond_destroy(&b->idle);
+    pthread_cond_destroy(&b->work);
+    pthread_mutex_destroy(&b->lock);
+    g_free(b);
+    if (ret)
+        viv_fail_os(err, -ret, "'%s' could not be written completely", name);
+    g_free(name);
+    return ret;
+}
+
+uint64_t viv_blk_size(const struct viv_blk *b)
+{
+    return viv_node_size(b->node);
+}
+
+bool viv_blk_writable(const struct viv_blk *b)
+{
+    return b->writable;
+}
+
+const char *viv_blk_format(const struct viv_blk *b)
+{
+    return b->node->drv->name;
+}
+
+const char *viv_blk_filename(const struct viv_blk *b)
+{
+    return b->node->filename;
+}
+
+struct viv_node *viv_blk_node(struct viv_blk *b)
+{
+    return b->node;
+}
+
+/* The blocking forms run in the caller's thread. */
+static int run_sync(struct viv_blk *b, enum viv_blk_op op, uint64_t offset, void *buf, uint64_t len,
+                    unsigned flags)
+{
+    struct iovec v = {buf, buf ? len : 0};
+    struct viv_blk_req r = {
+        .op = op, .flags = flags, .offset = offset, .len = len, .iov = &v, .iovcnt = 1};
+    int ret;
+
+    pthread_mutex_lock(&b->lock);
+    while (b->drained)
+        pthread_cond_wait(&b->work, &b->lock);
+    b->running++;
+    pthread_mutex_unlock(&b->lock);
+    ret = run_request(b, &r);
+    pthread_mutex_lock(&b->lock);
+    b->running--;
+    pthread_cond_broadcast(&b->idle);
+    pthread_mutex_unlock(&b->lock);
+    return ret;
+}
+
+int viv_blk_pread(struct viv_blk *b, uint64_t offset, void *buf, size_t len)
+{
+    return run_sync(b, VIV_BLK_READ, offset, buf, len, 0);
+}
+
+int viv_blk_pwrite(struct viv_blk *b, uint64_t offset, const void *buf, size_t len, unsigned flags)
+{
+    return run_sync(b, VIV_BLK_WRITE, offset, (void *)buf, len, flags);
+}
+
+int viv_blk_pwrite_zeroes(struct viv_blk *b, uint64_t offset, uint64_t len, unsigned flags)
+{
+    return run_sync(b, VIV_BLK_WRITE_ZEROES, offset, NULL, len, flags);
+}
+
+int viv_blk_flush(struct viv_blk *b)
+{
+    return run_sync(b, VIV_BLK_FLUSH, 0, NULL, 0, 0);
+}
+
+int viv_blk_truncate(struct viv_blk *b, uint64_t size, struct viv_err *err)
+{
+    int ret;
+
+    viv_blk_drain(b);
+    ret = viv_node_truncate(b->node, size, VIV_PREALLOC_OFF, err);
+    viv_blk_resume(b);
+    return ret;
+}

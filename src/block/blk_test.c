@@ -1,0 +1,295 @@
+/* Handles on raw images: data, the asynchronous front end, drain, locks, options. */
+#include "block/blk.h"
+#include "block/options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static char *dir;
+
+#define RW     (VIV_PERM_READ | VIV_PERM_WRITE)
+#define SHARED VIV_PERM_READ
+
+static char *make_file(const char *name, uint64_t size)
+{
+    char *path = g_build_filename(dir, name, NULL);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(ftruncate(fd, size), ==, 0);
+    close(fd);
+    return path;
+}
+
+static struct viv_blk *open_raw(const char *path)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_blk *b = NULL;
+
+    if (viv_blk_open_path(path, "raw", RW, SHARED, "test", &b, &err))
+        g_error("%s", err.text);
+    return b;
+}
+
+static void test_data(void)
+{
+    g_autofree char *path = make_file("data.raw", 1000001);
+    struct viv_blk *b = open_raw(path);
+    uint8_t w[5000], r[6000];
+    struct viv_err err = VIV_ERR_INIT;
+
+    g_assert_cmpuint(viv_blk_size(b), ==, 1000448); /* rounded up to sectors */
+    memset(w, 0xa5, sizeof(w));
+    g_assert_cmpint(viv_blk_pwrite(b, 12345, w, sizeof(w), VIV_BLK_FUA), ==, 0);
+    g_assert_cmpint(viv_blk_pread(b, 12000, r, sizeof(r)), ==, 0);
+    for (unsigned i = 0; i < sizeof(r); i++)
+        g_assert_cmpuint(r[i], ==, i >= 345 && i < 345 + sizeof(w) ? 0xa5 : 0);
+    g_assert_cmpint(viv_blk_pwrite_zeroes(b, 13000, 1000, VIV_BLK_UNMAP), ==, 0);
+    g_assert_cmpint(viv_blk_pread(b, 13000, r, 1001), ==, 0);
+    g_assert_cmpuint(r[999], ==, 0);
+    g_assert_cmpuint(r[1000], ==, 0xa5);
+    /* The last sector passes the end of the file. */
+    g_assert_cmpint(viv_blk_pread(b, 999936, r, 512), ==, 0);
+    g_assert_cmpint(viv_blk_pwrite(b, 999936, w, 512, 0), ==, 0);
+    g_assert_cmpint(viv_blk_pread(b, 1000448, r, 1), ==, -EINVAL);
+    g_assert_cmpint(viv_blk_pread(b, UINT64_MAX, r, 2), ==, -EINVAL);
+    g_assert_cmpint(viv_blk_close(b, &err), ==, 0);
+}
+
+struct async {
+    struct viv_blk_req req;
+    struct iovec v;
+    uint8_t buf[4096];
+    int result;
+    unsigned *left;
+    pthread_t submitter;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
+
+static void on_done(struct viv_blk_req *req, int result)
+{
+    struct async *a = req->opaque;
+
+    g_assert_false(pthread_equal(pthread_self(), a->submitter));
+    pthread_mutex_lock(&lock);
+    a->result = result;
+    --*a->left;
+    pthread_cond_broadcast(&cond);
+    pthread_mutex_unlock(&lock);
+}
+
+static void submit(struct viv_blk *b, struct async *a, enum viv_blk_op op, uint64_t offset,
+                   unsigned *left)
+{
+    a->v = (struct iovec){a->buf, sizeof(a->buf)};
+    a->left = left;
+    a->result = 1;
+    a->submitter = pthread_self();
+    a->req = (struct viv_blk_req){.op = op,
+                                  .offset = offset,
+                                  .len = sizeof(a->buf),
+                                  .iov = &a->v,
+                                  .iovcnt = 1,
+                                  .done = on_done,
+                                  .opaque = a};
+    viv_blk_submit(b, &a->req);
+}
+
+static void wait_all(unsigned *left)
+{
+    pthread_mutex_lock(&lock);
+    while (*left)
+        pthread_cond_wait(&cond, &lock);
+    pthread_mutex_unlock(&lock);
+}
+
+static void test_async(void)
+{
+    enum { N = 200 };
+    g_autofree char *path = make_file("async.raw", 1 << 20);
+    struct viv_blk *b = open_raw(path);
+    struct async *a = g_new0(struct async, N);
+    unsigned left = N;
+
+    for (int i = 0; i < N; i++) {
+        memset(a[i].buf, i + 1, sizeof(a[i].buf));
+        submit(b, &a[i], VIV_BLK_WRITE, i * 4096, &left);
+    }
+    wait_all(&left);
+    left = N + 1;
+    viv_blk_drain(b);
+    for (int i = 0; i < N; i++) {
+        g_assert_cmpint(a[i].result, ==, 0);
+        memset(a[i].buf, 0, sizeof(a[i].buf));
+        submit(b, &a[i], VIV_BLK_READ, i * 4096, &left);
+    }
+    g_assert_cmpuint(viv_blk_in_flight(b), ==, N); /* none starts while drained */
+    g_assert_cmpint(a[0].result, ==, 1);
+    viv_blk_resume(b);
+    pthread_mutex_lock(&lock);
+    left--;
+    pthread_mutex_unlock(&lock);
+    wait_all(&left);
+    for (int i = 0; i < N; i++) {
+        g_assert_cmpint(a[i].result, ==, 0);
+        g_assert_cmpuint(a[i].buf[77], ==, (uint8_t)(i + 1));
+    }
+    left = 1;
+    submit(b, &a[0], VIV_BLK_READ, 1 << 20, &left); /* outside: an error, but not from submit */
+    wait_all(&left);
+    g_assert_cmpint(a[0].result, ==, -EINVAL);
+    g_assert_cmpuint(viv_blk_in_flight(b), ==, 0);
+    viv_blk_close(b, NULL);
+    g_free(a);
+}
+
+static void test_locks(void)
+{
+    g_autofree char *path = make_file("lock.raw", 4096);
+    struct viv_blk *b = open_raw(path), *other = NULL;
+    struct viv_err err = VIV_ERR_INIT;
+
+    g_assert_cmpint(viv_blk_open_path(path, "raw", RW, SHARED, "other", &other, &err), ==, -EAGAIN);
+    g_assert_nonnull(strstr(err.text, "this process itself"));
+    viv_err_clear(&err);
+    g_assert_cmpint(viv_blk_open_path(path, "raw", VIV_PERM_READ, SHARED, "other", &other, &err),
+                    ==, -EAGAIN);
+    viv_blk_close(b, NULL);
+    viv_err_clear(&err);
+    g_assert_cmpint(viv_blk_open_path(path, "raw", VIV_PERM_READ, SHARED, "a", &b, &err), ==, 0);
+    g_assert_cmpint(viv_blk_open_path(path, "raw", VIV_PERM_READ, SHARED, "b", &other, &err), ==,
+                    0);
+    viv_blk_close(b, NULL);
+    viv_blk_close(other, NULL);
+}
+
+/* A guest may not turn a disk that was guessed to be raw into something else. */
+static void test_probed_raw(void)
+{
+    g_autofree char *path = make_file("probed.raw", 1 << 16);
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_blk *b = NULL;
+    uint8_t head[512] = "QFI\xfb\0\0\0\3";
+
+    g_assert_cmpint(viv_blk_open_path(path, NULL, RW, SHARED, "test", &b, &err), ==, 0);
+    g_assert_cmpint(viv_blk_pwrite(b, 0, head, sizeof(head), 0), ==, -EPERM);
+    g_assert_cmpint(viv_blk_pwrite(b, 512, head, sizeof(head), 0), ==, 0);
+    g_assert_cmpint(viv_blk_pwrite(b, 0, "QFI\xfb", 4, 0), ==, 0);
+    g_assert_cmpint(viv_blk_pwrite(b, 4, "\0\0\0\3", 4, 0), ==, -EPERM);
+    viv_blk_close(b, NULL);
+}
+
+static struct viv_blk *drive(const char *text, struct viv_err *err)
+{
+    struct viv_opts *o = NULL;
+    struct viv_blk *b = NULL;
+
+    viv_err_clear(err);
+    if (viv_opts_parse("-drive", viv_drive_opts, NULL, text, &o, err) == 0)
+        viv_blk_open(o, RW, SHARED, "test", &b, err);
+    viv_opts_free(o);
+    return b;
+}
+
+static void test_drive(void)
+{
+    g_autofree char *path = make_file("drive.raw", 1 << 20);
+    g_autofree char *good =
+        g_strdup_printf("file=%s,format=raw,if=none,id=d0,cache=writethrough", path);
+    g_autofree char *ro = g_strdup_printf("file.filename=%s,driver=raw,readonly=on", path);
+    g_autofree char *aio = g_strdup_printf("file=%s,format=raw,aio=native", path);
+    g_autofree char *fmt = g_strdup_printf("file=%s,format=vmdk", path);
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_blk *b = drive(good, &err);
+
+    g_assert_nonnull(b);
+    g_assert_true(viv_blk_writable(b));
+    g_assert_cmpint(viv_blk_pwrite(b, 0, "x", 1, 0), ==, 0);
+    viv_blk_close(b, NULL);
+    b = drive(ro, &err);
+    g_assert_nonnull(b);
+    g_assert_false(viv_blk_writable(b));
+    g_assert_cmpint(viv_blk_pwrite(b, 0, "x", 1, 0), ==, -EROFS);
+    viv_blk_close(b, NULL);
+    g_assert_null(drive(aio, &err));
+    g_assert_nonnull(strstr(err.text, "aio=threads works"));
+    g_assert_null(drive(fmt, &err));
+    g_assert_nonnull(strstr(err.text, "raw"));
+    g_assert_null(drive("file=/nonexistent/x,format=raw", &err));
+    g_assert_nonnull(strstr(err.text, "No such file"));
+}
+
+static int blockdev(const char *text, struct viv_err *err)
+{
+    struct viv_opts *o = NULL;
+    int ret;
+
+    viv_err_clear(err);
+    ret = viv_opts_parse("-blockdev", viv_blockdev_opts, "driver", text, &o, err);
+    if (!ret)
+        ret = viv_blockdev_add(o, err);
+    viv_opts_free(o);
+    return ret;
+}
+
+static void test_blockdev(void)
+{
+    g_autofree char *path = make_file("bd.raw", 1 << 20);
+    g_autofree char *file = g_strdup_printf("file,filename=%s,node-name=f0", path);
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_blk *a = NULL, *b = NULL;
+
+    g_assert_cmpint(blockdev(file, &err), ==, 0);
+    g_assert_cmpint(blockdev("{\"driver\":\"raw\",\"file\":\"f0\",\"node-name\":\"d0\"}", &err), ==,
+                    0);
+    g_assert_cmpint(blockdev("driver=null-co,node-name=d0", &err), ==, -EEXIST);
+    g_assert_cmpint(viv_blockdev_attach("d0", RW, SHARED, "disk 'a'", &a, &err), ==, 0);
+    viv_err_clear(&err);
+    g_assert_cmpint(viv_blockdev_attach("d0", RW, SHARED, "disk 'b'", &b, &err), ==, -EBUSY);
+    g_assert_nonnull(strstr(err.text, "disk 'a'"));
+    viv_err_clear(&err);
+    g_assert_cmpint(viv_blockdev_del("d0", &err), ==, -EBUSY);
+    g_assert_cmpint(viv_blk_pwrite(a, 4096, "hello", 6, 0), ==, 0);
+    g_assert_cmpint(viv_blk_close(a, NULL), ==, 0);
+    g_assert_cmpint(viv_blockdev_del("d0", NULL), ==, 0);
+    g_assert_cmpint(viv_blockdev_close_all(NULL), ==, 0);
+    g_assert_null(viv_node_find("f0"));
+}
+
+static void cleanup(void)
+{
+    GDir *d = g_dir_open(dir, 0, NULL);
+    const char *name;
+
+    while ((name = g_dir_read_name(d)) != NULL) {
+        g_autofree char *path = g_build_filename(dir, name, NULL);
+
+        g_unlink(path);
+    }
+    g_dir_close(d);
+    g_rmdir(dir);
+    g_free(dir);
+}
+
+int main(int argc, char **argv)
+{
+    int ret;
+
+    g_test_init(&argc, &argv, NULL);
+    dir = g_dir_make_tmp("viv-blk-XXXXXX", NULL);
+    g_test_add_func("/block/raw/data", test_data);
+    g_test_add_func("/block/raw/async", test_async);
+    g_test_add_func("/block/locks", test_locks);
+    g_test_add_func("/block/probed-raw", test_probed_raw);
+    g_test_add_func("/block/drive", test_drive);
+    g_test_add_func("/block/blockdev", test_blockdev);
+    ret = g_test_run();
+    cleanup();
+    return ret;
+}

@@ -1,0 +1,237 @@
+/* The only opener and prober: from names and options to nodes with their backing chains. */
+#include "block/node.h"
+
+#include "block/fmt/qcow2/qcow2.h"
+#include "block/fmt/raw/raw.h"
+#include "block/proto/file/file.h"
+#include "block/proto/null/null_co.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+#define CHAIN_MAX 200
+
+const struct viv_blk_driver *const viv_blk_drivers[] = {
+    &viv_blk_raw,
+    &viv_blk_qcow2,
+    &viv_blk_file,
+    &viv_blk_null_co,
+    NULL,
+};
+
+/* Formats that are known by sight and not implemented: opening one as raw would show a guest the container
+ * instead of the disk, and a write would destroy it. */
+static const struct {
+    const char *name;
+    unsigned at;
+    const char *magic;
+    unsigned len;
+} foreign[] = {
+    {"vmdk", 0, "KDMV", 4},
+    {"vmdk", 0, "COWD", 4},
+    {"vmdk", 0, "# Disk DescriptorFile", 21},
+    {"vdi", 64, "\x7f\x10\xda\xbe", 4},
+    {"vhdx", 0, "vhdxfile", 8},
+    {"vpc", 0, "conectix", 8},
+    {"qed", 0, "QED\0", 4},
+    {"qcow", 0, "QFI\xfb\0\0\0\1", 8},
+    {"parallels", 0, "WithoutFreeSpace", 16},
+    {"parallels", 0, "WithouFreSpacExt", 16},
+    {"luks", 0, "LUKS\xba\xbe", 6},
+    {"bochs", 0, "Bochs Virtual HD Image", 22},
+};
+
+const struct viv_blk_driver *viv_blk_driver_find(const char *name)
+{
+    for (int i = 0; viv_blk_drivers[i]; i++)
+        if (strcmp(viv_blk_drivers[i]->name, name) == 0)
+            return viv_blk_drivers[i];
+    return NULL;
+}
+
+char *viv_blk_driver_names(bool protocol)
+{
+    GString *s = g_string_new(NULL);
+
+    for (int i = 0; viv_blk_drivers[i]; i++)
+        if (viv_blk_drivers[i]->protocol == protocol)
+            g_string_append_printf(s, "%s%s", s->len ? " " : "", viv_blk_drivers[i]->name);
+    return g_string_free(s, FALSE);
+}
+
+int viv_blk_probe(const uint8_t *head, size_t len, const struct viv_blk_driver **out,
+                  struct viv_err *err)
+{
+    int best = 0;
+
+    *out = &viv_blk_raw;
+    for (int i = 0; viv_blk_drivers[i]; i++) {
+        const struct viv_blk_driver *d = viv_blk_drivers[i];
+        int score = d->probe ? d->probe(head, len) : 0;
+
+        if (score > best) {
+            best = score;
+            *out = d;
+        }
+    }
+    for (unsigned i = 0; !best && i < G_N_ELEMENTS(foreign); i++)
+        if (foreign[i].at + foreign[i].len <= len &&
+            memcmp(head + foreign[i].at, foreign[i].magic, foreign[i].len) == 0)
+            return viv_fail(err, ENOTSUP,
+                            "the image is in format '%s', which is not implemented yet; formats that "
+                            "work: raw qcow2 (give the format 'raw' to have its bytes as they are)",
+                            foreign[i].name);
+    return 0;
+}
+
+static int find_format(const char *name, const struct viv_blk_driver **out, struct viv_err *err)
+{
+    const struct viv_blk_driver *d = viv_blk_driver_find(name);
+    char *names;
+
+    if (d && !d->protocol) {
+        *out = d;
+        return 0;
+    }
+    names = viv_blk_driver_names(false);
+    viv_fail(err, EINVAL, "Unknown file format '%s'; formats that work: %s", name, names);
+    g_free(names);
+    return -EINVAL;
+}
+
+/* "nbd://host/x" -> "nbd"; NULL for plain paths ("./a:b" and "/a:b" are paths too). */
+static char *scheme_of(const char *path)
+{
+    const char *colon = strchr(path, ':'), *slash = strchr(path, '/');
+
+    if (!colon || colon == path || (slash && slash < colon))
+        return NULL;
+    return g_strndup(path, colon - path);
+}
+
+int viv_node_open_file(const char *path, const struct viv_node_opts *o, struct viv_node **out,
+                       struct viv_err *err)
+{
+    static const char *const known[] = {"nbd", "nbd+unix", "nbds", "http",  "https", "ftp",
+                                        "ftps", "ssh",     "rbd",  "iscsi", "nfs",   "json",
+                                        "gluster", "fat",  "blkdebug", "host_device", NULL};
+    char *scheme = scheme_of(path);
+    int ret;
+
+    if (scheme && strcmp(scheme, "file") == 0) {
+        path += 5;
+        if (strncmp(path, "///", 3) == 0)
+            path += 2;
+    } else if (scheme && g_strv_contains(known, scheme)) {
+        ret = viv_fail(err, ENOTSUP,
+                       "'%s': %s images are not implemented yet; local files and block devices work "
+                       "(a file of this name: './%s')",
+                       path, scheme, path);
+        g_free(scheme);
+        return ret;
+    }
+    g_free(scheme);
+    if (!*path)
+        return viv_fail(err, EINVAL, "the image's file name is empty");
+    return viv_file_open(path, o, out, err);
+}
+
+static int probe_node(struct viv_node *file, const struct viv_blk_driver **drv, struct viv_err *err)
+{
+    uint8_t head[VIV_BLK_PROBE_LEN];
+    int ret = viv_node_pread(file, 0, head, sizeof(head));
+
+    if (ret)
+        return viv_fail_os(err, -ret, "Could not read '%s'", file->filename);
+    ret = viv_blk_probe(head, sizeof(head), drv, err);
+    if (ret)
+        viv_err_prefix(err, "'%s'", file->filename);
+    return ret;
+}
+
+char *viv_blk_backing_path(const char *image, const char *name)
+{
+    char *dir, *path;
+
+    if (g_path_is_absolute(name) || strncmp(name, "file:", 5) == 0 || !strchr(image, '/'))
+        return g_strdup(name);
+    dir = g_path_get_dirname(image);
+    path = g_build_filename(dir, name, NULL);
+    g_free(dir);
+    return path;
+}
+
+/* Opens what node->drv->open() left in *backing_file / *backing_fmt. */
+static int open_backing(struct viv_node *n, const struct viv_node_opts *o, const char *name,
+                        const char *format, struct viv_err *err)
+{
+    struct viv_node_opts bo = {.read_only = true,
+                               .direct = o->direct,
+                               .force_share = o->force_share,
+                               .locking = o->locking,
+                               .depth = o->depth + 1};
+    char *path;
+    int ret;
+
+    if (bo.depth > CHAIN_MAX)
+        return viv_fail(err, ELOOP, "'%s': more than %d backing files (a loop?)", n->filename, CHAIN_MAX);
+    path = o->backing_path ? g_strdup(name) : viv_blk_backing_path(n->filename, name);
+    ret = viv_node_open_image(path, format, &bo, &n->backing, err);
+    if (ret)
+        viv_err_prefix(err, "Could not open backing file of '%s'", n->filename);
+    g_free(path);
+    return ret;
+}
+
+int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file_take,
+                         const struct viv_node_opts *o, struct viv_node **out, struct viv_err *err)
+{
+    bool probed = !drv;
+    struct viv_node *n;
+    int ret = 0;
+
+    if (!drv)
+        ret = probe_node(file_take, &drv, err);
+    if (ret) {
+        viv_node_put(&file_take);
+        return ret;
+    }
+    n = viv_node_new(drv, file_take->filename);
+    n->file = file_take;
+    n->read_only = o->read_only;
+    n->unmap = o->unmap;
+    n->detect_zeroes = o->detect_zeroes;
+    n->probed_raw = probed && drv == &viv_blk_raw;
+    ret = drv->open(n, o, err);
+    if (!ret && drv == &viv_blk_qcow2 && !o->no_backing) {
+        const char *name = o->backing_path, *format = o->backing_format;
+
+        if (!name)
+            viv_qcow2_backing(n, &name, &format);
+        if (name && *name)
+            ret = open_backing(n, o, name, format, err);
+    }
+    if (!ret && o->node_name)
+        ret = viv_node_register(n, o->node_name, err);
+    if (ret) {
+        viv_node_put(&n);
+        return ret;
+    }
+    *out = n;
+    return 0;
+}
+
+int viv_node_open_image(const char *path, const char *format, const struct viv_node_opts *o,
+                        struct viv_node **out, struct viv_err *err)
+{
+    const struct viv_blk_driver *drv = NULL;
+    struct viv_node *file = NULL;
+    int ret = format ? find_format(format, &drv, err) : 0;
+
+    if (!ret)
+        ret = viv_node_open_file(path, o, &file, err);
+    return ret ? ret : viv_node_open_format(drv, file, o, out, err);
+}

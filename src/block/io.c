@@ -1,0 +1,491 @@
+/* The core moves the data: drivers only say where it lies.
+ *
+ * A read asks map() piece by piece and follows the answer. A write first goes, under a shared range lock, to
+ * whatever can be overwritten in place; from the first piece that cannot on, it holds the rest of its range
+ * exclusively, lets alloc() find room, fills what the clusters hold beside the request from the old view
+ * (copy on write) and has commit() link them. Discards and zeroes change the map of whole granules under
+ * an exclusive lock and write the edges as data. */
+#include "block/iov.h"
+#include "block/node.h"
+
+#include "base/checked.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+#define ZERO_CHUNK (1u << 20)
+
+static int read_locked(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
+                       size_t skip, size_t len);
+
+uint64_t viv_node_size(const struct viv_node *n)
+{
+    return __atomic_load_n(&n->size, __ATOMIC_ACQUIRE);
+}
+
+/* Locks whole granules; nodes without a map that changes (granule 1) need none. */
+static void lock_range(struct viv_node *n, struct viv_range *r, uint64_t offset, uint64_t len,
+                       bool exclusive)
+{
+    uint64_t end = offset + len;
+
+    if (n->granule > 1)
+        viv_range_acquire(&n->ranges, r, viv_align_down(offset, n->granule),
+                          viv_align_down(end + n->granule - 1, n->granule), exclusive);
+}
+
+static void unlock_range(struct viv_node *n, struct viv_range *r)
+{
+    if (n->granule > 1)
+        viv_range_release(&n->ranges, r);
+}
+
+/* Runs a protocol's transfer on a slice of the caller's buffers. */
+static int transfer(struct viv_node *file, bool write, uint64_t offset, const struct iovec *iov, int cnt,
+                    size_t skip, size_t len)
+{
+    struct iovec few[16], *slice = few;
+    int n, ret;
+
+    if (cnt > (int)G_N_ELEMENTS(few) && !(slice = g_try_new(struct iovec, cnt)))
+        return -ENOMEM;
+    n = viv_iov_slice(slice, iov, cnt, skip, len);
+    ret = write ? viv_node_pwritev(file, offset, slice, n, len)
+                : viv_node_preadv(file, offset, slice, n, len);
+    if (slice != few)
+        g_free(slice);
+    return ret;
+}
+
+static int read_backing(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
+                        size_t skip, size_t len)
+{
+    uint64_t end = n->backing ? viv_node_size(n->backing) : 0;
+    size_t there = offset >= end ? 0 : MIN(len, end - offset);
+    int ret = 0;
+
+    if (there)
+        ret = transfer(n->backing, false, offset, iov, cnt, skip, there);
+    if (!ret && there < len)
+        viv_iov_zero(iov, cnt, skip + there, len - there);
+    return ret;
+}
+
+static int read_special(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
+                        size_t skip, size_t len)
+{
+    uint64_t start = viv_align_down(offset, n->granule);
+    uint8_t *buf = g_try_malloc(n->granule);
+    int ret;
+
+    if (!buf)
+        return -ENOMEM;
+    ret = n->drv->read_special(n, start, buf);
+    if (!ret)
+        viv_iov_put(iov, cnt, skip, buf + (offset - start), len);
+    g_free(buf);
+    return ret;
+}
+
+static int read_extent(struct viv_node *n, const struct viv_extent *e, uint64_t offset,
+                       const struct iovec *iov, int cnt, size_t skip, size_t len)
+{
+    switch (e->kind) {
+    case VIV_MAP_DATA:
+        return transfer(n->file, false, e->host, iov, cnt, skip, len);
+    case VIV_MAP_BACKING:
+        return read_backing(n, offset, iov, cnt, skip, len);
+    case VIV_MAP_COMPRESSED:
+        return read_special(n, offset, iov, cnt, skip, len);
+    case VIV_MAP_ZERO:
+        viv_iov_zero(iov, cnt, skip, len);
+        return 0;
+    }
+    return -EIO;
+}
+
+/* The range is locked and inside the node. */
+static int read_locked(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
+                       size_t skip, size_t len)
+{
+    while (len) {
+        struct viv_extent e;
+        size_t step;
+        int ret = n->drv->map(n, offset, len, &e);
+
+        if (ret)
+            return ret;
+        step = MIN(len, e.len);
+        if (e.kind == VIV_MAP_COMPRESSED) /* one granule at a time */
+            step = MIN(step, n->granule - (offset & (n->granule - 1)));
+        ret = read_extent(n, &e, offset, iov, cnt, skip, step);
+        if (ret)
+            return ret;
+        offset += step;
+        skip += step;
+        len -= step;
+    }
+    return 0;
+}
+
+int viv_node_preadv(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
+{
+    struct viv_range r;
+    int ret;
+
+    if (n->drv->protocol)
+        return n->drv->preadv(n, offset, iov, cnt, len);
+    if (!viv_range_inside(offset, len, viv_node_size(n)))
+        return -EINVAL;
+    lock_range(n, &r, offset, len, false);
+    ret = read_locked(n, offset, iov, cnt, 0, len);
+    unlock_range(n, &r);
+    return ret;
+}
+
+/* What the guest sees in [offset, offset + len), into buf; zeroes past the end of the disk. */
+static int read_old(struct viv_node *n, uint64_t offset, uint8_t *buf, size_t len)
+{
+    uint64_t size = viv_node_size(n);
+    size_t there = offset >= size ? 0 : MIN(len, size - offset);
+    struct iovec v = {buf, there};
+
+    memset(buf + there, 0, len - there);
+    return there ? read_locked(n, offset, &v, 1, 0, there) : 0;
+}
+
+/* Writes a fresh allocation: old head, the caller's bytes, old tail, in one go. */
+static int write_fresh(struct viv_node *n, const struct viv_alloc *a, const struct iovec *iov, int cnt,
+                       size_t skip)
+{
+    struct iovec *v = g_try_new(struct iovec, cnt + 2);
+    uint8_t *edge = NULL;
+    int ret = -ENOMEM, used = 0;
+
+    if (!v || (a->head + a->tail && !(edge = g_try_malloc(a->head + a->tail))))
+        goto out;
+    ret = 0;
+    if (a->head) {
+        ret = read_old(n, a->offset - a->head, edge, a->head);
+        v[used++] = (struct iovec){edge, a->head};
+    }
+    used += viv_iov_slice(v + used, iov, cnt, skip, a->len);
+    if (!ret && a->tail) {
+        ret = read_old(n, a->offset + a->len, edge + a->head, a->tail);
+        v[used++] = (struct iovec){edge + a->head, a->tail};
+    }
+    if (!ret)
+        ret = viv_node_pwritev(n->file, a->host - a->head, v, used, a->head + a->len + a->tail);
+out:
+    g_free(edge);
+    g_free(v);
+    return ret;
+}
+
+static int write_exclusive(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
+                           size_t skip, size_t len)
+{
+    while (len) {
+        struct viv_alloc a;
+        int ret = n->drv->alloc(n, offset, len, &a);
+
+        if (ret)
+            return ret;
+        if (a.fresh) {
+            ret = write_fresh(n, &a, iov, cnt, skip);
+            if (ret)
+                n->drv->cancel(n, &a);
+            else
+                ret = n->drv->commit(n, &a);
+        } else {
+            ret = transfer(n->file, true, a.host, iov, cnt, skip, a.len);
+        }
+        if (ret)
+            return ret;
+        offset += a.len;
+        skip += a.len;
+        len -= a.len;
+    }
+    return 0;
+}
+
+/* Writes from the start for as long as the map lets us overwrite; *done counts. */
+static int write_in_place(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
+                          size_t len, size_t *done)
+{
+    *done = 0;
+    while (*done < len) {
+        struct viv_extent e;
+        size_t step;
+        int ret = n->drv->map(n, offset + *done, len - *done, &e);
+
+        if (ret)
+            return ret;
+        if (!e.in_place)
+            break;
+        step = MIN(len - *done, e.len);
+        ret = transfer(n->file, true, e.host, iov, cnt, *done, step);
+        if (ret)
+            return ret;
+        *done += step;
+    }
+    return 0;
+}
+
+/* An image whose format was guessed as raw must not be turned by its guest into one that is guessed as
+ * something else (with a backing file of the guest's choice) at the next start. */
+static int check_probed(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
+{
+    const struct viv_blk_driver *drv = NULL;
+    uint8_t head[VIV_BLK_PROBE_LEN];
+    int ret;
+
+    if (offset >= sizeof(head))
+        return 0;
+    ret = viv_node_pread(n->file, 0, head, sizeof(head));
+    if (ret)
+        return ret;
+    viv_iov_take(iov, cnt, 0, head + offset, MIN(len, sizeof(head) - offset));
+    ret = viv_blk_probe(head, sizeof(head), &drv, NULL);
+    return ret || strcmp(drv->name, "raw") != 0 ? -EPERM : 0;
+}
+
+int viv_node_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
+{
+    struct viv_range r;
+    size_t done;
+    int ret;
+
+    if (n->read_only)
+        return -EROFS;
+    if (n->drv->protocol)
+        return n->drv->pwritev(n, offset, iov, cnt, len);
+    if (!viv_range_inside(offset, len, viv_node_size(n)))
+        return -EINVAL;
+    if (n->probed_raw && (ret = check_probed(n, offset, iov, cnt, len)) != 0)
+        return ret;
+    if (n->detect_zeroes && viv_iov_is_zero(iov, cnt, 0, len))
+        return viv_node_write_zeroes(n, offset, len,
+                                     n->detect_zeroes == VIV_DETECT_UNMAP ? VIV_BLK_UNMAP : 0);
+    lock_range(n, &r, offset, len, false);
+    ret = write_in_place(n, offset, iov, cnt, len, &done);
+    unlock_range(n, &r);
+    if (ret || done == len)
+        return ret;
+    lock_range(n, &r, offset + done, len - done, true);
+    ret = write_exclusive(n, offset + done, iov, cnt, done, len - done);
+    unlock_range(n, &r);
+    return ret;
+}
+
+int viv_node_pread(struct viv_node *n, uint64_t offset, void *buf, size_t len)
+{
+    struct iovec v = {buf, len};
+
+    return viv_node_preadv(n, offset, &v, 1, len);
+}
+
+int viv_node_pwrite(struct viv_node *n, uint64_t offset, const void *buf, size_t len)
+{
+    struct iovec v = {(void *)buf, len};
+
+    return viv_node_pwritev(n, offset, &v, 1, len);
+}
+
+/* Zeroes as data, where the map cannot say it. */
+static int write_zero_bytes(struct viv_node *n, uint64_t offset, uint64_t len)
+{
+    size_t chunk = MIN(len, ZERO_CHUNK);
+    uint8_t *zero;
+    int ret = 0;
+
+    if (!len)
+        return 0;
+    zero = g_try_malloc0(chunk);
+    if (!zero)
+        return -ENOMEM;
+    while (len && !ret) {
+        struct iovec v = {zero, MIN(len, chunk)};
+        struct viv_range r;
+
+        lock_range(n, &r, offset, v.iov_len, true);
+        ret = n->drv->protocol ? n->drv->pwritev(n, offset, &v, 1, v.iov_len)
+                               : write_exclusive(n, offset, &v, 1, 0, v.iov_len);
+        unlock_range(n, &r);
+        offset += v.iov_len;
+        len -= v.iov_len;
+    }
+    g_free(zero);
+    return ret;
+}
+
+/* An edge that is less than a granule: nothing to do when it reads as zeroes already. */
+static int zero_edge(struct viv_node *n, uint64_t offset, uint64_t len)
+{
+    struct viv_extent e;
+
+    if (!len)
+        return 0;
+    if (!viv_node_status(n, offset, len, &e) && e.kind == VIV_MAP_ZERO && e.len >= len)
+        return 0;
+    return write_zero_bytes(n, offset, len);
+}
+
+/* Whole granules of [offset, offset + len) as [*start, *end); the disk's end counts as a boundary. */
+static void whole_granules(struct viv_node *n, uint64_t offset, uint64_t len, uint64_t *start,
+                           uint64_t *end)
+{
+    uint64_t last = offset + len;
+
+    *start = viv_align_down(offset + n->granule - 1, n->granule);
+    *end = last == viv_node_size(n) ? last : viv_align_down(last, n->granule);
+    if (*start > *end)
+        *start = *end = offset;
+}
+
+static int write_zeroes_middle(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
+{
+    struct viv_range r;
+    int ret = -ENOTSUP;
+
+    if (!len)
+        return 0;
+    if (n->drv->write_zeroes) {
+        lock_range(n, &r, offset, len, true);
+        ret = n->drv->write_zeroes(n, offset, len, flags);
+        unlock_range(n, &r);
+    }
+    return ret == -ENOTSUP ? write_zero_bytes(n, offset, len) : ret;
+}
+
+int viv_node_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
+{
+    uint64_t start, end;
+    int ret;
+
+    if (n->read_only)
+        return -EROFS;
+    if (!n->unmap && !n->drv->protocol)
+        flags &= ~VIV_BLK_UNMAP;
+    if (n->drv->protocol)
+        return write_zeroes_middle(n, offset, len, flags);
+    if (!viv_range_inside(offset, len, viv_node_size(n)))
+        return -EINVAL;
+    whole_granules(n, offset, len, &start, &end);
+    if (start == end)
+        return zero_edge(n, offset, len);
+    ret = zero_edge(n, offset, start - offset);
+    if (!ret)
+        ret = write_zeroes_middle(n, start, end - start, flags);
+    if (!ret)
+        ret = zero_edge(n, end, offset + len - end);
+    return ret;
+}
+
+int viv_node_discard(struct viv_node *n, uint64_t offset, uint64_t len)
+{
+    struct viv_range r;
+    uint64_t start, end;
+    int ret;
+
+    if (n->read_only)
+        return -EROFS;
+    if (!n->drv->protocol && !viv_range_inside(offset, len, viv_node_size(n)))
+        return -EINVAL;
+    /* A hint: without discard=unmap, and for less than a granule, nothing need happen. */
+    if (!n->unmap || !n->drv->discard)
+        return 0;
+    if (n->drv->protocol)
+        return n->drv->discard(n, offset, len);
+    whole_granules(n, offset, len, &start, &end);
+    if (start == end)
+        return 0;
+    lock_range(n, &r, start, end - start, true);
+    ret = n->drv->discard(n, start, end - start);
+    unlock_range(n, &r);
+    return ret;
+}
+
+int viv_node_flush(struct viv_node *n)
+{
+    int ret = __atomic_load_n(&n->io_error, __ATOMIC_RELAXED);
+
+    /* After one failed fdatasync the kernel may have dropped the pages: a later success means nothing. */
+    if (ret || n->read_only)
+        return ret;
+    if (n->drv->protocol && n->no_flush)
+        return 0;
+    if (n->drv->flush)
+        ret = n->drv->flush(n); /* a format's own includes the file's */
+    else if (n->file)
+        ret = viv_node_flush(n->file);
+    if (ret && n->drv->protocol)
+        __atomic_store_n(&n->io_error, ret, __ATOMIC_RELAXED);
+    return ret;
+}
+
+int viv_node_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
+                      struct viv_err *err)
+{
+    if (n->read_only)
+        return viv_fail(err, EROFS, "'%s' is open read-only", n->filename);
+    if (!n->drv->truncate)
+        return viv_fail(err, ENOTSUP, "'%s': %s cannot change its size", n->filename, n->drv->name);
+    return n->drv->truncate(n, size, prealloc, err);
+}
+
+/* A DATA piece may still be a hole of the file below. */
+static int refine(struct viv_node *n, struct viv_extent *e)
+{
+    struct viv_extent below;
+
+    if (e->kind != VIV_MAP_DATA || !n->file || !n->file->drv->status)
+        return 0;
+    if (n->file->drv->status(n->file, e->host, e->len, &below))
+        return 0; /* only a hint */
+    e->len = MIN(e->len, below.len);
+    if (below.kind == VIV_MAP_ZERO)
+        e->kind = VIV_MAP_ZERO;
+    return 0;
+}
+
+int viv_node_status_layer(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent *out)
+{
+    struct viv_range r;
+    int ret;
+
+    if (n->drv->protocol) {
+        if (n->drv->status)
+            return n->drv->status(n, offset, len, out);
+        *out = (struct viv_extent){VIV_MAP_DATA, len, offset, true, true};
+        return 0;
+    }
+    if (!len || !viv_range_inside(offset, len, viv_node_size(n)))
+        return -EINVAL;
+    lock_range(n, &r, offset, len, false);
+    ret = n->drv->map(n, offset, len, out);
+    if (!ret)
+        ret = refine(n, out);
+    unlock_range(n, &r);
+    return ret;
+}
+
+int viv_node_status(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent *out)
+{
+    for (;;) {
+        int ret = viv_node_status_layer(n, offset, len, out);
+
+        if (ret)
+            return ret;
+        len = MIN(len, out->len);
+        if (out->kind != VIV_MAP_BACKING)
+            return 0;
+        if (!n->backing || offset >= viv_node_size(n->backing)) {
+            out->kind = VIV_MAP_ZERO;
+            return 0;
+        }
+        n = n->backing;
+        len = MIN(len, viv_node_size(n) - offset);
+    }
+}

@@ -1,0 +1,161 @@
+/* Nodes: references, names, who may do what. */
+#include "block/node.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+static pthread_mutex_t graph_lock = PTHREAD_MUTEX_INITIALIZER; /* refs, users, names */
+static GHashTable *by_name;                                    /* name -> node, borrowed */
+
+struct viv_node *viv_node_new(const struct viv_blk_driver *drv, const char *filename)
+{
+    struct viv_node *n = g_new0(struct viv_node, 1);
+
+    n->drv = drv;
+    n->filename = g_strdup(filename);
+    n->granule = 1;
+    n->refs = 1;
+    viv_range_lock_init(&n->ranges);
+    return n;
+}
+
+void viv_node_get(struct viv_node *n)
+{
+    pthread_mutex_lock(&graph_lock);
+    n->refs++;
+    pthread_mutex_unlock(&graph_lock);
+}
+
+static int close_node(struct viv_node *n)
+{
+    int ret = 0, r;
+
+    if (n->state && !n->read_only)
+        ret = viv_node_flush(n);
+    if (n->state && n->drv->close) {
+        r = n->drv->close(n);
+        ret = ret ? ret : r;
+    }
+    r = viv_node_put(&n->file);
+    ret = ret ? ret : r;
+    viv_node_put(&n->backing); /* read-only: nothing to lose */
+    viv_range_lock_fini(&n->ranges);
+    g_free(n->name);
+    g_free(n->filename);
+    g_free(n);
+    return ret;
+}
+
+int viv_node_put(struct viv_node **np)
+{
+    struct viv_node *n = *np;
+    bool last;
+
+    if (!n)
+        return 0;
+    *np = NULL;
+    pthread_mutex_lock(&graph_lock);
+    last = --n->refs == 0;
+    if (last && n->name && by_name)
+        g_hash_table_remove(by_name, n->name);
+    pthread_mutex_unlock(&graph_lock);
+    return last ? close_node(n) : 0;
+}
+
+int viv_node_register(struct viv_node *n, const char *name, struct viv_err *err)
+{
+    int ret = 0;
+
+    pthread_mutex_lock(&graph_lock);
+    if (!by_name)
+        by_name = g_hash_table_new(g_str_hash, g_str_equal);
+    if (g_hash_table_contains(by_name, name)) {
+        ret = viv_fail(err, EEXIST, "node-name '%s' is taken by another block node", name);
+    } else {
+        n->name = g_strdup(name);
+        g_hash_table_insert(by_name, n->name, n);
+    }
+    pthread_mutex_unlock(&graph_lock);
+    return ret;
+}
+
+struct viv_node *viv_node_find(const char *name)
+{
+    struct viv_node *n;
+
+    pthread_mutex_lock(&graph_lock);
+    n = by_name ? g_hash_table_lookup(by_name, name) : NULL;
+    pthread_mutex_unlock(&graph_lock);
+    return n;
+}
+
+static const char *perm_text(unsigned perms)
+{
+    if (perms & VIV_PERM_WRITE)
+        return "write";
+    if (perms & VIV_PERM_RESIZE)
+        return "resize";
+    return "read";
+}
+
+static int check_users(const struct viv_node *n, const char *user, unsigned perms, unsigned shared,
+                       struct viv_err *err)
+{
+    const char *what = n->name ? n->name : n->filename;
+
+    for (const struct viv_node_user *u = n->users; u; u = u->next) {
+        if (perms & ~u->shared)
+            return viv_fail(err, EBUSY,
+                            "%s cannot %s '%s': %s uses it and does not share that (share-rw=on on "
+                            "both devices would)",
+                            user, perm_text(perms & ~u->shared), what, u->name);
+        if (u->perms & ~shared)
+            return viv_fail(err, EBUSY, "%s needs '%s' unshared, but %s may %s it", user, what,
+                            u->name, perm_text(u->perms & ~shared));
+    }
+    return 0;
+}
+
+int viv_node_attach(struct viv_node *n, const char *user, unsigned perms, unsigned shared,
+                    struct viv_node_user **out, struct viv_err *err)
+{
+    int ret;
+
+    if (n->read_only && (perms & (VIV_PERM_WRITE | VIV_PERM_RESIZE)))
+        return viv_fail(err, EACCES, "'%s' is open read-only and %s wants to write it", n->filename,
+                        user);
+    pthread_mutex_lock(&graph_lock);
+    ret = check_users(n, user, perms, shared, err);
+    if (!ret) {
+        struct viv_node_user *u = g_new0(struct viv_node_user, 1);
+
+        u->name = g_strdup(user);
+        u->perms = perms;
+        u->shared = shared;
+        u->next = n->users;
+        n->users = u;
+        *out = u;
+    }
+    pthread_mutex_unlock(&graph_lock);
+    return ret;
+}
+
+void viv_node_detach(struct viv_node *n, struct viv_node_user **up)
+{
+    struct viv_node_user *u = *up;
+
+    if (!u)
+        return;
+    *up = NULL;
+    pthread_mutex_lock(&graph_lock);
+    for (struct viv_node_user **p = &n->users; *p; p = &(*p)->next) {
+        if (*p == u) {
+            *p = u->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&graph_lock);
+    g_free(u->name);
+    g_free(u);
+}

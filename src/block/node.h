@@ -1,0 +1,204 @@
+/* The node graph, as drivers, the core and the image tools see it.
+ *
+ * A node is a driver instance. Two kinds:
+ *   protocol  moves bytes itself (pread/pwrite): a host file, nothing at all (null-co), a test recorder;
+ *   format    is a map on top of its `file` child: map() says where a guest range lies, alloc() and
+ *             commit() change the map. The core (io.c) moves the data, follows `backing` where the map says
+ *             nothing is here, and copies the rest of a cluster on the first write to it.
+ *
+ * Concurrency: the core takes a range lock per request, in units of the node's `granule`: shared while data moves
+ * to or from a place that the map named, exclusive while the map of that range changes (first write,
+ * discard, zeroes). So a cluster can never be freed or moved under a request in flight. Drivers lock
+ * their own metadata inside map/alloc/commit; they are called from any I/O thread and may block. */
+#ifndef VIV_BLOCK_NODE_H
+#define VIV_BLOCK_NODE_H
+
+#include "base/err.h"
+#include "block/block.h"
+#include "block/range.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct viv_node;
+struct viv_img_info;
+struct viv_check;
+struct viv_create;
+
+enum viv_map_kind {
+    VIV_MAP_DATA,       /* lies in the file child at `host` */
+    VIV_MAP_ZERO,       /* reads as zeroes, whatever the backing image holds */
+    VIV_MAP_BACKING,    /* nothing here: the backing image, or zeroes without one */
+    VIV_MAP_COMPRESSED, /* read through the driver's read_special() */
+};
+
+struct viv_extent {
+    enum viv_map_kind kind;
+    uint64_t len;  /* bytes from the offset asked for, at least 1, never more than asked for */
+    uint64_t host; /* DATA: offset in the file child; ZERO: preallocated there when `allocated` */
+    bool allocated; /* takes room in this layer */
+    bool in_place;  /* DATA: may be overwritten where it lies */
+};
+
+/* Where a write goes that map() did not call in_place. With `fresh` false it can be overwritten where it
+ * lies after all. With `fresh` true clusters were allocated and nothing points at them yet: the core fills
+ * [host, host + len) and the guest ranges before and after it that share its clusters (from what the
+ * guest sees there now), then calls commit() or cancel(). */
+struct viv_alloc {
+    uint64_t offset; /* guest, as asked */
+    uint64_t len;    /* bytes of the request that this covers, at least 1 */
+    uint64_t host;   /* where `offset` goes */
+    uint64_t head;   /* fresh: bytes before `offset` to fill */
+    uint64_t tail;   /* fresh: bytes after offset + len to fill (may pass the end of the disk) */
+    bool fresh;
+};
+
+enum viv_prealloc { VIV_PREALLOC_OFF, VIV_PREALLOC_METADATA, VIV_PREALLOC_FALLOC, VIV_PREALLOC_FULL };
+
+/* How to open a node. Zeroed is a read-write, write-back, exclusively locked file of probed format. */
+struct viv_node_opts {
+    bool read_only;
+    bool direct;         /* cache.direct: O_DIRECT */
+    bool no_flush;       /* cache.no-flush: flush does nothing */
+    bool force_share;    /* -U: take no locks, whoever writes */
+    bool no_backing;     /* do not open the backing chain: unallocated ranges read as zeroes */
+    bool for_check;      /* a dirty or corrupt image opens as it is: the caller is to repair it */
+    bool unmap;          /* discard=unmap: discards reach the file; else they are dropped */
+    bool share_write;    /* others may write and resize (share-rw=on) */
+    enum { VIV_LOCKING_AUTO, VIV_LOCKING_ON, VIV_LOCKING_OFF } locking;
+    enum { VIV_DETECT_OFF, VIV_DETECT_ON, VIV_DETECT_UNMAP } detect_zeroes;
+    const char *node_name;
+    const char *backing_path;   /* in place of the name in the header; NULL: as the header says */
+    const char *backing_format; /* likewise */
+    unsigned depth;             /* of the backing chain so far */
+};
+
+struct viv_blk_driver {
+    const char *name;
+    bool protocol;
+    /* How sure is it that these first bytes are its own: 0 not, 100 certainly. NULL: never probed. */
+    int (*probe)(const uint8_t *head, size_t len);
+
+    /* The node has file (formats) set and size not; sets node->size. err says what and why. */
+    int (*open)(struct viv_node *n, const struct viv_node_opts *o, struct viv_err *err);
+    /* After a last flush by the core. Frees node->state; returns the first error. */
+    int (*close)(struct viv_node *n);
+
+    /* Formats. Ranges lie inside node->size. */
+    int (*map)(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent *out);
+    int (*alloc)(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_alloc *out);
+    int (*commit)(struct viv_node *n, const struct viv_alloc *a);
+    void (*cancel)(struct viv_node *n, const struct viv_alloc *a);
+    /* One granule that map() called COMPRESSED, into buf (the granule's whole size). */
+    int (*read_special)(struct viv_node *n, uint64_t granule_offset, uint8_t *buf);
+
+    /* Protocols. Reads past the end give zeroes; writes past it grow the file. All or an error. */
+    int (*preadv)(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len);
+    int (*pwritev)(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len);
+    /* What lies there, for files with holes: ZERO or DATA. NULL: all is DATA. */
+    int (*status)(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent *out);
+
+    /* Both kinds. write_zeroes and discard of formats get whole granules, exclusively locked. A format may
+     * answer -ENOTSUP to write_zeroes: the core then writes zeroes. */
+    int (*write_zeroes)(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);
+    int (*discard)(struct viv_node *n, uint64_t offset, uint64_t len);
+    int (*flush)(struct viv_node *n);
+    int (*truncate)(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
+                    struct viv_err *err);
+
+    /* Tools. */
+    int (*create)(const struct viv_create *c, struct viv_node *file, struct viv_err *err);
+    int (*check)(struct viv_node *n, struct viv_check *c, struct viv_err *err);
+    void (*info)(struct viv_node *n, struct viv_img_info *info);
+};
+
+struct viv_node_user {
+    char *name; /* "virtio-blk 'disk0'" */
+    unsigned perms, shared;
+    struct viv_node_user *next;
+};
+
+struct viv_node {
+    const struct viv_blk_driver *drv;
+    char *name;     /* node-name, or NULL */
+    char *filename; /* of this layer, as given */
+    struct viv_node *file;
+    struct viv_node *backing;
+    void *state; /* the driver's */
+    uint64_t size; /* bytes; read with viv_node_size() */
+    uint64_t granule; /* power of two: unit of range locks and of the map; 1 for protocols */
+    int refs;
+    bool read_only;
+    bool no_flush;
+    bool unmap;
+    bool zero_init; /* a new, never written range reads as zeroes */
+    bool probed_raw; /* raw by guess: writes that would change the guess are refused */
+    int detect_zeroes;
+    int io_error; /* a flush failed: nothing can be called durable any more */
+    struct viv_range_lock ranges;
+    struct viv_node_user *users;
+};
+
+/* --- making nodes (factory.c, node.c). Blocking; any one thread at a time --- */
+
+extern const struct viv_blk_driver *const viv_blk_drivers[]; /* NULL-terminated */
+const struct viv_blk_driver *viv_blk_driver_find(const char *name);
+/* "Formats: qcow2 raw" for messages, g_free. */
+char *viv_blk_driver_names(bool protocol);
+
+/* A protocol node for `path` ("file:" prefix allowed, other schemes refused by name). */
+int viv_node_open_file(const char *path, const struct viv_node_opts *o, struct viv_node **out,
+                       struct viv_err *err);
+/* A format node on `file` (taken, also on failure), with its backing chain. drv NULL: probed. */
+int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file_take,
+                         const struct viv_node_opts *o, struct viv_node **out, struct viv_err *err);
+/* The two above. format NULL: probed. */
+int viv_node_open_image(const char *path, const char *format, const struct viv_node_opts *o,
+                        struct viv_node **out, struct viv_err *err);
+/* Bare node, one reference, for drivers' and tests' own construction. */
+struct viv_node *viv_node_new(const struct viv_blk_driver *drv, const char *filename);
+void viv_node_get(struct viv_node *n);
+/* Drops the reference and clears *n; the last one flushes and closes. Returns that close's result. */
+int viv_node_put(struct viv_node **n);
+
+/* Named nodes (-blockdev, node-name=): -EEXIST when taken. The registry holds no reference. */
+int viv_node_register(struct viv_node *n, const char *name, struct viv_err *err);
+struct viv_node *viv_node_find(const char *name); /* borrowed; NULL */
+
+/* Permissions: refused with the name of who holds what. */
+int viv_node_attach(struct viv_node *n, const char *user, unsigned perms, unsigned shared,
+                    struct viv_node_user **out, struct viv_err *err);
+void viv_node_detach(struct viv_node *n, struct viv_node_user **user);
+
+/* Which driver's are these bytes? Always finds one (raw). -ENOTSUP: a format we know by sight and cannot
+ * open. */
+int viv_blk_probe(const uint8_t *head, size_t len, const struct viv_blk_driver **out,
+                  struct viv_err *err);
+#define VIV_BLK_PROBE_LEN 2048
+
+/* `name` as the header of image `image` means it: relative names count from the image's folder. g_free. */
+char *viv_blk_backing_path(const char *image, const char *name);
+
+/* --- data (io.c). Blocking; any thread --- */
+
+uint64_t viv_node_size(const struct viv_node *n);
+int viv_node_preadv(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len);
+int viv_node_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len);
+int viv_node_pread(struct viv_node *n, uint64_t offset, void *buf, size_t len);
+int viv_node_pwrite(struct viv_node *n, uint64_t offset, const void *buf, size_t len);
+int viv_node_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);
+int viv_node_discard(struct viv_node *n, uint64_t offset, uint64_t len);
+int viv_node_flush(struct viv_node *n);
+int viv_node_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
+                      struct viv_err *err);
+/* What the guest sees there, through the whole chain: DATA (possibly compressed) or ZERO. out->len is how
+ * far that holds. */
+int viv_node_status(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent *out);
+/* This layer only: BACKING when nothing is allocated here. */
+int viv_node_status_layer(struct viv_node *n, uint64_t offset, uint64_t len,
+                          struct viv_extent *out);
+
+#endif

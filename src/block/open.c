@@ -1,0 +1,394 @@
+/* Options to nodes: what -drive and -blockdev mean. */
+#include "block/blk.h"
+#include "block/options.h"
+#include "block/proto/null/null_co.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+/* The nodes that -blockdev made, each with a reference of ours. Main thread only. */
+static GPtrArray *blockdevs;
+
+/* Keys of a nested node: "file." + "filename". */
+static const char *key_of(char buf[64], const char *prefix, const char *name)
+{
+    g_snprintf(buf, 64, "%s%s", prefix, name);
+    return buf;
+}
+
+static const char *get_str(struct viv_opts *o, const char *prefix, const char *name)
+{
+    char key[64];
+
+    return viv_opts_str(o, key_of(key, prefix, name));
+}
+
+static bool given(struct viv_opts *o, const char *prefix, const char *name)
+{
+    char key[64];
+
+    return viv_opts_given(o, key_of(key, prefix, name));
+}
+
+/* An option that both the node and its file child may carry: set when either sets it. */
+static bool get_bool(struct viv_opts *o, const char *name)
+{
+    char key[64];
+
+    if (viv_opts_given(o, name))
+        return viv_opts_bool(o, name);
+    return viv_opts_bool(o, key_of(key, "file.", name));
+}
+
+static int read_aio(struct viv_opts *o, struct viv_err *err)
+{
+    const char *aio = given(o, "file.", "aio") ? get_str(o, "file.", "aio") : get_str(o, "", "aio");
+
+    if (strcmp(aio, "threads") != 0)
+        return viv_fail(err, ENOTSUP, "%s: aio=%s is not implemented yet; aio=threads works",
+                        viv_opts_what(o), aio);
+    return 0;
+}
+
+static void read_locking(struct viv_opts *o, struct viv_node_opts *no)
+{
+    const char *l =
+        given(o, "file.", "locking") ? get_str(o, "file.", "locking") : get_str(o, "", "locking");
+
+    no->locking = strcmp(l, "on") == 0    ? VIV_LOCKING_ON
+                  : strcmp(l, "off") == 0 ? VIV_LOCKING_OFF
+                                          : VIV_LOCKING_AUTO;
+}
+
+/* What both kinds of option sets have. */
+static int read_common(struct viv_opts *o, unsigned shared, struct viv_node_opts *no,
+                       struct viv_err *err)
+{
+    const char *discard = viv_opts_str(o, "discard"), *zeroes = viv_opts_str(o, "detect-zeroes");
+
+    no->unmap = strcmp(discard, "unmap") == 0 || strcmp(discard, "on") == 0;
+    no->detect_zeroes = strcmp(zeroes, "unmap") == 0 ? VIV_DETECT_UNMAP
+                        : strcmp(zeroes, "on") == 0  ? VIV_DETECT_ON
+                                                     : VIV_DETECT_OFF;
+    if (no->detect_zeroes == VIV_DETECT_UNMAP && !no->unmap)
+        return viv_fail(err, EINVAL, "%s: detect-zeroes=unmap needs discard=unmap",
+                        viv_opts_what(o));
+    no->direct = get_bool(o, "cache.direct");
+    no->no_flush = get_bool(o, "cache.no-flush");
+    no->force_share = get_bool(o, "force-share");
+    no->share_write = shared & VIV_PERM_WRITE;
+    no->node_name = viv_opts_str(o, "node-name");
+    if (no->force_share && !no->read_only)
+        return viv_fail(err, EINVAL, "%s: force-share=on needs read-only=on", viv_opts_what(o));
+    read_locking(o, no);
+    return read_aio(o, err);
+}
+
+/* backing=, backing.driver=, backing.file.filename=: in place of what the image's header says. */
+static int read_backing(struct viv_opts *o, struct viv_node_opts *no, struct viv_err *err)
+{
+    const char *file = viv_opts_str(o, "backing.file.filename");
+    const char *ref = viv_opts_given(o, "backing") ? viv_opts_str(o, "backing") : NULL;
+
+    if (ref && *ref && !viv_node_find(ref))
+        return viv_fail(err, ENOENT, "%s: backing: there is no node '%s'", viv_opts_what(o), ref);
+    if (ref && file)
+        return viv_fail(err, EINVAL, "%s: backing and backing.file.filename exclude each other",
+                        viv_opts_what(o));
+    if (!file && viv_opts_given(o, "backing.driver"))
+        no->backing_format = viv_opts_str(o, "backing.driver");
+    no->no_backing = ref != NULL;
+    no->backing_path = file;
+    if (file)
+        no->backing_format = viv_opts_str(o, "backing.driver");
+    return 0;
+}
+
+/* backing=NODE: hangs it under the node that was opened without its own. */
+static int link_backing(struct viv_opts *o, struct viv_node *n, struct viv_err *err)
+{
+    const char *ref = viv_opts_given(o, "backing") ? viv_opts_str(o, "backing") : NULL;
+
+    if (!ref || !*ref)
+        return 0;
+    if (strcmp(n->drv->name, "raw") == 0)
+        return viv_fail(err, EINVAL, "%s: raw images have no backing file", viv_opts_what(o));
+    n->backing = viv_node_find(ref);
+    viv_node_get(n->backing);
+    return 0;
+}
+
+static bool is_permission(int ret)
+{
+    return ret == -EACCES || ret == -EROFS || ret == -EPERM;
+}
+
+/* Is it a driver of the protocol level that works? "host_device" is what others call a block device. */
+static int check_protocol(struct viv_opts *o, const char *name, struct viv_err *err)
+{
+    if (!name || strcmp(name, "file") == 0 || strcmp(name, "host_device") == 0 ||
+        strcmp(name, "null-co") == 0)
+        return 0;
+    return viv_fail(err, ENOTSUP,
+                    "%s: driver '%s' is not implemented yet; file, host_device and null-co work",
+                    viv_opts_what(o), name);
+}
+
+static int open_protocol(struct viv_opts *o, const char *driver, const char *prefix,
+                         const struct viv_node_opts *no, struct viv_node **out, struct viv_err *err)
+{
+    const char *name = get_str(o, prefix, "filename");
+    char key[64];
+    int ret = check_protocol(o, driver, err);
+
+    if (ret)
+        return ret;
+    if (driver && strcmp(driver, "null-co") == 0) {
+        *out = viv_null_co_new(
+            given(o, prefix, "size") ? viv_opts_size(o, key_of(key, prefix, "size")) : 1u << 30);
+        (*out)->read_only = no->read_only;
+        return 0;
+    }
+    if (!name)
+        return viv_fail(err, EINVAL, "%s: %sfilename is missing", viv_opts_what(o), prefix);
+    return viv_node_open_file(name, no, out, err);
+}
+
+/* --- -drive --- */
+
+static int read_cache(struct viv_opts *o, struct viv_node_opts *no, bool *writethrough)
+{
+    const char *mode = viv_opts_str(o, "cache");
+
+    if (!given(o, "", "cache.direct") && !given(o, "file.", "cache.direct"))
+        no->direct = strcmp(mode, "none") == 0 || strcmp(mode, "directsync") == 0;
+    if (!given(o, "", "cache.no-flush") && !given(o, "file.", "cache.no-flush"))
+        no->no_flush = strcmp(mode, "unsafe") == 0;
+    *writethrough = viv_opts_given(o, "cache.writeback")
+                        ? !viv_opts_bool(o, "cache.writeback")
+                        : strcmp(mode, "writethrough") == 0 || strcmp(mode, "directsync") == 0;
+    return 0;
+}
+
+static int drive_file(struct viv_opts *o, const struct viv_node_opts *no, struct viv_node **out,
+                      struct viv_err *err)
+{
+    const char *file = viv_opts_str(o, "file"), *nested = viv_opts_str(o, "file.filename");
+
+    if (file && nested)
+        return viv_fail(err, EINVAL, "%s: file and file.filename exclude each other",
+                        viv_opts_what(o));
+    if (file)
+        return viv_node_open_file(file, no, out, err);
+    return open_protocol(o, viv_opts_str(o, "file.driver"), "file.", no, out, err);
+}
+
+/* format= and driver= are one; absent: probed. */
+static int drive_format(struct viv_opts *o, const struct viv_blk_driver **drv, struct viv_err *err)
+{
+    const char *format = viv_opts_str(o, "format"), *driver = viv_opts_str(o, "driver");
+    char *names;
+
+    if (format && driver)
+        return viv_fail(err, EINVAL, "%s: format and driver exclude each other", viv_opts_what(o));
+    format = format ? format : driver;
+    *drv = format ? viv_blk_driver_find(format) : NULL;
+    if (!format || (*drv && !(*drv)->protocol))
+        return 0;
+    names = viv_blk_driver_names(false);
+    viv_fail(err, EINVAL, "%s: Unknown file format '%s'; formats that work: %s", viv_opts_what(o),
+             format, names);
+    g_free(names);
+    return -EINVAL;
+}
+
+static int drive_open_node(struct viv_opts *o, const struct viv_node_opts *no,
+                           struct viv_node **out, struct viv_err *err)
+{
+    const struct viv_blk_driver *drv;
+    struct viv_node *file = NULL, *n = NULL;
+    int ret = drive_format(o, &drv, err);
+
+    if (!ret)
+        ret = drive_file(o, no, &file, err);
+    if (!ret)
+        ret = viv_node_open_format(drv, file, no, &n, err);
+    if (!ret && (ret = link_backing(o, n, err)) != 0)
+        viv_node_put(&n);
+    if (!ret)
+        *out = n;
+    return ret;
+}
+
+int viv_blk_open(struct viv_opts *o, unsigned perms, unsigned shared, const char *user,
+                 struct viv_blk **out, struct viv_err *err)
+{
+    struct viv_node_opts no = {0};
+    struct viv_node *n = NULL;
+    bool writethrough = false;
+    int ret;
+
+    if (viv_opts_bool(o, "copy-on-read"))
+        return viv_fail(err, ENOTSUP, "%s: copy-on-read=on is not implemented yet",
+                        viv_opts_what(o));
+    if (viv_opts_bool(o, "snapshot"))
+        return viv_fail(err, ENOTSUP,
+                        "%s: snapshot=on is not implemented yet; make an overlay with "
+                        "'viv-img create -f qcow2 -b IMAGE -F FORMAT OVERLAY' and use that",
+                        viv_opts_what(o));
+    no.read_only = viv_opts_bool(o, "readonly") || viv_opts_bool(o, "read-only") ||
+                   !(perms & (VIV_PERM_WRITE | VIV_PERM_RESIZE));
+    ret = read_common(o, shared, &no, err);
+    if (!ret)
+        ret = read_cache(o, &no, &writethrough);
+    if (!ret)
+        ret = read_backing(o, &no, err);
+    if (ret)
+        return ret;
+    ret = drive_open_node(o, &no, &n, err);
+    if (is_permission(ret) && !no.read_only && viv_opts_bool(o, "auto-read-only")) {
+        viv_err_clear(err);
+        no.read_only = true;
+        ret = drive_open_node(o, &no, &n, err);
+    }
+    if (ret)
+        return ret;
+    if (no.read_only)
+        perms &= ~(VIV_PERM_WRITE | VIV_PERM_RESIZE);
+    return viv_blk_new(n, perms, shared, user, writethrough, out, err);
+}
+
+/* --- -blockdev --- */
+
+/* The node below: a named one, or one described in place. */
+static int blockdev_file(struct viv_opts *o, const struct viv_node_opts *no, struct viv_node **out,
+                         struct viv_err *err)
+{
+    const char *ref = viv_opts_str(o, "file");
+    struct viv_node_opts fo = *no;
+    struct viv_node *n;
+
+    if (!ref) {
+        int ret;
+
+        fo.node_name = viv_opts_str(o, "file.node-name");
+        ret = open_protocol(o, viv_opts_str(o, "file.driver"), "file.", &fo, out, err);
+        if (!ret && fo.node_name && (ret = viv_node_register(*out, fo.node_name, err)) != 0)
+            viv_node_put(out);
+        return ret;
+    }
+    n = viv_node_find(ref);
+    if (!n)
+        return viv_fail(err, ENOENT, "%s: file: there is no node '%s'", viv_opts_what(o), ref);
+    if (!n->drv->protocol)
+        return viv_fail(err, EINVAL, "%s: file: node '%s' is a %s image, not a file",
+                        viv_opts_what(o), ref, n->drv->name);
+    if (n->read_only && !no->read_only)
+        return viv_fail(err, EACCES, "%s: node '%s' is read-only: say read-only=on here too",
+                        viv_opts_what(o), ref);
+    viv_node_get(n);
+    *out = n;
+    return 0;
+}
+
+static int blockdev_node(struct viv_opts *o, const char *driver, const struct viv_node_opts *no,
+                         struct viv_node **out, struct viv_err *err)
+{
+    const struct viv_blk_driver *drv = viv_blk_driver_find(driver);
+    struct viv_node *file = NULL;
+    int ret;
+
+    if (!drv || drv->protocol) {
+        ret = open_protocol(o, driver, "", no, out, err);
+        if (!ret && (ret = viv_node_register(*out, no->node_name, err)) != 0)
+            viv_node_put(out);
+        return ret;
+    }
+    ret = blockdev_file(o, no, &file, err);
+    if (!ret)
+        ret = viv_node_open_format(drv, file, no, out, err);
+    if (!ret && (ret = link_backing(o, *out, err)) != 0)
+        viv_node_put(out);
+    return ret;
+}
+
+int viv_blockdev_add(struct viv_opts *o, struct viv_err *err)
+{
+    struct viv_node_opts no = {.read_only = get_bool(o, "read-only")};
+    const char *driver = viv_opts_str(o, "driver");
+    struct viv_node *n = NULL;
+    int ret;
+
+    if (!driver)
+        return viv_fail(err, EINVAL, "%s: driver is missing (raw, qcow2, file ...)",
+                        viv_opts_what(o));
+    ret = read_common(o, VIV_PERM_READ, &no, err);
+    if (!ret && !no.node_name)
+        ret = viv_fail(err, EINVAL, "%s: node-name is missing", viv_opts_what(o));
+    if (!ret)
+        ret = read_backing(o, &no, err);
+    if (!ret)
+        ret = blockdev_node(o, driver, &no, &n, err);
+    if (is_permission(ret) && !no.read_only && get_bool(o, "auto-read-only")) {
+        viv_err_clear(err);
+        no.read_only = true;
+        ret = blockdev_node(o, driver, &no, &n, err);
+    }
+    if (ret)
+        return ret;
+    if (!blockdevs)
+        blockdevs = g_ptr_array_new();
+    g_ptr_array_add(blockdevs, n);
+    return 0;
+}
+
+int viv_blockdev_del(const char *node_name, struct viv_err *err)
+{
+    struct viv_node *n = viv_node_find(node_name);
+    int ret;
+
+    if (!n || !blockdevs || !g_ptr_array_find(blockdevs, n, NULL))
+        return viv_fail(err, ENOENT, "there is no block node '%s'", node_name);
+    if (n->users || n->refs > 1)
+        return viv_fail(err, EBUSY, "block node '%s' is in use by %s", node_name,
+                        n->users ? n->users->name : "another node");
+    g_ptr_array_remove(blockdevs, n);
+    ret = viv_node_put(&n);
+    return ret ? viv_fail_os(err, -ret, "block node '%s' could not be written completely",
+                             node_name)
+               : 0;
+}
+
+int viv_blockdev_close_all(struct viv_err *err)
+{
+    int ret = 0;
+
+    /* Newest first: what stands on a node was made after it. */
+    while (blockdevs && blockdevs->len) {
+        struct viv_node *n = g_ptr_array_remove_index(blockdevs, blockdevs->len - 1);
+        char *name = g_strdup(n->name);
+        int r = viv_node_put(&n);
+
+        if (r && !ret)
+            ret = viv_fail_os(err, -r, "block node '%s' could not be written completely", name);
+        g_free(name);
+    }
+    return ret;
+}
+
+int viv_blockdev_attach(const char *node_name, unsigned perms, unsigned shared, const char *user,
+                        struct viv_blk **out, struct viv_err *err)
+{
+    struct viv_node *n = viv_node_find(node_name);
+
+    if (!n)
+        return viv_fail(err, ENOENT, "there is no block node '%s'", node_name);
+    if (n->drv->protocol)
+        return viv_fail(err, EINVAL, "block node '%s' is a bare file: put driver=raw on top of it",
+                        node_name);
+    if (n->read_only)
+        perms &= ~(VIV_PERM_WRITE | VIV_PERM_RESIZE);
+    viv_node_get(n);
+    return viv_blk_new(n, perms, shared, user, false, out, err);
+}

@@ -1,0 +1,155 @@
+/* The option tables. Reading them is open.c's. */
+#include "block/options.h"
+
+static const char *const discard_values[] = {"ignore", "off", "unmap", "on", NULL};
+static const char *const zeroes_values[] = {"off", "on", "unmap", NULL};
+static const char *const locking_values[] = {"auto", "on", "off", NULL};
+static const char *const aio_values[] = {"threads", "native", "io_uring", NULL};
+static const char *const cache_values[] = {"writeback",  "none",   "writethrough",
+                                           "directsync", "unsafe", NULL};
+static const char *const if_values[] = {"ide",    "scsi",   "sd",   "mtd", "floppy",
+                                        "pflash", "virtio", "none", NULL};
+static const char *const media_values[] = {"disk", "cdrom", NULL};
+static const char *const error_values[] = {"report", NULL};
+
+#define LATER "not implemented yet"
+
+/* Of every node. */
+#define NODE_OPTS(p)                                                                               \
+    {p "driver", VIV_OPT_STR, "raw, qcow2, file, host_device or null-co"},                         \
+        {p "node-name", VIV_OPT_STR, "name by which others refer to this node"},                   \
+        {p "discard", VIV_OPT_ENUM, "unmap: discards of the guest free space in the image",        \
+         "ignore", discard_values},                                                                \
+        {p "detect-zeroes", VIV_OPT_ENUM, "turn writes of zeroes into holes", "off",               \
+         zeroes_values},                                                                           \
+        {p "cache.direct", VIV_OPT_BOOL, "bypass the host's page cache (O_DIRECT)"},               \
+        {p "cache.no-flush", VIV_OPT_BOOL, "ignore flushes: a host crash loses the image"},        \
+    {                                                                                              \
+        p "force-share", VIV_OPT_BOOL, "open without locks although others may write (read-only)"  \
+    }
+
+/* Of host files. */
+#define FILE_OPTS(p)                                                                               \
+    {p "filename", VIV_OPT_STR, "the file or block device"},                                       \
+        {p "locking", VIV_OPT_ENUM, "lock the file against other users", "auto", locking_values},  \
+        {p "aio", VIV_OPT_ENUM, "how requests reach the kernel (only threads so far)", "threads",  \
+         aio_values},                                                                              \
+        {p "size", VIV_OPT_SIZE, "null-co: size of the disk"},                                     \
+        {p "pr-manager", VIV_OPT_REFUSED, LATER}, {p "drop-cache", VIV_OPT_REFUSED, LATER},        \
+    {                                                                                              \
+        p "aio-max-batch", VIV_OPT_REFUSED, LATER                                                  \
+    }
+
+/* Of formats; the backing file itself is the user's list. */
+#define FORMAT_OPTS(p)                                                                             \
+    {p "lazy-refcounts", VIV_OPT_REFUSED,                                                          \
+     "reference counts are always written in order, at no cost that this would save"},             \
+        {p "pass-discard-request", VIV_OPT_REFUSED, LATER " (discard=unmap passes them on)"},      \
+        {p "pass-discard-snapshot", VIV_OPT_REFUSED, LATER},                                       \
+        {p "pass-discard-other", VIV_OPT_REFUSED, LATER},                                          \
+        {p "overlap-check", VIV_OPT_REFUSED, "every write is checked against all metadata"},       \
+        {p "cache-size", VIV_OPT_REFUSED, LATER}, {p "l2-cache-size", VIV_OPT_REFUSED, LATER},     \
+        {p "l2-cache-entry-size", VIV_OPT_REFUSED, LATER},                                         \
+        {p "refcount-cache-size", VIV_OPT_REFUSED, LATER},                                         \
+        {p "cache-clean-interval", VIV_OPT_REFUSED, LATER},                                        \
+        {p "encrypt.format", VIV_OPT_REFUSED, "encrypted images are " LATER},                      \
+        {p "encrypt.key-secret", VIV_OPT_REFUSED, "encrypted images are " LATER},                  \
+        {p "data-file", VIV_OPT_REFUSED, "external data files are " LATER},                        \
+    {                                                                                              \
+        p "offset", VIV_OPT_REFUSED, LATER                                                         \
+    }
+
+#define THROTTLE "I/O limits are " LATER
+
+#define DRIVE_REFUSED                                                                              \
+    {"bps", VIV_OPT_REFUSED, THROTTLE}, {"bps_rd", VIV_OPT_REFUSED, THROTTLE},                     \
+        {"bps_wr", VIV_OPT_REFUSED, THROTTLE}, {"iops", VIV_OPT_REFUSED, THROTTLE},                \
+        {"iops_rd", VIV_OPT_REFUSED, THROTTLE}, {"iops_wr", VIV_OPT_REFUSED, THROTTLE},            \
+        {"bps_max", VIV_OPT_REFUSED, THROTTLE}, {"bps_rd_max", VIV_OPT_REFUSED, THROTTLE},         \
+        {"bps_wr_max", VIV_OPT_REFUSED, THROTTLE}, {"iops_max", VIV_OPT_REFUSED, THROTTLE},        \
+        {"iops_rd_max", VIV_OPT_REFUSED, THROTTLE}, {"iops_wr_max", VIV_OPT_REFUSED, THROTTLE},    \
+        {"iops_size", VIV_OPT_REFUSED, THROTTLE}, {"group", VIV_OPT_REFUSED, THROTTLE},            \
+        {"throttling.group", VIV_OPT_REFUSED, THROTTLE},                                           \
+        {"throttling.bps-total", VIV_OPT_REFUSED, THROTTLE},                                       \
+        {"throttling.bps-read", VIV_OPT_REFUSED, THROTTLE},                                        \
+        {"throttling.bps-write", VIV_OPT_REFUSED, THROTTLE},                                       \
+        {"throttling.iops-total", VIV_OPT_REFUSED, THROTTLE},                                      \
+        {"throttling.iops-read", VIV_OPT_REFUSED, THROTTLE},                                       \
+        {"throttling.iops-write", VIV_OPT_REFUSED, THROTTLE},                                      \
+        {"throttling.bps-total-max", VIV_OPT_REFUSED, THROTTLE},                                   \
+        {"throttling.bps-read-max", VIV_OPT_REFUSED, THROTTLE},                                    \
+        {"throttling.bps-write-max", VIV_OPT_REFUSED, THROTTLE},                                   \
+        {"throttling.iops-total-max", VIV_OPT_REFUSED, THROTTLE},                                  \
+        {"throttling.iops-read-max", VIV_OPT_REFUSED, THROTTLE},                                   \
+        {"throttling.iops-write-max", VIV_OPT_REFUSED, THROTTLE},                                  \
+        {"throttling.bps-total-max-length", VIV_OPT_REFUSED, THROTTLE},                            \
+        {"throttling.bps-read-max-length", VIV_OPT_REFUSED, THROTTLE},                             \
+        {"throttling.bps-write-max-length", VIV_OPT_REFUSED, THROTTLE},                            \
+        {"throttling.iops-total-max-length", VIV_OPT_REFUSED, THROTTLE},                           \
+        {"throttling.iops-read-max-length", VIV_OPT_REFUSED, THROTTLE},                            \
+        {"throttling.iops-write-max-length", VIV_OPT_REFUSED, THROTTLE},                           \
+        {"throttling.iops-size", VIV_OPT_REFUSED, THROTTLE},                                       \
+        {"addr", VIV_OPT_REFUSED, "give the address to -device"},                                  \
+        {"cyls", VIV_OPT_REFUSED, "give the geometry to -device"},                                 \
+        {"heads", VIV_OPT_REFUSED, "give the geometry to -device"},                                \
+        {"secs", VIV_OPT_REFUSED, "give the geometry to -device"},                                 \
+        {"trans", VIV_OPT_REFUSED, "give the geometry to -device"},                                \
+        {"stats-account-invalid", VIV_OPT_REFUSED, LATER},                                         \
+    {                                                                                              \
+        "stats-account-failed", VIV_OPT_REFUSED, LATER                                             \
+    }
+
+const struct viv_opt_def viv_drive_opts[] = {
+    {"file", VIV_OPT_STR, "the image: a file or a block device"},
+    {"format", VIV_OPT_STR, "raw or qcow2; probed when absent"},
+    {"if", VIV_OPT_ENUM, "interface; none: for a -device with drive=ID", NULL, if_values},
+    {"id", VIV_OPT_STR, "name for -device drive=ID"},
+    {"media", VIV_OPT_ENUM, "disk or cdrom", "disk", media_values},
+    {"index", VIV_OPT_INT, "which of the interface's drives", .min = 0, .max = 255},
+    {"bus", VIV_OPT_INT, "which bus of the interface", .min = 0, .max = 255},
+    {"unit", VIV_OPT_INT, "which drive of the bus", .min = 0, .max = 255},
+    {"serial", VIV_OPT_STR, "serial number the guest sees"},
+    {"readonly", VIV_OPT_BOOL, "the guest may not write"},
+    {"read-only", VIV_OPT_BOOL, "the guest may not write"},
+    {"auto-read-only", VIV_OPT_BOOL, "open read-only when the file allows no more"},
+    {"cache", VIV_OPT_ENUM,
+     "host cache: writeback, none (O_DIRECT), writethrough, directsync, unsafe", "writeback",
+     cache_values},
+    {"cache.writeback", VIV_OPT_BOOL, "off: each write is durable when it completes"},
+    {"snapshot", VIV_OPT_BOOL, "writes go to a temporary file and are lost at exit"},
+    {"copy-on-read", VIV_OPT_BOOL, "not implemented yet; off works", "off"},
+    {"werror", VIV_OPT_ENUM, "write errors: report to the guest (others not implemented yet)",
+     "report", error_values},
+    {"rerror", VIV_OPT_ENUM, "read errors: report to the guest (others not implemented yet)",
+     "report", error_values},
+    NODE_OPTS(""),
+    FILE_OPTS(""),
+    FORMAT_OPTS(""),
+    NODE_OPTS("file."),
+    FILE_OPTS("file."),
+    {"backing", VIV_OPT_STR, "node-name of the backing image; empty: none"},
+    NODE_OPTS("backing."),
+    {"backing.file.driver", VIV_OPT_STR, "file"},
+    {"backing.file.filename", VIV_OPT_STR, "the backing image's file"},
+    DRIVE_REFUSED,
+    VIV_OPT_END,
+};
+
+const struct viv_opt_def viv_blockdev_opts[] = {
+    {"file", VIV_OPT_STR, "node-name of the node below"},
+    {"read-only", VIV_OPT_BOOL, "nobody may write"},
+    {"auto-read-only", VIV_OPT_BOOL, "open read-only when the file allows no more"},
+    NODE_OPTS(""),
+    FILE_OPTS(""),
+    FORMAT_OPTS(""),
+    NODE_OPTS("file."),
+    FILE_OPTS("file."),
+    {"file.read-only", VIV_OPT_BOOL, "nobody may write"},
+    {"file.auto-read-only", VIV_OPT_BOOL, "open read-only when the file allows no more"},
+    {"backing", VIV_OPT_STR, "node-name of the backing image; empty: none"},
+    NODE_OPTS("backing."),
+    {"backing.read-only", VIV_OPT_BOOL, "backing images always are"},
+    {"backing.file.driver", VIV_OPT_STR, "file"},
+    {"backing.file.filename", VIV_OPT_STR, "the backing image's file"},
+    VIV_OPT_END,
+};

@@ -1,0 +1,583 @@
+/* Host files and block devices by plain system calls in the caller's thread.
+ *
+ * Reads past the end give zeroes. O_DIRECT (cache.direct) wants offset, length and memory aligned; what is not
+ * goes through a bounce buffer, where a write that covers part of a block reads the rest first, under
+ * a lock. */
+#include "block/proto/file/file.h"
+#include "block/iov.h"
+#include "block/proto/file/lock.h"
+
+#include "base/checked.h"
+#include "base/log.h"
+#include "host/open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <limits.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct file {
+    int fd;
+    bool device;
+    bool no_zero_range, no_punch; /* the file system said so */
+    unsigned align;               /* 1 without O_DIRECT */
+    pthread_mutex_t edge;         /* read-modify-write of blocks with O_DIRECT */
+};
+
+static int seek_status(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent *out)
+{
+    struct file *f = n->state;
+    off_t data, hole;
+
+    *out = (struct viv_extent){VIV_MAP_DATA, len, offset, true, true};
+    if (offset >= viv_node_size(n)) {
+        out->kind = VIV_MAP_ZERO;
+        out->allocated = false;
+        return 0;
+    }
+    if (f->device)
+        return 0;
+    data = lseek(f->fd, offset, SEEK_DATA);
+    if (data < 0 && errno != ENXIO)
+        return 0; /* cannot tell: all data */
+    if (data < 0 || (uint64_t)data > offset) {
+        out->kind = VIV_MAP_ZERO;
+        out->allocated = false;
+        if (data > 0)
+            out->len = MIN(len, (uint64_t)data - offset);
+        return 0;
+    }
+    hole = lseek(f->fd, offset, SEEK_HOLE);
+    if (hole > 0 && (uint64_t)hole > offset)
+        out->len = MIN(len, (uint64_t)hole - offset);
+    return 0;
+}
+
+/* All of it or an error; reading ends early at the end of the file. Returns bytes or -errno. */
+static ssize_t move_all(int fd, bool write, uint64_t offset, struct iovec *v, int cnt)
+{
+    ssize_t total = 0;
+
+    while (cnt) {
+        int batch = MIN(cnt, IOV_MAX);
+        ssize_t n = write ? pwritev(fd, v, batch, offset) : preadv(fd, v, batch, offset);
+
+        if (n < 0) {
+            if (errno == EINTR)
+                continue;
+            return -errno;
+        }
+        if (n == 0)
+            return write ? -ENOSPC : total;
+        total += n;
+        offset += n;
+        while (cnt && (size_t)n >= v->iov_len) {
+            n -= v->iov_len;
+            v++;
+            cnt--;
+        }
+        if (cnt) {
+            v->iov_base = (char *)v->iov_base + n;
+            v->iov_len -= n;
+        }
+    }
+    return total;
+}
+
+static bool is_direct_ok(const struct file *f, uint64_t offset, const struct iovec *iov, int cnt)
+{
+    uint64_t bits = offset;
+
+    if (f->align == 1)
+        return true;
+    for (int i = 0; i < cnt; i++)
+        bits |= (uintptr_t)iov[i].iov_base | iov[i].iov_len;
+    return viv_is_aligned(bits, f->align);
+}
+
+static int read_plain(struct file *f, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
+{
+    struct iovec few[16], *v = few;
+    ssize_t got;
+
+    if (cnt > (int)G_N_ELEMENTS(few) && !(v = g_try_new(struct iovec, cnt)))
+        return -ENOMEM;
+    memcpy(v, iov, cnt * sizeof(*v));
+    got = move_all(f->fd, false, offset, v, cnt);
+    if (v != few)
+        g_free(v);
+    if (got < 0)
+        return got;
+    if ((size_t)got < len)
+        viv_iov_zero(iov, cnt, got, len - got);
+    return 0;
+}
+
+/* Aligned bounce buffer that covers the range; *start and *size are its place in the file. */
+static void *bounce_new(struct file *f, uint64_t offset, size_t len, uint64_t *start, size_t *size)
+{
+    void *buf;
+
+    *start = viv_align_down(offset, f->align);
+    *size = viv_align_down(offset + len + f->align - 1, f->align) - *start;
+    return posix_memalign(&buf, MAX(f->align, sizeof(void *)), *size) ? NULL : buf;
+}
+
+static int read_bounced(struct file *f, uint64_t start, void *buf, size_t size)
+{
+    struct iovec v = {buf, size};
+    ssize_t got = move_all(f->fd, false, start, &v, 1);
+
+    if (got < 0)
+        return got;
+    memset((char *)buf + got, 0, size - got);
+    return 0;
+}
+
+static int file_preadv(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
+{
+    struct file *f = n->state;
+    uint64_t start;
+    size_t size;
+    void *buf;
+    int ret;
+
+    if (offset > INT64_MAX || len > INT64_MAX - offset)
+        return -EINVAL;
+    if (is_direct_ok(f, offset, iov, cnt))
+        return read_plain(f, offset, iov, cnt, len);
+    buf = bounce_new(f, offset, len, &start, &size);
+    if (!buf)
+        return -ENOMEM;
+    ret = read_bounced(f, start, buf, size);
+    if (!ret)
+        viv_iov_put(iov, cnt, 0, (char *)buf + (offset - start), len);
+    free(buf);
+    return ret;
+}
+
+static void grew_to(struct viv_node *n, uint64_t end)
+{
+    uint64_t old = viv_node_size(n);
+
+    while (end > old && !__atomic_compare_exchange_n(&n->size, &old, end, false, __ATOMIC_RELEASE,
+                                                     __ATOMIC_ACQUIRE))
+        ;
+}
+
+static int write_bounced(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
+                         size_t len)
+{
+    struct file *f = n->state;
+    uint64_t start, end = offset + len;
+    size_t size;
+    void *buf = bounce_new(f, offset, len, &start, &size);
+    struct iovec v = {buf, size};
+    ssize_t ret;
+
+    if (!buf)
+        return -ENOMEM;
+    pthread_mutex_lock(&f->edge);
+    ret = read_bounced(f, start, buf, size);
+    if (!ret) {
+        viv_iov_take(iov, cnt, 0, (char *)buf + (offset - start), len);
+        ret = move_all(f->fd, true, start, &v, 1);
+    }
+    /* The rounding must not make the file longer than what was written. */
+    end = MAX(end, viv_node_size(n));
+    if (ret >= 0 && !f->device && start + size > end && ftruncate(f->fd, end) < 0)
+        ret = -errno;
+    pthread_mutex_unlock(&f->edge);
+    free(buf);
+    return ret < 0 ? ret : 0;
+}
+
+static int file_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
+                        size_t len)
+{
+    struct file *f = n->state;
+    struct iovec few[16], *v = few;
+    ssize_t ret;
+
+    if (offset > INT64_MAX || len > INT64_MAX - offset)
+        return -EFBIG;
+    if (!is_direct_ok(f, offset, iov, cnt)) {
+        ret = write_bounced(n, offset, iov, cnt, len);
+    } else {
+        if (cnt > (int)G_N_ELEMENTS(few) && !(v = g_try_new(struct iovec, cnt)))
+            return -ENOMEM;
+        memcpy(v, iov, cnt * sizeof(*v));
+        ret = move_all(f->fd, true, offset, v, cnt);
+        if (v != few)
+            g_free(v);
+    }
+    if (ret < 0)
+        return ret;
+    grew_to(n, offset + len);
+    return 0;
+}
+
+static int try_fallocate(struct file *f, int mode, uint64_t offset, uint64_t len)
+{
+    while (fallocate(f->fd, mode, offset, len) < 0)
+        if (errno != EINTR)
+            return errno == ENOSYS || errno == EINVAL ? -EOPNOTSUPP : -errno;
+    return 0;
+}
+
+static int file_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
+{
+    struct file *f = n->state;
+    uint64_t end, size = viv_node_size(n);
+    int ret = -EOPNOTSUPP;
+
+    if (!viv_add_u64(offset, len, &end) || end > INT64_MAX)
+        return -EFBIG;
+    /* Past the end a longer file is zeroes already. */
+    if (!f->device && end > size) {
+        if (ftruncate(f->fd, end) < 0)
+            return -errno;
+        grew_to(n, end);
+        if (offset >= size)
+            return 0;
+        len = size - offset;
+    }
+    if ((flags & VIV_BLK_UNMAP) && !f->no_punch) {
+        ret = try_fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len);
+        f->no_punch |= ret == -EOPNOTSUPP;
+    }
+    if (ret == -EOPNOTSUPP && !f->no_zero_range) {
+        ret = try_fallocate(f, FALLOC_FL_ZERO_RANGE, offset, len);
+        f->no_zero_range |= ret == -EOPNOTSUPP;
+    }
+    return ret == -EOPNOTSUPP ? -ENOTSUP : ret;
+}
+
+static int file_discard(struct viv_node *n, uint64_t offset, uint64_t len)
+{
+    struct file *f = n->state;
+    int ret;
+
+    if (f->no_punch || offset >= viv_node_size(n))
+        return 0;
+    ret = try_fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len);
+    if (ret == -EOPNOTSUPP) {
+        f->no_punch = true;
+        ret = 0; /* a hint */
+    }
+    return ret;
+}
+
+static int file_flush(struct viv_node *n)
+{
+    struct file *f = n->state;
+
+    while (fdatasync(f->fd) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return 0;
+}
+
+/* Room for [from, to): by fallocate where there is one, else (and for FULL) by writing zeroes. */
+static int preallocate(struct viv_node *n, uint64_t from, uint64_t to, enum viv_prealloc how)
+{
+    struct file *f = n->state;
+    int ret;
+
+    if (to <= from)
+        return 0;
+    if (how == VIV_PREALLOC_FALLOC && (ret = try_fallocate(f, 0, from, to - from)) != -EOPNOTSUPP)
+        return ret;
+    f->no_punch = f->no_zero_range = true; /* so that the core writes real zeroes */
+    ret = viv_node_write_zeroes(n, from, to - from, 0);
+    f->no_punch = f->no_zero_range = false;
+    return ret;
+}
+
+static int file_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
+                         struct viv_err *err)
+{
+    struct file *f = n->state;
+    uint64_t old = viv_node_size(n);
+    int ret;
+
+    if (size > INT64_MAX)
+        return viv_fail(err, EFBIG, "'%s': %llu bytes are more than a file can hold", n->filename,
+                        (unsigned long long)size);
+    if (f->device)
+        return size <= old ? 0
+                           : viv_fail(err, ENOSPC, "'%s' is a device of %llu bytes and cannot grow to %llu",
+                                      n->filename, (unsigned long long)old, (unsigned long long)size);
+    if (ftruncate(f->fd, size) < 0)
+        return viv_fail_os(err, errno, "cannot make '%s' %llu bytes long", n->filename,
+                           (unsigned long long)size);
+    __atomic_store_n(&n->size, size, __ATOMIC_RELEASE);
+    if (prealloc == VIV_PREALLOC_OFF || prealloc == VIV_PREALLOC_METADATA)
+        return 0;
+    ret = preallocate(n, old, size, prealloc);
+    if (ret)
+        viv_fail_os(err, -ret, "cannot allocate %llu bytes for '%s'",
+                    (unsigned long long)(size - MIN(size, old)), n->filename);
+    return ret;
+}
+
+static int file_close(struct viv_node *n)
+{
+    struct file *f = n->state;
+    int ret = close(f->fd) < 0 && errno != EINTR ? -errno : 0;
+
+    pthread_mutex_destroy(&f->edge);
+    g_free(f);
+    n->state = NULL;
+    return ret;
+}
+
+static unsigned direct_align(int fd, bool device)
+{
+    int block = 0;
+#ifdef STATX_DIOALIGN
+    struct statx sx;
+
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx) == 0 && (sx.stx_mask & STATX_DIOALIGN) &&
+        sx.stx_dio_offset_align)
+        return MAX(sx.stx_dio_offset_align, sx.stx_dio_mem_align);
+#endif
+    if (device && ioctl(fd, BLKSSZGET, &block) == 0 && block > 0 && !(block & (block - 1)))
+        return block;
+    return 4096;
+}
+
+static int get_size(int fd, const char *path, uint64_t *size, bool *device, struct viv_err *err)
+{
+    struct stat st;
+    uint64_t bytes;
+
+    if (fstat(fd, &st) < 0)
+        return viv_fail_os(err, errno, "cannot stat '%s'", path);
+    *device = S_ISBLK(st.st_mode);
+    if (S_ISREG(st.st_mode)) {
+        *size = st.st_size;
+        return 0;
+    }
+    if (*device && ioctl(fd, BLKGETSIZE64, &bytes) == 0) {
+        *size = bytes;
+        return 0;
+    }
+    if (*device)
+        return viv_fail_os(err, errno, "cannot tell the size of device '%s'", path);
+    return viv_fail(err, EINVAL, "'%s' is %s, not a regular file or a block device", path,
+                    S_ISDIR(st.st_mode) ? "a directory" : "a special file");
+}
+
+static int take_locks(int fd, const char *path, const struct viv_node_opts *o, struct viv_err *err)
+{
+    unsigned perms = VIV_PERM_READ, shared = VIV_PERM_READ;
+    struct viv_err own = VIV_ERR_INIT;
+    int ret;
+
+    if (o->locking == VIV_LOCKING_OFF || o->force_share)
+        return 0;
+    if (!o->read_only)
+        perms |= VIV_PERM_WRITE | VIV_PERM_RESIZE;
+    if (o->share_write)
+        shared |= VIV_PERM_WRITE | VIV_PERM_RESIZE;
+    ret = viv_file_lock(fd, path, perms, shared, &own);
+    if (ret == -ENOTSUP && o->locking == VIV_LOCKING_AUTO) {
+        viv_warn("%s: no other process is kept from opening it (locking=off says that this is known)",
+                 own.text);
+        return 0;
+    }
+    return ret ? viv_fail(err, own.code, "%s", own.text) : 0;
+}
+
+/* Consumes fd, also on failure. */
+static int node_from_fd(int fd, const char *path, const struct viv_node_opts *o, struct viv_node **out,
+                        struct viv_err *err)
+{
+    struct viv_node *n;
+    struct file *f;
+    uint64_t size = 0;
+    bool device = false;
+    int ret = get_size(fd, path, &size, &device, err);
+
+    if (!ret)
+        ret = take_locks(fd, path, o, err);
+    if (ret) {
+        close(fd);
+        return ret;
+    }
+    n = viv_node_new(&viv_blk_file, path);
+    f = g_new0(struct file, 1);
+    f->fd = fd;
+    f->device = device;
+    f->align = o->direct ? direct_align(fd, device) : 1;
+    pthread_mutex_init(&f->edge, NULL);
+    n->state = f;
+    n->size = size;
+    n->read_only = o->read_only;
+    n->no_flush = o->no_flush;
+    n->unmap = true; /* the format above decides */
+    n->zero_init = !device;
+    *out = n;
+    return 0;
+}
+
+static int direct_error(const char *path, struct viv_err *err)
+{
+    return viv_fail(err, EINVAL,
+                    "'%s': its file system does not take O_DIRECT; use cache=writeback (or "
+                    "cache.direct=off)",
+                    path);
+}
+
+int viv_file_open(const char *path, const struct viv_node_opts *o, struct viv_node **out,
+                  struct viv_err *err)
+{
+    int flags = (o->read_only ? O_RDONLY : O_RDWR) | (o->direct ? O_DIRECT : 0) | O_NOCTTY | O_NONBLOCK;
+    struct viv_err own = VIV_ERR_INIT;
+    int fd = viv_open(path, flags, 0, &own);
+
+    if (fd == -EINVAL && o->direct)
+        return direct_error(path, err);
+    if (fd < 0)
+        return viv_fail_os(err, -fd, "Could not open '%s'", path);
+    /* O_NONBLOCK was for FIFOs, which are refused; it means nothing for files and devices. */
+    return node_from_fd(fd, path, o, out, err);
+}
+
+/* --- new files --- */
+
+struct viv_file_new {
+    char *path;
+    char *part; /* the temporary name; NULL: O_TMPFILE */
+    int fd;     /* a second descriptor of the same open file */
+};
+
+static int open_part(struct viv_file_new *f, const char *dir, int flags, struct viv_err *err)
+{
+    char *base = g_path_get_basename(f->path);
+    int fd = -EEXIST;
+
+    for (int i = 0; i < 100 && fd == -EEXIST; i++) {
+        g_free(f->part);
+        f->part = g_strdup_printf("%s/.%s.%06x.part", dir, base, g_random_int() & 0xffffff);
+        fd = viv_open(f->part, flags | O_CREAT | O_EXCL, 0644, NULL);
+    }
+    g_free(base);
+    if (fd < 0) {
+        g_clear_pointer(&f->part, g_free);
+        return viv_fail_os(err, -fd, "Could not create '%s'", f->path);
+    }
+    return fd;
+}
+
+static int open_unnamed(struct viv_file_new *f, const struct viv_node_opts *o, struct viv_err *err)
+{
+    int flags = O_RDWR | (o->direct ? O_DIRECT : 0);
+    char *dir = g_path_get_dirname(f->path);
+    int fd = viv_open(dir, flags | O_TMPFILE, 0644, NULL);
+
+    if (fd == -EINVAL && o->direct)
+        fd = direct_error(f->path, err);
+    else if (fd == -EOPNOTSUPP || fd == -EISDIR || fd == -EINVAL)
+        fd = open_part(f, dir, flags, err);
+    else if (fd < 0)
+        viv_fail_os(err, -fd, "Could not create '%s'", f->path);
+    g_free(dir);
+    return fd;
+}
+
+int viv_file_new(const char *path, const struct viv_node_opts *o, struct viv_file_new **out,
+                 struct viv_node **node, struct viv_err *err)
+{
+    struct viv_file_new *f;
+    struct stat st;
+    int fd, ret;
+
+    if (lstat(path, &st) == 0)
+        return viv_fail_os(err, EEXIST, "Could not create '%s'", path);
+    f = g_new0(struct viv_file_new, 1);
+    f->path = g_strdup(path);
+    f->fd = -1;
+    fd = open_unnamed(f, o, err);
+    if (fd >= 0)
+        f->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    ret = fd < 0 ? fd : node_from_fd(fd, path, o, node, err);
+    if (ret) {
+        viv_file_new_free(f);
+        return ret;
+    }
+    *out = f;
+    return 0;
+}
+
+int viv_file_publish(struct viv_file_new *f, struct viv_err *err)
+{
+    char proc[32];
+    int ret;
+
+    if (f->part) {
+        ret = link(f->part, f->path);
+        if (ret < 0 && (errno == EPERM || errno == EOPNOTSUPP)) /* no hard links here */
+            ret = rename(f->part, f->path);
+        if (ret == 0)
+            unlink(f->part);
+    } else {
+        snprintf(proc, sizeof(proc), "/proc/self/fd/%d", f->fd);
+        ret = linkat(AT_FDCWD, proc, AT_FDCWD, f->path, AT_SYMLINK_FOLLOW);
+    }
+    if (ret < 0)
+        return viv_fail_os(err, errno, "Could not create '%s'", f->path);
+    g_clear_pointer(&f->part, g_free);
+    return 0;
+}
+
+void viv_file_new_free(struct viv_file_new *f)
+{
+    if (!f)
+        return;
+    if (f->part)
+        unlink(f->part);
+    if (f->fd >= 0)
+        close(f->fd);
+    g_free(f->part);
+    g_free(f->path);
+    g_free(f);
+}
+
+uint64_t viv_file_allocated(const struct viv_node *n)
+{
+    const struct file *f = n->state;
+    struct stat st;
+
+    if (n->drv != &viv_blk_file || fstat(f->fd, &st) < 0)
+        return 0;
+    return (uint64_t)st.st_blocks * 512;
+}
+
+int viv_file_fd(const struct viv_node *n)
+{
+    const struct file *f = n->state;
+
+    return n->drv == &viv_blk_file ? f->fd : -1;
+}
+
+const struct viv_blk_driver viv_blk_file = {
+    .name = "file",
+    .protocol = true,
+    .close = file_close,
+    .preadv = file_preadv,
+    .pwritev = file_pwritev,
+    .status = seek_status,
+    .write_zeroes = file_write_zeroes,
+    .discard = file_discard,
+    .flush = file_flush,
+    .truncate = file_truncate,
+};

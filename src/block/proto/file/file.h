@@ -1,0 +1,26 @@
+/* Host files and block devices. */
+#ifndef VIV_BLOCK_PROTO_FILE_FILE_H
+#define VIV_BLOCK_PROTO_FILE_FILE_H
+
+#include "block/node.h"
+
+extern const struct viv_blk_driver viv_blk_file;
+
+/* Opens an existing file and takes its locks. */
+int viv_file_open(const char *path, const struct viv_node_opts *o, struct viv_node **out,
+                  struct viv_err *err);
+
+/* A new file that has no name yet: it gets `path` only when viv_file_publish() says that it is whole; put
+ * without that, or killed, nothing of it remains (or, where the file system has no O_TMPFILE, a
+ * ".name.XXXXXX.part" is removed at put). -EEXIST when path exists. */
+struct viv_file_new;
+int viv_file_new(const char *path, const struct viv_node_opts *o, struct viv_file_new **out,
+                 struct viv_node **node, struct viv_err *err);
+int viv_file_publish(struct viv_file_new *f, struct viv_err *err);
+void viv_file_new_free(struct viv_file_new *f); /* NULL allowed */
+
+/* Bytes that the file takes on its host; 0 when unknown. */
+uint64_t viv_file_allocated(const struct viv_node *n);
+int viv_file_fd(const struct viv_node *n); /* borrowed; for tests and tools */
+
+#endif

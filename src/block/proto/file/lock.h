@@ -1,0 +1,15 @@
+/* Image locks that other programs respect: see lock.c. */
+#ifndef VIV_BLOCK_PROTO_FILE_LOCK_H
+#define VIV_BLOCK_PROTO_FILE_LOCK_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+
+/* Takes the locks for `perms` held and `shared` granted to others (VIV_PERM_*); all or none. -EAGAIN: err
+ * names who holds what. -ENOTSUP: this file system has no such locks. They go when the last descriptor
+ * of this open file is closed. */
+int viv_file_lock(int fd, const char *path, unsigned perms, unsigned shared, struct viv_err *err);
+int viv_file_unlock(int fd);
+
+#endif
