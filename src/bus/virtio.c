@@ -287,7 +287,6 @@ static int load_queues(struct viv_state_reader *r, void *obj, int version, struc
                       v->cls->name, (unsigned long long)(v->guest_features & ~v->host_features));
     for (unsigned i = 0; !rc && i < n; i++) {
         viv_virtq_disable(&v->queues[i]);
-        v->queues[i].in_flight = 0;
         rc = viv_state_load(r, "q", &viv_virtq_state, &v->queues[i], err);
     }
     if (!rc && v->cls->set_features && (v->status & (VIV_VIRTIO_S_FEATURES_OK | VIV_VIRTIO_S_DRIVER_OK)))

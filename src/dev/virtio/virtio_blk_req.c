@@ -1,0 +1,364 @@
+/* A disk request from the ring to the block layer and back.
+ *
+ *   kick (device lock) -> pop, copy and check the header -> viv_blk_submit
+ *   I/O thread: done() puts it on a stack; whoever finds the stack empty takes the device lock and
+ *   returns all that are there by then, with one interrupt a queue.
+ *
+ * Data moves between the back end and guest RAM directly: the request's iov is the guest's buffers. */
+#include "dev/virtio/virtio_blk.h"
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/log.h"
+#include "bus/vmreq.h"
+#include "host/lock.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8, T_DISCARD = 11, T_WRITE_ZEROES = 13 };
+enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
+enum { HEADER = 16, SEGMENT = 16, WZ_F_UNMAP = 1 };
+
+struct blk_req {
+    struct viv_blk_req br;
+    struct virtio_blk *b;
+    struct viv_virtq_elem *e;
+    struct blk_req *next;
+    int result;
+    struct iovec iov[];
+};
+
+/* Returns the request to the driver. Every byte of `in` counts as written: the status is the last one. */
+static void finish(struct virtio_blk *b, struct viv_virtq_elem *e, uint8_t status)
+{
+    viv_iov_from_buf(e->in, e->in_num, e->in_len - 1, &status, 1);
+    viv_virtq_push(e, e->in_len);
+}
+
+/* --- completion --- */
+
+static bool should_stop(const struct virtio_blk *b, const struct blk_req *r)
+{
+    enum viv_drive_error policy = r->br.op == VIV_BLK_READ ? b->rerror : b->werror;
+
+    return policy == VIV_DRIVE_ERROR_STOP ||
+           (policy == VIV_DRIVE_ERROR_ENOSPC && r->result == -ENOSPC);
+}
+
+static bool ignored(const struct virtio_blk *b, const struct blk_req *r)
+{
+    return (r->br.op == VIV_BLK_READ ? b->rerror : b->werror) == VIV_DRIVE_ERROR_IGNORE;
+}
+
+static void hold(struct virtio_blk *b, struct blk_req *r)
+{
+    struct blk_req **end = &b->held;
+
+    while (*end)
+        end = &(*end)->next;
+    r->next = NULL;
+    *end = r;
+}
+
+static void complete_one(struct virtio_blk *b, struct blk_req *r)
+{
+    b->in_flight--;
+    if (b->v.resetting || b->v.broken) {
+        viv_virtq_drop(r->e);
+        g_free(r);
+        return;
+    }
+    if (r->result < 0 && should_stop(b, r)) {
+        viv_error("drive '%s': %s of %llu bytes at %llu failed: %s; the VM stops, `cont` tries again",
+                  b->drive->id, r->br.op == VIV_BLK_READ ? "read" : "write",
+                  (unsigned long long)r->br.len, (unsigned long long)r->br.offset,
+                  strerror(-r->result));
+        hold(b, r);
+        viv_vm_request(VIV_VM_IO_ERROR, 0, viv_virtio_name(&b->v));
+        return;
+    }
+    finish(b, r->e, r->result < 0 && !ignored(b, r) ? S_IOERR : S_OK);
+    g_free(r);
+}
+
+static struct blk_req *reversed(struct blk_req *r)
+{
+    struct blk_req *list = NULL;
+
+    while (r) {
+        struct blk_req *next = r->next;
+
+        r->next = list;
+        list = r;
+        r = next;
+    }
+    return list;
+}
+
+/* Device lock held. */
+static void complete_all(struct virtio_blk *b)
+{
+    struct blk_req *r = reversed(__atomic_exchange_n(&b->done, NULL, __ATOMIC_ACQ_REL));
+    uint64_t touched = 0;
+
+    while (r) {
+        struct blk_req *next = r->next;
+
+        touched |= 1ull << r->e->queue;
+        complete_one(b, r);
+        r = next;
+    }
+    if (!b->in_flight)
+        pthread_cond_broadcast(&b->idle);
+    if (b->v.resetting)
+        return;
+    for (unsigned q = 0; touched; q++, touched >>= 1) {
+        if (touched & 1)
+            viv_virtq_notify(&b->v, q);
+    }
+}
+
+static void done(struct viv_blk_req *br, int result)
+{
+    struct blk_req *r = (struct blk_req *)br;
+    struct virtio_blk *b = r->b;
+    struct blk_req *head = __atomic_load_n(&b->done, __ATOMIC_RELAXED);
+
+    r->result = result;
+    do
+        r->next = head;
+    while (!__atomic_compare_exchange_n(&b->done, &head, r, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED));
+    if (head)
+        return; /* somebody is on the way */
+    viv_dev_lock();
+    complete_all(b);
+    viv_dev_unlock();
+}
+
+static void submit(struct virtio_blk *b, struct blk_req *r)
+{
+    b->in_flight++;
+    viv_blk_submit(b->drive->blk, &r->br);
+}
+
+/* --- from the ring --- */
+
+static struct blk_req *req_new(struct virtio_blk *b, struct viv_virtq_elem *e, enum viv_blk_op op,
+                               unsigned segs)
+{
+    struct blk_req *r = g_try_malloc(sizeof(*r) + segs * sizeof(r->iov[0]));
+
+    if (!r)
+        return NULL;
+    memset(r, 0, sizeof(*r));
+    r->b = b;
+    r->e = e;
+    r->br.op = op;
+    r->br.done = done;
+    return r;
+}
+
+static bool range_ok(const struct virtio_blk *b, uint64_t sector, uint64_t bytes)
+{
+    uint64_t off;
+
+    return viv_mul_u64(sector, BLK_SECTOR, &off) && bytes % b->logical == 0 &&
+           off % b->logical == 0 && viv_range_inside(off, bytes, viv_blk_size(b->drive->blk));
+}
+
+static unsigned write_flags(const struct virtio_blk *b)
+{
+    /* 5.2.6.2: without FLUSH negotiated, or with the cache off, a completed write is on stable storage */
+    return b->wce && viv_virtio_has(&b->v, BLK_F_FLUSH) ? 0 : VIV_BLK_FUA;
+}
+
+/* Each start_* returns the status to finish with now, or -1 when *out is to be submitted. */
+static int start_data(struct virtio_blk *b, struct viv_virtq_elem *e, bool write, uint64_t sector,
+                      struct blk_req **out)
+{
+    uint64_t len = write ? e->out_len - HEADER : e->in_len - 1;
+    struct blk_req *r;
+
+    if (!range_ok(b, sector, len) || (write && b->ro))
+        return S_IOERR;
+    if (!len)
+        return S_OK;
+    r = req_new(b, e, write ? VIV_BLK_WRITE : VIV_BLK_READ, write ? e->out_num : e->in_num);
+    if (!r)
+        return S_IOERR;
+    r->br.flags = write ? write_flags(b) : 0;
+    r->br.offset = sector * BLK_SECTOR;
+    r->br.len = len;
+    r->br.iov = r->iov;
+    r->br.iovcnt = write ? viv_iov_slice(r->iov, e->out, e->out_num, HEADER, len)
+                         : viv_iov_slice(r->iov, e->in, e->in_num, 0, len);
+    *out = r;
+    return -1;
+}
+
+static int start_flush(struct virtio_blk *b, struct viv_virtq_elem *e, struct blk_req **out)
+{
+    *out = req_new(b, e, VIV_BLK_FLUSH, 0);
+    return *out ? -1 : S_IOERR;
+}
+
+static int start_get_id(struct virtio_blk *b, struct viv_virtq_elem *e)
+{
+    size_t room = e->in_len - 1;
+
+    viv_iov_from_buf(e->in, e->in_num, 0, b->serial, room < BLK_ID_BYTES ? room : BLK_ID_BYTES);
+    return S_OK;
+}
+
+/* struct virtio_blk_discard_write_zeroes: le64 sector, le32 num_sectors, le32 flags. We offer one a
+ * request (max_discard_seg 1). */
+static int start_range(struct virtio_blk *b, struct viv_virtq_elem *e, bool zeroes,
+                       struct blk_req **out)
+{
+    uint8_t seg[SEGMENT];
+    uint32_t num, flags;
+    struct blk_req *r;
+
+    if (!(zeroes ? b->write_zeroes : b->discard))
+        return S_UNSUPP;
+    if (e->out_len != HEADER + SEGMENT || b->ro)
+        return S_IOERR;
+    viv_iov_to_buf(e->out, e->out_num, HEADER, seg, sizeof(seg));
+    num = viv_ld_le32(seg + 8);
+    flags = viv_ld_le32(seg + 12);
+    if (flags & ~(zeroes ? WZ_F_UNMAP : 0u)) /* 5.2.6.2: unknown flags, or unmap on a discard */
+        return S_UNSUPP;
+    if (num > (zeroes ? b->max_write_zeroes : b->max_discard) ||
+        !range_ok(b, viv_ld_le64(seg), (uint64_t)num * BLK_SECTOR))
+        return S_IOERR;
+    if (!num)
+        return S_OK;
+    r = req_new(b, e, zeroes ? VIV_BLK_WRITE_ZEROES : VIV_BLK_DISCARD, 0);
+    if (!r)
+        return S_IOERR;
+    r->br.flags = zeroes ? write_flags(b) | (flags & WZ_F_UNMAP ? VIV_BLK_UNMAP : 0) : 0;
+    r->br.offset = viv_ld_le64(seg) * BLK_SECTOR;
+    r->br.len = (uint64_t)num * BLK_SECTOR;
+    *out = r;
+    return -1;
+}
+
+static int start(struct virtio_blk *b, struct viv_virtq_elem *e, struct blk_req **out)
+{
+    uint8_t header[HEADER];
+    uint32_t type;
+
+    viv_iov_to_buf(e->out, e->out_num, 0, header, sizeof(header));
+    type = viv_ld_le32(header);
+    switch (type) {
+    case T_IN:
+    case T_OUT:
+        return start_data(b, e, type == T_OUT, viv_ld_le64(header + 8), out);
+    case T_FLUSH:
+        return start_flush(b, e, out);
+    case T_GET_ID:
+        return start_get_id(b, e);
+    case T_DISCARD:
+    case T_WRITE_ZEROES:
+        return start_range(b, e, type == T_WRITE_ZEROES, out);
+    default:
+        return S_UNSUPP;
+    }
+}
+
+void virtio_blk_kick(struct viv_virtio *v, unsigned queue)
+{
+    struct virtio_blk *b = (struct virtio_blk *)v;
+    struct viv_virtq_elem *e;
+    bool finished = false;
+
+    while ((e = viv_virtq_pop(v, queue))) {
+        struct blk_req *r = NULL;
+        int status;
+
+        if (e->out_len < HEADER || !e->in_len) {
+            viv_virtq_drop(e);
+            viv_virtio_set_broken(v, "a disk request without header or status");
+            return;
+        }
+        status = start(b, e, &r);
+        if (status < 0) {
+            submit(b, r);
+        } else {
+            finish(b, e, status);
+            finished = true;
+        }
+    }
+    if (finished)
+        viv_virtq_notify(v, queue);
+}
+
+/* --- requests held after an error --- */
+
+void virtio_blk_resend_held(struct virtio_blk *b)
+{
+    struct blk_req *r = b->held;
+
+    b->held = NULL;
+    while (r) {
+        struct blk_req *next = r->next;
+
+        submit(b, r);
+        r = next;
+    }
+}
+
+void virtio_blk_drop_held(struct virtio_blk *b)
+{
+    while (b->held) {
+        struct blk_req *r = b->held;
+
+        b->held = r->next;
+        viv_virtq_drop(r->e);
+        g_free(r);
+    }
+}
+
+void virtio_blk_wait_idle(struct virtio_blk *b)
+{
+    while (b->in_flight)
+        viv_dev_wait(&b->idle);
+}
+
+void virtio_blk_save_held(struct viv_state_writer *w, const void *obj)
+{
+    const struct virtio_blk *b = obj;
+    uint32_t n = 0;
+
+    for (struct blk_req *r = b->held; r; r = r->next)
+        n++;
+    viv_state_put_u32(w, n);
+    for (struct blk_req *r = b->held; r; r = r->next)
+        viv_virtq_elem_save(w, r->e);
+}
+
+int virtio_blk_load_held(struct viv_state_reader *r, void *obj, int version, struct viv_err *err)
+{
+    struct virtio_blk *b = obj;
+    uint32_t n;
+    int rc = viv_state_get_u32(r, &n, err);
+
+    virtio_blk_drop_held(b);
+    for (uint32_t i = 0; !rc && i < n; i++) {
+        struct viv_virtq_elem *e;
+        struct blk_req *req = NULL;
+
+        rc = viv_virtq_elem_load(r, &b->v, &e, err);
+        if (rc)
+            break;
+        if (e->out_len < HEADER || !e->in_len || start(b, e, &req) >= 0) {
+            viv_virtq_drop(e);
+            return viv_fail(err, EINVAL, "a held disk request makes no sense");
+        }
+        hold(b, req);
+    }
+    return rc;
+}
