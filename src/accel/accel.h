@@ -43,6 +43,13 @@ struct viv_accel {
     /* Between v->x86 and the accelerator; vCPU stopped. NULL: v->x86 is the truth. */
     int (*get_state)(struct viv_vcpu *v, struct viv_err *err);
     int (*put_state)(struct viv_vcpu *v, struct viv_err *err);
+    /* System reset of what the accelerator keeps itself (in-kernel local APICs, 8259, IO-APIC): part of
+     * viv_vcpus_reset(), vCPUs stopped, device lock held. v->x86 follows by put_state before the vCPUs run. May be
+     * NULL. */
+    void (*reset)(void);
+    /* Before the vCPUs start and after they have stopped; device lock held: paravirtual clocks stand still with
+     * the guest's. May be NULL. */
+    void (*set_running)(bool running);
     /* Saved state beyond v->x86 and devices (in-kernel irqchip). May be NULL. */
     void (*save)(struct viv_state_writer *w);
     int (*load)(struct viv_state_reader *r, struct viv_err *err);
