@@ -57,6 +57,7 @@ struct viv_insn {
     uint8_t base;   /* register number, VIV_NO_REG, or VIV_RIP_REL */
     uint8_t index;  /* register number or VIV_NO_REG */
     uint8_t scale;  /* 0-3 */
+    bool sib;       /* a SIB byte was there */
     uint8_t rex;    /* W R X B in bits 3-0, bit 6 set when a REX prefix was there */
     uint8_t vvvv;   /* VEX register */
     uint8_t vex;    /* 0 none, 2 or 3 = C5 / C4, 4 = EVEX */

@@ -10,11 +10,11 @@
  * name     mnemonic as in the manual, lower case
  * op1..4   operands in the manual's letters (SDM 2D appendix A.2), _ when there is none
  * attr     0, or A_* or-ed
- * feature  NONE or a symbol of features.def; without the feature the row does not exist, and a later match
+ * feature  NONE or a symbol of cpuid_features.def; without the feature the row does not exist, and a later match
  *          may (LZCNT without its bit is BSR with an ignored prefix): otherwise #UD
- * exec     handler: viv_x_<exec>(struct viv_x86 *, const struct viv_insn *)
+ * exec     handler: viv_exec_<exec>(struct viv_x86 *, const struct viv_insn *)
  *
- *   ROWF(..., forms)   as ROW; the last column names an array viv_xf_<forms>[8] of handlers, indexed by
+ *   ROWF(..., forms)   as ROW; the last column names an array viv_forms_<forms>[8] of handlers, indexed by
  *                      (memory operand ? 4 : 0) + log2(operand size): 1 2 4 8 bytes
  *
  * Matching, for one map and opcode: rows with the exact prefix first (F3/F2 beats 66), then NR, then
@@ -23,7 +23,7 @@
 #ifndef VIV_CPU_X86_DECODE_ROW_H
 #define VIV_CPU_X86_DECODE_ROW_H
 
-#include "cpu/x86/feature.h"
+#include "cpu/x86/cpuid.h"
 #include "cpu/x86/insn.h"
 
 /* Select: bits 0-7 allowed values of modrm.reg (none set: all), 8-15 of modrm.rm, then the rest. */
@@ -66,6 +66,7 @@
 #define A_AVX   (1u << 18) /* XMM/YMM, VEX encoding (CR4.OSXSAVE, XCR0, CR0.TS) */
 #define A_VSIB  (1u << 19) /* memory operand is a vector of addresses: modrm must have a SIB */
 #define A_O64F  (1u << 20) /* operand size is 64 in 64-bit mode, 32 elsewhere, 66 ignored (MOV CR) */
+#define A_Y     (1u << 21) /* operand size 4, or 8 with REX.W; 66 is not the operand size */
 
 /* Operands: X(letters, kind, size). */
 #define VIV_OPERANDS(X)                                                                            \

@@ -12,14 +12,14 @@ const struct viv_operand_info viv_operand_info[VIV_OP_COUNT] = {
     .map = VIV_MAP_##map_, .pfx = VIV_PFX_##pfx_, .opcode = opcode_, .select = select_,            \
     .name = name_,                                                                                 \
     .operand = {VIV_OP_##op1, VIV_OP_##op2, VIV_OP_##op3, VIV_OP_##op4}, .attr = attr_,            \
-    .feature = VIV_F_##feature_
+    .feature = VIV_FT_##feature_
 
 #define ROW(map, pfx, opcode, select, name, op1, op2, op3, op4, attr, feature, exec_)              \
     {ROW_HEAD(map, pfx, opcode, select, name, op1, op2, op3, op4, attr, feature),                  \
-     .exec = viv_x_##exec_},
+     .exec = viv_exec_##exec_},
 #define ROWF(map, pfx, opcode, select, name, op1, op2, op3, op4, attr, feature, forms_)            \
     {ROW_HEAD(map, pfx, opcode, select, name, op1, op2, op3, op4, attr, feature),                  \
-     .forms = viv_xf_##forms_},
+     .forms = viv_forms_##forms_},
 
 const struct viv_row viv_rows[] = {
 #include "cpu/x86/decode/rows.def"

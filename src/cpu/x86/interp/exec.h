@@ -5,9 +5,9 @@
 #include "cpu/x86/decode/row.h"
 
 #define ROW(map, pfx, opcode, select, name, op1, op2, op3, op4, attr, feature, exec)               \
-    void viv_x_##exec(struct viv_x86 *c, const struct viv_insn *i);
+    void viv_exec_##exec(struct viv_x86 *c, const struct viv_insn *i);
 #define ROWF(map, pfx, opcode, select, name, op1, op2, op3, op4, attr, feature, forms)             \
-    extern const viv_exec_fn viv_xf_##forms[8];
+    extern const viv_exec_fn viv_forms_##forms[8];
 #include "cpu/x86/decode/rows.def"
 #undef ROW
 #undef ROWF

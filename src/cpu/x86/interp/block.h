@@ -1,0 +1,52 @@
+/* Decoded blocks: straight runs of instructions within one page of host memory. See docs/cpu.md.
+ *
+ * A block is named by the host address of its first byte and the CPU mode. It is valid while the version of its page
+ * (mem/ram.h) is the one it was decoded under; a stale one is compared with memory again before it is decoded
+ * anew, because pages that hold code and data change version without the code changing. One cache a vCPU, no
+ * locks. */
+#ifndef VIV_CPU_X86_INTERP_BLOCK_H
+#define VIV_CPU_X86_INTERP_BLOCK_H
+
+#include "cpu/x86/insn.h"
+#include "cpu/x86/state.h"
+
+#define VIV_BLOCK_INSNS 64
+
+struct viv_block {
+    const uint8_t *start;   /* host address of the first byte */
+    const uint32_t *version_at;
+    uint32_t version;
+    uint16_t count;         /* instructions, at least 1 */
+    uint16_t bytes;
+    uint8_t mode;
+    bool context;           /* the last instruction has A_CTX or A_END: look around after it */
+    struct viv_block *next; /* in its hash chain */
+    struct viv_insn *insn;  /* count of them, then `bytes` bytes of code */
+};
+
+/* Where linear addresses lead, checked by TLB generation. */
+struct viv_block_link {
+    uint64_t lin;
+    uint64_t key; /* tlb_gen, mode and privilege: see block_key() */
+    struct viv_block *block;
+};
+
+#define VIV_LINK_BITS 12
+
+struct viv_block_cache {
+    struct viv_block_link link[1u << VIV_LINK_BITS];
+    struct viv_block *hash[1u << 14];
+    uint8_t *arena; /* blocks, instructions and code copies, thrown away together when full */
+    size_t used, size;
+    struct viv_block single; /* an instruction that is not cached: crosses a page, or is not in RAM */
+    struct viv_insn single_insn;
+    uint64_t flushes, decoded; /* statistics */
+};
+
+struct viv_block_cache *viv_block_cache_new(void);
+void viv_block_cache_free(struct viv_block_cache *b);
+
+/* The block at c->rip. Raises what fetching or decoding the first instruction raises. */
+struct viv_block *viv_block_find(struct viv_x86 *c, struct viv_block_cache *b);
+
+#endif

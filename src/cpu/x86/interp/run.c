@@ -1,0 +1,185 @@
+/* The run loop.
+ *
+ * Fast: find the block, execute its instructions, go on at next_rip; requests from other threads are looked at once a block.
+ * After blocks whose last instruction may change the ground under us (A_CTX, A_END) derived values are recomputed
+ * and c->attention is looked at. While attention is not 0, one instruction runs at a time, with
+ * viv_x86_take_event() before each (exc.h).
+ *
+ * Faults come back through _longjmp to the one _setjmp of viv_interp_run; everything live across it is in
+ * memory. */
+#include "cpu/vcpu.h"
+#include "cpu/x86/exc.h"
+#include "cpu/x86/interp/block.h"
+#include "cpu/x86/interp/interp.h"
+#include "cpu/x86/interp/operand.h"
+
+/* Requests that viv_interp_run hands to its caller. */
+#define OUTSIDE                                                                                    \
+    (VIV_REQ_STOP | VIV_REQ_QUIESCE | VIV_REQ_TLB | VIV_REQ_KICK | VIV_REQ_INIT | VIV_REQ_SIPI)
+#define EVENTS (VIV_REQ_INTR | VIV_REQ_NMI | VIV_REQ_SMI)
+
+static inline u32 requests(const struct viv_x86 *c)
+{
+    return atomic_load_explicit(&c->vcpu->requests, memory_order_relaxed);
+}
+
+/* What a linear address's block depends on besides the address. */
+static inline u64 block_key(const struct viv_x86 *c)
+{
+    return c->tlb_gen << 8 | (u64)(c->cpl == 3) << 7 | c->mode | 0x40;
+}
+
+static inline struct viv_block *find(struct viv_x86 *c, struct viv_block_cache *b)
+{
+    u64 lin = c->mode == VIV_MODE_LONG ? c->rip : c->seg[VIV_CS].base + c->rip;
+    struct viv_block_link *l = &b->link[(lin ^ lin >> VIV_LINK_BITS) & ((1u << VIV_LINK_BITS) - 1)];
+    u64 key = block_key(c);
+    struct viv_block *k;
+
+    if (LIKELY(l->lin == lin && l->key == key && l->block->version == *l->block->version_at)) {
+        k = l->block;
+        if (LIKELY(c->mode == VIV_MODE_LONG || c->rip + k->bytes - 1 <= c->seg[VIV_CS].limit))
+            return k;
+    }
+    k = viv_block_find(c, b);
+    if (k != &b->single) {
+        l->lin = lin;
+        l->key = block_key(c);
+        l->block = k;
+    }
+    return k;
+}
+
+/* Executes instructions of the block from the first; stops early when block_end is cleared. */
+static inline void execute(struct viv_x86 *c, struct viv_interp *in, const struct viv_block *k,
+                           unsigned count)
+{
+    const struct viv_insn *i = k->insn;
+    u64 rip = c->rip;
+
+    in->block_end = i + count;
+    do {
+        c->rip = rip;
+        rip += i->len;
+        c->next_rip = rip;
+        c->insn = i;
+        i->exec(c, i);
+        i++;
+    } while (i < in->block_end);
+    c->insn_count += (u64)(i - k->insn);
+    c->rip = c->next_rip;
+}
+
+/* After a fault unwound to the run loop: deliver it. What deliver raises comes back here the same way. */
+static void deliver_fault(struct viv_x86 *c, struct viv_interp *in)
+{
+    viv_lock_abandon();
+    in->one_iteration = false;
+    viv_x86_deliver_pending(c);
+    viv_interp_context(c);
+}
+
+/* One instruction, or none when an event or its own fault was delivered instead. */
+static void one(struct viv_x86 *c, struct viv_interp *in)
+{
+    const struct viv_block *k = find(c, in->blocks);
+
+    in->one_iteration = true;
+    execute(c, in, k, 1);
+    in->one_iteration = false;
+    viv_interp_context(c);
+}
+
+/* Can a pending request be acted on now, or is it a masked interrupt? */
+static inline bool look(const struct viv_x86 *c, u32 r)
+{
+    return (r & ~(u32)VIV_REQ_INTR) || ((r & VIV_REQ_INTR) && (c->eflags & VIV_FL_IF));
+}
+
+enum verdict { GO_ON, ONE_INSN, LEAVE };
+
+/* At an instruction boundary where something is to be looked at. */
+static enum verdict boundary(struct viv_x86 *c, struct viv_interp *in, enum viv_run *why)
+{
+    u32 r = requests(c);
+
+    *why = VIV_RUN_REQUEST;
+    if (in->shutdown) {
+        *why = VIV_RUN_SHUTDOWN;
+        return LEAVE;
+    }
+    if (r & OUTSIDE)
+        return LEAVE;
+    if ((r & EVENTS) || c->attention) {
+        viv_x86_take_event(c);
+        viv_interp_context(c);
+    }
+    if (c->halted || c->wait_sipi) {
+        *why = VIV_RUN_HALT;
+        return LEAVE;
+    }
+    return c->attention ? ONE_INSN : GO_ON;
+}
+
+/* Runs blocks until there is something to look at. */
+static void run_blocks(struct viv_x86 *c, struct viv_interp *in)
+{
+    for (;;) {
+        const struct viv_block *k = find(c, in->blocks);
+        u32 r;
+
+        execute(c, in, k, k->count);
+        if (UNLIKELY(k->context || !in->block_end)) {
+            viv_interp_context(c);
+            if (c->attention || c->halted || in->shutdown)
+                return;
+        }
+        r = requests(c);
+        if (UNLIKELY(r) && look(c, r))
+            return;
+    }
+}
+
+enum viv_run viv_interp_run(struct viv_x86 *c)
+{
+    struct viv_interp *in = c->interp;
+    enum viv_run why;
+
+    viv_interp_context(c);
+    if (_setjmp(in->jmp))
+        deliver_fault(c, in);
+    for (;;) {
+        enum verdict v = boundary(c, in, &why);
+
+        if (v == LEAVE)
+            return why;
+        if (v == ONE_INSN)
+            one(c, in);
+        else
+            run_blocks(c, in);
+    }
+}
+
+enum viv_run viv_interp_step(struct viv_x86 *c)
+{
+    struct viv_interp *in = c->interp;
+    volatile bool done = false;
+
+    viv_interp_context(c);
+    if (_setjmp(in->jmp)) {
+        deliver_fault(c, in);
+        done = true;
+    }
+    if (!done) {
+        done = true;
+        if (c->attention || (requests(c) & EVENTS)) {
+            viv_x86_take_event(c);
+            viv_interp_context(c);
+        }
+        if (!c->halted && !c->wait_sipi)
+            one(c, in);
+    }
+    if (in->shutdown)
+        return VIV_RUN_SHUTDOWN;
+    return c->halted || c->wait_sipi ? VIV_RUN_HALT : VIV_RUN_REQUEST;
+}
