@@ -1,5 +1,5 @@
 /* What a device may ask of the whole VM. Any thread, any lock state; acted on by the loop thread
- * after the vCPUs have stopped. */
+ * after the vCPUs have stopped. `who` is for messages and borrowed for ever. */
 #ifndef VIV_BUS_VMREQ_H
 #define VIV_BUS_VMREQ_H
 
@@ -11,5 +11,10 @@ enum viv_vm_request {
 };
 
 void viv_vm_request(enum viv_vm_request what, int code, const char *who);
+
+/* Who acts on them (machine/vm.c): called on the loop thread with the device lock. A request that is
+ * made again before it was acted on is one request. Until a handler is set requests wait. */
+typedef void (*viv_vm_request_fn)(enum viv_vm_request what, int code, const char *who);
+void viv_vm_request_set_handler(viv_vm_request_fn fn);
 
 #endif

@@ -21,25 +21,44 @@ struct viv_chr_front {
     void (*event)(void *front, enum viv_chr_event ev); /* may be NULL */
 };
 
-/* `-chardev backend,id=...`. */
+/* `-chardev backend,id=...`; "backend" is the implied key. Waits for a client where it says so (wait=on). */
 int viv_chr_new(struct viv_raw_opts *opts, struct viv_chr **out, struct viv_err *err);
 /* The short form of -serial/-monitor: "stdio", "mon:stdio", "null", "none" (*out NULL), "pty", "file:F",
- * "unix:P,server,nowait", "tcp:h:p,server=on", "telnet:...", "chardev:ID", "ringbuf". `id` names it. */
-int viv_chr_new_short(const char *id, const char *text, struct viv_chr **out, struct viv_err *err);
+ * "unix:P,server,nowait", "tcp:h:p,server=on", "telnet:...", "pipe:F", "/dev/ttyX", "chardev:ID", "ringbuf".
+ * `id` names it; `what` opens errors ("-serial"). After "mon:" the caller attaches a monitor as well. */
+int viv_chr_new_short(const char *what, const char *id, const char *text, struct viv_chr **out,
+                      struct viv_err *err);
 struct viv_chr *viv_chr_find(const char *id);
 const char *viv_chr_id(const struct viv_chr *c);
 void viv_chr_free_all(void); /* restores the terminal */
-void viv_chr_help(void);
+void viv_chr_help(void); /* back ends, to stdout */
+/* All in the order they were made; NULL starts and ends the walk. What QEMU calls its filename ("pty:/dev/pts/3"). */
+struct viv_chr *viv_chr_next(const struct viv_chr *prev);
+const char *viv_chr_filename(const struct viv_chr *c);
+bool viv_chr_attached(const struct viv_chr *c);
+/* Does some back end use the standard input and output of the process? */
+bool viv_chr_uses_stdio(void);
 
+/* -EBUSY when it has a front already and is no mux (or a full one). VIV_CHR_OPENED follows at once where it is
+ * open. On a mux the first front has the focus. */
 int viv_chr_attach(struct viv_chr *c, const struct viv_chr_front *ops, void *front,
                    struct viv_err *err);
 void viv_chr_detach(struct viv_chr *c, void *front);
 /* Takes up to len bytes, returns how many; fewer when the back end is full (then viv_chr_on_writable tells).
  * A back end nobody listens to (a socket without a client) takes and drops all. */
 size_t viv_chr_write(struct viv_chr *c, const uint8_t *buf, size_t len);
-void viv_chr_on_writable(struct viv_chr *c, void (*fn)(void *opaque), void *opaque); /* once; NULL fn cancels */
+/* Calls fn(opaque) once, when there is room again; NULL fn cancels that of `opaque`. */
+void viv_chr_on_writable(struct viv_chr *c, void (*fn)(void *opaque), void *opaque);
+/* The front can read again. */
 void viv_chr_accept_input(struct viv_chr *c);
-/* The mux's monitor: what Ctrl-A C switches to. */
 bool viv_chr_is_mux(const struct viv_chr *c);
+/* What signal= of stdio is when not given (QEMU: on, off with -nographic). */
+void viv_chr_stdio_signals(bool on);
+/* -echr: the escape character of all muxes (Ctrl-A), an ASCII code. */
+void viv_chr_set_escape(uint8_t c);
+/* Takes up to len bytes out of a ringbuf; -EINVAL when it is something else. */
+int viv_chr_ringbuf_read(struct viv_chr *c, uint8_t *buf, size_t len, size_t *got,
+                         struct viv_err *err);
+int viv_chr_ringbuf_write(struct viv_chr *c, const uint8_t *buf, size_t len, struct viv_err *err);
 
 #endif

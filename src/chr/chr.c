@@ -1,0 +1,356 @@
+/* The registry of character back ends and the part all of them share. */
+#include "chr/chr_int.h"
+
+#include "base/log.h"
+#include "host/open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct viv_chr_waiter {
+    void (*fn)(void *opaque);
+    void *opaque;
+};
+
+static struct viv_chr *all;
+
+static const struct {
+    const char *name;
+    const struct viv_chr_class *cls;
+    const char *refusal; /* cls NULL */
+} backends[] = {
+    {"null", &viv_chr_null, NULL},
+    {"file", &viv_chr_file, NULL},
+    {"pipe", &viv_chr_pipe, NULL},
+    {"serial", &viv_chr_serial, NULL},
+    {"tty", &viv_chr_serial, NULL},
+    {"stdio", &viv_chr_stdio, NULL},
+    {"pty", &viv_chr_pty, NULL},
+    {"socket", &viv_chr_socket, NULL},
+    {"ringbuf", &viv_chr_ringbuf, NULL},
+    {"memory", &viv_chr_ringbuf, NULL},
+    {"vc", NULL, "there is no graphical display yet; use stdio, pty or socket"},
+    {"udp", NULL, "use socket"},
+    {"mux", NULL, "add mux=on to another back end"},
+    {"hub", NULL, "use one back end a front end, or mux=on"},
+    {"parallel", NULL, "there is no parallel port yet"},
+    {"parport", NULL, "there is no parallel port yet"},
+    {"spicevmc", NULL, "there is no SPICE yet"},
+    {"spiceport", NULL, "there is no SPICE yet"},
+    {"qemu-vdagent", NULL, "there is no graphical display yet"},
+    {"dbus", NULL, "there is no D-Bus display yet"},
+    {"braille", NULL, "braille displays are not supported"},
+    {"msmouse", NULL, "there is no graphical display yet"},
+    {"wctablet", NULL, "there is no graphical display yet"},
+    {"testdev", NULL, "use -device isa-debug-exit"},
+};
+
+void viv_chr_help(void)
+{
+    printf("Available chardev backend types:\n");
+    for (size_t i = 0; i < G_N_ELEMENTS(backends); i++) {
+        if (backends[i].cls)
+            printf("  %s\n", backends[i].name);
+    }
+}
+
+static int find_class(const char *what, const char *name, const struct viv_chr_class **out,
+                      struct viv_err *err)
+{
+    const char *names[G_N_ELEMENTS(backends) + 1];
+    const char *near;
+    size_t n = 0;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(backends); i++) {
+        if (!strcmp(backends[i].name, name)) {
+            if (!backends[i].cls)
+                return viv_fail(err, ENOTSUP, "%s: back end '%s' is not supported: %s", what, name,
+                                backends[i].refusal);
+            *out = backends[i].cls;
+            return 0;
+        }
+        if (backends[i].cls)
+            names[n++] = backends[i].name;
+    }
+    names[n] = NULL;
+    near = viv_nearest(name, names);
+    return viv_fail(err, EINVAL, "%s: there is no back end '%.60s'%s%s%s; '-chardev help' lists them",
+                    what, name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+/* Names are letters first, then letters, digits, '-', '.', '_', as QEMU's ids. */
+static bool id_ok(const char *id)
+{
+    if (!g_ascii_isalpha(id[0]))
+        return false;
+    for (; *id; id++) {
+        if (!g_ascii_isalnum(*id) && !strchr("-._", *id))
+            return false;
+    }
+    return true;
+}
+
+static int open_log(struct viv_chr *c, struct viv_opts *o, struct viv_err *err)
+{
+    const char *path = viv_opts_str(o, "logfile");
+    bool append = viv_opts_bool(o, "logappend");
+
+    c->log_fd = -1;
+    if (!path)
+        return viv_opts_given(o, "logappend")
+                   ? viv_fail(err, EINVAL, "%s: logappend= needs logfile=", viv_opts_what(o))
+                   : 0;
+    c->log_fd = viv_open(path, O_WRONLY | O_CREAT | (append ? O_APPEND : O_TRUNC), 0666, err);
+    return c->log_fd < 0 ? c->log_fd : 0;
+}
+
+static void chr_free(struct viv_chr *c)
+{
+    if (c->mux)
+        viv_chr_mux_free(c->mux);
+    if (c->log_fd >= 0)
+        close(c->log_fd);
+    g_slist_free_full(c->waiters, g_free);
+    g_free(c->filename);
+    g_free(c->id);
+    g_free(c);
+}
+
+static int make(const struct viv_chr_class *cls, struct viv_opts *o, struct viv_chr **out,
+                struct viv_err *err)
+{
+    struct viv_chr *c = g_malloc0(cls->size);
+    struct viv_chr **tail = &all;
+    int rc;
+
+    c->cls = cls;
+    c->id = g_strdup(viv_opts_str(o, "id"));
+    rc = open_log(c, o, err);
+    if (rc < 0)
+        goto fail;
+    if (viv_opts_bool(o, "mux"))
+        c->mux = viv_chr_mux_new(c);
+    rc = cls->open(c, o, err);
+    if (rc < 0)
+        goto fail;
+    while (*tail)
+        tail = &(*tail)->next;
+    *tail = c;
+    *out = c;
+    return 0;
+fail:
+    chr_free(c);
+    return rc;
+}
+
+int viv_chr_new(struct viv_raw_opts *r, struct viv_chr **out, struct viv_err *err)
+{
+    const char *what = viv_raw_what(r);
+    g_autofree char *name = viv_raw_take(r, "backend");
+    const struct viv_chr_class *cls = NULL;
+    struct viv_opts *o;
+    const char *id;
+    int rc;
+
+    if (!name)
+        return viv_fail(err, EINVAL, "%s: no back end named; '-chardev help' lists them", what);
+    rc = find_class(what, name, &cls, err);
+    if (rc < 0)
+        return rc;
+    rc = viv_opts_from_raw(what, cls->props, r, &o, err);
+    if (rc < 0)
+        return rc;
+    id = viv_opts_str(o, "id");
+    if (!id)
+        rc = viv_fail(err, EINVAL, "%s: 'id=' is missing: the name a device refers to", what);
+    else if (!id_ok(id))
+        rc = viv_fail(err, EINVAL, "%s: id='%.60s' must be a letter, then letters, digits, - . _", what, id);
+    else if (viv_chr_find(id))
+        rc = viv_fail(err, EEXIST, "%s: id '%.60s' is already in use", what, id);
+    else
+        rc = make(cls, o, out, err);
+    viv_opts_free(o);
+    return rc;
+}
+
+struct viv_chr *viv_chr_find(const char *id)
+{
+    struct viv_chr *c = all;
+
+    while (c && strcmp(c->id, id))
+        c = c->next;
+    return c;
+}
+
+struct viv_chr *viv_chr_next(const struct viv_chr *prev)
+{
+    return prev ? prev->next : all;
+}
+
+const char *viv_chr_id(const struct viv_chr *c)
+{
+    return c->id;
+}
+
+const char *viv_chr_filename(const struct viv_chr *c)
+{
+    return c->filename;
+}
+
+bool viv_chr_is_mux(const struct viv_chr *c)
+{
+    return c->mux;
+}
+
+bool viv_chr_attached(const struct viv_chr *c)
+{
+    return c->mux ? viv_chr_mux_attached(c->mux) : c->ops != NULL;
+}
+
+bool viv_chr_uses_stdio(void)
+{
+    for (struct viv_chr *c = all; c; c = c->next) {
+        if (c->cls == &viv_chr_stdio)
+            return true;
+    }
+    return false;
+}
+
+void viv_chr_free_all(void)
+{
+    while (all) {
+        struct viv_chr *c = all;
+
+        all = c->next;
+        if (c->cls->close)
+            c->cls->close(c);
+        chr_free(c);
+    }
+}
+
+int viv_chr_attach(struct viv_chr *c, const struct viv_chr_front *ops, void *front,
+                   struct viv_err *err)
+{
+    if (c->mux)
+        return viv_chr_mux_attach(c->mux, ops, front, err);
+    if (c->ops)
+        return viv_fail(err, EBUSY, "chardev '%s' is already in use; mux=on lets several share it",
+                        c->id);
+    c->ops = ops;
+    c->front = front;
+    if (c->is_open && ops->event)
+        ops->event(front, VIV_CHR_OPENED);
+    viv_chr_accept_input(c);
+    return 0;
+}
+
+void viv_chr_detach(struct viv_chr *c, void *front)
+{
+    viv_chr_on_writable(c, NULL, front);
+    if (c->mux) {
+        viv_chr_mux_detach(c->mux, front);
+    } else if (c->front == front) {
+        c->ops = NULL;
+        c->front = NULL;
+    }
+}
+
+static void log_output(struct viv_chr *c, const uint8_t *buf, size_t len)
+{
+    while (len) {
+        ssize_t n = write(c->log_fd, buf, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            viv_warn("chardev '%s': cannot write its logfile: %s; logging ends", c->id,
+                     strerror(errno));
+            close(c->log_fd);
+            c->log_fd = -1;
+            return;
+        }
+        buf += n;
+        len -= n;
+    }
+}
+
+size_t viv_chr_write(struct viv_chr *c, const uint8_t *buf, size_t len)
+{
+    size_t taken = c->mux ? viv_chr_mux_write(c->mux, buf, len) : c->cls->write(c, buf, len);
+
+    if (c->log_fd >= 0)
+        log_output(c, buf, taken);
+    return taken;
+}
+
+void viv_chr_on_writable(struct viv_chr *c, void (*fn)(void *opaque), void *opaque)
+{
+    for (GSList *l = c->waiters; l; l = l->next) {
+        struct viv_chr_waiter *w = l->data;
+
+        if (w->opaque == opaque) {
+            c->waiters = g_slist_delete_link(c->waiters, l);
+            g_free(w);
+            break;
+        }
+    }
+    if (fn) {
+        struct viv_chr_waiter *w = g_new(struct viv_chr_waiter, 1);
+
+        *w = (struct viv_chr_waiter){fn, opaque};
+        c->waiters = g_slist_append(c->waiters, w);
+    }
+}
+
+void viv_chr_room(struct viv_chr *c)
+{
+    /* Each may wait anew from inside its call: only those that wait now. */
+    for (guint n = g_slist_length(c->waiters); n-- > 0 && c->waiters;) {
+        struct viv_chr_waiter *w = c->waiters->data;
+
+        c->waiters = g_slist_delete_link(c->waiters, c->waiters);
+        w->fn(w->opaque);
+        g_free(w);
+    }
+}
+
+void viv_chr_accept_input(struct viv_chr *c)
+{
+    if (c->mux)
+        viv_chr_mux_accept(c->mux);
+    if (c->cls->accept_input)
+        c->cls->accept_input(c);
+}
+
+size_t viv_chr_wants(struct viv_chr *c)
+{
+    if (c->mux)
+        return SIZE_MAX; /* it must see Ctrl-A X whatever its fronts do */
+    return c->ops ? c->ops->can_read(c->front) : 0;
+}
+
+void viv_chr_deliver(struct viv_chr *c, const uint8_t *buf, size_t len)
+{
+    if (c->mux)
+        viv_chr_mux_input(c->mux, buf, len);
+    else if (c->ops && len)
+        c->ops->read(c->front, buf, len);
+}
+
+void viv_chr_event(struct viv_chr *c, enum viv_chr_event ev)
+{
+    if (ev == VIV_CHR_OPENED)
+        c->is_open = true;
+    if (ev == VIV_CHR_CLOSED)
+        c->is_open = false;
+    if (c->mux)
+        viv_chr_mux_event(c->mux, ev);
+    else if (c->ops && c->ops->event)
+        c->ops->event(c->front, ev);
+    /* What comes next is dropped: nobody waits for room for it. */
+    if (ev == VIV_CHR_CLOSED)
+        viv_chr_room(c);
+}

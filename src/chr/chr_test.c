@@ -1,0 +1,379 @@
+#include "bus/vmreq.h"
+#include "chr/chr.h"
+#include "chr/telnet.h"
+#include "host/clock.h"
+#include "host/lock.h"
+#include "host/loop.h"
+
+#include "base/units.h"
+
+#include <fcntl.h>
+#include <glib.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* A front end that takes `room` bytes and remembers all. */
+struct front {
+    GString *got;
+    size_t room;
+    int opened, closed, breaks, in, out;
+};
+
+static size_t front_can_read(void *p)
+{
+    return ((struct front *)p)->room;
+}
+
+static void front_read(void *p, const uint8_t *buf, size_t len)
+{
+    struct front *f = p;
+
+    g_assert_cmpuint(len, <=, f->room);
+    f->room -= len;
+    g_string_append_len(f->got, (const char *)buf, len);
+}
+
+static void front_event(void *p, enum viv_chr_event ev)
+{
+    struct front *f = p;
+
+    f->opened += ev == VIV_CHR_OPENED;
+    f->closed += ev == VIV_CHR_CLOSED;
+    f->breaks += ev == VIV_CHR_BREAK;
+    f->in += ev == VIV_CHR_MUX_IN;
+    f->out += ev == VIV_CHR_MUX_OUT;
+}
+
+static const struct viv_chr_front front_ops = {front_can_read, front_read, front_event};
+
+static struct front *front_new(size_t room)
+{
+    struct front *f = g_new0(struct front, 1);
+
+    f->got = g_string_new(NULL);
+    f->room = room;
+    return f;
+}
+
+static void front_free(struct front *f)
+{
+    g_string_free(f->got, TRUE);
+    g_free(f);
+}
+
+static struct viv_chr *make(const char *id, const char *text)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_chr *c = NULL;
+
+    if (viv_chr_new_short("-serial", id, text, &c, &err) < 0)
+        g_error("%s: %s", text, err.text);
+    return c;
+}
+
+static void refuse(const char *text, const char *want)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_chr *c;
+
+    g_assert_cmpint(viv_chr_new_short("-serial", "bad", text, &c, &err), <, 0);
+    g_assert_null(strchr(err.text, '\n'));
+    if (!strstr(err.text, want))
+        g_error("'%s' gave '%s', wanted '%s'", text, err.text, want);
+    g_assert_null(viv_chr_find("bad"));
+}
+
+static bool never(void *p)
+{
+    return false;
+}
+
+static void pump_ms(int ms)
+{
+    viv_loop_wait_for(never, NULL, ms * (int64_t)VIV_NS_PER_MS);
+}
+
+static void test_errors(void)
+{
+    viv_dev_lock();
+    refuse("stdoi", "did you mean 'stdio'");
+    refuse("fiel:x", "'fiel:' is not a known form");
+    refuse("vc", "no graphical display");
+    refuse("vc:80x24", "no graphical display");
+    refuse("udp:1", "known form");
+    refuse("tcp:nohost", "not HOST:PORT");
+    refuse("unix:", "needs an address");
+    refuse("unix:/x,sever=on", "did you mean 'server'");
+    refuse("unix:/no/such/dir/s,server,nowait", "cannot listen");
+    refuse("unix:/no/such/socket", "cannot connect");
+    refuse("file:/no/such/dir/f", "No such file");
+    refuse("pipe:/no/such/fifo", "mkfifo");
+    refuse("chardev:zz", "no chardev 'zz'");
+    refuse("ringbuf,size=3", "power of two");
+    refuse("/dev/null", "not a terminal line");
+    refuse("stdio,signal=perhaps", "neither");
+    refuse("null,logappend=on", "needs logfile");
+    viv_dev_unlock();
+}
+
+static void test_ringbuf(void)
+{
+    struct viv_chr *c;
+    uint8_t buf[16];
+    size_t got;
+
+    viv_dev_lock();
+    c = make("r", "ringbuf,size=8");
+    g_assert_cmpuint(viv_chr_write(c, (const uint8_t *)"0123456789", 10), ==, 10);
+    g_assert_cmpint(viv_chr_ringbuf_read(c, buf, sizeof(buf), &got, NULL), ==, 0);
+    g_assert_cmpmem(buf, got, "23456789", 8);
+    g_assert_cmpint(viv_chr_ringbuf_read(make("n", "null"), buf, 1, &got, NULL), <, 0);
+    viv_chr_free_all();
+    viv_dev_unlock();
+}
+
+static void test_file_and_log(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("viv-chr-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "a,b", NULL);
+    g_autofree char *text = g_strdup_printf("file:%s/a,,b,logfile=%s/log", dir, dir);
+    g_autofree char *append = g_strdup_printf("%s,append=on", text);
+    g_autofree char *log = g_build_filename(dir, "log", NULL);
+    g_autofree char *data = NULL, *logged = NULL;
+
+    viv_dev_lock();
+    viv_chr_write(make("f", text), (const uint8_t *)"one", 3);
+    viv_chr_free_all();
+    viv_chr_write(make("f", append), (const uint8_t *)"two", 3);
+    viv_chr_free_all();
+    viv_dev_unlock();
+    g_assert_true(g_file_get_contents(path, &data, NULL, NULL));
+    g_assert_cmpstr(data, ==, "onetwo");
+    g_assert_true(g_file_get_contents(log, &logged, NULL, NULL));
+    g_assert_cmpstr(logged, ==, "two");
+    g_unlink(path);
+    g_unlink(log);
+    g_rmdir(dir);
+}
+
+static int connect_unix(const char *path)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    g_strlcpy(un.sun_path, path, sizeof(un.sun_path));
+    g_assert_cmpint(connect(fd, (struct sockaddr *)&un, sizeof(un)), ==, 0);
+    return fd;
+}
+
+static void expect_read(int fd, const char *want)
+{
+    char buf[256];
+    ssize_t n = recv(fd, buf, sizeof(buf), 0);
+
+    g_assert_cmpmem(buf, n, want, strlen(want));
+}
+
+static void writable(void *p)
+{
+    (*(int *)p)++;
+}
+
+static void test_socket(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("viv-chr-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "s", NULL);
+    g_autofree char *text = g_strdup_printf("unix:%s,server,nowait", path);
+    struct front *f = front_new(4);
+    uint8_t big[4096];
+    struct viv_chr *c;
+    int fd, woken = 0;
+    size_t sent = 0, n;
+
+    memset(big, 'x', sizeof(big));
+    viv_dev_lock();
+    c = make("s", text);
+    g_assert_cmpint(viv_chr_attach(c, &front_ops, f, NULL), ==, 0);
+    g_assert_cmpint(f->opened, ==, 0);
+    g_assert_cmpuint(viv_chr_write(c, (const uint8_t *)"lost", 4), ==, 4); /* nobody there */
+    fd = connect_unix(path);
+    pump_ms(20);
+    g_assert_cmpint(f->opened, ==, 1);
+    viv_chr_write(c, (const uint8_t *)"hello", 5);
+    expect_read(fd, "hello");
+
+    /* Input stops at what the front takes, and goes on when it says so. */
+    g_assert_cmpint(write(fd, "abcdefgh", 8), ==, 8);
+    pump_ms(20);
+    g_assert_cmpstr(f->got->str, ==, "abcd");
+    f->room = 100;
+    viv_chr_accept_input(c);
+    pump_ms(20);
+    g_assert_cmpstr(f->got->str, ==, "abcdefgh");
+
+    /* A client that does not read: partial writes, then a wake-up when it does. */
+    while ((n = viv_chr_write(c, big, sizeof(big))) == sizeof(big))
+        sent += n;
+    sent += n;
+    viv_chr_on_writable(c, writable, &woken);
+    pump_ms(10);
+    g_assert_cmpint(woken, ==, 0);
+    while (sent) {
+        ssize_t r = read(fd, big, sizeof(big));
+
+        g_assert_cmpint(r, >, 0);
+        sent -= r;
+    }
+    pump_ms(10);
+    g_assert_cmpint(woken, ==, 1);
+
+    /* A second client waits until the first has gone. */
+    close(fd);
+    fd = connect_unix(path);
+    pump_ms(30);
+    g_assert_cmpint(f->closed, ==, 1);
+    g_assert_cmpint(f->opened, ==, 2);
+    close(fd);
+    viv_chr_free_all();
+    viv_dev_unlock();
+    g_assert_cmpint(g_access(path, F_OK), ==, -1);
+    g_rmdir(dir);
+    front_free(f);
+}
+
+static int quits;
+
+static void on_request(enum viv_vm_request what, int code, const char *who)
+{
+    quits += what == VIV_VM_QUIT && code == 0;
+}
+
+static void test_mux(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("viv-chr-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "s", NULL);
+    g_autofree char *text = g_strdup_printf("mon:unix:%s,server=on,wait=off", path);
+    struct front *uart = front_new(3), *mon = front_new(100);
+    struct viv_chr *c;
+    char buf[1024];
+    int fd;
+
+    viv_vm_request_set_handler(on_request);
+    viv_dev_lock();
+    c = make("m", text);
+    g_assert_true(viv_chr_is_mux(c));
+    g_assert_cmpint(viv_chr_attach(c, &front_ops, uart, NULL), ==, 0);
+    g_assert_cmpint(viv_chr_attach(c, &front_ops, mon, NULL), ==, 0);
+    g_assert_cmpint(uart->in, ==, 1);
+    fd = connect_unix(path);
+    /* Five for the UART (three fit), one escaped Ctrl-A, then the monitor, back, and break. */
+    g_assert_cmpint(write(fd, "abcd\001\001" "\001cinfo\001c" "e\001b\001h", 19), ==, 19);
+    pump_ms(30);
+    g_assert_cmpstr(uart->got->str, ==, "abc");
+    g_assert_cmpstr(mon->got->str, ==, "info");
+    g_assert_cmpint(mon->in, ==, 1);
+    g_assert_cmpint(mon->out, ==, 1);
+    g_assert_cmpint(uart->breaks, ==, 1);
+    uart->room = 100;
+    viv_chr_accept_input(c);
+    g_assert_cmpstr(uart->got->str, ==, "abcd\001e");
+    g_assert_cmpint(recv(fd, buf, sizeof(buf), 0), >, 0);
+    g_assert_nonnull(strstr(buf, "C-a x"));
+
+    /* A guest that reads nothing cannot keep Ctrl-A X away. */
+    uart->room = 0;
+    for (int i = 0; i < 100; i++)
+        g_assert_cmpint(write(fd, "0123456789012345678901234567890123456789", 40), ==, 40);
+    g_assert_cmpint(write(fd, "\001x", 2), ==, 2);
+    pump_ms(30);
+    g_assert_cmpint(quits, ==, 1);
+    close(fd);
+    viv_chr_detach(c, mon);
+    viv_chr_free_all();
+    viv_dev_unlock();
+    g_rmdir(dir);
+    front_free(uart);
+    front_free(mon);
+}
+
+static void test_busy(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct front *a = front_new(1), *b = front_new(1);
+    struct viv_chr *c;
+
+    viv_dev_lock();
+    c = make("n", "null");
+    g_assert_cmpint(viv_chr_attach(c, &front_ops, a, NULL), ==, 0);
+    g_assert_cmpint(viv_chr_attach(c, &front_ops, b, &err), ==, -EBUSY);
+    g_assert_nonnull(strstr(err.text, "'n'"));
+    viv_chr_detach(c, a);
+    g_assert_cmpint(viv_chr_attach(c, &front_ops, b, NULL), ==, 0);
+    viv_chr_free_all();
+    viv_dev_unlock();
+    front_free(a);
+    front_free(b);
+}
+
+static void test_pty(void)
+{
+    struct front *f = front_new(100);
+    struct viv_chr *c;
+    int fd;
+
+    viv_dev_lock();
+    c = make("p", "pty");
+    viv_chr_attach(c, &front_ops, f, NULL);
+    g_assert_cmpuint(viv_chr_write(c, (const uint8_t *)"gone", 4), ==, 4);
+    g_assert_cmpint(f->opened, ==, 0);
+    fd = open(viv_chr_filename(c) + 4, O_RDWR | O_NOCTTY);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpuint(viv_chr_write(c, (const uint8_t *)"here\n", 5), ==, 5);
+    g_assert_cmpint(f->opened, ==, 1);
+    {
+        char buf[16];
+
+        g_assert_cmpint(read(fd, buf, sizeof(buf)), ==, 5);
+        g_assert_cmpmem(buf, 5, "here\n", 5);
+    }
+    g_assert_cmpint(write(fd, "in\r", 3), ==, 3);
+    pump_ms(20);
+    g_assert_cmpstr(f->got->str, ==, "in\r");
+    close(fd);
+    pump_ms(20);
+    g_assert_cmpint(f->closed, ==, 1);
+    viv_chr_free_all();
+    viv_dev_unlock();
+    front_free(f);
+}
+
+static void test_telnet(void)
+{
+    struct viv_telnet t = {0};
+    uint8_t in[] = {'a', 255, 251, 1, 'b', 255, 255, 255, 250, 24, 0, 'x', 255, 240, 'c', 255, 243, 255};
+    uint8_t rest[] = {253, 3, 'd'};
+
+    g_assert_cmpuint(viv_telnet_filter(&t, in, sizeof(in)), ==, 4);
+    g_assert_cmpmem(in, 4, "ab\377c", 4);
+    g_assert_true(t.breaks);
+    g_assert_cmpuint(viv_telnet_filter(&t, rest, sizeof(rest)), ==, 1);
+    g_assert_cmpint(rest[0], ==, 'd');
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/chr/errors", test_errors);
+    g_test_add_func("/chr/ringbuf", test_ringbuf);
+    g_test_add_func("/chr/file", test_file_and_log);
+    g_test_add_func("/chr/socket", test_socket);
+    g_test_add_func("/chr/mux", test_mux);
+    g_test_add_func("/chr/busy", test_busy);
+    g_test_add_func("/chr/pty", test_pty);
+    g_test_add_func("/chr/telnet", test_telnet);
+    return g_test_run();
+}

@@ -1,0 +1,114 @@
+/* A pair of descriptors driven by the loop: input while the front wants it, output as far as it goes. */
+#include "chr/chr_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#define CHUNK 4096
+/* Below what poll's POLLOUT promises a pipe (PIPE_BUF), and little enough for a terminal. */
+#define ASK_CHUNK 512
+
+int viv_fd_set_nonblock(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+static void input_ended(struct viv_chr_fdio *io)
+{
+    viv_watch_free(io->in_watch);
+    io->in_watch = NULL;
+    if (io->eof)
+        io->eof(io->chr);
+}
+
+static void on_input(void *opaque, int fd, short revents)
+{
+    struct viv_chr_fdio *io = opaque;
+    size_t want = viv_chr_wants(io->chr);
+    uint8_t buf[CHUNK];
+    ssize_t n;
+
+    if (!want) {
+        /* Hang-up comes even when nothing is asked: do not spin on it; accept_input watches again. */
+        viv_watch_free(io->in_watch);
+        io->in_watch = NULL;
+        return;
+    }
+    n = read(fd, buf, want < sizeof(buf) ? want : sizeof(buf));
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        input_ended(io);
+        return;
+    }
+    if (io->filter)
+        n = io->filter(io->chr, buf, n);
+    viv_chr_deliver(io->chr, buf, n);
+}
+
+void viv_chr_fdio_accept(struct viv_chr_fdio *io)
+{
+    if (io->in >= 0 && !io->in_watch && viv_chr_wants(io->chr))
+        io->in_watch = viv_watch_new(io->in, POLLIN, on_input, io);
+}
+
+void viv_chr_fdio_start(struct viv_chr_fdio *io)
+{
+    viv_chr_fdio_accept(io);
+}
+
+static void on_room(void *opaque, int fd, short revents)
+{
+    struct viv_chr_fdio *io = opaque;
+
+    viv_watch_free(io->out_watch);
+    io->out_watch = NULL;
+    viv_chr_room(io->chr);
+}
+
+static bool has_room(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+    return poll(&p, 1, 0) == 1 && p.revents;
+}
+
+size_t viv_chr_fdio_write(struct viv_chr_fdio *io, const uint8_t *buf, size_t len)
+{
+    size_t done = 0;
+
+    if (io->out < 0)
+        return len;
+    while (done < len) {
+        size_t chunk = len - done;
+        ssize_t n;
+
+        if (io->ask_first) {
+            if (!has_room(io->out))
+                break;
+            chunk = chunk < ASK_CHUNK ? chunk : ASK_CHUNK;
+        }
+        n = write(io->out, buf + done, chunk);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            break;
+        if (n <= 0)
+            return len; /* nobody listens (any more): dropped */
+        done += n;
+    }
+    if (done < len && !io->out_watch)
+        io->out_watch = viv_watch_new(io->out, POLLOUT, on_room, io);
+    return done;
+}
+
+void viv_chr_fdio_stop(struct viv_chr_fdio *io)
+{
+    viv_watch_free(io->in_watch);
+    viv_watch_free(io->out_watch);
+    io->in_watch = io->out_watch = NULL;
+}

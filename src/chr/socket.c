@@ -1,0 +1,376 @@
+/* TCP and UNIX stream sockets, server (one client at a time) or client (with reconnect). */
+#include "chr/chr_int.h"
+#include "chr/telnet.h"
+
+#include "base/log.h"
+#include "base/units.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+struct chr_socket {
+    struct viv_chr chr;
+    struct viv_chr_fdio io; /* in and out are the connection, or -1 */
+    char *what;
+    char *path; /* to unlink at the end */
+    struct sockaddr_storage addr;
+    socklen_t addr_len;
+    bool server, telnet, nodelay;
+    int listen_fd;
+    struct viv_watch *listen_watch;
+    struct viv_watch *connect_watch;
+    struct viv_timer *retry;
+    int64_t retry_ns; /* 0: no reconnect */
+    int pending_fd;   /* connect(2) in progress */
+    struct viv_telnet telnet_state;
+};
+
+static void retry_later(struct chr_socket *s)
+{
+    if (s->retry_ns)
+        viv_timer_set(s->retry, viv_clock_ns(VIV_CLOCK_HOST) + s->retry_ns);
+}
+
+/* --- a connection --- */
+
+static void on_listen(void *opaque, int fd, short revents);
+
+static void connection_ended(struct viv_chr *c)
+{
+    struct chr_socket *s = (struct chr_socket *)c;
+    int fd = s->io.in;
+
+    viv_chr_fdio_stop(&s->io);
+    s->io.in = s->io.out = -1;
+    close(fd);
+    viv_chr_event(c, VIV_CHR_CLOSED);
+    if (s->server && !s->listen_watch)
+        s->listen_watch = viv_watch_new(s->listen_fd, POLLIN, on_listen, s);
+    else if (!s->server)
+        retry_later(s);
+}
+
+static size_t telnet_input(struct viv_chr *c, uint8_t *buf, size_t len)
+{
+    struct chr_socket *s = (struct chr_socket *)c;
+
+    len = viv_telnet_filter(&s->telnet_state, buf, len);
+    if (s->telnet_state.breaks)
+        viv_chr_event(c, VIV_CHR_BREAK);
+    s->telnet_state.breaks = false;
+    return len;
+}
+
+static void connected(struct chr_socket *s, int fd)
+{
+    int one = 1;
+
+    viv_fd_set_nonblock(fd);
+    if (s->nodelay && s->addr.ss_family != AF_UNIX)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    s->io.in = s->io.out = fd;
+    s->telnet_state = (struct viv_telnet){0};
+    /* A fresh socket has room for twelve bytes. */
+    if (s->telnet && write(fd, viv_telnet_hello, sizeof(viv_telnet_hello)) < 0)
+        viv_warn("%s: %s", s->what, strerror(errno));
+    viv_chr_event(&s->chr, VIV_CHR_OPENED);
+    viv_chr_fdio_start(&s->io);
+}
+
+static void on_listen(void *opaque, int fd, short revents)
+{
+    struct chr_socket *s = opaque;
+    int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+
+    if (conn < 0)
+        return;
+    /* One at a time: the next waits in the backlog. */
+    viv_watch_free(s->listen_watch);
+    s->listen_watch = NULL;
+    connected(s, conn);
+}
+
+/* --- client --- */
+
+static void on_connected(void *opaque, int fd, short revents)
+{
+    struct chr_socket *s = opaque;
+    socklen_t len = sizeof(int);
+    int e = 0;
+
+    viv_watch_free(s->connect_watch);
+    s->connect_watch = NULL;
+    s->pending_fd = -1;
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &len);
+    if (e) {
+        close(fd);
+        retry_later(s);
+    } else {
+        connected(s, fd);
+    }
+}
+
+static void on_retry(void *opaque)
+{
+    struct chr_socket *s = opaque;
+    int fd = socket(s->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd >= 0 && !connect(fd, (struct sockaddr *)&s->addr, s->addr_len)) {
+        connected(s, fd);
+    } else if (fd >= 0 && errno == EINPROGRESS) {
+        s->pending_fd = fd;
+        s->connect_watch = viv_watch_new(fd, POLLOUT, on_connected, s);
+    } else {
+        if (fd >= 0)
+            close(fd);
+        retry_later(s);
+    }
+}
+
+static int connect_now(struct chr_socket *s, struct viv_err *err)
+{
+    int fd = socket(s->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0 || connect(fd, (struct sockaddr *)&s->addr, s->addr_len) < 0) {
+        int e = errno;
+
+        if (fd >= 0)
+            close(fd);
+        if (s->retry_ns) {
+            retry_later(s);
+            return 0;
+        }
+        return viv_fail_os(err, e, "%s: cannot connect to %s", s->what, s->chr.filename);
+    }
+    connected(s, fd);
+    return 0;
+}
+
+/* --- server --- */
+
+static int listen_now(struct chr_socket *s, bool wait, struct viv_err *err)
+{
+    int one = 1;
+    int fd = socket(s->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd >= 0 && s->addr.ss_family == AF_UNIX && s->path)
+        unlink(s->path); /* a socket that a dead process left */
+    if (fd >= 0 && s->addr.ss_family != AF_UNIX)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (fd < 0 || bind(fd, (struct sockaddr *)&s->addr, s->addr_len) < 0 || listen(fd, 1) < 0) {
+        int e = errno;
+
+        if (fd >= 0)
+            close(fd);
+        g_clear_pointer(&s->path, g_free);
+        return viv_fail_os(err, e, "%s: cannot listen on %s", s->what, s->chr.filename);
+    }
+    s->listen_fd = fd;
+    if (wait) {
+        int conn;
+
+        viv_info("waiting for a connection on %s (wait=off starts without)", s->chr.filename);
+        do {
+            conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+        } while (conn < 0 && errno == EINTR);
+        if (conn < 0)
+            return viv_fail_os(err, errno, "%s: %s", s->what, s->chr.filename);
+        connected(s, conn);
+        return 0;
+    }
+    s->listen_watch = viv_watch_new(fd, POLLIN, on_listen, s);
+    return 0;
+}
+
+/* --- addresses --- */
+
+static int resolve_unix(struct chr_socket *s, const char *path, bool abstract, struct viv_err *err)
+{
+    struct sockaddr_un *un = (struct sockaddr_un *)&s->addr;
+    size_t len = strlen(path);
+
+    if (!len || len + abstract >= sizeof(un->sun_path))
+        return viv_fail(err, ENAMETOOLONG, "%s: socket path '%s' is empty or longer than %zu bytes",
+                        s->what, path, sizeof(un->sun_path) - 1 - abstract);
+    un->sun_family = AF_UNIX;
+    memcpy(un->sun_path + abstract, path, len + !abstract);
+    s->addr_len = offsetof(struct sockaddr_un, sun_path) + len + 1;
+    if (s->server && !abstract)
+        s->path = g_strdup(path);
+    s->chr.filename = g_strdup_printf("unix:%s%s", path, s->server ? ",server=on" : "");
+    return 0;
+}
+
+static int family(struct viv_opts *o)
+{
+    bool v4 = viv_opts_given(o, "ipv4") ? viv_opts_bool(o, "ipv4") : !viv_opts_bool(o, "ipv6");
+    bool v6 = viv_opts_given(o, "ipv6") ? viv_opts_bool(o, "ipv6") : !viv_opts_bool(o, "ipv4");
+
+    if (!viv_opts_given(o, "ipv4") && !viv_opts_given(o, "ipv6"))
+        return AF_UNSPEC;
+    return v4 == v6 ? AF_UNSPEC : v4 ? AF_INET : AF_INET6;
+}
+
+static int resolve_tcp(struct chr_socket *s, struct viv_opts *o, struct viv_err *err)
+{
+    const char *host = viv_opts_str(o, "host"), *port = viv_opts_str(o, "port");
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = family(o)};
+    struct addrinfo *found;
+    int e;
+
+    if (!port)
+        return viv_fail(err, EINVAL, "%s: a socket needs path= or port=", s->what);
+    hints.ai_flags = s->server ? AI_PASSIVE : 0;
+    if ((!host || !*host) && s->server && hints.ai_family == AF_UNSPEC)
+        hints.ai_family = AF_INET;
+    e = getaddrinfo(host && *host ? host : NULL, port, &hints, &found);
+    if (e)
+        return viv_fail(err, EINVAL, "%s: %s:%s: %s", s->what, host ? host : "", port,
+                        gai_strerror(e));
+    memcpy(&s->addr, found->ai_addr, found->ai_addrlen);
+    s->addr_len = found->ai_addrlen;
+    freeaddrinfo(found);
+    s->chr.filename = g_strdup_printf("%s:%s:%s%s", s->telnet ? "telnet" : "tcp", host ? host : "",
+                                      port, s->server ? ",server=on" : "");
+    return 0;
+}
+
+static int check_options(struct chr_socket *s, struct viv_opts *o, struct viv_err *err)
+{
+    bool tcp = !viv_opts_given(o, "path");
+
+    if (!tcp && (viv_opts_given(o, "host") || viv_opts_given(o, "port")))
+        return viv_fail(err, EINVAL, "%s: path= (UNIX) and host=/port= (TCP) exclude each other",
+                        s->what);
+    if (!s->server && viv_opts_given(o, "wait") && viv_opts_bool(o, "wait"))
+        return viv_fail(err, EINVAL, "%s: wait=on is for server=on", s->what);
+    if (s->server && s->retry_ns)
+        return viv_fail(err, EINVAL, "%s: reconnect= is for clients: server=off", s->what);
+    return 0;
+}
+
+static int socket_open(struct viv_chr *c, struct viv_opts *o, struct viv_err *err)
+{
+    struct chr_socket *s = (struct chr_socket *)c;
+    bool wait;
+    int rc;
+
+    s->what = g_strdup(viv_opts_what(o));
+    s->server = viv_opts_bool(o, "server");
+    s->telnet = viv_opts_bool(o, "telnet");
+    s->nodelay = viv_opts_given(o, "delay") ? !viv_opts_bool(o, "delay") : viv_opts_bool(o, "nodelay");
+    s->retry_ns = viv_opts_int(o, "reconnect") * (int64_t)VIV_NS_PER_SEC;
+    s->listen_fd = s->pending_fd = -1;
+    s->io = (struct viv_chr_fdio){.chr = c, .in = -1, .out = -1, .eof = connection_ended,
+                                  .filter = s->telnet ? telnet_input : NULL};
+    rc = check_options(s, o, err);
+    if (!rc && viv_opts_given(o, "path"))
+        rc = resolve_unix(s, viv_opts_str(o, "path"), viv_opts_bool(o, "abstract"), err);
+    else if (!rc)
+        rc = resolve_tcp(s, o, err);
+    wait = viv_opts_given(o, "wait") ? viv_opts_bool(o, "wait") : true;
+    if (!rc) {
+        s->retry = viv_timer_new(VIV_CLOCK_HOST, on_retry, s);
+        rc = s->server ? listen_now(s, wait, err) : connect_now(s, err);
+    }
+    if (rc < 0)
+        c->cls->close(c);
+    return rc;
+}
+
+static void socket_close(struct viv_chr *c)
+{
+    struct chr_socket *s = (struct chr_socket *)c;
+
+    viv_chr_fdio_stop(&s->io);
+    viv_watch_free(s->listen_watch);
+    viv_watch_free(s->connect_watch);
+    viv_timer_free(s->retry);
+    if (s->io.in >= 0)
+        close(s->io.in);
+    if (s->pending_fd >= 0)
+        close(s->pending_fd);
+    if (s->listen_fd >= 0)
+        close(s->listen_fd);
+    if (s->path)
+        unlink(s->path);
+    g_free(s->path);
+    g_free(s->what);
+}
+
+/* A data byte 255 is sent twice in telnet: up to the first one that would not fit with its double. */
+static size_t telnet_write(struct chr_socket *s, const uint8_t *buf, size_t len)
+{
+    static const uint8_t iac[2] = {255, 255};
+    size_t done = 0;
+
+    while (done < len) {
+        const uint8_t *at = memchr(buf + done, 255, len - done);
+        size_t n = at ? (size_t)(at - buf) - done : len - done;
+        size_t taken = n ? viv_chr_fdio_write(&s->io, buf + done, n) : 0;
+
+        done += taken;
+        if (taken < n)
+            break;
+        if (at) {
+            if (viv_chr_fdio_write(&s->io, iac, 2) == 0)
+                break;
+            done++;
+        }
+    }
+    return done;
+}
+
+static size_t socket_write(struct viv_chr *c, const uint8_t *buf, size_t len)
+{
+    struct chr_socket *s = (struct chr_socket *)c;
+
+    return s->telnet && s->io.out >= 0 ? telnet_write(s, buf, len)
+                                       : viv_chr_fdio_write(&s->io, buf, len);
+}
+
+static void socket_accept(struct viv_chr *c)
+{
+    viv_chr_fdio_accept(&((struct chr_socket *)c)->io);
+}
+
+static const struct viv_opt_def socket_props[] = {
+    VIV_CHR_COMMON_PROPS,
+    {.name = "path", .type = VIV_OPT_STR, .help = "UNIX socket"},
+    {.name = "abstract", .type = VIV_OPT_BOOL, .help = "path= is a name in the abstract name space"},
+    {.name = "host", .type = VIV_OPT_STR, .help = "TCP: name or address"},
+    {.name = "port", .type = VIV_OPT_STR, .help = "TCP: number or service"},
+    {.name = "ipv4", .type = VIV_OPT_BOOL, .help = "IPv4 only"},
+    {.name = "ipv6", .type = VIV_OPT_BOOL, .help = "IPv6 only"},
+    {.name = "server", .type = VIV_OPT_BOOL, .help = "listen instead of connecting"},
+    {.name = "wait", .type = VIV_OPT_BOOL, .help = "server: start only when a client is there (default: on)"},
+    {.name = "telnet", .type = VIV_OPT_BOOL, .help = "speak telnet"},
+    {.name = "nodelay", .type = VIV_OPT_BOOL, .help = "TCP_NODELAY"},
+    {.name = "delay", .type = VIV_OPT_BOOL, .help = "the opposite of nodelay"},
+    {.name = "reconnect", .type = VIV_OPT_INT, .help = "client: seconds between tries, 0: none",
+     .min = 0, .max = 86400},
+    {.name = "to", .type = VIV_OPT_REFUSED, .help = "name one port"},
+    {.name = "tn3270", .type = VIV_OPT_REFUSED},
+    {.name = "websocket", .type = VIV_OPT_REFUSED, .help = "use a plain socket"},
+    {.name = "tls-creds", .type = VIV_OPT_REFUSED, .help = "use a UNIX socket or ssh"},
+    {.name = "tls-authz", .type = VIV_OPT_REFUSED, .help = "use a UNIX socket or ssh"},
+    {.name = "fd", .type = VIV_OPT_REFUSED, .help = "use path="},
+    VIV_OPT_END,
+};
+
+const struct viv_chr_class viv_chr_socket = {
+    .name = "socket",
+    .desc = "TCP or UNIX stream socket",
+    .size = sizeof(struct chr_socket),
+    .props = socket_props,
+    .open = socket_open,
+    .close = socket_close,
+    .write = socket_write,
+    .accept_input = socket_accept,
+};
