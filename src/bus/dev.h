@@ -26,7 +26,10 @@ struct viv_board {
     struct viv_space *mem;
     struct viv_space *io;
     struct viv_intc *intc;
+    /* Devices read a line from here at each use (not once): a chip that is made later may put itself
+     * in front of another's line, as the HPET does with lines 0 and 8. */
     struct viv_irq isa_irq[16];
+    struct viv_irq gsi_irq[24]; /* I/O APIC pins without an ISA line (16-23); unconnected where fn is NULL */
     struct viv_pci_bus *pci;           /* NULL on microvm */
     struct viv_virtio_mmio_bus *vmmio; /* NULL on pc */
     uint32_t

@@ -24,7 +24,8 @@ struct viv_nic_ops {
     /* Can the guest take a frame now? A back end that hears false keeps the frame and waits for
      * viv_netdev_can_receive_changed. False while the VM is stopped. */
     bool (*can_receive)(void *nic);
-    void (*receive)(void *nic, const uint8_t *frame, size_t len);
+    /* False: no room after all; the back end keeps the frame, as if can_receive had said no. */
+    bool (*receive)(void *nic, const uint8_t *frame, size_t len);
     /* After the last frame of a batch: the place for one interrupt. May be NULL. */
     void (*receive_done)(void *nic);
     void (*link_changed)(void *nic, bool up);
@@ -60,6 +61,11 @@ void viv_netdev_detach(struct viv_netdev *n);
 bool viv_netdev_send(struct viv_netdev *n, const struct iovec *iov, int iovcnt);
 /* The NIC can take frames again. */
 void viv_netdev_can_receive_changed(struct viv_netdev *n);
+
+/* A NIC's address: `text` as typed ("52:54:00:12:34:56"), or NULL: 52:54:00 and 24 bits that come from
+ * `identity` (a hash of the VM's name or uuid, so that two VMs on one bridge differ) plus the number of
+ * addresses given out so far. identity 0: counts from 12:34:56. */
+int viv_net_mac(const char *text, uint32_t identity, uint8_t mac[6], struct viv_err *err);
 
 /* State of the back end itself (connections, leases), in the NIC's section. VM stopped. */
 void viv_netdev_save(struct viv_netdev *n, struct viv_state_writer *w);

@@ -1,0 +1,475 @@
+/* virtio-net: one pair of queues and a control queue. Offloads are offered as far as back ends
+ * have them: user networking gives frames whose checksums need no checking (GUEST_CSUM), and takes whole frames only. */
+#include "dev/virtio/virtio_net.h"
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "bus/virtio_mmio.h"
+#include "bus/virtio_pci.h"
+#include "host/lock.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { /* struct virtio_net_config, 5.1.4 */
+    CFG_MAC = 0,
+    CFG_STATUS = 6,
+    CFG_MTU = 10,
+    CFG_LEN = 12,
+    STATUS_LINK_UP = 1,
+};
+
+enum { /* struct virtio_net_hdr, 5.1.6 */
+    HDR_FLAGS = 0,
+    HDR_NUM_BUFFERS = 10,
+    HDR_LEN_LEGACY = 10, /* without MRG_RXBUF, for drivers without VERSION_1 */
+    HDR_LEN = 12,
+    HDR_F_NEEDS_CSUM = 1,
+    HDR_F_DATA_VALID = 2,
+};
+
+enum { RX_BUFFERS = 64 }; /* a frame is at most 65550 bytes; drivers post at least 1.5 KiB */
+
+static unsigned header_len(const struct virtio_net *n)
+{
+    return viv_virtio_has(&n->v, VIV_VIRTIO_F_VERSION_1) || viv_virtio_has(&n->v, NET_F_MRG_RXBUF)
+               ? HDR_LEN
+               : HDR_LEN_LEGACY;
+}
+
+/* --- host to guest --- */
+
+static bool can_receive(void *nic)
+{
+    struct virtio_net *n = nic;
+
+    /* When there is no buffer the driver is asked to kick with the next one. */
+    return viv_virtio_live(&n->v) && n->link_up &&
+           (!viv_virtq_empty(&n->v, NET_Q_RX) || viv_virtq_set_kick(&n->v, NET_Q_RX, true));
+}
+
+static void give_back(struct viv_virtq_elem **e, unsigned count)
+{
+    while (count)
+        viv_virtq_unpop(e[--count]);
+}
+
+/* Buffers for `need` bytes: one, or as many as it takes with MRG_RXBUF. Returns how many; 0: there are not
+ * enough now; -1: the frame will never fit. */
+static int take_buffers(struct virtio_net *n, size_t need, struct viv_virtq_elem **e)
+{
+    unsigned count = 0;
+    uint64_t room = 0;
+
+    do {
+        if (count == RX_BUFFERS || (count && !viv_virtio_has(&n->v, NET_F_MRG_RXBUF))) {
+            give_back(e, count);
+            return -1;
+        }
+        e[count] = viv_virtq_pop(&n->v, NET_Q_RX);
+        if (!e[count]) {
+            give_back(e, count);
+            return 0;
+        }
+        room += e[count++]->in_len;
+    } while (room < need);
+    return count;
+}
+
+static void store(struct virtio_net *n, struct viv_virtq_elem **e, int count, const uint8_t *frame,
+                  size_t len)
+{
+    uint8_t header[HDR_LEN] = {0};
+    size_t head = header_len(n), at = 0;
+
+    if (viv_virtio_has(&n->v, NET_F_GUEST_CSUM) && (viv_netdev_caps(n->netdev) & VIV_NET_RX_TRUSTED))
+        header[HDR_FLAGS] = HDR_F_DATA_VALID;
+    viv_st_le16(header + HDR_NUM_BUFFERS, count);
+    for (int i = 0; i < count; i++) {
+        size_t used = i ? 0 : viv_iov_from_buf(e[i]->in, e[i]->in_num, 0, header, head);
+        size_t part = viv_iov_from_buf(e[i]->in, e[i]->in_num, used, frame + at, len - at);
+
+        at += part;
+        viv_virtq_push(e[i], used + part);
+    }
+    n->rx_used = true;
+}
+
+static bool receive(void *nic, const uint8_t *frame, size_t len)
+{
+    struct virtio_net *n = nic;
+    struct viv_virtq_elem *e[RX_BUFFERS];
+    int count;
+
+    if (!virtio_net_filter(n, frame, len))
+        return true;
+    count = take_buffers(n, header_len(n) + len, e);
+    if (count < 0) {
+        viv_guest_error(viv_virtio_name(&n->v), "a frame of %zu bytes does not fit the receive buffers",
+                        len);
+        return true;
+    }
+    if (count > 0 && e[0]->in_len < header_len(n)) {
+        while (count)
+            viv_virtq_drop(e[--count]);
+        viv_virtio_set_broken(&n->v, "a receive buffer smaller than the packet header");
+        return true;
+    }
+    if (count > 0)
+        store(n, e, count, frame, len);
+    return count > 0;
+}
+
+static void receive_done(void *nic)
+{
+    struct virtio_net *n = nic;
+
+    if (n->rx_used)
+        viv_virtq_notify(&n->v, NET_Q_RX);
+    n->rx_used = false;
+}
+
+static void link_changed(void *nic, bool up)
+{
+    struct virtio_net *n = nic;
+
+    if (n->link_up == up)
+        return;
+    n->link_up = up;
+    viv_virtio_config_changed(&n->v);
+}
+
+/* --- guest to host --- */
+
+/* False: the back end is full, the frame is not taken. */
+static bool send_one(struct virtio_net *n, struct viv_virtq_elem *e)
+{
+    struct iovec iov[VIV_VIRTQ_MAX_SEGS];
+    unsigned head = header_len(n);
+    uint8_t flags;
+    int count;
+
+    viv_iov_to_buf(e->out, e->out_num, HDR_FLAGS, &flags, 1);
+    if (flags & HDR_F_NEEDS_CSUM) {
+        viv_guest_error(viv_virtio_name(&n->v), "a packet without checksum: that was not offered");
+        return true;
+    }
+    if (!n->netdev || !n->link_up)
+        return true;
+    count = viv_iov_slice(iov, e->out, e->out_num, head, e->out_len - head);
+    return viv_netdev_send(n->netdev, iov, count);
+}
+
+static void transmit(struct virtio_net *n)
+{
+    struct viv_virtq_elem *e;
+    bool any = false;
+
+    while (!n->tx_blocked && (e = viv_virtq_pop(&n->v, NET_Q_TX))) {
+        if (e->out_len <= header_len(n)) {
+            viv_virtq_drop(e);
+            viv_virtio_set_broken(&n->v, "a packet of %llu bytes with its header",
+                                  (unsigned long long)e->out_len);
+            return;
+        }
+        if (!send_one(n, e)) {
+            viv_virtq_unpop(e);
+            n->tx_blocked = true;
+            break;
+        }
+        viv_virtq_push(e, 0);
+        any = true;
+    }
+    if (any)
+        viv_virtq_notify(&n->v, NET_Q_TX);
+}
+
+static void send_ready(void *nic)
+{
+    struct virtio_net *n = nic;
+
+    n->tx_blocked = false;
+    if (viv_virtio_live(&n->v))
+        transmit(n);
+}
+
+static const struct viv_nic_ops nic_ops = {
+    .can_receive = can_receive,
+    .receive = receive,
+    .receive_done = receive_done,
+    .link_changed = link_changed,
+    .send_ready = send_ready,
+};
+
+/* --- the device function --- */
+
+static void net_kick(struct viv_virtio *v, unsigned queue)
+{
+    struct virtio_net *n = (struct virtio_net *)v;
+
+    switch (queue) {
+    case NET_Q_RX:
+        if (n->netdev)
+            viv_netdev_can_receive_changed(n->netdev);
+        return;
+    case NET_Q_TX:
+        transmit(n);
+        return;
+    default:
+        virtio_net_control(n);
+    }
+}
+
+static uint64_t net_features(struct viv_virtio *v)
+{
+    return ((struct virtio_net *)v)->offered;
+}
+
+static void net_get_config(struct viv_virtio *v, uint8_t *c)
+{
+    struct virtio_net *n = (struct virtio_net *)v;
+
+    memcpy(c + CFG_MAC, n->mac, 6);
+    viv_st_le16(c + CFG_STATUS, n->link_up ? STATUS_LINK_UP : 0);
+    viv_st_le16(c + CFG_MTU, n->mtu);
+}
+
+static void net_set_config(struct viv_virtio *v, unsigned off, unsigned len, const uint8_t *val)
+{
+    struct virtio_net *n = (struct virtio_net *)v;
+
+    /* 5.1.4.1: only legacy drivers write the address here */
+    if (off + len > CFG_STATUS || viv_virtio_has(v, VIV_VIRTIO_F_VERSION_1)) {
+        viv_guest_error(viv_virtio_name(v), "write of %u bytes at %u of the configuration", len, off);
+        return;
+    }
+    memcpy(n->mac + off, val, len);
+}
+
+static void net_reset(struct viv_virtio *v)
+{
+    struct virtio_net *n = (struct virtio_net *)v;
+
+    memcpy(n->mac, n->mac_given, 6);
+    virtio_net_filter_reset(n);
+    n->tx_blocked = false;
+    n->rx_used = false;
+}
+
+static const struct {
+    const char *option;
+    int feature;
+} switches[] = {
+    {"guest_csum", NET_F_GUEST_CSUM},
+    {"mrg_rxbuf", NET_F_MRG_RXBUF},
+    {"status", NET_F_STATUS},
+    {"ctrl_vq", NET_F_CTRL_VQ},
+    {"ctrl_rx", NET_F_CTRL_RX},
+    {"ctrl_vlan", NET_F_CTRL_VLAN},
+    {"ctrl_rx_extra", NET_F_CTRL_RX_EXTRA},
+    {"ctrl_mac_addr", NET_F_CTRL_MAC_ADDR},
+};
+
+/* Offloads no back end takes yet: off is what there is. */
+static const char *const not_yet[] = {"csum",      "gso",       "host_tso4",  "host_tso6",
+                                      "host_ecn",  "host_ufo",  "guest_tso4", "guest_tso6",
+                                      "guest_ecn", "guest_ufo", "mq",         "guest_announce"};
+
+static int take_features(struct virtio_net *n, struct viv_opts *opts, struct viv_err *err)
+{
+    uint64_t f = 1ull << NET_F_MAC;
+
+    for (size_t i = 0; i < sizeof(switches) / sizeof(switches[0]); i++) {
+        if (viv_opts_bool(opts, switches[i].option))
+            f |= 1ull << switches[i].feature;
+    }
+    for (size_t i = 0; i < sizeof(not_yet) / sizeof(not_yet[0]); i++) {
+        if (viv_opts_bool(opts, not_yet[i]))
+            return viv_fail(err, ENOTSUP, "%s: %s=on: no back end takes it yet; leave it off",
+                            viv_opts_what(opts), not_yet[i]);
+    }
+    if (!(f >> NET_F_CTRL_VQ & 1)) /* 5.1.3.1: these need the control queue */
+        f &= ~(1ull << NET_F_CTRL_RX | 1ull << NET_F_CTRL_VLAN | 1ull << NET_F_CTRL_RX_EXTRA |
+               1ull << NET_F_CTRL_MAC_ADDR);
+    n->mtu = viv_opts_int(opts, "host_mtu");
+    if (n->mtu && n->mtu < 68) /* 5.1.4.1 */
+        return viv_fail(err, EINVAL, "%s: host_mtu=%u: the least is 68", viv_opts_what(opts), n->mtu);
+    if (n->mtu)
+        f |= 1ull << NET_F_MTU;
+    n->offered = f;
+    return 0;
+}
+
+static int take_backend(struct virtio_net *n, struct viv_opts *opts, struct viv_err *err)
+{
+    const char *id = viv_opts_str(opts, "netdev");
+
+    if (!id) {
+        viv_warn("%s: no netdev= given: the network card has no cable", viv_opts_what(opts));
+        return 0;
+    }
+    n->netdev = viv_netdev_find(id);
+    if (!n->netdev)
+        return viv_fail(err, ENOENT, "%s: there is no back end '%s'; make it with -netdev user,id=%s",
+                        viv_opts_what(opts), id, id);
+    return viv_netdev_attach(n->netdev, &nic_ops, n, err);
+}
+
+static int net_realize(struct viv_virtio *v, struct viv_opts *opts, struct viv_err *err)
+{
+    struct virtio_net *n = (struct virtio_net *)v;
+    unsigned rx = viv_opts_int(opts, "rx_queue_size"), tx = viv_opts_int(opts, "tx_queue_size");
+    int rc = take_features(n, opts, err);
+
+    if (!rc && ((rx & (rx - 1)) || (tx & (tx - 1))))
+        rc = viv_fail(err, EINVAL, "%s: queue sizes are powers of two", viv_opts_what(opts));
+    if (!rc) {
+        rc = viv_net_mac(viv_opts_str(opts, "mac"), v->board->vm_identity, n->mac_given, err);
+        if (rc)
+            viv_err_prefix(err, "%s", viv_opts_what(opts));
+    }
+    if (!rc)
+        rc = take_backend(n, opts, err);
+    if (rc)
+        return rc;
+    n->link_up = n->netdev != NULL;
+    n->bootindex = viv_opts_given(opts, "bootindex") ? viv_opts_int(opts, "bootindex") : -1;
+    viv_virtio_add_queue(v, rx);
+    viv_virtio_add_queue(v, tx);
+    if (n->offered >> NET_F_CTRL_VQ & 1)
+        viv_virtio_add_queue(v, 64);
+    net_reset(v);
+    return 0;
+}
+
+static void net_unrealize(struct viv_virtio *v)
+{
+    struct virtio_net *n = (struct virtio_net *)v;
+
+    if (n->netdev)
+        viv_netdev_detach(n->netdev);
+}
+
+/* --- saved state --- */
+
+static void save_backend(struct viv_state_writer *w, const void *obj)
+{
+    const struct virtio_net *n = obj;
+
+    viv_state_put_u32(w, n->netdev != NULL);
+    if (n->netdev)
+        viv_netdev_save(n->netdev, w);
+}
+
+static int load_backend(struct viv_state_reader *r, void *obj, int version, struct viv_err *err)
+{
+    struct virtio_net *n = obj;
+    uint32_t there;
+    int rc = viv_state_get_u32(r, &there, err);
+
+    if (!rc && !!there != !!n->netdev)
+        rc = viv_fail(err, EINVAL, "the saved network card has %s, this one %s",
+                      there ? "a back end" : "none", there ? "none" : "one");
+    return rc || !there ? rc : viv_netdev_load(n->netdev, r, err);
+}
+
+static int post_load(void *obj, int version, struct viv_err *err)
+{
+    struct virtio_net *n = obj;
+
+    if (n->uni_count > NET_MAC_TABLE || n->multi_count > NET_MAC_TABLE - n->uni_count)
+        return viv_fail(err, EINVAL, "a filter of %u and %u addresses", n->uni_count, n->multi_count);
+    n->tx_blocked = false;
+    return 0;
+}
+
+static const struct viv_field net_fields[] = {
+    VIV_F_STRUCT(virtio_net, v, viv_virtio_state),
+    VIV_F_CUSTOM(virtio_net, netdev, save_backend, load_backend),
+    VIV_F_CONFIG(virtio_net, mac_given),
+    VIV_F_CONFIG(virtio_net, mtu),
+    VIV_F_CONFIG(virtio_net, offered),
+    VIV_F_CONFIG(virtio_net, bootindex),
+    VIV_F_BYTES(virtio_net, mac),
+    VIV_F_INT(virtio_net, link_up),
+    VIV_F_INT(virtio_net, promisc),
+    VIV_F_INT(virtio_net, allmulti),
+    VIV_F_INT(virtio_net, alluni),
+    VIV_F_INT(virtio_net, nomulti),
+    VIV_F_INT(virtio_net, nouni),
+    VIV_F_INT(virtio_net, nobcast),
+    VIV_F_BYTES(virtio_net, macs),
+    VIV_F_INT(virtio_net, uni_count),
+    VIV_F_INT(virtio_net, multi_count),
+    VIV_F_INT(virtio_net, uni_overflow),
+    VIV_F_INT(virtio_net, multi_overflow),
+    VIV_F_INTS(virtio_net, vlans),
+    VIV_F_DERIVED(virtio_net, tx_blocked, "queues are kicked when the VM goes on: tried again then"),
+    VIV_F_DERIVED(virtio_net, rx_used, "false between batches"),
+    VIV_F_END,
+};
+
+static const struct viv_state_table net_state = {
+    .name = "virtio-net",
+    .ctype = "virtio_net",
+    .version = 1,
+    .min_version = 1,
+    .fields = net_fields,
+    .post_load = post_load,
+};
+
+static const struct viv_virtio_class net_fn = {
+    .name = "virtio-net",
+    .device_id = VIV_VIRTIO_ID_NET,
+    .pci_legacy_id = 0x1000,
+    .pci_class = 0x020000,
+    .config_len = CFG_LEN,
+    .size = sizeof(struct virtio_net),
+    .state = &net_state,
+    .realize = net_realize,
+    .unrealize = net_unrealize,
+    .features = net_features,
+    .get_config = net_get_config,
+    .set_config = net_set_config,
+    .kick = net_kick,
+    .reset = net_reset,
+};
+
+#define NET_SWITCH(key, value, text) {.name = key, .type = VIV_OPT_BOOL, .def = value, .help = text}
+#define NET_NOT_YET(key) NET_SWITCH(key, "off", "offload: no back end takes it yet")
+
+#define NET_PROPS                                                                                  \
+    {.name = "netdev", .type = VIV_OPT_STR, .help = "id of a -netdev"},                            \
+    {.name = "mac", .type = VIV_OPT_STR, .help = "address (default: made from the VM's uuid or name)"}, \
+    {.name = "bootindex", .type = VIV_OPT_INT, .max = INT32_MAX, .help = "place in the boot order"}, \
+    {.name = "host_mtu", .type = VIV_OPT_INT, .max = 65535, .help = "MTU to tell the guest"},      \
+    {.name = "rx_queue_size", .type = VIV_OPT_INT, .def = "256", .min = 64,                        \
+     .max = VIV_VIRTQ_MAX_SIZE, .help = "entries of the receive queue"},                           \
+    {.name = "tx_queue_size", .type = VIV_OPT_INT, .def = "256", .min = 64,                        \
+     .max = VIV_VIRTQ_MAX_SIZE, .help = "entries of the transmit queue"},                          \
+    NET_SWITCH("guest_csum", "on", "tell the guest which checksums are good"),                     \
+    NET_SWITCH("mrg_rxbuf", "on", "frames may fill several receive buffers"),                      \
+    NET_SWITCH("status", "on", "tell the guest about its cable"),                                  \
+    NET_SWITCH("ctrl_vq", "on", "control queue"),                                                  \
+    NET_SWITCH("ctrl_rx", "on", "receive modes"),                                                  \
+    NET_SWITCH("ctrl_vlan", "on", "VLAN filter"),                                                  \
+    NET_SWITCH("ctrl_rx_extra", "on", "more receive modes"),                                       \
+    NET_SWITCH("ctrl_mac_addr", "on", "guest may change its address"),                             \
+    NET_NOT_YET("csum"), NET_NOT_YET("gso"), NET_NOT_YET("host_tso4"), NET_NOT_YET("host_tso6"),   \
+    NET_NOT_YET("host_ecn"), NET_NOT_YET("host_ufo"), NET_NOT_YET("guest_tso4"),                   \
+    NET_NOT_YET("guest_tso6"), NET_NOT_YET("guest_ecn"), NET_NOT_YET("guest_ufo"),                 \
+    NET_NOT_YET("mq"), NET_NOT_YET("guest_announce"),                                              \
+    {.name = "tx", .type = VIV_OPT_REFUSED, .help = "packets always leave at once; leave it out"}, \
+    {.name = "x-txtimer", .type = VIV_OPT_REFUSED, .help = "packets always leave at once"},        \
+    {.name = "x-txburst", .type = VIV_OPT_REFUSED, .help = "packets always leave at once"},        \
+    {.name = "rss", .type = VIV_OPT_REFUSED, .help = "there is one pair of queues"},               \
+    {.name = "failover", .type = VIV_OPT_REFUSED, .help = "there is no passthrough to fail over from"}, \
+    VIV_VIRTIO_PROPS
+
+static const struct viv_opt_def net_mmio_props[] = {NET_PROPS, VIV_VIRTIO_MMIO_PROPS, VIV_OPT_END};
+static const struct viv_opt_def net_pci_props[] = {NET_PROPS, VIV_VIRTIO_PCI_PROPS, VIV_OPT_END};
+
+VIV_VIRTIO_MMIO_CLASS(viv_virtio_net_device_class, net_fn, "virtio-net-device",
+                      "virtio network card, over MMIO", net_mmio_props);
+VIV_VIRTIO_PCI_CLASSES(viv_virtio_net_pci_class, net_fn, "virtio-net-pci", "virtio network card",
+                       net_pci_props);

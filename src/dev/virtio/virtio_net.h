@@ -1,0 +1,50 @@
+/* virtio-net (virtio 1.2, 5.1) from inside: the device, its receive filter and its control queue. */
+#ifndef VIV_DEV_VIRTIO_VIRTIO_NET_H
+#define VIV_DEV_VIRTIO_VIRTIO_NET_H
+
+#include "bus/virtio.h"
+#include "net/net.h"
+
+enum { /* feature bits, 5.1.3 */
+    NET_F_CSUM = 0,
+    NET_F_GUEST_CSUM = 1,
+    NET_F_MTU = 3,
+    NET_F_MAC = 5,
+    NET_F_MRG_RXBUF = 15,
+    NET_F_STATUS = 16,
+    NET_F_CTRL_VQ = 17,
+    NET_F_CTRL_RX = 18,
+    NET_F_CTRL_VLAN = 19,
+    NET_F_CTRL_RX_EXTRA = 20,
+    NET_F_CTRL_MAC_ADDR = 23,
+};
+
+enum { NET_Q_RX, NET_Q_TX, NET_Q_CTRL };
+enum { NET_MAC_TABLE = 64, NET_VLANS = 4096 };
+
+struct virtio_net {
+    struct viv_virtio v;
+    struct viv_netdev *netdev; /* NULL: no cable */
+    uint8_t mac_given[6];
+    uint16_t mtu; /* 0: not told */
+    uint64_t offered;
+    int bootindex;
+
+    uint8_t mac[6];
+    bool link_up;
+    bool promisc, allmulti, alluni, nomulti, nouni, nobcast;
+    uint8_t macs[NET_MAC_TABLE][6]; /* unicast first */
+    uint32_t uni_count, multi_count;
+    bool uni_overflow, multi_overflow; /* the driver's list was too long: take all of that kind */
+    uint32_t vlans[NET_VLANS / 32];
+    bool tx_blocked; /* the back end is full: it will call */
+    bool rx_used;    /* buffers were returned since the last interrupt */
+};
+
+/* Is a frame for this guest? */
+bool virtio_net_filter(const struct virtio_net *n, const uint8_t *frame, size_t len);
+void virtio_net_filter_reset(struct virtio_net *n);
+/* The control queue was kicked. */
+void virtio_net_control(struct virtio_net *n);
+
+#endif

@@ -1,0 +1,225 @@
+/* The registry of network back ends and what all of them share. */
+#include "net/net_int.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct viv_netdev *devs; /* one VM a process; in creation order */
+
+static const struct viv_netdev_type *const types[] = {
+    &viv_netdev_user,
+    NULL,
+};
+
+/* QEMU's other types: known, so that the refusal can say more than "unknown". */
+static const struct {
+    const char *name, *why;
+} absent[] = {
+    {"tap", "needs a host interface, which is not implemented yet"},
+    {"bridge", "needs a host bridge, which is not implemented yet"},
+    {"socket", "is not implemented yet"},
+    {"stream", "is not implemented yet"},
+    {"dgram", "is not implemented yet"},
+    {"l2tpv3", "is not implemented yet"},
+    {"hubport", "is not implemented yet: each NIC has a back end of its own"},
+    {"vde", "is not implemented"},
+    {"netmap", "is not implemented"},
+    {"af-xdp", "is not implemented"},
+    {"passt", "is not implemented"},
+    {"vhost-user", "is not implemented yet"},
+    {"vhost-vdpa", "is not implemented yet"},
+};
+
+static int no_such_type(const char *name, struct viv_err *err)
+{
+    const char *names[G_N_ELEMENTS(types)], *near;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(absent); i++) {
+        if (!strcmp(name, absent[i].name))
+            return viv_fail(err, ENOTSUP,
+                            "-netdev %s %s; `-netdev user` works without any set-up, with "
+                            "hostfwd= for connections from the host",
+                            name, absent[i].why);
+    }
+    for (; types[n]; n++)
+        names[n] = types[n]->name;
+    names[n] = NULL;
+    near = viv_nearest(name, names);
+    return viv_fail(err, EINVAL, "-netdev: there is no type '%s'%s%s%s; `-netdev help` lists them", name,
+                    near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+static const struct viv_netdev_type *find_type(const char *name)
+{
+    for (unsigned i = 0; types[i]; i++) {
+        if (!strcmp(types[i]->name, name))
+            return types[i];
+    }
+    return NULL;
+}
+
+static int make(const struct viv_netdev_type *t, const char *id, struct viv_raw_opts *raw,
+                struct viv_netdev **out, struct viv_err *err)
+{
+    g_autofree char *what = g_strdup_printf("-netdev %s", t->name);
+    struct viv_opts *opts = NULL;
+    struct viv_netdev *n;
+    int rc = viv_opts_from_raw(what, t->opts, raw, &opts, err);
+
+    if (rc < 0)
+        return rc;
+    n = g_malloc0(t->size);
+    n->type = t;
+    n->id = g_strdup(id);
+    rc = t->create(n, opts, err);
+    viv_opts_free(opts);
+    if (rc < 0) {
+        g_free(n->id);
+        g_free(n);
+        return rc;
+    }
+    *out = n;
+    return 0;
+}
+
+int viv_netdev_new(struct viv_raw_opts *raw, struct viv_netdev **out, struct viv_err *err)
+{
+    g_autofree char *type = viv_raw_take(raw, "type"), *id = viv_raw_take(raw, "id");
+    const struct viv_netdev_type *t;
+    struct viv_netdev *n, **end = &devs;
+    int rc;
+
+    if (!type || !id)
+        return viv_fail(err, EINVAL, "-netdev: %s is missing, as in `-netdev user,id=net0`",
+                        type ? "id=" : "the type");
+    t = find_type(type);
+    if (!t)
+        return no_such_type(type, err);
+    if (viv_netdev_find(id))
+        return viv_fail(err, EEXIST, "-netdev: there is a back end with the id '%s' already", id);
+    rc = make(t, id, raw, &n, err);
+    if (rc < 0)
+        return rc;
+    while (*end)
+        end = &(*end)->next;
+    *end = n;
+    if (out)
+        *out = n;
+    return 0;
+}
+
+struct viv_netdev *viv_netdev_find(const char *id)
+{
+    struct viv_netdev *n = devs;
+
+    while (n && strcmp(n->id, id))
+        n = n->next;
+    return n;
+}
+
+struct viv_netdev *viv_netdev_next(struct viv_netdev *n)
+{
+    return n ? n->next : devs;
+}
+
+const char *viv_netdev_id(const struct viv_netdev *n)
+{
+    return n->id;
+}
+
+const char *viv_netdev_type(const struct viv_netdev *n)
+{
+    return n->type->name;
+}
+
+bool viv_netdev_attached(const struct viv_netdev *n)
+{
+    return n->ops != NULL;
+}
+
+unsigned viv_netdev_caps(const struct viv_netdev *n)
+{
+    return n->type->caps;
+}
+
+void viv_netdev_free_all(void)
+{
+    while (devs) {
+        struct viv_netdev *n = devs;
+
+        devs = n->next;
+        n->type->destroy(n);
+        g_free(n->id);
+        g_free(n);
+    }
+}
+
+void viv_netdev_help(void)
+{
+    printf("Network back ends (-netdev TYPE,id=ID,...; `-netdev TYPE,help` lists options):\n");
+    for (unsigned i = 0; types[i]; i++)
+        printf("  %-8s %s\n", types[i]->name, types[i]->desc);
+}
+
+int viv_netdev_attach(struct viv_netdev *n, const struct viv_nic_ops *ops, void *nic,
+                      struct viv_err *err)
+{
+    if (n->ops)
+        return viv_fail(err, EBUSY, "back end '%s' has a NIC already; each needs one of its own", n->id);
+    n->ops = ops;
+    n->nic = nic;
+    n->type->attached(n);
+    return 0;
+}
+
+void viv_netdev_detach(struct viv_netdev *n)
+{
+    n->ops = NULL;
+    n->nic = NULL;
+    n->type->detached(n);
+}
+
+bool viv_netdev_send(struct viv_netdev *n, const struct iovec *iov, int iovcnt)
+{
+    return n->type->send(n, iov, iovcnt);
+}
+
+void viv_netdev_can_receive_changed(struct viv_netdev *n)
+{
+    n->type->can_receive_changed(n);
+}
+
+void viv_netdev_save(struct viv_netdev *n, struct viv_state_writer *w)
+{
+    n->type->save(n, w);
+}
+
+int viv_netdev_load(struct viv_netdev *n, struct viv_state_reader *r, struct viv_err *err)
+{
+    return n->type->load(n, r, err);
+}
+
+static int hostfwd(struct viv_netdev *n, const char *rule, bool add, struct viv_err *err)
+{
+    if (!n->type->hostfwd)
+        return viv_fail(err, ENOTSUP, "back end '%s' (%s) forwards no ports", n->id, n->type->name);
+    return n->type->hostfwd(n, rule, add, err);
+}
+
+int viv_netdev_hostfwd_add(struct viv_netdev *n, const char *rule, struct viv_err *err)
+{
+    return hostfwd(n, rule, true, err);
+}
+
+int viv_netdev_hostfwd_remove(struct viv_netdev *n, const char *rule, struct viv_err *err)
+{
+    return hostfwd(n, rule, false, err);
+}
+
+char *viv_netdev_info(struct viv_netdev *n)
+{
+    return n->type->info ? n->type->info(n) : NULL;
+}
