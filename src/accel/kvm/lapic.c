@@ -1,0 +1,54 @@
+/* The in-kernel local APIC's register page (SDM 3A, 11.4; offsets are those of the xAPIC). */
+#include "accel/kvm/kvm_int.h"
+
+#include "base/bytes.h"
+
+#include <string.h>
+
+enum { LAPIC_ID = 0x20, LAPIC_VERSION = 0x30, LAPIC_DFR = 0xe0, LAPIC_SVR = 0xf0, LAPIC_LVT_CMCI = 0x2f0,
+       LAPIC_LVT_TIMER = 0x320, LAPIC_LVT_THERMAL = 0x330, LAPIC_LVT_PERF = 0x340, LAPIC_LVT0 = 0x350,
+       LAPIC_LVT1 = 0x360, LAPIC_LVT_ERROR = 0x370, LVT_MASKED = 0x10000, LVT_EXTINT = 0x700 };
+
+void viv_kvm_lapic_reset(struct kvm_cpu *k)
+{
+    static const uint16_t lvt[] = {LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL, LAPIC_LVT_PERF, LAPIC_LVT1, LAPIC_LVT_ERROR};
+    struct kvm_lapic_state s;
+    char *regs = s.regs;
+
+    if (viv_kvm_ioctl(k->fd, KVM_GET_LAPIC, &s) < 0)
+        return;
+    {
+        uint32_t version = viv_ld_le32(regs + LAPIC_VERSION);
+
+        memset(&s, 0, sizeof(s));
+        viv_st_le32(regs + LAPIC_VERSION, version);
+    }
+    viv_st_le32(regs + LAPIC_ID, k->v->apic_id << 24);
+    viv_st_le32(regs + LAPIC_DFR, 0xffffffff);
+    viv_st_le32(regs + LAPIC_SVR, 0xff);
+    for (size_t i = 0; i < sizeof(lvt) / sizeof(lvt[0]); i++)
+        viv_st_le32(regs + lvt[i], LVT_MASKED);
+    /* The boot CPU takes the 8259's interrupts from the start, as firmware sets it up. */
+    viv_st_le32(regs + LAPIC_LVT0, k->v->index == 0 ? LVT_EXTINT : LVT_MASKED);
+    viv_kvm_ioctl(k->fd, KVM_SET_LAPIC, &s);
+}
+
+void viv_kvm_lapic_save(struct viv_state_writer *w, struct kvm_cpu *k)
+{
+    struct kvm_lapic_state s;
+
+    memset(&s, 0, sizeof(s));
+    viv_kvm_ioctl(k->fd, KVM_GET_LAPIC, &s);
+    viv_state_put(w, s.regs, sizeof(s.regs));
+}
+
+int viv_kvm_lapic_load(struct viv_state_reader *r, struct kvm_cpu *k, struct viv_err *err)
+{
+    struct kvm_lapic_state s;
+    int ret = viv_state_get(r, s.regs, sizeof(s.regs), err);
+
+    if (ret)
+        return ret;
+    ret = viv_kvm_ioctl(k->fd, KVM_SET_LAPIC, &s);
+    return ret < 0 ? viv_fail_os(err, -ret, "KVM does not take the local APIC of CPU %u", k->v->index) : 0;
+}
