@@ -181,9 +181,9 @@ void viv_virtio_set_status(struct viv_virtio *v, uint8_t status)
         kick_all(v); /* legacy drivers fill queues, and may kick, before DRIVER_OK */
 }
 
+/* Device lock held, or before threads start (when devices are made). */
 void viv_virtio_reset(struct viv_virtio *v)
 {
-    VIV_ASSERT_DEV_LOCKED();
     if (v->resetting)
         return; /* another vCPU's reset waits for requests; one is enough */
     v->resetting = true;
@@ -196,6 +196,7 @@ void viv_virtio_reset(struct viv_virtio *v)
         q->vector = VIV_VIRTIO_NO_VECTOR;
         q->desc_gpa = q->avail_gpa = q->used_gpa = 0;
         q->last_avail = q->used_idx = q->signalled = 0;
+        q->pending = 0;
         q->signalled_valid = q->kicks = q->avail_wrap = q->used_wrap = false;
     }
     v->guest_features = 0;

@@ -37,6 +37,7 @@ struct viv_virtq {
     uint16_t used_idx;   /* next to push; packed: ring slot */
     uint16_t signalled;  /* used_idx at the last interrupt */
     bool signalled_valid;
+    uint32_t pending; /* used since the driver was last considered for an interrupt */
     bool avail_wrap, used_wrap; /* packed wrap counters (2.8.1) */
 
     bool ready; /* areas are mapped */

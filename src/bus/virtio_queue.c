@@ -85,6 +85,7 @@ void viv_virtq_enable(struct viv_virtq *q)
         return;
     q->last_avail = q->used_idx = q->signalled = 0;
     q->signalled_valid = false;
+    q->pending = 0;
     q->avail_wrap = q->used_wrap = true;
     q->kicks = true;
     q->enabled = true;
@@ -254,8 +255,10 @@ void viv_virtq_push(struct viv_virtq_elem *e, uint32_t written)
     if (written > e->in_len)
         written = e->in_len;
     elem_unmap(e, written);
-    if (q->ready && !e->v->broken)
+    if (q->ready && !e->v->broken) {
         viv_vring_ops_of(e->v)->put(q, e, written);
+        q->pending++;
+    }
     elem_free(q, e);
 }
 
@@ -285,8 +288,9 @@ void viv_virtq_notify(struct viv_virtio *v, unsigned queue)
     struct viv_virtq *q = usable(v, queue);
 
     VIV_ASSERT_DEV_LOCKED();
-    if (!q)
+    if (!q || !q->pending)
         return;
+    q->pending = 0;
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* used index before the driver's wish (2.7.7.2) */
     if (viv_vring_ops_of(v)->wants_interrupt(q))
         v->transport.notify_queue(v->transport.opaque, queue);
@@ -344,6 +348,7 @@ static const struct viv_field queue_fields[] = {
     VIV_F_INT(viv_virtq, used_idx),
     VIV_F_INT(viv_virtq, signalled),
     VIV_F_INT(viv_virtq, signalled_valid),
+    VIV_F_INT(viv_virtq, pending),
     VIV_F_INT(viv_virtq, avail_wrap),
     VIV_F_INT(viv_virtq, used_wrap),
     VIV_F_DERIVED(viv_virtq, ready, "queue_map in post_load"),

@@ -316,7 +316,7 @@ static const char *const werror_values[] = {"auto", "report", "ignore", "enospc"
 static const struct viv_opt_def blk_mmio_props[] = {BLK_PROPS, VIV_VIRTIO_MMIO_PROPS, VIV_OPT_END};
 static const struct viv_opt_def blk_pci_props[] = {BLK_PROPS, VIV_VIRTIO_PCI_PROPS, VIV_OPT_END};
 
-VIV_VIRTIO_MMIO_CLASS(viv_virtio_blk_device_class, blk_fn, "virtio-blk-device",
+VIV_VIRTIO_MMIO_CLASS(viv_dev_virtio_blk_device, blk_fn, "virtio-blk-device",
                       "virtio disk, over MMIO", blk_mmio_props);
-VIV_VIRTIO_PCI_CLASSES(viv_virtio_blk_pci_class, blk_fn, "virtio-blk-pci", "virtio disk",
+VIV_VIRTIO_PCI_CLASSES(viv_dev_virtio_blk_pci, blk_fn, "virtio-blk-pci", "virtio disk",
                        blk_pci_props);

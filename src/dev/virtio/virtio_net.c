@@ -469,7 +469,7 @@ static const struct viv_virtio_class net_fn = {
 static const struct viv_opt_def net_mmio_props[] = {NET_PROPS, VIV_VIRTIO_MMIO_PROPS, VIV_OPT_END};
 static const struct viv_opt_def net_pci_props[] = {NET_PROPS, VIV_VIRTIO_PCI_PROPS, VIV_OPT_END};
 
-VIV_VIRTIO_MMIO_CLASS(viv_virtio_net_device_class, net_fn, "virtio-net-device",
+VIV_VIRTIO_MMIO_CLASS(viv_dev_virtio_net_device, net_fn, "virtio-net-device",
                       "virtio network card, over MMIO", net_mmio_props);
-VIV_VIRTIO_PCI_CLASSES(viv_virtio_net_pci_class, net_fn, "virtio-net-pci", "virtio network card",
+VIV_VIRTIO_PCI_CLASSES(viv_dev_virtio_net_pci, net_fn, "virtio-net-pci", "virtio network card",
                        net_pci_props);
