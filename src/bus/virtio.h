@@ -186,6 +186,6 @@ int viv_virtq_elem_load(struct viv_state_reader *r, struct viv_virtio *v, struct
 size_t viv_iov_to_buf(const struct iovec *iov, int n, size_t off, void *buf, size_t len);
 size_t viv_iov_from_buf(const struct iovec *iov, int n, size_t off, const void *buf, size_t len);
 /* The part [off, off+len) of an iov as an iov; returns segments used (dst has room for n). */
-int viv_iov_slice(struct iovec *dst, const struct iovec *src, int n, size_t off, size_t len);
+int viv_iov_cut(struct iovec *dst, const struct iovec *src, int n, size_t off, size_t len);
 
 #endif

@@ -44,7 +44,7 @@ size_t viv_iov_from_buf(const struct iovec *iov, int n, size_t off, const void *
     return done;
 }
 
-int viv_iov_slice(struct iovec *dst, const struct iovec *src, int n, size_t off, size_t len)
+int viv_iov_cut(struct iovec *dst, const struct iovec *src, int n, size_t off, size_t len)
 {
     int used = 0;
 

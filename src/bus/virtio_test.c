@@ -638,9 +638,9 @@ static void test_iov(void)
     g_assert_cmpuint(viv_iov_from_buf(iov, 2, 4, "XYZ", 3), ==, 3);
     g_assert_cmpmem(a, 5, "abcdX", 5);
     g_assert_cmpmem(b, 3, "YZh", 3);
-    g_assert_cmpint(viv_iov_slice(cut, iov, 2, 5, 2), ==, 1);
+    g_assert_cmpint(viv_iov_cut(cut, iov, 2, 5, 2), ==, 1);
     g_assert_true(cut[0].iov_base == b && cut[0].iov_len == 2);
-    g_assert_cmpint(viv_iov_slice(cut, iov, 2, 8, 2), ==, 0);
+    g_assert_cmpint(viv_iov_cut(cut, iov, 2, 8, 2), ==, 0);
 }
 
 int main(int argc, char **argv)

@@ -193,8 +193,8 @@ static int start_data(struct virtio_blk *b, struct viv_virtq_elem *e, bool write
     r->br.offset = sector * BLK_SECTOR;
     r->br.len = len;
     r->br.iov = r->iov;
-    r->br.iovcnt = write ? viv_iov_slice(r->iov, e->out, e->out_num, HEADER, len)
-                         : viv_iov_slice(r->iov, e->in, e->in_num, 0, len);
+    r->br.iovcnt = write ? viv_iov_cut(r->iov, e->out, e->out_num, HEADER, len)
+                         : viv_iov_cut(r->iov, e->in, e->in_num, 0, len);
     *out = r;
     return -1;
 }

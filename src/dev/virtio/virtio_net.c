@@ -156,7 +156,7 @@ static bool send_one(struct virtio_net *n, struct viv_virtq_elem *e)
     }
     if (!n->netdev || !n->link_up)
         return true;
-    count = viv_iov_slice(iov, e->out, e->out_num, head, e->out_len - head);
+    count = viv_iov_cut(iov, e->out, e->out_num, head, e->out_len - head);
     return viv_netdev_send(n->netdev, iov, count);
 }
 
