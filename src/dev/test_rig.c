@@ -1,7 +1,5 @@
 #include "dev/test_rig.h"
 
-#include "dev/devices.h"
-
 #include <glib.h>
 #include <string.h>
 
@@ -48,7 +46,7 @@ void rig_init(void)
 
         *irq = (struct viv_irq){set_line, NULL, i};
     }
-    viv_dev_set_classes(viv_devices);
+    viv_dev_set_classes(rig_classes);
 }
 
 void rig_fini(void)

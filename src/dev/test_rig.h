@@ -23,7 +23,11 @@ struct rig {
 
 extern struct rig rig; /* one at a time */
 
-/* Fresh board, clock at 0, the classes of devices.def. */
+/* The classes a test uses, NULL-terminated: defined by the test. (Not the whole table: it would bring in the
+ * event loop, and with it the real clock.) */
+extern const struct viv_dev_class *const rig_classes[];
+
+/* Fresh board, clock at 0. */
 void rig_init(void);
 void rig_fini(void);
 /* Makes a device; `opts` as after "-device NAME,", NULL for none. Fails the test when it cannot. */

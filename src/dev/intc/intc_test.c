@@ -4,6 +4,9 @@
 
 #include <glib.h>
 
+extern const struct viv_dev_class viv_dev_i8259, viv_dev_ioapic;
+const struct viv_dev_class *const rig_classes[] = {&viv_dev_i8259, &viv_dev_ioapic, NULL};
+
 static struct viv_dev *pic;
 
 static int inta(void)

@@ -3,6 +3,9 @@
 
 #include <glib.h>
 
+extern const struct viv_dev_class viv_dev_i8254;
+const struct viv_dev_class *const rig_classes[] = {&viv_dev_i8254, NULL};
+
 #define TICK_NS(n) ((int64_t)(((n)*1000000000ull + 1193181) / 1193182))
 
 static void program(unsigned n, unsigned mode, uint16_t count)
