@@ -63,8 +63,9 @@ extern const struct viv_accel viv_accel_interp;
 int viv_accel_choose(const char *text, const struct viv_accel **out, struct viv_err *err);
 void viv_accel_help(void);
 
-/* vCPU threads: made stopped. Device lock held by the caller of each. */
-int viv_vcpus_create(const struct viv_accel *a, unsigned count, const uint32_t *apic_ids,
+/* vCPU threads: made stopped, each with its v->x86 in power-on state. `env` as for create; `cpuid` is borrowed for
+ * ever; APIC ids come from its topology. Device lock held by the caller of each of these (released while waiting). */
+int viv_vcpus_create(const struct viv_accel *a, const struct viv_accel_env *env,
                      const struct viv_cpuid *cpuid, struct viv_err *err);
 void viv_vcpus_start(void);
 /* Asks all to stop and waits until they have; releases the device lock while waiting. Loop thread. */

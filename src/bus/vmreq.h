@@ -7,6 +7,7 @@ enum viv_vm_request {
     VIV_VM_RESET,    /* system reset (port 92h, i8042, CF9h, ACPI reset register, triple fault) */
     VIV_VM_SHUTDOWN, /* guest asked for power-off (ACPI S5) */
     VIV_VM_IO_ERROR, /* stop: a disk request failed under a `stop` policy (it is held and sent again at cont) */
+    VIV_VM_INTERNAL_ERROR, /* stop: a vCPU cannot go on (the reason has been printed); only reset or quit helps */
     VIV_VM_QUIT,     /* end the process with `code` (isa-debug-exit, monitor quit, signals) */
 };
 

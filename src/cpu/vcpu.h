@@ -39,14 +39,16 @@ struct viv_vcpu {
     struct viv_x86 *x86;   /* architectural state; ours while not running (KVM: after get_state) */
     struct viv_apic *apic; /* user-mode local APIC; NULL with a kernel one */
     void *priv;            /* the accelerator's */
+    void (*kick)(struct viv_vcpu *v); /* makes it leave guest mode soon, after bits were set; NULL: looks itself */
 
     /* Sleep and wake (HLT, stopped). */
     pthread_mutex_t sleep_lock;
     pthread_cond_t sleep_cond;
-    bool sleeping;
+    bool sleeping; /* atomic */
 
     /* Run control, under the device lock. */
     bool stopped; /* the thread is parked outside its accelerator */
+    bool failed;  /* its accelerator gave up: stays parked until reset */
 };
 
 /* All vCPUs, fixed before the first one runs. */
@@ -58,5 +60,8 @@ extern _Thread_local struct viv_vcpu *viv_vcpu_self;
 
 /* Any thread, any lock state, never blocks. */
 void viv_vcpu_request(struct viv_vcpu *v, uint32_t bits);
+
+/* vCPU thread: blocks until wake(v), which looks at v->requests, says so. Device lock not held. */
+void viv_vcpu_sleep(struct viv_vcpu *v, bool (*wake)(struct viv_vcpu *v));
 
 #endif

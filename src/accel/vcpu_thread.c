@@ -1,0 +1,174 @@
+/* vCPU threads: one each, parked while the VM is stopped.
+ *
+ * Starting and stopping is a hand-shake under the device lock: `running` is what is asked for, v->stopped what is true.
+ * A thread fetches its accelerator's registers into v->x86 on its way out and puts them back on its way in, so that
+ * v->x86 is the truth whenever the VM is stopped. */
+#include "accel/accel.h"
+
+#include "base/log.h"
+#include "bus/vmreq.h"
+#include "cpu/x86/apic.h"
+#include "cpu/x86/cpuid.h"
+#include "cpu/x86/state.h"
+#include "host/lock.h"
+#include "host/thread.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <stdio.h>
+
+static const struct viv_accel *accel;
+static bool running;
+static pthread_cond_t run_changed = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t parked = PTHREAD_COND_INITIALIZER;
+static struct viv_err init_err;
+
+static int run_once(struct viv_vcpu *v, struct viv_err *err)
+{
+    int r = 0;
+
+    if (accel->put_state)
+        r = accel->put_state(v, err);
+    if (r == 0)
+        r = accel->vcpu_run(v, err);
+    if (accel->get_state) {
+        struct viv_err second = VIV_ERR_INIT;
+        int r2 = accel->get_state(v, &second);
+
+        if (r == 0 && r2 < 0) {
+            *err = second;
+            r = r2;
+        }
+    }
+    return r;
+}
+
+static void park(struct viv_vcpu *v)
+{
+    v->stopped = true;
+    pthread_cond_broadcast(&parked);
+    while (!running || v->failed)
+        viv_dev_wait(&run_changed);
+    v->stopped = false;
+}
+
+static void *vcpu_main(void *opaque)
+{
+    struct viv_vcpu *v = opaque;
+    struct viv_err err = VIV_ERR_INIT;
+    int r;
+
+    viv_vcpu_self = v;
+    r = accel->vcpu_init(v, &err);
+    viv_dev_lock();
+    if (r < 0) {
+        init_err = err;
+        v->failed = true;
+    }
+    for (;;) {
+        park(v);
+        viv_dev_unlock();
+        viv_err_clear(&err);
+        r = run_once(v, &err);
+        viv_dev_lock();
+        if (r < 0) {
+            viv_error("CPU %u cannot go on: %s", v->index, err.text);
+            v->failed = true;
+            viv_vm_request(VIV_VM_INTERNAL_ERROR, 0, "cpu");
+        }
+    }
+    return NULL;
+}
+
+static int create_one(const struct viv_accel_env *env, const struct viv_cpuid *cpuid, unsigned index,
+                      struct viv_err *err)
+{
+    struct viv_vcpu *v = g_new0(struct viv_vcpu, 1);
+    char name[32];
+    int r;
+
+    v->index = index;
+    v->apic_id = viv_cpuid_apic_id(cpuid, index);
+    v->accel = accel;
+    v->kick = accel->vcpu_kick;
+    pthread_mutex_init(&v->sleep_lock, NULL);
+    pthread_cond_init(&v->sleep_cond, NULL);
+    viv_vcpus[index] = v;
+    v->x86 = viv_x86_new(v, cpuid, env->mem, env->io);
+    if (!v->x86)
+        return viv_fail(err, ENOMEM, "no memory for CPU %u", index);
+    viv_x86_reset(v->x86, false, index == 0);
+    snprintf(name, sizeof(name), "CPU %u/%s", index, accel->name);
+    r = viv_thread_start(&v->thread, name, vcpu_main, v, err);
+    if (r < 0)
+        return r;
+    while (!v->stopped)
+        viv_dev_wait(&parked);
+    if (v->failed) {
+        *err = init_err;
+        return -(init_err.code ? init_err.code : EIO);
+    }
+    return 0;
+}
+
+int viv_vcpus_create(const struct viv_accel *a, const struct viv_accel_env *env,
+                     const struct viv_cpuid *cpuid, struct viv_err *err)
+{
+    VIV_ASSERT_DEV_LOCKED();
+    accel = a;
+    viv_vcpus = g_new0(struct viv_vcpu *, env->vcpus);
+    viv_ram_set_vcpu_count(env->vcpus);
+    for (unsigned i = 0; i < env->vcpus; i++) {
+        int r = create_one(env, cpuid, i, err);
+
+        if (r < 0)
+            return r;
+        viv_vcpu_count = i + 1;
+    }
+    return 0;
+}
+
+void viv_vcpus_start(void)
+{
+    VIV_ASSERT_DEV_LOCKED();
+    if (running)
+        return;
+    if (accel->set_running)
+        accel->set_running(true);
+    for (unsigned i = 0; i < viv_vcpu_count; i++)
+        atomic_fetch_and(&viv_vcpus[i]->requests, ~(uint32_t)VIV_REQ_STOP);
+    running = true;
+    pthread_cond_broadcast(&run_changed);
+}
+
+void viv_vcpus_stop(void)
+{
+    VIV_ASSERT_DEV_LOCKED();
+    if (!running)
+        return;
+    running = false;
+    for (unsigned i = 0; i < viv_vcpu_count; i++)
+        viv_vcpu_request(viv_vcpus[i], VIV_REQ_STOP);
+    for (unsigned i = 0; i < viv_vcpu_count; i++) {
+        while (!viv_vcpus[i]->stopped)
+            viv_dev_wait(&parked);
+    }
+    if (accel->set_running)
+        accel->set_running(false);
+}
+
+void viv_vcpus_reset(void)
+{
+    VIV_ASSERT_DEV_LOCKED();
+    for (unsigned i = 0; i < viv_vcpu_count; i++) {
+        struct viv_vcpu *v = viv_vcpus[i];
+
+        atomic_store(&v->requests, VIV_REQ_STOP);
+        v->failed = false;
+        viv_x86_reset(v->x86, false, i == 0);
+        if (v->apic)
+            viv_apic_reset(v->apic, false);
+    }
+    if (accel->reset)
+        accel->reset();
+}

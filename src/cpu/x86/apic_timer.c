@@ -1,0 +1,179 @@
+/* The local APIC's timer (SDM 3A 10.5.4): one-shot, periodic, TSC-deadline.
+ *
+ * It counts at VIV_APIC_HZ of guest time, divided. Nothing ticks: a host timer stands at the next expiry, the current
+ * count is computed when read. */
+#include "cpu/x86/apic_int.h"
+
+#include "base/units.h"
+#include "cpu/x86/state.h"
+
+#include <glib.h>
+
+_Static_assert(VIV_APIC_HZ == VIV_NS_PER_SEC, "one count is one nanosecond");
+
+static unsigned divide_shift(const struct viv_apic *a)
+{
+    unsigned d = (a->timer_divide & 3) | (a->timer_divide >> 1 & 4);
+
+    return d == 7 ? 0 : d + 1;
+}
+
+static uint32_t mode(const struct viv_apic *a)
+{
+    return __atomic_load_n(&a->lvt[VIV_LVT_TIMER], __ATOMIC_RELAXED) & VIV_LVT_TIMER_MODE;
+}
+
+static int64_t period_ns(const struct viv_apic *a)
+{
+    return (int64_t)((uint64_t)a->timer_initial << divide_shift(a));
+}
+
+uint32_t viv_apic_timer_current(const struct viv_apic *a)
+{
+    int64_t period = period_ns(a), since;
+
+    if (!period || mode(a) == VIV_LVT_TSC_DEADLINE)
+        return 0;
+    since = viv_clock_ns(VIV_CLOCK_GUEST) - a->timer_start_ns;
+    if (since >= period) {
+        if (mode(a) != VIV_LVT_PERIODIC)
+            return 0;
+        since %= period;
+    }
+    return a->timer_initial - (uint32_t)(since >> divide_shift(a));
+}
+
+static uint64_t own_tsc(const struct viv_apic *a)
+{
+    return viv_guest_tsc() + (uint64_t)a->vcpu->x86->tsc_offset;
+}
+
+static void arm_deadline(struct viv_apic *a)
+{
+    uint64_t now = own_tsc(a), left;
+    int64_t ns;
+
+    if (!a->deadline) {
+        viv_timer_cancel(a->timer);
+        return;
+    }
+    left = (int64_t)(a->deadline - now) > 0 ? a->deadline - now : 0;
+    /* Rounded up: an early interrupt would find the deadline in the future. */
+    ns = (int64_t)MIN((unsigned __int128)left * VIV_NS_PER_SEC / viv_tsc_hz() + (left != 0), INT64_MAX / 4);
+    viv_timer_set(a->timer, viv_clock_ns(VIV_CLOCK_GUEST) + ns);
+}
+
+static void arm_count(struct viv_apic *a)
+{
+    int64_t period = period_ns(a), now, next;
+
+    if (!period) {
+        viv_timer_cancel(a->timer);
+        return;
+    }
+    now = viv_clock_ns(VIV_CLOCK_GUEST);
+    next = a->timer_start_ns + period;
+    if (next <= now) {
+        if (mode(a) != VIV_LVT_PERIODIC) {
+            viv_timer_cancel(a->timer);
+            return;
+        }
+        next = now + period - (now - a->timer_start_ns) % period;
+    }
+    viv_timer_set(a->timer, next);
+}
+
+void viv_apic_timer_update(struct viv_apic *a)
+{
+    if (mode(a) == VIV_LVT_TSC_DEADLINE)
+        arm_deadline(a);
+    else
+        arm_count(a);
+}
+
+/* Loop thread, device lock held. A late periodic timer gives one interrupt, not the ones missed. */
+void viv_apic_timer_fired(void *opaque)
+{
+    struct viv_apic *a = opaque;
+    uint32_t lvt = __atomic_load_n(&a->lvt[VIV_LVT_TIMER], __ATOMIC_SEQ_CST);
+
+    if ((lvt & VIV_LVT_TIMER_MODE) == VIV_LVT_TSC_DEADLINE) {
+        uint64_t d = __atomic_load_n(&a->deadline, __ATOMIC_SEQ_CST);
+
+        /* Set again while we were on our way: the new deadline has its own expiry. */
+        if (!d || (int64_t)(d - own_tsc(a)) > 0)
+            return;
+        if (!__atomic_compare_exchange_n(&a->deadline, &d, 0, false, __ATOMIC_SEQ_CST,
+                                         __ATOMIC_SEQ_CST))
+            return;
+    } else if ((lvt & VIV_LVT_TIMER_MODE) == VIV_LVT_PERIODIC) {
+        int64_t period = period_ns(a), now = viv_clock_ns(VIV_CLOCK_GUEST);
+
+        if (period)
+            viv_timer_set(a->timer, now + period - (now - a->timer_start_ns) % period);
+    }
+    if (!(lvt & VIV_LVT_MASKED))
+        viv_apic_accept(a, (uint8_t)lvt, false);
+}
+
+void viv_apic_timer_reset(struct viv_apic *a)
+{
+    a->timer_initial = 0;
+    a->timer_divide = 0;
+    a->timer_start_ns = 0;
+    __atomic_store_n(&a->deadline, 0, __ATOMIC_SEQ_CST);
+    if (a->timer)
+        viv_timer_cancel(a->timer);
+}
+
+void viv_apic_timer_start(struct viv_apic *a, uint32_t initial)
+{
+    if (mode(a) == VIV_LVT_TSC_DEADLINE)
+        return; /* ignored in this mode */
+    a->timer_initial = initial;
+    a->timer_start_ns = viv_clock_ns(VIV_CLOCK_GUEST);
+    viv_apic_timer_update(a);
+}
+
+void viv_apic_timer_set_divide(struct viv_apic *a, uint32_t divide)
+{
+    uint32_t current = viv_apic_timer_current(a);
+
+    a->timer_divide = divide;
+    if (!a->timer_initial || mode(a) == VIV_LVT_TSC_DEADLINE)
+        return;
+    /* The count goes on from where it stands, at the new rate. */
+    a->timer_start_ns = viv_clock_ns(VIV_CLOCK_GUEST) -
+                        (int64_t)((uint64_t)(a->timer_initial - current) << divide_shift(a));
+    viv_apic_timer_update(a);
+}
+
+/* A change between TSC-deadline and the others disarms (10.5.4.1). */
+void viv_apic_timer_set_lvt(struct viv_apic *a, uint32_t lvt)
+{
+    uint32_t old = mode(a);
+
+    if ((lvt & VIV_LVT_TIMER_MODE) == VIV_LVT_TIMER_MODE ||
+        ((lvt & VIV_LVT_TSC_DEADLINE) &&
+         !viv_cpuid_has(a->vcpu->x86->cpuid, VIV_FT_TSC_DEADLINE)))
+        lvt &= ~VIV_LVT_TSC_DEADLINE;
+    __atomic_store_n(&a->lvt[VIV_LVT_TIMER], lvt, __ATOMIC_SEQ_CST);
+    if ((old == VIV_LVT_TSC_DEADLINE) != ((lvt & VIV_LVT_TIMER_MODE) == VIV_LVT_TSC_DEADLINE)) {
+        a->timer_initial = 0;
+        __atomic_store_n(&a->deadline, 0, __ATOMIC_SEQ_CST);
+    }
+    viv_apic_timer_update(a);
+}
+
+uint64_t viv_apic_get_deadline(const struct viv_apic *a)
+{
+    return mode(a) == VIV_LVT_TSC_DEADLINE ? __atomic_load_n(&a->deadline, __ATOMIC_SEQ_CST) : 0;
+}
+
+void viv_apic_set_deadline(struct viv_apic *a, uint64_t tsc)
+{
+    if (mode(a) != VIV_LVT_TSC_DEADLINE)
+        return;
+    __atomic_store_n(&a->deadline, tsc, __ATOMIC_SEQ_CST);
+    arm_deadline(a);
+}
