@@ -395,6 +395,8 @@ static void operands(struct dec *d, const struct viv_row *row)
 
         if (kind == VIV_K_Z)
             i->rm = (i->opcode & 7) | (i->rex & 1) << 3;
+        else if (kind == VIV_K_SREG)
+            i->reg &= 7; /* REX.R does not count */
         else if (kind == VIV_K_X || kind == VIV_K_O)
             i->seg = d->seg_override == VIV_SEG_COUNT ? VIV_DS : d->seg_override;
         immediate(d, row->operand[n]);

@@ -73,6 +73,18 @@ static uint64_t linear_rip(const struct viv_x86 *c)
     return c->mode == VIV_MODE_LONG ? c->rip : (uint32_t)(c->seg[VIV_CS].base + c->rip);
 }
 
+/* A string instruction without REP is like any other. */
+static enum viv_block_end end_of(const struct viv_insn *i)
+{
+    uint32_t attr = i->row->attr;
+
+    if (attr & A_CTX)
+        return VIV_BLOCK_CONTEXT;
+    if ((attr & A_REP) && !i->rep && !(attr & A_IO))
+        return VIV_BLOCK_PLAIN;
+    return attr & A_END ? VIV_BLOCK_LOOK : VIV_BLOCK_PLAIN;
+}
+
 /* Decodes one instruction from bytes fetched one page at a time: it crosses a page, or is not in RAM. */
 static struct viv_block *single(struct viv_x86 *c, struct viv_block_cache *b, uint64_t lin)
 {
@@ -99,27 +111,26 @@ static struct viv_block *single(struct viv_x86 *c, struct viv_block_cache *b, ui
     b->single.count = 1;
     b->single.bytes = b->single_insn.len;
     b->single.mode = c->mode;
-    b->single.context = true;
+    b->single.end = end_of(&b->single_insn);
     return &b->single;
 }
 
 /* Fills insn[] from the page; returns how many, 0 when the first does not decode from this page alone. */
 static unsigned decode_run(struct viv_x86 *c, const uint8_t *start, struct viv_insn *insn,
-                           unsigned *bytes, bool *context)
+                           unsigned *bytes, uint8_t *end)
 {
     unsigned room = VIV_PAGE_SIZE - ((uintptr_t)start & (VIV_PAGE_SIZE - 1)), n = 0, at = 0;
-    uint32_t attr = 0;
 
+    *end = VIV_BLOCK_PLAIN;
     while (n < VIV_BLOCK_INSNS && at < room) {
         if (viv_decode(start + at, room - at, c->mode, c->cpuid, &insn[n]) != VIV_DECODE_OK)
             break; /* comes up again as the first of its own */
         at += insn[n].len;
-        attr = insn[n++].row->attr;
-        if (attr & (A_JUMP | A_END | A_CTX))
+        *end = end_of(&insn[n++]);
+        if (*end != VIV_BLOCK_PLAIN || (insn[n - 1].row->attr & A_JUMP))
             break;
     }
     *bytes = at;
-    *context = attr & (A_END | A_CTX);
     return n;
 }
 
@@ -128,7 +139,7 @@ static struct viv_block *decode_block(struct viv_x86 *c, struct viv_block_cache 
 {
     struct viv_block *k;
     unsigned bytes;
-    bool context;
+    uint8_t end;
 
     if (b->used + BLOCK_MOST > b->size)
         cache_flush(b);
@@ -137,13 +148,13 @@ static struct viv_block *decode_block(struct viv_x86 *c, struct viv_block_cache 
     viv_ram_mark_code(start); /* before the bytes are read: mem/ram.h */
     k->version_at = &viv_arena_version[viv_arena_page(start)];
     k->version = *(const volatile uint32_t *)k->version_at;
-    k->count = decode_run(c, start, k->insn, &bytes, &context);
+    k->count = decode_run(c, start, k->insn, &bytes, &end);
     if (k->count == 0)
         return NULL;
     k->start = start;
     k->bytes = bytes;
     k->mode = c->mode;
-    k->context = context;
+    k->end = end;
     memcpy(k->insn + k->count, start, bytes);
     b->used += (sizeof(*k) + k->count * sizeof(*k->insn) + bytes + 15) & ~(size_t)15;
     b->decoded++;

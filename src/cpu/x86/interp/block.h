@@ -12,6 +12,12 @@
 
 #define VIV_BLOCK_INSNS 64
 
+enum viv_block_end { /* what the last instruction may have done */
+    VIV_BLOCK_PLAIN,
+    VIV_BLOCK_LOOK,    /* A_END: interrupt flag, shadows, HLT: look at c->attention */
+    VIV_BLOCK_CONTEXT, /* A_CTX: mode, segments, paging as well */
+};
+
 struct viv_block {
     const uint8_t *start;   /* host address of the first byte */
     const uint32_t *version_at;
@@ -19,7 +25,7 @@ struct viv_block {
     uint16_t count;         /* instructions, at least 1 */
     uint16_t bytes;
     uint8_t mode;
-    bool context;           /* the last instruction has A_CTX or A_END: look around after it */
+    uint8_t end; /* enum viv_block_end */
     struct viv_block *next; /* in its hash chain */
     struct viv_insn *insn;  /* count of them, then `bytes` bytes of code */
 };

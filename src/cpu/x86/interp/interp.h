@@ -25,6 +25,7 @@ struct viv_interp {
     bool shutdown;      /* triple fault: the run loop returns VIV_RUN_SHUTDOWN */
     bool one_iteration; /* REP instructions do one and come back (single-step) */
     const struct viv_insn *block_end; /* of the running block; see viv_interp_leave_block() */
+    const struct viv_insn *block_first; /* of the running block, NULL between blocks */
     uint32_t db_hit;    /* DR6 bits (B0-B3, BD, BS, BT) of debug traps due after this instruction */
 
     struct viv_block_cache *blocks; /* run loop's own */

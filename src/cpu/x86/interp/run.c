@@ -57,6 +57,7 @@ static inline void execute(struct viv_x86 *c, struct viv_interp *in, const struc
     const struct viv_insn *i = k->insn;
     u64 rip = c->rip;
 
+    in->block_first = i;
     in->block_end = i + count;
     do {
         c->rip = rip;
@@ -68,12 +69,16 @@ static inline void execute(struct viv_x86 *c, struct viv_interp *in, const struc
     } while (i < in->block_end);
     c->insn_count += (u64)(i - k->insn);
     c->rip = c->next_rip;
+    in->block_first = NULL;
 }
 
 /* After a fault unwound to the run loop: deliver it. What deliver raises comes back here the same way. */
 static void deliver_fault(struct viv_x86 *c, struct viv_interp *in)
 {
     viv_lock_abandon();
+    if (in->block_first)
+        c->insn_count += (u64)(c->insn - in->block_first);
+    in->block_first = NULL;
     in->one_iteration = false;
     viv_x86_deliver_pending(c);
     viv_interp_context(c);
@@ -129,8 +134,9 @@ static void run_blocks(struct viv_x86 *c, struct viv_interp *in)
         u32 r;
 
         execute(c, in, k, k->count);
-        if (UNLIKELY(k->context || !in->block_end)) {
-            viv_interp_context(c);
+        if (UNLIKELY(k->end != VIV_BLOCK_PLAIN || !in->block_end)) {
+            if (k->end == VIV_BLOCK_CONTEXT)
+                viv_interp_context(c);
             if (c->attention || c->halted || in->shutdown)
                 return;
         }
