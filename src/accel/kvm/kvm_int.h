@@ -44,6 +44,9 @@ struct kvm_cpu {
     int64_t tsc_offset; /* as the kernel has it: writing the TSC anew would break its synchronisation */
     bool tsc_known;
     bool msr_refused[KVM_MSRS_MAX]; /* by position in the table: the kernel did not take it */
+    bool msr_known[KVM_MSRS_MAX];   /* the kernel has msr_value[] */
+    uint64_t msr_value[KVM_MSRS_MAX];
+    uint64_t deadline; /* TSC deadline as the kernel has it */
 };
 
 extern struct kvm_vm *viv_kvm;

@@ -84,6 +84,9 @@ static int transfer(struct kvm_cpu *k, bool put, struct viv_err *err)
         for (size_t i = 0; i < G_N_ELEMENTS(map); i++) {
             if (k->msr_refused[i] || !listed(map[i].index))
                 continue;
+            /* Some have effects when written, kvmclock's wall clock even in guest memory. */
+            if (put && k->msr_known[i] && k->msr_value[i] == *member(k->v->x86, i))
+                continue;
             at[m.h.nmsrs] = i;
             m.e[m.h.nmsrs++] = (struct kvm_msr_entry){
                 .index = map[i].index,
@@ -98,8 +101,10 @@ static int transfer(struct kvm_cpu *k, bool put, struct viv_err *err)
         viv_log(VIV_LOG_UNIMP, "kvm: MSR 0x%x is not taken by this kernel", m.e[done].index);
         k->msr_refused[at[done]] = true;
     }
-    for (uint32_t i = 0; !put && i < m.h.nmsrs; i++)
-        *member(k->v->x86, at[i]) = m.e[i].data;
+    for (uint32_t i = 0; i < m.h.nmsrs; i++) {
+        *member(k->v->x86, at[i]) = k->msr_value[at[i]] = m.e[i].data;
+        k->msr_known[at[i]] = true;
+    }
     return 0;
 }
 
@@ -137,6 +142,7 @@ int viv_kvm_get_msrs(struct kvm_cpu *k, struct viv_err *err)
     }
     if (!get_one(k, MSR_TSC_DEADLINE, &c->msr.tsc_deadline))
         c->msr.tsc_deadline = 0;
+    k->deadline = c->msr.tsc_deadline;
     return 0;
 }
 
@@ -149,12 +155,14 @@ int viv_kvm_put_tsc(struct kvm_cpu *k, struct viv_err *err)
 {
     const struct viv_x86 *c = k->v->x86;
 
-    if (k->tsc_known && c->tsc_offset != k->tsc_offset &&
-        !put_one(k, MSR_TSC, viv_guest_tsc() + (uint64_t)c->tsc_offset))
+    bool moved = k->tsc_known && c->tsc_offset != k->tsc_offset;
+
+    if (moved && !put_one(k, MSR_TSC, viv_guest_tsc() + (uint64_t)c->tsc_offset))
         return viv_fail(err, EIO, "KVM does not take the time stamp counter of CPU %u", k->v->index);
     k->tsc_offset = c->tsc_offset;
     k->tsc_known = true;
-    if (c->msr.tsc_deadline)
+    if (c->msr.tsc_deadline != k->deadline || (moved && c->msr.tsc_deadline))
         put_one(k, MSR_TSC_DEADLINE, c->msr.tsc_deadline);
+    k->deadline = c->msr.tsc_deadline;
     return 0;
 }

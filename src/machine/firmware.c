@@ -1,0 +1,181 @@
+#include "machine/firmware.h"
+
+#include "base/log.h"
+#include "base/units.h"
+#include "bus/vmreq.h"
+#include "cpu/vcpu.h"
+#include "cpu/x86/cpuid.h"
+#include "cpu/x86/state.h"
+#include "machine/smbios.h"
+#include "mem/dma.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+struct viv_firmware {
+    const struct viv_machine_config *cfg;
+    struct viv_board *board;
+    struct viv_boot_info boot;
+    struct viv_boot_entry entry;
+    bool loaded; /* by viv_firmware_new: the first reset need not do it again */
+    uint8_t *acpi, *smbios;
+    size_t acpi_len, smbios_len;
+    uint64_t low_end;
+};
+
+static void add_range(struct viv_boot_info *b, uint64_t base, uint64_t end, uint32_t type)
+{
+    if (end > base)
+        b->map[b->map_count++] = (struct viv_e820){base, end - base, type};
+}
+
+static void memory_map(struct viv_firmware *f, const struct viv_firmware_config *c)
+{
+    struct viv_boot_info *b = &f->boot;
+
+    b->low_end = c->low_end;
+    add_range(b, 0, 0x9fc00, VIV_E820_RAM);
+    add_range(b, 0x9fc00, 0xa0000, VIV_E820_RESERVED);
+    add_range(b, 0xe0000, VIV_MIB, VIV_E820_RESERVED); /* the tables */
+    add_range(b, VIV_MIB, c->low_end, VIV_E820_RAM);
+    add_range(b, 0xfffbc000, 4 * VIV_GIB, VIV_E820_RESERVED); /* KVM's pages and where firmware is */
+    add_range(b, 4 * VIV_GIB, 4 * VIV_GIB + c->high_size, VIV_E820_RAM);
+}
+
+static int build_acpi(struct viv_firmware *f, const struct viv_firmware_config *c, struct viv_err *err)
+{
+    struct viv_acpi_info info = c->acpi;
+    g_autofree struct viv_acpi_cpu *cpus = g_new0(struct viv_acpi_cpu, viv_vcpu_count);
+
+    if (!c->with_acpi)
+        return 0;
+    for (unsigned i = 0; i < viv_vcpu_count; i++)
+        cpus[i].apic_id = viv_vcpus[i]->apic_id;
+    info.cpus = cpus;
+    info.cpu_count = viv_vcpu_count;
+    f->boot.rsdp = VIV_BIOS_ACPI;
+    return viv_acpi_build(&info, VIV_BIOS_ACPI, VIV_BIOS_SMBIOS - VIV_BIOS_ACPI, &f->acpi, &f->acpi_len, err);
+}
+
+static int build_smbios(struct viv_firmware *f, const struct viv_firmware_config *c, struct viv_err *err)
+{
+    const struct viv_cpuid *model = viv_vcpus[0]->x86->cpuid;
+    const struct viv_smp *smp = &c->cfg->smp;
+    uint32_t leaf1[4];
+    struct viv_smbios_info info = {
+        .product = c->product,
+        .version = c->cfg->cls->name,
+        .uuid = c->cfg->uuid_set ? c->cfg->uuid : NULL,
+        .cpu = model->model,
+        .ram_bytes = c->low_end + c->high_size,
+        .below_4g = c->low_end,
+        .sockets = MAX(smp->sockets, 1u),
+        .cores = MAX(smp->cores, 1u) * MAX(smp->dies, 1u),
+        .threads = MAX(smp->threads, 1u),
+    };
+
+    viv_cpuid_leaf(model, 0, 1, 0, leaf1);
+    info.signature = leaf1[0];
+    info.features = leaf1[3];
+    return viv_smbios_build(&info, VIV_BIOS_SMBIOS, VIV_BIOS_END - VIV_BIOS_SMBIOS, &f->smbios,
+                            &f->smbios_len, err);
+}
+
+int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **out, struct viv_err *err)
+{
+    struct viv_firmware *f = g_new0(struct viv_firmware, 1);
+    int ret;
+
+    f->cfg = c->cfg;
+    f->board = c->board;
+    f->boot.mem = c->board->mem;
+    f->boot.kernel = c->cfg->kernel;
+    f->boot.initrd = c->cfg->initrd;
+    f->boot.append = c->cfg->append;
+    f->low_end = c->low_end;
+    memory_map(f, c);
+    ret = build_acpi(f, c, err);
+    if (!ret)
+        ret = build_smbios(f, c, err);
+    if (!ret)
+        ret = viv_boot_load(&f->boot, &f->entry, err);
+    if (ret) {
+        g_free(f->acpi);
+        g_free(f->smbios);
+        g_free(f);
+        return ret;
+    }
+    f->loaded = true;
+    if (!f->cfg->kernel)
+        viv_warn("nothing to boot: no -kernel, and there is no firmware yet that boots disks; the CPU halts");
+    *out = f;
+    return 0;
+}
+
+/* Memory types as a BIOS sets them: write-back, but video memory and the hole below 4 GiB uncached. Without them a kernel
+ * would take all memory for uncached. */
+static void set_mtrrs(struct viv_x86 *c, uint64_t low_end)
+{
+    const uint64_t wb = 0x0606060606060606ull, uc = 0;
+    uint64_t hole = low_end > 3 * VIV_GIB ? (low_end + 64 * VIV_MIB - 1) & ~(64 * VIV_MIB - 1) : 3 * VIV_GIB;
+    unsigned n = 0;
+
+    memset(c->msr.mtrr_base, 0, sizeof(c->msr.mtrr_base));
+    memset(c->msr.mtrr_mask, 0, sizeof(c->msr.mtrr_mask));
+    c->msr.mtrr_fix[0] = c->msr.mtrr_fix[1] = wb;
+    c->msr.mtrr_fix[2] = uc; /* A0000h-BFFFFh */
+    for (int i = 3; i < 11; i++)
+        c->msr.mtrr_fix[i] = wb;
+    while (hole < 4 * VIV_GIB && n < VIV_MTRR_VAR) { /* the largest power of two that fits, until 4 GiB */
+        uint64_t size = hole & -hole;
+
+        c->msr.mtrr_base[n] = hole;
+        c->msr.mtrr_mask[n++] = ((1ull << c->cpuid->phys_bits) - size) | 0x800;
+        hole += size;
+    }
+    c->msr.mtrr_def_type = 0xc06; /* enabled, fixed ranges too, write-back */
+}
+
+static void set_cpus(struct viv_firmware *f)
+{
+    for (unsigned i = 0; i < viv_vcpu_count; i++)
+        set_mtrrs(viv_vcpus[i]->x86, f->low_end);
+    if (f->entry.kind == VIV_BOOT_NONE) {
+        viv_vcpus[0]->x86->halted = true;
+        return;
+    }
+    viv_boot_set_cpu(viv_vcpus[0]->x86, &f->entry);
+}
+
+static void put_blob(struct viv_firmware *f, uint32_t gpa, const uint8_t *data, size_t len)
+{
+    if (data && viv_dma_write(f->board->mem, gpa, data, len))
+        viv_error("the BIOS area at 0x%x is not RAM", gpa);
+}
+
+void viv_firmware_reset(struct viv_firmware *f)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    if (!f->loaded && viv_boot_load(&f->boot, &f->entry, &err)) {
+        viv_error("reset: %s", err.text); /* the file was there at start: it changed since */
+        f->entry = (struct viv_boot_entry){.kind = VIV_BOOT_NONE};
+        viv_vm_request(VIV_VM_QUIT, 1, "kernel cannot be loaded again");
+    }
+    f->loaded = false;
+    put_blob(f, VIV_BIOS_ACPI, f->acpi, f->acpi_len);
+    put_blob(f, VIV_BIOS_SMBIOS, f->smbios, f->smbios_len);
+    set_cpus(f);
+}
+
+void viv_firmware_pic(struct viv_space *io)
+{
+    static const uint8_t init[][2] = {
+        {0x20, 0x11}, {0xa0, 0x11}, {0x21, 0x08}, {0xa1, 0x70}, {0x21, 0x04}, {0xa1, 0x02},
+        {0x21, 0x01}, {0xa1, 0x01}, {0x21, 0xfb}, {0xa1, 0xff},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(init); i++)
+        viv_space_write_locked(io, init[i][0], init[i][1], 1);
+}

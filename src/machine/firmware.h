@@ -1,0 +1,43 @@
+/* What a PC's firmware would leave behind, for a kernel that is entered directly: tables in the BIOS area, PCI BARs,
+ * interrupt routing, MTRRs, and the kernel itself. Done again at each reset. */
+#ifndef VIV_MACHINE_FIRMWARE_H
+#define VIV_MACHINE_FIRMWARE_H
+
+#include "machine/acpi.h"
+#include "machine/loader.h"
+#include "machine/machine.h"
+
+#define VIV_BIOS_ACPI   0xe0000u /* RSDP first */
+#define VIV_BIOS_SMBIOS 0xf4000u /* entry points in F0000h-FFFFFh */
+#define VIV_BIOS_END    0x100000u
+
+struct viv_firmware;
+
+struct viv_firmware_config {
+    const struct viv_machine_config *cfg;
+    struct viv_board *board;
+    uint64_t low_end;   /* RAM from 0 to here */
+    uint64_t high_size; /* RAM from 4 GiB on */
+    const char *product;
+    struct viv_acpi_info acpi; /* cpus are filled in here; with_acpi false: no tables */
+    bool with_acpi;
+};
+
+/* Builds the tables and checks -kernel and its companions. Device lock held; the vCPUs exist. */
+int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **out, struct viv_err *err);
+/* After devices and vCPUs were reset: tables and kernel into RAM, CPU registers. The board's own chips (shadow
+ * RAM, interrupt routing) were set up by it before. */
+void viv_firmware_reset(struct viv_firmware *f);
+
+/* Gives every PCI function its BARs within the windows, enables decoding and sets interrupt line registers from
+ * `pirq_line` (ISA line of each PIRQ). */
+struct viv_pci_windows {
+    uint32_t io_first, io_last;
+    uint64_t mem_first, mem_last;     /* below 4 GiB */
+    uint64_t mem64_first, mem64_last; /* prefetchable 64-bit BARs that do not fit below; last 0: none */
+};
+void viv_firmware_pci(struct viv_pci_bus *bus, const struct viv_pci_windows *w, const uint8_t pirq_line[4]);
+/* ICW1-ICW4 of the 8259 pair with vectors 08h and 70h, all lines masked but the cascade, as a BIOS leaves them. */
+void viv_firmware_pic(struct viv_space *io);
+
+#endif

@@ -1,0 +1,26 @@
+#include "machine/machine.h"
+
+#include <stddef.h>
+#include <string.h>
+
+extern const struct viv_machine_class viv_machine_pc;
+extern const struct viv_machine_class viv_machine_microvm;
+
+static const struct viv_machine_class *const machines[] = {&viv_machine_pc, &viv_machine_microvm, NULL};
+
+const struct viv_machine_class *const *viv_machines(void)
+{
+    return machines;
+}
+
+const struct viv_machine_class *viv_machine_find(const char *name)
+{
+    for (size_t i = 0; machines[i]; i++) {
+        if (!strcmp(machines[i]->name, name))
+            return machines[i];
+        for (const char *const *a = machines[i]->aliases; a && *a; a++)
+            if (!strcmp(*a, name))
+                return machines[i];
+    }
+    return NULL;
+}
