@@ -33,8 +33,9 @@ struct viv_block {
 /* Where linear addresses lead, checked by TLB generation. */
 struct viv_block_link {
     uint64_t lin;
-    uint64_t key; /* tlb_gen, mode and privilege: see block_key() */
+    uint64_t key; /* viv_interp.block_key */
     struct viv_block *block;
+    const uint32_t *version_at; /* block->version_at */
 };
 
 #define VIV_LINK_BITS 12

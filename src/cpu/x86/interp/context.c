@@ -22,6 +22,7 @@ static bool flat_data(const struct viv_seg *s)
 
 void viv_interp_context(struct viv_x86 *c)
 {
+    struct viv_interp *in = c->interp;
     bool long_mode = c->mode == VIV_MODE_LONG;
 
     for (unsigned s = 0; s < 6; s++) {
@@ -34,6 +35,9 @@ void viv_interp_context(struct viv_x86 *c)
         c->sp_mask = ~(uint64_t)0;
     else
         c->sp_mask = c->seg[VIV_SS].attr & VIV_SEG_DB ? 0xffffffff : 0xffff;
+    in->cs_base = long_mode ? 0 : c->seg[VIV_CS].base;
+    in->cs_limit = long_mode ? ~(uint64_t)0 : c->seg[VIV_CS].limit;
+    in->block_key = c->tlb_gen << 8 | (uint64_t)(c->cpl == 3) << 7 | 0x40 | c->mode;
     c->canon_shift = !long_mode ? 0 : c->cr4 & VIV_CR4_LA57 ? 7 : 16;
 }
 

@@ -28,6 +28,10 @@ struct viv_interp {
     const struct viv_insn *block_first; /* of the running block, NULL between blocks */
     uint32_t db_hit;    /* DR6 bits (B0-B3, BD, BS, BT) of debug traps due after this instruction */
 
+    /* Derived by viv_interp_context(). */
+    uint64_t cs_base, cs_limit; /* 0 and all-ones in 64-bit mode */
+    uint64_t block_key;         /* what the block at a linear address depends on besides the address */
+
     struct viv_block_cache *blocks; /* run loop's own */
 };
 

@@ -23,29 +23,24 @@ static inline u32 requests(const struct viv_x86 *c)
     return atomic_load_explicit(&c->vcpu->requests, memory_order_relaxed);
 }
 
-/* What a linear address's block depends on besides the address. */
-static inline u64 block_key(const struct viv_x86 *c)
+static inline struct viv_block *find(struct viv_x86 *c, struct viv_interp *in)
 {
-    return c->tlb_gen << 8 | (u64)(c->cpl == 3) << 7 | c->mode | 0x40;
-}
-
-static inline struct viv_block *find(struct viv_x86 *c, struct viv_block_cache *b)
-{
-    u64 lin = c->mode == VIV_MODE_LONG ? c->rip : c->seg[VIV_CS].base + c->rip;
+    struct viv_block_cache *b = in->blocks;
+    u64 lin = in->cs_base + c->rip;
     struct viv_block_link *l = &b->link[(lin ^ lin >> VIV_LINK_BITS) & ((1u << VIV_LINK_BITS) - 1)];
-    u64 key = block_key(c);
     struct viv_block *k;
 
-    if (LIKELY(l->lin == lin && l->key == key && l->block->version == *l->block->version_at)) {
+    if (LIKELY(l->lin == lin && l->key == in->block_key)) {
         k = l->block;
-        if (LIKELY(c->mode == VIV_MODE_LONG || c->rip + k->bytes - 1 <= c->seg[VIV_CS].limit))
+        if (LIKELY(k->version == *l->version_at && c->rip + k->bytes - 1 <= in->cs_limit))
             return k;
     }
     k = viv_block_find(c, b);
     if (k != &b->single) {
         l->lin = lin;
-        l->key = block_key(c);
+        l->key = in->block_key;
         l->block = k;
+        l->version_at = k->version_at;
     }
     return k;
 }
@@ -67,7 +62,7 @@ static inline void execute(struct viv_x86 *c, struct viv_interp *in, const struc
         i->exec(c, i);
         i++;
     } while (i < in->block_end);
-    c->insn_count += (u64)(i - k->insn);
+    c->insn_count += LIKELY(in->block_end != NULL) ? count : (u64)(i - k->insn);
     c->rip = c->next_rip;
     in->block_first = NULL;
 }
@@ -85,9 +80,9 @@ static void deliver_fault(struct viv_x86 *c, struct viv_interp *in)
 }
 
 /* One instruction, or none when an event or its own fault was delivered instead. */
-static void one(struct viv_x86 *c, struct viv_interp *in)
+__attribute__((noinline)) static void one(struct viv_x86 *c, struct viv_interp *in)
 {
-    const struct viv_block *k = find(c, in->blocks);
+    const struct viv_block *k = find(c, in);
 
     in->one_iteration = true;
     execute(c, in, k, 1);
@@ -126,11 +121,12 @@ static enum verdict boundary(struct viv_x86 *c, struct viv_interp *in, enum viv_
     return c->attention ? ONE_INSN : GO_ON;
 }
 
-/* Runs blocks until there is something to look at. */
-static void run_blocks(struct viv_x86 *c, struct viv_interp *in)
+/* Runs blocks until there is something to look at. A function of its own because what is live across _setjmp would not
+ * stay in registers. */
+__attribute__((noinline)) static void run_blocks(struct viv_x86 *c, struct viv_interp *in)
 {
     for (;;) {
-        const struct viv_block *k = find(c, in->blocks);
+        const struct viv_block *k = find(c, in);
         u32 r;
 
         execute(c, in, k, k->count);
