@@ -145,9 +145,8 @@ static struct viv_block *decode_block(struct viv_x86 *c, struct viv_block_cache 
         cache_flush(b);
     k = (struct viv_block *)(b->arena + b->used);
     k->insn = (struct viv_insn *)(k + 1);
-    viv_ram_mark_code(start); /* before the bytes are read: mem/ram.h */
+    k->version = viv_ram_mark_code(start); /* before the bytes are read: mem/ram.h */
     k->version_at = &viv_arena_version[viv_arena_page(start)];
-    k->version = *(const volatile uint32_t *)k->version_at;
     k->count = decode_run(c, start, k->insn, &bytes, &end);
     if (k->count == 0)
         return NULL;
@@ -164,10 +163,8 @@ static struct viv_block *decode_block(struct viv_x86 *c, struct viv_block_cache 
 /* Page version moved on: the same bytes still? Then the block lives again. */
 static bool revalidate(struct viv_block *k)
 {
-    uint32_t version;
+    uint32_t version = viv_ram_mark_code(k->start);
 
-    viv_ram_mark_code(k->start);
-    version = *(const volatile uint32_t *)k->version_at;
     if (memcmp(k->insn + k->count, k->start, k->bytes))
         return false;
     k->version = version;
