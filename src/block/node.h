@@ -37,8 +37,8 @@ enum viv_map_kind {
 
 struct viv_extent {
     enum viv_map_kind kind;
-    uint64_t len;  /* bytes from the offset asked for, at least 1, never more than asked for */
-    uint64_t host; /* DATA: offset in the file child; ZERO: preallocated there when `allocated` */
+    uint64_t len;   /* bytes from the offset asked for, at least 1, never more than asked for */
+    uint64_t host;  /* DATA: offset in the file child; ZERO: preallocated there when `allocated` */
     bool allocated; /* takes room in this layer */
     bool in_place;  /* DATA: may be overwritten where it lies */
 };
@@ -56,18 +56,23 @@ struct viv_alloc {
     bool fresh;
 };
 
-enum viv_prealloc { VIV_PREALLOC_OFF, VIV_PREALLOC_METADATA, VIV_PREALLOC_FALLOC, VIV_PREALLOC_FULL };
+enum viv_prealloc {
+    VIV_PREALLOC_OFF,
+    VIV_PREALLOC_METADATA,
+    VIV_PREALLOC_FALLOC,
+    VIV_PREALLOC_FULL
+};
 
 /* How to open a node. Zeroed is a read-write, write-back, exclusively locked file of probed format. */
 struct viv_node_opts {
     bool read_only;
-    bool direct;         /* cache.direct: O_DIRECT */
-    bool no_flush;       /* cache.no-flush: flush does nothing */
-    bool force_share;    /* -U: take no locks, whoever writes */
-    bool no_backing;     /* do not open the backing chain: unallocated ranges read as zeroes */
-    bool for_check;      /* a dirty or corrupt image opens as it is: the caller is to repair it */
-    bool unmap;          /* discard=unmap: discards reach the file; else they are dropped */
-    bool share_write;    /* others may write and resize (share-rw=on) */
+    bool direct;      /* cache.direct: O_DIRECT */
+    bool no_flush;    /* cache.no-flush: flush does nothing */
+    bool force_share; /* -U: take no locks, whoever writes */
+    bool no_backing;  /* do not open the backing chain: unallocated ranges read as zeroes */
+    bool for_check;   /* a dirty or corrupt image opens as it is: the caller is to repair it */
+    bool unmap;       /* discard=unmap: discards reach the file; else they are dropped */
+    bool share_write; /* others may write and resize (share-rw=on) */
     enum { VIV_LOCKING_AUTO, VIV_LOCKING_ON, VIV_LOCKING_OFF } locking;
     enum { VIV_DETECT_OFF, VIV_DETECT_ON, VIV_DETECT_UNMAP } detect_zeroes;
     const char *node_name;
@@ -96,10 +101,15 @@ struct viv_blk_driver {
     int (*read_special)(struct viv_node *n, uint64_t granule_offset, uint8_t *buf);
 
     /* Protocols. Reads past the end give zeroes; writes past it grow the file. All or an error. */
-    int (*preadv)(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len);
-    int (*pwritev)(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len);
+    int (*preadv)(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
+                  size_t len);
+    int (*pwritev)(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
+                   size_t len);
     /* What lies there, for files with holes: ZERO or DATA. NULL: all is DATA. */
     int (*status)(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent *out);
+
+    /* Real room for the range, which may lie past the end: reserved (FALLOC) or written (FULL). */
+    int (*preallocate)(struct viv_node *n, uint64_t offset, uint64_t len, enum viv_prealloc how);
 
     /* Both kinds. write_zeroes and discard of formats get whole granules, exclusively locked. A format may
      * answer -ENOTSUP to write_zeroes: the core then writes zeroes. */
@@ -127,14 +137,14 @@ struct viv_node {
     char *filename; /* of this layer, as given */
     struct viv_node *file;
     struct viv_node *backing;
-    void *state; /* the driver's */
-    uint64_t size; /* bytes; read with viv_node_size() */
+    void *state;      /* the driver's */
+    uint64_t size;    /* bytes; read with viv_node_size() */
     uint64_t granule; /* power of two: unit of range locks and of the map; 1 for protocols */
     int refs;
     bool read_only;
     bool no_flush;
     bool unmap;
-    bool zero_init; /* a new, never written range reads as zeroes */
+    bool zero_init;  /* a new, never written range reads as zeroes */
     bool probed_raw; /* raw by guess: writes that would change the guess are refused */
     int detect_zeroes;
     int io_error; /* a flush failed: nothing can be called durable any more */
@@ -185,8 +195,10 @@ char *viv_blk_backing_path(const char *image, const char *name);
 /* --- data (io.c). Blocking; any thread --- */
 
 uint64_t viv_node_size(const struct viv_node *n);
-int viv_node_preadv(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len);
-int viv_node_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len);
+int viv_node_preadv(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
+                    size_t len);
+int viv_node_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
+                     size_t len);
 int viv_node_pread(struct viv_node *n, uint64_t offset, void *buf, size_t len);
 int viv_node_pwrite(struct viv_node *n, uint64_t offset, const void *buf, size_t len);
 int viv_node_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);

@@ -10,7 +10,7 @@ static const char *const cache_values[] = {"writeback",  "none",   "writethrough
 static const char *const if_values[] = {"ide",    "scsi",   "sd",   "mtd", "floppy",
                                         "pflash", "virtio", "none", NULL};
 static const char *const media_values[] = {"disk", "cdrom", NULL};
-static const char *const error_values[] = {"report", NULL};
+static const char *const error_values[] = {"report", "ignore", "enospc", "stop", NULL};
 
 #define LATER "not implemented yet"
 
@@ -118,10 +118,8 @@ const struct viv_opt_def viv_drive_opts[] = {
     {"cache.writeback", VIV_OPT_BOOL, "off: each write is durable when it completes"},
     {"snapshot", VIV_OPT_BOOL, "writes go to a temporary file and are lost at exit"},
     {"copy-on-read", VIV_OPT_BOOL, "not implemented yet; off works", "off"},
-    {"werror", VIV_OPT_ENUM, "write errors: report to the guest (others not implemented yet)",
-     "report", error_values},
-    {"rerror", VIV_OPT_ENUM, "read errors: report to the guest (others not implemented yet)",
-     "report", error_values},
+    {"werror", VIV_OPT_ENUM, "what a write error does", NULL, error_values},
+    {"rerror", VIV_OPT_ENUM, "what a read error does", NULL, error_values},
     NODE_OPTS(""),
     FILE_OPTS(""),
     FORMAT_OPTS(""),

@@ -1,22 +1,216 @@
-#include "block/fmt/qcow2/qcow2.h"
+/* The driver: open, close, info. The rest of qcow2 is in the files beside; qcow2_int.h is their table of
+ * contents. */
+#include "block/fmt/qcow2/qcow2_int.h"
+
+#include "base/bytes.h"
+#include "base/log.h"
 
 #include <errno.h>
+#include <glib.h>
+#include <inttypes.h>
 #include <string.h>
 
 static int probe(const uint8_t *head, size_t len)
 {
-    return len >= 8 && memcmp(head, "QFI\xfb\0\0\0", 7) == 0 && head[7] >= 2 ? 100 : 0;
-}
-
-static int open_image(struct viv_node *n, const struct viv_node_opts *o, struct viv_err *err)
-{
-    return viv_fail(err, ENOTSUP, "'%s': qcow2 images are not implemented yet; raw images work",
-                    n->filename);
+    return len >= 8 && viv_ld_be32(head) == QCOW2_MAGIC && viv_ld_be32(head + 4) >= 2 ? 100 : 0;
 }
 
 void viv_qcow2_backing(struct viv_node *n, const char **name, const char **format)
 {
-    *name = *format = NULL;
+    struct qcow2 *q = n->state;
+
+    *name = q->backing_file;
+    *format = q->backing_fmt;
 }
 
-const struct viv_blk_driver viv_blk_qcow2 = {.name = "qcow2", .probe = probe, .open = open_image};
+static int add_meta(struct qcow2 *q, uint64_t offset, uint64_t bytes, const char *what,
+                    const struct viv_node_opts *o, struct viv_err *err)
+{
+    for (uint64_t i = 0; i < qcow2_clusters(q, bytes); i++) {
+        int ret = qcow2_set_add(&q->meta, (offset >> q->cluster_bits) + i);
+
+        if (ret == -ENOMEM)
+            return viv_fail(err, ENOMEM, "no memory to open '%s'", q->node->filename);
+        if (ret && !o->for_check)
+            return viv_fail(err, EINVAL,
+                            "'%s': the image is corrupt: %s at offset 0x%" PRIx64
+                            " overlaps other metadata; opening it read-only works, as does "
+                            "'viv-img check -r all'",
+                            q->node->filename, what, offset);
+    }
+    return 0;
+}
+
+/* What allocations and writes must never touch. */
+static int collect_meta(struct qcow2 *q, const struct viv_node_opts *o, struct viv_err *err)
+{
+    int ret = add_meta(q, 0, q->cluster_size, "the header", o, err);
+
+    if (!ret)
+        ret = add_meta(q, q->l1.offset, q->l1.size * 8ull, "the L1 table", o, err);
+    if (!ret)
+        ret = add_meta(q, q->rt.offset, q->rt.size * 8ull, "the refcount table", o, err);
+    if (!ret)
+        ret = add_meta(q, q->snapshot_offset, q->snapshot_bytes, "the snapshot table", o, err);
+    for (uint32_t i = 0; !ret && i < q->snapshot_count; i++)
+        ret = add_meta(q, q->snapshots[i].l1_offset, q->snapshots[i].l1_size * 8ull,
+                       "a snapshot's L1 table", o, err);
+    for (uint32_t i = 0; !ret && i < q->rt.size; i++)
+        if (q->rt.entry[i] & ~511ull)
+            ret = add_meta(q, q->rt.entry[i] & ~511ull, 1, "a refcount block", o, err);
+    for (uint32_t i = 0; !ret && i < q->l1.size; i++)
+        if (q->l1.entry[i] & QCOW2_OFFSET)
+            ret = add_meta(q, q->l1.entry[i] & QCOW2_OFFSET, 1, "an L2 table", o, err);
+    return ret;
+}
+
+/* An image that was not closed by a writer of lazy refcounts: they are made anew from the tables. */
+static int mend_dirty(struct qcow2 *q, struct viv_err *err)
+{
+    struct viv_check c = {.fix = VIV_FIX_LEAKS | VIV_FIX_ERRORS};
+    int ret;
+
+    viv_warn("'%s' was not closed: repairing its refcounts", q->node->filename);
+    ret = qcow2_check(q->node, &c, err);
+    if (ret)
+        return ret;
+    if (c.corruptions > c.corruptions_fixed || c.check_errors)
+        return viv_fail(err, EIO, "'%s' was not closed and could not be repaired completely",
+                        q->node->filename);
+    return 0;
+}
+
+/* What opening for writing asks more than opening for reading. */
+static int prepare_writing(struct qcow2 *q, const struct viv_node_opts *o, struct viv_err *err)
+{
+    int ret = 0;
+
+    if ((q->incompatible & QCOW2_INCOMPAT_CORRUPT) && !o->for_check)
+        return viv_fail(err, EINVAL,
+                        "'%s': the image is marked corrupt and can only be read; "
+                        "'viv-img check -r all' mends it",
+                        q->node->filename);
+    if (q->has_bitmaps && (q->autoclear & QCOW2_AUTOCLEAR_BITMAPS))
+        return viv_fail(
+            err, ENOTSUP,
+            "'%s': the image holds dirty bitmaps, which are not implemented yet and would be "
+            "wrong after a write; opening it read-only works",
+            q->node->filename);
+    ret = collect_meta(q, o, err);
+    if (!ret && (q->incompatible & QCOW2_INCOMPAT_DIRTY) && !o->for_check)
+        ret = mend_dirty(q, err);
+    /* Autoclear bits speak of data that a writer who does not know them makes wrong. */
+    if (!ret && q->version >= 3 && q->autoclear) {
+        ret = qcow2_write_u64(q, QCOW2_H_AUTOCLEAR, 0);
+        if (ret)
+            viv_fail_os(err, -ret, "Could not write '%s'", q->node->filename);
+        q->autoclear = 0;
+    }
+    return ret;
+}
+
+static int close_image(struct viv_node *n)
+{
+    struct qcow2 *q = n->state;
+    int ret = 0;
+
+    /* The last flush freed clusters in memory: their refcounts go out too. */
+    if (!n->read_only && !q->broken && q->refblock_cache.dirty)
+        ret = qcow2_flush_refcounts(q);
+    qcow2_cache_fini(&q->l2_cache);
+    qcow2_cache_fini(&q->refblock_cache);
+    qcow2_set_fini(&q->meta);
+    pthread_mutex_destroy(&q->lock);
+    g_free(q->l1.entry);
+    g_free(q->rt.entry);
+    g_free(q->snapshots);
+    g_free(q->frees);
+    g_free(q->backing_file);
+    g_free(q->backing_fmt);
+    g_free(q);
+    n->state = NULL;
+    return ret;
+}
+
+static int read_tables(struct qcow2 *q, struct viv_err *err)
+{
+    int ret = qcow2_array_read(q, &q->l1);
+
+    if (!ret)
+        ret = qcow2_array_read(q, &q->rt);
+    if (ret)
+        return viv_fail_os(err, -ret, "Could not read the tables of '%s'", q->node->filename);
+    return qcow2_read_snapshots(q, err);
+}
+
+static int open_image(struct viv_node *n, const struct viv_node_opts *o, struct viv_err *err)
+{
+    struct qcow2 *q = g_new0(struct qcow2, 1);
+    int ret;
+
+    q->node = n;
+    q->file = n->file;
+    pthread_mutex_init(&q->lock, NULL);
+    n->state = q;
+    ret = qcow2_read_header(q, o, err);
+    if (!ret) {
+        n->granule = q->cluster_size;
+        n->zero_init = !q->backing_file;
+        qcow2_cache_init(&q->l2_cache, q->cluster_size, QCOW2_L2_CACHE_BYTES);
+        qcow2_cache_init(&q->refblock_cache, q->cluster_size, QCOW2_REFBLOCK_CACHE_BYTES);
+        ret = read_tables(q, err);
+    }
+    if (!ret && !n->read_only)
+        ret = prepare_writing(q, o, err);
+    if (ret) {
+        q->broken = true; /* nothing is written on the way out */
+        close_image(n);
+    }
+    return ret;
+}
+
+static int flush(struct viv_node *n)
+{
+    struct qcow2 *q = n->state;
+    int ret;
+
+    pthread_mutex_lock(&q->lock);
+    ret = qcow2_flush_all(q);
+    pthread_mutex_unlock(&q->lock);
+    return ret;
+}
+
+static void info(struct viv_node *n, struct viv_img_info *i)
+{
+    struct qcow2 *q = n->state;
+
+    i->qcow2 = true;
+    i->cluster_size = q->cluster_size;
+    i->backing_file = g_strdup(q->backing_file);
+    i->backing_fmt = g_strdup(q->backing_fmt);
+    i->version = q->version;
+    i->compression = q->compression ? "zstd" : "zlib";
+    i->lazy_refcounts = q->compatible & QCOW2_COMPAT_LAZY;
+    i->corrupt = q->incompatible & QCOW2_INCOMPAT_CORRUPT;
+    i->dirty = q->incompatible & QCOW2_INCOMPAT_DIRTY;
+    i->refcount_bits = 1u << q->refcount_order;
+}
+
+const struct viv_blk_driver viv_blk_qcow2 = {
+    .name = "qcow2",
+    .probe = probe,
+    .open = open_image,
+    .close = close_image,
+    .map = qcow2_map,
+    .alloc = qcow2_alloc,
+    .commit = qcow2_commit,
+    .cancel = qcow2_cancel,
+    .read_special = qcow2_read_compressed,
+    .write_zeroes = qcow2_write_zeroes,
+    .discard = qcow2_discard,
+    .flush = flush,
+    .truncate = qcow2_truncate,
+    .create = qcow2_create,
+    .check = qcow2_check,
+    .info = info,
+};

@@ -141,7 +141,8 @@ static int read_bounced(struct file *f, uint64_t start, void *buf, size_t size)
     return 0;
 }
 
-static int file_preadv(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
+static int file_preadv(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
+                       size_t len)
 {
     struct file *f = n->state;
     uint64_t start;
@@ -285,19 +286,31 @@ static int file_flush(struct viv_node *n)
     return 0;
 }
 
-/* Room for [from, to): by fallocate where there is one, else (and for FULL) by writing zeroes. */
-static int preallocate(struct viv_node *n, uint64_t from, uint64_t to, enum viv_prealloc how)
+/* By fallocate where there is one, else (and for FULL) by writing zeroes. */
+static int file_preallocate(struct viv_node *n, uint64_t offset, uint64_t len,
+                            enum viv_prealloc how)
 {
     struct file *f = n->state;
-    int ret;
+    size_t chunk = MIN(len, 1u << 20);
+    uint8_t *zero;
+    int ret = 0;
 
-    if (to <= from)
-        return 0;
-    if (how == VIV_PREALLOC_FALLOC && (ret = try_fallocate(f, 0, from, to - from)) != -EOPNOTSUPP)
+    if (how == VIV_PREALLOC_FALLOC && len &&
+        (ret = try_fallocate(f, 0, offset, len)) != -EOPNOTSUPP) {
+        if (!ret)
+            grew_to(n, offset + len);
         return ret;
-    f->no_punch = f->no_zero_range = true; /* so that the core writes real zeroes */
-    ret = viv_node_write_zeroes(n, from, to - from, 0);
-    f->no_punch = f->no_zero_range = false;
+    }
+    zero = g_try_malloc0(chunk);
+    ret = zero ? 0 : -ENOMEM;
+    while (len && !ret) {
+        struct iovec v = {zero, MIN(len, chunk)};
+
+        ret = file_pwritev(n, offset, &v, 1, v.iov_len);
+        offset += v.iov_len;
+        len -= v.iov_len;
+    }
+    g_free(zero);
     return ret;
 }
 
@@ -312,16 +325,17 @@ static int file_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc pr
         return viv_fail(err, EFBIG, "'%s': %llu bytes are more than a file can hold", n->filename,
                         (unsigned long long)size);
     if (f->device)
-        return size <= old ? 0
-                           : viv_fail(err, ENOSPC, "'%s' is a device of %llu bytes and cannot grow to %llu",
-                                      n->filename, (unsigned long long)old, (unsigned long long)size);
+        return size <= old
+                   ? 0
+                   : viv_fail(err, ENOSPC, "'%s' is a device of %llu bytes and cannot grow to %llu",
+                              n->filename, (unsigned long long)old, (unsigned long long)size);
     if (ftruncate(f->fd, size) < 0)
         return viv_fail_os(err, errno, "cannot make '%s' %llu bytes long", n->filename,
                            (unsigned long long)size);
     __atomic_store_n(&n->size, size, __ATOMIC_RELEASE);
     if (prealloc == VIV_PREALLOC_OFF || prealloc == VIV_PREALLOC_METADATA)
         return 0;
-    ret = preallocate(n, old, size, prealloc);
+    ret = size > old ? file_preallocate(n, old, size - old, prealloc) : 0;
     if (ret)
         viv_fail_os(err, -ret, "cannot allocate %llu bytes for '%s'",
                     (unsigned long long)(size - MIN(size, old)), n->filename);
@@ -390,16 +404,17 @@ static int take_locks(int fd, const char *path, const struct viv_node_opts *o, s
         shared |= VIV_PERM_WRITE | VIV_PERM_RESIZE;
     ret = viv_file_lock(fd, path, perms, shared, &own);
     if (ret == -ENOTSUP && o->locking == VIV_LOCKING_AUTO) {
-        viv_warn("%s: no other process is kept from opening it (locking=off says that this is known)",
-                 own.text);
+        viv_warn(
+            "%s: no other process is kept from opening it (locking=off says that this is known)",
+            own.text);
         return 0;
     }
     return ret ? viv_fail(err, own.code, "%s", own.text) : 0;
 }
 
 /* Consumes fd, also on failure. */
-static int node_from_fd(int fd, const char *path, const struct viv_node_opts *o, struct viv_node **out,
-                        struct viv_err *err)
+static int node_from_fd(int fd, const char *path, const struct viv_node_opts *o,
+                        struct viv_node **out, struct viv_err *err)
 {
     struct viv_node *n;
     struct file *f;
@@ -440,7 +455,8 @@ static int direct_error(const char *path, struct viv_err *err)
 int viv_file_open(const char *path, const struct viv_node_opts *o, struct viv_node **out,
                   struct viv_err *err)
 {
-    int flags = (o->read_only ? O_RDONLY : O_RDWR) | (o->direct ? O_DIRECT : 0) | O_NOCTTY | O_NONBLOCK;
+    int flags =
+        (o->read_only ? O_RDONLY : O_RDWR) | (o->direct ? O_DIRECT : 0) | O_NOCTTY | O_NONBLOCK;
     struct viv_err own = VIV_ERR_INIT;
     int fd = viv_open(path, flags, 0, &own);
 
@@ -578,6 +594,7 @@ const struct viv_blk_driver viv_blk_file = {
     .status = seek_status,
     .write_zeroes = file_write_zeroes,
     .discard = file_discard,
+    .preallocate = file_preallocate,
     .flush = file_flush,
     .truncate = file_truncate,
 };

@@ -1,0 +1,368 @@
+/* check: counts every reference that the tables make and compares with the refcounts.
+ *
+ * A refcount that is too low is a corruption (the cluster would be given out twice), one that is too high a leak. The
+ * COPIED flags of the active tables must say exactly "refcount is 1". Nothing here trusts an offset: what
+ * lies outside the file is reported and not followed. */
+#include "block/fmt/qcow2/check_int.h"
+
+#include "base/bytes.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+void qcow2_check_say(struct qcow2_checker *k, const char *fmt, ...)
+{
+    char text[256];
+    va_list ap;
+
+    if (!k->c->report)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    k->c->report(k->c->opaque, text);
+}
+
+bool qcow2_check_count(struct qcow2_checker *k, const char *what, uint64_t offset, uint64_t bytes)
+{
+    uint64_t first = offset >> k->q->cluster_bits, last, end;
+
+    if (!bytes)
+        return true;
+    if (!viv_add_u64(offset, bytes - 1, &end) || end >> k->q->cluster_bits >= k->clusters) {
+        qcow2_check_say(k, "ERROR %s at offset 0x%" PRIx64 " lies outside the file", what, offset);
+        k->c->corruptions++;
+        return false;
+    }
+    last = end >> k->q->cluster_bits;
+    for (uint64_t i = first; i <= last; i++)
+        if (k->refs[i] < UINT32_MAX)
+            k->refs[i]++;
+    return true;
+}
+
+static void count_data(struct qcow2_checker *k, uint64_t entry, bool active)
+{
+    struct qcow2 *q = k->q;
+    uint64_t host = entry & QCOW2_OFFSET, len;
+
+    if (entry & QCOW2_COMPRESSED) {
+        len = qcow2_compressed_range(q, entry, &host);
+        /* The last sectors may be named beyond the file's end: they are padding. */
+        if (host < k->clusters << q->cluster_bits)
+            len = MIN(len, (k->clusters << q->cluster_bits) - host);
+        qcow2_check_count(k, "compressed cluster", host, len);
+        k->c->allocated += active;
+        k->c->compressed += active;
+        k->c->fragmented += active; /* never in a place of its own */
+        return;
+    }
+    if (!host)
+        return;
+    if (!viv_is_aligned(host, q->cluster_size)) {
+        qcow2_check_say(k,
+                        "ERROR offset=%" PRIx64 ": data cluster is not properly aligned; L2 entry "
+                        "corrupted.",
+                        host);
+        k->c->corruptions++;
+        return;
+    }
+    qcow2_check_count(k, "data cluster", host, q->cluster_size);
+    if (!active)
+        return;
+    k->c->allocated++;
+    k->c->fragmented += k->next && host != k->next;
+    k->next = host + q->cluster_size;
+}
+
+/* Visits the L2 table at `offset` through the cache: unflushed changes count. */
+static int count_l2(struct qcow2_checker *k, uint64_t offset, bool active)
+{
+    struct qcow2_table *t;
+    int ret;
+
+    if (!qcow2_table_ok(k->q, offset, 0)) {
+        qcow2_check_say(
+            k, "ERROR l2_offset=%" PRIx64 ": Table is not cluster aligned; L1 entry corrupted",
+            offset);
+        k->c->corruptions++;
+        return 0;
+    }
+    if (!qcow2_check_count(k, "L2 table", offset, k->q->cluster_size))
+        return 0;
+    ret = qcow2_table_get(k->q, &k->q->l2_cache, offset, false, &t);
+    if (ret) {
+        qcow2_check_say(k, "ERROR: I/O error in check: L2 table at 0x%" PRIx64 ": %s", offset,
+                        strerror(-ret));
+        k->c->check_errors++;
+        return ret == -ENOMEM ? ret : 0;
+    }
+    k->next = 0; /* fragmentation is counted inside a table */
+    for (uint32_t i = 0; i < 1u << k->q->l2_bits; i++)
+        count_data(k, viv_ld_be64(t->data + i * 8), active);
+    qcow2_table_put(t);
+    return 0;
+}
+
+static int count_l1(struct qcow2_checker *k, const struct qcow2_array *l1, bool active)
+{
+    int ret = 0;
+
+    if (!qcow2_check_count(k, "L1 table", l1->offset, l1->size * 8ull))
+        return 0;
+    for (uint32_t i = 0; i < l1->size && !ret; i++)
+        if (l1->entry[i] & QCOW2_OFFSET)
+            ret = count_l2(k, l1->entry[i] & QCOW2_OFFSET, active);
+    return ret;
+}
+
+static int count_snapshots(struct qcow2_checker *k)
+{
+    struct qcow2 *q = k->q;
+    int ret = 0;
+
+    qcow2_check_count(k, "snapshot table", q->snapshot_offset, q->snapshot_bytes);
+    for (uint32_t i = 0; i < q->snapshot_count && !ret; i++) {
+        struct qcow2_array l1 = {.offset = q->snapshots[i].l1_offset,
+                                 .size = q->snapshots[i].l1_size};
+
+        ret = qcow2_array_read(q, &l1);
+        if (!ret)
+            ret = count_l1(k, &l1, false);
+        g_free(l1.entry);
+    }
+    return ret;
+}
+
+static void count_refcount_structure(struct qcow2_checker *k)
+{
+    struct qcow2 *q = k->q;
+
+    uint64_t before = k->c->corruptions;
+
+    if (!qcow2_check_count(k, "refcount table", q->rt.offset, q->rt.size * 8ull))
+        k->rebuild = true;
+    for (uint32_t i = 0; i < q->rt.size; i++) {
+        uint64_t offset = q->rt.entry[i] & ~511ull;
+
+        if (!offset)
+            continue;
+        if (!qcow2_table_ok(q, offset, 0)) {
+            qcow2_check_say(k,
+                            "ERROR refcount block %u is not cluster aligned; refcount table entry "
+                            "corrupted",
+                            i);
+            k->c->corruptions++;
+            k->rebuild = true;
+        } else if (!qcow2_check_count(k, "refcount block", offset, q->cluster_size)) {
+            k->rebuild = true;
+        } else if (k->refs[offset >> q->cluster_bits] != 1) {
+            qcow2_check_say(k, "ERROR refcount block %u refcount=%u", i,
+                            k->refs[offset >> q->cluster_bits]);
+            k->c->corruptions++;
+            k->rebuild = true;
+        }
+    }
+    k->mendable += k->c->corruptions - before;
+}
+
+static int count_all(struct qcow2_checker *k)
+{
+    int ret;
+
+    memset(k->refs, 0, k->clusters * sizeof(*k->refs));
+    qcow2_check_count(k, "header", 0, k->q->cluster_size);
+    ret = count_l1(k, &k->q->l1, true);
+    if (!ret)
+        ret = count_snapshots(k);
+    if (!ret)
+        count_refcount_structure(k);
+    return ret;
+}
+
+/* --- comparing --- */
+
+static void compare_one(struct qcow2_checker *k, uint64_t i, uint64_t refcount)
+{
+    uint32_t found = i < k->clusters ? k->refs[i] : 0;
+
+    if (refcount || found)
+        k->c->image_end = MAX(k->c->image_end, (i + 1) << k->q->cluster_bits);
+    if (refcount == found)
+        return;
+    qcow2_check_say(k, "%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%u",
+                    refcount < found ? "ERROR" : "Leaked", i, refcount, found);
+    if (refcount < found) {
+        k->c->corruptions++;
+        k->mendable++;
+    } else {
+        k->c->leaks++;
+    }
+}
+
+/* The clusters that block `b` counts, also those behind the file's end. */
+static int compare_block(struct qcow2_checker *k, uint64_t b)
+{
+    uint64_t per_block = 1ull << k->q->refblock_bits, offset = 0;
+    struct qcow2_table *t = NULL;
+    int ret;
+
+    if (b < k->q->rt.size)
+        offset = k->q->rt.entry[b] & ~511ull;
+    if (offset && qcow2_table_ok(k->q, offset, 0) && offset >> k->q->cluster_bits < k->clusters) {
+        ret = qcow2_table_get(k->q, &k->q->refblock_cache, offset, false, &t);
+        if (ret) {
+            qcow2_check_say(k, "ERROR: I/O error in check: refcount block %" PRIu64 ": %s", b,
+                            strerror(-ret));
+            k->c->check_errors++;
+            return ret == -ENOMEM ? ret : 0;
+        }
+    } else if (b << k->q->refblock_bits >= k->clusters) {
+        return 0;
+    }
+    for (uint64_t i = 0; i < per_block; i++)
+        compare_one(k, (b << k->q->refblock_bits) + i,
+                    t ? qcow2_refblock_load(k->q, t->data, i) : 0);
+    qcow2_table_put(t);
+    return 0;
+}
+
+static int compare_all(struct qcow2_checker *k)
+{
+    uint64_t blocks = MAX(k->q->rt.size, (k->clusters >> k->q->refblock_bits) + 1);
+    int ret = 0;
+
+    for (uint64_t b = 0; b < blocks && !ret; b++)
+        ret = compare_block(k, b);
+    return ret;
+}
+
+/* --- COPIED flags --- */
+
+/* One entry, L1 or L2: the flag must be set exactly when the refcount is 1. *entry is mended when allowed. */
+static int check_flag(struct qcow2_checker *k, uint64_t *entry, const char *what, bool *mended)
+{
+    uint64_t host = *entry & QCOW2_OFFSET, count;
+    bool copied = *entry & QCOW2_COPIED;
+    int ret;
+
+    if (!host || !viv_is_aligned(host, k->q->cluster_size) ||
+        host >> k->q->cluster_bits >= k->clusters)
+        return 0; /* reported where it was counted */
+    ret = qcow2_refcount_get(k->q, host >> k->q->cluster_bits, &count);
+    if (ret || (count == 1) == copied)
+        return ret;
+    qcow2_check_say(k, "%s OFLAG_COPIED %s=%" PRIx64 " refcount=%" PRIu64,
+                    k->c->fix & VIV_FIX_ERRORS ? "Repairing" : "ERROR", what, *entry, count);
+    k->c->corruptions++;
+    if (k->c->fix & VIV_FIX_ERRORS) {
+        *entry ^= QCOW2_COPIED;
+        *mended = true;
+        k->c->corruptions_fixed++;
+    }
+    return 0;
+}
+
+static int check_flags_l2(struct qcow2_checker *k, uint64_t offset)
+{
+    struct qcow2_table *t;
+    int ret = qcow2_table_get(k->q, &k->q->l2_cache, offset, false, &t);
+
+    if (ret)
+        return ret;
+    for (uint32_t i = 0; i < 1u << k->q->l2_bits && !ret; i++) {
+        uint64_t entry = viv_ld_be64(t->data + i * 8);
+        bool mended = false;
+
+        if (entry & QCOW2_COMPRESSED)
+            continue;
+        ret = check_flag(k, &entry, "data cluster: l2_entry", &mended);
+        if (mended) {
+            viv_st_be64(t->data + i * 8, entry);
+            qcow2_table_dirty(&k->q->l2_cache, t);
+        }
+    }
+    qcow2_table_put(t);
+    return ret;
+}
+
+static int check_flags(struct qcow2_checker *k)
+{
+    struct qcow2_array *l1 = &k->q->l1;
+    int ret = 0;
+
+    for (uint32_t i = 0; i < l1->size && !ret; i++) {
+        uint64_t entry = l1->entry[i], offset = entry & QCOW2_OFFSET;
+        bool mended = false;
+
+        if (!offset || !qcow2_table_ok(k->q, offset, 0) ||
+            offset >> k->q->cluster_bits >= k->clusters)
+            continue;
+        ret = check_flag(k, &entry, "L2 cluster: l1_entry", &mended);
+        if (mended)
+            qcow2_array_set(l1, i, entry);
+        if (!ret)
+            ret = check_flags_l2(k, offset);
+    }
+    return ret;
+}
+
+/* --- the whole --- */
+
+static int mend(struct qcow2_checker *k)
+{
+    struct viv_check *c = k->c;
+    int ret = 0;
+
+    if (k->rebuild && (c->fix & VIV_FIX_ERRORS))
+        ret = qcow2_repair_rebuild(k);
+    else if (c->fix && !k->rebuild)
+        ret = qcow2_repair_refcounts(k);
+    if (!ret)
+        ret = check_flags(k);
+    if (!ret && c->fix)
+        ret = qcow2_flush_all(k->q);
+    if (!ret && (c->fix & VIV_FIX_ERRORS) && c->corruptions == c->corruptions_fixed &&
+        !c->check_errors)
+        ret = qcow2_set_incompatible(k->q, 0, QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT);
+    return ret;
+}
+
+static int check_locked(struct qcow2_checker *k)
+{
+    struct viv_check *c = k->c;
+    int ret;
+
+    c->total = qcow2_clusters(k->q, viv_node_size(k->q->node));
+    ret = count_all(k);
+    if (!ret)
+        ret = compare_all(k);
+    if (!ret)
+        ret = mend(k);
+    return ret;
+}
+
+int qcow2_check(struct viv_node *n, struct viv_check *c, struct viv_err *err)
+{
+    struct qcow2 *q = n->state;
+    struct qcow2_checker k = {.q = q, .c = c};
+    int ret;
+
+    if (q->has_bitmaps)
+        return viv_fail(err, ENOTSUP,
+                        "'%s': checking images with dirty bitmaps is not implemented yet",
+                        n->filename);
+    k.clusters = qcow2_clusters(q, viv_node_size(q->file));
+    k.refs = g_try_new0(uint32_t, k.clusters + 1);
+    if (!k.refs)
+        return viv_fail(err, ENOMEM, "no memory to count %" PRIu64 " clusters of '%s'", k.clusters,
+                        n->filename);
+    pthread_mutex_lock(&q->lock);
+    ret = check_locked(&k);
+    pthread_mutex_unlock(&q->lock);
+    g_free(k.refs);
+    return ret ? viv_fail_os(err, -ret, "Check of '%s' failed", n->filename) : 0;
+}

@@ -1,0 +1,222 @@
+/* A new image: header, refcount table, its blocks, an empty L1 table, in this order from the start of the file.
+ * The header is written last, behind a barrier: until then it is no qcow2 image. */
+#include "block/fmt/qcow2/qcow2_int.h"
+
+#include "base/bytes.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <inttypes.h>
+#include <string.h>
+
+struct layout {
+    unsigned cluster_bits, refcount_order;
+    uint64_t l1_entries;
+    uint64_t l1_clusters, rt_clusters, blocks; /* in clusters */
+};
+
+static int plan(const struct viv_create *c, struct layout *l, struct viv_err *err)
+{
+    uint32_t cs = c->cluster_size ? c->cluster_size : 65536;
+    uint32_t bits = c->refcount_bits ? c->refcount_bits : 16;
+    unsigned l1_bits;
+
+    if (cs < 512 || cs > 2u << 20 || (cs & (cs - 1)))
+        return viv_fail(err, EINVAL, "Cluster size must be a power of two between 512 and 2048k");
+    if (bits > 64 || (bits & (bits - 1)))
+        return viv_fail(err, EINVAL,
+                        "Refcount width must be a power of two and may not exceed 64 bits");
+    l->cluster_bits = __builtin_ctz(cs);
+    l->refcount_order = __builtin_ctz(bits);
+    l1_bits = 2 * l->cluster_bits - 3;
+    l->l1_entries = (c->size >> l1_bits) + ((c->size & ((1ull << l1_bits) - 1)) != 0);
+    if (c->size > INT64_MAX || l->l1_entries > QCOW2_L1_BYTES_MAX / 8)
+        return viv_fail(
+            err, EFBIG,
+            "The image size is too large for a cluster size of %u bytes: at most %" PRIu64
+            " bytes (a larger cluster_size holds more)",
+            cs, (uint64_t)(QCOW2_L1_BYTES_MAX / 8) << l1_bits);
+    l->l1_clusters = (l->l1_entries * 8 + cs - 1) >> l->cluster_bits;
+    l->rt_clusters = l->blocks = 1;
+    for (int i = 0; i < 16; i++) { /* converges: each block counts itself and much more */
+        uint64_t total = 1 + l->rt_clusters + l->blocks + l->l1_clusters;
+        unsigned block_bits = l->cluster_bits + 3 - l->refcount_order;
+
+        l->blocks = (total + (1ull << block_bits) - 1) >> block_bits;
+        l->rt_clusters = (l->blocks * 8 + cs - 1) >> l->cluster_bits;
+    }
+    return 0;
+}
+
+struct writer {
+    uint8_t *head;
+    uint32_t at, end;
+};
+
+static void add_extension(struct writer *w, uint32_t type, const void *data, uint32_t len)
+{
+    uint32_t padded = (len + 7) & ~7u;
+
+    if (w->at + 8 + padded > w->end)
+        return;
+    viv_st_be32(w->head + w->at, type);
+    viv_st_be32(w->head + w->at + 4, len);
+    memcpy(w->head + w->at + 8, data, len);
+    w->at += 8 + padded;
+}
+
+/* Names of the bits, for programs that do not know them. Left out where it does not fit (tiny clusters). */
+static void add_feature_names(struct writer *w, uint32_t reserve)
+{
+    static const struct {
+        uint8_t type, bit;
+        char name[46];
+    } names[] = {
+        {0, 0, "dirty bit"},        {0, 1, "corrupt bit"},         {0, 2, "external data file"},
+        {0, 3, "compression type"}, {0, 4, "extended L2 entries"}, {1, 0, "lazy refcounts"},
+        {2, 0, "bitmaps"},          {2, 1, "raw external data"},
+    };
+
+    _Static_assert(sizeof(names[0]) == 48, "an entry of the feature name table is 48 bytes");
+    if (w->at + 8 + sizeof(names) + reserve <= w->end)
+        add_extension(w, QCOW2_EXT_FEATURES, names, sizeof(names));
+}
+
+static int make_header(const struct viv_create *c, const struct layout *l, uint8_t *head,
+                       struct viv_err *err)
+{
+    uint32_t cs = 1u << l->cluster_bits;
+    uint64_t l1 = (1 + l->rt_clusters + l->blocks) << l->cluster_bits;
+    int version = c->version ? c->version : 3;
+    struct writer w = {head, version == 2 ? QCOW2_H_V2_LENGTH : QCOW2_H_V3_LENGTH, cs};
+    uint32_t name_len = c->backing_file ? strlen(c->backing_file) : 0;
+
+    viv_st_be32(head + QCOW2_H_MAGIC, QCOW2_MAGIC);
+    viv_st_be32(head + QCOW2_H_VERSION, version);
+    viv_st_be32(head + QCOW2_H_CLUSTER_BITS, l->cluster_bits);
+    viv_st_be64(head + QCOW2_H_SIZE, c->size);
+    viv_st_be32(head + QCOW2_H_L1_SIZE, l->l1_entries);
+    viv_st_be64(head + QCOW2_H_L1_OFFSET, l1);
+    viv_st_be64(head + QCOW2_H_RT_OFFSET, cs);
+    viv_st_be32(head + QCOW2_H_RT_CLUSTERS, l->rt_clusters);
+    if (version >= 3) {
+        viv_st_be64(head + QCOW2_H_COMPATIBLE, c->lazy_refcounts ? QCOW2_COMPAT_LAZY : 0);
+        viv_st_be32(head + QCOW2_H_REFCOUNT_ORDER, l->refcount_order);
+        viv_st_be32(head + QCOW2_H_HEADER_LENGTH, QCOW2_H_V3_LENGTH);
+    }
+    if (c->backing_fmt)
+        add_extension(&w, QCOW2_EXT_BACKING_FORMAT, c->backing_fmt, strlen(c->backing_fmt));
+    if (version >= 3)
+        add_feature_names(&w, 8 + name_len);
+    w.at += 8; /* the end: type 0, length 0 */
+    if (name_len > 1023 || w.at > cs || name_len > cs - w.at)
+        return viv_fail(
+            err, EINVAL,
+            "The backing file's name has %u bytes; at most %u fit into the image's header",
+            name_len, w.at > cs ? 0 : MIN(1023, cs - w.at));
+    if (name_len) {
+        viv_st_be64(head + QCOW2_H_BACKING_OFFSET, w.at);
+        viv_st_be32(head + QCOW2_H_BACKING_SIZE, name_len);
+        memcpy(head + w.at, c->backing_file, name_len);
+    }
+    return 0;
+}
+
+/* Refcount table and blocks: 1 for each cluster so far. */
+static int write_refcounts(const struct layout *l, struct viv_node *file, uint8_t *buf)
+{
+    struct qcow2 q = {.refcount_order = l->refcount_order};
+    uint64_t total = 1 + l->rt_clusters + l->blocks + l->l1_clusters;
+    uint64_t cs = 1ull << l->cluster_bits, per_block = cs * 8 >> l->refcount_order;
+    int ret = 0;
+
+    for (uint64_t b = 0; !ret && b < l->blocks; b++) {
+        memset(buf, 0, cs);
+        for (uint64_t i = 0; i < per_block && b * per_block + i < total; i++)
+            qcow2_refblock_store(&q, buf, i, 1);
+        ret = viv_node_pwrite(file, (1 + l->rt_clusters + b) * cs, buf, cs);
+    }
+    for (uint64_t t = 0; !ret && t < l->rt_clusters; t++) {
+        memset(buf, 0, cs);
+        for (uint64_t i = 0; i < cs / 8 && t * cs / 8 + i < l->blocks; i++)
+            viv_st_be64(buf + i * 8, (1 + l->rt_clusters + t * cs / 8 + i) * cs);
+        ret = viv_node_pwrite(file, (1 + t) * cs, buf, cs);
+    }
+    return ret;
+}
+
+static int write_image(const struct viv_create *c, const struct layout *l, struct viv_node *file,
+                       uint8_t *buf, struct viv_err *err)
+{
+    uint64_t cs = 1ull << l->cluster_bits;
+    uint64_t l1 = (1 + l->rt_clusters + l->blocks) * cs, end = l1 + l->l1_clusters * cs;
+    int ret = viv_node_truncate(file, 0, VIV_PREALLOC_OFF, err);
+
+    if (!ret)
+        ret = viv_node_truncate(file, end, VIV_PREALLOC_OFF, err);
+    if (ret)
+        return ret;
+    ret = viv_node_write_zeroes(file, 0, end, 0); /* a device holds anything */
+    if (!ret)
+        ret = write_refcounts(l, file, buf);
+    if (!ret)
+        ret = viv_node_flush(file);
+    if (!ret) {
+        memset(buf, 0, cs);
+        ret = make_header(c, l, buf, err);
+        if (ret)
+            return ret;
+        ret = viv_node_pwrite(file, 0, buf, cs);
+    }
+    if (!ret)
+        ret = viv_node_flush(file);
+    return ret ? viv_fail_os(err, -ret, "Could not write '%s'", file->filename) : 0;
+}
+
+static int preallocate(const struct viv_create *c, struct viv_node *file, struct viv_err *err)
+{
+    struct viv_node_opts o = {.no_backing = true};
+    struct viv_node *n = NULL;
+    int ret;
+
+    if (c->prealloc == VIV_PREALLOC_METADATA && !file->zero_init)
+        return viv_fail(err, ENOTSUP, "preallocation=metadata does not work on devices; full does");
+    viv_node_get(file);
+    ret = viv_node_open_format(&viv_blk_qcow2, file, &o, &n, err);
+    if (ret)
+        return ret;
+    ret = qcow2_preallocate(n, 0, c->size, c->prealloc);
+    if (!ret)
+        ret = viv_node_flush(n);
+    if (ret)
+        viv_fail_os(err, -ret, "Could not preallocate '%s'", file->filename);
+    viv_node_put(&n);
+    return ret;
+}
+
+int qcow2_create(const struct viv_create *c, struct viv_node *file, struct viv_err *err)
+{
+    struct layout l;
+    uint8_t *buf;
+    int ret = plan(c, &l, err);
+
+    if (ret)
+        return ret;
+    if (c->version == 2 && (c->lazy_refcounts || (c->refcount_bits && c->refcount_bits != 16)))
+        return viv_fail(err, EINVAL, "%s needs compat=1.1 (the default); compat=0.10 was asked for",
+                        c->lazy_refcounts ? "lazy_refcounts=on" : "A refcount_bits other than 16");
+    if (c->prealloc != VIV_PREALLOC_OFF && c->backing_file)
+        return viv_fail(
+            err, EINVAL,
+            "preallocation and a backing file exclude each other: every cluster would hide it");
+    buf = g_try_malloc0(1u << l.cluster_bits);
+    if (!buf)
+        return viv_fail(err, ENOMEM, "no memory for a cluster");
+    ret = make_header(c, &l, buf, err); /* refuses before anything is written */
+    if (!ret)
+        ret = write_image(c, &l, file, buf, err);
+    g_free(buf);
+    if (!ret && c->prealloc != VIV_PREALLOC_OFF)
+        ret = preallocate(c, file, err);
+    return ret;
+}

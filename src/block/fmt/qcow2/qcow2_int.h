@@ -1,0 +1,237 @@
+/* qcow2's insides, for this folder only. Spec: the qcow2 interop document; byte order on disk is big-endian.
+ *
+ * One mutex (q->lock) protects all of struct qcow2: map, alloc, commit, discard, flush take it; functions named here
+ * expect it held, unless they say otherwise. What they write, and in which order, is in flush.c. */
+#ifndef VIV_BLOCK_FMT_QCOW2_QCOW2_INT_H
+#define VIV_BLOCK_FMT_QCOW2_QCOW2_INT_H
+
+#include "block/fmt/qcow2/qcow2.h"
+#include "block/image.h"
+
+#include "base/checked.h"
+
+#include <pthread.h>
+
+#define QCOW2_MAGIC 0x514649fbu
+
+/* Byte offsets of the header's fields. */
+enum {
+    QCOW2_H_MAGIC = 0,
+    QCOW2_H_VERSION = 4,
+    QCOW2_H_BACKING_OFFSET = 8,
+    QCOW2_H_BACKING_SIZE = 16,
+    QCOW2_H_CLUSTER_BITS = 20,
+    QCOW2_H_SIZE = 24,
+    QCOW2_H_CRYPT = 32,
+    QCOW2_H_L1_SIZE = 36,
+    QCOW2_H_L1_OFFSET = 40,
+    QCOW2_H_RT_OFFSET = 48,
+    QCOW2_H_RT_CLUSTERS = 56,
+    QCOW2_H_SNAPSHOTS = 60,
+    QCOW2_H_SNAPSHOTS_OFFSET = 64,
+    QCOW2_H_V2_LENGTH = 72,
+    QCOW2_H_INCOMPATIBLE = 72,
+    QCOW2_H_COMPATIBLE = 80,
+    QCOW2_H_AUTOCLEAR = 88,
+    QCOW2_H_REFCOUNT_ORDER = 96,
+    QCOW2_H_HEADER_LENGTH = 100,
+    QCOW2_H_COMPRESSION = 104,
+    QCOW2_H_V3_LENGTH = 112, /* of what we write */
+};
+
+#define QCOW2_INCOMPAT_DIRTY       (1ull << 0)
+#define QCOW2_INCOMPAT_CORRUPT     (1ull << 1)
+#define QCOW2_INCOMPAT_DATA_FILE   (1ull << 2)
+#define QCOW2_INCOMPAT_COMPRESSION (1ull << 3)
+#define QCOW2_INCOMPAT_EXTENDED_L2 (1ull << 4)
+#define QCOW2_COMPAT_LAZY          (1ull << 0)
+#define QCOW2_AUTOCLEAR_BITMAPS    (1ull << 0)
+
+enum {
+    QCOW2_EXT_END = 0,
+    QCOW2_EXT_BACKING_FORMAT = 0xe2792aca,
+    QCOW2_EXT_FEATURES = 0x6803f857,
+    QCOW2_EXT_BITMAPS = 0x23852875,
+};
+
+#define QCOW2_OFFSET     0x00fffffffffffe00ull /* L1 and L2 entries */
+#define QCOW2_COPIED     (1ull << 63)
+#define QCOW2_COMPRESSED (1ull << 62)
+#define QCOW2_ZERO       (1ull << 0)
+
+/* What one image may make us allocate. */
+#define QCOW2_L1_BYTES_MAX         (32u << 20)
+#define QCOW2_RT_BYTES_MAX         (8u << 20)
+#define QCOW2_SNAPSHOT_BYTES_MAX   (16u << 20)
+#define QCOW2_L2_CACHE_BYTES       (16u << 20)
+#define QCOW2_REFBLOCK_CACHE_BYTES (4u << 20)
+
+/* A cached metadata cluster. Pinned while somebody has its pointer. */
+struct qcow2_table {
+    uint64_t offset; /* host */
+    uint8_t *data;   /* as on disk */
+    bool dirty;
+    unsigned pins;
+    uint64_t used; /* clock of the last use */
+};
+
+struct qcow2_cache {
+    struct qcow2_table **slot;
+    unsigned count, max;
+    unsigned dirty;
+    uint64_t clock;
+};
+
+/* A set of cluster numbers (open addressing; key + 1, 0 is empty, ~0 deleted). */
+struct qcow2_set {
+    uint64_t *key;
+    size_t used, size;
+};
+
+struct qcow2_snapshot {
+    uint64_t l1_offset;
+    uint32_t l1_size;
+};
+
+struct qcow2_free {
+    uint64_t cluster, count;
+};
+
+/* An array of big-endian u64 on disk (L1, refcount table), held whole in host order. */
+struct qcow2_array {
+    uint64_t *entry;
+    uint64_t offset;               /* host */
+    uint32_t size;                 /* entries */
+    uint32_t dirty_from, dirty_to; /* half open; equal: clean */
+};
+
+struct qcow2 {
+    pthread_mutex_t lock;
+    struct viv_node *node, *file; /* borrowed */
+    int version;
+    unsigned cluster_bits;
+    uint32_t cluster_size;
+    unsigned l2_bits;        /* log2 of entries of an L2 table */
+    unsigned refcount_order; /* log2 of bits */
+    unsigned refblock_bits;  /* log2 of entries of a refcount block */
+    uint64_t incompatible, compatible, autoclear;
+    unsigned compression; /* 0 zlib, 1 zstd */
+    char *backing_file, *backing_fmt;
+    bool has_bitmaps;
+
+    struct qcow2_array l1, rt;
+    struct qcow2_cache l2_cache, refblock_cache;
+
+    uint64_t snapshot_offset, snapshot_bytes;
+    struct qcow2_snapshot *snapshots;
+    uint32_t snapshot_count;
+
+    /* Only when writable: */
+    struct qcow2_set meta;    /* clusters of metadata: data never goes there */
+    uint64_t free_hint;       /* no free cluster below this one */
+    struct qcow2_free *frees; /* unreferenced in memory, still referenced on disk */
+    size_t free_count, free_room;
+    bool broken; /* marked corrupt: no more writes */
+};
+
+static inline uint64_t qcow2_clusters(const struct qcow2 *q, uint64_t bytes)
+{
+    return (bytes >> q->cluster_bits) + ((bytes & (q->cluster_size - 1)) != 0);
+}
+
+/* --- header.c --- */
+/* Reads and checks header, extensions and snapshot table into q. No lock. */
+int qcow2_read_header(struct qcow2 *q, const struct viv_node_opts *o, struct viv_err *err);
+int qcow2_read_snapshots(struct qcow2 *q, struct viv_err *err);
+int qcow2_write_u64(struct qcow2 *q, uint64_t at, uint64_t value);
+/* Sets or clears incompatible feature bits, durably. */
+int qcow2_set_incompatible(struct qcow2 *q, uint64_t set, uint64_t clear);
+/* Marks the image corrupt because of `why` (a person reads it) and fails everything from now on: -EIO. */
+int qcow2_corrupt(struct qcow2 *q, const char *why, uint64_t offset);
+/* offset..+len aligned, without overflow, below 2^56? */
+bool qcow2_table_ok(const struct qcow2 *q, uint64_t offset, uint64_t len);
+
+/* --- create.c --- */
+int qcow2_create(const struct viv_create *c, struct viv_node *file, struct viv_err *err);
+
+/* --- set.c --- */
+int qcow2_set_add(struct qcow2_set *s, uint64_t key); /* 0 new, -EEXIST, -ENOMEM */
+void qcow2_set_remove(struct qcow2_set *s, uint64_t key);
+bool qcow2_set_has(const struct qcow2_set *s, uint64_t key);
+void qcow2_set_fini(struct qcow2_set *s);
+
+/* --- cache.c --- */
+void qcow2_cache_init(struct qcow2_cache *c, uint32_t cluster_size, uint32_t bytes);
+void qcow2_cache_fini(struct qcow2_cache *c);
+/* The table at `offset`, pinned. `fresh`: new, zeroed and dirty instead of read. May write out dirty
+ * tables to make room (in order). */
+int qcow2_table_get(struct qcow2 *q, struct qcow2_cache *c, uint64_t offset, bool fresh,
+                    struct qcow2_table **out);
+void qcow2_table_put(struct qcow2_table *t);
+void qcow2_table_dirty(struct qcow2_cache *c, struct qcow2_table *t);
+/* Forgets it, dirty or not (its cluster was freed). */
+void qcow2_table_drop(struct qcow2_cache *c, uint64_t offset);
+int qcow2_cache_write(struct qcow2 *q, struct qcow2_cache *c);
+
+/* --- array.c --- */
+int qcow2_array_read(struct qcow2 *q, struct qcow2_array *a);
+void qcow2_array_set(struct qcow2_array *a, uint32_t index, uint64_t value);
+int qcow2_array_write(struct qcow2 *q, struct qcow2_array *a); /* the dirty part */
+int qcow2_array_write_all(struct qcow2 *q, struct qcow2_array *a);
+
+/* --- refcount.c --- */
+int qcow2_refcount_get(struct qcow2 *q, uint64_t cluster, uint64_t *out);
+/* Sets one; makes the refcount block if there is none. */
+int qcow2_refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t value);
+uint64_t qcow2_refblock_load(const struct qcow2 *q, const uint8_t *block, uint64_t index);
+void qcow2_refblock_store(const struct qcow2 *q, uint8_t *block, uint64_t index, uint64_t value);
+uint64_t qcow2_refcount_max(const struct qcow2 *q);
+/* Up to `want` clusters in a row (at least `least`), refcount 1. */
+int qcow2_clusters_alloc(struct qcow2 *q, uint64_t want, uint64_t least, uint64_t *offset,
+                         uint64_t *got);
+/* They were never referenced on disk: free at once. */
+void qcow2_clusters_unalloc(struct qcow2 *q, uint64_t offset, uint64_t count);
+/* Their reference is gone in memory; they become free once that is durable. */
+int qcow2_clusters_free_later(struct qcow2 *q, uint64_t offset, uint64_t count);
+int qcow2_apply_frees(struct qcow2 *q);
+
+/* --- flush.c --- */
+int qcow2_flush_refcounts(struct qcow2 *q); /* refcounts durable */
+int qcow2_flush_all(struct qcow2 *q);
+
+/* --- map.c: the driver's calls; they take the lock --- */
+int qcow2_map(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent *out);
+int qcow2_read_compressed(struct viv_node *n, uint64_t offset, uint8_t *buf);
+uint64_t qcow2_compressed_range(const struct qcow2 *q, uint64_t entry,
+                                uint64_t *offset); /* bytes */
+/* The active L2 table of guest `offset`: 0 and *out NULL when there is none. */
+int qcow2_l2_get(struct qcow2 *q, uint64_t offset, struct qcow2_table **out);
+static inline uint32_t qcow2_l2_index(const struct qcow2 *q, uint64_t offset)
+{
+    return (offset >> q->cluster_bits) & ((1u << q->l2_bits) - 1);
+}
+static inline uint64_t qcow2_l1_index(const struct qcow2 *q, uint64_t offset)
+{
+    return offset >> (q->cluster_bits + q->l2_bits);
+}
+
+/* --- compress.c --- */
+int qcow2_inflate(unsigned type, const uint8_t *in, size_t in_len, uint8_t *out, size_t out_len);
+
+/* --- alloc.c: likewise --- */
+int qcow2_alloc(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_alloc *out);
+int qcow2_commit(struct viv_node *n, const struct viv_alloc *a);
+void qcow2_cancel(struct viv_node *n, const struct viv_alloc *a);
+int qcow2_discard(struct viv_node *n, uint64_t offset, uint64_t len);
+int qcow2_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);
+
+/* --- resize.c --- */
+int qcow2_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
+                   struct viv_err *err);
+/* Gives every cluster of the range a place; at creation only. */
+int qcow2_preallocate(struct viv_node *n, uint64_t from, uint64_t to, enum viv_prealloc how);
+
+/* --- check.c, repair.c --- */
+int qcow2_check(struct viv_node *n, struct viv_check *c, struct viv_err *err);
+
+#endif

@@ -1,0 +1,172 @@
+/* Another size, and room in advance. */
+#include "block/fmt/qcow2/qcow2_int.h"
+
+#include "base/bytes.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <inttypes.h>
+#include <string.h>
+
+int qcow2_preallocate(struct viv_node *n, uint64_t from, uint64_t to, enum viv_prealloc how)
+{
+    uint64_t end = 0;
+    int ret = 0;
+
+    while (from < to && !ret) {
+        struct viv_alloc a;
+
+        ret = qcow2_alloc(n, from, to - from, &a);
+        if (ret)
+            return ret;
+        if (a.fresh && how != VIV_PREALLOC_METADATA) {
+            if (n->file->drv->preallocate)
+                ret = n->file->drv->preallocate(n->file, a.host - a.head, a.head + a.len + a.tail,
+                                                how);
+            else
+                ret = -ENOTSUP;
+        }
+        if (a.fresh && ret)
+            qcow2_cancel(n, &a);
+        else if (a.fresh)
+            ret = qcow2_commit(n, &a);
+        end = MAX(end, a.host + a.len + a.tail);
+        from += a.len;
+    }
+    /* What no one wrote must still lie inside the file. */
+    if (!ret && end > viv_node_size(n->file))
+        ret = viv_node_truncate(n->file, end, VIV_PREALLOC_OFF, NULL);
+    return ret;
+}
+
+/* Header fields "L1 size" and "L1 offset" are neighbours: one write, inside a sector. */
+static int switch_l1(struct qcow2 *q, const struct qcow2_array *l1)
+{
+    uint8_t be[12];
+    int ret;
+
+    viv_st_be32(be, l1->size);
+    viv_st_be64(be + 4, l1->offset);
+    ret = viv_node_pwrite(q->file, QCOW2_H_L1_SIZE, be, sizeof(be));
+    return ret ? ret : viv_node_flush(q->file);
+}
+
+/* A longer L1 table elsewhere: counted, written, then the header points at it. */
+static int grow_l1(struct qcow2 *q, uint64_t entries)
+{
+    struct qcow2_array old = q->l1, new = {.size = entries};
+    uint64_t want = qcow2_clusters(q, entries * 8), got = 0;
+    int ret;
+
+    new.entry = g_try_new0(uint64_t, entries + 1);
+    if (!new.entry)
+        return -ENOMEM;
+    ret = qcow2_flush_all(q); /* nothing dirty: old and new table are equal */
+    if (!ret)
+        ret = qcow2_clusters_alloc(q, want, want, &new.offset, &got);
+    if (ret)
+        goto fail;
+    memcpy(new.entry, old.entry, (size_t)old.size * 8);
+    ret = qcow2_flush_refcounts(q);
+    if (!ret)
+        ret = qcow2_array_write_all(q, &new);
+    if (!ret)
+        ret = viv_node_flush(q->file);
+    if (!ret)
+        ret = switch_l1(q, &new);
+    if (ret)
+        goto fail;
+    q->l1 = new;
+    for (uint64_t i = 0; i < want; i++)
+        qcow2_set_add(&q->meta, (new.offset >> q->cluster_bits) + i);
+    for (uint64_t i = 0; i < qcow2_clusters(q, old.size * 8ull); i++)
+        qcow2_set_remove(&q->meta, (old.offset >> q->cluster_bits) + i);
+    qcow2_clusters_unalloc(q, old.offset, qcow2_clusters(q, old.size * 8ull));
+    g_free(old.entry);
+    return 0;
+fail:
+    g_free(new.entry);
+    return ret;
+}
+
+static int set_size(struct qcow2 *q, uint64_t size)
+{
+    int ret = qcow2_write_u64(q, QCOW2_H_SIZE, size);
+
+    return ret ? ret : viv_node_flush(q->file);
+}
+
+/* The part of the backing file that a larger disk would uncover reads as zeroes. */
+static int hide_backing(struct viv_node *n, uint64_t old, uint64_t size)
+{
+    uint64_t end = n->backing ? MIN(size, viv_node_size(n->backing)) : 0;
+
+    return end > old ? viv_node_write_zeroes(n, old, end - old, 0) : 0;
+}
+
+static int grow(struct viv_node *n, uint64_t size, struct viv_err *err)
+{
+    struct qcow2 *q = n->state;
+    uint64_t old = viv_node_size(n);
+    unsigned l1_bits = q->cluster_bits + q->l2_bits;
+    uint64_t entries = (size >> l1_bits) + ((size & ((1ull << l1_bits) - 1)) != 0);
+    int ret = 0;
+
+    if (size > INT64_MAX || entries > QCOW2_L1_BYTES_MAX / 8)
+        return viv_fail(err, EFBIG,
+                        "'%s': %" PRIu64 " bytes are too large for clusters of %u bytes",
+                        n->filename, size, q->cluster_size);
+    pthread_mutex_lock(&q->lock);
+    if (entries > q->l1.size)
+        ret = grow_l1(q, entries);
+    pthread_mutex_unlock(&q->lock);
+    if (!ret) {
+        __atomic_store_n(&n->size, size, __ATOMIC_RELEASE);
+        ret = hide_backing(n, old, size);
+    }
+    if (!ret)
+        ret = viv_node_flush(n);
+    if (!ret)
+        ret = set_size(q, size);
+    if (ret)
+        __atomic_store_n(&n->size, old, __ATOMIC_RELEASE);
+    return ret ? viv_fail_os(err, -ret, "Could not resize '%s'", n->filename) : 0;
+}
+
+/* What lies behind the new end is zeroed first, so that it does not come back when the disk grows. */
+static int shrink(struct viv_node *n, uint64_t size, struct viv_err *err)
+{
+    uint64_t old = viv_node_size(n);
+    bool unmap = n->unmap;
+    int ret;
+
+    n->unmap = true;
+    ret = viv_node_write_zeroes(n, size, old - size, VIV_BLK_UNMAP);
+    if (!ret)
+        ret = viv_node_flush(n);
+    if (!ret)
+        ret = set_size(n->state, size);
+    n->unmap = unmap;
+    if (ret)
+        return viv_fail_os(err, -ret, "Could not resize '%s'", n->filename);
+    __atomic_store_n(&n->size, size, __ATOMIC_RELEASE);
+    return 0;
+}
+
+int qcow2_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
+                   struct viv_err *err)
+{
+    struct qcow2 *q = n->state;
+    uint64_t old = viv_node_size(n);
+
+    if (prealloc != VIV_PREALLOC_OFF)
+        return viv_fail(err, ENOTSUP, "'%s': resizing with preallocation is not implemented yet",
+                        n->filename);
+    if (q->snapshot_count)
+        return viv_fail(err, ENOTSUP,
+                        "'%s': an image with internal snapshots cannot be resized yet",
+                        n->filename);
+    if (size == old)
+        return 0;
+    return size > old ? grow(n, size, err) : shrink(n, size, err);
+}

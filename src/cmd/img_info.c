@@ -1,0 +1,212 @@
+/* viv-img info: one image or its whole backing chain. */
+#include "cmd/img.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <string.h>
+
+#define CHAIN_MAX 200
+
+struct args {
+    const char *format, *path;
+    bool json, chain;
+    struct viv_node_opts o;
+};
+
+static int parse(int argc, char **argv, struct args *a)
+{
+    static const struct option longs[] = {{"output", required_argument, NULL, 'O'},
+                                          {"force-share", no_argument, NULL, 'U'},
+                                          {"backing-chain", no_argument, NULL, 'c'},
+                                          {"format", required_argument, NULL, 'f'},
+                                          {"object", required_argument, NULL, 'x'},
+                                          {"image-opts", no_argument, NULL, 'y'},
+                                          {0}};
+    int c;
+
+    while ((c = getopt_long(argc, argv, "+:f:U", longs, NULL)) != -1) {
+        switch (c) {
+        case 'f':
+            a->format = optarg;
+            break;
+        case 'O':
+            if (img_parse_output(optarg, &a->json))
+                return 2;
+            break;
+        case 'c':
+            a->chain = true;
+            break;
+        case 'U':
+            a->o.force_share = true;
+            break;
+        case 'x':
+        case 'y':
+            return 1 + img_error("info: '%s' is not implemented yet", argv[optind - 1]);
+        case ':':
+            return 1 + img_usage("missing argument for option '%s'", argv[optind - 1]);
+        default:
+            return 1 + img_usage("info: unrecognized option '%s'", argv[optind - 1]);
+        }
+    }
+    if (optind != argc - 1)
+        return 1 + img_usage("Expecting one image file name");
+    a->path = argv[optind];
+    return 0;
+}
+
+static const char *yes_no(bool b)
+{
+    return b ? "true" : "false";
+}
+
+static void print_human(struct viv_node *n, const struct viv_img_info *i, const char *full)
+{
+    char virtual[32], disk[32];
+
+    img_size_text(viv_node_size(n), virtual, sizeof(virtual));
+    img_size_text(viv_file_allocated(n->file), disk, sizeof(disk));
+    printf("image: %s\nfile format: %s\nvirtual size: %s (%" PRIu64 " bytes)\ndisk size: %s\n",
+           n->filename, n->drv->name, virtual, viv_node_size(n), disk);
+    if (i->dirty)
+        printf("cleanly shut down: no\n");
+    if (i->cluster_size)
+        printf("cluster_size: %" PRIu64 "\n", i->cluster_size);
+    if (i->backing_file) {
+        printf("backing file: %s", i->backing_file);
+        if (strcmp(full, i->backing_file) != 0)
+            printf(" (actual path: %s)", full);
+        printf("\n");
+        if (i->backing_fmt)
+            printf("backing file format: %s\n", i->backing_fmt);
+    }
+    if (!i->qcow2)
+        return;
+    printf("Format specific information:\n    compat: %s\n    compression type: %s\n",
+           i->version == 2 ? "0.10" : "1.1", i->compression);
+    if (i->version >= 3)
+        printf("    lazy refcounts: %s\n", yes_no(i->lazy_refcounts));
+    printf("    refcount bits: %u\n", i->refcount_bits);
+    if (i->version >= 3)
+        printf("    corrupt: %s\n    extended l2: %s\n", yes_no(i->corrupt),
+               yes_no(i->extended_l2));
+}
+
+static void json_text(const char *in, const char *key, const char *value)
+{
+    if (!value)
+        return;
+    printf("%s    \"%s\": ", in, key);
+    img_json_string(stdout, value);
+    printf(",\n");
+}
+
+static void print_json(struct viv_node *n, const struct viv_img_info *i, const char *full,
+                       const char *in)
+{
+    printf("%s{\n", in);
+    json_text(in, "backing-filename-format", i->backing_fmt);
+    printf("%s    \"virtual-size\": %" PRIu64 ",\n", in, viv_node_size(n));
+    json_text(in, "filename", n->filename);
+    if (i->cluster_size)
+        printf("%s    \"cluster-size\": %" PRIu64 ",\n", in, i->cluster_size);
+    json_text(in, "format", n->drv->name);
+    printf("%s    \"actual-size\": %" PRIu64 ",\n", in, viv_file_allocated(n->file));
+    if (i->qcow2) {
+        printf(
+            "%s    \"format-specific\": {\n%s        \"type\": \"qcow2\",\n%s        \"data\": {\n",
+            in, in, in);
+        printf("%s            \"compat\": \"%s\",\n", in, i->version == 2 ? "0.10" : "1.1");
+        printf("%s            \"compression-type\": \"%s\",\n", in, i->compression);
+        if (i->version >= 3)
+            printf("%s            \"lazy-refcounts\": %s,\n", in, yes_no(i->lazy_refcounts));
+        printf("%s            \"refcount-bits\": %u", in, i->refcount_bits);
+        if (i->version >= 3)
+            printf(",\n%s            \"corrupt\": %s,\n%s            \"extended-l2\": %s", in,
+                   yes_no(i->corrupt), in, yes_no(i->extended_l2));
+        printf("\n%s        }\n%s    },\n", in, in);
+    }
+    if (i->backing_file) {
+        json_text(in, "full-backing-filename", full);
+        json_text(in, "backing-filename", i->backing_file);
+    }
+    printf("%s    \"dirty-flag\": %s\n%s}", in, yes_no(i->dirty), in);
+}
+
+/* Opens; an image in use is looked at all the same, and that is said. */
+static int open_image(const char *path, const char *format, struct viv_node_opts *o,
+                      struct viv_node **n, struct viv_err *err)
+{
+    int ret = viv_node_open_image(path, format, o, n, err);
+
+    if (ret != -EAGAIN)
+        return ret;
+    viv_warn("'%s' is in use and may change while it is read (as with -U): %s", path, err->text);
+    viv_err_clear(err);
+    o->force_share = true;
+    return viv_node_open_image(path, format, o, n, err);
+}
+
+/* Prints one layer; *next and *next_fmt become its backing file's, to be freed. */
+static int show(const struct args *a, const char *path, const char *format, unsigned depth,
+                char **next, char **next_fmt)
+{
+    struct viv_node_opts o = a->o;
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_img_info i = {0};
+    struct viv_node *n = NULL;
+    char *full = NULL;
+
+    if (open_image(path, format, &o, &n, &err))
+        return img_error("Could not open '%s': %s", path, err.text);
+    if (n->drv->info)
+        n->drv->info(n, &i);
+    if (i.backing_file)
+        full = viv_blk_backing_path(path, i.backing_file);
+    if (a->json) {
+        if (depth)
+            printf(",\n");
+        print_json(n, &i, full, a->chain ? "    " : "");
+    } else {
+        if (depth)
+            printf("\n");
+        print_human(n, &i, full);
+    }
+    viv_node_put(&n);
+    g_free(i.backing_file);
+    *next = full;
+    *next_fmt = i.backing_fmt;
+    return 0;
+}
+
+int img_info(int argc, char **argv)
+{
+    struct args a = {.o = {.read_only = true, .no_backing = true, .for_check = true}};
+    char *path, *format, *next = NULL, *next_fmt = NULL;
+    int ret = parse(argc, argv, &a);
+
+    if (ret)
+        return ret - 1;
+    path = g_strdup(a.path);
+    format = g_strdup(a.format);
+    if (a.json && a.chain)
+        printf("[\n");
+    for (unsigned depth = 0; path && !ret; depth++) {
+        ret = show(&a, path, format, depth, &next, &next_fmt);
+        g_free(path);
+        g_free(format);
+        path = ret ? NULL : next;
+        format = ret ? NULL : next_fmt;
+        if (!a.chain)
+            break;
+        if (path && depth >= CHAIN_MAX)
+            ret = img_error("'%s': more than %d backing files (a loop?)", a.path, CHAIN_MAX);
+    }
+    g_free(path);
+    g_free(format);
+    if (a.json && !ret)
+        printf("%s\n", a.chain ? "\n]" : "");
+    return ret;
+}

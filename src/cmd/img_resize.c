@@ -1,0 +1,117 @@
+/* viv-img resize: another virtual size. */
+#include "cmd/img.h"
+
+#include "base/checked.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <string.h>
+
+struct args {
+    const char *format, *path, *size;
+    bool quiet, shrink;
+};
+
+/* "-1G" would look like options: the size is taken off the end first, as in "resize FILE -1G". */
+static int parse(int argc, char **argv, struct args *a)
+{
+    static const struct option longs[] = {{"shrink", no_argument, NULL, 's'},
+                                          {"preallocation", required_argument, NULL, 'P'},
+                                          {"object", required_argument, NULL, 'x'},
+                                          {"image-opts", no_argument, NULL, 'y'},
+                                          {0}};
+    int c;
+
+    if (argc < 3)
+        return 1 + img_usage("Not enough arguments");
+    a->size = argv[--argc];
+    while ((c = getopt_long(argc, argv, "+:f:q", longs, NULL)) != -1) {
+        switch (c) {
+        case 'f':
+            a->format = optarg;
+            break;
+        case 'q':
+            a->quiet = true;
+            break;
+        case 's':
+            a->shrink = true;
+            break;
+        case 'P':
+            if (strcmp(optarg, "off") == 0)
+                break;
+            return 1 + img_error("resize: --preallocation=%s is not implemented yet; off works",
+                                 optarg);
+        case 'x':
+        case 'y':
+            return 1 + img_error("resize: '%s' is not implemented yet", argv[optind - 1]);
+        case ':':
+            return 1 + img_usage("missing argument for option '%s'", argv[optind - 1]);
+        default:
+            return 1 + img_usage("resize: unrecognized option '%s'", argv[optind - 1]);
+        }
+    }
+    if (optind != argc - 1)
+        return 1 + img_usage("Expecting image file name and size");
+    a->path = argv[optind];
+    return 0;
+}
+
+/* "+1G", "-1G" or "1G", counted from `old`. */
+static int new_size(const char *text, uint64_t old, uint64_t *out, struct viv_err *err)
+{
+    uint64_t n = 0;
+    int ret = viv_parse_size(text + (text[0] == '+' || text[0] == '-'), 1, &n, err);
+
+    if (ret)
+        return ret;
+    if (text[0] == '+' && !viv_add_u64(old, n, &n))
+        return viv_fail(err, EFBIG, "'%s' more is too much", text);
+    if (text[0] == '-' && n >= old)
+        return viv_fail(err, EINVAL, "New image size must be positive");
+    *out = text[0] == '-' ? old - n : n;
+    if (*out > INT64_MAX - 511)
+        return viv_fail(err, EFBIG, "%" PRIu64 " bytes are too large", *out);
+    *out = viv_align_down(*out + 511, 512);
+    return 0;
+}
+
+static int resize(const struct args *a, struct viv_node *n, struct viv_err *err)
+{
+    uint64_t old = viv_node_size(n), size = old;
+    int ret = new_size(a->size, old, &size, err);
+
+    if (ret)
+        return ret;
+    if (size < old && !a->shrink)
+        return viv_fail(err, EINVAL,
+                        "this would cut off the last %" PRIu64
+                        " bytes of the disk. Use the --shrink option "
+                        "to perform a shrink operation.",
+                        old - size);
+    return viv_node_truncate(n, size, VIV_PREALLOC_OFF, err);
+}
+
+int img_resize(int argc, char **argv)
+{
+    struct args a = {0};
+    struct viv_node_opts o = {0};
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_node *n = NULL;
+    int ret = parse(argc, argv, &a), r;
+
+    if (ret)
+        return ret - 1;
+    if (viv_node_open_image(a.path, a.format, &o, &n, &err))
+        return img_error("Could not open '%s': %s", a.path, err.text);
+    ret = resize(&a, n, &err);
+    r = viv_node_put(&n);
+    if (!ret && r)
+        ret = viv_fail_os(&err, -r, "'%s' could not be written completely", a.path);
+    if (ret)
+        return img_error("%s", err.text);
+    if (!a.quiet)
+        printf("Image resized.\n");
+    return 0;
+}

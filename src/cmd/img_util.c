@@ -1,0 +1,95 @@
+#include "cmd/img.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+int img_error(const char *fmt, ...)
+{
+    va_list ap;
+
+    fflush(stdout);
+    fputs("viv-img: ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+    return 1;
+}
+
+int img_usage(const char *fmt, ...)
+{
+    va_list ap;
+
+    fflush(stdout);
+    fputs("viv-img: ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputs("\nTry 'viv-img --help' for more information\n", stderr);
+    return 1;
+}
+
+int img_refuse(const char *verb, int c, const char *why)
+{
+    return img_error("%s: option '-%c' is not implemented yet%s%s", verb, c, why ? ": " : "",
+                     why ? why : "");
+}
+
+int img_parse_output(const char *text, bool *json)
+{
+    *json = strcmp(text, "json") == 0;
+    if (*json || strcmp(text, "human") == 0)
+        return 0;
+    return img_error("--output must be used with human or json as argument.");
+}
+
+int img_parse_cache(const char *text, struct viv_node_opts *o, bool *writethrough)
+{
+    static const struct {
+        const char *name;
+        bool direct, no_flush, writethrough;
+    } modes[] = {
+        {"writeback", false, false, false}, {"none", true, false, false},
+        {"off", true, false, false},        {"writethrough", false, false, true},
+        {"directsync", true, false, true},  {"unsafe", false, true, false},
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(modes); i++) {
+        if (strcmp(text, modes[i].name) == 0) {
+            o->direct = modes[i].direct;
+            o->no_flush = modes[i].no_flush;
+            *writethrough = modes[i].writethrough;
+            return 0;
+        }
+    }
+    return img_error(
+        "Invalid cache option: %s (writeback, none, writethrough, directsync and unsafe work)",
+        text);
+}
+
+void img_size_text(uint64_t bytes, char *out, size_t size)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double v = bytes;
+    unsigned u = 0;
+
+    while (v >= 999.5 && u + 1 < G_N_ELEMENTS(units)) {
+        v /= 1024;
+        u++;
+    }
+    g_snprintf(out, size, "%.3g %s", v, units[u]);
+}
+
+void img_json_string(FILE *f, const char *text)
+{
+    fputc('"', f);
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+        if (*p == '"' || *p == '\\')
+            fprintf(f, "\\%c", *p);
+        else if (*p < ' ' || *p == 127)
+            fprintf(f, "\\u%04x", *p);
+        else
+            fputc(*p, f);
+    }
+    fputc('"', f);
+}

@@ -1,0 +1,87 @@
+/* viv-img: make, look at, check and convert disk images. Answers to qemu-img's command line. */
+#include "cmd/img.h"
+
+#include "base/log.h"
+#include "opt/opt.h"
+
+#include <signal.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *usage;
+} verbs[] = {
+    {"check", img_check,
+     "[-q] [-f fmt] [--output=human|json] [-r leaks|all] [-T cache] [-U] filename"},
+    {"convert", img_convert,
+     "[-U] [-n] [-p] [-q] [-f fmt] [-O fmt] [-t cache] [-T cache] [-B backing [-F fmt]] [-o "
+     "options]\n"
+     "          [-S size] [-m threads] [-W] [--target-is-zero] filename output"},
+    {"create", img_create, "[-q] [-f fmt] [-b backing [-F fmt]] [-u] [-o options] filename [size]"},
+    {"info", img_info, "[-f fmt] [--output=human|json] [--backing-chain] [-U] filename"},
+    {"resize", img_resize, "[-q] [-f fmt] [--shrink] filename [+|-]size"},
+};
+
+/* What qemu-img has besides. */
+static const char *const later[] = {"amend", "bench",   "bitmap", "commit",   "compare", "dd",
+                                    "map",   "measure", "rebase", "snapshot", NULL};
+
+static int print_help(void)
+{
+    printf("viv-img version " VIV_VERSION "\n"
+           "usage: viv-img [-h | -V] command [command options]\n\nCommands:\n");
+    for (unsigned i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+        printf("  %-7s %s\n", verbs[i].name, verbs[i].usage);
+    printf("\nFormats: raw qcow2. Sizes take the suffixes k, M, G, T, P and E (1024).\n"
+           "'viv-img create -f fmt -o help' lists a format's options.\n"
+           "cache: writeback, none, writethrough, directsync, unsafe.\n"
+           "Exit codes of check: 0 clean, 1 the check failed, 2 corrupt, 3 leaks only, 63 the "
+           "format has "
+           "no check.\n");
+    return 0;
+}
+
+static int unknown(const char *name)
+{
+    const char *names[sizeof(verbs) / sizeof(verbs[0]) + 1] = {NULL};
+    const char *near;
+
+    for (int i = 0; later[i]; i++)
+        if (strcmp(name, later[i]) == 0)
+            return img_error("'%s' is not implemented yet; works: check convert create info resize",
+                             name);
+    for (unsigned i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+        names[i] = verbs[i].name;
+    near = viv_nearest(name, names);
+    if (near)
+        return img_usage("Command not found: %s (did you mean '%s'?)", name, near);
+    return img_usage("Command not found: %s", name);
+}
+
+int main(int argc, char **argv)
+{
+    viv_log_set_program("viv-img");
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error like any other */
+    if (argc < 2)
+        return img_usage("Not enough arguments");
+    if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)
+        return print_help();
+    if (strcmp(argv[1], "-V") == 0 || strcmp(argv[1], "--version") == 0)
+        return printf("viv-img version " VIV_VERSION "\n") < 0;
+    for (unsigned i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+        if (strcmp(argv[1], verbs[i].name) == 0) {
+            int ret;
+
+            if (argc > 2 && (strcmp(argv[2], "-h") == 0 || strcmp(argv[2], "--help") == 0))
+                return print_help();
+            ret = verbs[i].run(argc - 1, argv + 1);
+            if (fflush(stdout) && !ret)
+                return img_error("cannot write to standard output");
+            return ret;
+        }
+    }
+    if (argv[1][0] == '-')
+        return img_usage("unknown option '%s' before the command", argv[1]);
+    return unknown(argv[1]);
+}
