@@ -68,6 +68,7 @@ struct viv_virtio_class {
     uint16_t device_id;    /* virtio id */
     uint16_t pci_legacy_id; /* transitional PCI device id, 0x1000.. */
     uint32_t pci_class;    /* 0xCCSSPP for virtio-pci */
+    unsigned pci_vectors;  /* MSI-X vectors by default; 0: one a queue and one */
     unsigned config_len;   /* bytes of device config */
     size_t size;           /* of the instance, which begins with struct viv_virtio */
     const struct viv_state_table *state; /* of the instance; holds VIV_F_STRUCT(.., v, viv_virtio_state) */

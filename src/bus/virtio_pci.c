@@ -232,8 +232,8 @@ static void add_bar(struct viv_virtio_pci *p, unsigned n, const char *name,
 
 static int add_interfaces(struct viv_virtio_pci *p, struct viv_opts *opts, struct viv_err *err)
 {
-    unsigned vectors = viv_opts_given(opts, "vectors") ? viv_opts_int(opts, "vectors")
-                                                       : p->v->queue_count + 1;
+    unsigned usual = p->v->cls->pci_vectors ? p->v->cls->pci_vectors : p->v->queue_count + 1;
+    unsigned vectors = viv_opts_given(opts, "vectors") ? viv_opts_int(opts, "vectors") : usual;
     int rc = 0;
 
     if (vectors)

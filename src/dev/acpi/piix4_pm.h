@@ -1,0 +1,15 @@
+/* The power management function, as its board uses it. Device lock held. */
+#ifndef VIV_DEV_ACPI_PIIX4_PM_H
+#define VIV_DEV_ACPI_PIIX4_PM_H
+
+#include "bus/dev.h"
+
+#define VIV_PIIX4_PM_BASE 0x600 /* where firmware usually puts the I/O block */
+#define VIV_PIIX4_S5      0     /* SLP_TYP that powers off (soft off) */
+
+/* What firmware does: places and enables the I/O block, hands it to the OS (SCI_EN). A reset undoes it. */
+void viv_piix4_pm_setup(struct viv_dev *d, uint16_t base);
+/* Presses the power button. */
+void viv_piix4_pm_power_button(struct viv_dev *d);
+
+#endif

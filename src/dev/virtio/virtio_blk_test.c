@@ -1,0 +1,538 @@
+/* virtio-blk against a disk in memory whose requests complete when the test says so. The disk stands in for the
+ * block layer (block/block.h), so that order, failure and time are the test's. */
+#include "base/bytes.h"
+#include "block/registry.h"
+#include "bus/virtio_driver.h"
+#include "bus/virtio_mmio.h"
+#include "bus/vmreq.h"
+#include "dev/virtio/virtio_blk.h"
+#include "host/lock.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RAM_SIZE  (4u << 20)
+#define DISK_SIZE (1u << 20)
+
+extern const struct viv_dev_class viv_dev_virtio_blk_device;
+
+/* --- the disk --- */
+
+struct viv_blk {
+    uint8_t data[DISK_SIZE];
+    bool ro;
+    struct viv_blk_req *queue[64];
+    unsigned n;
+    int fail; /* errno for the next requests */
+    unsigned flushes, discards, fua;
+};
+
+static struct viv_blk disk;
+
+uint64_t viv_blk_size(const struct viv_blk *b)
+{
+    return DISK_SIZE;
+}
+
+bool viv_blk_writable(const struct viv_blk *b)
+{
+    return !b->ro;
+}
+
+int viv_blk_close(struct viv_blk *b, struct viv_err *err)
+{
+    return 0;
+}
+
+void viv_blk_submit(struct viv_blk *b, struct viv_blk_req *req)
+{
+    g_assert_cmpuint(b->n, <, 64);
+    b->queue[b->n++] = req;
+}
+
+static int perform(struct viv_blk *b, struct viv_blk_req *r)
+{
+    uint64_t at = r->offset;
+
+    if (b->fail)
+        return -b->fail;
+    g_assert_cmpuint(r->offset + r->len, <=, DISK_SIZE);
+    b->fua += (r->flags & VIV_BLK_FUA) != 0;
+    switch (r->op) {
+    case VIV_BLK_FLUSH:
+        b->flushes++;
+        return 0;
+    case VIV_BLK_DISCARD:
+        b->discards++;
+        return 0;
+    case VIV_BLK_WRITE_ZEROES:
+        memset(b->data + r->offset, 0, r->len);
+        return 0;
+    default:
+        for (int i = 0; i < r->iovcnt; i++) {
+            if (r->op == VIV_BLK_READ)
+                memcpy(r->iov[i].iov_base, b->data + at, r->iov[i].iov_len);
+            else
+                memcpy(b->data + at, r->iov[i].iov_base, r->iov[i].iov_len);
+            at += r->iov[i].iov_len;
+        }
+        g_assert_cmpuint(at - r->offset, ==, r->len);
+        return 0;
+    }
+}
+
+/* Without the device lock, as from an I/O thread; last first, so that order is not taken for granted. */
+static void complete(void)
+{
+    while (disk.n) {
+        struct viv_blk_req *r = disk.queue[--disk.n];
+
+        r->done(r, perform(&disk, r));
+    }
+}
+
+static unsigned stops;
+
+void viv_vm_request(enum viv_vm_request what, int code, const char *who)
+{
+    g_assert_cmpint(what, ==, VIV_VM_IO_ERROR);
+    stops++;
+}
+
+/* --- the machine --- */
+
+static struct viv_board board;
+static struct viv_ram *ram;
+static unsigned interrupts;
+
+static void note_irq(void *opaque, int n, int level)
+{
+    interrupts += level;
+}
+
+static int try_make(const char *text, struct viv_virtio_mmio **out, struct viv_err *err)
+{
+    static const struct viv_dev_class *const table[] = {&viv_dev_virtio_blk_device, NULL};
+    struct viv_irq irq = {note_irq, NULL, 0};
+    struct viv_opts *opts = NULL;
+    struct viv_dev *d;
+    int rc;
+
+    viv_dev_set_classes(table);
+    board.mem = viv_space_new("mem", 40);
+    board.io = viv_space_new("io", 16);
+    if (!ram)
+        g_assert_cmpint(viv_ram_new("ram", RAM_SIZE, &ram, err), ==, 0);
+    viv_region_map(viv_region_new(board.mem, &(struct viv_region_desc){.name = "ram",
+                                                                       .kind = VIV_REGION_RAM,
+                                                                       .size = RAM_SIZE,
+                                                                       .ram = ram}),
+                   0, 0);
+    board.vmmio = viv_virtio_mmio_bus_new(&board, 0xfeb00000, 1, &irq);
+    rc = viv_opts_parse("-device virtio-blk-device", viv_dev_virtio_blk_device.props, NULL, text, &opts, err);
+    if (!rc) {
+        rc = viv_dev_new(&board, "virtio-blk-device", NULL, NULL, opts, &d, err);
+        viv_opts_free(opts);
+    }
+    if (!rc)
+        *out = (struct viv_virtio_mmio *)d;
+    interrupts = stops = 0;
+    return rc;
+}
+
+static struct viv_virtio_mmio *make(const char *text)
+{
+    struct viv_virtio_mmio *m = NULL;
+    struct viv_err err = VIV_ERR_INIT;
+
+    disk.n = disk.fail = disk.flushes = disk.discards = disk.fua = 0;
+    g_assert_cmpint(viv_drive_add("d0", &disk, NULL, &err), ==, 0);
+    viv_dev_lock();
+    if (try_make(text, &m, &err))
+        g_error("%s", err.text);
+    viv_dev_set_running_all(true);
+    return m; /* device lock held */
+}
+
+static void unmake(void)
+{
+    viv_dev_free_all();
+    viv_dev_unlock();
+    viv_drive_free_all(NULL);
+}
+
+#define BITS(a) (1ull << (a))
+#define FEATURES                                                                                   \
+    (BITS(BLK_F_FLUSH) | BITS(BLK_F_DISCARD) | BITS(BLK_F_WRITE_ZEROES) | BITS(VIV_VIRTIO_F_EVENT_IDX))
+
+struct io {
+    uint64_t status, data;
+    uint16_t id;
+};
+
+static struct io ask(struct td *d, uint32_t type, uint64_t sector, uint32_t len, bool write, const void *data)
+{
+    uint8_t header[16] = {0}, no = 0xee;
+    struct td_seg seg[8];
+    struct io io;
+    unsigned n = 0;
+
+    viv_st_le32(header, type);
+    viv_st_le64(header + 8, sector);
+    seg[n++] = (struct td_seg){td_put(d, header, 16), 16, false};
+    io.data = len ? td_alloc(d, len) : 0;
+    if (data)
+        td_write(d, io.data, data, len);
+    /* in up to three pieces of odd length */
+    for (uint32_t at = 0; at < len;) {
+        uint32_t part = len - at > 700 && n < 3 ? 333 * n : len - at;
+
+        seg[n++] = (struct td_seg){io.data + at, part, !write};
+        at += part;
+    }
+    io.status = td_put(d, &no, 1);
+    seg[n++] = (struct td_seg){io.status, 1, true};
+    io.id = td_add(d, 0, seg, n, false);
+    return io;
+}
+
+static void go(struct td *d)
+{
+    td_kick(d, 0);
+    viv_dev_unlock();
+    complete();
+    viv_dev_lock();
+}
+
+static uint8_t status_of(struct td *d, const struct io *io)
+{
+    uint8_t s;
+
+    td_read(d, io->status, &s, 1);
+    return s;
+}
+
+static void start(struct td *d, struct viv_virtio_mmio *m, uint64_t features)
+{
+    td_start(d, m->v, features, 0x10000);
+    td_queue_start(d, 0, 64);
+    td_go(d);
+}
+
+static uint8_t one(struct td *d, uint32_t type, uint64_t sector, uint32_t len, bool write, const void *data)
+{
+    struct io io = ask(d, type, sector, len, write, data);
+    uint16_t id;
+    uint32_t used;
+
+    go(d);
+    g_assert_true(td_used(d, 0, &id, &used));
+    g_assert_cmpuint(id, ==, io.id);
+    return status_of(d, &io);
+}
+
+static void test_data(void)
+{
+    struct viv_virtio_mmio *m = make("drive=d0,serial=ABC123");
+    uint8_t w[5120], r[5120];
+    uint16_t id;
+    uint32_t used;
+    struct io io[3];
+    struct td d;
+
+    start(&d, m, FEATURES);
+    for (unsigned i = 0; i < sizeof(w); i++)
+        w[i] = i * 13 + i / 256;
+    g_assert_cmpint(one(&d, 1, 7, sizeof(w), true, w), ==, 0);
+    g_assert_cmpmem(disk.data + 7 * 512, sizeof(w), w, sizeof(w));
+    g_assert_cmpuint(disk.fua, ==, 0);
+    /* three at once; the disk answers backwards */
+    for (unsigned i = 0; i < 3; i++)
+        io[i] = ask(&d, 0, 7 + i, 1024, false, NULL);
+    interrupts = 0;
+    go(&d);
+    for (unsigned i = 0; i < 3; i++) {
+        g_assert_true(td_used(&d, 0, &id, &used));
+        g_assert_cmpuint(used, ==, 1025);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        td_read(&d, io[i].data, r, 1024);
+        g_assert_cmpmem(r, 1024, w + 512 * i, 1024);
+        g_assert_cmpint(status_of(&d, &io[i]), ==, 0);
+    }
+    g_assert_cmpint(one(&d, 4, 0, 0, true, NULL), ==, 0);
+    g_assert_cmpuint(disk.flushes, ==, 1);
+    io[0] = ask(&d, 8, 0, 20, false, NULL);
+    go(&d);
+    g_assert_true(td_used(&d, 0, &id, &used));
+    td_read(&d, io[0].data, r, 20);
+    g_assert_cmpstr((char *)r, ==, "ABC123");
+    unmake();
+}
+
+static void test_ranges(void)
+{
+    struct viv_virtio_mmio *m = make("drive=d0");
+    uint8_t seg[16] = {0}, buf[512];
+    struct td d;
+
+    start(&d, m, FEATURES);
+    memset(disk.data, 0x55, DISK_SIZE);
+    viv_st_le64(seg, 8);
+    viv_st_le32(seg + 8, 16);
+    g_assert_cmpint(one(&d, 13, 0, 16, true, seg), ==, 0);
+    g_assert_cmpuint(disk.data[8 * 512 - 1], ==, 0x55);
+    g_assert_cmpuint(disk.data[8 * 512], ==, 0);
+    g_assert_cmpuint(disk.data[24 * 512 - 1], ==, 0);
+    g_assert_cmpuint(disk.data[24 * 512], ==, 0x55);
+    g_assert_cmpint(one(&d, 11, 0, 16, true, seg), ==, 0);
+    g_assert_cmpuint(disk.discards, ==, 1);
+    viv_st_le32(seg + 12, 1); /* unmap on a discard */
+    g_assert_cmpint(one(&d, 11, 0, 16, true, seg), ==, 2);
+    viv_st_le32(seg + 12, 0);
+    viv_st_le64(seg, DISK_SIZE / 512 - 8);
+    g_assert_cmpint(one(&d, 13, 0, 16, true, seg), ==, 1);
+    viv_st_le64(seg, UINT64_MAX / 512);
+    g_assert_cmpint(one(&d, 13, 0, 16, true, seg), ==, 1);
+    /* reads and writes past the end, and of half a sector */
+    g_assert_cmpint(one(&d, 0, DISK_SIZE / 512, 512, false, NULL), ==, 1);
+    g_assert_cmpint(one(&d, 1, UINT64_MAX, 512, true, buf), ==, 1);
+    g_assert_cmpint(one(&d, 0, 0, 100, false, NULL), ==, 1);
+    g_assert_cmpint(one(&d, 99, 0, 512, false, NULL), ==, 2);
+    unmake();
+}
+
+static void test_cache(void)
+{
+    struct viv_virtio_mmio *m = make("drive=d0,write-cache=off");
+    uint8_t buf[512] = {1}, wce;
+    struct td d;
+
+    start(&d, m, FEATURES | BITS(BLK_F_CONFIG_WCE));
+    g_assert_cmpint(one(&d, 1, 0, 512, true, buf), ==, 0);
+    g_assert_cmpuint(disk.fua, ==, 1);
+    wce = 1;
+    viv_virtio_config_write(m->v, 32, &wce, 1);
+    g_assert_cmpint(one(&d, 1, 0, 512, true, buf), ==, 0);
+    g_assert_cmpuint(disk.fua, ==, 1);
+    unmake();
+    /* A driver that cannot flush gets durable writes. */
+    m = make("drive=d0");
+    start(&d, m, 0);
+    g_assert_cmpint(one(&d, 1, 0, 512, true, buf), ==, 0);
+    g_assert_cmpuint(disk.fua, ==, 1);
+    unmake();
+}
+
+static void test_errors(void)
+{
+    struct viv_virtio_mmio *m = make("drive=d0");
+    uint8_t buf[512] = {7};
+    uint16_t id;
+    uint32_t used;
+    struct io io;
+    struct td d;
+
+    start(&d, m, FEATURES);
+    disk.fail = EIO;
+    g_assert_cmpint(one(&d, 1, 0, 512, true, buf), ==, 1); /* report */
+    disk.fail = ENOSPC;
+    io = ask(&d, 1, 3, 512, true, buf);
+    go(&d);
+    g_assert_cmpuint(stops, ==, 1); /* enospc: stop and hold */
+    g_assert_false(td_used(&d, 0, &id, &used));
+    viv_dev_set_running_all(false);
+    g_assert_true(viv_dev_idle_all());
+    disk.fail = 0;
+    viv_dev_set_running_all(true);
+    viv_dev_unlock();
+    complete();
+    viv_dev_lock();
+    g_assert_true(td_used(&d, 0, &id, &used));
+    g_assert_cmpuint(id, ==, io.id);
+    g_assert_cmpint(status_of(&d, &io), ==, 0);
+    g_assert_cmpuint(disk.data[3 * 512], ==, 7);
+    unmake();
+
+    m = make("drive=d0,werror=ignore");
+    start(&d, m, FEATURES);
+    disk.fail = EIO;
+    g_assert_cmpint(one(&d, 1, 0, 512, true, buf), ==, 0);
+    g_assert_cmpint(one(&d, 0, 0, 512, false, NULL), ==, 1);
+    unmake();
+}
+
+static uint8_t *save(size_t *len)
+{
+    struct viv_state_writer *w = viv_state_writer_new();
+    uint8_t *data;
+
+    viv_dev_save_all(w);
+    data = viv_state_writer_finish(w, len);
+    viv_state_writer_free(w);
+    return data;
+}
+
+/* A request that waits for space is in the saved state, and goes on in the process that loads it. */
+static void test_state(gconstpointer packed)
+{
+    uint64_t features = FEATURES | (packed ? BITS(VIV_VIRTIO_F_RING_PACKED) : 0);
+    struct viv_virtio_mmio *m = make("drive=d0,packed=on");
+    struct viv_state_reader *r;
+    struct viv_err err = VIV_ERR_INIT;
+    uint8_t buf[512] = {9}, *state, *again;
+    size_t len, len2;
+    uint16_t id;
+    uint32_t used;
+    struct io io;
+    struct td d;
+
+    start(&d, m, features);
+    g_assert_cmpint(one(&d, 1, 1, 512, true, buf), ==, 0);
+    disk.fail = ENOSPC;
+    io = ask(&d, 1, 3, 512, true, buf);
+    go(&d);
+    viv_dev_set_running_all(false);
+    state = save(&len);
+    unmake();
+
+    memset(disk.data, 0, DISK_SIZE);
+    m = make("drive=d0,packed=on");
+    viv_dev_set_running_all(false);
+    r = viv_state_reader_new(state, len);
+    if (viv_dev_load_all(r, &err) < 0)
+        g_error("%s", err.text);
+    viv_state_reader_free(r);
+    again = save(&len2);
+    g_assert_cmpmem(state, len, again, len2);
+    d.v = m->v;
+    d.mem = board.mem;
+    viv_dev_set_running_all(true);
+    viv_dev_unlock();
+    complete();
+    viv_dev_lock();
+    g_assert_true(td_used(&d, 0, &id, &used));
+    g_assert_cmpuint(id, ==, io.id);
+    g_assert_cmpuint(disk.data[3 * 512], ==, 9);
+    g_assert_cmpint(one(&d, 1, 5, 512, true, buf), ==, 0);
+    unmake();
+    /* Cut anywhere, the state is refused, not believed. */
+    m = make("drive=d0,packed=on");
+    for (size_t cut = 0; cut < len; cut += 3) {
+        r = viv_state_reader_new(state, cut);
+        err = (struct viv_err)VIV_ERR_INIT;
+        g_assert_cmpint(viv_dev_load_all(r, &err), <, 0);
+        viv_state_reader_free(r);
+    }
+    unmake();
+    g_free(state);
+    g_free(again);
+}
+
+static void *complete_later(void *arg)
+{
+    usleep(20000);
+    complete();
+    return NULL;
+}
+
+/* Reset waits for the disk; nothing is returned to the driver of the life before. */
+static void test_reset(void)
+{
+    struct viv_virtio_mmio *m = make("drive=d0");
+    pthread_t t;
+    uint16_t id;
+    uint32_t used;
+    struct td d;
+
+    start(&d, m, FEATURES);
+    ask(&d, 0, 0, 512, false, NULL);
+    td_kick(&d, 0);
+    g_assert_cmpuint(disk.n, ==, 1);
+    g_assert_false(viv_dev_idle_all());
+    pthread_create(&t, NULL, complete_later, NULL);
+    viv_virtio_set_status(m->v, 0);
+    g_assert_cmpuint(disk.n, ==, 0);
+    g_assert_true(viv_dev_idle_all());
+    pthread_join(t, NULL);
+    g_assert_false(td_used(&d, 0, &id, &used));
+    start(&d, m, FEATURES);
+    g_assert_cmpint(one(&d, 0, 0, 512, false, NULL), ==, 0);
+    unmake();
+}
+
+static void test_hostile(void)
+{
+    struct viv_virtio_mmio *m = make("drive=d0");
+    struct td_seg seg[2] = {{0x1000, 15, false}, {0x2000, 1, true}};
+    struct td d;
+
+    start(&d, m, FEATURES);
+    td_add(&d, 0, seg, 2, false);
+    td_kick(&d, 0);
+    g_assert_true(m->v->broken);
+    start(&d, m, FEATURES);
+    seg[0].len = 16;
+    td_add(&d, 0, seg, 1, false); /* no room for a status */
+    td_kick(&d, 0);
+    g_assert_true(m->v->broken);
+    unmake();
+}
+
+static void refused(const char *text, const char *word)
+{
+    struct viv_virtio_mmio *m;
+    struct viv_err err = VIV_ERR_INIT;
+
+    g_assert_cmpint(try_make(text, &m, &err), <, 0);
+    if (!strstr(err.text, word))
+        g_error("'%s' is not in: %s", word, err.text);
+}
+
+static void test_options(void)
+{
+    struct viv_virtio_mmio *m;
+    uint8_t c[60];
+
+    viv_drive_add("d0", &disk, NULL, NULL);
+    viv_drive_add("empty", NULL, NULL, NULL);
+    refused("", "drive");
+    refused("drive=nope", "nope");
+    refused("drive=empty", "empty");
+    refused("drive=d0,logical_block_size=1000", "powers of two");
+    refused("drive=d0,logical_block_size=4096,physical_block_size=512", "less than");
+    refused("drive=d0,queue-size=100", "power of two");
+    refused("drive=d0,iothread=io0", "iothread");
+    refused("drive=d0,serail=1", "serial");
+    refused("drive=d0,packed=maybe", "packed");
+    viv_drive_free_all(NULL);
+    disk.ro = true;
+    m = make("drive=d0,num-queues=4,logical_block_size=4096,physical_block_size=8192");
+    viv_virtio_config_read(m->v, 0, c, sizeof(c));
+    g_assert_cmpuint(viv_ld_le64(c), ==, DISK_SIZE / 512);
+    g_assert_cmpuint(viv_ld_le32(c + 20), ==, 4096);
+    g_assert_cmpuint(c[24], ==, 1);
+    g_assert_cmpuint(viv_ld_le16(c + 34), ==, 4);
+    g_assert_true(m->v->host_features & BITS(BLK_F_RO));
+    g_assert_false(m->v->host_features & BITS(BLK_F_DISCARD));
+    unmake();
+    disk.ro = false;
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/virtio-blk/data", test_data);
+    g_test_add_func("/virtio-blk/ranges", test_ranges);
+    g_test_add_func("/virtio-blk/cache", test_cache);
+    g_test_add_func("/virtio-blk/errors", test_errors);
+    g_test_add_data_func("/virtio-blk/state-split", NULL, test_state);
+    g_test_add_data_func("/virtio-blk/state-packed", "", test_state);
+    g_test_add_func("/virtio-blk/reset", test_reset);
+    g_test_add_func("/virtio-blk/hostile", test_hostile);
+    g_test_add_func("/virtio-blk/options", test_options);
+    return g_test_run();
+}
