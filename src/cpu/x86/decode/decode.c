@@ -425,13 +425,27 @@ static enum viv_decode_result choose(struct dec *d, const struct viv_slot *s)
     return VIV_DECODE_OK;
 }
 
+/* A register row that names STi stands for the eight encodings that start at its opcode. */
 static const struct viv_slot *x87_slot(struct dec *d)
 {
+    static const struct viv_slot none;
     struct viv_insn *i = d->i;
-    unsigned esc = (d->opcode & 7);
+    unsigned esc = d->opcode & 7, code = esc << 6 | (i->modrm & 63);
+    const struct viv_slot *s;
 
-    return i->mem ? viv_slot_find(VIV_MAP_X87_MEM, esc << 3 | (i->modrm >> 3 & 7), false)
-                  : viv_slot_find(VIV_MAP_X87_REG, esc << 6 | (i->modrm & 63), false);
+    if (i->mem)
+        return viv_slot_find(VIV_MAP_X87_MEM, esc << 3 | (i->modrm >> 3 & 7), false);
+    s = viv_slot_find(VIV_MAP_X87_REG, code, false);
+    if (s->count)
+        return s;
+    s = viv_slot_find(VIV_MAP_X87_REG, code & ~7u, false);
+    if (s->count) {
+        const uint8_t *op = viv_slot_row(s, 0)->operand;
+
+        if (op[0] == VIV_OP_STi || op[1] == VIV_OP_STi)
+            return s;
+    }
+    return &none;
 }
 
 enum viv_decode_result viv_decode(const uint8_t *bytes, unsigned avail, unsigned mode,

@@ -67,6 +67,7 @@
 #define A_VSIB  (1u << 19) /* memory operand is a vector of addresses: modrm must have a SIB */
 #define A_O64F  (1u << 20) /* operand size is 64 in 64-bit mode, 32 elsewhere, 66 ignored (MOV CR) */
 #define A_Y     (1u << 21) /* operand size 4, or 8 with REX.W; 66 is not the operand size */
+#define A_FP    (1u << 22) /* rounds by MXCSR and may raise #XM */
 
 /* Operands: X(letters, kind, size). */
 #define VIV_OPERANDS(X)                                                                            \

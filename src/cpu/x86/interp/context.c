@@ -1,5 +1,6 @@
 /* What the interpreter derives from mode and segments, so that most addresses need no check (state.h fast_base). */
 #include "cpu/x86/interp/interp.h"
+#include "cpu/x86/interp/stubs.h"
 
 #include "cpu/x86/interp/block.h"
 
@@ -47,6 +48,7 @@ int viv_interp_init(struct viv_x86 *c)
 
     if (!in)
         return -ENOMEM;
+    viv_stubs_init();
     in->blocks = viv_block_cache_new();
     if (!in->blocks) {
         g_free(in);

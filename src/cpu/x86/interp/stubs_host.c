@@ -1,0 +1,102 @@
+/* SIGFPE: an SSE instruction in a stub met an exception that the guest has not masked. */
+#include "cpu/x86/interp/simd.h"
+#include "cpu/x86/interp/stubs.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <ucontext.h>
+
+static struct sigaction previous;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* Everything else is somebody else's, or what it would have been without us. */
+static void chain(int sig, siginfo_t *info, void *context)
+{
+    if (previous.sa_flags & SA_SIGINFO) {
+        previous.sa_sigaction(sig, info, context);
+    } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
+        previous.sa_handler(sig);
+    } else {
+        signal(sig, SIG_DFL); /* the instruction repeats and ends the process */
+    }
+}
+
+/* The registers in the frame go back as they are, MXCSR with the flags the hardware set among them. */
+static void on_fpe(int sig, siginfo_t *info, void *context)
+{
+    ucontext_t *u = context;
+    uintptr_t rip = u->uc_mcontext.gregs[REG_RIP];
+
+    if (rip >= (uintptr_t)viv_stubs_start && rip < (uintptr_t)viv_stubs_end)
+        u->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)viv_stub_recover;
+    else
+        chain(sig, info, context);
+}
+
+static void install(void)
+{
+    struct sigaction sa = {.sa_sigaction = on_fpe, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+    sigemptyset(&sa.sa_mask);
+    sigaction(SIGFPE, &sa, &previous);
+}
+
+void viv_stubs_install_handler(void)
+{
+    pthread_once(&once, install);
+}
+
+void viv_simd_raise_xm(struct viv_x86 *c, uint32_t mxcsr)
+{
+    c->fpu.mxcsr = mxcsr;
+    viv_x86_raise(c, c->cr4 & VIV_CR4_OSXMMEXCPT ? VIV_XM : VIV_UD);
+}
+
+uint32_t viv_mxcsr_mask(void)
+{
+    static uint32_t mask; /* the same value whoever computes it */
+
+    if (!mask) {
+        uint8_t image[512] __attribute__((aligned(16)));
+        uint32_t m;
+
+        __asm__ volatile("fxsave64 %0" : "=m"(image));
+        memcpy(&m, image + 28, 4);
+        mask = m ? m : 0xffbf;
+    }
+    return mask;
+}
+
+void viv_simd_refuse_sse(struct viv_x86 *c)
+{
+    if ((c->cr0 & VIV_CR0_EM) || !(c->cr4 & VIV_CR4_OSFXSR))
+        viv_x86_ud(c);
+    viv_x86_raise(c, VIV_NM);
+}
+
+void viv_simd_refuse_avx(struct viv_x86 *c)
+{
+    if (!(c->cr4 & VIV_CR4_OSXSAVE) || (~c->xcr0 & (VIV_XCR0_SSE | VIV_XCR0_AVX)))
+        viv_x86_ud(c);
+    viv_x86_raise(c, VIV_NM);
+}
+
+void viv_simd_load_slow(struct viv_x86 *c, const struct viv_insn *i, void *buf, unsigned size,
+                        bool align)
+{
+    u64 lin = linear_of(c, i, size, VIV_ACC_READ);
+
+    if (align && (lin & (size - 1)))
+        viv_x86_gp0(c);
+    viv_ld_bytes(c, lin, buf, size);
+}
+
+void viv_simd_store_slow(struct viv_x86 *c, const struct viv_insn *i, const void *buf,
+                         unsigned size, bool align)
+{
+    u64 lin = linear_of(c, i, size, VIV_ACC_WRITE);
+
+    if (align && (lin & (size - 1)))
+        viv_x86_gp0(c);
+    viv_st_bytes(c, lin, buf, size);
+}
