@@ -6,6 +6,7 @@
 #define VIV_MACHINE_ACPI_H
 
 #include "base/err.h"
+#include "dev/acpi/ged.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -44,19 +45,6 @@ struct viv_acpi_info {
     uint32_t virtio_gsi; /* of slot 0 */
     uint64_t ged_base;   /* register file of dev/acpi-ged */
     uint32_t ged_gsi;
-};
-
-/* Offsets in the register file of the event device, shared with its device model. */
-enum {
-    VIV_GED_EVENT = 0x0,  /* 32 bits, read clears: VIV_GED_EVENT_* */
-    VIV_GED_SLEEP_CTL = 0x4,
-    VIV_GED_SLEEP_STATUS = 0x5,
-    VIV_GED_RESET = 0x6,
-    VIV_GED_SIZE = 0x10,
-
-    VIV_GED_EVENT_POWER_BUTTON = 1,
-    VIV_GED_SLP_TYP_S5 = 5,
-    VIV_GED_RESET_VALUE = 0x42,
 };
 
 /* Appends the DSDT's terms. */

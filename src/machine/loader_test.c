@@ -336,7 +336,7 @@ static void test_multiboot_refused(void)
 /* Random damage to valid images: never a crash, and what loads lies in RAM. */
 static void test_fuzz(void)
 {
-    for (unsigned n = 0; n < 3000; n++) {
+    for (unsigned n = 0; n < 600; n++) {
         uint8_t f[BZ_BYTES];
         size_t len = n % 3 == 0 ? (make_bzimage(f), sizeof(f)) : n % 3 == 1 ? make_pvh(f) : make_multiboot(f, 0x10003);
         size_t area = n % 3 == 0 ? 0x270 : len;
