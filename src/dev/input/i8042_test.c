@@ -1,0 +1,233 @@
+#include "dev/input/i8042.h"
+#include "dev/test_rig.h"
+
+#include <glib.h>
+
+extern const struct viv_dev_class viv_dev_i8042, viv_dev_i8237;
+const struct viv_dev_class *const rig_classes[] = {&viv_dev_i8042, &viv_dev_i8237, NULL};
+
+static struct viv_dev *kbc;
+
+static void begin(void)
+{
+    rig_init();
+    kbc = rig_add("i8042", NULL);
+}
+
+static int next(void)
+{
+    return in8(0x64) & 1 ? in8(0x60) : -1;
+}
+
+static void aux(uint8_t v)
+{
+    out8(0x64, 0xd4);
+    out8(0x60, v);
+}
+
+static void test_controller(void)
+{
+    begin();
+    g_assert_cmphex(in8(0x64), ==, 0x14);
+    out8(0x64, 0xaa);
+    g_assert_cmphex(in8(0x64) & 0x29, ==, 0x09);
+    g_assert_cmphex(next(), ==, 0x55);
+    out8(0x64, 0x60);
+    out8(0x60, 0x47);
+    out8(0x64, 0x20);
+    g_assert_cmphex(next(), ==, 0x47);
+    out8(0x64, 0xab);
+    g_assert_cmphex(next(), ==, 0);
+    out8(0x64, 0x65);
+    out8(0x60, 0x99);
+    out8(0x64, 0x25);
+    g_assert_cmphex(next(), ==, 0x99);
+    out8(0x64, 0x7f); /* the last byte of the RAM */
+    out8(0x60, 1);
+    out8(0x64, 0x3f);
+    g_assert_cmphex(next(), ==, 1);
+    out8(0x64, 0xd3); /* as if from the mouse */
+    out8(0x60, 0x5a);
+    g_assert_cmphex(in8(0x64) & 0x21, ==, 0x21);
+    g_assert_cmphex(next(), ==, 0x5a);
+    out8(0x64, 0xa7);
+    out8(0x64, 0x20);
+    g_assert_cmphex(next(), ==, 0x67);
+    g_assert_cmpuint(rig.requests, ==, 0);
+    out8(0x64, 0xfe);
+    g_assert_cmpint(rig.request, ==, VIV_VM_RESET);
+    out8(0x64, 0xd1);
+    out8(0x60, 0x02);
+    g_assert_cmpuint(rig.requests, ==, 2);
+    rig_fini();
+}
+
+static void test_keyboard(void)
+{
+    begin();
+    out8(0x60, 0xff);
+    g_assert_cmpint(rig.line[1], ==, 1);
+    g_assert_cmphex(next(), ==, 0xfa);
+    g_assert_cmphex(next(), ==, 0xaa);
+    g_assert_cmpint(next(), ==, -1);
+    g_assert_cmpint(rig.line[1], ==, 0);
+    out8(0x60, 0xf2);
+    g_assert_cmphex(next(), ==, 0xfa);
+    g_assert_cmphex(next(), ==, 0xab);
+    g_assert_cmphex(next(), ==, 0x41); /* 83h, translated as on real machines */
+    out8(0x60, 0xed);
+    out8(0x60, 0x07);
+    g_assert_cmphex(next(), ==, 0xfa);
+    g_assert_cmphex(next(), ==, 0xfa);
+    out8(0x60, 0xee);
+    g_assert_cmphex(next(), ==, 0xee);
+    rig_fini();
+}
+
+/* Every key of set 1 comes back as itself through set 2 and translation. */
+static void test_keys(void)
+{
+    begin();
+    for (unsigned code = 1; code < 0x59; code++) {
+        if (code == 0x55 || code == 0x56 || code == 0x57)
+            continue; /* not keys of set 2's table in both directions */
+        rig.rises[1] = 0;
+        viv_i8042_key(kbc, code);
+        g_assert_cmphex(next(), ==, code);
+        viv_i8042_key(kbc, code | 0x80);
+        g_assert_cmphex(next(), ==, code | 0x80);
+        g_assert_cmpuint(rig.rises[1], ==, 2);
+    }
+    viv_i8042_key(kbc, 0x14b); /* left arrow */
+    g_assert_cmphex(next(), ==, 0xe0);
+    g_assert_cmphex(next(), ==, 0x4b);
+    viv_i8042_key(kbc, 0x1cb);
+    g_assert_cmphex(next(), ==, 0xe0);
+    g_assert_cmphex(next(), ==, 0xcb);
+    out8(0x64, 0x60);
+    out8(0x60, 0x01); /* no translation */
+    viv_i8042_key(kbc, 0x1e);
+    viv_i8042_key(kbc, 0x9e);
+    g_assert_cmphex(next(), ==, 0x1c);
+    g_assert_cmphex(next(), ==, 0xf0);
+    g_assert_cmphex(next(), ==, 0x1c);
+    out8(0x60, 0xf5);
+    g_assert_cmphex(next(), ==, 0xfa);
+    viv_i8042_key(kbc, 0x1e); /* scanning is off */
+    g_assert_cmpint(next(), ==, -1);
+    for (int i = 0; i < 1000; i++) /* the queue has an end */
+        out8(0x60, 0xee);
+    while (next() >= 0)
+        ;
+    rig_fini();
+}
+
+static void test_mouse(void)
+{
+    begin();
+    out8(0x64, 0xa8);
+    out8(0x64, 0x60);
+    out8(0x60, 0x47);
+    aux(0xff);
+    g_assert_cmpint(rig.line[12], ==, 1);
+    g_assert_cmphex(in8(0x64) & 0x20, ==, 0x20);
+    g_assert_cmphex(next(), ==, 0xfa);
+    g_assert_cmphex(next(), ==, 0xaa);
+    g_assert_cmphex(next(), ==, 0x00);
+    for (int i = 0; i < 3; i++) {
+        aux(0xf3);
+        aux(i == 0 ? 200 : i == 1 ? 100 : 80);
+        g_assert_cmphex(next(), ==, 0xfa);
+        g_assert_cmphex(next(), ==, 0xfa);
+    }
+    aux(0xf2);
+    g_assert_cmphex(next(), ==, 0xfa);
+    g_assert_cmphex(next(), ==, 3);
+    viv_i8042_mouse(kbc, 5, 0, 0, 0); /* not reporting yet */
+    g_assert_cmpint(next(), ==, -1);
+    aux(0xf4);
+    g_assert_cmphex(next(), ==, 0xfa);
+    viv_i8042_mouse(kbc, 0, -3, 1, 1);
+    g_assert_cmphex(next(), ==, 0x29);
+    g_assert_cmphex(next(), ==, 5);
+    g_assert_cmphex(next(), ==, 0xfd);
+    g_assert_cmphex(next(), ==, 1);
+    aux(0xe9);
+    g_assert_cmphex(next(), ==, 0xfa);
+    g_assert_cmphex(next(), ==, 0x24);
+    g_assert_cmphex(next(), ==, 2);
+    g_assert_cmphex(next(), ==, 80);
+    for (int i = 0; i < 100; i++)
+        viv_i8042_mouse(kbc, 1, 1, 0, 0);
+    for (int i = 0; i < 64 + 1; i++)
+        (void)next();
+    rig_fini();
+}
+
+static void test_state(void)
+{
+    size_t len, len2;
+    uint8_t *a, *b;
+
+    begin();
+    out8(0x60, 0xf2);
+    viv_i8042_key(kbc, 0x1e);
+    out8(0x64, 0x60);
+    a = rig_save(&len);
+    rig_fini();
+    begin();
+    rig_load(a, len);
+    b = rig_save(&len2);
+    g_assert_cmpmem(a, len, b, len2);
+    g_assert_cmphex(next(), ==, 0xfa);
+    out8(0x60, 0x07);
+    out8(0x64, 0x20);
+    g_assert_cmphex(next(), ==, 0xab); /* already in the output buffer */
+    g_assert_cmphex(next(), ==, 0x07);
+    rig_fini();
+    g_free(a);
+    g_free(b);
+}
+
+/* ---- 8237 ---- */
+
+static void test_dma(void)
+{
+    rig_init();
+    rig_add("i8237", NULL);
+    out8(0x0c, 0);
+    out8(0x02, 0x34);
+    out8(0x02, 0x12);
+    g_assert_cmphex(in8(0x02), ==, 0x34);
+    g_assert_cmphex(in8(0x02), ==, 0x12);
+    out8(0xd8, 0); /* the second one's flip-flop */
+    out8(0xc6, 0x78);
+    out8(0xc6, 0x56);
+    g_assert_cmphex(in8(0xc6), ==, 0x78);
+    g_assert_cmphex(in8(0xc6), ==, 0x56);
+    g_assert_cmphex(in8(0x0f), ==, 0xff);
+    out8(0x0a, 2);
+    g_assert_cmphex(in8(0x0f), ==, 0xfb);
+    out8(0x0e, 0);
+    g_assert_cmphex(in8(0x0f), ==, 0xf0);
+    out8(0x0d, 0);
+    g_assert_cmphex(in8(0x0f), ==, 0xff);
+    out8(0x87, 0xaa);
+    out8(0x487, 0xbb);
+    g_assert_cmphex(in8(0x87), ==, 0xaa);
+    g_assert_cmphex(in8(0x487), ==, 0xbb);
+    g_assert_cmphex(in8(0x08), ==, 0);
+    rig_fini();
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/i8042/controller", test_controller);
+    g_test_add_func("/i8042/keyboard", test_keyboard);
+    g_test_add_func("/i8042/keys", test_keys);
+    g_test_add_func("/i8042/mouse", test_mouse);
+    g_test_add_func("/i8042/state", test_state);
+    g_test_add_func("/i8237", test_dma);
+    return g_test_run();
+}

@@ -1,0 +1,379 @@
+/* PS/2 keyboard (scan code set 2) and mouse (three buttons, or IntelliMouse with a wheel). (IBM PS/2 Hardware
+ * Interface Technical Reference, keyboard and auxiliary device; Microsoft's IntelliMouse knock.)
+ *
+ * Left out: scan code set 3's per-key modes (the commands are acknowledged with Resend), typematic repeat, which
+ * guests do themselves. */
+#include "dev/input/ps2.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+#define ACK    0xfa
+#define RESEND 0xfe
+#define BAT_OK 0xaa
+
+static bool put(struct ps2_queue *q, uint8_t v)
+{
+    if (q->len == PS2_QUEUE)
+        return false;
+    q->byte[(q->head + q->len++) % PS2_QUEUE] = v;
+    return true;
+}
+
+static unsigned room(const struct ps2_queue *q)
+{
+    return PS2_QUEUE - q->len;
+}
+
+static void clear(struct ps2_queue *q)
+{
+    q->head = q->len = 0;
+}
+
+int ps2_take(struct ps2_queue *q)
+{
+    uint8_t v;
+
+    if (!q->len)
+        return -1;
+    v = q->byte[q->head];
+    q->head = (q->head + 1) % PS2_QUEUE;
+    q->len--;
+    return v;
+}
+
+/* ---- keyboard ---- */
+
+/* Scan code set 2 of set 1's codes 00h-58h and on: what a keyboard sends and the controller translates back. */
+static const uint8_t set2[0x80] = {
+    0x00, 0x76, 0x16, 0x1e, 0x26, 0x25, 0x2e, 0x36, 0x3d, 0x3e, 0x46, 0x45, 0x4e, 0x55, 0x66, 0x0d,
+    0x15, 0x1d, 0x24, 0x2d, 0x2c, 0x35, 0x3c, 0x43, 0x44, 0x4d, 0x54, 0x5b, 0x5a, 0x14, 0x1c, 0x1b,
+    0x23, 0x2b, 0x34, 0x33, 0x3b, 0x42, 0x4b, 0x4c, 0x52, 0x0e, 0x12, 0x5d, 0x1a, 0x22, 0x21, 0x2a,
+    0x32, 0x31, 0x3a, 0x41, 0x49, 0x4a, 0x59, 0x7c, 0x11, 0x29, 0x58, 0x05, 0x06, 0x04, 0x0c, 0x03,
+    0x0b, 0x83, 0x0a, 0x01, 0x09, 0x77, 0x7e, 0x6c, 0x75, 0x7d, 0x7b, 0x6b, 0x73, 0x74, 0x79, 0x69,
+    0x72, 0x7a, 0x70, 0x71, 0x84, 0x60, 0x61, 0x78, 0x07, 0x0f, 0x17, 0x1f, 0x27, 0x2f, 0x37, 0x3f,
+    0x47, 0x4f, 0x56, 0x5e, 0x08, 0x10, 0x18, 0x20, 0x28, 0x30, 0x38, 0x40, 0x48, 0x50, 0x57, 0x6f,
+    0x13, 0x19, 0x39, 0x51, 0x53, 0x5c, 0x5f, 0x62, 0x63, 0x64, 0x65, 0x67, 0x68, 0x6a, 0x6d, 0x6e,
+};
+
+static void kbd_defaults(struct ps2_kbd *k)
+{
+    k->command = 0;
+    k->scan_set = 2;
+    k->leds = 0;
+    k->rate = 0x2b;
+}
+
+void ps2_kbd_reset(struct ps2_kbd *k)
+{
+    memset(k, 0, sizeof(*k));
+    kbd_defaults(k);
+    k->scanning = true;
+}
+
+void ps2_kbd_key(struct ps2_kbd *k, unsigned code)
+{
+    uint8_t c = k->scan_set == 1 ? code & 0x7f : set2[code & 0x7f];
+    bool release = code & 0x80;
+
+    if (!k->scanning || !c || room(&k->q) < 3)
+        return;
+    if (code & 0x100)
+        put(&k->q, 0xe0);
+    if (release && k->scan_set != 1)
+        put(&k->q, 0xf0);
+    put(&k->q, release && k->scan_set == 1 ? c | 0x80 : c);
+}
+
+static void kbd_argument(struct ps2_kbd *k, uint8_t v)
+{
+    uint8_t command = k->command;
+
+    k->command = 0;
+    put(&k->q, ACK);
+    switch (command) {
+    case 0xed:
+        k->leds = v & 7;
+        break;
+    case 0xf0:
+        if (v == 0)
+            put(&k->q, k->scan_set);
+        else if (v <= 2)
+            k->scan_set = v;
+        break;
+    case 0xf3:
+        k->rate = v & 0x7f;
+        break;
+    }
+}
+
+void ps2_kbd_command(struct ps2_kbd *k, uint8_t v)
+{
+    /* A command while the argument of another is awaited takes its place. */
+    if (k->command && v < 0xed) {
+        kbd_argument(k, v);
+        return;
+    }
+    k->command = 0;
+    switch (v) {
+    case 0xed: /* set LEDs */
+    case 0xf0: /* scan code set */
+    case 0xf3: /* typematic rate */
+        k->command = v;
+        put(&k->q, ACK);
+        break;
+    case 0xee: /* echo */
+        put(&k->q, 0xee);
+        break;
+    case 0xf2: /* identify */
+        put(&k->q, ACK);
+        put(&k->q, 0xab);
+        put(&k->q, 0x83);
+        break;
+    case 0xf4: /* enable */
+        k->scanning = true;
+        put(&k->q, ACK);
+        break;
+    case 0xf5: /* disable, defaults */
+    case 0xf6: /* defaults */
+        kbd_defaults(k);
+        k->scanning = v == 0xf6;
+        put(&k->q, ACK);
+        break;
+    case 0xfe: /* resend */
+        put(&k->q, k->last);
+        break;
+    case 0xff: /* reset */
+        clear(&k->q);
+        kbd_defaults(k);
+        k->scanning = true;
+        put(&k->q, ACK);
+        put(&k->q, BAT_OK);
+        break;
+    default:
+        put(&k->q, RESEND);
+    }
+}
+
+/* ---- mouse ---- */
+
+static void mouse_defaults(struct ps2_mouse *m)
+{
+    m->command = 0;
+    m->rate = 100;
+    m->resolution = 2;
+    m->reporting = m->remote = m->wrap = m->scale2 = false;
+    m->dx = m->dy = m->dz = 0;
+}
+
+void ps2_mouse_reset(struct ps2_mouse *m)
+{
+    memset(m, 0, sizeof(*m));
+    mouse_defaults(m);
+}
+
+static int clamp(int v, int low, int high)
+{
+    return v < low ? low : v > high ? high : v;
+}
+
+static void mouse_packet(struct ps2_mouse *m)
+{
+    int dx = clamp(m->dx, -255, 255), dy = clamp(m->dy, -255, 255), dz = clamp(m->dz, -8, 7);
+
+    if (room(&m->q) < 4)
+        return; /* stays counted until there is room */
+    put(&m->q, 0x08 | (m->buttons & 7) | (dx < 0 ? 0x10 : 0) | (dy < 0 ? 0x20 : 0));
+    put(&m->q, (uint8_t)dx);
+    put(&m->q, (uint8_t)dy);
+    if (m->id == 3)
+        put(&m->q, (uint8_t)dz);
+    m->dx -= (int16_t)dx;
+    m->dy -= (int16_t)dy;
+    m->dz -= (int16_t)dz;
+}
+
+void ps2_mouse_move(struct ps2_mouse *m, int dx, int dy, int dz, unsigned buttons)
+{
+    m->dx = (int16_t)clamp(m->dx + clamp(dx, -4096, 4096), -8192, 8192);
+    m->dy = (int16_t)clamp(m->dy + clamp(dy, -4096, 4096), -8192, 8192);
+    m->dz = (int16_t)clamp(m->dz + clamp(dz, -64, 64), -64, 64);
+    m->buttons = buttons & 7;
+    if (m->reporting && !m->remote)
+        mouse_packet(m);
+}
+
+static void mouse_set_rate(struct ps2_mouse *m, uint8_t v)
+{
+    m->rate = v;
+    m->knock[0] = m->knock[1];
+    m->knock[1] = m->knock[2];
+    m->knock[2] = v;
+    if (m->knock[0] == 200 && m->knock[1] == 100 && v == 80)
+        m->id = 3;
+}
+
+static void mouse_status(struct ps2_mouse *m)
+{
+    put(&m->q, ACK);
+    put(&m->q, m->remote << 6 | m->reporting << 5 | m->scale2 << 4 | (m->buttons & 1) << 2 |
+                   (m->buttons & 4) >> 1 | (m->buttons & 2) >> 1);
+    put(&m->q, m->resolution);
+    put(&m->q, m->rate);
+}
+
+/* The commands that only set something, acknowledged alike. */
+static bool mouse_simple(struct ps2_mouse *m, uint8_t v)
+{
+    switch (v) {
+    case 0xe6:
+    case 0xe7:
+        m->scale2 = v == 0xe7;
+        return true;
+    case 0xe8: /* resolution */
+    case 0xf3: /* sample rate */
+        m->command = v;
+        return true;
+    case 0xea: /* stream mode */
+    case 0xf0: /* remote mode */
+        m->remote = v == 0xf0;
+        return true;
+    case 0xec: /* leave wrap mode */
+    case 0xee:
+        m->wrap = v == 0xee;
+        return true;
+    case 0xf4:
+    case 0xf5:
+        m->reporting = v == 0xf4;
+        return true;
+    case 0xf6:
+        mouse_defaults(m);
+        return true;
+    default:
+        return false;
+    }
+}
+
+void ps2_mouse_command(struct ps2_mouse *m, uint8_t v)
+{
+    if (m->command) {
+        if (m->command == 0xe8)
+            m->resolution = v & 3;
+        else
+            mouse_set_rate(m, v);
+        m->command = 0;
+        put(&m->q, ACK);
+    } else if (m->wrap && v != 0xff && v != 0xec) {
+        put(&m->q, v);
+    } else if (mouse_simple(m, v)) {
+        put(&m->q, ACK);
+    } else if (v == 0xe9) {
+        mouse_status(m);
+    } else if (v == 0xeb) { /* read data */
+        put(&m->q, ACK);
+        mouse_packet(m);
+    } else if (v == 0xf2) {
+        put(&m->q, ACK);
+        put(&m->q, m->id);
+    } else if (v == 0xfe) {
+        put(&m->q, m->last);
+    } else if (v == 0xff) {
+        clear(&m->q);
+        mouse_defaults(m);
+        m->id = 0;
+        put(&m->q, ACK);
+        put(&m->q, BAT_OK);
+        put(&m->q, 0);
+    } else {
+        put(&m->q, RESEND);
+    }
+}
+
+/* ---- state ---- */
+
+static int queue_post_load(void *obj, int version, struct viv_err *err)
+{
+    struct ps2_queue *q = obj;
+
+    if (q->head >= PS2_QUEUE || q->len > PS2_QUEUE)
+        return viv_fail(err, EINVAL, "PS/2 queue out of bounds");
+    return 0;
+}
+
+static int kbd_post_load(void *obj, int version, struct viv_err *err)
+{
+    struct ps2_kbd *k = obj;
+
+    if (k->scan_set < 1 || k->scan_set > 2)
+        return viv_fail(err, EINVAL, "PS/2 keyboard with scan code set %u", k->scan_set);
+    return 0;
+}
+
+static int mouse_post_load(void *obj, int version, struct viv_err *err)
+{
+    struct ps2_mouse *m = obj;
+
+    if (m->id != 0 && m->id != 3)
+        return viv_fail(err, EINVAL, "PS/2 mouse with id %u", m->id);
+    m->dx = (int16_t)clamp(m->dx, -8192, 8192);
+    m->dy = (int16_t)clamp(m->dy, -8192, 8192);
+    m->dz = (int16_t)clamp(m->dz, -64, 64);
+    return 0;
+}
+
+const struct viv_state_table ps2_queue_state = {
+    .name = "ps2-queue",
+    .ctype = "ps2_queue",
+    .version = 1,
+    .min_version = 1,
+    .fields = (const struct viv_field[]){VIV_F_BYTES(ps2_queue, byte), VIV_F_INT(ps2_queue, head),
+                                         VIV_F_INT(ps2_queue, len), VIV_F_END},
+    .post_load = queue_post_load,
+};
+
+const struct viv_state_table ps2_kbd_state = {
+    .name = "ps2-kbd",
+    .ctype = "ps2_kbd",
+    .version = 1,
+    .min_version = 1,
+    .fields =
+        (const struct viv_field[]){
+            VIV_F_STRUCT(ps2_kbd, q, ps2_queue_state),
+            VIV_F_INT(ps2_kbd, command),
+            VIV_F_INT(ps2_kbd, scan_set),
+            VIV_F_INT(ps2_kbd, leds),
+            VIV_F_INT(ps2_kbd, rate),
+            VIV_F_INT(ps2_kbd, scanning),
+            VIV_F_INT(ps2_kbd, last),
+            VIV_F_END,
+        },
+    .post_load = kbd_post_load,
+};
+
+const struct viv_state_table ps2_mouse_state = {
+    .name = "ps2-mouse",
+    .ctype = "ps2_mouse",
+    .version = 1,
+    .min_version = 1,
+    .fields =
+        (const struct viv_field[]){
+            VIV_F_STRUCT(ps2_mouse, q, ps2_queue_state),
+            VIV_F_INT(ps2_mouse, command),
+            VIV_F_INT(ps2_mouse, rate),
+            VIV_F_INT(ps2_mouse, resolution),
+            VIV_F_INT(ps2_mouse, buttons),
+            VIV_F_INT(ps2_mouse, id),
+            VIV_F_BYTES(ps2_mouse, knock),
+            VIV_F_INT(ps2_mouse, reporting),
+            VIV_F_INT(ps2_mouse, remote),
+            VIV_F_INT(ps2_mouse, wrap),
+            VIV_F_INT(ps2_mouse, scale2),
+            VIV_F_INT(ps2_mouse, dx),
+            VIV_F_INT(ps2_mouse, dy),
+            VIV_F_INT(ps2_mouse, dz),
+            VIV_F_INT(ps2_mouse, last),
+            VIV_F_END,
+        },
+    .post_load = mouse_post_load,
+};

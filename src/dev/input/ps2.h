@@ -1,0 +1,52 @@
+/* A PS/2 keyboard or mouse: answers to commands, and a queue of bytes towards the controller. Used by i8042.c; device
+ * lock held. */
+#ifndef VIV_DEV_INPUT_PS2_H
+#define VIV_DEV_INPUT_PS2_H
+
+#include "state/state.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PS2_QUEUE 64
+
+struct ps2_queue {
+    uint8_t byte[PS2_QUEUE];
+    uint8_t head, len;
+};
+
+struct ps2_kbd {
+    struct ps2_queue q;
+    uint8_t command; /* whose argument comes next, 0: none */
+    uint8_t scan_set, leds, rate;
+    bool scanning;
+    uint8_t last; /* for Resend */
+};
+
+struct ps2_mouse {
+    struct ps2_queue q;
+    uint8_t command;
+    uint8_t rate, resolution, buttons, id;
+    uint8_t knock[3]; /* the last sample rates: 200, 100, 80 switches the wheel on */
+    bool reporting, remote, wrap, scale2;
+    int16_t dx, dy, dz; /* not yet reported */
+    uint8_t last;
+};
+
+extern const struct viv_state_table ps2_queue_state, ps2_kbd_state, ps2_mouse_state;
+
+void ps2_kbd_reset(struct ps2_kbd *k);
+void ps2_kbd_command(struct ps2_kbd *k, uint8_t v);
+/* A key as scan code set 1 has it: 01h-7Fh, with 80h set for release, 100h set for an E0 prefix. Dropped while
+ * scanning is off or the queue is full. */
+void ps2_kbd_key(struct ps2_kbd *k, unsigned code);
+
+void ps2_mouse_reset(struct ps2_mouse *m);
+void ps2_mouse_command(struct ps2_mouse *m, uint8_t v);
+/* Movement (x to the right, y up, z of the wheel) and buttons (1 left, 2 right, 4 middle). */
+void ps2_mouse_move(struct ps2_mouse *m, int dx, int dy, int dz, unsigned buttons);
+
+/* Next byte towards the controller, -1 when there is none. */
+int ps2_take(struct ps2_queue *q);
+
+#endif
