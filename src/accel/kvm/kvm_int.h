@@ -7,6 +7,7 @@
 #define VIV_ACCEL_KVM_INT_H
 
 #include "accel/accel.h"
+#include "accel/kvm/kvm.h"
 
 #include <linux/kvm.h>
 #include <pthread.h>
@@ -53,13 +54,6 @@ extern struct kvm_vm *viv_kvm;
 
 /* sys.c: the kernel's side, whatever the VM. */
 int viv_kvm_ioctl(int fd, unsigned long req, void *arg); /* -errno; restarts on EINTR */
-int viv_kvm_open(struct viv_err *err); /* /dev/kvm, API version checked; kept open: do not close */
-int viv_kvm_cap(int cap); /* 0: none */
-
-/* speed.c: guest kernel-mode instructions per second in a throw-away VM, also checks that an in-kernel irqchip
- * can be made. Cached per boot of the host unless `fresh`. */
-int viv_kvm_speed(bool fresh, double *insns_per_second, bool *cached, struct viv_err *err);
-#define VIV_KVM_SPEED_MIN 50e6
 
 /* memory.c */
 int viv_kvm_memory_init(struct viv_err *err);
