@@ -24,8 +24,7 @@
         if (compare##bits(c, acc_get##bits(c), d)) {                                               \
             rm_set##bits(c, i, s);                                                                 \
         } else {                                                                                   \
-            rm_set##bits(c, i, d);                                                                 \
-            acc_set##bits(c, d);                                                                   \
+            acc_set##bits(c, d); /* the destination keeps its upper half: silicon */               \
         }                                                                                          \
     }                                                                                              \
     static void cmpxchg_locked##bits(struct viv_x86 *c, const struct viv_insn *i)                  \
