@@ -15,11 +15,7 @@
 #define CHAIN_MAX 200
 
 const struct viv_blk_driver *const viv_blk_drivers[] = {
-    &viv_blk_raw,
-    &viv_blk_qcow2,
-    &viv_blk_file,
-    &viv_blk_null_co,
-    NULL,
+    &viv_blk_raw, &viv_blk_qcow2, &viv_blk_file, &viv_blk_null_co, NULL,
 };
 
 /* Formats that are known by sight and not implemented: opening one as raw would show a guest the container
@@ -80,10 +76,11 @@ int viv_blk_probe(const uint8_t *head, size_t len, const struct viv_blk_driver *
     for (unsigned i = 0; !best && i < G_N_ELEMENTS(foreign); i++)
         if (foreign[i].at + foreign[i].len <= len &&
             memcmp(head + foreign[i].at, foreign[i].magic, foreign[i].len) == 0)
-            return viv_fail(err, ENOTSUP,
-                            "the image is in format '%s', which is not implemented yet; formats that "
-                            "work: raw qcow2 (give the format 'raw' to have its bytes as they are)",
-                            foreign[i].name);
+            return viv_fail(
+                err, ENOTSUP,
+                "the image is in format '%s', which is not implemented yet; formats that "
+                "work: raw qcow2 (give the format 'raw' to have its bytes as they are)",
+                foreign[i].name);
     return 0;
 }
 
@@ -115,9 +112,9 @@ static char *scheme_of(const char *path)
 int viv_node_open_file(const char *path, const struct viv_node_opts *o, struct viv_node **out,
                        struct viv_err *err)
 {
-    static const char *const known[] = {"nbd", "nbd+unix", "nbds", "http",  "https", "ftp",
-                                        "ftps", "ssh",     "rbd",  "iscsi", "nfs",   "json",
-                                        "gluster", "fat",  "blkdebug", "host_device", NULL};
+    static const char *const known[] = {
+        "nbd",   "nbd+unix", "nbds", "http",    "https", "ftp",      "ftps",        "ssh", "rbd",
+        "iscsi", "nfs",      "json", "gluster", "fat",   "blkdebug", "host_device", NULL};
     char *scheme = scheme_of(path);
     int ret;
 
@@ -126,10 +123,11 @@ int viv_node_open_file(const char *path, const struct viv_node_opts *o, struct v
         if (strncmp(path, "///", 3) == 0)
             path += 2;
     } else if (scheme && g_strv_contains(known, scheme)) {
-        ret = viv_fail(err, ENOTSUP,
-                       "'%s': %s images are not implemented yet; local files and block devices work "
-                       "(a file of this name: './%s')",
-                       path, scheme, path);
+        ret =
+            viv_fail(err, ENOTSUP,
+                     "'%s': %s images are not implemented yet; local files and block devices work "
+                     "(a file of this name: './%s')",
+                     path, scheme, path);
         g_free(scheme);
         return ret;
     }
@@ -177,10 +175,11 @@ static int open_backing(struct viv_node *n, const struct viv_node_opts *o, const
     int ret;
 
     if (bo.depth > CHAIN_MAX)
-        return viv_fail(err, ELOOP, "'%s': more than %d backing files (a loop?)", n->filename, CHAIN_MAX);
+        return viv_fail(err, ELOOP, "'%s': more than %d backing files (a loop?)", n->filename,
+                        CHAIN_MAX);
     path = o->backing_path ? g_strdup(name) : viv_blk_backing_path(n->filename, name);
     ret = viv_node_open_image(path, format, &bo, &n->backing, err);
-    if (ret)
+    if (ret && !o->depth) /* once, not for each layer */
         viv_err_prefix(err, "Could not open backing file of '%s'", n->filename);
     g_free(path);
     return ret;

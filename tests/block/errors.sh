@@ -1,0 +1,62 @@
+#!/bin/sh
+# Bad input: one line that says what, why and what works; no half files; qemu-img's exit codes.
+. "$(dirname "$0")/functions.sh"
+
+expect 1 "did you mean 'info'" $VIV_IMG inof x
+expect 1 "'snapshot' is not implemented yet; works: check convert create info resize" $VIV_IMG snapshot -l x
+expect 1 "No such file" $VIV_IMG info nothere
+expect 1 "size parameter" $VIV_IMG create -f qcow2 a.qcow2
+expect 1 "formats that work" $VIV_IMG create -f vmdk a 1M
+expect 1 "luster size" $VIV_IMG create -f qcow2 -o cluster_size=3k a 1M
+expect 1 "nvalid image size" $VIV_IMG create -f qcow2 a 1X
+expect 1 "cluster_size" $VIV_IMG create -f qcow2 -o cluster_sise=64k a 1M
+expect 1 "not implemented" $VIV_IMG create -f qcow2 -o data_file=x a 1M
+expect 1 "No such file" $VIV_IMG create -f qcow2 -b nothere -F raw a
+expect 1 "-F raw" sh -c "truncate -s 1M base; $VIV_IMG create -f qcow2 -b base a"
+expect 1 "No such file" $VIV_IMG create -f qcow2 no/such/folder/a 1M
+expect 1 "not implemented" $VIV_IMG convert -c base o
+expect 1 "nbd images are not implemented" $VIV_IMG info nbd://localhost/x
+expect 1 "is a directory" $VIV_IMG info .
+for f in a o; do [ ! -e $f ] || fail "a refused command left '$f'"; done
+[ -z "$(ls -A | grep -v '^base$' || true)" ] || fail "left behind: $(ls -A)"
+
+# Backing format told safely: done, and said.
+$VIV_IMG create -q -f qcow2 base.qcow2 1M
+expect 0 "-F qcow2" $VIV_IMG create -f qcow2 -b base.qcow2 over.qcow2
+expect 63 "does not support checks" $VIV_IMG check -f raw base
+
+# Cut off, marked corrupt, unknown features, self as backing file.
+head -c 100000 base.qcow2 >cut.qcow2
+expect 1 "truncated" $VIV_IMG info cut.qcow2
+printf '\0\0\0\0\0\0\2\0' | dd of=base.qcow2 bs=1 seek=72 conv=notrunc status=none
+expect 1 "'bit 9'" $VIV_IMG info base.qcow2
+printf '\0\0\0\0\0\0\0\2' | dd of=base.qcow2 bs=1 seek=72 conv=notrunc status=none
+expect 1 "marked corrupt" $VIV_IMG resize base.qcow2 2M
+expect 0 "corrupt: true" $VIV_IMG info base.qcow2
+expect 0 "No errors" $VIV_IMG check -r all base.qcow2
+expect 0 "resized" $VIV_IMG resize base.qcow2 2M
+$VIV_IMG create -q -f qcow2 -u -b loop.qcow2 -F qcow2 loop.qcow2 1M
+expect 1 "a loop?" $VIV_IMG convert -O raw loop.qcow2 o
+[ ! -e o ] || fail "left o"
+
+# Repair: a leak, a missing count.
+$VIV_IMG create -q -f qcow2 r.qcow2 1M
+printf '\0\1' | dd of=r.qcow2 bs=1 seek=$((0x20000 + 2 * 9)) conv=notrunc status=none
+expect 3 "1 leaked clusters were found" $VIV_IMG check r.qcow2
+expect 0 "1 leaked clusters" $VIV_IMG check -r leaks r.qcow2
+printf '\0\0' | dd of=r.qcow2 bs=1 seek=$((0x20000)) conv=notrunc status=none
+expect 2 "1 errors were found" $VIV_IMG check r.qcow2
+expect 2 "ERROR cluster 0 refcount=0 reference=1" $VIV_IMG check -r leaks r.qcow2
+expect 0 "1 corruptions" $VIV_IMG check -r all r.qcow2
+expect 0 "No errors" $VIV_IMG check r.qcow2
+
+# A conversion that is killed leaves nothing under the target's name (nor beside it, with O_TMPFILE).
+truncate -s 8G sparse.raw
+dd if=/dev/urandom of=sparse.raw bs=1M count=200 conv=notrunc status=none
+$VIV_IMG convert -S 0 -f raw -O qcow2 sparse.raw killed.qcow2 &
+pid=$!
+sleep 0.3
+kill -9 $pid 2>/dev/null || fail "the conversion was too fast for this test"
+wait $pid 2>/dev/null || true
+[ ! -e killed.qcow2 ] || fail "a killed conversion left its target"
+echo ok
