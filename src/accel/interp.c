@@ -6,7 +6,7 @@
 #include "cpu/x86/apic.h"
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/interp/interp.h"
-#include "cpu/x86/mmu.h"
+#include "cpu/x86/mmu_int.h"
 #include "cpu/x86/state.h"
 #include "host/lock.h"
 
@@ -126,7 +126,7 @@ static void act_on_requests(struct viv_vcpu *v)
     uint32_t r = atomic_fetch_and(&v->requests, ~ours);
 
     if (r & VIV_REQ_TLB)
-        viv_tlb_flush_all(v->x86);
+        viv_mmu_flush_map(v->x86);
     if (r & VIV_REQ_INIT)
         take_init(v);
     if (r & VIV_REQ_SIPI)

@@ -101,6 +101,8 @@ void viv_cpuid_help(FILE *out);
 /* The APIC id of CPU `index` in m's topology (bits for thread, core, die, socket). */
 uint32_t viv_cpuid_apic_id(const struct viv_cpuid *m, unsigned index);
 
+/* EAX of leaf 1: family, model, stepping. */
+uint32_t viv_cpuid_signature(const struct viv_cpuid *m);
 /* One leaf without what the running CPU adds (OSXSAVE, OSPKE, XSAVE size of XCR0): out = EAX EBX ECX EDX.
  * Leaves out of range answer as the vendor's CPUs do. Any thread. */
 void viv_cpuid_leaf(const struct viv_cpuid *m, uint32_t apic_id, uint32_t leaf, uint32_t subleaf,

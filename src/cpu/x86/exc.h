@@ -23,8 +23,8 @@ enum viv_event_kind {
     VIV_EV_EXT,      /* external interrupt, NMI */
 };
 
-/* Enters the handler through IVT or IDT: gates, stack switch, task gates. The return address is c->rip for
- * FAULT and EXT, c->next_rip for the others. May end in viv_x86_raise. Sets c->rip and c->next_rip. */
+/* Enters the handler through IVT or IDT: gates, stack switch, task gates. The return address is c->next_rip for
+ * SOFT_INT and ICEBP, else c->rip. May end in viv_x86_raise. Sets c->rip and c->next_rip. */
 void viv_x86_deliver(struct viv_x86 *c, enum viv_event_kind kind, unsigned vector, bool has_error,
                      uint32_t error);
 

@@ -1,0 +1,679 @@
+/* The software TLB and the accessors behind its inline fast path (tlb.h).
+ *
+ * Tables ("banks") of 1024 direct-mapped pages: one for supervisor accesses, several for user accesses, each user
+ * bank owned by a PCID, so that a CR3 load that keeps the TLB is a change of pointer. c->tlb_cur points at the bank
+ * for CPL and CR3, or at an always empty one while #AC may occur (CPL 3, CR0.AM, EFLAGS.AC).
+ *
+ * With SMAP on, user pages never enter the supervisor bank; an access under EFLAGS.AC that misses there is
+ * tried in the user bank, whose rights are a subset of what the supervisor may do to that page. Pages with an
+ * enabled data breakpoint, MMIO, and stores to ROM never enter a bank: every access comes here.
+ *
+ * Each bank logs the slots filled with non-global pages; a CR3 load empties those only. Over-flushing is always
+ * allowed, under-flushing never: INVLPG looks through all slots of a large page.
+ *
+ * tlb_gen grows with each flush: caches keyed by linear address (decoded blocks) compare it. */
+#include "cpu/x86/mmu.h"
+
+#include "cpu/vcpu.h"
+#include "cpu/x86/apic.h"
+#include "cpu/x86/cpuid.h"
+#include "cpu/x86/debug.h"
+#include "cpu/x86/exc.h"
+#include "cpu/x86/interp/interp.h"
+#include "cpu/x86/mmu_int.h"
+#include "cpu/x86/tlb.h"
+#include "cpu/x86/walk.h"
+#include "mem/space.h"
+
+#include <glib.h>
+#include <string.h>
+
+#define EXEC_ENTRIES 256u
+#define LOG_SIZE     256u
+#define USER_BANKS   4u
+#define GPA_ENTRIES  256u
+#define LOG_EXEC     0x8000u
+
+struct bank {
+    struct viv_tlb_entry e[VIV_TLB_ENTRIES];
+    struct {
+        uint64_t tag;
+        uint8_t *hva; /* of the page */
+    } x[EXEC_ENTRIES];
+    uint16_t log[LOG_SIZE]; /* slots with non-global pages */
+    unsigned logged;        /* more than LOG_SIZE: flush everything */
+    uint8_t large[2];       /* largest page shift filled, by the address's top bit */
+    int pcid;               /* user banks: owner, -1 none */
+    uint64_t used;          /* stamp of last selection */
+};
+
+struct viv_x86_tlb {
+    struct bank super;
+    struct bank user[USER_BANKS];
+    struct bank none;
+    unsigned cur_user;
+    uint64_t stamp;
+    struct viv_gpa_page gpa[GPA_ENTRIES];
+};
+
+/* ---- banks ---- */
+
+static void bank_clear(struct bank *b)
+{
+    for (unsigned n = 0; n < VIV_TLB_ENTRIES; n++)
+        b->e[n].tag_read = b->e[n].tag_write = VIV_TLB_NONE;
+    for (unsigned n = 0; n < EXEC_ENTRIES; n++)
+        b->x[n].tag = VIV_TLB_NONE;
+    b->logged = 0;
+    b->large[0] = b->large[1] = 0;
+}
+
+static void bank_clear_logged(struct bank *b)
+{
+    if (b->logged > LOG_SIZE) {
+        bank_clear(b);
+        return;
+    }
+    for (unsigned n = 0; n < b->logged; n++) {
+        if (b->log[n] & LOG_EXEC)
+            b->x[b->log[n] & ~LOG_EXEC].tag = VIV_TLB_NONE;
+        else
+            b->e[b->log[n]].tag_read = b->e[b->log[n]].tag_write = VIV_TLB_NONE;
+    }
+    b->logged = 0;
+}
+
+static void bank_log(struct bank *b, unsigned slot)
+{
+    if (b->logged < LOG_SIZE)
+        b->log[b->logged] = (uint16_t)slot;
+    if (b->logged <= LOG_SIZE)
+        b->logged++;
+}
+
+static void bank_drop(struct bank *b, uint64_t lin)
+{
+    unsigned shift = b->large[lin >> 63];
+    uint64_t page = lin & VIV_PAGE_MASK;
+    struct viv_tlb_entry *e = &b->e[(lin >> 12) & (VIV_TLB_ENTRIES - 1)];
+
+    if (!shift) {
+        if (e->tag_read == page || e->tag_write == page)
+            e->tag_read = e->tag_write = VIV_TLB_NONE;
+        if (b->x[(lin >> 12) & (EXEC_ENTRIES - 1)].tag == page)
+            b->x[(lin >> 12) & (EXEC_ENTRIES - 1)].tag = VIV_TLB_NONE;
+        return;
+    }
+    for (unsigned n = 0; n < VIV_TLB_ENTRIES; n++)
+        if (b->e[n].tag_read >> shift == lin >> shift || b->e[n].tag_write >> shift == lin >> shift)
+            b->e[n].tag_read = b->e[n].tag_write = VIV_TLB_NONE;
+    for (unsigned n = 0; n < EXEC_ENTRIES; n++)
+        if (b->x[n].tag >> shift == lin >> shift)
+            b->x[n].tag = VIV_TLB_NONE;
+}
+
+static struct bank *user_bank(struct viv_x86 *c)
+{
+    return &c->tlb->user[c->tlb->cur_user];
+}
+
+void viv_mmu_select(struct viv_x86 *c)
+{
+    if (c->cpl != 3)
+        c->tlb_cur = c->tlb->super.e;
+    else if ((c->cr0 & VIV_CR0_AM) && (c->eflags & VIV_FL_AC))
+        c->tlb_cur = c->tlb->none.e;
+    else
+        c->tlb_cur = user_bank(c)->e;
+}
+
+int viv_mmu_init(struct viv_x86 *c)
+{
+    c->tlb = g_try_malloc0(sizeof(*c->tlb));
+    if (!c->tlb)
+        return -1;
+    bank_clear(&c->tlb->none);
+    viv_mmu_flush_map(c);
+    viv_mmu_select(c);
+    return 0;
+}
+
+void viv_mmu_fini(struct viv_x86 *c)
+{
+    g_free(c->tlb);
+    c->tlb = NULL;
+}
+
+/* ---- flushes ---- */
+
+void viv_tlb_flush_all(struct viv_x86 *c)
+{
+    bank_clear(&c->tlb->super);
+    for (unsigned n = 0; n < USER_BANKS; n++) {
+        bank_clear(&c->tlb->user[n]);
+        c->tlb->user[n].pcid = -1;
+    }
+    c->tlb->cur_user = 0;
+    c->tlb->user[0].pcid = (int)(c->cr4 & VIV_CR4_PCIDE ? c->cr3 & 0xfff : 0);
+    c->tlb_gen++;
+    viv_mmu_select(c);
+}
+
+/* Also when several PCIDs are in use: user pages are rarely global, dropping those too is allowed. */
+void viv_tlb_flush_nonglobal(struct viv_x86 *c)
+{
+    bank_clear_logged(&c->tlb->super);
+    bank_clear(user_bank(c));
+    c->tlb_gen++;
+}
+
+void viv_tlb_flush_page(struct viv_x86 *c, uint64_t lin)
+{
+    bank_drop(&c->tlb->super, lin);
+    for (unsigned n = 0; n < USER_BANKS; n++)
+        if (c->tlb->user[n].pcid >= 0)
+            bank_drop(&c->tlb->user[n], lin);
+    c->tlb_gen++;
+}
+
+void viv_tlb_flush_pcid(struct viv_x86 *c, unsigned pcid)
+{
+    for (unsigned n = 0; n < USER_BANKS; n++)
+        if (c->tlb->user[n].pcid == (int)pcid)
+            bank_clear(&c->tlb->user[n]);
+    bank_clear_logged(&c->tlb->super);
+    c->tlb_gen++;
+}
+
+void viv_tlb_flush_user(struct viv_x86 *c)
+{
+    for (unsigned n = 0; n < USER_BANKS; n++)
+        bank_clear(&c->tlb->user[n]);
+    bank_clear_logged(&c->tlb->super);
+    c->tlb_gen++;
+}
+
+void viv_mmu_flush_map(struct viv_x86 *c)
+{
+    for (unsigned n = 0; n < GPA_ENTRIES; n++)
+        c->tlb->gpa[n].gpa = ~0ull;
+    viv_tlb_flush_all(c);
+}
+
+void viv_mmu_set_cr3(struct viv_x86 *c, uint64_t cr3, bool keep)
+{
+    struct viv_x86_tlb *t = c->tlb;
+    unsigned victim = 0;
+    int pcid = (int)(c->cr4 & VIV_CR4_PCIDE ? cr3 & 0xfff : 0);
+
+    c->cr3 = cr3;
+    c->tlb_gen++;
+    bank_clear_logged(&t->super);
+    for (unsigned n = 0; n < USER_BANKS; n++) {
+        if (t->user[n].pcid == pcid) {
+            t->cur_user = n;
+            if (!keep)
+                bank_clear_logged(&t->user[n]);
+            goto found;
+        }
+        if (t->user[n].used < t->user[victim].used)
+            victim = n;
+    }
+    t->cur_user = victim;
+    bank_clear(&t->user[victim]);
+    t->user[victim].pcid = pcid;
+found:
+    t->user[t->cur_user].used = ++t->stamp;
+    viv_mmu_select(c);
+}
+
+void viv_mmu_set_pkru(struct viv_x86 *c, uint32_t pkru)
+{
+    if (c->fpu.pkru == pkru)
+        return;
+    c->fpu.pkru = pkru;
+    if (c->cr4 & VIV_CR4_PKE)
+        viv_tlb_flush_user(c);
+}
+
+/* ---- physical pages ---- */
+
+const struct viv_gpa_page *viv_mmu_gpa_page(struct viv_x86 *c, uint64_t gpa)
+{
+    uint64_t page = gpa & VIV_PAGE_MASK;
+    struct viv_gpa_page *p = &c->tlb->gpa[(gpa >> 12) & (GPA_ENTRIES - 1)];
+    struct viv_range r;
+
+    if (p->gpa == page)
+        return p;
+    *p = (struct viv_gpa_page){.gpa = page};
+    if (viv_space_find(c->mem, page, &r) && r.hva && r.last - page >= VIV_PAGE_SIZE - 1) {
+        p->hva = r.hva + (page - r.start);
+        p->ram = r.kind == VIV_REGION_RAM;
+    }
+    return p;
+}
+
+static bool is_apic_page(const struct viv_x86 *c, uint64_t gpa)
+{
+    return c->vcpu && c->vcpu->apic && viv_apic_maps(c->vcpu->apic, gpa);
+}
+
+/* The map may have changed by this very access. */
+static void after_mmio(struct viv_x86 *c)
+{
+    if (c->vcpu && (atomic_load_explicit(&c->vcpu->requests, memory_order_relaxed) & VIV_REQ_TLB))
+        viv_mmu_flush_map(c);
+    viv_interp_leave_block(c);
+}
+
+static uint64_t mmio_read(struct viv_x86 *c, uint64_t gpa, unsigned size)
+{
+    uint64_t v;
+
+    if (is_apic_page(c, gpa))
+        return viv_apic_mmio_read(c->vcpu->apic, gpa & 0xfff, size);
+    v = viv_space_read(c->mem, gpa, size);
+    after_mmio(c);
+    return v;
+}
+
+static void mmio_write(struct viv_x86 *c, uint64_t gpa, uint64_t v, unsigned size)
+{
+    if (is_apic_page(c, gpa)) {
+        viv_apic_mmio_write(c->vcpu->apic, gpa & 0xfff, v, size);
+        viv_interp_leave_block(c);
+        return;
+    }
+    viv_space_write(c->mem, gpa, v, size);
+    after_mmio(c);
+}
+
+/* ---- translation ---- */
+
+struct xlat {
+    uint64_t gpa;
+    uint8_t *hva; /* NULL: go through the bus */
+};
+
+static void fill(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w,
+                 const struct viv_gpa_page *p, bool user)
+{
+    struct bank *b = user ? user_bank(c) : &c->tlb->super;
+    unsigned slot = (lin >> 12) & (VIV_TLB_ENTRIES - 1);
+    struct viv_tlb_entry *e = &b->e[slot];
+    bool write = p->ram && w->dirty && (w->write || (!user && !(c->cr0 & VIV_CR0_WP)));
+
+    if (write && viv_mmu_pkey_denies(c, w, true, user ? VIV_HOW_USER : 0))
+        write = false;
+    e->tag_read = lin & VIV_PAGE_MASK;
+    e->tag_write = write ? e->tag_read : VIV_TLB_NONE;
+    e->addend = (uintptr_t)p->hva - (lin & VIV_PAGE_MASK);
+    e->flags = &viv_arena_flags[viv_arena_page(p->hva)];
+    if (w->shift > 12 && w->shift > b->large[lin >> 63])
+        b->large[lin >> 63] = w->shift;
+    if (!w->global)
+        bank_log(b, slot);
+}
+
+static void fill_exec(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w,
+                      const struct viv_gpa_page *p, bool user)
+{
+    struct bank *b = user ? user_bank(c) : &c->tlb->super;
+    unsigned slot = (lin >> 12) & (EXEC_ENTRIES - 1);
+
+    b->x[slot].tag = lin & VIV_PAGE_MASK;
+    b->x[slot].hva = p->hva;
+    if (w->shift > 12 && w->shift > b->large[lin >> 63])
+        b->large[lin >> 63] = w->shift;
+    if (!w->global)
+        bank_log(b, slot | LOG_EXEC);
+}
+
+/* Which bank may hold this page for an access made like this? */
+static void cache(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w,
+                  const struct viv_gpa_page *p, enum viv_access acc, unsigned how)
+{
+    bool user = how & VIV_HOW_USER;
+
+    if (acc == VIV_ACC_EXEC) {
+        fill_exec(c, lin, w, p, user);
+        return;
+    }
+    if (viv_debug_watches(c, lin & VIV_PAGE_MASK, VIV_PAGE_SIZE))
+        return;
+    if (!user && w->user && (c->cr0 & VIV_CR0_PG) && (c->cr4 & VIV_CR4_SMAP)) {
+        if (viv_mmu_pkey_denies(c, w, false, VIV_HOW_USER))
+            return;
+        user = true;
+    }
+    fill(c, lin, w, p, user);
+}
+
+static struct xlat translate(struct viv_x86 *c, uint64_t lin, enum viv_access acc, unsigned how)
+{
+    struct viv_walk w;
+    const struct viv_gpa_page *p;
+    uint32_t error = viv_mmu_walk(c, lin, acc, how, &w);
+    struct xlat x;
+
+    if (error)
+        viv_x86_raise_pf(c, lin, error & ~VIV_WALK_FAULT);
+    p = viv_mmu_gpa_page(c, w.gpa);
+    x = (struct xlat){.gpa = w.gpa};
+    if (p->hva) {
+        cache(c, lin, &w, p, acc, how);
+        if (p->ram || acc == VIV_ACC_READ || acc == VIV_ACC_EXEC)
+            x.hva = p->hva + (w.gpa & 0xfff);
+    }
+    return x;
+}
+
+/* The bank that this access may use now, and, under SMAP with AC, the other one. */
+static uint8_t *lookup(struct viv_x86 *c, uint64_t lin, unsigned size, enum viv_access acc,
+                       unsigned how)
+{
+    unsigned slot = (lin >> 12) & (VIV_TLB_ENTRIES - 1);
+    uint64_t page = (lin + size - 1) & VIV_PAGE_MASK;
+    const struct viv_tlb_entry *e = how & VIV_HOW_USER ? &user_bank(c)->e[slot]
+                                                       : &c->tlb->super.e[slot];
+
+    if ((acc == VIV_ACC_READ ? e->tag_read : e->tag_write) == page)
+        return (uint8_t *)(lin + e->addend);
+    if (!how && (c->eflags & VIV_FL_AC) && (c->cr4 & VIV_CR4_SMAP)) {
+        e = &user_bank(c)->e[slot];
+        if ((acc == VIV_ACC_READ ? e->tag_read : e->tag_write) == page)
+            return (uint8_t *)(lin + e->addend);
+    }
+    return NULL;
+}
+
+static inline unsigned how_now(const struct viv_x86 *c)
+{
+    return c->cpl == 3 ? VIV_HOW_USER : 0;
+}
+
+static inline uint64_t wrap(const struct viv_x86 *c, uint64_t lin)
+{
+    return c->mode == VIV_MODE_LONG ? lin : (uint32_t)lin;
+}
+
+static inline bool crosses(uint64_t lin, unsigned size)
+{
+    return (lin & (VIV_PAGE_SIZE - 1)) + size > VIV_PAGE_SIZE;
+}
+
+/* SDM 3A 6.15, interrupt 17. Only natural sizes: longer operands have their own rules. */
+static void check_align(struct viv_x86 *c, uint64_t lin, unsigned size)
+{
+    if (c->cpl == 3 && (c->cr0 & VIV_CR0_AM) && (c->eflags & VIV_FL_AC) && (lin & (size - 1)) &&
+        size <= 8 && !(size & (size - 1)))
+        viv_x86_raise_error(c, VIV_AC, 0);
+}
+
+/* ---- accessors ---- */
+
+static void copy_in(struct viv_x86 *c, struct xlat x, void *buf, unsigned len)
+{
+    uint8_t *out = buf;
+
+    if (x.hva) {
+        memcpy(out, x.hva, len);
+        return;
+    }
+    while (len) {
+        unsigned n = len >= 8 && !(x.gpa & 7) ? 8 : len >= 4 && !(x.gpa & 3) ? 4
+                     : len >= 2 && !(x.gpa & 1) ? 2 : 1;
+        uint64_t v = mmio_read(c, x.gpa, n);
+
+        memcpy(out, &v, n);
+        out += n, x.gpa += n, len -= n;
+    }
+}
+
+static void copy_out(struct viv_x86 *c, struct xlat x, const void *buf, unsigned len)
+{
+    const uint8_t *in = buf;
+
+    if (x.hva) {
+        memcpy(x.hva, in, len);
+        viv_mmu_stored(c, x.hva, len);
+        return;
+    }
+    while (len) {
+        unsigned n = len >= 8 && !(x.gpa & 7) ? 8 : len >= 4 && !(x.gpa & 3) ? 4
+                     : len >= 2 && !(x.gpa & 1) ? 2 : 1;
+        uint64_t v = 0;
+
+        memcpy(&v, in, n);
+        mmio_write(c, x.gpa, v, n);
+        in += n, x.gpa += n, len -= n;
+    }
+}
+
+static void load(struct viv_x86 *c, uint64_t lin, void *buf, unsigned len, enum viv_access acc,
+                 unsigned how)
+{
+    unsigned first = VIV_PAGE_SIZE - (lin & (VIV_PAGE_SIZE - 1));
+    struct xlat a, b;
+
+    lin = wrap(c, lin);
+    if (acc != VIV_ACC_EXEC)
+        viv_debug_data(c, lin, len, false);
+    if (len <= first) {
+        copy_in(c, translate(c, lin, acc, how), buf, len);
+        return;
+    }
+    a = translate(c, lin, acc, how);
+    b = translate(c, wrap(c, lin + first), acc, how);
+    copy_in(c, a, buf, first);
+    copy_in(c, b, (uint8_t *)buf + first, len - first);
+}
+
+static void store(struct viv_x86 *c, uint64_t lin, const void *buf, unsigned len, unsigned how)
+{
+    unsigned first = VIV_PAGE_SIZE - (lin & (VIV_PAGE_SIZE - 1));
+    struct xlat a, b;
+
+    lin = wrap(c, lin);
+    viv_debug_data(c, lin, len, true);
+    if (len <= first) {
+        copy_out(c, translate(c, lin, VIV_ACC_WRITE, how), buf, len);
+        return;
+    }
+    a = translate(c, lin, VIV_ACC_WRITE, how);
+    b = translate(c, wrap(c, lin + first), VIV_ACC_WRITE, how);
+    copy_out(c, a, buf, first);
+    copy_out(c, b, (const uint8_t *)buf + first, len - first);
+}
+
+static uint64_t load_scalar(struct viv_x86 *c, uint64_t lin, unsigned size, unsigned how)
+{
+    uint64_t v = 0;
+    uint8_t *h;
+
+    if (!(how & VIV_HOW_IMPLICIT))
+        check_align(c, lin, size);
+    h = lookup(c, lin, size, VIV_ACC_READ, how);
+    if (h) {
+        memcpy(&v, h, size);
+        return v;
+    }
+    if (!crosses(lin, size)) { /* a bus access keeps its size, whatever its alignment */
+        struct xlat x;
+
+        lin = wrap(c, lin);
+        viv_debug_data(c, lin, size, false);
+        x = translate(c, lin, VIV_ACC_READ, how);
+        if (!x.hva)
+            return mmio_read(c, x.gpa, size);
+        memcpy(&v, x.hva, size);
+        return v;
+    }
+    load(c, lin, &v, size, VIV_ACC_READ, how);
+    return v;
+}
+
+static void store_scalar(struct viv_x86 *c, uint64_t lin, uint64_t v, unsigned size, unsigned how)
+{
+    uint8_t *h;
+
+    if (!(how & VIV_HOW_IMPLICIT))
+        check_align(c, lin, size);
+    h = lookup(c, lin, size, VIV_ACC_WRITE, how);
+    if (h) {
+        memcpy(h, &v, size);
+        viv_mmu_stored(c, h, size);
+        return;
+    }
+    if (!crosses(lin, size)) {
+        struct xlat x;
+
+        lin = wrap(c, lin);
+        viv_debug_data(c, lin, size, true);
+        x = translate(c, lin, VIV_ACC_WRITE, how);
+        if (!x.hva) {
+            mmio_write(c, x.gpa, v, size);
+            return;
+        }
+        memcpy(x.hva, &v, size);
+        viv_mmu_stored(c, x.hva, size);
+        return;
+    }
+    store(c, lin, &v, size, how);
+}
+
+uint8_t viv_ld8(struct viv_x86 *c, uint64_t lin)
+{
+    return (uint8_t)load_scalar(c, lin, 1, how_now(c));
+}
+
+uint16_t viv_ld16(struct viv_x86 *c, uint64_t lin)
+{
+    return (uint16_t)load_scalar(c, lin, 2, how_now(c));
+}
+
+uint32_t viv_ld32(struct viv_x86 *c, uint64_t lin)
+{
+    return (uint32_t)load_scalar(c, lin, 4, how_now(c));
+}
+
+uint64_t viv_ld64(struct viv_x86 *c, uint64_t lin)
+{
+    return load_scalar(c, lin, 8, how_now(c));
+}
+
+void viv_st8(struct viv_x86 *c, uint64_t lin, uint8_t v)
+{
+    store_scalar(c, lin, v, 1, how_now(c));
+}
+
+void viv_st16(struct viv_x86 *c, uint64_t lin, uint16_t v)
+{
+    store_scalar(c, lin, v, 2, how_now(c));
+}
+
+void viv_st32(struct viv_x86 *c, uint64_t lin, uint32_t v)
+{
+    store_scalar(c, lin, v, 4, how_now(c));
+}
+
+void viv_st64(struct viv_x86 *c, uint64_t lin, uint64_t v)
+{
+    store_scalar(c, lin, v, 8, how_now(c));
+}
+
+void viv_ld_bytes(struct viv_x86 *c, uint64_t lin, void *buf, unsigned len)
+{
+    uint8_t *h;
+
+    check_align(c, lin, len);
+    h = len <= VIV_PAGE_SIZE ? lookup(c, lin, len, VIV_ACC_READ, how_now(c)) : NULL;
+    if (h)
+        memcpy(buf, h, len);
+    else
+        load(c, lin, buf, len, VIV_ACC_READ, how_now(c));
+}
+
+void viv_st_bytes(struct viv_x86 *c, uint64_t lin, const void *buf, unsigned len)
+{
+    check_align(c, lin, len);
+    store(c, lin, buf, len, how_now(c));
+}
+
+void viv_fetch_bytes(struct viv_x86 *c, uint64_t lin, uint8_t *buf, unsigned len)
+{
+    load(c, lin, buf, len, VIV_ACC_EXEC, how_now(c));
+}
+
+uint64_t viv_ld_sys(struct viv_x86 *c, uint64_t lin, unsigned size)
+{
+    return load_scalar(c, lin, size, VIV_HOW_IMPLICIT);
+}
+
+void viv_st_sys(struct viv_x86 *c, uint64_t lin, uint64_t v, unsigned size)
+{
+    store_scalar(c, lin, v, size, VIV_HOW_IMPLICIT);
+}
+
+void viv_mmu_probe_sys(struct viv_x86 *c, uint64_t lin, unsigned len, enum viv_access acc)
+{
+    lin = wrap(c, lin);
+    translate(c, lin, acc, VIV_HOW_IMPLICIT);
+    if (crosses(lin, len))
+        translate(c, wrap(c, (lin + len - 1) & VIV_PAGE_MASK), acc, VIV_HOW_IMPLICIT);
+}
+
+void viv_probe(struct viv_x86 *c, uint64_t lin, unsigned len, enum viv_access acc)
+{
+    check_align(c, lin, len);
+    lin = wrap(c, lin);
+    translate(c, lin, acc, how_now(c));
+    if (crosses(lin, len))
+        translate(c, wrap(c, (lin + len - 1) & VIV_PAGE_MASK), acc, how_now(c));
+}
+
+void *viv_mmu_host(struct viv_x86 *c, uint64_t lin, unsigned len, enum viv_access acc)
+{
+    struct bank *b;
+    uint8_t *h;
+
+    if (crosses(lin, len))
+        return NULL;
+    lin = wrap(c, lin);
+    if (acc == VIV_ACC_EXEC) {
+        b = c->cpl == 3 ? user_bank(c) : &c->tlb->super;
+        if (b->x[(lin >> 12) & (EXEC_ENTRIES - 1)].tag == (lin & VIV_PAGE_MASK))
+            return b->x[(lin >> 12) & (EXEC_ENTRIES - 1)].hva + (lin & 0xfff);
+        return translate(c, lin, acc, how_now(c)).hva;
+    }
+    check_align(c, lin, len);
+    h = lookup(c, lin, len, acc, how_now(c));
+    if (h)
+        return h;
+    if (viv_debug_watches(c, lin & VIV_PAGE_MASK, VIV_PAGE_SIZE)) {
+        translate(c, lin, acc, how_now(c));
+        return NULL;
+    }
+    return translate(c, lin, acc, how_now(c)).hva;
+}
+
+void viv_mmu_stored(struct viv_x86 *c, void *hva, unsigned len)
+{
+    size_t first = viv_arena_page(hva), last = viv_arena_page((uint8_t *)hva + len - 1);
+
+    if (__atomic_load_n(&viv_arena_flags[first], __ATOMIC_RELAXED) ||
+        (last != first && __atomic_load_n(&viv_arena_flags[last], __ATOMIC_RELAXED)))
+        if (viv_ram_store_slow(hva, len))
+            viv_interp_leave_block(c);
+}
+
+bool viv_mmu_translate_debug(struct viv_x86 *c, uint64_t lin, uint64_t *gpa)
+{
+    struct viv_walk w;
+
+    if (viv_mmu_walk(c, wrap(c, lin), VIV_ACC_READ, VIV_HOW_DEBUG, &w))
+        return false;
+    *gpa = w.gpa;
+    return true;
+}
