@@ -117,7 +117,6 @@ static void set_cmos(struct pc *pc)
         {0x5b, above_4g}, {0x5c, above_4g >> 8}, {0x5d, above_4g >> 16},
         {0x5f, pc->cfg->smp.cpus - 1},
         {0x14, 0x06}, /* equipment: keyboard, FPU */
-        {0x32, 0x20}, /* century */
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(bytes); i++)
