@@ -393,9 +393,13 @@ static inline unsigned how_now(const struct viv_x86 *c)
     return c->cpl == 3 ? VIV_HOW_USER : 0;
 }
 
-static inline uint64_t wrap(const struct viv_x86 *c, uint64_t lin)
+/* Operands outside 64-bit mode have 32-bit addresses; descriptor tables and interrupt stacks have 64-bit ones even while
+ * compatibility mode runs. */
+static inline uint64_t wrap(const struct viv_x86 *c, uint64_t lin, unsigned how)
 {
-    return c->mode == VIV_MODE_LONG ? lin : (uint32_t)lin;
+    bool wide = how & VIV_HOW_IMPLICIT ? c->msr.efer & VIV_EFER_LMA : c->mode == VIV_MODE_LONG;
+
+    return wide ? lin : (uint32_t)lin;
 }
 
 static inline bool crosses(uint64_t lin, unsigned size)
@@ -457,7 +461,7 @@ static void load(struct viv_x86 *c, uint64_t lin, void *buf, unsigned len, enum 
     unsigned first = VIV_PAGE_SIZE - (lin & (VIV_PAGE_SIZE - 1));
     struct xlat a, b;
 
-    lin = wrap(c, lin);
+    lin = wrap(c, lin, how);
     if (acc != VIV_ACC_EXEC)
         viv_debug_data(c, lin, len, false);
     if (len <= first) {
@@ -465,7 +469,7 @@ static void load(struct viv_x86 *c, uint64_t lin, void *buf, unsigned len, enum 
         return;
     }
     a = translate(c, lin, acc, how);
-    b = translate(c, wrap(c, lin + first), acc, how);
+    b = translate(c, wrap(c, lin + first, how), acc, how);
     copy_in(c, a, buf, first);
     copy_in(c, b, (uint8_t *)buf + first, len - first);
 }
@@ -475,14 +479,14 @@ static void store(struct viv_x86 *c, uint64_t lin, const void *buf, unsigned len
     unsigned first = VIV_PAGE_SIZE - (lin & (VIV_PAGE_SIZE - 1));
     struct xlat a, b;
 
-    lin = wrap(c, lin);
+    lin = wrap(c, lin, how);
     viv_debug_data(c, lin, len, true);
     if (len <= first) {
         copy_out(c, translate(c, lin, VIV_ACC_WRITE, how), buf, len);
         return;
     }
     a = translate(c, lin, VIV_ACC_WRITE, how);
-    b = translate(c, wrap(c, lin + first), VIV_ACC_WRITE, how);
+    b = translate(c, wrap(c, lin + first, how), VIV_ACC_WRITE, how);
     copy_out(c, a, buf, first);
     copy_out(c, b, (const uint8_t *)buf + first, len - first);
 }
@@ -502,7 +506,7 @@ static uint64_t load_scalar(struct viv_x86 *c, uint64_t lin, unsigned size, unsi
     if (!crosses(lin, size)) { /* a bus access keeps its size, whatever its alignment */
         struct xlat x;
 
-        lin = wrap(c, lin);
+        lin = wrap(c, lin, how);
         viv_debug_data(c, lin, size, false);
         x = translate(c, lin, VIV_ACC_READ, how);
         if (!x.hva)
@@ -529,7 +533,7 @@ static void store_scalar(struct viv_x86 *c, uint64_t lin, uint64_t v, unsigned s
     if (!crosses(lin, size)) {
         struct xlat x;
 
-        lin = wrap(c, lin);
+        lin = wrap(c, lin, how);
         viv_debug_data(c, lin, size, true);
         x = translate(c, lin, VIV_ACC_WRITE, how);
         if (!x.hva) {
@@ -618,19 +622,19 @@ void viv_st_sys(struct viv_x86 *c, uint64_t lin, uint64_t v, unsigned size)
 
 void viv_mmu_probe_sys(struct viv_x86 *c, uint64_t lin, unsigned len, enum viv_access acc)
 {
-    lin = wrap(c, lin);
+    lin = wrap(c, lin, VIV_HOW_IMPLICIT);
     translate(c, lin, acc, VIV_HOW_IMPLICIT);
     if (crosses(lin, len))
-        translate(c, wrap(c, (lin + len - 1) & VIV_PAGE_MASK), acc, VIV_HOW_IMPLICIT);
+        translate(c, wrap(c, (lin + len - 1) & VIV_PAGE_MASK, VIV_HOW_IMPLICIT), acc, VIV_HOW_IMPLICIT);
 }
 
 void viv_probe(struct viv_x86 *c, uint64_t lin, unsigned len, enum viv_access acc)
 {
     check_align(c, lin, len);
-    lin = wrap(c, lin);
+    lin = wrap(c, lin, 0);
     translate(c, lin, acc, how_now(c));
     if (crosses(lin, len))
-        translate(c, wrap(c, (lin + len - 1) & VIV_PAGE_MASK), acc, how_now(c));
+        translate(c, wrap(c, (lin + len - 1) & VIV_PAGE_MASK, 0), acc, how_now(c));
 }
 
 void *viv_mmu_host(struct viv_x86 *c, uint64_t lin, unsigned len, enum viv_access acc)
@@ -640,7 +644,7 @@ void *viv_mmu_host(struct viv_x86 *c, uint64_t lin, unsigned len, enum viv_acces
 
     if (crosses(lin, len))
         return NULL;
-    lin = wrap(c, lin);
+    lin = wrap(c, lin, 0);
     if (acc == VIV_ACC_EXEC) {
         b = c->cpl == 3 ? user_bank(c) : &c->tlb->super;
         if (b->x[(lin >> 12) & (EXEC_ENTRIES - 1)].tag == (lin & VIV_PAGE_MASK))
@@ -672,7 +676,7 @@ bool viv_mmu_translate_debug(struct viv_x86 *c, uint64_t lin, uint64_t *gpa)
 {
     struct viv_walk w;
 
-    if (viv_mmu_walk(c, wrap(c, lin), VIV_ACC_READ, VIV_HOW_DEBUG, &w))
+    if (viv_mmu_walk(c, wrap(c, lin, VIV_HOW_IMPLICIT), VIV_ACC_READ, VIV_HOW_DEBUG, &w))
         return false;
     *gpa = w.gpa;
     return true;

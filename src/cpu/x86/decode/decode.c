@@ -62,8 +62,10 @@ static int64_t sign_extend(uint64_t v, unsigned bytes)
 
 static void segment_prefix(struct dec *d, uint8_t seg)
 {
-    /* ES, CS, SS and DS overrides are ignored in 64-bit mode, and leave an FS or GS one in force. */
-    if (d->mode != VIV_MODE_LONG || seg >= VIV_FS)
+    /* In 64-bit mode ES, CS, SS and DS overrides leave an FS or GS one in force. All their bases are zero, but they
+     * decide between #SS and #GP for an address that is not canonical. */
+    if (d->mode != VIV_MODE_LONG || seg >= VIV_FS || d->seg_override < VIV_FS ||
+        d->seg_override == VIV_SEG_COUNT)
         d->seg_override = seg;
 }
 
