@@ -85,6 +85,7 @@ void viv_virtio_pci_set_status(struct viv_virtio_pci *p, uint8_t status)
     viv_virtio_set_status(p->v, status);
     if (!status)
         clear_transport(p);
+    viv_virtio_pci_kicks_update(p);
 }
 
 /* --- capabilities --- */
@@ -152,6 +153,7 @@ static void config_written(struct viv_pci_dev *d, unsigned off, unsigned len)
     const struct viv_region_ops *ops;
     uint32_t at, size;
 
+    viv_virtio_pci_kicks_update(p); /* the BAR may have moved */
     if (!touches_data(p, off, len))
         return;
     ops = window_target(p, &at, &size);
@@ -272,6 +274,8 @@ int viv_virtio_pci_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_
         if (rc == 0) {
             p->pci.config_written = config_written;
             p->pci.config_read = config_read;
+            if (p->modern && viv_opts_bool(opts, "ioeventfd"))
+                viv_virtio_pci_kicks_init(p);
             return 0;
         }
         viv_virtio_free(p->v);
@@ -285,6 +289,7 @@ void viv_virtio_pci_unrealize(struct viv_dev *d)
 {
     struct viv_virtio_pci *p = (struct viv_virtio_pci *)d;
 
+    viv_virtio_pci_kicks_fini(p);
     viv_virtio_free(p->v);
     p->v = NULL;
     viv_pci_dev_fini(&p->pci);
@@ -297,6 +302,7 @@ void viv_virtio_pci_reset(struct viv_dev *d)
     viv_virtio_reset(p->v);
     clear_transport(p);
     viv_pci_dev_reset(&p->pci);
+    viv_virtio_pci_kicks_update(p);
 }
 
 void viv_virtio_pci_vm_running(struct viv_dev *d, bool running)
@@ -337,8 +343,15 @@ static const struct viv_field pci_fields[] = {
     VIV_F_INT(viv_virtio_pci, config_vector),
     VIV_F_INT(viv_virtio_pci, isr),
     VIV_F_CONFIG(viv_virtio_pci, cfg_cap),
+    VIV_F_DERIVED(viv_virtio_pci, kicks, "set up again in post_load; queues are kicked when the VM goes on"),
     VIV_F_END,
 };
+
+static int post_load(void *obj, int version, struct viv_err *err)
+{
+    viv_virtio_pci_kicks_update(obj);
+    return 0;
+}
 
 const struct viv_state_table viv_virtio_pci_state = {
     .name = "virtio-pci",
@@ -346,4 +359,5 @@ const struct viv_state_table viv_virtio_pci_state = {
     .version = 1,
     .min_version = 1,
     .fields = pci_fields,
+    .post_load = post_load,
 };

@@ -25,6 +25,11 @@ uint8_t viv_virtio_pci_take_isr(struct viv_virtio_pci *p);
 uint16_t viv_virtio_pci_vector(struct viv_virtio_pci *p, uint16_t wanted);
 /* The guest wrote status: 0 resets the transport's own registers too. */
 void viv_virtio_pci_set_status(struct viv_virtio_pci *p, uint8_t status);
+/* Kicks by ioeventfd (virtio_pci_kick.c). init: where the accelerator has them; update: the driver's status or the
+ * BAR has changed; fini: all undone. */
+void viv_virtio_pci_kicks_init(struct viv_virtio_pci *p);
+void viv_virtio_pci_kicks_update(struct viv_virtio_pci *p);
+void viv_virtio_pci_kicks_fini(struct viv_virtio_pci *p);
 unsigned viv_virtio_pci_legacy_size(const struct viv_virtio_pci *p);
 
 #endif

@@ -6,8 +6,10 @@
 #include "bus/virtio_pci.h"
 #include "host/lock.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #define RAM_SIZE (1u << 20)
 #define BAR4     0xfe000000u
@@ -37,9 +39,27 @@ static void send_msi(struct viv_intc *c, uint64_t addr, uint32_t data)
     msi_data = data;
 }
 
+static uint64_t doorbell; /* where an ioeventfd is registered */
+static int doorbell_fd = -1;
+static bool no_doorbells;
+
+static int ioeventfd(struct viv_intc *c, int fd, bool port, uint64_t addr, unsigned size, bool add)
+{
+    if (no_doorbells)
+        return -ENOSPC;
+    g_assert_true(!port && size == 2);
+    g_assert_true(add ? !doorbell : doorbell == addr && doorbell_fd == fd);
+    doorbell = add ? addr : 0;
+    doorbell_fd = add ? fd : -1;
+    return 0;
+}
+
+static bool with_doorbells;
+
 static int try_make(const char *cls, const char *text, struct viv_virtio_pci **out, struct viv_err *err)
 {
-    static const struct viv_intc_ops ops = {.send_msi = send_msi};
+    static const struct viv_intc_ops ops = {.send_msi = send_msi},
+                                     fast = {.send_msi = send_msi, .ioeventfd = ioeventfd};
     static const struct viv_dev_class *const table[] = {&viv_dev_virtio_rng_pci, &viv_dev_virtio_rng_pci_transitional,
                                                         &viv_dev_virtio_rng_pci_non_transitional, NULL};
     struct viv_opts *opts = NULL;
@@ -48,7 +68,7 @@ static int try_make(const char *cls, const char *text, struct viv_virtio_pci **o
 
     viv_dev_set_classes(table);
     memset(&board, 0, sizeof(board));
-    intc.ops = &ops;
+    intc.ops = with_doorbells ? &fast : &ops;
     board.intc = &intc;
     board.mem = viv_space_new("mem", 40);
     board.io = viv_space_new("io", 16);
@@ -369,6 +389,43 @@ static void test_rate(void)
     unmake();
 }
 
+/* Doorbells exist while the driver is up, where the BAR is, and a kick through one is served by the loop. */
+static void test_doorbells(void)
+{
+    with_doorbells = true;
+    make("virtio-rng-pci", "addr=3");
+    map_bars();
+    g_assert_cmphex(doorbell, ==, 0);
+    negotiate();
+    g_assert_cmphex(doorbell, ==, BAR4 + 0x3000);
+    ask(1, 0x10000, 0x11000);
+    g_assert_cmpint(eventfd_write(doorbell_fd, 1), ==, 0);
+    g_main_context_iteration(NULL, TRUE);
+    answered(1, 0x12000);
+    set_conf(4, 0, 2); /* decoding off: the BAR is nowhere */
+    g_assert_cmphex(doorbell, ==, 0);
+    set_conf(0x20, BAR4 + 0x10000, 4);
+    set_conf(4, 7, 2);
+    g_assert_cmphex(doorbell, ==, BAR4 + 0x13000);
+    viv_space_write(board.mem, BAR4 + 0x10014, 0, 1);
+    g_assert_cmphex(doorbell, ==, 0);
+    unmake();
+    make("virtio-rng-pci", "addr=3,ioeventfd=off");
+    map_bars();
+    negotiate();
+    g_assert_cmphex(doorbell, ==, 0);
+    unmake();
+    no_doorbells = true; /* none to be had: writes do */
+    make("virtio-rng-pci", "addr=3");
+    map_bars();
+    negotiate();
+    ask(1, 0x10000, 0x11000);
+    wr(0x3000, 0, 2);
+    answered(1, 0x12000);
+    unmake();
+    no_doorbells = with_doorbells = false;
+}
+
 static void test_refused(void)
 {
     static const struct {
@@ -403,6 +460,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-pci/legacy", test_legacy);
     g_test_add_func("/virtio-pci/state", test_state);
     g_test_add_func("/virtio-pci/rate", test_rate);
+    g_test_add_func("/virtio-pci/doorbells", test_doorbells);
     g_test_add_func("/virtio-pci/refused", test_refused);
     return g_test_run();
 }
