@@ -283,7 +283,9 @@ static int load_queues(struct viv_state_reader *r, void *obj, int version, struc
     if (!rc && n != v->queue_count)
         rc = viv_fail(err, EINVAL, "%s: %u queues in the saved state, %u here", v->cls->name, n,
                       v->queue_count);
-    if (!rc && (v->guest_features & ~v->host_features))
+    /* Before they are settled the driver may have written any. */
+    if (!rc && (v->status & (VIV_VIRTIO_S_FEATURES_OK | VIV_VIRTIO_S_DRIVER_OK)) &&
+        (v->guest_features & ~v->host_features))
         rc = viv_fail(err, EINVAL, "%s: the guest uses features 0x%llx that this device lacks",
                       v->cls->name, (unsigned long long)(v->guest_features & ~v->host_features));
     for (unsigned i = 0; !rc && i < n; i++) {

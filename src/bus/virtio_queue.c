@@ -324,8 +324,9 @@ static int queue_post_load(void *obj, int version, struct viv_err *err)
     struct viv_virtq *q = obj;
     bool packed = viv_virtio_has(q->v, VIV_VIRTIO_F_RING_PACKED);
 
-    if (q->size > q->max_size ||
-        (packed && q->enabled && (q->last_avail >= q->size || q->used_idx >= q->size)))
+    /* A queue that does not run may hold any size: it is checked when it starts. */
+    if (q->enabled && !q->v->broken &&
+        (q->size > q->max_size || (packed && (q->last_avail >= q->size || q->used_idx >= q->size))))
         return viv_fail(err, EINVAL, "virtio queue %u: size %u, indices %u and %u", q->index,
                         q->size, q->last_avail, q->used_idx);
     if (q->enabled && !q->v->broken && !queue_map(q))

@@ -19,10 +19,10 @@ static GHashTable *seen;
 static const char *kind_name(enum viv_field_kind k)
 {
     static const char *const names[] = {
-        [VIV_FIELD_INT] = "int",         [VIV_FIELD_BOOL] = "bool",
-        [VIV_FIELD_BYTES] = "bytes",     [VIV_FIELD_STRUCT] = "struct",
+        [VIV_FIELD_INT] = "int",           [VIV_FIELD_BOOL] = "bool",
+        [VIV_FIELD_BYTES] = "bytes",       [VIV_FIELD_STRUCT] = "struct",
         [VIV_FIELD_VARBYTES] = "varbytes", [VIV_FIELD_TIMER] = "timer",
-        [VIV_FIELD_CUSTOM] = "custom",   [VIV_FIELD_DERIVED] = "derived",
+        [VIV_FIELD_CUSTOM] = "custom",     [VIV_FIELD_DERIVED] = "derived",
         [VIV_FIELD_CONFIG] = "config",
     };
 
@@ -36,8 +36,8 @@ static void dump(const struct viv_state_table *t, size_t size)
         return;
     printf("table %s %s %zu\n", t->name, t->ctype, size);
     for (const struct viv_field *f = t->fields; f->name; f++)
-        printf("field %s %s %zu %zu %zu %d\n", f->name, kind_name(f->kind), f->offset, f->size, f->count,
-               f->kind != VIV_FIELD_DERIVED || (f->why && *f->why));
+        printf("field %s %s %zu %zu %zu %d\n", f->name, kind_name(f->kind), f->offset, f->size,
+               f->count, f->kind != VIV_FIELD_DERIVED || (f->why && *f->why));
     for (const struct viv_field *f = t->fields; f->name; f++) {
         if (f->sub)
             dump(f->sub, f->kind == VIV_FIELD_STRUCT ? f->size : 0);

@@ -20,11 +20,12 @@
 #include <string.h>
 #include <time.h>
 
-#define NVRAM        128
-#define LINE         8
-#define UIP_NS       244000 /* update in progress shows this long before the second ends */
-#define MIN_TICK_NS  100000 /* 8192 Hz and half of that are what drivers use; no more than 10 kHz */
-#define DONT_CARE(v) (((v)&0xc0) == 0xc0)
+#define NVRAM         128
+#define LINE          8
+#define UIP_NS        244000 /* update in progress shows this long before the second ends */
+#define MIN_TICK_NS   100000 /* 8192 Hz and half of that are what drivers use; no more than 10 kHz */
+#define MAX_OFFSET_NS 8000000000000000000 /* year 2223; the registers are clamped before that */
+#define DONT_CARE(v)  (((v)&0xc0) == 0xc0)
 
 enum {
     REG_SECOND = 0,
@@ -81,7 +82,7 @@ static int64_t clock_ns(const struct mc146818 *r)
 
 static int64_t date_ns(const struct mc146818 *r)
 {
-    return clock_ns(r) + r->offset_ns;
+    return (int64_t)((uint64_t)clock_ns(r) + (uint64_t)r->offset_ns);
 }
 
 static int64_t floor_div(int64_t a, int64_t b)
@@ -456,7 +457,7 @@ static int mc146818_post_load(void *obj, int version, struct viv_err *err)
 {
     struct mc146818 *r = obj;
 
-    if (r->offset_ns > INT64_MAX / 2 || r->offset_ns < -(INT64_MAX / 2))
+    if (r->offset_ns > MAX_OFFSET_NS || r->offset_ns < -MAX_OFFSET_NS)
         return viv_fail(err, EINVAL, "real-time clock with an impossible date");
     return 0;
 }

@@ -1,0 +1,408 @@
+#include "harness.h"
+
+#include "base/units.h"
+#include "block/registry.h"
+#include "bus/pci.h"
+#include "bus/virtio_mmio.h"
+#include "bus/vmreq.h"
+#include "dev/acpi/ged.h"
+#include "dev/acpi/piix4_pm.h"
+#include "dev/devices.h"
+#include "dev/input/i8042.h"
+#include "dev/intc/i8259.h"
+#include "dev/intc/ioapic.h"
+#include "host/clock.h"
+#include "host/lock.h"
+#include "host/loop.h"
+
+#include <glib.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RAM_BYTES (4 * VIV_MIB)
+
+/* A class on several boards stands in several lists. drive=* gets a fresh disk. */
+static const struct {
+    enum harness_kind kind;
+    const char *cls, *opts;
+} list[] = {
+    {HARNESS_PC, "i440FX", "addr=0"},
+    {HARNESS_PC, "PIIX3", "addr=1,multifunction=on"},
+    {HARNESS_PC, "PIIX4_PM", "addr=1.3"},
+    {HARNESS_PC, "i8259", ""},
+    {HARNESS_PC, "ioapic", ""},
+    {HARNESS_PC, "i8254", ""},
+    {HARNESS_PC, "mc146818rtc", "clock=vm,base=2024-02-28T23:59:50"},
+    {HARNESS_PC, "hpet", ""},
+    {HARNESS_PC, "i8042", ""},
+    {HARNESS_PC, "i8237", ""},
+    {HARNESS_PC, "port92", ""},
+    {HARNESS_PC, "fw_cfg", ""},
+    {HARNESS_PC, "isa-serial", ""},
+    {HARNESS_PC, "isa-serial", ""},
+    {HARNESS_PC, "isa-debug-exit", "iobase=0xf4,iosize=4"},
+    {HARNESS_PC, "isa-debugcon", ""},
+    {HARNESS_PC, "pc-testdev", ""},
+    {HARNESS_PC, "pci-testdev", ""},
+    {HARNESS_PC, "virtio-blk-pci", "drive=*"},
+    {HARNESS_PC, "virtio-blk-pci-transitional", "drive=*"},
+    {HARNESS_PC, "virtio-blk-pci-non-transitional", "drive=*,packed=on"},
+    {HARNESS_PC, "virtio-net-pci", "mac=52:54:00:00:00:01"},
+    {HARNESS_PC, "virtio-net-pci-transitional", "mac=52:54:00:00:00:02"},
+    {HARNESS_PC, "virtio-net-pci-non-transitional", "mac=52:54:00:00:00:03"},
+    {HARNESS_PC, "virtio-rng-pci", ""},
+    {HARNESS_PC, "virtio-rng-pci-transitional", ""},
+    {HARNESS_PC, "virtio-rng-pci-non-transitional", ""},
+    {HARNESS_PC, "virtio-serial-pci", ""},
+    {HARNESS_PC, "virtio-serial-pci-transitional", ""},
+    {HARNESS_PC, "virtio-serial-pci-non-transitional", ""},
+    {HARNESS_PC, "virtio-serial", ""},
+    {HARNESS_PC, "virtconsole", ""},
+    {HARNESS_PC, "virtserialport", "name=org.example.0"},
+    {HARNESS_MICROVM, "i8259", ""},
+    {HARNESS_MICROVM, "ioapic", ""},
+    {HARNESS_MICROVM, "acpi-ged", ""},
+    {HARNESS_MICROVM, "isa-serial", ""},
+    {HARNESS_MICROVM, "virtio-blk-device", "drive=*"},
+    {HARNESS_MICROVM, "virtio-net-device", "mac=52:54:00:00:00:04"},
+    {HARNESS_MICROVM, "virtio-rng-device", ""},
+    {HARNESS_MICROVM, "virtio-serial-device", ""},
+    {HARNESS_MICROVM, "virtconsole", ""},
+};
+
+struct viv_board harness_board;
+
+static struct viv_intc intc;
+static struct viv_ram *ram;
+static struct viv_dev *pic, *ioapic, *kbc, *pm;
+static unsigned requests;
+
+/* What devices ask of the VM ends here. */
+void viv_vm_request(enum viv_vm_request what, int code, const char *who)
+{
+    requests++;
+}
+
+static void send_msi(struct viv_intc *c, uint64_t addr, uint32_t data)
+{
+}
+
+static void set_extint(struct viv_intc *c, int level)
+{
+}
+
+static void set_line(void *opaque, int n, int level)
+{
+    if (pic && n < 16)
+        viv_i8259_set_irq(pic, (unsigned)n, level);
+    if (ioapic)
+        viv_ioapic_set_irq(ioapic, n ? (unsigned)n : 2, level);
+}
+
+bool harness_knows(const char *cls)
+{
+    for (unsigned i = 0; i < VIV_ARRAY_SIZE(list); i++) {
+        if (!strcmp(list[i].cls, cls))
+            return true;
+    }
+    return false;
+}
+
+/* ---- building ---- */
+
+static void add_disk(const char *id)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_blk *blk = NULL;
+    g_autofree char *path = NULL;
+    int fd = g_file_open_tmp("viv-harness-XXXXXX", &path, NULL);
+
+    if (fd < 0 || ftruncate(fd, VIV_MIB) < 0)
+        g_error("no temporary disk");
+    if (viv_blk_open_path(path, "raw", VIV_PERM_READ | VIV_PERM_WRITE, 0, id, &blk, &err) < 0 ||
+        viv_drive_add(id, blk, NULL, &err) < 0)
+        g_error("disk: %s", err.text);
+    g_unlink(path);
+    close(fd);
+}
+
+static struct viv_dev *add(unsigned i)
+{
+    const struct viv_dev_class *cls = viv_dev_class_find(list[i].cls);
+    struct viv_err err = VIV_ERR_INIT;
+    static const struct viv_opt_def none[] = {VIV_OPT_END};
+    g_autofree char *text = g_strdup(list[i].opts);
+    char *star = strchr(text, '*');
+    struct viv_opts *opts = NULL;
+    struct viv_dev *d = NULL;
+
+    if (!cls)
+        g_error("the harness names '%s', which is no class", list[i].cls);
+    if (star) {
+        g_autofree char *id = g_strdup_printf("d%u", i);
+        g_autofree char *with = g_strdup_printf("%.*s%s%s", (int)(star - text), text, id, star + 1);
+
+        add_disk(id);
+        g_free(g_steal_pointer(&text));
+        text = g_steal_pointer(&with);
+    }
+    if (viv_opts_parse(cls->name, cls->props ? cls->props : none, NULL, text, &opts, &err) < 0 ||
+        viv_dev_new(&harness_board, cls->name, NULL, NULL, opts, &d, &err) < 0)
+        g_error("%s: %s", cls->name, err.text);
+    viv_opts_free(opts);
+    return d;
+}
+
+static void wire(const char *cls, struct viv_dev *d)
+{
+    struct viv_irq line = {set_line, NULL, 9};
+
+    if (!strcmp(cls, "i8259"))
+        pic = d;
+    else if (!strcmp(cls, "ioapic"))
+        ioapic = d;
+    else if (!strcmp(cls, "i8042"))
+        kbc = d;
+    else if (!strcmp(cls, "PIIX4_PM"))
+        viv_piix4_pm_setup(pm = d, VIV_PIIX4_PM_BASE);
+    else if (!strcmp(cls, "acpi-ged"))
+        viv_ged_connect(d, 0xfea00000, &line);
+}
+
+/* Places every BAR, as firmware would, so that most accesses meet a register. */
+static void place_bars(void)
+{
+    uint32_t mem = 0xe0000000, io = 0xc000;
+
+    for (unsigned devfn = 0; devfn < 256; devfn++) {
+        struct viv_pci_dev *p = viv_pci_at(harness_board.pci, devfn);
+
+        for (unsigned n = 0; p && n < VIV_PCI_BARS; n++) {
+            uint32_t *next = p->bar[n].io ? &io : &mem;
+
+            if (!p->bar[n].region)
+                continue;
+            *next = (uint32_t)((*next + p->bar[n].size - 1) & ~(p->bar[n].size - 1));
+            viv_pci_config_write(harness_board.pci, devfn, 0x10 + 4 * n, *next, 4);
+            *next += (uint32_t)p->bar[n].size;
+        }
+        if (p)
+            viv_pci_config_write(harness_board.pci, devfn, 4, 7, 2);
+    }
+}
+
+void harness_init(enum harness_kind kind, int64_t ns)
+{
+    static const struct viv_intc_ops ops = {.send_msi = send_msi, .set_extint = set_extint};
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_region_desc low = {.name = "low", .kind = VIV_REGION_RAM, .size = 0xa0000};
+
+    viv_dev_lock();
+    memset(&harness_board, 0, sizeof(harness_board));
+    pic = ioapic = kbc = pm = NULL;
+    intc = (struct viv_intc){.ops = &ops};
+    if (!ram && viv_ram_new("pc.ram", RAM_BYTES, &ram, &err) < 0)
+        g_error("%s", err.text);
+    memset(ram->hva, 0, RAM_BYTES);
+    viv_guest_clock_stop();
+    viv_guest_clock_set_ns(ns);
+    viv_dev_set_classes(viv_devices);
+    harness_board.mem = viv_space_new("mem", 64);
+    harness_board.io = viv_space_new("io", 16);
+    harness_board.intc = &intc;
+    for (int i = 0; i < 24; i++)
+        *(i < 16 ? &harness_board.isa_irq[i] : &harness_board.gsi_irq[i]) =
+            (struct viv_irq){set_line, NULL, i};
+    low.ram = ram;
+    viv_region_map(viv_region_new(harness_board.mem, &low), 0, 0);
+    if (kind == HARNESS_MICROVM) {
+        struct viv_irq irqs[8];
+
+        for (int i = 0; i < 8; i++)
+            irqs[i] = (struct viv_irq){set_line, NULL, 16 + i};
+        harness_board.vmmio = viv_virtio_mmio_bus_new(&harness_board, 0xfeb00000, 8, irqs);
+    }
+    for (unsigned i = 0; i < VIV_ARRAY_SIZE(list); i++) {
+        if (list[i].kind == kind)
+            wire(list[i].cls, add(i));
+    }
+    if (harness_board.pci)
+        place_bars();
+    viv_dev_set_running_all(true);
+}
+
+void harness_fini(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    harness_quiesce();
+    viv_dev_free_all();
+    viv_dev_unlock();
+    viv_drive_free_all(&err);
+    viv_space_free(harness_board.mem);
+    viv_space_free(harness_board.io);
+}
+
+static void run_loop(void)
+{
+    viv_dev_unlock();
+    while (g_main_context_iteration(NULL, FALSE))
+        ;
+    viv_dev_lock();
+}
+
+void harness_quiesce(void)
+{
+    viv_dev_set_running_all(false);
+    for (unsigned i = 0; !viv_dev_idle_all(); i++) {
+        run_loop();
+        g_usleep(100);
+        if (i > 100000)
+            g_error("a device stays busy");
+    }
+    run_loop();
+}
+
+/* ---- activity ---- */
+
+struct input {
+    const uint8_t *p;
+    size_t left;
+};
+
+static uint64_t take(struct input *in, unsigned n)
+{
+    uint64_t v = 0;
+
+    for (unsigned i = 0; i < n && in->left; i++, in->left--)
+        v |= (uint64_t)*in->p++ << (8 * i);
+    return v;
+}
+
+/* An access at a random place of a random I/O range, or just outside. */
+static void touch(struct input *in, struct viv_space *s)
+{
+    size_t count, ios = 0;
+    g_autofree struct viv_range *r = viv_space_ranges(s, &count);
+    unsigned size = 1u << (take(in, 1) & 3);
+    struct viv_range *pick;
+    uint64_t off, v;
+    bool write;
+
+    for (size_t i = 0; i < count; i++) {
+        if (r[i].kind == VIV_REGION_IO)
+            r[ios++] = r[i];
+    }
+    if (!ios)
+        return;
+    pick = &r[take(in, 2) % ios];
+    off = take(in, 2) & (take(in, 1) & 1 ? 0xffff : 0x7f);
+    off %= pick->last - pick->start + 1;
+    write = take(in, 1) & 1;
+    v = take(in, 1) & 1 ? take(in, 1) : take(in, size);
+    if (s == harness_board.io && size == 8)
+        size = 4;
+    if (write)
+        viv_space_write_locked(s, pick->start + off, v, size);
+    else
+        viv_space_read_locked(s, pick->start + off, size);
+}
+
+static void config(struct input *in)
+{
+    unsigned devfn = (unsigned)take(in, 1), reg = (unsigned)take(in, 1),
+             size = 1u << (take(in, 1) % 3);
+
+    if (!harness_board.pci)
+        return;
+    devfn = devfn & 0x80 ? devfn & 0x7f : (devfn & 0x1f) << 3;
+    reg &= ~(size - 1);
+    viv_pci_config_write(harness_board.pci, devfn, reg, (uint32_t)take(in, size), size);
+    viv_pci_config_read(harness_board.pci, devfn, reg, size);
+}
+
+static void other(struct input *in)
+{
+    uint64_t v = take(in, 2);
+
+    switch (take(in, 1) % 6) {
+    case 0:
+        viv_guest_clock_test_advance((int64_t)(v * 1000));
+        break;
+    case 1:
+        viv_irq_set(&harness_board.isa_irq[v & 15], v >> 8 & 1);
+        break;
+    case 2:
+        if (kbc)
+            viv_i8042_key(kbc, v & 0x1ff);
+        break;
+    case 3:
+        if (kbc)
+            viv_i8042_mouse(kbc, (int8_t)v, (int8_t)(v >> 8), (int)(v & 3) - 1, v >> 4 & 7);
+        break;
+    case 4:
+        if (intc.ack_extint && v & 1)
+            intc.ack_extint(intc.ack_opaque);
+        else if (intc.eoi)
+            intc.eoi(intc.eoi_opaque, (uint8_t)(v >> 8));
+        break;
+    case 5:
+        if (pm)
+            viv_piix4_pm_power_button(pm);
+        run_loop();
+        break;
+    }
+}
+
+void harness_play(const uint8_t *data, size_t len)
+{
+    struct input in = {data, len};
+
+    while (in.left) {
+        switch (take(&in, 1) % 8) {
+        case 0:
+        case 1:
+        case 2:
+            touch(&in, harness_board.io);
+            break;
+        case 3:
+        case 4:
+            touch(&in, harness_board.mem);
+            break;
+        case 5:
+            config(&in);
+            break;
+        case 6: { /* descriptors and rings live in low memory */
+            uint32_t at = (uint32_t)take(&in, 2) & 0xffff;
+
+            viv_space_write_locked(harness_board.mem, at, take(&in, 8), 8);
+            break;
+        }
+        default:
+            other(&in);
+        }
+    }
+}
+
+/* ---- state ---- */
+
+uint8_t *harness_save(struct viv_dev *d, size_t *len)
+{
+    struct viv_state_writer *w = viv_state_writer_new();
+    uint8_t *data;
+
+    viv_state_save(w, d->path, d->cls->state, d);
+    data = viv_state_writer_finish(w, len);
+    viv_state_writer_free(w);
+    return data;
+}
+
+int harness_load(struct viv_dev *d, const uint8_t *data, size_t len, struct viv_err *err)
+{
+    struct viv_state_reader *r = viv_state_reader_new(data, len);
+    int rc = viv_state_load(r, d->path, d->cls->state, d, err);
+
+    viv_state_reader_free(r);
+    return rc;
+}
