@@ -283,6 +283,13 @@ struct viv_virtio_mmio_bus *viv_virtio_mmio_bus_new(struct viv_board *board, uin
     return b;
 }
 
+void viv_virtio_mmio_bus_free(struct viv_virtio_mmio_bus *b)
+{
+    for (unsigned i = 0; i < b->count; i++)
+        viv_region_free(b->slot[i].region);
+    g_free(b);
+}
+
 unsigned viv_virtio_mmio_slots(const struct viv_virtio_mmio_bus *b)
 {
     return b->count;

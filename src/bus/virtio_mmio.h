@@ -23,6 +23,8 @@ struct viv_virtio_mmio {
  * level and for edge triggering. Device lock held or before threads. Lives as long as the VM. */
 struct viv_virtio_mmio_bus *viv_virtio_mmio_bus_new(struct viv_board *board, uint64_t base,
                                                     unsigned count, const struct viv_irq *irqs);
+/* After its devices and before its spaces. */
+void viv_virtio_mmio_bus_free(struct viv_virtio_mmio_bus *b);
 unsigned viv_virtio_mmio_slots(const struct viv_virtio_mmio_bus *b);
 uint64_t viv_virtio_mmio_addr(const struct viv_virtio_mmio_bus *b, unsigned slot);
 /* NULL when the window is empty: the board need not announce it. */

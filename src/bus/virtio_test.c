@@ -138,7 +138,9 @@ static struct viv_virtio_mmio *make(void)
 static void unmake(void)
 {
     viv_dev_free_all();
-    /* The spaces stay: as for a VM, they end with the process. */
+    viv_virtio_mmio_bus_free(board.vmmio);
+    viv_space_free(board.mem);
+    viv_space_free(board.io);
 }
 
 #define F(n) (1ull << (n))

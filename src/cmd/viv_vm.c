@@ -1,8 +1,193 @@
+/* viv-vm: one virtual machine, one process, QEMU's command line. */
+#include "cmd/vm_args.h"
+
+#include "accel/accel.h"
 #include "base/log.h"
+#include "block/options.h"
+#include "block/registry.h"
+#include "chr/chr.h"
+#include "cpu/x86/cpuid.h"
+#include "dev/devices.h"
+#include "host/lock.h"
+#include "host/loop.h"
+#include "host/signals.h"
+#include "host/thread.h"
+#include "machine/vm.h"
+#include "mon/mon.h"
+#include "net/net.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What the program is by the name it was called. */
+static const struct {
+    const char *name, *machine, *cpu, *accel;
+} personalities[] = {
+    {"qemu-system-x86_64-microvm", "microvm", NULL, NULL},
+    {"qemu-system-i386", NULL, "qemu32", NULL},
+    {"qemu-kvm", NULL, NULL, "kvm:interp"},
+    {"kvm", NULL, NULL, "kvm:interp"},
+};
+
+static void set_personality(struct vm_args *a, const char *argv0)
+{
+    g_autofree char *base = g_path_get_basename(argv0);
+
+    g_set_prgname(base);
+    a->default_machine = viv_machines()[0]->name;
+    a->default_cpu = "qemu64";
+    for (size_t i = 0; i < G_N_ELEMENTS(personalities); i++) {
+        if (strcmp(personalities[i].name, base))
+            continue;
+        if (personalities[i].machine)
+            a->default_machine = personalities[i].machine;
+        if (personalities[i].cpu)
+            a->default_cpu = personalities[i].cpu;
+        a->accel = personalities[i].accel;
+    }
+}
+
+static void machine_help(void)
+{
+    printf("Supported machines are:\n");
+    for (const struct viv_machine_class *const *m = viv_machines(); *m; m++) {
+        printf("%-20s %s%s\n", (*m)->name, (*m)->desc, m == viv_machines() ? " (default)" : "");
+        for (const char *const *alias = (*m)->aliases; alias && *alias; alias++)
+            printf("%-20s %s (alias of %s)\n", *alias, (*m)->desc, (*m)->name);
+    }
+}
+
+static void print_help(const struct vm_args *a)
+{
+    if (!strcmp(a->help_about, "machine"))
+        machine_help();
+    else if (!strcmp(a->help_about, "cpu"))
+        viv_cpuid_help(stdout);
+    else if (!strcmp(a->help_about, "accel"))
+        viv_accel_help();
+    else if (!strcmp(a->help_about, "device"))
+        vm_device_help(a->help_text);
+    else if (!strcmp(a->help_about, "netdev"))
+        viv_netdev_help();
+    else
+        viv_chr_help();
+}
+
+static int check_daemon(const struct vm_args *a, struct viv_err *err)
+{
+    if (!a->daemonize)
+        return 0;
+    if (a->nographic)
+        return viv_fail(err, EINVAL, "-daemonize and -nographic exclude each other: use -display none and -serial "
+                                     "file:F or unix:P,server,nowait");
+    for (guint i = 0; a->serials && i < a->serials->len; i++) {
+        if (strstr(g_array_index(a->serials, struct vm_item, i).text, "stdio"))
+            return viv_fail(err, EINVAL, "-daemonize: a serial port on stdio is not possible in the background; use "
+                                         "file:F, pty or unix:P,server,nowait");
+    }
+    return 0;
+}
+
+static void on_signal(int signo, pid_t from)
+{
+    if (from)
+        viv_info("terminating on signal %d (%s) from process %d", signo, strsignal(signo), (int)from);
+    viv_vm_quit(0, "host-signal");
+}
+
+/* Puts the machine together; device lock held. */
+static int assemble(struct vm_args *a, struct viv_err *err)
+{
+    int rc = vm_make_chardevs(a, err);
+
+    if (!rc)
+        rc = viv_vm_create(&a->cfg, err);
+    if (!rc)
+        rc = vm_make_devices(a, err);
+    if (!rc)
+        rc = viv_vm_finish(err);
+    if (!rc)
+        rc = vm_make_monitors(a, err);
+    if (rc < 0)
+        return rc;
+    viv_vm_set_policy(a->no_reboot, a->no_shutdown);
+    if (a->pidfile)
+        rc = vm_pidfile_write(a->pidfile, err);
+    if (!rc && a->incoming) {
+        viv_vm_set_state(VIV_RUN_INMIGRATE);
+        if (!strcmp(a->incoming, "defer"))
+            return vm_daemon_ready(err);
+        rc = viv_vm_load(a->incoming, err);
+    }
+    if (!rc)
+        rc = vm_daemon_ready(err);
+    if (!rc && !a->paused)
+        rc = viv_vm_cont(err);
+    return rc;
+}
+
+static void take_apart(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    viv_dev_lock();
+    viv_vm_destroy();
+    viv_mon_free_all();
+    viv_netdev_free_all();
+    viv_chr_free_all();
+    viv_dev_unlock();
+    if (viv_drive_free_all(&err) < 0 || viv_blockdev_close_all(&err) < 0)
+        viv_error("%s", err.text);
+    vm_pidfile_remove();
+}
+
+static int run(struct vm_args *a, struct viv_err *err)
+{
+    int rc = vm_config_fill(a, err);
+
+    if (!rc)
+        rc = check_daemon(a, err);
+    if (!rc && a->daemonize)
+        rc = vm_daemon_start(err);
+    if (rc < 0)
+        return rc;
+    viv_thread_name(a->process_name ? a->process_name : "viv-vm");
+    viv_signals_init(on_signal);
+    rc = vm_open_storage(a, err);
+    if (rc < 0)
+        return rc;
+    viv_dev_lock();
+    rc = assemble(a, err);
+    viv_dev_unlock();
+    if (rc < 0)
+        return rc;
+    viv_loop_run();
+    return viv_vm_exit_code();
+}
 
 int main(int argc, char **argv)
 {
+    static struct vm_args args;
+    struct viv_err err = VIV_ERR_INIT;
+    int rc;
+
     viv_log_set_program("viv-vm");
-    viv_error("no machine can be started yet");
-    return 1;
+    viv_dev_set_classes(viv_devices);
+    set_personality(&args, argv[0]);
+    rc = vm_args_parse(&args, argc, argv, &err);
+    if (rc > 0)
+        return 0;
+    if (!rc && args.help_about) {
+        print_help(&args);
+        return 0;
+    }
+    if (!rc)
+        rc = run(&args, &err);
+    if (rc < 0)
+        viv_error("%s", err.text);
+    take_apart();
+    return rc < 0 ? 1 : rc;
 }

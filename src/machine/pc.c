@@ -57,11 +57,10 @@ static int add_legacy(struct pc *pc, struct viv_board *board, struct viv_err *er
 
     if (!ret && !board->intc->ops->kernel_pit)
         ret = viv_board_add(board, "i8254", NULL, NULL, err);
-    if (!ret && viv_dev_class_find("i8042"))
+    if (!ret)
         ret = viv_board_add(board, "i8042", NULL, NULL, err);
     if (!ret)
         ret = viv_board_add(board, "port92", NULL, NULL, err);
-    pc->hpet &= viv_dev_class_find("hpet") != NULL;
     if (!ret && pc->hpet) /* after PIT and RTC: it puts itself in front of their lines */
         ret = viv_board_add(board, "hpet", NULL, NULL, err);
     if (!ret)
@@ -118,7 +117,6 @@ static void set_cmos(struct pc *pc)
         {0x5b, above_4g}, {0x5c, above_4g >> 8}, {0x5d, above_4g >> 16},
         {0x5f, pc->cfg->smp.cpus - 1},
         {0x14, 0x06}, /* equipment: keyboard, FPU */
-        {0x32, 0x20}, /* century */
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(bytes); i++)
@@ -156,7 +154,7 @@ static int pc_finish(const struct viv_machine_config *cfg, struct viv_board *boa
         .cfg = cfg, .board = board, .low_end = pc->ram.low_end, .high_size = pc->ram.high_size,
         .product = "Standard PC (i440FX + PIIX)", .with_acpi = pc->acpi,
         .acpi = {
-            .com_ports = cfg->serial_count, .rtc = true, .i8042 = viv_dev_class_find("i8042") != NULL, .pic = true, .pit = true,
+            .com_ports = cfg->serial_count, .rtc = true, .i8042 = true, .pic = true, .pit = true,
             .hpet = pc->hpet, .fw_cfg = true, .ioapic = true, .pci = true,
             .pci32_first = (uint32_t)w.mem_first, .pci32_last = (uint32_t)w.mem_last,
             .pci64_first = w.mem64_first, .pci64_last = w.mem64_last,

@@ -1,4 +1,5 @@
-/* The running VM: run state, and what the monitor and the command line drive. Device lock held for all. */
+/* The running VM: run state, and what the monitor and the command line drive. Loop thread, device lock held for
+ * all, unless said otherwise. */
 #ifndef VIV_MACHINE_VM_H
 #define VIV_MACHINE_VM_H
 
@@ -7,33 +8,53 @@
 
 /* Names as QMP's query-status says them: see viv_run_state_name(). */
 enum viv_run_state {
-    VIV_RUN_PRELAUNCH, VIV_RUN_RUNNING, VIV_RUN_PAUSED, VIV_RUN_SHUTDOWN, VIV_RUN_INMIGRATE,
-    VIV_RUN_SAVE, VIV_RUN_RESTORE, VIV_RUN_POSTMIGRATE, VIV_RUN_INTERNAL_ERROR, VIV_RUN_IO_ERROR,
+    VIV_RUN_PRELAUNCH,
+    VIV_RUN_RUNNING,
+    VIV_RUN_PAUSED,
+    VIV_RUN_SHUTDOWN,
+    VIV_RUN_INMIGRATE,
+    VIV_RUN_SAVE,
+    VIV_RUN_RESTORE,
+    VIV_RUN_POSTMIGRATE,
+    VIV_RUN_INTERNAL_ERROR,
+    VIV_RUN_IO_ERROR,
 };
 
 const char *viv_run_state_name(enum viv_run_state s);
 enum viv_run_state viv_vm_state(void);
 
-int viv_vm_create(const struct viv_machine_config *cfg, struct viv_err *err); /* board and vCPUs */
+/* Accelerator, address spaces, board and vCPUs. cfg is borrowed until the process ends. */
+int viv_vm_create(const struct viv_machine_config *cfg, struct viv_err *err);
 int viv_vm_finish(struct viv_err *err); /* after -device: tables, kernel, reset */
 struct viv_board *viv_vm_board(void);
 const struct viv_machine_config *viv_vm_config(void);
+const struct viv_accel *viv_vm_accel(void);
+struct viv_cpuid;
+const struct viv_cpuid *viv_vm_cpuid(void);
+/* Stops what runs, lets requests in flight end, frees devices. */
+void viv_vm_destroy(void);
 
-void viv_vm_cont(void);
+/* -EBUSY when the state does not allow it (after shutdown or an error a reset must come first). */
+int viv_vm_cont(struct viv_err *err);
 void viv_vm_stop(enum viv_run_state why);
-void viv_vm_reset(void);
+/* `reason` as QMP's ShutdownCause has it ("guest-reset", "host-qmp-system-reset"). */
+void viv_vm_reset(const char *reason);
 int viv_vm_powerdown(struct viv_err *err);
 /* Ends viv_loop_run; the process exits with `code`. */
-void viv_vm_quit(int code);
+void viv_vm_quit(int code, const char *reason);
 int viv_vm_exit_code(void);
 
-/* Whole-VM state to and from a file ("file:PATH"): RAM, vCPUs, devices. VM stopped. */
+/* Whole-VM state to and from a file ("file:PATH"): RAM, vCPUs, devices. Save stops the VM first and leaves it in
+ * postmigrate; load wants a machine made by the same command line that has not run. Both block. */
 int viv_vm_save(const char *uri, struct viv_err *err);
 int viv_vm_load(const char *uri, struct viv_err *err);
+/* For vm_save.c and -incoming. */
+void viv_vm_set_state(enum viv_run_state s);
 
-/* -no-reboot / -no-shutdown; listeners for QMP events. */
+/* -no-reboot / -no-shutdown; listeners for QMP events (json_data: the text of an object, or NULL). */
 void viv_vm_set_policy(bool no_reboot, bool no_shutdown);
 typedef void (*viv_vm_event_fn)(void *opaque, const char *event, const char *json_data);
 void viv_vm_listen(viv_vm_event_fn fn, void *opaque);
+void viv_vm_unlisten(viv_vm_event_fn fn, void *opaque);
 
 #endif

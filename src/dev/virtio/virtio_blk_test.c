@@ -157,9 +157,17 @@ static struct viv_virtio_mmio *make(const char *text)
     return m; /* device lock held */
 }
 
+static void free_board(void)
+{
+    viv_virtio_mmio_bus_free(board.vmmio);
+    viv_space_free(board.mem);
+    viv_space_free(board.io);
+}
+
 static void unmake(void)
 {
     viv_dev_free_all();
+    free_board();
     viv_dev_unlock();
     viv_drive_free_all(NULL);
 }
@@ -490,6 +498,7 @@ static void refused(const char *text, const char *word)
     g_assert_cmpint(try_make(text, &m, &err), <, 0);
     if (!strstr(err.text, word))
         g_error("'%s' is not in: %s", word, err.text);
+    free_board();
 }
 
 static void test_options(void)

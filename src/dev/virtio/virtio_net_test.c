@@ -129,9 +129,16 @@ static struct virtio_net *make(const char *text)
     return (struct virtio_net *)m->v;
 }
 
+static void free_board(void)
+{
+    viv_virtio_mmio_bus_free(board.vmmio);
+    viv_space_free(board.mem);
+}
+
 static void unmake(void)
 {
     viv_dev_free_all();
+    free_board();
     viv_dev_unlock();
 }
 
@@ -394,6 +401,7 @@ static void refused(const char *text, const char *word)
     g_assert_cmpint(try_make(text, &m, &err), <, 0);
     if (!strstr(err.text, word))
         g_error("'%s' is not in: %s", word, err.text);
+    free_board();
 }
 
 static void test_options(void)

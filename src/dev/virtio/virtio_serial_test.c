@@ -121,9 +121,16 @@ static struct virtio_serial *make(void)
     return serial_of(d);
 }
 
+static void free_board(void)
+{
+    viv_virtio_mmio_bus_free(board.vmmio);
+    viv_space_free(board.mem);
+}
+
 static void unmake(void)
 {
     viv_dev_free_all();
+    free_board();
     viv_dev_unlock();
     for (int i = 0; i < 2; i++)
         g_byte_array_unref(chr[i].out);

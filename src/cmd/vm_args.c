@@ -1,0 +1,561 @@
+/* The table of viv-vm's options, and the walk over argv.
+ *
+ * One row an option: its name, whether it takes an argument, what -help says, and what is done with it. An option of
+ * QEMU's that does not work yet has a row too, with the reason: it is refused by name, never skipped. */
+#include "cmd/vm_args.h"
+
+#include "base/log.h"
+#include "accel/accel.h"
+#include "chr/chr.h"
+#include "cpu/x86/cpuid.h"
+#include "net/net.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct option {
+    const char *name;     /* without '-' */
+    const char *arg;      /* as -help shows it; NULL: takes none */
+    const char *help;     /* NULL: alias, not shown */
+    int (*fn)(struct vm_args *a, const char *option, const char *text, struct viv_err *err);
+    const char *refusal; /* fn NULL */
+};
+
+static bool is_help(const char *text)
+{
+    return !strcmp(text, "help") || !strcmp(text, "?");
+}
+
+static int want_help(struct vm_args *a, const char *about, const char *text)
+{
+    a->help_about = about;
+    a->help_text = text;
+    return 0;
+}
+
+static int merge(struct viv_raw_opts **into, const char *option, const char *implied,
+                 const char *text, struct viv_err *err)
+{
+    struct viv_raw_opts *r;
+    int rc = viv_raw_parse(option, implied, text, &r, err);
+
+    if (rc < 0)
+        return rc;
+    if (!*into) {
+        *into = r;
+        return 0;
+    }
+    for (size_t i = 0; i < viv_raw_count(r); i++) {
+        const char *key, *value;
+
+        viv_raw_at(r, i, &key, &value);
+        viv_raw_set(*into, key, value);
+    }
+    viv_raw_free(r);
+    return 0;
+}
+
+static int add_item(GArray **list, const char *option, const char *text)
+{
+    struct vm_item item = {option, text};
+
+    if (!*list)
+        *list = g_array_new(FALSE, FALSE, sizeof(item));
+    g_array_append_val(*list, item);
+    return 0;
+}
+
+#define HANDLER(name)                                                                              \
+    static int name(struct vm_args *a, const char *option, const char *text, struct viv_err *err)
+
+/* --- the machine --- */
+
+HANDLER(on_machine)
+{
+    return is_help(text) ? want_help(a, "machine", text) : merge(&a->machine, option, "type", text, err);
+}
+
+HANDLER(on_cpu)
+{
+    a->cfg.cpu = text;
+    return is_help(text) ? want_help(a, "cpu", text) : 0;
+}
+
+HANDLER(on_smp)
+{
+    return merge(&a->smp, option, "cpus", text, err);
+}
+
+HANDLER(on_mem)
+{
+    return merge(&a->mem, option, "size", text, err);
+}
+
+HANDLER(on_accel)
+{
+    if (is_help(text))
+        return want_help(a, "accel", text);
+    if (a->accel) {
+        /* QEMU's way to say "the first that works": several -accel. */
+        a->accel = g_strdup_printf("%s:%s", a->accel, text);
+        if (strchr(a->accel, ','))
+            return viv_fail(err, EINVAL, "-accel: several -accel with suboptions are not supported; "
+                                         "name one, or a list like -accel kvm:interp");
+        return 0;
+    }
+    a->accel = text;
+    return 0;
+}
+
+HANDLER(on_enable_kvm)
+{
+    return on_accel(a, option, "kvm", err);
+}
+
+#define STRING_HANDLER(fn, field)                                                                  \
+    HANDLER(fn)                                                                                    \
+    {                                                                                              \
+        a->field = text;                                                                           \
+        return 0;                                                                                  \
+    }
+#define FLAG_HANDLER(fn, field)                                                                    \
+    HANDLER(fn)                                                                                    \
+    {                                                                                              \
+        a->field = true;                                                                           \
+        return 0;                                                                                  \
+    }
+#define LIST_HANDLER(fn, field)                                                                    \
+    HANDLER(fn)                                                                                    \
+    {                                                                                              \
+        return add_item(&a->field, option, text);                                                  \
+    }
+
+STRING_HANDLER(on_kernel, cfg.kernel)
+STRING_HANDLER(on_initrd, cfg.initrd)
+STRING_HANDLER(on_append, cfg.append)
+STRING_HANDLER(on_bios, cfg.bios)
+STRING_HANDLER(on_pidfile, pidfile)
+STRING_HANDLER(on_incoming, incoming)
+FLAG_HANDLER(on_nodefaults, nodefaults)
+FLAG_HANDLER(on_paused, paused)
+FLAG_HANDLER(on_daemonize, daemonize)
+FLAG_HANDLER(on_no_reboot, no_reboot)
+FLAG_HANDLER(on_no_shutdown, no_shutdown)
+FLAG_HANDLER(on_no_hpet, cfg.no_hpet)
+FLAG_HANDLER(on_no_acpi, cfg.no_acpi)
+LIST_HANDLER(on_drive, drives)
+LIST_HANDLER(on_blockdev, blockdevs)
+LIST_HANDLER(on_object, objects)
+LIST_HANDLER(on_global, globals)
+LIST_HANDLER(on_mon, mons)
+
+HANDLER(on_nothing)
+{
+    return 0; /* what it asks for is so */
+}
+
+HANDLER(on_uuid)
+{
+    for (int i = 0, n = 0; i < 16; i++) {
+        if ((i == 4 || i == 6 || i == 8 || i == 10) && text[n] == '-')
+            n++;
+        if (!g_ascii_isxdigit(text[n]) || !g_ascii_isxdigit(text[n + 1]))
+            return viv_fail(err, EINVAL, "-uuid: '%.60s' is not like "
+                            "550e8400-e29b-41d4-a716-446655440000", text);
+        a->cfg.uuid[i] = g_ascii_xdigit_value(text[n]) << 4 | g_ascii_xdigit_value(text[n + 1]);
+        n += 2;
+        if (i == 15 && text[n])
+            return viv_fail(err, EINVAL, "-uuid: '%.60s' is too long", text);
+    }
+    a->cfg.uuid_set = true;
+    return 0;
+}
+
+static const struct viv_opt_def name_opts[] = {
+    {.name = "guest", .type = VIV_OPT_STR},
+    {.name = "process", .type = VIV_OPT_STR},
+    {.name = "debug-threads", .type = VIV_OPT_BOOL, .def = "on"},
+    VIV_OPT_END,
+};
+
+HANDLER(on_name)
+{
+    struct viv_opts *o;
+    int rc = viv_opts_parse(option, name_opts, "guest", text, &o, err);
+
+    if (rc < 0)
+        return rc;
+    a->cfg.name = g_strdup(viv_opts_str(o, "guest"));
+    a->process_name = g_strdup(viv_opts_str(o, "process"));
+    if (!viv_opts_bool(o, "debug-threads"))
+        rc = viv_fail(err, EINVAL, "-name: debug-threads=off is not possible: threads have names");
+    viv_opts_free(o);
+    return rc;
+}
+
+HANDLER(on_rtc)
+{
+    return merge(&a->rtc, option, "base", text, err);
+}
+
+static const char *const reboot_values[] = {"reset", "shutdown", NULL};
+static const char *const shutdown_values[] = {"poweroff", "pause", NULL};
+static const struct viv_opt_def action_opts[] = {
+    {.name = "reboot", .type = VIV_OPT_ENUM, .values = reboot_values},
+    {.name = "shutdown", .type = VIV_OPT_ENUM, .values = shutdown_values},
+    {.name = "panic", .type = VIV_OPT_REFUSED, .help = "there is no pvpanic device yet"},
+    {.name = "watchdog", .type = VIV_OPT_REFUSED, .help = "there is no watchdog device yet"},
+    VIV_OPT_END,
+};
+
+HANDLER(on_action)
+{
+    struct viv_opts *o;
+    int rc = viv_opts_parse(option, action_opts, NULL, text, &o, err);
+
+    if (rc < 0)
+        return rc;
+    if (viv_opts_given(o, "reboot"))
+        a->no_reboot = !strcmp(viv_opts_str(o, "reboot"), "shutdown");
+    if (viv_opts_given(o, "shutdown"))
+        a->no_shutdown = !strcmp(viv_opts_str(o, "shutdown"), "pause");
+    viv_opts_free(o);
+    return 0;
+}
+
+/* --- devices and back ends --- */
+
+HANDLER(on_device)
+{
+    struct viv_raw_opts *r;
+    int rc = viv_raw_parse(option, "driver", text, &r, err);
+
+    if (rc < 0)
+        return rc;
+    if (viv_raw_help(r))
+        want_help(a, "device", text);
+    viv_raw_free(r);
+    return add_item(&a->devices, option, text);
+}
+
+HANDLER(on_net)
+{
+    if (is_help(text))
+        return want_help(a, "netdev", text);
+    a->given_net = true;
+    return add_item(&a->nets, option, text);
+}
+
+HANDLER(on_chardev)
+{
+    return is_help(text) ? want_help(a, "chardev", text) : add_item(&a->chardevs, option, text);
+}
+
+HANDLER(on_serial)
+{
+    a->given_serial = true;
+    if (g_str_has_prefix(text, "mon:"))
+        a->given_monitor = true;
+    return add_item(&a->serials, option, text);
+}
+
+HANDLER(on_parallel)
+{
+    if (strcmp(text, "none"))
+        return viv_fail(err, ENOTSUP, "-parallel %s: there is no parallel port yet; only 'none' works", text);
+    return 0;
+}
+
+HANDLER(on_monitor)
+{
+    if (!strcmp(option, "-monitor"))
+        a->given_monitor = true;
+    return add_item(&a->monitors, option, text);
+}
+
+HANDLER(on_nographic)
+{
+    a->nographic = a->given_display = true;
+    return 0;
+}
+
+HANDLER(on_display)
+{
+    if (is_help(text)) {
+        printf("Available display backend types:\nnone\n");
+        return 1;
+    }
+    if (strcmp(text, "none"))
+        return viv_fail(err, ENOTSUP, "-display %.60s: there is no screen yet; 'none' works, and -nographic "
+                                      "puts the serial port on this terminal", text);
+    a->display_none = a->given_display = true;
+    return 0;
+}
+
+HANDLER(on_vga)
+{
+    if (strcmp(text, "none"))
+        return viv_fail(err, ENOTSUP, "-vga %.60s: there is no graphics card yet; only 'none' works", text);
+    return 0;
+}
+
+HANDLER(on_sandbox)
+{
+    if (strcmp(text, "off"))
+        return viv_fail(err, ENOTSUP, "-sandbox %.60s: there is no sandbox yet; only 'off' works", text);
+    return 0;
+}
+
+HANDLER(on_echr)
+{
+    uint64_t v;
+    struct viv_err why = VIV_ERR_INIT;
+
+    if (viv_parse_u64(text, &v, &why) < 0 || v > 255)
+        return viv_fail(err, EINVAL, "-echr: '%.60s' is not a character code from 0 to 255", text);
+    viv_chr_set_escape((uint8_t)v);
+    return 0;
+}
+
+/* --- logs --- */
+
+HANDLER(on_log)
+{
+    if (is_help(text)) {
+        viv_log_help(stdout);
+        return 1;
+    }
+    return viv_log_enable(text, err);
+}
+
+HANDLER(on_log_file)
+{
+    return viv_log_open(text, err);
+}
+
+HANDLER(on_version)
+{
+    printf("Vivarium viv-vm version " VIV_VERSION "\n");
+    return 1;
+}
+
+HANDLER(on_help);
+
+#define GRAPHICS "there is no screen yet; -nographic puts the serial port on this terminal"
+#define IDE      "there is no IDE controller yet; use -drive file=F,if=virtio"
+#define FIRMWARE "there is no firmware yet: a kernel is started directly with -kernel"
+#define USB      "there is no USB yet"
+#define LATER    "it is not there yet"
+
+static const struct option options[] = {
+    {"help", NULL, "display this help and exit", on_help},
+    {"h", NULL, NULL, on_help},
+    {"version", NULL, "display version information and exit", on_version},
+    {"machine", "[type=]name[,prop[=value][,...]]", "selects the machine ('-machine help' lists them); "
+     "accel= as -accel", on_machine},
+    {"M", "name[,...]", NULL, on_machine},
+    {"cpu", "cpu[,+feature][,-feature]", "selects the CPU model ('-cpu help' lists them)", on_cpu},
+    {"accel", "name[,prop[=value][,...]]", "who runs the CPU: kvm, interp, or a list kvm:interp "
+     "(default: the fastest that works here)", on_accel},
+    {"enable-kvm", NULL, "the same as -accel kvm", on_enable_kvm},
+    {"smp", "[cpus=]n[,sockets=s][,dies=d][,cores=c][,threads=t]", "number of CPUs and their topology",
+     on_smp},
+    {"m", "[size=]megs", "guest memory: MiB, or with a suffix k, M, G, T (default: 128M)", on_mem},
+    {"name", "string[,process=name]", "name of the guest", on_name},
+    {"uuid", "uuid", "machine UUID", on_uuid},
+    {"rtc", "[base=utc|localtime|date][,clock=host|vm]", "what the battery clock shows", on_rtc},
+    {"no-acpi", NULL, "no ACPI tables and power management", on_no_acpi},
+    {"no-hpet", NULL, "no HPET", on_no_hpet},
+    {"global", "driver.property=value", "sets a property of all such devices", on_global},
+    {"nodefaults", NULL, "no devices but those asked for", on_nodefaults},
+    {"no-user-config", NULL, "read no configuration files (none are read anyway)", on_nothing},
+
+    {"kernel", "bzImage", "starts this kernel (bzImage, ELF with PVH note, multiboot)", on_kernel},
+    {"append", "cmdline", "the kernel's command line", on_append},
+    {"initrd", "file", "the kernel's initial RAM disk", on_initrd},
+    {"bios", "file", "firmware image", on_bios},
+
+    {"drive", "[file=f][,if=virtio|none][,format=f][,cache=...]...", "defines a disk", on_drive},
+    {"blockdev", "[driver=]d[,node-name=n]...", "defines a node of the block graph", on_blockdev},
+    {"device", "driver[,prop[=value][,...]]", "adds a device ('-device help', '-device D,help')", on_device},
+    {"netdev", "user,id=str[,hostfwd=rule]...", "defines a network back end ('-netdev help')", on_net},
+    {"nic", "user|none[,model=m][,mac=addr]...", "a network card with its back end", on_net},
+    {"net", "nic|user|none[,...]", "the same in the old form", on_net},
+    {"chardev", "backend,id=id[,mux=on][,logfile=f]...", "defines a character back end "
+     "('-chardev help')", on_chardev},
+    {"serial", "dev", "where the serial port goes: stdio, mon:stdio, pty, file:F, unix:P,server, "
+     "tcp:H:P, telnet:..., null, none", on_serial},
+    {"parallel", "none", "there is no parallel port", on_parallel},
+    {"object", "type,id=id[,prop=value]...", "makes an object for devices to use", on_object},
+
+    {"nographic", NULL, "no screen; serial port and monitor on this terminal", on_nographic},
+    {"display", "none", "selects the screen", on_display},
+    {"vga", "none", "selects the graphics card", on_vga},
+
+    {"monitor", "dev", "where the monitor goes (forms as for -serial)", on_monitor},
+    {"qmp", "dev", "where the machine protocol (QMP) goes", on_monitor},
+    {"qmp-pretty", "dev", "the same, with indented answers", on_monitor},
+    {"mon", "[chardev=]name[,mode=readline|control][,pretty=on]", "a monitor on a chardev", on_mon},
+    {"echr", "code", "escape character instead of Ctrl-A", on_echr},
+
+    {"S", NULL, "do not start the CPUs ('c' in the monitor does)", on_paused},
+    {"no-reboot", NULL, "exit instead of rebooting", on_no_reboot},
+    {"no-shutdown", NULL, "stop before shutdown", on_no_shutdown},
+    {"action", "reboot=reset|shutdown,shutdown=poweroff|pause", "what to do on guest events", on_action},
+    {"incoming", "file:path|defer", "starts from a saved state", on_incoming},
+    {"daemonize", NULL, "goes to the background once the machine is made", on_daemonize},
+    {"pidfile", "file", "writes the process id to a file", on_pidfile},
+    {"sandbox", "off", "there is no sandbox yet", on_sandbox},
+    {"d", "item1,...", "enables logging of items ('-d help' lists them)", on_log},
+    {"D", "logfile", "writes the log to a file (default: stderr)", on_log_file},
+
+    /* What QEMU has and we do not have yet. */
+    {"dtb", "f", NULL, NULL, "x86 machines have no device tree"},
+    {"hda", "f", NULL, NULL, IDE},
+    {"hdb", "f", NULL, NULL, IDE},
+    {"hdc", "f", NULL, NULL, IDE},
+    {"hdd", "f", NULL, NULL, IDE},
+    {"cdrom", "f", NULL, NULL, IDE ",readonly=on"},
+    {"fda", "f", NULL, NULL, "there is no floppy controller yet"},
+    {"fdb", "f", NULL, NULL, "there is no floppy controller yet"},
+    {"sd", "f", NULL, NULL, "there is no SD card yet"},
+    {"mtdblock", "f", NULL, NULL, LATER},
+    {"pflash", "f", NULL, NULL, FIRMWARE},
+    {"snapshot", NULL, NULL, NULL, "give snapshot=on to a -drive"},
+    {"boot", "o", NULL, NULL, FIRMWARE},
+    {"option-rom", "f", NULL, NULL, FIRMWARE},
+    {"L", "d", NULL, NULL, FIRMWARE},
+    {"vnc", "d", NULL, NULL, GRAPHICS},
+    {"spice", "o", NULL, NULL, GRAPHICS},
+    {"full-screen", NULL, NULL, NULL, GRAPHICS},
+    {"g", "wxh", NULL, NULL, GRAPHICS},
+    {"k", "l", NULL, NULL, GRAPHICS},
+    {"usb", NULL, NULL, NULL, USB},
+    {"usbdevice", "d", NULL, NULL, USB},
+    {"virtfs", "o", NULL, NULL, "there is no file sharing yet"},
+    {"fsdev", "o", NULL, NULL, "there is no file sharing yet"},
+    {"tpmdev", "o", NULL, NULL, "there is no TPM yet"},
+    {"audio", "o", NULL, NULL, "there is no sound yet"},
+    {"audiodev", "o", NULL, NULL, "there is no sound yet"},
+    {"soundhw", "o", NULL, NULL, "there is no sound yet"},
+    {"smbios", "o", NULL, NULL, "its tables are made from -name, -uuid and -m"},
+    {"acpitable", "o", NULL, NULL, LATER},
+    {"fw_cfg", "o", NULL, NULL, LATER},
+    {"numa", "o", NULL, NULL, "there are no NUMA nodes yet"},
+    {"mem-path", "p", NULL, NULL, LATER},
+    {"mem-prealloc", NULL, NULL, NULL, LATER},
+    {"overcommit", "o", NULL, NULL, LATER},
+    {"balloon", "o", NULL, NULL, "there is no balloon yet"},
+    {"watchdog", "o", NULL, NULL, "there is no watchdog yet"},
+    {"watchdog-action", "o", NULL, NULL, "there is no watchdog yet"},
+    {"debugcon", "d", NULL, NULL, LATER},
+    {"gdb", "d", NULL, NULL, "there is no gdb server yet"},
+    {"s", NULL, NULL, NULL, "there is no gdb server yet"},
+    {"singlestep", NULL, NULL, NULL, LATER},
+    {"icount", "o", NULL, NULL, LATER},
+    {"loadvm", "t", NULL, NULL, "use -incoming file:PATH with a state saved by migrate \"file:PATH\""},
+    {"trace", "o", NULL, NULL, "-d has what is there"},
+    {"dfilter", "o", NULL, NULL, LATER},
+    {"plugin", "o", NULL, NULL, "there are no plugins"},
+    {"readconfig", "f", NULL, NULL, "put the options on the command line"},
+    {"writeconfig", "f", NULL, NULL, "put the options on the command line"},
+    {"chroot", "d", NULL, NULL, LATER},
+    {"runas", "u", NULL, NULL, "start it as that user"},
+    {"run-with", "o", NULL, NULL, LATER},
+    {"add-fd", "o", NULL, NULL, LATER},
+    {"set", "o", NULL, NULL, "give the property where the device is defined"},
+    {"preconfig", NULL, NULL, NULL, LATER},
+    {"msg", "o", NULL, NULL, LATER},
+    {"compat", "o", NULL, NULL, LATER},
+    {"qtest", "d", NULL, NULL, LATER},
+    {"seed", "n", NULL, NULL, LATER},
+    {"win2k-hack", NULL, NULL, NULL, LATER},
+    {"no-fd-bootchk", NULL, NULL, NULL, FIRMWARE},
+    {"no-quit", NULL, NULL, NULL, GRAPHICS},
+    {"tb-size", "n", NULL, NULL, "there is no translator yet"},
+    {"semihosting", NULL, NULL, NULL, "x86 has none"},
+    {"iscsi", "o", NULL, NULL, LATER},
+    {"xen-domid", "i", NULL, NULL, "Xen is not supported"},
+};
+
+HANDLER(on_help)
+{
+    printf("Vivarium viv-vm version " VIV_VERSION "\n"
+           "usage: %s [options]\n\nOptions:\n", g_get_prgname());
+    for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
+        const struct option *o = &options[i];
+        int used;
+
+        if (!o->help)
+            continue;
+        used = printf("-%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+        if (used >= 16)
+            printf("\n%16s%s\n", "", o->help);
+        else
+            printf("%*s%s\n", 16 - used, "", o->help);
+    }
+    printf("\nOn the terminal Ctrl-A X ends the machine, Ctrl-A C is the monitor, Ctrl-A H help.\n");
+    return 1;
+}
+
+static const struct option *find_option(const char *name)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
+        if (!strcmp(options[i].name, name))
+            return &options[i];
+    }
+    return NULL;
+}
+
+static int fail_unknown(const char *arg, struct viv_err *err)
+{
+    const char *names[G_N_ELEMENTS(options) + 1];
+    const char *near;
+    size_t n = 0;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
+        if (options[i].fn)
+            names[n++] = options[i].name;
+    }
+    names[n] = NULL;
+    near = viv_nearest(arg + strspn(arg, "-"), names);
+    if (near)
+        return viv_fail(err, EINVAL, "%.80s: no such option; did you mean '-%s'?", arg, near);
+    return viv_fail(err, EINVAL, "%.80s: no such option; -help lists them", arg);
+}
+
+static int take(struct vm_args *a, const struct option *o, const char *text, struct viv_err *err)
+{
+    g_autofree char *shown = g_strdup_printf("-%s", o->name);
+
+    if (!o->fn)
+        return viv_fail(err, ENOTSUP, "%s%s%.100s is not supported: %s", shown, text ? " " : "",
+                        text ? text : "", o->refusal);
+    return o->fn(a, g_intern_string(shown), text, err);
+}
+
+int vm_args_parse(struct vm_args *a, int argc, char **argv, struct viv_err *err)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *arg = argv[i], *text = NULL;
+        const struct option *o;
+        int rc;
+
+        if (arg[0] != '-' || !arg[1])
+            return viv_fail(err, EINVAL, "%.200s: a disk image alone needs an IDE controller, which is not there "
+                            "yet; use -drive file=%.200s,if=virtio", arg, arg);
+        o = find_option(arg + 1 + (arg[1] == '-'));
+        if (!o)
+            return fail_unknown(arg, err);
+        if (o->arg) {
+            if (++i >= argc)
+                return viv_fail(err, EINVAL, "-%s: needs an argument: %s", o->name, o->arg);
+            text = argv[i];
+        }
+        rc = take(a, o, text, err);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}

@@ -1,0 +1,55 @@
+/* viv-vm's command line, taken apart: what was said, before anything is made of it. */
+#ifndef VIV_CMD_VM_ARGS_H
+#define VIV_CMD_VM_ARGS_H
+
+#include "base/err.h"
+#include "machine/machine.h"
+#include "opt/opt.h"
+
+#include <glib.h>
+
+/* One -netdev, -nic, -device... with the option's name for errors. */
+struct vm_item {
+    const char *option; /* "-nic" */
+    const char *text;
+};
+
+struct vm_args {
+    struct viv_machine_config cfg;
+    const char *default_machine, *default_cpu;
+    struct viv_raw_opts *machine; /* all -machine together, or NULL */
+    struct viv_raw_opts *smp, *mem, *rtc;
+    const char *accel;
+    GArray *drives, *blockdevs, *nets, *devices, *chardevs, *serials, *monitors, *mons, *objects,
+        *globals; /* of struct vm_item */
+    bool nodefaults, nographic, display_none, daemonize, paused, no_reboot, no_shutdown;
+    const char *pidfile, *incoming, *process_name;
+    bool given_net, given_serial, given_monitor, given_display;
+    /* Printed once everything is known, instead of running: "-machine help" and the like. */
+    const char *help_about;
+    const char *help_text;
+};
+
+/* Parses argv into a (zeroed). Returns 0, a negative errno, or 1 when help was printed and the process is to
+ * end well. */
+int vm_args_parse(struct vm_args *a, int argc, char **argv, struct viv_err *err);
+
+/* vm_config.c: fills a->cfg from what was parsed. */
+int vm_config_fill(struct vm_args *a, struct viv_err *err);
+int vm_smp_parse(struct viv_raw_opts *r, struct viv_smp *out, struct viv_err *err);
+int vm_mem_parse(struct viv_raw_opts *r, uint64_t *bytes, struct viv_err *err);
+
+/* vm_devices.c: drives and block nodes (no lock held), then back ends and devices (device lock held). */
+int vm_open_storage(struct vm_args *a, struct viv_err *err);
+int vm_make_chardevs(struct vm_args *a, struct viv_err *err);
+int vm_make_devices(struct vm_args *a, struct viv_err *err);
+int vm_make_monitors(struct vm_args *a, struct viv_err *err);
+void vm_device_help(const char *text); /* -device help, -device X,help */
+
+/* vm_daemon.c */
+int vm_daemon_start(struct viv_err *err); /* forks; the parent waits and exits with the child's word */
+int vm_daemon_ready(struct viv_err *err);
+int vm_pidfile_write(const char *path, struct viv_err *err);
+void vm_pidfile_remove(void);
+
+#endif

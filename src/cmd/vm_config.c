@@ -1,0 +1,204 @@
+/* The machine's configuration from what the command line said. */
+#include "cmd/vm_args.h"
+
+#include "base/units.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+static const struct viv_opt_def smp_opts[] = {
+    {.name = "cpus", .type = VIV_OPT_INT, .min = 0, .max = INT32_MAX},
+    {.name = "maxcpus", .type = VIV_OPT_INT, .min = 0, .max = INT32_MAX},
+    {.name = "sockets", .type = VIV_OPT_INT, .min = 0, .max = INT32_MAX},
+    {.name = "dies", .type = VIV_OPT_INT, .min = 0, .max = INT32_MAX},
+    {.name = "cores", .type = VIV_OPT_INT, .min = 0, .max = INT32_MAX},
+    {.name = "threads", .type = VIV_OPT_INT, .min = 0, .max = INT32_MAX},
+    {.name = "clusters", .type = VIV_OPT_REFUSED, .help = "x86 has no clusters"},
+    {.name = "modules", .type = VIV_OPT_REFUSED, .help = "leave it out"},
+    VIV_OPT_END,
+};
+
+static uint64_t smp_product(const struct viv_smp *s)
+{
+    unsigned __int128 p = (unsigned __int128)s->sockets * s->dies * s->cores * s->threads;
+
+    return p > UINT32_MAX ? UINT32_MAX : (uint64_t)p;
+}
+
+/* What was left out, as QEMU's pc machines since 6.2 fill it in: cores before sockets before threads. */
+static void smp_complete(struct viv_smp *s)
+{
+    unsigned total = s->maxcpus ? s->maxcpus : s->cpus;
+
+    s->dies = s->dies ? s->dies : 1;
+    if (!total) {
+        s->sockets = s->sockets ? s->sockets : 1;
+        s->cores = s->cores ? s->cores : 1;
+        s->threads = s->threads ? s->threads : 1;
+        total = smp_product(s);
+    } else if (!s->cores) {
+        s->sockets = s->sockets ? s->sockets : 1;
+        s->threads = s->threads ? s->threads : 1;
+        s->cores = total / ((uint64_t)s->sockets * s->dies * s->threads);
+    } else if (!s->sockets) {
+        s->threads = s->threads ? s->threads : 1;
+        s->sockets = total / ((uint64_t)s->cores * s->dies * s->threads);
+    }
+    if (!s->threads)
+        s->threads = total / ((uint64_t)s->sockets * s->dies * s->cores);
+    s->maxcpus = total;
+    s->cpus = s->cpus ? s->cpus : total;
+}
+
+static int smp_check(const struct viv_smp *s, struct viv_err *err)
+{
+    if (smp_product(s) != s->maxcpus)
+        return viv_fail(err, EINVAL,
+                        "-smp: invalid CPU topology: product of the hierarchy must match maxcpus: sockets "
+                        "(%u) * dies (%u) * cores (%u) * threads (%u) != maxcpus (%u)",
+                        s->sockets, s->dies, s->cores, s->threads, s->maxcpus);
+    if (s->maxcpus < s->cpus)
+        return viv_fail(err, EINVAL, "-smp: maxcpus (%u) must be equal to or greater than cpus (%u)",
+                        s->maxcpus, s->cpus);
+    if (s->maxcpus > s->cpus)
+        return viv_fail(err, ENOTSUP, "-smp: maxcpus=%u above cpus=%u: CPUs cannot be added to a running machine "
+                        "yet; make them equal", s->maxcpus, s->cpus);
+    return 0;
+}
+
+int vm_smp_parse(struct viv_raw_opts *r, struct viv_smp *out, struct viv_err *err)
+{
+    struct {
+        const char *key;
+        unsigned *to;
+    } fields[] = {{"cpus", &out->cpus},   {"maxcpus", &out->maxcpus}, {"sockets", &out->sockets},
+                  {"dies", &out->dies},   {"cores", &out->cores},     {"threads", &out->threads}};
+    struct viv_opts *o;
+    int rc = 0;
+
+    *out = (struct viv_smp){0};
+    if (!r) {
+        *out = (struct viv_smp){1, 1, 1, 1, 1, 1};
+        return 0;
+    }
+    rc = viv_opts_from_raw("-smp", smp_opts, r, &o, err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < G_N_ELEMENTS(fields) && !rc; i++) {
+        *fields[i].to = (unsigned)viv_opts_int(o, fields[i].key);
+        if (viv_opts_given(o, fields[i].key) && !*fields[i].to)
+            rc = viv_fail(err, EINVAL, "-smp: %s=0: CPU topology parameters must be greater than zero",
+                          fields[i].key);
+    }
+    viv_opts_free(o);
+    if (rc < 0)
+        return rc;
+    smp_complete(out);
+    return smp_check(out, err);
+}
+
+int vm_mem_parse(struct viv_raw_opts *r, uint64_t *bytes, struct viv_err *err)
+{
+    struct viv_err why = VIV_ERR_INIT;
+
+    *bytes = 128 * VIV_MIB;
+    if (!r)
+        return 0;
+    for (size_t i = 0; i < viv_raw_count(r); i++) {
+        const char *key, *value;
+
+        viv_raw_at(r, i, &key, &value);
+        if (!strcmp(key, "slots") || !strcmp(key, "maxmem"))
+            return viv_fail(err, ENOTSUP, "-m: %s= is not supported: memory cannot be added to a running machine yet",
+                            key);
+        if (strcmp(key, "size"))
+            return viv_fail(err, EINVAL, "-m: unknown option '%.60s'; it takes size", key);
+        /* A bare number is MiB. */
+        if (viv_parse_size(value, VIV_MIB, bytes, &why) < 0)
+            return viv_fail(err, EINVAL, "-m: %s", why.text);
+        if (*bytes == 0)
+            return viv_fail(err, EINVAL, "-m %s: a machine without memory cannot start; try -m 512", value);
+        if (*bytes < VIV_MIB)
+            return viv_fail(err, EINVAL, "-m %s: at least 1M is needed", value);
+        /* As QEMU: rounded up to 8 KiB. */
+        if (*bytes > INT64_MAX)
+            return viv_fail(err, ERANGE, "-m %s: that is more than a machine can have", value);
+        *bytes = (*bytes + 8191) & ~8191ull;
+    }
+    return 0;
+}
+
+static int find_machine(struct vm_args *a, const char *type, struct viv_err *err)
+{
+    const char *names[64];
+    const char *near;
+    size_t n = 0;
+
+    a->cfg.cls = viv_machine_find(type);
+    if (a->cfg.cls)
+        return 0;
+    for (const struct viv_machine_class *const *m = viv_machines(); *m && n < 63; m++)
+        names[n++] = (*m)->name;
+    names[n] = NULL;
+    near = viv_nearest(type, names);
+    return viv_fail(err, EINVAL, "-machine %.60s: there is no such machine%s%s%s; -machine help lists them",
+                    type, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+static int fill_machine(struct vm_args *a, struct viv_err *err)
+{
+    static const struct viv_opt_def none[] = {VIV_OPT_END};
+    struct viv_raw_opts *r = a->machine ? a->machine : viv_raw_new("-machine");
+    g_autofree char *type = viv_raw_take(r, "type");
+    g_autofree char *accel = viv_raw_take(r, "accel");
+    g_autofree char *what = NULL;
+    int rc;
+
+    a->machine = r;
+    rc = find_machine(a, type ? type : a->default_machine, err);
+    if (rc < 0)
+        return rc;
+    a->cfg.accel = a->accel;
+    if (accel && a->accel)
+        return viv_fail(err, EINVAL, "-machine accel= and -accel exclude each other");
+    if (accel)
+        a->cfg.accel = g_strdup(accel);
+    what = g_strdup_printf("-machine %s", a->cfg.cls->name);
+    return viv_opts_from_raw(what, a->cfg.cls->props ? a->cfg.cls->props : none, r, &a->cfg.machine_opts,
+                             err);
+}
+
+static const char *const rtc_clocks[] = {"host", "vm", NULL};
+static const char *const rtc_drift[] = {"none", NULL};
+static const struct viv_opt_def rtc_opts[] = {
+    {.name = "base", .type = VIV_OPT_STR, .help = "utc, localtime or a date", .def = "utc"},
+    {.name = "clock", .type = VIV_OPT_ENUM, .values = rtc_clocks, .def = "host"},
+    {.name = "driftfix", .type = VIV_OPT_ENUM, .values = rtc_drift, .def = "none"},
+    VIV_OPT_END,
+};
+
+int vm_config_fill(struct vm_args *a, struct viv_err *err)
+{
+    struct viv_machine_config *cfg = &a->cfg;
+    int rc = fill_machine(a, err);
+
+    if (!rc)
+        rc = vm_smp_parse(a->smp, &cfg->smp, err);
+    if (!rc && cfg->smp.cpus > cfg->cls->max_cpus)
+        rc = viv_fail(err, EINVAL, "-smp: %u CPUs are too many: machine '%s' takes %u", cfg->smp.cpus,
+                      cfg->cls->name, cfg->cls->max_cpus);
+    if (!rc)
+        rc = vm_mem_parse(a->mem, &cfg->ram_bytes, err);
+    if (!rc && a->rtc)
+        rc = viv_opts_from_raw("-rtc", rtc_opts, a->rtc, &cfg->rtc, err);
+    else if (!rc)
+        cfg->rtc = viv_opts_new("-rtc", rtc_opts);
+    if (rc < 0)
+        return rc;
+    if (!cfg->cpu)
+        cfg->cpu = a->default_cpu;
+    if (!cfg->kernel && (cfg->initrd || cfg->append))
+        return viv_fail(err, EINVAL, "%s needs -kernel", cfg->initrd ? "-initrd" : "-append");
+    return 0;
+}

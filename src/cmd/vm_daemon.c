@@ -1,0 +1,115 @@
+/* -daemonize and -pidfile. */
+#include "cmd/vm_args.h"
+
+#include "host/open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int ready_fd = -1; /* the waiting parent's end of a pipe */
+static char *pidfile;
+
+/* Waits for one byte: the child's machine is up. End of file: it has failed and said why on stderr. */
+static void wait_for_child(int fd)
+{
+    char ok;
+    ssize_t n;
+
+    do {
+        n = read(fd, &ok, 1);
+    } while (n < 0 && errno == EINTR);
+    _exit(n == 1 ? 0 : 1);
+}
+
+int vm_daemon_start(struct viv_err *err)
+{
+    int fds[2];
+    pid_t pid;
+
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return viv_fail_os(err, errno, "-daemonize");
+    pid = fork();
+    if (pid < 0)
+        return viv_fail_os(err, errno, "-daemonize");
+    if (pid > 0) {
+        close(fds[1]);
+        wait_for_child(fds[0]);
+    }
+    close(fds[0]);
+    ready_fd = fds[1];
+    setsid();
+    /* A session leader that opens a terminal would get it as its own: be none. */
+    pid = fork();
+    if (pid < 0)
+        return viv_fail_os(err, errno, "-daemonize");
+    if (pid > 0)
+        _exit(0);
+    signal(SIGTSTP, SIG_IGN);
+    signal(SIGTTOU, SIG_IGN);
+    signal(SIGTTIN, SIG_IGN);
+    return 0;
+}
+
+int vm_daemon_ready(struct viv_err *err)
+{
+    int null;
+
+    if (ready_fd < 0)
+        return 0;
+    null = viv_open("/dev/null", O_RDWR, 0, err);
+    if (null < 0)
+        return null;
+    if (chdir("/") < 0)
+        return viv_fail_os(err, errno, "-daemonize: cannot go to /");
+    if (write(ready_fd, "", 1) != 1)
+        return viv_fail_os(err, errno, "-daemonize");
+    for (int fd = 0; fd < 3; fd++)
+        dup2(null, fd);
+    if (null > 2)
+        close(null);
+    close(ready_fd);
+    ready_fd = -1;
+    return 0;
+}
+
+int vm_pidfile_write(const char *path, struct viv_err *err)
+{
+    int fd = viv_open(path, O_RDWR | O_CREAT, 0600, err);
+    struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    char text[32];
+    int len;
+
+    if (fd < 0) {
+        viv_err_prefix(err, "-pidfile");
+        return fd;
+    }
+    /* Held until the end: says that the process in the file lives. */
+    if (fcntl(fd, F_SETLK, &fl) < 0) {
+        fcntl(fd, F_GETLK, &fl);
+        close(fd);
+        return viv_fail(err, EBUSY, "-pidfile: '%s' is locked by process %d: another machine uses it", path,
+                        (int)fl.l_pid);
+    }
+    len = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+    if (ftruncate(fd, 0) < 0 || write(fd, text, len) != len) {
+        int e = errno;
+
+        close(fd);
+        return viv_fail_os(err, e, "-pidfile: cannot write '%s'", path);
+    }
+    /* -daemonize leaves this directory. */
+    pidfile = path[0] == '/' ? g_strdup(path) : g_build_filename(g_get_current_dir(), path, NULL);
+    return 0;
+}
+
+void vm_pidfile_remove(void)
+{
+    if (pidfile)
+        unlink(pidfile);
+    g_clear_pointer(&pidfile, g_free);
+}

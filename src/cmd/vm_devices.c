@@ -1,0 +1,548 @@
+/* Back ends and devices from what the command line said. */
+#include "cmd/vm_args.h"
+
+#include "base/log.h"
+#include "block/options.h"
+#include "block/registry.h"
+#include "chr/chr.h"
+#include "machine/vm.h"
+#include "mon/mon.h"
+#include "net/net.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FOR_ITEMS(list, it)                                                                        \
+    for (guint i_ = 0; (list) && i_ < (list)->len; i_++)                                           \
+        for (const struct vm_item *it = &g_array_index(list, struct vm_item, i_); it; it = NULL)
+
+static bool has_pci(const struct vm_args *a)
+{
+    return strcmp(a->cfg.cls->name, "microvm") != 0;
+}
+
+static int add_device(struct vm_args *a, const char *text)
+{
+    struct vm_item item = {"-device", text};
+
+    if (!a->devices)
+        a->devices = g_array_new(FALSE, FALSE, sizeof(item));
+    g_array_append_val(a->devices, item);
+    return 0;
+}
+
+/* --- disks --- */
+
+static const struct {
+    const char *name;
+    enum viv_drive_error value;
+} error_policies[] = {
+    {"report", VIV_DRIVE_ERROR_REPORT},
+    {"ignore", VIV_DRIVE_ERROR_IGNORE},
+    {"enospc", VIV_DRIVE_ERROR_ENOSPC},
+    {"stop", VIV_DRIVE_ERROR_STOP},
+};
+
+static enum viv_drive_error error_policy(struct viv_opts *o, const char *key)
+{
+    const char *text = viv_opts_given(o, key) ? viv_opts_str(o, key) : NULL;
+
+    for (size_t i = 0; text && i < G_N_ELEMENTS(error_policies); i++) {
+        if (!strcmp(error_policies[i].name, text))
+            return error_policies[i].value;
+    }
+    return VIV_DRIVE_ERROR_AUTO;
+}
+
+static int drive_interface(struct vm_args *a, struct viv_opts *o, bool *virtio, struct viv_err *err)
+{
+    const char *iface = viv_opts_str(o, "if");
+
+    *virtio = false;
+    if (!iface)
+        iface = has_pci(a) ? "ide" : "virtio";
+    if (!strcmp(iface, "none"))
+        return 0;
+    if (!strcmp(iface, "virtio")) {
+        *virtio = true;
+        return 0;
+    }
+    return viv_fail(err, ENOTSUP, "-drive: if=%s%s is not possible: there is no such controller yet; if=virtio works, and "
+                    "if=none for a -device", iface, viv_opts_given(o, "if") ? "" : " (the default of this machine)");
+}
+
+static char *drive_id(struct viv_opts *o, bool virtio, struct viv_err *err)
+{
+    static unsigned counts[2];
+    const char *id = viv_opts_str(o, "id");
+
+    if (viv_opts_given(o, "index"))
+        counts[virtio] = (unsigned)viv_opts_int(o, "index");
+    if (viv_opts_given(o, "bus") || viv_opts_given(o, "unit")) {
+        viv_fail(err, EINVAL, "-drive: bus= and unit= are for controllers with several drives; use index=");
+        return NULL;
+    }
+    return id ? g_strdup(id) : g_strdup_printf("%s%u", virtio ? "virtio" : "none", counts[virtio]++);
+}
+
+static int open_drive(struct vm_args *a, const char *text, struct viv_err *err)
+{
+    g_autofree char *id = NULL, *what = NULL;
+    struct viv_opts *o;
+    struct viv_blk *blk = NULL;
+    struct viv_drive *d = NULL;
+    bool virtio, readonly;
+    int rc = viv_opts_parse("-drive", viv_drive_opts, NULL, text, &o, err);
+
+    if (rc < 0)
+        return rc;
+    rc = drive_interface(a, o, &virtio, err);
+    if (!rc && !(id = drive_id(o, virtio, err)))
+        rc = -EINVAL;
+    if (!rc && !strcmp(viv_opts_str(o, "media"), "cdrom"))
+        rc = viv_fail(err, ENOTSUP, "-drive: media=cdrom is not possible: there is no CD-ROM drive yet; attach the image with "
+                      "if=virtio,readonly=on");
+    if (!rc) {
+        readonly = viv_opts_bool(o, "readonly") || viv_opts_bool(o, "read-only");
+        what = g_strdup_printf("drive '%s'", id);
+        rc = viv_blk_open(o, VIV_PERM_READ | (readonly ? 0 : VIV_PERM_WRITE), VIV_PERM_READ, what, &blk, err);
+    }
+    if (!rc)
+        rc = viv_drive_add(id, blk, &d, err);
+    if (!rc) {
+        d->serial = g_strdup(viv_opts_str(o, "serial"));
+        d->rerror = error_policy(o, "rerror");
+        d->werror = error_policy(o, "werror");
+        if (virtio)
+            add_device(a, g_strdup_printf("virtio-blk-%s,drive=%s", has_pci(a) ? "pci" : "device", id));
+    }
+    viv_opts_free(o);
+    return rc;
+}
+
+/* -blockdev's nodes are found by devices like drives: each one a device names gets a handle. */
+static int claim_blockdev(const char *device_text, struct viv_err *err)
+{
+    g_autofree char *drive = NULL, *what = NULL;
+    struct viv_raw_opts *r;
+    struct viv_blk *blk;
+    int rc = viv_raw_parse("-device", "driver", device_text, &r, err);
+
+    if (rc < 0)
+        return rc;
+    drive = g_strdup(viv_raw_get(r, "drive"));
+    what = g_strdup_printf("device '%s'", viv_raw_get(r, "id") ? viv_raw_get(r, "id")
+                                         : viv_raw_get(r, "driver") ? viv_raw_get(r, "driver") : "?");
+    viv_raw_free(r);
+    if (!drive || viv_drive_find(drive))
+        return 0;
+    rc = viv_blockdev_attach(drive, VIV_PERM_READ | VIV_PERM_WRITE, VIV_PERM_READ, what, &blk, err);
+    if (rc == -ENOENT) {
+        viv_err_clear(err);
+        return 0; /* the device says so itself */
+    }
+    return rc < 0 ? rc : viv_drive_add(drive, blk, NULL, err);
+}
+
+int vm_open_storage(struct vm_args *a, struct viv_err *err)
+{
+    int rc;
+
+    FOR_ITEMS(a->blockdevs, it) {
+        struct viv_opts *o;
+
+        rc = viv_opts_parse("-blockdev", viv_blockdev_opts, "driver", it->text, &o, err);
+        if (rc < 0)
+            return rc;
+        rc = viv_blockdev_add(o, err);
+        viv_opts_free(o);
+        if (rc < 0)
+            return rc;
+    }
+    FOR_ITEMS(a->drives, it) {
+        rc = open_drive(a, it->text, err);
+        if (rc < 0)
+            return rc;
+    }
+    FOR_ITEMS(a->devices, it) {
+        rc = claim_blockdev(it->text, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* --- network --- */
+
+/* Splits "-nic user,model=...,mac=...,hostfwd=..." into a back end and a card. */
+static int add_nic(struct vm_args *a, const char *option, struct viv_raw_opts *back, char *model,
+                   const char *card, struct viv_err *err)
+{
+    static unsigned count;
+    const char *cls = model ? model : a->cfg.cls->default_nic;
+    struct viv_netdev *n;
+    int rc;
+
+    if (!viv_raw_get(back, "id")) {
+        g_autofree char *id = g_strdup_printf("nic%u", count++);
+
+        viv_raw_set(back, "id", id);
+    }
+    rc = viv_netdev_new(back, &n, err);
+    if (rc < 0)
+        return rc;
+    /* "virtio" is what -nic and -net call the virtio card. */
+    if (!cls || !strcmp(cls, "virtio") || !strcmp(cls, "virtio-net"))
+        cls = has_pci(a) ? "virtio-net-pci" : "virtio-net-device";
+    return add_device(a, g_strdup_printf("%s,netdev=%s%s", cls, viv_netdev_id(n), card));
+}
+
+/* Card properties out of `r`, as the tail of a -device text. */
+static char *take_card(struct viv_raw_opts *r)
+{
+    g_autofree char *mac = viv_raw_take(r, "mac"), *macaddr = viv_raw_take(r, "macaddr");
+    g_autofree char *addr = viv_raw_take(r, "addr");
+
+    if (!mac)
+        mac = g_steal_pointer(&macaddr);
+    return g_strdup_printf("%s%s%s%s", mac ? ",mac=" : "", mac ? mac : "", addr ? ",addr=" : "",
+                           addr ? addr : "");
+}
+
+static int one_nic(struct vm_args *a, const char *option, const char *text, struct viv_err *err)
+{
+    g_autofree char *model = NULL, *card = NULL;
+    struct viv_raw_opts *r;
+    int rc = viv_raw_parse(option, "type", text, &r, err);
+
+    if (rc < 0)
+        return rc;
+    if (g_strcmp0(viv_raw_get(r, "type"), "none")) {
+        model = viv_raw_take(r, "model");
+        card = take_card(r);
+        rc = add_nic(a, option, r, model, card, err);
+    }
+    viv_raw_free(r);
+    return rc;
+}
+
+/* -net nic and -net user: the n-th card is for the n-th back end. */
+static int old_nets(struct vm_args *a, struct viv_err *err)
+{
+    g_autoptr(GPtrArray) cards = g_ptr_array_new(), backs = g_ptr_array_new();
+    int rc = 0;
+
+    FOR_ITEMS(a->nets, it) {
+        struct viv_raw_opts *r;
+
+        if (strcmp(it->option, "-net") || !strcmp(it->text, "none"))
+            continue;
+        rc = viv_raw_parse("-net", "type", it->text, &r, err);
+        if (rc < 0)
+            return rc;
+        g_ptr_array_add(g_strcmp0(viv_raw_get(r, "type"), "nic") ? backs : cards, r);
+    }
+    if (cards->len != backs->len)
+        return viv_fail(err, EINVAL, "-net: %u cards (-net nic) and %u back ends (-net user): there must be as many of "
+                        "each; -nic user says both", cards->len, backs->len);
+    for (guint i = 0; i < cards->len && !rc; i++) {
+        struct viv_raw_opts *card = g_ptr_array_index(cards, i), *back = g_ptr_array_index(backs, i);
+        g_autofree char *type = viv_raw_take(card, "type"), *model = viv_raw_take(card, "model");
+        g_autofree char *netdev = viv_raw_take(card, "netdev");
+        g_autofree char *props = take_card(card);
+        const char *key, *value;
+
+        if (viv_raw_count(card)) {
+            viv_raw_at(card, 0, &key, &value);
+            return viv_fail(err, EINVAL, "-net nic: unknown option '%.60s'; it takes model, macaddr, addr", key);
+        }
+        rc = add_nic(a, "-net", back, model, props, err);
+        viv_raw_free(card);
+        viv_raw_free(back);
+    }
+    return rc;
+}
+
+static int make_nets(struct vm_args *a, struct viv_err *err)
+{
+    int rc = 0;
+
+    FOR_ITEMS(a->nets, it) {
+        if (!strcmp(it->option, "-nic")) {
+            rc = one_nic(a, it->option, it->text, err);
+        } else if (!strcmp(it->option, "-netdev")) {
+            struct viv_raw_opts *r;
+            struct viv_netdev *n;
+
+            rc = viv_raw_parse("-netdev", "type", it->text, &r, err);
+            if (!rc) {
+                rc = viv_netdev_new(r, &n, err);
+                viv_raw_free(r);
+            }
+        }
+        if (rc < 0)
+            return rc;
+    }
+    rc = old_nets(a, err);
+    /* A machine without a word about networks has a card on user networking, as in QEMU. */
+    if (!rc && !a->given_net && !a->nodefaults && a->cfg.cls->default_nic && has_pci(a))
+        rc = one_nic(a, "-nic", "user", err);
+    return rc;
+}
+
+/* --- objects --- */
+
+static int check_objects(struct vm_args *a, struct viv_err *err)
+{
+    FOR_ITEMS(a->objects, it)
+        return viv_fail(err, ENOTSUP, "-object %.80s: no objects are needed or known yet: virtio-rng has the host's random "
+                        "numbers without one, requests run on I/O threads anyway", it->text);
+    return 0;
+}
+
+/* --- devices --- */
+
+/* The names people type without a bus. */
+static const char *alias(const struct vm_args *a, const char *name)
+{
+    static const char *const names[] = {"virtio-blk", "virtio-net", "virtio-rng", "virtio-serial", NULL};
+
+    if (!g_strv_contains(names, name))
+        return name;
+    return g_intern_string(g_strdup_printf("%s-%s", name, has_pci(a) ? "pci" : "device"));
+}
+
+/* -global driver.prop=value: into every device of the class that does not say otherwise itself. `used` counts. */
+static int apply_globals(struct vm_args *a, const char *cls, struct viv_raw_opts *r, bool *used,
+                         struct viv_err *err)
+{
+    FOR_ITEMS(a->globals, it) {
+        const char *eq = strchr(it->text, '='), *dot;
+        g_autofree char *driver = NULL, *prop = NULL;
+
+        dot = eq ? memchr(it->text, '.', eq - it->text) : NULL;
+        if (!dot)
+            return viv_fail(err, EINVAL, "-global %.100s: it must be DRIVER.PROPERTY=VALUE", it->text);
+        driver = g_strndup(it->text, dot - it->text);
+        prop = g_strndup(dot + 1, eq - dot - 1);
+        if (strcmp(alias(a, driver), cls))
+            continue;
+        used[i_] = true;
+        if (!viv_raw_get(r, prop))
+            viv_raw_set(r, prop, eq + 1);
+    }
+    return 0;
+}
+
+static int one_device(struct vm_args *a, const char *text, bool *globals_used, struct viv_err *err)
+{
+    static const struct viv_opt_def none[] = {VIV_OPT_END};
+    g_autofree char *name = NULL, *id = NULL, *what = NULL;
+    const struct viv_dev_class *cls;
+    struct viv_raw_opts *r;
+    struct viv_opts *o;
+    const char *real;
+    int rc = viv_raw_parse("-device", "driver", text, &r, err);
+
+    if (rc < 0)
+        return rc;
+    name = viv_raw_take(r, "driver");
+    id = viv_raw_take(r, "id");
+    if (!name) {
+        viv_raw_free(r);
+        return viv_fail(err, EINVAL, "-device: no device named; '-device help' lists them");
+    }
+    real = alias(a, name);
+    cls = viv_dev_class_find(real);
+    what = g_strdup_printf("-device %s", name);
+    if (cls && cls->internal) {
+        rc = viv_fail(err, EINVAL, "%s: it is a part of the machine and cannot be added", what);
+    } else if (cls) {
+        rc = apply_globals(a, real, r, globals_used, err);
+        if (!rc)
+            rc = viv_opts_from_raw(what, cls->props ? cls->props : none, r, &o, err);
+        if (!rc) {
+            rc = viv_dev_new(viv_vm_board(), real, id, NULL, o, NULL, err);
+            viv_opts_free(o);
+        }
+    } else {
+        rc = viv_dev_new(viv_vm_board(), real, id, NULL, NULL, NULL, err); /* says which is near */
+    }
+    viv_raw_free(r);
+    return rc;
+}
+
+static int check_globals(struct vm_args *a, const bool *used, struct viv_err *err)
+{
+    FOR_ITEMS(a->globals, it) {
+        if (!used[i_])
+            return viv_fail(err, EINVAL, "-global %.100s: no such device is made by -device, -drive or -nic: it would have "
+                            "no effect", it->text);
+    }
+    return 0;
+}
+
+int vm_make_devices(struct vm_args *a, struct viv_err *err)
+{
+    g_autofree bool *used = g_new0(bool, a->globals ? a->globals->len : 0);
+    int rc = check_objects(a, err);
+
+    if (!rc)
+        rc = make_nets(a, err);
+    for (guint i = 0; !rc && a->devices && i < a->devices->len; i++)
+        rc = one_device(a, g_array_index(a->devices, struct vm_item, i).text, used, err);
+    if (!rc)
+        rc = check_globals(a, used, err);
+    for (struct viv_netdev *n = viv_netdev_next(NULL); !rc && n; n = viv_netdev_next(n)) {
+        if (!viv_netdev_attached(n))
+            viv_warn("netdev '%s' has no card: add -device virtio-net-%s,netdev=%s", viv_netdev_id(n),
+                     has_pci(a) ? "pci" : "device", viv_netdev_id(n));
+    }
+    return rc;
+}
+
+static const char *bus_name(enum viv_bus_kind k)
+{
+    static const char *const names[] = {
+        [VIV_BUS_NONE] = "System", [VIV_BUS_ISA] = "ISA", [VIV_BUS_PCI] = "PCI",
+        [VIV_BUS_VIRTIO] = "virtio-bus", [VIV_BUS_VIRTIO_SERIAL] = "virtio-serial-bus",
+    };
+
+    return names[k];
+}
+
+void vm_device_help(const char *text)
+{
+    g_autofree char *name = g_strndup(text, strcspn(text, ","));
+    const struct viv_dev_class *cls = viv_dev_class_find(name);
+
+    if (cls) {
+        viv_opts_print_help(name, cls->props, stdout);
+        return;
+    }
+    for (const struct viv_dev_class *const *c = viv_dev_classes(); *c; c++) {
+        if (!(*c)->internal)
+            printf("name \"%s\", bus %s, desc \"%s\"\n", (*c)->name, bus_name((*c)->bus), (*c)->desc);
+    }
+}
+
+/* --- character back ends, serial ports, monitors --- */
+
+static int make_serial(struct vm_args *a, const char *text, struct viv_err *err)
+{
+    unsigned n = a->cfg.serial_count;
+    g_autofree char *id = g_strdup_printf("serial%u", n);
+
+    if (n == G_N_ELEMENTS(a->cfg.serial))
+        return viv_fail(err, EINVAL, "-serial: there are %u serial ports at most", n);
+    a->cfg.serial_count++;
+    return viv_chr_new_short("-serial", id, text, &a->cfg.serial[n], err);
+}
+
+/* Where the first serial port and the monitor go when nobody said. */
+static int default_serial(struct vm_args *a, struct viv_err *err)
+{
+    if (a->given_serial || a->nodefaults)
+        return 0;
+    if (a->daemonize || a->display_none)
+        return make_serial(a, "null", err);
+    if (!a->given_display && !a->given_monitor)
+        viv_info("there is no screen yet: serial port and monitor are on this terminal (Ctrl-A X ends, Ctrl-A H helps)");
+    return make_serial(a, a->given_monitor || viv_chr_uses_stdio() ? (viv_chr_uses_stdio() ? "null" : "stdio")
+                                                                   : "mon:stdio", err);
+}
+
+int vm_make_chardevs(struct vm_args *a, struct viv_err *err)
+{
+    int rc = 0;
+
+    if (a->nographic)
+        viv_chr_stdio_signals(false);
+    FOR_ITEMS(a->chardevs, it) {
+        struct viv_raw_opts *r;
+        struct viv_chr *c;
+
+        rc = viv_raw_parse("-chardev", "backend", it->text, &r, err);
+        if (rc < 0)
+            return rc;
+        rc = viv_chr_new(r, &c, err);
+        viv_raw_free(r);
+        if (rc < 0)
+            return rc;
+    }
+    FOR_ITEMS(a->serials, it) {
+        rc = make_serial(a, it->text, err);
+        if (rc < 0)
+            return rc;
+    }
+    return default_serial(a, err);
+}
+
+static int short_monitor(const char *option, const char *text, struct viv_err *err)
+{
+    static unsigned count;
+    g_autofree char *id = g_strdup_printf("compat_monitor%u", count++);
+    struct viv_chr *c;
+    int rc = viv_chr_new_short(option, id, text, &c, err);
+
+    if (rc < 0 || !c)
+        return rc;
+    return strcmp(option, "-monitor") ? viv_qmp_new(c, !strcmp(option, "-qmp-pretty"), err)
+                                      : viv_hmp_new(c, err);
+}
+
+static const char *const mon_modes[] = {"readline", "control", NULL};
+static const struct viv_opt_def mon_opts[] = {
+    {.name = "chardev", .type = VIV_OPT_STR, .required = true, .help = "id of a -chardev"},
+    {.name = "mode", .type = VIV_OPT_ENUM, .values = mon_modes, .def = "readline"},
+    {.name = "pretty", .type = VIV_OPT_BOOL, .help = "indented answers"},
+    {.name = "id", .type = VIV_OPT_STR, .help = "name of the monitor"},
+    VIV_OPT_END,
+};
+
+static int long_monitor(const char *text, struct viv_err *err)
+{
+    struct viv_opts *o;
+    struct viv_chr *c;
+    int rc = viv_opts_parse("-mon", mon_opts, "chardev", text, &o, err);
+
+    if (rc < 0)
+        return rc;
+    c = viv_chr_find(viv_opts_str(o, "chardev"));
+    if (!c)
+        rc = viv_fail(err, ENOENT, "-mon: there is no -chardev with id '%s'", viv_opts_str(o, "chardev"));
+    else if (!strcmp(viv_opts_str(o, "mode"), "control"))
+        rc = viv_qmp_new(c, viv_opts_bool(o, "pretty"), err);
+    else
+        rc = viv_hmp_new(c, err);
+    viv_opts_free(o);
+    return rc;
+}
+
+int vm_make_monitors(struct vm_args *a, struct viv_err *err)
+{
+    int rc = 0;
+
+    FOR_ITEMS(a->monitors, it) {
+        rc = short_monitor(it->option, it->text, err);
+        if (rc < 0)
+            return rc;
+    }
+    FOR_ITEMS(a->mons, it) {
+        rc = long_monitor(it->text, err);
+        if (rc < 0)
+            return rc;
+    }
+    /* "mon:" serial ports, those we made ourselves included. */
+    for (unsigned i = 0; i < a->cfg.serial_count && !rc; i++) {
+        bool said = a->serials && i < a->serials->len;
+
+        if (a->cfg.serial[i] && viv_chr_is_mux(a->cfg.serial[i]) &&
+            (!said || g_str_has_prefix(g_array_index(a->serials, struct vm_item, i).text, "mon:")))
+            rc = viv_hmp_new(a->cfg.serial[i], err);
+    }
+    if (!rc && a->nographic && !a->given_monitor && !a->nodefaults && !a->mons && !viv_chr_uses_stdio())
+        rc = short_monitor("-monitor", "stdio", err);
+    return rc;
+}

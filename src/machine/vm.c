@@ -1,0 +1,365 @@
+/* The VM's life: making it, starting, stopping, resetting, ending it.
+ *
+ * All of it happens on the loop thread. A device that wants something of the VM asks through bus/vmreq.h, because it
+ * runs on a vCPU's thread, and a vCPU cannot wait for itself to stop. */
+#include "machine/vm.h"
+
+#include "base/log.h"
+#include "base/units.h"
+#include "bus/vmreq.h"
+#include "cpu/x86/cpuid.h"
+#include "host/clock.h"
+#include "host/lock.h"
+#include "host/loop.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+#define PHYS_BITS 52
+#define IO_BITS   16
+
+struct listener {
+    viv_vm_event_fn fn;
+    void *opaque;
+};
+
+static struct {
+    enum viv_run_state state;
+    const struct viv_machine_config *cfg;
+    const struct viv_accel *accel;
+    struct viv_cpuid *cpuid;
+    struct viv_board board;
+    bool made, no_reboot, no_shutdown;
+    int exit_code;
+    GSList *listeners;
+} vm;
+
+static const char *const state_names[] = {
+    [VIV_RUN_PRELAUNCH] = "prelaunch",
+    [VIV_RUN_RUNNING] = "running",
+    [VIV_RUN_PAUSED] = "paused",
+    [VIV_RUN_SHUTDOWN] = "shutdown",
+    [VIV_RUN_INMIGRATE] = "inmigrate",
+    [VIV_RUN_SAVE] = "save-vm",
+    [VIV_RUN_RESTORE] = "restore-vm",
+    [VIV_RUN_POSTMIGRATE] = "postmigrate",
+    [VIV_RUN_INTERNAL_ERROR] = "internal-error",
+    [VIV_RUN_IO_ERROR] = "io-error",
+};
+
+const char *viv_run_state_name(enum viv_run_state s)
+{
+    return state_names[s];
+}
+
+enum viv_run_state viv_vm_state(void)
+{
+    return vm.state;
+}
+
+void viv_vm_set_state(enum viv_run_state s)
+{
+    vm.state = s;
+}
+
+struct viv_board *viv_vm_board(void)
+{
+    return &vm.board;
+}
+
+const struct viv_machine_config *viv_vm_config(void)
+{
+    return vm.cfg;
+}
+
+const struct viv_accel *viv_vm_accel(void)
+{
+    return vm.accel;
+}
+
+const struct viv_cpuid *viv_vm_cpuid(void)
+{
+    return vm.cpuid;
+}
+
+/* --- events --- */
+
+void viv_vm_listen(viv_vm_event_fn fn, void *opaque)
+{
+    struct listener *l = g_new(struct listener, 1);
+
+    *l = (struct listener){fn, opaque};
+    vm.listeners = g_slist_append(vm.listeners, l);
+}
+
+void viv_vm_unlisten(viv_vm_event_fn fn, void *opaque)
+{
+    for (GSList *i = vm.listeners; i; i = i->next) {
+        struct listener *l = i->data;
+
+        if (l->fn == fn && l->opaque == opaque) {
+            vm.listeners = g_slist_delete_link(vm.listeners, i);
+            g_free(l);
+            return;
+        }
+    }
+}
+
+static void emit(const char *event, const char *json_data)
+{
+    for (GSList *i = vm.listeners; i; i = i->next) {
+        struct listener *l = i->data;
+
+        l->fn(l->opaque, event, json_data);
+    }
+}
+
+static void emit_cause(const char *event, const char *reason)
+{
+    g_autofree char *data =
+        g_strdup_printf("{\"guest\": %s, \"reason\": \"%s\"}",
+                        g_str_has_prefix(reason, "guest") ? "true" : "false", reason);
+
+    emit(event, data);
+}
+
+/* --- making --- */
+
+static int make_cpus(const struct viv_machine_config *cfg, const struct viv_accel_env *env,
+                     struct viv_err *err)
+{
+    const struct viv_smp *s = &cfg->smp;
+    int rc = viv_cpuid_parse(cfg->cpu, &vm.cpuid, err);
+
+    if (rc < 0)
+        return rc;
+    viv_cpuid_set_topology(vm.cpuid, s->sockets, s->dies, s->cores, s->threads);
+    rc = vm.accel->filter_cpuid ? vm.accel->filter_cpuid(vm.cpuid, err) : 0;
+    if (rc < 0)
+        return rc;
+    return viv_vcpus_create(vm.accel, env, vm.cpuid, err);
+}
+
+/* "-accel NAME,k=v": the name (list) and the accelerator's own options. */
+static int choose_accel(const struct viv_machine_config *cfg, struct viv_accel_env *env,
+                        struct viv_err *err)
+{
+    g_autofree char *name = NULL, *what = NULL;
+    struct viv_raw_opts *r;
+    int rc;
+
+    if (cfg->accel) {
+        rc = viv_raw_parse("-accel", "accel", cfg->accel, &r, err);
+        if (rc < 0)
+            return rc;
+        name = viv_raw_take(r, "accel");
+    } else {
+        r = viv_raw_new("-accel");
+    }
+    rc = viv_accel_choose(name, &vm.accel, err);
+    if (!rc) {
+        static const struct viv_opt_def none[] = {VIV_OPT_END};
+
+        what = g_strdup_printf("-accel %s", vm.accel->name);
+        env->props = vm.accel->props ? vm.accel->props : none;
+        rc = viv_opts_from_raw(what, env->props, r, &env->opts, err);
+    }
+    viv_raw_free(r);
+    return rc;
+}
+
+/* FNV-1a of what tells this VM from its neighbours. */
+static uint32_t identity(const struct viv_machine_config *cfg)
+{
+    const uint8_t *p = cfg->uuid_set ? cfg->uuid : (const uint8_t *)cfg->name;
+    size_t len = cfg->uuid_set ? sizeof(cfg->uuid) : cfg->name ? strlen(cfg->name) : 0;
+    uint32_t h = 2166136261u;
+
+    if (!len)
+        return 0;
+    while (len--)
+        h = (h ^ *p++) * 16777619u;
+    return h ? h : 1;
+}
+
+static void on_request(enum viv_vm_request what, int code, const char *who);
+
+int viv_vm_create(const struct viv_machine_config *cfg, struct viv_err *err)
+{
+    struct viv_accel_env env = {.vcpus = cfg->smp.cpus};
+    int rc;
+
+    VIV_ASSERT_DEV_LOCKED();
+    vm.cfg = cfg;
+    rc = choose_accel(cfg, &env, err);
+    if (rc < 0)
+        return rc;
+    vm.board.mem = env.mem = viv_space_new("memory", PHYS_BITS);
+    vm.board.io = env.io = viv_space_new("io", IO_BITS);
+    vm.board.vm_identity = identity(cfg);
+    rc = vm.accel->create(&env, &vm.board.intc, err);
+    if (!rc)
+        rc = make_cpus(cfg, &env, err);
+    if (!rc)
+        rc = cfg->cls->build(cfg, &vm.board, err);
+    viv_opts_free(env.opts);
+    if (rc < 0)
+        return rc;
+    vm.made = true;
+    viv_vm_request_set_handler(on_request);
+    return 0;
+}
+
+static void reset_all(void)
+{
+    viv_dev_reset_all();
+    viv_vcpus_reset();
+    if (vm.cfg->cls->reset)
+        vm.cfg->cls->reset(vm.cfg, &vm.board);
+}
+
+int viv_vm_finish(struct viv_err *err)
+{
+    int rc = vm.cfg->cls->finish ? vm.cfg->cls->finish(vm.cfg, &vm.board, err) : 0;
+
+    if (rc < 0)
+        return rc;
+    reset_all();
+    return 0;
+}
+
+static bool all_idle(void *unused)
+{
+    return viv_dev_idle_all();
+}
+
+void viv_vm_destroy(void)
+{
+    if (!vm.made)
+        return;
+    if (vm.state == VIV_RUN_RUNNING)
+        viv_vm_stop(VIV_RUN_SHUTDOWN);
+    /* A disk that hangs must not keep the process for ever: its requests are then dropped. */
+    if (!viv_loop_wait_for(all_idle, NULL, 30 * (int64_t)VIV_NS_PER_SEC))
+        viv_warn("a disk or network request did not end within 30 seconds; leaving it");
+    viv_vm_request_set_handler(NULL);
+    viv_dev_free_all();
+    vm.made = false;
+}
+
+/* --- running --- */
+
+int viv_vm_cont(struct viv_err *err)
+{
+    if (vm.state == VIV_RUN_RUNNING)
+        return 0;
+    if (vm.state == VIV_RUN_SHUTDOWN || vm.state == VIV_RUN_INTERNAL_ERROR)
+        return viv_fail(err, EBUSY, "the machine is in state '%s': a system_reset must come first",
+                        viv_run_state_name(vm.state));
+    if (vm.state == VIV_RUN_INMIGRATE)
+        return viv_fail(err, EBUSY, "the machine waits for its saved state (-incoming)");
+    vm.state = VIV_RUN_RUNNING;
+    emit("RESUME", NULL);
+    viv_guest_clock_start();
+    viv_dev_set_running_all(true);
+    viv_vcpus_start();
+    return 0;
+}
+
+void viv_vm_stop(enum viv_run_state why)
+{
+    bool was_running = vm.state == VIV_RUN_RUNNING;
+
+    if (was_running) {
+        viv_vcpus_stop();
+        viv_guest_clock_stop();
+        viv_dev_set_running_all(false);
+    }
+    vm.state = why;
+    if (was_running)
+        emit("STOP", NULL);
+}
+
+void viv_vm_reset(const char *reason)
+{
+    bool was_running = vm.state == VIV_RUN_RUNNING;
+
+    if (was_running) {
+        viv_vcpus_stop();
+        viv_dev_set_running_all(false);
+    } else if (vm.state == VIV_RUN_SHUTDOWN || vm.state == VIV_RUN_INTERNAL_ERROR) {
+        vm.state = VIV_RUN_PAUSED;
+    }
+    emit_cause("RESET", reason);
+    reset_all();
+    if (was_running) {
+        viv_dev_set_running_all(true);
+        viv_vcpus_start();
+    }
+}
+
+int viv_vm_powerdown(struct viv_err *err)
+{
+    int rc = vm.cfg->cls->powerdown ? vm.cfg->cls->powerdown(&vm.board) : -ENOTSUP;
+
+    if (rc < 0)
+        return viv_fail(err, -rc, "machine '%s' has no power button here (it needs ACPI)",
+                        vm.cfg->cls->name);
+    emit("POWERDOWN", NULL);
+    return 0;
+}
+
+void viv_vm_quit(int code, const char *reason)
+{
+    vm.exit_code = code;
+    emit_cause("SHUTDOWN", reason);
+    viv_loop_quit();
+}
+
+int viv_vm_exit_code(void)
+{
+    return vm.exit_code;
+}
+
+void viv_vm_set_policy(bool no_reboot, bool no_shutdown)
+{
+    vm.no_reboot = no_reboot;
+    vm.no_shutdown = no_shutdown;
+}
+
+/* The guest is done: `reason` says how. */
+static void guest_ends(const char *reason)
+{
+    if (!vm.no_shutdown) {
+        viv_vm_quit(0, reason);
+        return;
+    }
+    viv_vm_stop(VIV_RUN_SHUTDOWN);
+    emit_cause("SHUTDOWN", reason);
+}
+
+static void on_request(enum viv_vm_request what, int code, const char *who)
+{
+    switch (what) {
+    case VIV_VM_RESET:
+        if (vm.no_reboot)
+            guest_ends("guest-reset");
+        else
+            viv_vm_reset("guest-reset");
+        break;
+    case VIV_VM_SHUTDOWN:
+        guest_ends("guest-shutdown");
+        break;
+    case VIV_VM_IO_ERROR:
+        if (vm.state == VIV_RUN_RUNNING)
+            viv_vm_stop(VIV_RUN_IO_ERROR);
+        break;
+    case VIV_VM_INTERNAL_ERROR:
+        viv_vm_stop(VIV_RUN_INTERNAL_ERROR);
+        break;
+    case VIV_VM_QUIT:
+        viv_vm_quit(code, !g_strcmp0(who, "isa-debug-exit") ? "guest-shutdown" : "host-ui");
+        break;
+    }
+}

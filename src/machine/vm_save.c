@@ -1,0 +1,440 @@
+/* The whole VM in a file: migrate "file:PATH" and -incoming file:PATH.
+ *
+ *   magic, version, description of the machine
+ *   guest clock, TSC
+ *   RAM: per block its name and size, then runs of pages that are not all zero
+ *   vCPUs, accelerator, devices: one blob of state sections
+ *   CRC-32 of everything before it
+ * Numbers are 64-bit little-endian. The file is hostile input: every length is checked against what this
+ * machine has, and a VM whose load failed does not run. */
+#include "machine/vm.h"
+
+#include "base/checked.h"
+#include "base/units.h"
+#include "block/registry.h"
+#include "cpu/x86/apic.h"
+#include "cpu/x86/cpuid.h"
+#include "cpu/x86/state.h"
+#include "host/clock.h"
+#include "host/lock.h"
+#include "host/loop.h"
+#include "host/open.h"
+#include "machine/vm_stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define MAGIC     "VIVSAVE"
+#define VERSION   1
+#define MAX_TEXT  4096
+#define MAX_STATE (1ull << 30)
+#define RUN_END   UINT64_MAX
+/* Bits of a vCPU's request word that belong to the guest. */
+#define SAVED_REQUESTS                                                                             \
+    (VIV_REQ_INTR | VIV_REQ_NMI | VIV_REQ_SMI | VIV_REQ_INIT | VIV_REQ_SIPI)
+
+static const char *file_of(const char *uri)
+{
+    return g_str_has_prefix(uri, "file:") ? uri + 5 : NULL;
+}
+
+static int need_file(const char *uri, const char **path, struct viv_err *err)
+{
+    *path = file_of(uri);
+    if (!*path || !**path)
+        return viv_fail(err, EINVAL, "'%s': only file:PATH is supported", uri);
+    return 0;
+}
+
+/* What must be the same on both sides; a difference is shown to the person. */
+static char *describe(void)
+{
+    const struct viv_machine_config *cfg = viv_vm_config();
+    const struct viv_smp *s = &cfg->smp;
+
+    return g_strdup_printf("-M %s -m %" PRIu64 "K -smp %u,sockets=%u,dies=%u,cores=%u,threads=%u",
+                           cfg->cls->name, (uint64_t)(cfg->ram_bytes / VIV_KIB), s->cpus, s->sockets, s->dies,
+                           s->cores, s->threads);
+}
+
+/* --- RAM --- */
+
+static bool page_is_zero(const uint8_t *p)
+{
+    const uint64_t *w = (const uint64_t *)p;
+
+    for (size_t i = 0; i < VIV_PAGE_SIZE / 8; i += 4) {
+        if (w[i] | w[i + 1] | w[i + 2] | w[i + 3])
+            return false;
+    }
+    return true;
+}
+
+/* Pages the kernel never gave us are zero, and looking at them would make them real: /proc/self/pagemap tells, 512
+ * pages at a time. Where it cannot be read every page is looked at. */
+struct page_map {
+    int fd;
+    uint64_t first; /* page number of entry[0] */
+    size_t count;
+    uint64_t entry[512];
+};
+
+static bool page_untouched(struct page_map *m, const uint8_t *hva)
+{
+    uint64_t page = (uintptr_t)hva / VIV_PAGE_SIZE;
+
+    if (m->fd < 0)
+        return false;
+    if (page < m->first || page >= m->first + m->count) {
+        ssize_t n = pread(m->fd, m->entry, sizeof(m->entry), page * 8);
+
+        if (n <= 0) {
+            close(m->fd);
+            m->fd = -1;
+            return false;
+        }
+        m->first = page;
+        m->count = n / 8;
+    }
+    return !(m->entry[page - m->first] >> 62); /* neither present nor swapped */
+}
+
+static void save_block(struct viv_vm_stream *s, struct viv_ram *ram, struct page_map *map)
+{
+    uint64_t pages = ram->size / VIV_PAGE_SIZE, start = 0;
+    size_t name_len = strlen(ram->name);
+
+    viv_vm_stream_put_u64(s, name_len);
+    viv_vm_stream_put(s, ram->name, name_len);
+    viv_vm_stream_put_u64(s, ram->size);
+    for (uint64_t i = 0; i <= pages; i++) {
+        const uint8_t *p = ram->hva + i * VIV_PAGE_SIZE;
+        bool end = i == pages || (ram->fd < 0 && page_untouched(map, p)) || page_is_zero(p);
+
+        if (end && i > start) {
+            viv_vm_stream_put_u64(s, start);
+            viv_vm_stream_put_u64(s, i - start);
+            viv_vm_stream_put(s, ram->hva + start * VIV_PAGE_SIZE, (i - start) * VIV_PAGE_SIZE);
+        }
+        if (end)
+            start = i + 1;
+    }
+    viv_vm_stream_put_u64(s, RUN_END);
+}
+
+static void save_ram(struct viv_vm_stream *s)
+{
+    struct page_map map = {.fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)};
+
+    for (struct viv_ram *r = viv_ram_next(NULL); r; r = viv_ram_next(r))
+        save_block(s, r, &map);
+    if (map.fd >= 0)
+        close(map.fd);
+    viv_vm_stream_put_u64(s, 0); /* no more names */
+}
+
+static int load_runs(struct viv_vm_stream *s, struct viv_ram *ram, struct viv_err *err)
+{
+    uint64_t pages = ram->size / VIV_PAGE_SIZE, next = 0, start, count;
+    int rc;
+
+    for (;;) {
+        rc = viv_vm_stream_get_u64(s, &start, err);
+        if (rc < 0 || start == RUN_END)
+            return rc;
+        rc = viv_vm_stream_get_u64(s, &count, err);
+        if (rc < 0)
+            return rc;
+        if (start < next || !viv_range_inside(start, count, pages))
+            return viv_fail(err, EINVAL, "saved state: pages outside of RAM block '%s'", ram->name);
+        rc = viv_vm_stream_get(s, ram->hva + start * VIV_PAGE_SIZE, count * VIV_PAGE_SIZE, err);
+        if (rc < 0)
+            return rc;
+        next = start + count;
+    }
+}
+
+static int load_block(struct viv_vm_stream *s, struct viv_ram *ram, size_t name_len,
+                      struct viv_err *err)
+{
+    g_autofree char *name = g_malloc0(name_len + 1);
+    uint64_t size;
+    int rc = viv_vm_stream_get(s, name, name_len, err);
+
+    if (!rc)
+        rc = viv_vm_stream_get_u64(s, &size, err);
+    if (rc < 0)
+        return rc;
+    if (!ram || strcmp(name, ram->name) || size != ram->size)
+        return viv_fail(err, EINVAL, "saved state has RAM block '%.60s' of %" PRIu64
+                        " bytes, this machine '%s' of %" PRIu64, name, size,
+                        ram ? ram->name : "none", ram ? ram->size : 0);
+    /* What the stream does not list is zero. */
+    if (madvise(ram->hva, ram->size, ram->fd < 0 ? MADV_DONTNEED : MADV_REMOVE) < 0)
+        memset(ram->hva, 0, ram->size);
+    rc = load_runs(s, ram, err);
+    viv_ram_written(ram->hva, ram->size);
+    return rc;
+}
+
+static int load_ram(struct viv_vm_stream *s, struct viv_err *err)
+{
+    struct viv_ram *ram = viv_ram_next(NULL);
+    uint64_t name_len;
+    int rc;
+
+    for (;; ram = viv_ram_next(ram)) {
+        rc = viv_vm_stream_get_u64(s, &name_len, err);
+        if (rc < 0)
+            return rc;
+        if (!name_len)
+            return ram ? viv_fail(err, EINVAL, "saved state lacks RAM block '%s'", ram->name) : 0;
+        if (name_len > MAX_TEXT)
+            return viv_fail(err, EINVAL, "saved state: a RAM block's name is too long");
+        rc = load_block(s, ram, name_len, err);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* --- vCPUs and devices --- */
+
+static void save_vcpu(struct viv_state_writer *w, struct viv_vcpu *v)
+{
+    g_autofree char *cpu = g_strdup_printf("cpu/%u", v->index);
+    g_autofree char *apic = g_strdup_printf("cpu/%u/apic", v->index);
+
+    viv_state_put_u32(w, atomic_load(&v->requests) & SAVED_REQUESTS);
+    viv_state_put_u32(w, atomic_load(&v->sipi_vector));
+    viv_state_put_u32(w, v->apic != NULL);
+    viv_state_save(w, cpu, &viv_x86_state, v->x86);
+    if (v->apic)
+        viv_state_save(w, apic, &viv_apic_state, v->apic);
+}
+
+static int load_vcpu(struct viv_state_reader *r, struct viv_vcpu *v, struct viv_err *err)
+{
+    g_autofree char *cpu = g_strdup_printf("cpu/%u", v->index);
+    g_autofree char *apic = g_strdup_printf("cpu/%u/apic", v->index);
+    uint32_t requests, sipi, has_apic;
+    int rc = viv_state_get_u32(r, &requests, err);
+
+    if (!rc)
+        rc = viv_state_get_u32(r, &sipi, err);
+    if (!rc)
+        rc = viv_state_get_u32(r, &has_apic, err);
+    if (rc < 0)
+        return rc;
+    if (has_apic != (v->apic != NULL))
+        return viv_fail(err, EINVAL, "saved state is of another kind of accelerator");
+    rc = viv_state_load(r, cpu, &viv_x86_state, v->x86, err);
+    if (!rc && v->apic)
+        rc = viv_state_load(r, apic, &viv_apic_state, v->apic, err);
+    if (rc < 0)
+        return rc;
+    atomic_store(&v->sipi_vector, (uint8_t)sipi);
+    atomic_fetch_or(&v->requests, (requests & SAVED_REQUESTS) | VIV_REQ_INTR | VIV_REQ_TLB);
+    return 0;
+}
+
+static void save_state(struct viv_vm_stream *s)
+{
+    const struct viv_accel *a = viv_vm_accel();
+    struct viv_state_writer *w = viv_state_writer_new();
+    uint8_t *blob;
+    size_t len;
+
+    viv_state_put(w, viv_vm_cpuid()->word, sizeof(viv_vm_cpuid()->word));
+    for (unsigned i = 0; i < viv_vcpu_count; i++)
+        save_vcpu(w, viv_vcpus[i]);
+    viv_state_put_u32(w, a->save != NULL);
+    if (a->save)
+        a->save(w);
+    viv_dev_save_all(w);
+    blob = viv_state_writer_finish(w, &len);
+    viv_state_writer_free(w);
+    viv_vm_stream_put_u64(s, len);
+    viv_vm_stream_put(s, blob, len);
+    g_free(blob);
+}
+
+static int load_sections(struct viv_state_reader *r, struct viv_err *err)
+{
+    const struct viv_accel *a = viv_vm_accel();
+    uint32_t word[VIV_FW_COUNT], has_accel;
+    int rc = viv_state_get(r, word, sizeof(word), err);
+
+    if (!rc && memcmp(word, viv_vm_cpuid()->word, sizeof(word)))
+        rc = viv_fail(err, EINVAL, "saved state is of a CPU with other features: use the same -cpu "
+                      "(not 'host' or 'max' on another host)");
+    for (unsigned i = 0; i < viv_vcpu_count && !rc; i++)
+        rc = load_vcpu(r, viv_vcpus[i], err);
+    if (!rc)
+        rc = viv_state_get_u32(r, &has_accel, err);
+    if (rc < 0)
+        return rc;
+    if (has_accel != (a->load != NULL))
+        return viv_fail(err, EINVAL, "saved state is of another kind of accelerator");
+    if (a->load)
+        rc = a->load(r, err);
+    return rc < 0 ? rc : viv_dev_load_all(r, err);
+}
+
+static int load_state(struct viv_vm_stream *s, struct viv_err *err)
+{
+    struct viv_state_reader *r;
+    uint8_t *blob;
+    uint64_t len;
+    int rc = viv_vm_stream_get_u64(s, &len, err);
+
+    if (rc < 0)
+        return rc;
+    blob = len <= MAX_STATE ? g_try_malloc(len) : NULL;
+    if (!blob)
+        return viv_fail(err, EINVAL, "saved state: %" PRIu64 " bytes of devices are too many", len);
+    rc = viv_vm_stream_get(s, blob, len, err);
+    /* The check sum before anything is made of the bytes. */
+    if (!rc)
+        rc = viv_vm_stream_check_sum(s, err);
+    if (!rc) {
+        r = viv_state_reader_new(blob, len);
+        rc = load_sections(r, err);
+        viv_state_reader_free(r);
+    }
+    g_free(blob);
+    return rc;
+}
+
+/* --- the whole --- */
+
+static bool all_idle(void *unused)
+{
+    return viv_dev_idle_all();
+}
+
+static int flush_disks(struct viv_err *err)
+{
+    for (struct viv_drive *d = viv_drive_next(NULL); d; d = viv_drive_next(d)) {
+        int rc = d->blk && viv_blk_writable(d->blk) ? viv_blk_flush(d->blk) : 0;
+
+        if (rc < 0)
+            return viv_fail_os(err, -rc, "cannot flush drive '%s'", d->id);
+    }
+    return 0;
+}
+
+int viv_vm_save(const char *uri, struct viv_err *err)
+{
+    enum viv_run_state before = viv_vm_state();
+    g_autofree char *desc = describe();
+    struct viv_vm_stream *s;
+    const char *path;
+    int rc = need_file(uri, &path, err);
+
+    VIV_ASSERT_DEV_LOCKED();
+    if (rc < 0)
+        return rc;
+    if (before == VIV_RUN_INMIGRATE)
+        return viv_fail(err, EBUSY, "the machine waits for its saved state (-incoming)");
+    rc = viv_vm_stream_open(path, true, &s, err);
+    if (rc < 0)
+        return rc;
+    viv_vm_stop(VIV_RUN_SAVE);
+    if (!viv_loop_wait_for(all_idle, NULL, 60 * (int64_t)VIV_NS_PER_SEC))
+        rc = viv_fail(err, ETIMEDOUT, "a device did not become idle within 60 seconds");
+    else
+        rc = flush_disks(err);
+    if (!rc) {
+        viv_vm_stream_put(s, MAGIC, sizeof(MAGIC));
+        viv_vm_stream_put_u64(s, VERSION);
+        viv_vm_stream_put_u64(s, strlen(desc));
+        viv_vm_stream_put(s, desc, strlen(desc));
+        viv_vm_stream_put_u64(s, (uint64_t)viv_clock_ns(VIV_CLOCK_GUEST));
+        viv_vm_stream_put_u64(s, viv_guest_tsc());
+        save_ram(s);
+        save_state(s);
+        viv_vm_stream_put_sum(s);
+    }
+    if (viv_vm_stream_close(s, err) < 0 && !rc)
+        rc = -EIO;
+    if (rc < 0) {
+        viv_vm_set_state(before == VIV_RUN_RUNNING ? VIV_RUN_PAUSED : before);
+        if (before == VIV_RUN_RUNNING)
+            viv_vm_cont(NULL);
+        return rc;
+    }
+    viv_vm_set_state(VIV_RUN_POSTMIGRATE);
+    return 0;
+}
+
+static int load_head(struct viv_vm_stream *s, struct viv_err *err)
+{
+    g_autofree char *mine = describe(), *theirs = NULL;
+    char magic[sizeof(MAGIC)];
+    uint64_t version, len;
+    int rc = viv_vm_stream_get(s, magic, sizeof(magic), err);
+
+    if (rc < 0)
+        return rc;
+    if (memcmp(magic, MAGIC, sizeof(magic)))
+        return viv_fail(err, EINVAL, "it is not a saved machine of Vivarium");
+    rc = viv_vm_stream_get_u64(s, &version, err);
+    if (!rc && version != VERSION)
+        rc = viv_fail(err, EINVAL, "saved by another version (format %" PRIu64 ", this one reads %d)",
+                      version, VERSION);
+    if (!rc)
+        rc = viv_vm_stream_get_u64(s, &len, err);
+    if (!rc && len > MAX_TEXT)
+        rc = viv_fail(err, EINVAL, "its description is too long");
+    if (rc < 0)
+        return rc;
+    theirs = g_malloc0(len + 1);
+    rc = viv_vm_stream_get(s, theirs, len, err);
+    if (!rc && strcmp(mine, theirs))
+        rc = viv_fail(err, EINVAL, "it was saved by '%.200s', this machine is '%s'",
+                      g_str_is_ascii(theirs) ? theirs : "?", mine);
+    return rc;
+}
+
+int viv_vm_load(const char *uri, struct viv_err *err)
+{
+    struct viv_vm_stream *s;
+    const char *path;
+    uint64_t ns = 0, tsc = 0;
+    int rc = need_file(uri, &path, err);
+
+    VIV_ASSERT_DEV_LOCKED();
+    if (rc < 0)
+        return rc;
+    rc = viv_vm_stream_open(path, false, &s, err);
+    if (rc < 0)
+        return rc;
+    viv_vm_set_state(VIV_RUN_RESTORE);
+    rc = load_head(s, err);
+    if (!rc)
+        rc = viv_vm_stream_get_u64(s, &ns, err);
+    if (!rc)
+        rc = viv_vm_stream_get_u64(s, &tsc, err);
+    if (!rc && ns > INT64_MAX / 2)
+        rc = viv_fail(err, EINVAL, "its clock is out of range");
+    if (!rc)
+        rc = load_ram(s, err);
+    if (!rc) {
+        viv_guest_clock_set_ns((int64_t)ns);
+        viv_guest_tsc_set(tsc);
+        rc = load_state(s, err);
+    }
+    viv_vm_stream_close(s, NULL);
+    if (rc < 0) {
+        viv_vm_set_state(VIV_RUN_INTERNAL_ERROR);
+        viv_err_prefix(err, "cannot load '%s'", path);
+        return rc;
+    }
+    viv_vm_set_state(VIV_RUN_PAUSED);
+    return 0;
+}

@@ -1,0 +1,168 @@
+#include "machine/vm_stream.h"
+
+#include "base/bytes.h"
+#include "host/open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#define BUFFER (256 * 1024)
+
+struct viv_vm_stream {
+    int fd;
+    bool write;
+    char *path;
+    int error; /* errno of the first failure */
+    uint32_t crc;
+    size_t pos, len; /* of buf: filled to pos (write); unread pos..len (read) */
+    uint8_t buf[BUFFER];
+};
+
+int viv_vm_stream_open(const char *path, bool write, struct viv_vm_stream **out,
+                       struct viv_err *err)
+{
+    int fd = viv_open(path, write ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY, 0600, err);
+    struct viv_vm_stream *s;
+
+    if (fd < 0)
+        return fd;
+    s = g_new0(struct viv_vm_stream, 1);
+    s->fd = fd;
+    s->write = write;
+    s->path = g_strdup(path);
+    s->crc = crc32(0, NULL, 0);
+    *out = s;
+    return 0;
+}
+
+static void write_all(struct viv_vm_stream *s, const uint8_t *p, size_t len)
+{
+    while (len && !s->error) {
+        ssize_t n = write(s->fd, p, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            s->error = n < 0 ? errno : ENOSPC;
+            return;
+        }
+        p += n;
+        len -= n;
+    }
+}
+
+static void flush(struct viv_vm_stream *s)
+{
+    write_all(s, s->buf, s->pos);
+    s->pos = 0;
+}
+
+void viv_vm_stream_put(struct viv_vm_stream *s, const void *data, size_t len)
+{
+    s->crc = crc32_z(s->crc, data, len);
+    if (len >= BUFFER) {
+        flush(s);
+        write_all(s, data, len);
+        return;
+    }
+    if (len > BUFFER - s->pos)
+        flush(s);
+    memcpy(s->buf + s->pos, data, len);
+    s->pos += len;
+}
+
+void viv_vm_stream_put_u64(struct viv_vm_stream *s, uint64_t v)
+{
+    uint8_t b[8];
+
+    viv_st_le64(b, v);
+    viv_vm_stream_put(s, b, sizeof(b));
+}
+
+static int refill(struct viv_vm_stream *s, struct viv_err *err)
+{
+    ssize_t n;
+
+    do {
+        n = read(s->fd, s->buf, BUFFER);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return viv_fail_os(err, errno, "cannot read '%s'", s->path);
+    if (n == 0)
+        return viv_fail(err, EINVAL, "'%s' ends early: it was not completely written", s->path);
+    s->pos = 0;
+    s->len = n;
+    return 0;
+}
+
+int viv_vm_stream_get(struct viv_vm_stream *s, void *data, size_t len, struct viv_err *err)
+{
+    uint8_t *p = data;
+
+    for (size_t left = len; left;) {
+        size_t n = s->len - s->pos;
+
+        if (!n) {
+            int rc = refill(s, err);
+
+            if (rc < 0)
+                return rc;
+            continue;
+        }
+        n = n < left ? n : left;
+        memcpy(p, s->buf + s->pos, n);
+        s->pos += n;
+        p += n;
+        left -= n;
+    }
+    s->crc = crc32_z(s->crc, data, len);
+    return 0;
+}
+
+int viv_vm_stream_get_u64(struct viv_vm_stream *s, uint64_t *v, struct viv_err *err)
+{
+    uint8_t b[8];
+    int rc = viv_vm_stream_get(s, b, sizeof(b), err);
+
+    if (!rc)
+        *v = viv_ld_le64(b);
+    return rc;
+}
+
+void viv_vm_stream_put_sum(struct viv_vm_stream *s)
+{
+    viv_vm_stream_put_u64(s, s->crc);
+}
+
+int viv_vm_stream_check_sum(struct viv_vm_stream *s, struct viv_err *err)
+{
+    uint32_t have = s->crc;
+    uint64_t want;
+    int rc = viv_vm_stream_get_u64(s, &want, err);
+
+    if (!rc && want != have)
+        rc = viv_fail(err, EINVAL, "'%s' is damaged: its check sum is wrong", s->path);
+    return rc;
+}
+
+int viv_vm_stream_close(struct viv_vm_stream *s, struct viv_err *err)
+{
+    int rc = 0;
+
+    if (s->write) {
+        flush(s);
+        /* A pipe or a terminal cannot be synced. */
+        if (!s->error && fsync(s->fd) < 0 && errno != EINVAL && errno != EROFS)
+            s->error = errno;
+    }
+    close(s->fd);
+    if (s->error)
+        rc = viv_fail_os(err, s->error, "cannot write '%s'", s->path);
+    g_free(s->path);
+    g_free(s);
+    return rc;
+}

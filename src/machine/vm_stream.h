@@ -1,0 +1,28 @@
+/* Inside machine/: a saved-state file written and read in order, with a running check sum. */
+#ifndef VIV_MACHINE_VM_STREAM_H
+#define VIV_MACHINE_VM_STREAM_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct viv_vm_stream;
+
+/* Opens `path` for writing (created or truncated) or reading. */
+int viv_vm_stream_open(const char *path, bool write, struct viv_vm_stream **out,
+                       struct viv_err *err);
+/* Errors stick: the first is returned by viv_vm_stream_error and close. */
+void viv_vm_stream_put(struct viv_vm_stream *s, const void *data, size_t len);
+void viv_vm_stream_put_u64(struct viv_vm_stream *s, uint64_t v);
+/* -EINVAL where the file ends early. */
+int viv_vm_stream_get(struct viv_vm_stream *s, void *data, size_t len, struct viv_err *err);
+int viv_vm_stream_get_u64(struct viv_vm_stream *s, uint64_t *v, struct viv_err *err);
+/* Writes the check sum of all before it, or reads and compares it. */
+void viv_vm_stream_put_sum(struct viv_vm_stream *s);
+int viv_vm_stream_check_sum(struct viv_vm_stream *s, struct viv_err *err);
+/* After writing: flushes to the disk. Frees s in any case; the first error is returned. */
+int viv_vm_stream_close(struct viv_vm_stream *s, struct viv_err *err);
+
+#endif

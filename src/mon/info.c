@@ -1,0 +1,118 @@
+/* HMP's info commands that exist for people only. */
+#include "mon/mon_int.h"
+
+#include "accel/accel.h"
+#include "bus/dev.h"
+#include "cpu/x86/state.h"
+#include "machine/vm.h"
+#include "net/net.h"
+
+#include <inttypes.h>
+
+static int finish(GString *s, json_t **result)
+{
+    g_autofree char *text = g_utf8_make_valid(s->str, (gssize)s->len);
+
+    *result = json_string(text);
+    g_string_free(s, TRUE);
+    return 0;
+}
+
+static void put_space(GString *s, const char *name, struct viv_space *space)
+{
+    static const char *const kinds[] = {
+        [VIV_REGION_RAM] = "ram", [VIV_REGION_ROM] = "rom", [VIV_REGION_IO] = "i/o"};
+    size_t n;
+    g_autofree struct viv_range *r = viv_space_ranges(space, &n);
+
+    g_string_append_printf(s, "%s\n", name);
+    for (size_t i = 0; i < n; i++)
+        g_string_append_printf(s, "  %016" PRIx64 "-%016" PRIx64 " %s @%016" PRIx64 "\n", r[i].start,
+                               r[i].last, kinds[r[i].kind], r[i].region_offset);
+}
+
+int viv_mon_info_mtree(struct viv_opts *o, json_t **result, struct viv_err *err)
+{
+    GString *s = g_string_new(NULL);
+
+    put_space(s, "memory", viv_vm_board()->mem);
+    put_space(s, "I/O", viv_vm_board()->io);
+    return finish(s, result);
+}
+
+int viv_mon_info_qtree(struct viv_opts *o, json_t **result, struct viv_err *err)
+{
+    GString *s = g_string_new(NULL);
+
+    for (struct viv_dev *d = viv_dev_first(); d; d = d->next)
+        g_string_append_printf(s, "dev: %s, id \"%s\", path %s\n", d->cls->name, d->id ? d->id : "",
+                               d->path);
+    return finish(s, result);
+}
+
+int viv_mon_info_network(struct viv_opts *o, json_t **result, struct viv_err *err)
+{
+    GString *s = g_string_new(NULL);
+
+    for (struct viv_netdev *n = viv_netdev_next(NULL); n; n = viv_netdev_next(n))
+        g_string_append_printf(s, "%s: type=%s%s\n", viv_netdev_id(n), viv_netdev_type(n),
+                               viv_netdev_attached(n) ? "" : " (no card)");
+    return finish(s, result);
+}
+
+int viv_mon_info_usernet(struct viv_opts *o, json_t **result, struct viv_err *err)
+{
+    GString *s = g_string_new(NULL);
+
+    for (struct viv_netdev *n = viv_netdev_next(NULL); n; n = viv_netdev_next(n)) {
+        g_autofree char *text = viv_netdev_info(n);
+
+        if (text)
+            g_string_append_printf(s, "%s:\n%s", viv_netdev_id(n), text);
+    }
+    return finish(s, result);
+}
+
+static void put_seg(GString *s, const char *name, const struct viv_seg *g)
+{
+    g_string_append_printf(s, "%s =%04x %016" PRIx64 " %08x %08x\n", name, g->sel, g->base, g->limit,
+                           g->attr);
+}
+
+static void put_cpu(GString *s, const struct viv_vcpu *v)
+{
+    static const char *const gpr[] = {"RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI",
+                                      "R8 ", "R9 ", "R10", "R11", "R12", "R13", "R14", "R15"};
+    static const char *const seg[VIV_SEG_COUNT] = {"ES", "CS", "SS", "DS", "FS", "GS"};
+    const struct viv_x86 *c = v->x86;
+
+    g_string_append_printf(s, "CPU#%u\n", v->index);
+    for (int i = 0; i < 16; i++)
+        g_string_append_printf(s, "%s=%016" PRIx64 "%s", gpr[i], c->gpr[i], i % 4 == 3 ? "\n" : " ");
+    g_string_append_printf(s, "RIP=%016" PRIx64 " RFL=%08x CPL=%u HLT=%d SMM=%d\n", c->rip, c->eflags,
+                           c->cpl, c->halted, c->in_smm);
+    for (int i = 0; i < VIV_SEG_COUNT; i++) {
+        if (seg[i])
+            put_seg(s, seg[i], &c->seg[i]);
+    }
+    g_string_append_printf(s, "GDT=     %016" PRIx64 " %08x\nIDT=     %016" PRIx64 " %08x\n", c->gdtr.base,
+                           c->gdtr.limit, c->idtr.base, c->idtr.limit);
+    g_string_append_printf(s, "CR0=%08" PRIx64 " CR2=%016" PRIx64 " CR3=%016" PRIx64 " CR4=%08" PRIx64
+                              " EFER=%016" PRIx64 "\n",
+                           c->cr0, c->cr2, c->cr3, c->cr4, c->msr.efer);
+}
+
+/* Registers are ours only while the vCPUs are stopped. */
+int viv_mon_info_registers(struct viv_opts *o, json_t **result, struct viv_err *err)
+{
+    bool running = viv_vm_state() == VIV_RUN_RUNNING;
+    GString *s = g_string_new(NULL);
+
+    if (running)
+        viv_vcpus_stop();
+    for (unsigned i = 0; i < viv_vcpu_count; i++)
+        put_cpu(s, viv_vcpus[i]);
+    if (running)
+        viv_vcpus_start();
+    return finish(s, result);
+}

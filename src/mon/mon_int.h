@@ -1,0 +1,49 @@
+/* Inside mon/: commands, and what the two kinds of monitor share. */
+#ifndef VIV_MON_MON_INT_H
+#define VIV_MON_MON_INT_H
+
+#include "mon/mon.h"
+
+#include <glib.h>
+#include <jansson.h>
+
+/* One command. `fn` does it and sets *result to a new JSON value, or leaves it NULL (QMP: {}). `show` turns the
+ * result into text for people; NULL: a string is shown as it is, nothing else is. */
+struct viv_mon_cmd {
+    const char *hmp; /* "info status"; NULL: not in HMP */
+    const char *qmp; /* "query-status"; NULL: not in QMP */
+    const char *hmp_args; /* as help shows them; words fill `args` in order, "-x" sets the switch with that letter */
+    const struct viv_opt_def *args; /* NULL: takes none */
+    const char *help;
+    int (*fn)(struct viv_opts *o, json_t **result, struct viv_err *err);
+    void (*show)(const json_t *result, GString *out);
+};
+
+extern const struct viv_mon_cmd viv_mon_cmds[]; /* ends with both names NULL */
+
+/* Output that waits for a slow reader; shared by both kinds. */
+struct viv_mon_out {
+    struct viv_chr *chr;
+    GString *buf;
+};
+
+void viv_mon_out_init(struct viv_mon_out *o, struct viv_chr *c);
+void viv_mon_out_put(struct viv_mon_out *o, const char *text, size_t len);
+bool viv_mon_out_full(const struct viv_mon_out *o);
+void viv_mon_out_fini(struct viv_mon_out *o);
+
+/* One HMP line: appends the answer to out. */
+void viv_hmp_run(const char *line, GString *out);
+/* Completions of the command names that begin with text; free with g_ptr_array_unref. */
+GPtrArray *viv_hmp_complete(const char *text);
+
+void viv_hmp_free_all(void);
+
+/* info.c: rows that only show. */
+int viv_mon_info_mtree(struct viv_opts *o, json_t **result, struct viv_err *err);
+int viv_mon_info_registers(struct viv_opts *o, json_t **result, struct viv_err *err);
+int viv_mon_info_qtree(struct viv_opts *o, json_t **result, struct viv_err *err);
+int viv_mon_info_network(struct viv_opts *o, json_t **result, struct viv_err *err);
+int viv_mon_info_usernet(struct viv_opts *o, json_t **result, struct viv_err *err);
+
+#endif
