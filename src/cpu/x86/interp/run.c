@@ -131,7 +131,8 @@ __attribute__((noinline)) static void run_blocks(struct viv_x86 *c, struct viv_i
 
         execute(c, in, k, k->count);
         if (UNLIKELY(k->end != VIV_BLOCK_PLAIN || !in->block_end)) {
-            if (k->end == VIV_BLOCK_CONTEXT)
+            /* A port or MMIO write may have changed the memory map, and with it the TLB generation. */
+            if (k->end == VIV_BLOCK_CONTEXT || in->block_key >> 8 != c->tlb_gen)
                 viv_interp_context(c);
             if (c->attention || c->halted || in->shutdown)
                 return;
