@@ -1,0 +1,366 @@
+/* The interpreter on payloads: what the manual says about instructions as a whole, faults and their state, code that
+ * changes itself, repeated strings. Single results against the bare CPU are another test's. */
+#include "cpu/x86/interp/test_cpu.h"
+
+#include "base/bytes.h"
+
+#include <glib.h>
+#include <string.h>
+
+static unsigned from_hex(const char *hex, uint8_t *out)
+{
+    unsigned n = 0;
+
+    for (; *hex; hex++) {
+        if (*hex == ' ')
+            continue;
+        out[n++] = (uint8_t)(g_ascii_xdigit_value(hex[0]) << 4 | g_ascii_xdigit_value(hex[1]));
+        hex++;
+    }
+    return n;
+}
+
+static struct test_cpu *with_code(unsigned mode, const char *hex)
+{
+    struct test_cpu *t = test_cpu_get(mode);
+    uint8_t bytes[256];
+
+    test_cpu_code(t, bytes, from_hex(hex, bytes));
+    return t;
+}
+
+/* Runs it; it must halt. The exception it ended in, or -1. */
+static int run(struct test_cpu *t)
+{
+    g_assert_cmpint(test_cpu_run(t), ==, VIV_RUN_HALT);
+    return test_cpu_exception(t);
+}
+
+/* Payloads that end in HLT, and one register to look at. */
+struct payload {
+    const char *what, *hex;
+    uint8_t mode, reg;
+    int exception; /* -1: none */
+    uint64_t value;
+};
+
+static const struct payload payloads[] = {
+    {"32-bit result clears the upper half", "48c7c0ffffffff 01c0 f4", VIV_MODE_LONG, VIV_RAX, -1, 0xfffffffe},
+    {"16-bit result keeps it", "48c7c0ffffffff 6601c0 f4", VIV_MODE_LONG, VIV_RAX, -1, 0xfffffffffffffffe},
+    {"AH without REX", "b834120000 88e3 f4", VIV_MODE_LONG, VIV_RBX, -1, 0x12},
+    {"SPL with REX", "4088e3 f4", VIV_MODE_LONG, VIV_RBX, -1, 0},
+    {"NOP is not XCHG EAX, EAX", "48c7c0ffffffff 90 f4", VIV_MODE_LONG, VIV_RAX, -1, ~0ull},
+    {"CMOV clears the upper half when it does not move", "48c7c0ffffffff 31db 0f45c3 f4", VIV_MODE_LONG,
+     VIV_RAX, -1, 0xffffffff},
+    {"loop sums 1..100", "31c0 b964000000 01c8 e2fc f4", VIV_MODE_LONG, VIV_RAX, -1, 5050},
+    {"call, ret, leave", "e801000000 f4 c8100000 b807000000 c9 c3", VIV_MODE_LONG, VIV_RAX, -1, 7},
+    {"RIP-relative", "8b0506000000 90 f4 0000000078563412", VIV_MODE_LONG, VIV_RAX, -1, 0x12345678},
+    {"POP [RSP] uses the new RSP", "6a05 6a07 8f0424 58 f4", VIV_MODE_LONG, VIV_RAX, -1, 7},
+    {"DIV by zero", "31c9 f7f1 f4", VIV_MODE_LONG, VIV_RCX, VIV_DE, 0},
+    {"IDIV overflow", "b800000080 99 83c9ff f7f9 f4", VIV_MODE_LONG, VIV_RDX, VIV_DE, 0xffffffff},
+    {"UD2", "0f0b", VIV_MODE_LONG, VIV_RAX, VIV_UD, 0},
+    {"LOCK without memory", "f001c0", VIV_MODE_LONG, VIV_RAX, VIV_UD, 0},
+    {"PUSH ES in 64-bit mode", "06", VIV_MODE_LONG, VIV_RAX, VIV_UD, 0},
+    {"16 bytes", "2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e90", VIV_MODE_LONG, VIV_RAX, VIV_GP, 0},
+    {"jump to a non-canonical address", "48b80000000000000080 ffe0", VIV_MODE_LONG, VIV_RAX, VIV_GP,
+     0x8000000000000000ull},
+    {"load from a non-canonical address", "48b80000000000000080 8b18", VIV_MODE_LONG, VIV_RBX, VIV_GP, 0},
+    {"RBP-based load from a non-canonical address", "48bd0000000000000080 8b4500", VIV_MODE_LONG, VIV_RBP, VIV_SSF,
+     0x8000000000000000ull},
+    {"absent page", "b800000003 8b18", VIV_MODE_LONG, VIV_RAX, VIV_PF, 0x3000000},
+    {"INT3", "cc", VIV_MODE_LONG, VIV_RAX, VIV_BP, 0},
+    {"PUSHA, POPA", "b801000000 60 b802000000 61 f4", VIV_MODE_PROT32, VIV_RAX, -1, 1},
+    {"BOUND inside", "bb00000200 c70301000000 c7430405000000 b805000000 6203 f4", VIV_MODE_PROT32, VIV_RAX,
+     -1, 5},
+    {"BOUND outside", "bb00000200 c70301000000 c7430405000000 b806000000 6203 f4", VIV_MODE_PROT32, VIV_RAX,
+     VIV_BR, 6},
+    {"INTO", "b8ffffff7f 40 ce f4", VIV_MODE_PROT32, VIV_RAX, VIV_OF, 0x80000000},
+    {"DAA", "b89a000000 27 f4", VIV_MODE_PROT32, VIV_RAX, -1, 0},
+    {"AAM", "b84f000000 d40a f4", VIV_MODE_PROT32, VIV_RAX, -1, 0x709},
+    {"AAM by zero", "d400", VIV_MODE_PROT32, VIV_RAX, VIV_DE, 0},
+    {"16-bit address wraps in 32-bit code", "c605ffff000007 bbffff0000 31f6 46 67 8a00 f4", VIV_MODE_PROT32,
+     VIV_RSI, -1, 1},
+    {"real mode counts in CX", "31c0 b90a00 40 e2fd f4", VIV_MODE_REAL, VIV_RAX, -1, 10},
+    {"real mode with a 32-bit operand", "66b878563412 f4", VIV_MODE_REAL, VIV_RAX, -1, 0x12345678},
+    {"real mode: word at FFFF", "bbffff 8b07 f4", VIV_MODE_REAL, VIV_RBX, VIV_GP, 0xffff},
+    {"real mode: LES of a register", "c4c0", VIV_MODE_REAL, VIV_RAX, VIV_UD, 0},
+    {"CMPXCHG16B of an odd address", "be01000200 480fc70e", VIV_MODE_LONG, VIV_RSI, VIV_GP, 0x20001},
+};
+
+static void run_payload(gconstpointer data)
+{
+    const struct payload *p = data;
+    struct test_cpu *t = with_code(p->mode, p->hex);
+
+    g_assert_cmpint(run(t), ==, p->exception);
+    g_assert_cmphex(t->c->gpr[p->reg], ==, p->value);
+}
+
+/* A fault's frame holds the address of the instruction, and CR2 that of the access. */
+static void fault_frame(void)
+{
+    struct test_cpu *t = with_code(VIV_MODE_LONG, "90 be08000003 90 480106 f4");
+    struct viv_x86 *c = t->c;
+    uint8_t *frame;
+
+    g_assert_cmpint(run(t), ==, VIV_PF);
+    frame = t->ram + c->gpr[VIV_RSP];
+    g_assert_cmphex(viv_ld_le64(frame), ==, 2); /* a write, supervisor, not present: ADD faults as a write */
+    g_assert_cmphex(viv_ld_le64(frame + 8), ==, TEST_CODE + 7);
+    g_assert_cmphex(c->cr2, ==, 0x3000008);
+}
+
+/* MOV over two pages, the second absent: nothing is written to the first. */
+static void store_across_pages(void)
+{
+    struct test_cpu *t = with_code(VIV_MODE_LONG, "48b8ffffffffffffffff bffcffff02 488907");
+
+    g_assert_cmpint(run(t), ==, VIV_PF);
+    g_assert_cmphex(t->c->cr2, ==, TEST_ABSENT);
+    g_assert_cmphex(t->c->gpr[VIV_RDI], ==, TEST_ABSENT - 4);
+}
+
+/* An instruction that starts in one page and ends in the next. */
+static void insn_across_pages(void)
+{
+    struct test_cpu *t = test_cpu_get(VIV_MODE_LONG);
+    static const uint8_t mov_hlt[] = {0xb8, 0x78, 0x56, 0x34, 0x12, 0xf4};
+
+    for (unsigned n = 1; n < 5; n++) {
+        t = test_cpu_get(VIV_MODE_LONG);
+        memcpy(t->ram + 0x12000 - n, mov_hlt, sizeof(mov_hlt));
+        viv_ram_written(t->ram + 0x11000, 0x2000);
+        t->c->rip = 0x12000 - n;
+        g_assert_cmpint(run(t), ==, -1);
+        g_assert_cmphex(t->c->gpr[VIV_RAX], ==, 0x12345678);
+    }
+}
+
+static void code_in_mmio(void)
+{
+    struct test_cpu *t = test_cpu_get(VIV_MODE_LONG);
+
+    t->c->rip = TEST_MMIO + 0xf00;
+    g_assert_cmpint(run(t), ==, -1);
+    g_assert_cmphex(t->c->rip, ==, TEST_MMIO + 0xff1);
+}
+
+/* MOV BYTE [next instruction's immediate], 5; MOV EAX, imm: one block, changed while it runs. */
+static void changes_itself(void)
+{
+    struct test_cpu *t = with_code(VIV_MODE_LONG, "c6050100000005 b801000000 f4");
+
+    g_assert_cmpint(run(t), ==, -1);
+    g_assert_cmphex(t->c->gpr[VIV_RAX], ==, 5);
+}
+
+/* A loop that counts up its own immediate: runs from the cache and is invalidated each time. */
+static void changes_itself_in_a_loop(void)
+{
+    struct test_cpu *t = with_code(VIV_MODE_LONG, "b90a000000 b800000000 fe05f6ffffff 01c3 e2f1 f4");
+
+    /* b8 imm at 10005; fe05 rel32 at 1000a addresses 10006; loop back to 10005 */
+    g_assert_cmpint(run(t), ==, -1);
+    g_assert_cmphex(t->c->gpr[VIV_RAX], ==, 9);
+    g_assert_cmphex(t->c->gpr[VIV_RBX], ==, 45);
+}
+
+/* DMA changes code that has run. */
+static void changed_by_dma(void)
+{
+    struct test_cpu *t = with_code(VIV_MODE_LONG, "b801000000 f4");
+    static const uint8_t other[] = {0xb8, 2, 0, 0, 0, 0xf4};
+
+    g_assert_cmpint(run(t), ==, -1);
+    memcpy(t->ram + TEST_CODE, other, sizeof(other));
+    viv_ram_written(t->ram + TEST_CODE, sizeof(other));
+    t->c->halted = false;
+    t->c->rip = TEST_CODE;
+    g_assert_cmpint(run(t), ==, -1);
+    g_assert_cmphex(t->c->gpr[VIV_RAX], ==, 2);
+}
+
+static void set_string(struct test_cpu *t, uint64_t si, uint64_t di, uint64_t count)
+{
+    t->c->gpr[VIV_RSI] = si;
+    t->c->gpr[VIV_RDI] = di;
+    t->c->gpr[VIV_RCX] = count;
+}
+
+static void movs_copies(void)
+{
+    for (unsigned skew = 0; skew < 5; skew++) {
+        struct test_cpu *t = with_code(VIV_MODE_LONG, "f3a4 f4");
+
+        for (unsigned n = 0; n < 20000; n++)
+            t->ram[0x20000 + n] = (uint8_t)(n * 7);
+        set_string(t, 0x20000, 0x30000 + skew, 20000);
+        g_assert_cmpint(run(t), ==, -1);
+        g_assert_cmpint(memcmp(t->ram + 0x20000, t->ram + 0x30000 + skew, 20000), ==, 0);
+        g_assert_cmpuint(t->c->gpr[VIV_RCX], ==, 0);
+        g_assert_cmphex(t->c->gpr[VIV_RDI], ==, 0x30000 + skew + 20000);
+    }
+}
+
+/* Destination just above the source: the pattern repeats, as bytewise execution makes it. */
+static void movs_overlap(void)
+{
+    static const unsigned gaps[] = {1, 2, 3, 7, 8, 9, 4096, 4097};
+    static const struct {
+        const char *hex;
+        unsigned size;
+    } forms[] = {{"f3a4 f4", 1}, {"66f3a5 f4", 2}, {"f3a5 f4", 4}, {"f348a5 f4", 8}};
+
+    for (unsigned f = 0; f < G_N_ELEMENTS(forms); f++) {
+        for (unsigned g = 0; g < G_N_ELEMENTS(gaps); g++) {
+            struct test_cpu *t = with_code(VIV_MODE_LONG, forms[f].hex);
+            uint8_t want[16384];
+            unsigned size = forms[f].size, count = 8000 / size;
+
+            for (unsigned n = 0; n < sizeof(want); n++)
+                want[n] = t->ram[0x20000 + n] = (uint8_t)(n * 13 + 1);
+            for (unsigned n = 0; n < count; n++) {
+                uint8_t element[8];
+
+                memcpy(element, want + n * size, size);
+                memcpy(want + gaps[g] + n * size, element, size);
+            }
+            set_string(t, 0x20000, 0x20000 + gaps[g], count);
+            g_assert_cmpint(run(t), ==, -1);
+            g_assert_cmpint(memcmp(want, t->ram + 0x20000, sizeof(want)), ==, 0);
+        }
+    }
+}
+
+static void movs_backwards(void)
+{
+    struct test_cpu *t = with_code(VIV_MODE_LONG, "fd f3a4 fc f4");
+
+    for (unsigned n = 0; n < 6000; n++)
+        t->ram[0x20000 + n] = (uint8_t)(n * 3);
+    set_string(t, 0x20000 + 5999, 0x40000 + 5999, 6000);
+    g_assert_cmpint(run(t), ==, -1);
+    g_assert_cmpint(memcmp(t->ram + 0x20000, t->ram + 0x40000, 6000), ==, 0);
+}
+
+/* A fault in the middle leaves registers at the element that faulted. */
+static void stos_faults(void)
+{
+    struct test_cpu *t = with_code(VIV_MODE_LONG, "f348ab f4");
+
+    set_string(t, 0, TEST_ABSENT - 0x2000, 4096); /* 0x2fffxxx is outside RAM: writes go nowhere */
+    g_assert_cmpint(run(t), ==, VIV_PF);
+    g_assert_cmphex(t->c->gpr[VIV_RDI], ==, TEST_ABSENT);
+    g_assert_cmpuint(t->c->gpr[VIV_RCX], ==, 4096 - 0x2000 / 8);
+    g_assert_cmphex(viv_ld_le64(t->ram + t->c->gpr[VIV_RSP] + 8), ==, TEST_CODE);
+}
+
+static void scas_and_cmps(void)
+{
+    struct test_cpu *t = with_code(VIV_MODE_LONG, "f2ae f4");
+
+    strcpy((char *)t->ram + 0x20000, "hello, world");
+    t->c->gpr[VIV_RAX] = ',';
+    set_string(t, 0, 0x20000, 100);
+    g_assert_cmpint(run(t), ==, -1);
+    g_assert_cmphex(t->c->gpr[VIV_RDI], ==, 0x20006);
+    g_assert_cmpuint(t->c->gpr[VIV_RCX], ==, 94);
+    t = with_code(VIV_MODE_LONG, "f3a6 f4");
+    strcpy((char *)t->ram + 0x20000, "same till here");
+    strcpy((char *)t->ram + 0x21000, "same till HERE");
+    set_string(t, 0x20000, 0x21000, 14);
+    g_assert_cmpint(run(t), ==, -1);
+    g_assert_cmphex(t->c->gpr[VIV_RSI], ==, 0x2000b);
+    g_assert_false(t->c->arith & VIV_AR_ZF);
+}
+
+/* REP with a count of zero does nothing, whatever the addresses are. */
+static void rep_zero(void)
+{
+    struct test_cpu *t = with_code(VIV_MODE_LONG, "f3a4 f3ab f2ae f4");
+
+    set_string(t, TEST_ABSENT, TEST_ABSENT, 0);
+    g_assert_cmpint(run(t), ==, -1);
+    g_assert_cmphex(t->c->gpr[VIV_RSI], ==, TEST_ABSENT);
+}
+
+/* TF: #DB after the instruction, with the next one's address in the frame. */
+static void single_step(void)
+{
+    struct test_cpu *t = with_code(VIV_MODE_LONG, "9c 810c2400010000 9d 90 90 f4");
+
+    g_assert_cmpint(run(t), ==, VIV_DB);
+    g_assert_cmphex(viv_ld_le64(t->ram + t->c->gpr[VIV_RSP]), ==, TEST_CODE + 10);
+    g_assert_cmphex(t->c->dr[6] & 0x4000, ==, 0x4000);
+}
+
+static void step_runs_one(void)
+{
+    struct test_cpu *t = with_code(VIV_MODE_LONG, "ffc0 ffc0 eb00 ffc0 f4");
+
+    viv_interp_step(t->c);
+    g_assert_cmphex(t->c->rip, ==, TEST_CODE + 2);
+    g_assert_cmpuint(t->c->gpr[VIV_RAX], ==, 1);
+    viv_interp_step(t->c);
+    viv_interp_step(t->c);
+    g_assert_cmphex(t->c->rip, ==, TEST_CODE + 6);
+    g_assert_cmpuint(t->c->gpr[VIV_RAX], ==, 2);
+}
+
+static void counts_instructions(void)
+{
+    struct test_cpu *t = with_code(VIV_MODE_LONG, "b9e8030000 ffc0 e2fc 31d2 f7f2");
+    uint64_t before = t->c->insn_count;
+
+    g_assert_cmpint(run(t), ==, VIV_DE);
+    /* mov, 1000 times inc and loop, xor; the div did not retire; hlt */
+    g_assert_cmpuint(t->c->insn_count - before, ==, 1 + 2000 + 1 + 1);
+}
+
+/* Ends with a request from another thread, in the middle of an endless loop. */
+static void request_stops(void)
+{
+    struct test_cpu *t = with_code(VIV_MODE_LONG, "ebfe");
+
+    atomic_store(&t->vcpu.requests, VIV_REQ_STOP);
+    g_assert_cmpint(test_cpu_run(t), ==, VIV_RUN_REQUEST);
+    atomic_store(&t->vcpu.requests, 0);
+}
+
+static void triple_fault(void)
+{
+    struct test_cpu *t = with_code(VIV_MODE_LONG, "0f0b");
+
+    t->c->idtr.limit = 0;
+    g_assert_cmpint(test_cpu_run(t), ==, VIV_RUN_SHUTDOWN);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    for (unsigned n = 0; n < G_N_ELEMENTS(payloads); n++) {
+        char *path = g_strdup_printf("/interp/payload/%s", payloads[n].what);
+
+        g_test_add_data_func(path, &payloads[n], run_payload);
+        g_free(path);
+    }
+    g_test_add_func("/interp/fault-frame", fault_frame);
+    g_test_add_func("/interp/store-across-pages", store_across_pages);
+    g_test_add_func("/interp/insn-across-pages", insn_across_pages);
+    g_test_add_func("/interp/code-in-mmio", code_in_mmio);
+    g_test_add_func("/interp/smc/one-block", changes_itself);
+    g_test_add_func("/interp/smc/loop", changes_itself_in_a_loop);
+    g_test_add_func("/interp/smc/dma", changed_by_dma);
+    g_test_add_func("/interp/string/movs", movs_copies);
+    g_test_add_func("/interp/string/overlap", movs_overlap);
+    g_test_add_func("/interp/string/backwards", movs_backwards);
+    g_test_add_func("/interp/string/fault", stos_faults);
+    g_test_add_func("/interp/string/compare", scas_and_cmps);
+    g_test_add_func("/interp/string/zero", rep_zero);
+    g_test_add_func("/interp/single-step", single_step);
+    g_test_add_func("/interp/step", step_runs_one);
+    g_test_add_func("/interp/count", counts_instructions);
+    g_test_add_func("/interp/request", request_stops);
+    g_test_add_func("/interp/triple-fault", triple_fault);
+    return g_test_run();
+}
