@@ -50,8 +50,12 @@ void viv_err_prefix(struct viv_err *err, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     memcpy(old, err->text, sizeof(old));
-    if ((size_t)snprintf(err->text, sizeof(err->text), "%s: ", text) < sizeof(err->text))
-        strncat(err->text, old, sizeof(err->text) - strlen(err->text) - 1);
+    if ((size_t)snprintf(err->text, sizeof(err->text), "%s: ", text) < sizeof(err->text)) {
+        size_t used = strlen(err->text), add = strnlen(old, sizeof(err->text) - used - 1);
+
+        memcpy(err->text + used, old, add);
+        err->text[used + add] = '\0';
+    }
 }
 
 void viv_err_clear(struct viv_err *err)

@@ -93,7 +93,47 @@ static void print_line(FILE *out, const char *prefix, const char *fmt, va_list a
 
 DEFINE_LEVEL(viv_error, "")
 DEFINE_LEVEL(viv_warn, "warning: ")
-DEFINE_LEVEL(viv_info, "info: ")
+
+static bool holding;
+static char held[4096]; /* lines, complete; what does not fit is printed at once */
+static size_t held_len;
+
+void viv_log_hold(void)
+{
+    holding = true;
+}
+
+void viv_log_release(bool print)
+{
+    pthread_mutex_lock(&sink_lock);
+    if (print)
+        fwrite(held, 1, held_len, stderr);
+    held_len = 0;
+    holding = false;
+    pthread_mutex_unlock(&sink_lock);
+}
+
+void viv_info(const char *fmt, ...)
+{
+    char line[1024];
+    va_list ap;
+    size_t len;
+
+    len = (size_t)snprintf(line, sizeof(line), "%s: info: ", program);
+    va_start(ap, fmt);
+    vsnprintf(line + len, sizeof(line) - len - 1, fmt, ap);
+    va_end(ap);
+    len = strlen(line);
+    line[len++] = '\n';
+    pthread_mutex_lock(&sink_lock);
+    if (holding && len <= sizeof(held) - held_len) {
+        memcpy(held + held_len, line, len);
+        held_len += len;
+    } else {
+        fwrite(line, 1, len, stderr);
+    }
+    pthread_mutex_unlock(&sink_lock);
+}
 
 void viv_log_write(enum viv_log_category c, const char *fmt, ...)
 {

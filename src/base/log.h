@@ -51,6 +51,11 @@ void viv_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void viv_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void viv_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* While a program is set up: viv_info lines wait, so that a refusal stays the only line. viv_log_release prints
+ * (or drops) them and ends the waiting. Main thread. */
+void viv_log_hold(void);
+void viv_log_release(bool print);
+
 /* Prints "name: text" lines of category c, unless it is off. */
 void viv_log_write(enum viv_log_category c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

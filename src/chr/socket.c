@@ -175,6 +175,7 @@ static int listen_now(struct chr_socket *s, bool wait, struct viv_err *err)
     if (wait) {
         int conn;
 
+        viv_log_release(true); /* a person has to act on this now */
         viv_info("waiting for a connection on %s (wait=off starts without)", s->chr.filename);
         do {
             conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);

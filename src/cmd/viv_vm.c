@@ -118,10 +118,13 @@ static int assemble(struct vm_args *a, struct viv_err *err)
         rc = vm_pidfile_write(a->pidfile, err);
     if (!rc && a->incoming) {
         viv_vm_set_state(VIV_RUN_INMIGRATE);
-        if (!strcmp(a->incoming, "defer"))
+        if (!strcmp(a->incoming, "defer")) {
+            viv_log_release(true);
             return vm_daemon_ready(err);
+        }
         rc = viv_vm_load(a->incoming, err);
     }
+    viv_log_release(rc >= 0); /* -daemonize closes stderr now */
     if (!rc)
         rc = vm_daemon_ready(err);
     if (!rc && !a->paused)
@@ -159,9 +162,11 @@ static int run(struct vm_args *a, struct viv_err *err)
     rc = vm_open_storage(a, err);
     if (rc < 0)
         return rc;
+    viv_log_hold();
     viv_dev_lock();
     rc = assemble(a, err);
     viv_dev_unlock();
+    viv_log_release(rc >= 0);
     if (rc < 0)
         return rc;
     viv_loop_run();

@@ -136,7 +136,15 @@ STRING_HANDLER(on_initrd, cfg.initrd)
 STRING_HANDLER(on_append, cfg.append)
 STRING_HANDLER(on_bios, cfg.bios)
 STRING_HANDLER(on_pidfile, pidfile)
-STRING_HANDLER(on_incoming, incoming)
+
+HANDLER(on_incoming)
+{
+    if (strcmp(text, "defer") && !g_str_has_prefix(text, "file:"))
+        return viv_fail(err, ENOTSUP, "-incoming %.80s: only file:PATH and defer are supported", text);
+    a->incoming = text;
+    return 0;
+}
+
 FLAG_HANDLER(on_nodefaults, nodefaults)
 FLAG_HANDLER(on_paused, paused)
 FLAG_HANDLER(on_daemonize, daemonize)

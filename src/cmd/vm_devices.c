@@ -107,6 +107,8 @@ static int open_drive(struct vm_args *a, const char *text, struct viv_err *err)
         readonly = viv_opts_bool(o, "readonly") || viv_opts_bool(o, "read-only");
         what = g_strdup_printf("drive '%s'", id);
         rc = viv_blk_open(o, VIV_PERM_READ | (readonly ? 0 : VIV_PERM_WRITE), VIV_PERM_READ, what, &blk, err);
+        if (rc < 0 && !g_str_has_prefix(err->text, "-drive"))
+            viv_err_prefix(err, "-drive");
     }
     if (!rc)
         rc = viv_drive_add(id, blk, &d, err);

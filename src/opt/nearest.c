@@ -62,7 +62,7 @@ static unsigned score(const char *word, size_t lw, const char *cand, size_t lc)
 const char *viv_nearest(const char *word, const char *const *candidates)
 {
     size_t lw = strlen(word);
-    unsigned limit = lw < 3 ? 10 : lw < 6 ? 20 : 30;
+    unsigned limit = lw < 4 ? 10 : lw < 7 ? 20 : 30;
     unsigned best = limit + 1;
     const char *found = NULL;
 

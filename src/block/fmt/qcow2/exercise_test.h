@@ -1,0 +1,85 @@
+/* Does to a qcow2 image whatever a program may do to one, for the fuzzer and the mutation test: nothing may crash,
+ * hang, or allocate without bound; errors are fine. */
+#ifndef VIV_BLOCK_FMT_QCOW2_EXERCISE_TEST_H
+#define VIV_BLOCK_FMT_QCOW2_EXERCISE_TEST_H
+
+#include "block/fmt/qcow2/qcow2.h"
+#include "block/image.h"
+#include "block/mem_test.h"
+
+static inline void exercise_data(struct viv_node *n)
+{
+    uint64_t size = viv_node_size(n), end = MIN(size, 16u << 20);
+    static uint8_t buf[70000];
+    struct viv_extent e;
+
+    for (uint64_t at = 0, steps = 0; at < end && steps < 200; at += e.len, steps++)
+        if (viv_node_status(n, at, size - at, &e))
+            break;
+    for (int i = 0; i < 4; i++) {
+        uint64_t at = i == 3 ? (size > sizeof(buf) ? size - sizeof(buf) : 0) : (uint64_t)i * 300000;
+
+        if (at + sizeof(buf) > size)
+            continue;
+        viv_node_pread(n, at, buf, sizeof(buf));
+        if (n->read_only)
+            continue;
+        viv_node_pwrite(n, at + 100, buf, 3000);
+        viv_node_write_zeroes(n, at, 60000, i & 1 ? VIV_BLK_UNMAP : 0);
+        viv_node_discard(n, at + 4096, 50000);
+        viv_node_pwrite(n, at, buf, sizeof(buf));
+        viv_node_flush(n);
+    }
+}
+
+static inline void exercise_once(struct mem *m, const struct viv_node_opts *o, unsigned fix,
+                                 bool check)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_check c = {.fix = fix};
+    struct viv_img_info info = {0};
+    struct viv_node *n = NULL;
+
+    if (viv_node_open_format(&viv_blk_qcow2, mem_node(m), o, &n, &err)) {
+        g_assert_cmpint(err.code, !=, 0); /* every refusal says why */
+        g_assert_cmpuint(strlen(err.text), >, 0);
+        return;
+    }
+    n->drv->info(n, &info);
+    g_free(info.backing_file);
+    g_free(info.backing_fmt);
+    if (check)
+        n->drv->check(n, &c, &err);
+    else
+        exercise_data(n);
+    viv_err_clear(&err);
+    if (!o->read_only && !check && viv_node_size(n) < 1u << 30)
+        viv_node_truncate(n, viv_node_size(n) + (1 << 20), VIV_PREALLOC_OFF, &err);
+    viv_node_put(&n);
+}
+
+static inline void exercise(const uint8_t *data, size_t size)
+{
+    static const struct {
+        struct viv_node_opts o;
+        unsigned fix;
+        bool check;
+    } ways[] = {
+        {{.read_only = true, .no_backing = true}, 0, false},
+        {{.read_only = true, .no_backing = true, .for_check = true}, 0, true},
+        {{.no_backing = true, .unmap = true}, 0, false},
+        {{.no_backing = true, .for_check = true}, VIV_FIX_LEAKS | VIV_FIX_ERRORS, true},
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(ways); i++) {
+        struct mem m;
+
+        mem_init(&m);
+        if (!mem_grow(&m, size))
+            memcpy(m.data, data, size);
+        exercise_once(&m, &ways[i].o, ways[i].fix, ways[i].check);
+        mem_fini(&m);
+    }
+}
+
+#endif
