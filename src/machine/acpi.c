@@ -98,7 +98,7 @@ static void gas(uint8_t *p, uint8_t space, uint8_t bits, uint8_t access, uint64_
 
 enum { /* FADT flags (5.2.9) */
     FADT_WBINVD = 1 << 0, FADT_PROC_C1 = 1 << 2, FADT_PWR_BUTTON = 1 << 4, FADT_SLP_BUTTON = 1 << 5,
-    FADT_RTC_S4 = 1 << 7, FADT_TMR_VAL_EXT = 1 << 8, FADT_RESET_REG_SUP = 1 << 10,
+    FADT_RTC_S4 = 1 << 7, FADT_RESET_REG_SUP = 1 << 10,
     FADT_HW_REDUCED = 1 << 20,
     /* IA-PC boot architecture flags */
     ARCH_LEGACY = 1 << 0, ARCH_8042 = 1 << 1, ARCH_NO_VGA = 1 << 2, ARCH_NO_CMOS_RTC = 1 << 5,
@@ -125,8 +125,9 @@ static void fadt_fixed_hw(uint8_t *f, const struct viv_acpi_info *info)
     gas(f + 208, VIV_AML_SYSTEM_IO, 32, 3, pm + 8u);
     gas(f + 116, VIV_AML_SYSTEM_IO, 8, 1, 0xcf9); /* reset control of the PIIX3 */
     f[128] = 0x06;
+    /* The timer of the PIIX4 has 24 bits. */
     viv_st_le32(f + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_RTC_S4 |
-                             FADT_TMR_VAL_EXT | FADT_RESET_REG_SUP);
+                             FADT_RESET_REG_SUP);
 }
 
 static void fadt_hw_reduced(uint8_t *f, const struct viv_acpi_info *info)
