@@ -78,7 +78,7 @@ static inline int mem_pwritev(struct viv_node *n, uint64_t offset, const struct 
     if (!ret) {
         viv_iov_take(iov, cnt, 0, m->data + offset, len);
         mem_log(m, MEM_WRITE, offset, len);
-        n->size = m->size;
+        __atomic_store_n(&n->size, m->size, __ATOMIC_RELEASE);
     }
     pthread_mutex_unlock(&m->lock);
     return ret;
@@ -95,7 +95,7 @@ static inline int mem_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t
     if (!ret) {
         memset(m->data + offset, 0, len);
         mem_log(m, MEM_ZERO, offset, len);
-        n->size = m->size;
+        __atomic_store_n(&n->size, m->size, __ATOMIC_RELEASE);
     }
     pthread_mutex_unlock(&m->lock);
     return ret;
