@@ -1,5 +1,8 @@
 #include "dev/test_rig.h"
 
+#include "host/clock.h"
+#include "host/lock.h"
+
 #include <glib.h>
 #include <string.h>
 
@@ -36,7 +39,10 @@ void rig_init(void)
     static const struct viv_intc_ops ops = {.set_extint = set_extint, .send_msi = send_msi};
 
     memset(&rig, 0, sizeof(rig));
-    fake_clock_reset();
+    viv_dev_lock();
+    viv_guest_clock_stop();
+    viv_guest_clock_set_ns(0);
+    viv_dev_unlock();
     rig.intc.ops = &ops;
     rig.board.intc = &rig.intc;
     rig.board.mem = viv_space_new("mem", 64);
@@ -51,9 +57,18 @@ void rig_init(void)
 
 void rig_fini(void)
 {
+    viv_dev_lock();
     viv_dev_free_all();
+    viv_dev_unlock();
     viv_space_free(rig.board.mem);
     viv_space_free(rig.board.io);
+}
+
+void rig_step(int64_t ns)
+{
+    viv_dev_lock();
+    viv_guest_clock_test_advance(ns);
+    viv_dev_unlock();
 }
 
 static int make(const char *cls, const char *text, struct viv_dev **out, struct viv_err *err)
@@ -65,8 +80,10 @@ static int make(const char *cls, const char *text, struct viv_dev **out, struct 
 
     g_assert_nonnull(c);
     r = viv_opts_parse(cls, c->props ? c->props : none, NULL, text ? text : "", &opts, err);
+    viv_dev_lock();
     if (r == 0)
         r = viv_dev_new(&rig.board, cls, NULL, NULL, opts, out, err);
+    viv_dev_unlock();
     viv_opts_free(opts);
     return r;
 }
@@ -157,7 +174,9 @@ void rig_load(const uint8_t *data, size_t len)
     struct viv_state_reader *r = viv_state_reader_new(data, len);
     struct viv_err err = VIV_ERR_INIT;
 
+    viv_dev_lock();
     if (viv_dev_load_all(r, &err) < 0)
         g_error("%s", err.text);
+    viv_dev_unlock();
     viv_state_reader_free(r);
 }

@@ -1,11 +1,10 @@
-/* A bare board for unit tests of devices: two spaces, recorded interrupt lines and messages, the steppable clock. A
- * test lists test_rig.c and host/fake_clock.c among its sources. */
+/* A bare board for unit tests of devices: two spaces, recorded interrupt lines and messages, a guest clock that is
+ * stepped by hand. A test lists test_rig.c among its sources. */
 #ifndef VIV_DEV_TEST_RIG_H
 #define VIV_DEV_TEST_RIG_H
 
 #include "bus/dev.h"
 #include "bus/vmreq.h"
-#include "host/fake_clock.h"
 
 struct rig {
     struct viv_board board;
@@ -23,13 +22,14 @@ struct rig {
 
 extern struct rig rig; /* one at a time */
 
-/* The classes a test uses, NULL-terminated: defined by the test. (Not the whole table: it would bring in the
- * event loop, and with it the real clock.) */
+/* The classes a test uses, NULL-terminated: defined by the test. */
 extern const struct viv_dev_class *const rig_classes[];
 
 /* Fresh board, clock at 0. */
 void rig_init(void);
 void rig_fini(void);
+/* Moves guest time on; timers fire on the way, each at its time. */
+void rig_step(int64_t ns);
 /* Makes a device; `opts` as after "-device NAME,", NULL for none. Fails the test when it cannot. */
 struct viv_dev *rig_add(const char *cls, const char *opts);
 /* The same, to be refused: the error must hold `word`. */

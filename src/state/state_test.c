@@ -1,6 +1,7 @@
 #include "state/state.h"
 
-#include "host/fake_clock.h"
+#include "host/clock.h"
+#include "host/lock.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -354,11 +355,14 @@ static void test_versions(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    viv_dev_lock(); /* timers are made and freed under it */
     g_test_add_func("/state/roundtrip", test_roundtrip);
     g_test_add_func("/state/truncated", test_truncated_everywhere);
     g_test_add_func("/state/short-section", test_short_section);
     g_test_add_func("/state/flipped", test_flipped);
     g_test_add_func("/state/wrong-place", test_wrong_place);
     g_test_add_func("/state/versions", test_versions);
-    return g_test_run();
+    argc = g_test_run();
+    viv_dev_unlock();
+    return argc;
 }

@@ -9,7 +9,7 @@
 #include <glib.h>
 #include <string.h>
 
-static unsigned rounds = 12;
+static unsigned rounds = 30;
 static guint32 seed;
 
 static void fill(GRand *rnd, uint8_t *p, size_t len)

@@ -124,7 +124,7 @@ static void test_receive(void)
     g_assert_cmpuint(receive("abc"), ==, 3);
     g_assert_cmpint(rig.line[4], ==, 0);
     g_assert_cmphex(in8(0x3fa), ==, 0xc1);
-    fake_clock_step(10 * VIV_NS_PER_MS); /* 9600 baud: four characters are 3 ms */
+    rig_step(10 * VIV_NS_PER_MS); /* 9600 baud: four characters are 3 ms */
     g_assert_cmphex(in8(0x3fa), ==, 0xcc);
     g_assert_cmpint(in8(0x3f8), ==, 'a');
     g_assert_cmphex(in8(0x3fa), ==, 0xc1);

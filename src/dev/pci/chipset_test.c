@@ -144,18 +144,18 @@ static void test_pm_timer(void)
     g_assert_cmphex(in32(0x608), ==, 0xffffffff); /* not placed */
     set_cfg(0x0b, 0x40, 0x601, 4);
     set_cfg(0x0b, 0x80, 1, 1);
-    fake_clock_step(VIV_NS_PER_SEC);
+    rig_step(VIV_NS_PER_SEC);
     g_assert_cmpuint(in32(0x608), ==, 3579545);
     out16(0x602, 1); /* TMR_EN */
     out16(0x600, 1);
     out16(0x604, 1); /* SCI_EN */
     g_assert_cmpint(rig.line[9], ==, 0);
-    fake_clock_step(1500 * VIV_NS_PER_MS); /* bit 23 changes at 2.34 s */
+    rig_step(1500 * VIV_NS_PER_MS); /* bit 23 changes at 2.34 s */
     g_assert_cmpint(rig.line[9], ==, 1);
     g_assert_cmphex(in16(0x600), ==, 1);
     out16(0x600, 1);
     g_assert_cmpint(rig.line[9], ==, 0);
-    fake_clock_step(2400 * VIV_NS_PER_MS);
+    rig_step(2400 * VIV_NS_PER_MS);
     g_assert_cmpint(rig.line[9], ==, 1);
     g_assert_cmphex(in32(0x608) >> 24, ==, 0);
     rig_fini();

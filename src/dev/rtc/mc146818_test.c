@@ -49,7 +49,7 @@ static void test_time(void)
     g_assert_cmphex(get(9), ==, 0x24);
     g_assert_cmphex(get(0x32), ==, 0x20);
     g_assert_cmphex(get(6), ==, 4); /* Wednesday */
-    fake_clock_step(2 * VIV_NS_PER_SEC);
+    rig_step(2 * VIV_NS_PER_SEC);
     g_assert_cmphex(get(7), ==, 0x29);
     g_assert_cmphex(get(0), ==, 0);
     put(0x0b, 0x06); /* binary, 24 hours */
@@ -69,7 +69,7 @@ static void test_set(void)
     rig_init();
     rig_add("mc146818rtc", "base=2024-01-01,clock=vm");
     put(0x0b, 0x82);
-    fake_clock_step(5 * VIV_NS_PER_SEC);
+    rig_step(5 * VIV_NS_PER_SEC);
     g_assert_cmphex(get(0), ==, 0); /* held */
     put(9, 0x99);
     put(0x32, 0x19);
@@ -79,7 +79,7 @@ static void test_set(void)
     put(2, 0x59);
     put(0, 0x59);
     put(0x0b, 0x02);
-    fake_clock_step(VIV_NS_PER_SEC);
+    rig_step(VIV_NS_PER_SEC);
     g_assert_cmphex(get(9), ==, 0);
     g_assert_cmphex(get(0x32), ==, 0x20);
     put(8, 0x77); /* nonsense: clamped, no harm */
@@ -93,9 +93,9 @@ static void test_update_in_progress(void)
     rig_init();
     rig_add("mc146818rtc", "base=2024-01-01,clock=vm");
     g_assert_cmphex(get(0x0a), ==, 0x26);
-    fake_clock_step(VIV_NS_PER_SEC - 100 * VIV_NS_PER_US);
+    rig_step(VIV_NS_PER_SEC - 100 * VIV_NS_PER_US);
     g_assert_cmphex(get(0x0a), ==, 0xa6);
-    fake_clock_step(100 * VIV_NS_PER_US);
+    rig_step(100 * VIV_NS_PER_US);
     g_assert_cmphex(get(0x0a), ==, 0x26);
     g_assert_cmphex(get(0x0c), ==, 0x50); /* update and periodic flags, no interrupt */
     g_assert_cmphex(get(0x0c), ==, 0);
@@ -108,7 +108,7 @@ static void test_interrupts(void)
     rig_init();
     rig_add("mc146818rtc", "base=2024-01-01T10:00:00,clock=vm");
     put(0x0b, 0x12);
-    fake_clock_step(VIV_NS_PER_SEC);
+    rig_step(VIV_NS_PER_SEC);
     g_assert_cmpint(rig.line[8], ==, 1);
     g_assert_cmphex(get(0x0c) & 0xb0, ==, 0x90);
     g_assert_cmpint(rig.line[8], ==, 0);
@@ -117,27 +117,27 @@ static void test_interrupts(void)
     put(3, 0xff);
     put(1, 0x05); /* at second 5 of every minute */
     rig.rises[8] = 0;
-    fake_clock_step(3 * VIV_NS_PER_SEC);
+    rig_step(3 * VIV_NS_PER_SEC);
     g_assert_cmpuint(rig.rises[8], ==, 0);
-    fake_clock_step(VIV_NS_PER_SEC);
+    rig_step(VIV_NS_PER_SEC);
     g_assert_cmpuint(rig.rises[8], ==, 1);
     g_assert_cmphex(get(0x0c) & 0xa0, ==, 0xa0);
-    fake_clock_step(59 * VIV_NS_PER_SEC);
+    rig_step(59 * VIV_NS_PER_SEC);
     g_assert_cmpuint(rig.rises[8], ==, 1);
-    fake_clock_step(VIV_NS_PER_SEC);
+    rig_step(VIV_NS_PER_SEC);
     g_assert_cmpuint(rig.rises[8], ==, 2);
     (void)get(0x0c);
 
     put(0x0b, 0x42); /* 1024 Hz */
     rig.rises[8] = 0;
     for (int i = 0; i < 1000; i++) {
-        fake_clock_step(VIV_NS_PER_MS);
+        rig_step(VIV_NS_PER_MS);
         (void)get(0x0c);
     }
     g_assert_cmpuint(rig.rises[8], >=, 999);
     put(0x0a, 0x23); /* 8192 Hz */
     rig.rises[8] = 0;
-    fake_clock_step(VIV_NS_PER_SEC);
+    rig_step(VIV_NS_PER_SEC);
     g_assert_cmpuint(rig.rises[8], ==, 1); /* nobody reads C */
     viv_dev_reset_all();
     g_assert_cmpint(rig.line[8], ==, 0);
@@ -171,11 +171,11 @@ static void test_state(void)
     put(0x0b, 0x72);
     put(0x40, 0x77);
     (void)get(0);
-    fake_clock_step(1234567890);
+    rig_step(1234567890);
     a = rig_save(&len);
     rig_fini();
     rig_init();
-    fake_clock_step(1234567890);
+    rig_step(1234567890);
     rig_add("mc146818rtc", "clock=vm");
     rig_load(a, len);
     b = rig_save(&len2);

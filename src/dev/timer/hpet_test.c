@@ -13,18 +13,18 @@ static void test_counter(void)
     rig_init();
     rig_add("hpet", NULL);
     g_assert_cmphex(mem64(H), ==, 0x009896808086a201);
-    fake_clock_step(1000);
+    rig_step(1000);
     g_assert_cmpuint(mem64(H + 0xf0), ==, 0);
     set_mem32(H + 0x10, 1);
-    fake_clock_step(12345);
+    rig_step(12345);
     g_assert_cmpuint(mem64(H + 0xf0), ==, 1234);
     g_assert_cmpuint(mem32(H + 0xf0), ==, 1234);
     set_mem32(H + 0x10, 0);
-    fake_clock_step(1000);
+    rig_step(1000);
     g_assert_cmpuint(mem64(H + 0xf0), ==, 1234);
     set_mem64(H + 0xf0, 0xffffffff);
     set_mem32(H + 0x10, 1);
-    fake_clock_step(20);
+    rig_step(20);
     g_assert_cmphex(mem64(H + 0xf0), ==, 0x100000001);
     g_assert_cmphex(mem32(H + 0xf4), ==, 1);
     rig_fini();
@@ -38,16 +38,16 @@ static void test_one_shot(void)
     set_mem32(H + 0x10, 1);
     set_mem32(H + 0x100, 20 << 9 | 4); /* pin 20, edge */
     set_mem64(H + 0x108, 1000);
-    fake_clock_step(9990);
+    rig_step(9990);
     g_assert_cmpuint(rig.rises[20], ==, 0);
-    fake_clock_step(10);
+    rig_step(10);
     g_assert_cmpuint(rig.rises[20], ==, 1);
-    fake_clock_step(VIV_NS_PER_SEC);
+    rig_step(VIV_NS_PER_SEC);
     g_assert_cmpuint(rig.rises[20], ==, 1);
     /* Level: stays until the status bit is cleared. */
     set_mem32(H + 0x100, 20 << 9 | 6);
     set_mem64(H + 0x108, mem64(H + 0xf0) + 10);
-    fake_clock_step(1000);
+    rig_step(1000);
     g_assert_cmpint(rig.line[20], ==, 1);
     g_assert_cmphex(mem32(H + 0x20), ==, 1);
     set_mem32(H + 0x20, 1);
@@ -56,7 +56,7 @@ static void test_one_shot(void)
     set_mem32(H + 0x120, 1 << 14 | 4);
     set_mem64(H + 0x130, 0xfee0100000000041);
     set_mem64(H + 0x128, mem64(H + 0xf0) + 10);
-    fake_clock_step(1000);
+    rig_step(1000);
     g_assert_cmpuint(rig.msis, ==, 1);
     g_assert_cmphex(rig.msi_addr, ==, 0xfee01000);
     g_assert_cmphex(rig.msi_data, ==, 0x41);
@@ -71,16 +71,16 @@ static void test_periodic(void)
     set_mem32(H + 0x100, 16 << 9 | 0x4c); /* periodic, accumulator may be set */
     set_mem64(H + 0x108, 5000);
     set_mem64(H + 0x108, 100000); /* 1 ms */
-    fake_clock_step(50000);
+    rig_step(50000);
     g_assert_cmpuint(rig.rises[16], ==, 1);
-    fake_clock_step(10 * VIV_NS_PER_MS);
+    rig_step(10 * VIV_NS_PER_MS);
     g_assert_cmpuint(rig.rises[16], ==, 11);
     /* 32 bits, period too short: no storm. */
     set_mem32(H + 0x100, 16 << 9 | 0x14c);
     set_mem32(H + 0x108, (uint32_t)mem64(H + 0xf0) + 10);
     set_mem32(H + 0x108, 1);
     rig.rises[16] = 0;
-    fake_clock_step(10 * VIV_NS_PER_MS);
+    rig_step(10 * VIV_NS_PER_MS);
     g_assert_cmpuint(rig.rises[16], >, 0);
     g_assert_cmpuint(rig.rises[16], <=, 1001);
     rig_fini();
@@ -95,23 +95,23 @@ static void test_legacy(void)
     out8(0x40, 0xa9);
     out8(0x40, 0x04);
     rig.rises[0] = 0;
-    fake_clock_step(VIV_NS_PER_SEC / 10);
+    rig_step(VIV_NS_PER_SEC / 10);
     g_assert_cmpuint(rig.rises[0], >=, 99); /* the 8254's, passed on */
     set_mem32(H + 0x10, 3);
     rig.rises[0] = 0;
-    fake_clock_step(VIV_NS_PER_SEC / 10);
+    rig_step(VIV_NS_PER_SEC / 10);
     g_assert_cmpuint(rig.rises[0], ==, 0);
     set_mem32(H + 0x100, 4);
     set_mem64(H + 0x108, mem64(H + 0xf0) + 100);
-    fake_clock_step(1000);
+    rig_step(1000);
     g_assert_cmpuint(rig.rises[0], ==, 1);
     set_mem32(H + 0x120, 4);
     set_mem64(H + 0x128, mem64(H + 0xf0) + 100);
-    fake_clock_step(1000);
+    rig_step(1000);
     g_assert_cmpuint(rig.rises[8], ==, 1);
     set_mem32(H + 0x10, 1);
     rig.rises[0] = 0;
-    fake_clock_step(VIV_NS_PER_SEC / 10);
+    rig_step(VIV_NS_PER_SEC / 10);
     g_assert_cmpuint(rig.rises[0], >, 90);
     rig_fini();
 }
@@ -127,17 +127,17 @@ static void test_state(void)
     set_mem32(H + 0x100, 16 << 9 | 0x4c);
     set_mem64(H + 0x108, 5000);
     set_mem64(H + 0x108, 100000);
-    fake_clock_step(123456);
+    rig_step(123456);
     a = rig_save(&len);
     rig_fini();
     rig_init();
-    fake_clock_step(123456);
+    rig_step(123456);
     rig_add("hpet", NULL);
     rig_load(a, len);
     b = rig_save(&len2);
     g_assert_cmpmem(a, len, b, len2);
     g_assert_cmpuint(mem64(H + 0xf0), ==, 12345);
-    fake_clock_step(10 * VIV_NS_PER_MS);
+    rig_step(10 * VIV_NS_PER_MS);
     g_assert_cmpuint(rig.rises[16], ==, 10);
     rig_fini();
     g_free(a);

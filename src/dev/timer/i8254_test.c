@@ -30,11 +30,11 @@ static void test_rate(void)
     rig_add("i8254", NULL);
     program(0, 2, 11932); /* 100 Hz */
     rig.rises[0] = 0;
-    fake_clock_step(VIV_NS_PER_SEC + 100000);
+    rig_step(VIV_NS_PER_SEC + 100000);
     g_assert_cmpuint(rig.rises[0], ==, 100);
     program(0, 3, 0); /* 18.2 Hz */
     rig.rises[0] = 0;
-    fake_clock_step(10 * VIV_NS_PER_SEC);
+    rig_step(10 * VIV_NS_PER_SEC);
     g_assert_cmpuint(rig.rises[0], ==, 182);
     rig_fini();
 }
@@ -46,11 +46,11 @@ static void test_one_shot(void)
     program(0, 0, 1000);
     g_assert_cmpint(rig.line[0], ==, 0);
     rig.rises[0] = 0;
-    fake_clock_step(TICK_NS(1000));
+    rig_step(TICK_NS(1000));
     g_assert_cmpint(rig.line[0], ==, 0);
-    fake_clock_step(TICK_NS(1));
+    rig_step(TICK_NS(1));
     g_assert_cmpint(rig.line[0], ==, 1);
-    fake_clock_step(VIV_NS_PER_SEC);
+    rig_step(VIV_NS_PER_SEC);
     g_assert_cmpuint(rig.rises[0], ==, 1); /* once */
     program(0, 4, 50);
     g_assert_cmpint(rig.line[0], ==, 1); /* strobe: high but for one tick */
@@ -62,20 +62,20 @@ static void test_counting(void)
     rig_init();
     rig_add("i8254", NULL);
     program(2, 0, 0x8000);
-    fake_clock_step(TICK_NS(101));
+    rig_step(TICK_NS(101));
     g_assert_cmphex(read_latched(2), ==, 0x8000); /* the gate is low */
     out8(0x61, 1);
-    fake_clock_step(TICK_NS(101));
+    rig_step(TICK_NS(101));
     g_assert_cmpuint(ABS(read_latched(2) - (0x8000 - 101)), <=, 1);
     out8(0x43, 0x80); /* latched: stands still */
-    fake_clock_step(TICK_NS(500));
+    rig_step(TICK_NS(500));
     {
         uint8_t low = in8(0x42), high = in8(0x42);
 
         g_assert_cmpuint(ABS((high << 8 | low) - (0x8000 - 101)), <=, 1);
     }
     g_assert_cmphex(in8(0x61) & 0x20, ==, 0);
-    fake_clock_step(TICK_NS(0x8000));
+    rig_step(TICK_NS(0x8000));
     g_assert_cmphex(in8(0x61) & 0x20, ==, 0x20);
 
     program(2, 2, 1000); /* reload at 1 */
@@ -84,12 +84,12 @@ static void test_counting(void)
 
         g_assert_cmpuint(v, >=, 1);
         g_assert_cmpuint(v, <=, 1000);
-        fake_clock_step(TICK_NS(1));
+        rig_step(TICK_NS(1));
     }
     out8(0x43, 0xb1); /* BCD, mode 0 */
     out8(0x42, 0x00);
     out8(0x42, 0x10); /* 1000 */
-    fake_clock_step(TICK_NS(2) + 10);
+    rig_step(TICK_NS(2) + 10);
     g_assert_cmphex(read_latched(2), ==, 0x0999);
     rig_fini();
 }
@@ -122,10 +122,10 @@ static void test_square_and_refresh(void)
     rig_add("i8254", NULL);
     out8(0x61, 1);
     program(2, 3, 1000);
-    fake_clock_step(TICK_NS(1));
+    rig_step(TICK_NS(1));
     for (int i = 0; i < 4000; i++) {
         high += in8(0x61) >> 5 & 1;
-        fake_clock_step(TICK_NS(1));
+        rig_step(TICK_NS(1));
     }
     g_assert_cmpint(ABS(high - 2000), <=, 8);
     for (int i = 0; i < 1000; i++) {
@@ -133,7 +133,7 @@ static void test_square_and_refresh(void)
 
         toggles += r != last;
         last = r;
-        fake_clock_step(1000);
+        rig_step(1000);
     }
     g_assert_cmpint(ABS(toggles - 66), <=, 2);
     rig_fini();
@@ -146,10 +146,10 @@ static void test_hostile_rate(void)
     rig_add("i8254", NULL);
     program(0, 2, 1);
     rig.rises[0] = 0;
-    fake_clock_step(VIV_NS_PER_SEC / 10);
+    rig_step(VIV_NS_PER_SEC / 10);
     g_assert_cmpuint(rig.rises[0], <=, 5001);
     program(0, 3, 2);
-    fake_clock_step(VIV_NS_PER_SEC / 10);
+    rig_step(VIV_NS_PER_SEC / 10);
     rig_fini();
 }
 
@@ -163,18 +163,18 @@ static void test_state(void)
     program(0, 2, 11932);
     program(2, 0, 5000);
     out8(0x61, 1);
-    fake_clock_step(1234567);
+    rig_step(1234567);
     a = rig_save(&len);
     rig_fini();
 
     rig_init();
-    fake_clock_step(1234567);
+    rig_step(1234567);
     rig_add("i8254", NULL);
     rig_load(a, len);
     b = rig_save(&len2);
     g_assert_cmpmem(a, len, b, len2);
     rig.rises[0] = 0;
-    fake_clock_step(VIV_NS_PER_SEC + 100000);
+    rig_step(VIV_NS_PER_SEC + 100000);
     g_assert_cmpuint(rig.rises[0], ==, 100);
     rig_fini();
     g_free(a);
