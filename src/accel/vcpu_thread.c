@@ -10,6 +10,7 @@
 #include "cpu/x86/apic.h"
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/state.h"
+#include "host/clock.h"
 #include "host/lock.h"
 #include "host/thread.h"
 
@@ -159,6 +160,8 @@ void viv_vcpus_stop(void)
 
 void viv_vcpus_reset(void)
 {
+    int64_t tsc_offset = -(int64_t)viv_guest_tsc(); /* the counters begin at 0, together */
+
     VIV_ASSERT_DEV_LOCKED();
     for (unsigned i = 0; i < viv_vcpu_count; i++) {
         struct viv_vcpu *v = viv_vcpus[i];
@@ -166,6 +169,7 @@ void viv_vcpus_reset(void)
         atomic_store(&v->requests, VIV_REQ_STOP);
         v->failed = false;
         viv_x86_reset(v->x86, false, i == 0);
+        v->x86->tsc_offset = tsc_offset;
         if (v->apic)
             viv_apic_reset(v->apic, false);
     }

@@ -10,7 +10,6 @@
 #include "cpu/x86/msr.h"
 #include "cpu/x86/seg.h"
 #include "cpu/x86/walk.h"
-#include "host/clock.h"
 
 #include <glib.h>
 #include <string.h>
@@ -159,7 +158,7 @@ void viv_x86_reset(struct viv_x86 *c, bool init, bool bsp)
         c->xcr0 = 1;
         reset_fpu(c);
         viv_msr_reset(c, bsp);
-        c->tsc_offset = -(int64_t)viv_guest_tsc();
+        c->tsc_offset = 0; /* whoever resets all CPUs sets one offset for all: their TSCs agree */
     }
     viv_x86_update_mode(c);
 }
