@@ -414,8 +414,10 @@ bool viv_apic_set_base(struct viv_apic *a, uint64_t v)
     /* The BSP flag is read-only here, as on current processors. */
     v = (v & ~(uint64_t)VIV_APIC_BASE_BSP) | (a->base & VIV_APIC_BASE_BSP);
     __atomic_store_n(&a->base, v, __ATOMIC_SEQ_CST);
-    if (from && !to)
+    if (from && !to) { /* as after power-up (10.4.7.1) */
         viv_apic_clear(a);
+        __atomic_store_n(&a->id, a->vcpu->apic_id & 0xff, __ATOMIC_SEQ_CST);
+    }
     if (to == modes && from != modes)
         __atomic_store_n(&a->x2id, a->vcpu->apic_id, __ATOMIC_SEQ_CST);
     reconsider(a);

@@ -11,6 +11,9 @@
 
 _Static_assert(VIV_APIC_HZ == VIV_NS_PER_SEC, "one count is one nanosecond");
 
+/* timer_start_ns of a one-shot count that ran out: a later change to periodic does not start it again. */
+#define RAN_OUT INT64_MAX
+
 static unsigned divide_shift(const struct viv_apic *a)
 {
     unsigned d = (a->timer_divide & 3) | (a->timer_divide >> 1 & 4);
@@ -32,7 +35,7 @@ uint32_t viv_apic_timer_current(const struct viv_apic *a)
 {
     int64_t period = period_ns(a), since;
 
-    if (!period || mode(a) == VIV_LVT_TSC_DEADLINE)
+    if (!period || mode(a) == VIV_LVT_TSC_DEADLINE || a->timer_start_ns == RAN_OUT)
         return 0;
     since = viv_clock_ns(VIV_CLOCK_GUEST) - a->timer_start_ns;
     if (since >= period) {
@@ -67,7 +70,7 @@ static void arm_count(struct viv_apic *a)
 {
     int64_t period = period_ns(a), now, next;
 
-    if (!period) {
+    if (!period || a->timer_start_ns == RAN_OUT) {
         viv_timer_cancel(a->timer);
         return;
     }
@@ -109,7 +112,7 @@ void viv_apic_timer_fired(void *opaque)
     } else if ((lvt & VIV_LVT_TIMER_MODE) == VIV_LVT_PERIODIC) {
         int64_t period = period_ns(a), now = viv_clock_ns(VIV_CLOCK_GUEST);
 
-        if (period)
+        if (period && a->timer_start_ns != RAN_OUT)
             viv_timer_set(a->timer, now + period - (now - a->timer_start_ns) % period);
     }
     if (!(lvt & VIV_LVT_MASKED))
@@ -140,7 +143,7 @@ void viv_apic_timer_set_divide(struct viv_apic *a, uint32_t divide)
     uint32_t current = viv_apic_timer_current(a);
 
     a->timer_divide = divide;
-    if (!a->timer_initial || mode(a) == VIV_LVT_TSC_DEADLINE)
+    if (!a->timer_initial || mode(a) == VIV_LVT_TSC_DEADLINE || a->timer_start_ns == RAN_OUT)
         return;
     /* The count goes on from where it stands, at the new rate. */
     a->timer_start_ns = viv_clock_ns(VIV_CLOCK_GUEST) -
@@ -152,6 +155,7 @@ void viv_apic_timer_set_divide(struct viv_apic *a, uint32_t divide)
 void viv_apic_timer_set_lvt(struct viv_apic *a, uint32_t lvt)
 {
     uint32_t old = mode(a);
+    bool ran_out = old == 0 && a->timer_initial && !viv_apic_timer_current(a);
 
     if ((lvt & VIV_LVT_TIMER_MODE) == VIV_LVT_TIMER_MODE ||
         ((lvt & VIV_LVT_TSC_DEADLINE) &&
@@ -161,6 +165,8 @@ void viv_apic_timer_set_lvt(struct viv_apic *a, uint32_t lvt)
     if ((old == VIV_LVT_TSC_DEADLINE) != ((lvt & VIV_LVT_TIMER_MODE) == VIV_LVT_TSC_DEADLINE)) {
         a->timer_initial = 0;
         __atomic_store_n(&a->deadline, 0, __ATOMIC_SEQ_CST);
+    } else if (ran_out) {
+        a->timer_start_ns = RAN_OUT;
     }
     viv_apic_timer_update(a);
 }

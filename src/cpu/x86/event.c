@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "cpu/vcpu.h"
 #include "cpu/x86/apic.h"
+#include "cpu/x86/cpuid.h"
 #include "cpu/x86/debug.h"
 #include "cpu/x86/interp/interp.h"
 #include "cpu/x86/mmu_int.h"
@@ -34,7 +35,8 @@ static bool take_trap(struct viv_x86 *c)
 
     if (c->step_armed) {
         c->step_armed = false;
-        c->pending_db |= VIV_DR6_BS;
+        if (!c->mov_ss_shadow) /* MOV SS loses its own single-step trap, not its data breakpoints */
+            c->pending_db |= VIV_DR6_BS;
     }
     if (!c->pending_db || c->mov_ss_shadow)
         return false;
@@ -117,6 +119,8 @@ static void check_exec_breakpoint(struct viv_x86 *c)
 
     if (!viv_debug_any(c) || (c->eflags & VIV_FL_RF))
         return;
+    if (c->mov_ss_shadow && c->cpuid->kind == VIV_VENDOR_INTEL)
+        return; /* inhibited by Intel's CPUs, not by AMD's */
     bits = viv_debug_exec(c, c->mode == VIV_MODE_LONG ? c->rip
                                                       : (uint32_t)(c->seg[VIV_CS].base + c->rip));
     if (bits) {

@@ -245,7 +245,7 @@ static bool write_efer(struct viv_x86 *c, uint64_t v)
 
 static bool write_canonical(struct viv_x86 *c, uint64_t *slot, uint64_t v)
 {
-    if (!viv_x86_canonical(c, v))
+    if (!viv_x86_canonical_base(c, v))
         return false;
     *slot = v;
     return true;

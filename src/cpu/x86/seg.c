@@ -167,7 +167,7 @@ void viv_seg_load_ldtr(struct viv_x86 *c, uint16_t sel, unsigned vector)
     if (!viv_desc_present(&d))
         viv_x86_raise_error(c, vector == VIV_TS ? VIV_TS : VIV_NP, SEL_ERR(sel));
     viv_seg_from_desc(&s, sel, &d);
-    if (viv_x86_long_active(c) && !viv_x86_canonical(c, s.base))
+    if (viv_x86_long_active(c) && !viv_x86_canonical_base(c, s.base))
         viv_x86_raise_error(c, vector, SEL_ERR(sel));
     c->seg[VIV_LDTR] = s;
 }
@@ -185,7 +185,7 @@ void viv_seg_load_tr(struct viv_x86 *c, uint16_t sel)
     if (!viv_desc_present(&d))
         viv_x86_raise_error(c, VIV_NP, SEL_ERR(sel));
     viv_seg_from_desc(&s, sel, &d);
-    if (viv_x86_long_active(c) && !viv_x86_canonical(c, s.base))
+    if (viv_x86_long_active(c) && !viv_x86_canonical_base(c, s.base))
         viv_x86_raise_error(c, VIV_GP, SEL_ERR(sel));
     viv_seg_set_busy(c, sel, true);
     s.attr |= 2;

@@ -3,6 +3,7 @@
 #ifndef VIV_CPU_X86_SEG_H
 #define VIV_CPU_X86_SEG_H
 
+#include "cpu/x86/cpuid.h"
 #include "cpu/x86/exc.h"
 #include "cpu/x86/state.h"
 
@@ -29,6 +30,17 @@ static inline bool viv_x86_canonical(const struct viv_x86 *c, uint64_t a)
 {
     unsigned s = c->cr4 & VIV_CR4_LA57 ? 7 : 16;
 
+    return (uint64_t)((int64_t)(a << s) >> s) == a;
+}
+
+/* Base addresses (descriptor tables, MSRs, FS and GS) are checked against the widest the CPU supports, whatever
+ * CR4.LA57 says now (Intel's 5-level paging paper, 2.2; AMD alike). */
+static inline bool viv_x86_canonical_base(const struct viv_x86 *c, uint64_t a)
+{
+    unsigned s = 64 - c->cpuid->virt_bits;
+
+    if (s > 16) /* no long mode */
+        return !(a >> 32);
     return (uint64_t)((int64_t)(a << s) >> s) == a;
 }
 

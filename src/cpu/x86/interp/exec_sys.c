@@ -119,7 +119,7 @@ SYS(invpcid)
     pcid = mem_ld64(c, i->seg, ea);
     lin = mem_ld64(c, i->seg, ea + 8);
     if (type > 3 || pcid >> 12 || (type < 2 && pcid && !(c->cr4 & VIV_CR4_PCIDE)) ||
-        (type == 0 && !viv_x86_canonical(c, lin)))
+        (type == 0 && !viv_x86_canonical_base(c, lin)))
         viv_x86_gp0(c);
     switch (type) {
     case 0: viv_tlb_flush_page(c, lin); break; /* of all PCIDs: allowed */

@@ -75,7 +75,7 @@ static void load_table(struct viv_x86 *c, const struct viv_insn *i, struct viv_d
     need_cpl0(c);
     limit = mem_ld16(c, i->seg, ea);
     base = wide ? mem_ld64(c, i->seg, ea + 2) : mem_ld32(c, i->seg, ea + 2);
-    if (wide && !viv_x86_canonical(c, base))
+    if (wide && !viv_x86_canonical_base(c, base))
         viv_x86_gp0(c);
     if (!wide && i->osz == 2)
         base &= 0xffffff;
@@ -271,6 +271,9 @@ SYS(into)
 
 SYS(icebp)
 {
+    /* Data breakpoints that MOV SS held off are reported with this #DB. */
+    c->dr[6] |= c->pending_db;
+    c->pending_db = 0;
     viv_x86_deliver(c, VIV_EV_ICEBP, VIV_DB, false, 0);
     c->step_armed = false;
 }
@@ -400,7 +403,7 @@ static void write_base(struct viv_x86 *c, const struct viv_insn *i, unsigned seg
     u64 v = get_reg_sized(c, i->rm, i->osz);
 
     need_fsgsbase(c);
-    if (!viv_x86_canonical(c, v))
+    if (!viv_x86_canonical_base(c, v))
         viv_x86_gp0(c);
     c->seg[seg].base = v;
 }
