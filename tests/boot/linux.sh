@@ -1,0 +1,53 @@
+#!/bin/sh
+# Boots Debian's cloud kernel to user space and through power-off; with "reboot", once around first.
+# usage: tests/boot/linux.sh VIV_VM MACHINE CPUS [reboot|pvh|big] [viv-vm options...]
+#   pvh: the same kernel, unpacked to ELF and entered by its PVH note;  big: 5 GiB of RAM
+set -eu
+vm=$1 machine=$2 cpus=$3 how=${4:-plain}
+if [ $# -ge 4 ]; then shift 4; else shift 3; fi
+top=$(cd "$(dirname "$0")/../.." && pwd)
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+kernel=$("$top/tools/fetch-kernel" "${VIV_GUEST_DIR:-$top/build/guest}") || exit $?
+script='echo "MARKER cpus=$(nproc) ram=$(sed -n "s/MemTotal: *//p" /proc/meminfo) rng=$(cat /sys/class/misc/hw_random/rng_current)"'
+case $machine in
+pc) rng=virtio-rng-pci module=virtio_pci ;;
+microvm) rng=virtio-rng-device module=virtio_mmio ;;
+esac
+"$top/tools/mkinitramfs-busybox" -k "${kernel%/boot/*}" -m $module -m virtio_rng -o "$tmp/initrd" \
+    "$script; dmesg -r | grep '^<[0-4]>' >/tmp/w; echo \"WARNINGS \$(wc -l </tmp/w)\"; cat /tmp/w; $([ "$how" = reboot ] && echo 'reboot -f')" || exit $?
+mem=256
+case $how in
+pvh) "$top/tools/extract-vmlinux" "$kernel" >"$tmp/vmlinux"; kernel=$tmp/vmlinux ;;
+big) mem=5G ;;
+esac
+fail() { echo "FAIL: $*"; cat "$tmp/err"; tail -n 40 "$tmp/out"; exit 1; }
+if [ "$how" = reboot ]; then # the guest reboots for ever: wait for its third start, then end it
+    "$vm" -M "$machine" -smp "$cpus" -m $mem -nodefaults -display none -serial stdio -monitor none \
+        -device $rng -kernel "$kernel" -initrd "$tmp/initrd" -append "console=ttyS0 panic=-1" "$@" </dev/null \
+        >"$tmp/out" 2>"$tmp/err" &
+    pid=$!
+    left=${LIMIT:-300}
+    while [ "$(grep -c '^MARKER cpus=' "$tmp/out")" -lt 3 ]; do
+        kill -0 $pid 2>/dev/null || fail "ended by itself"
+        left=$((left - 1))
+        [ $left -gt 0 ] || { kill -9 $pid; fail "did not reboot twice in time"; }
+        sleep 1
+    done
+    kill -TERM $pid
+    wait $pid && st=0 || st=$?
+    [ $st = 0 ] || fail "status $st at SIGTERM"
+    echo "PASS: started three times"
+    exit 0
+fi
+timeout "${LIMIT:-300}" "$vm" -M "$machine" -smp "$cpus" -m $mem -nodefaults -display none -serial stdio -monitor none \
+    -device $rng -kernel "$kernel" -initrd "$tmp/initrd" -append "console=ttyS0 panic=-1" "$@" \
+    </dev/null >"$tmp/out" 2>"$tmp/err" && st=0 || st=$?
+[ $st = 0 ] || fail "exit status $st"
+grep -q "MARKER cpus=$cpus .*rng=virtio_rng" "$tmp/out" || fail "no marker with $cpus CPUs and a virtio rng"
+if [ "$how" = big ]; then
+    kb=$(sed -n 's/.*ram=\([0-9]*\) kB.*/\1/p' "$tmp/out")
+    [ "$kb" -gt 4700000 ] || fail "guest sees $kb kB of 5 GiB"
+fi
+sed -n '/^MARKER/,/Preparing/p' "$tmp/out" | head -n 20
+echo PASS
