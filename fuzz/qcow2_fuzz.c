@@ -1,4 +1,4 @@
-/* libFuzzer entry for qcow2: the input is an image. fuzz/README tells how to run it. */
+/* libFuzzer entry for qcow2: the input is an image. fuzz/qcow2 builds and runs it. */
 #include "block/fmt/qcow2/exercise_test.h"
 
 #include "base/log.h"

@@ -200,11 +200,14 @@ int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file
     }
     n = viv_node_new(drv, file_take->filename);
     n->file = file_take;
+    file_take->parents++;
     n->read_only = o->read_only;
     n->unmap = o->unmap;
     n->detect_zeroes = o->detect_zeroes;
     n->probed_raw = probed && drv == &viv_blk_raw;
     ret = drv->open(n, o, err);
+    if (!ret && drv != &viv_blk_qcow2 && o->backing_path)
+        ret = viv_fail(err, EINVAL, "'%s': %s images have no backing file", n->filename, drv->name);
     if (!ret && drv == &viv_blk_qcow2 && !o->no_backing) {
         const char *name = o->backing_path, *format = o->backing_format;
 

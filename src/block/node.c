@@ -37,6 +37,8 @@ static int close_node(struct viv_node *n)
         r = n->drv->close(n);
         ret = ret ? ret : r;
     }
+    if (n->file)
+        n->file->parents--;
     r = viv_node_put(&n->file);
     ret = ret ? ret : r;
     viv_node_put(&n->backing); /* read-only: nothing to lose */

@@ -141,6 +141,7 @@ struct viv_node {
     uint64_t size;    /* bytes; read with viv_node_size() */
     uint64_t granule; /* power of two: unit of range locks and of the map; 1 for protocols */
     int refs;
+    unsigned parents; /* images on top of it */
     bool read_only;
     bool no_flush;
     bool unmap;

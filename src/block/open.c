@@ -41,6 +41,13 @@ static bool get_bool(struct viv_opts *o, const char *name)
     return viv_opts_bool(o, key_of(key, "file.", name));
 }
 
+static bool wants_unmap(struct viv_opts *o, const char *key)
+{
+    const char *v = viv_opts_str(o, key);
+
+    return strcmp(v, "unmap") == 0 || strcmp(v, "on") == 0;
+}
+
 static int read_aio(struct viv_opts *o, struct viv_err *err)
 {
     const char *aio = given(o, "file.", "aio") ? get_str(o, "file.", "aio") : get_str(o, "", "aio");
@@ -65,9 +72,9 @@ static void read_locking(struct viv_opts *o, struct viv_node_opts *no)
 static int read_common(struct viv_opts *o, unsigned shared, struct viv_node_opts *no,
                        struct viv_err *err)
 {
-    const char *discard = viv_opts_str(o, "discard"), *zeroes = viv_opts_str(o, "detect-zeroes");
+    const char *zeroes = viv_opts_str(o, "detect-zeroes");
 
-    no->unmap = strcmp(discard, "unmap") == 0 || strcmp(discard, "on") == 0;
+    no->unmap = wants_unmap(o, "discard");
     no->detect_zeroes = strcmp(zeroes, "unmap") == 0 ? VIV_DETECT_UNMAP
                         : strcmp(zeroes, "on") == 0  ? VIV_DETECT_ON
                                                      : VIV_DETECT_OFF;
@@ -116,6 +123,19 @@ static int link_backing(struct viv_opts *o, struct viv_node *n, struct viv_err *
         return viv_fail(err, EINVAL, "%s: raw images have no backing file", viv_opts_what(o));
     n->backing = viv_node_find(ref);
     viv_node_get(n->backing);
+    if (!n->backing->read_only || n->backing->drv->protocol)
+        return viv_fail(err, EINVAL, "%s: backing: node '%s' must be an image with read-only=on",
+                        viv_opts_what(o), ref);
+    return 0;
+}
+
+/* Options of a kind of node that this one is not. */
+static int refuse_given(struct viv_opts *o, const char *const *keys, const char *why,
+                        struct viv_err *err)
+{
+    for (; *keys; keys++)
+        if (viv_opts_given(o, *keys))
+            return viv_fail(err, EINVAL, "%s: '%s' %s", viv_opts_what(o), *keys, why);
     return 0;
 }
 
@@ -145,6 +165,8 @@ static int open_protocol(struct viv_opts *o, const char *driver, const char *pre
     if (ret)
         return ret;
     if (driver && strcmp(driver, "null-co") == 0) {
+        if (name)
+            return viv_fail(err, EINVAL, "%s: null-co has no %sfilename", viv_opts_what(o), prefix);
         *out = viv_null_co_new(
             given(o, prefix, "size") ? viv_opts_size(o, key_of(key, prefix, "size")) : 1u << 30);
         (*out)->read_only = no->read_only;
@@ -152,6 +174,8 @@ static int open_protocol(struct viv_opts *o, const char *driver, const char *pre
     }
     if (!name)
         return viv_fail(err, EINVAL, "%s: %sfilename is missing", viv_opts_what(o), prefix);
+    if (given(o, prefix, "size"))
+        return viv_fail(err, EINVAL, "%s: %ssize is for driver null-co", viv_opts_what(o), prefix);
     return viv_node_open_file(name, no, out, err);
 }
 
@@ -176,6 +200,12 @@ static int drive_file(struct viv_opts *o, const struct viv_node_opts *no, struct
 {
     const char *file = viv_opts_str(o, "file"), *nested = viv_opts_str(o, "file.filename");
 
+    if (file && viv_opts_given(o, "file.size"))
+        return viv_fail(err, EINVAL, "%s: file.size is for file.driver=null-co", viv_opts_what(o));
+    if (file && viv_opts_given(o, "file.driver") &&
+        strcmp(viv_opts_str(o, "file.driver"), "file") != 0)
+        return viv_fail(err, EINVAL, "%s: file and file.driver exclude each other",
+                        viv_opts_what(o));
     if (file && nested)
         return viv_fail(err, EINVAL, "%s: file and file.filename exclude each other",
                         viv_opts_what(o));
@@ -265,25 +295,37 @@ int viv_blk_open(struct viv_opts *o, unsigned perms, unsigned shared, const char
 static int blockdev_file(struct viv_opts *o, const struct viv_node_opts *no, struct viv_node **out,
                          struct viv_err *err)
 {
+    static const char *const below[] = {"file.driver",  "file.filename",  "file.node-name",
+                                        "file.size",    "file.locking",   "file.aio",
+                                        "file.discard", "locking",        "aio",
+                                        "cache.direct", "cache.no-flush", NULL};
     const char *ref = viv_opts_str(o, "file");
     struct viv_node_opts fo = *no;
     struct viv_node *n;
+    int ret;
 
     if (!ref) {
-        int ret;
-
         fo.node_name = viv_opts_str(o, "file.node-name");
         ret = open_protocol(o, viv_opts_str(o, "file.driver"), "file.", &fo, out, err);
-        if (!ret && fo.node_name && (ret = viv_node_register(*out, fo.node_name, err)) != 0)
+        if (ret)
+            return ret;
+        (*out)->unmap = wants_unmap(o, "file.discard");
+        if (fo.node_name && (ret = viv_node_register(*out, fo.node_name, err)) != 0)
             viv_node_put(out);
         return ret;
     }
+    ret = refuse_given(o, below, "does not go with file=NODE: say it where that node is made", err);
+    if (ret)
+        return ret;
     n = viv_node_find(ref);
     if (!n)
         return viv_fail(err, ENOENT, "%s: file: there is no node '%s'", viv_opts_what(o), ref);
     if (!n->drv->protocol)
         return viv_fail(err, EINVAL, "%s: file: node '%s' is a %s image, not a file",
                         viv_opts_what(o), ref, n->drv->name);
+    if (n->parents && !(n->read_only && no->read_only))
+        return viv_fail(err, EBUSY, "%s: node '%s' is below another image already",
+                        viv_opts_what(o), ref);
     if (n->read_only && !no->read_only)
         return viv_fail(err, EACCES, "%s: node '%s' is read-only: say read-only=on here too",
                         viv_opts_what(o), ref);
@@ -295,17 +337,30 @@ static int blockdev_file(struct viv_opts *o, const struct viv_node_opts *no, str
 static int blockdev_node(struct viv_opts *o, const char *driver, const struct viv_node_opts *no,
                          struct viv_node **out, struct viv_err *err)
 {
+    static const char *const of_formats[] = {
+        "file",    "file.driver",    "file.filename",         "file.node-name",
+        "backing", "backing.driver", "backing.file.filename", "detect-zeroes",
+        NULL};
+    static const char *const of_files[] = {"filename", "size", NULL};
     const struct viv_blk_driver *drv = viv_blk_driver_find(driver);
     struct viv_node *file = NULL;
     int ret;
 
     if (!drv || drv->protocol) {
-        ret = open_protocol(o, driver, "", no, out, err);
+        ret = check_protocol(o, driver, err);
+        if (!ret)
+            ret = refuse_given(o, of_formats, "is for image formats (raw, qcow2)", err);
+        if (!ret)
+            ret = open_protocol(o, driver, "", no, out, err);
+        if (!ret)
+            (*out)->unmap = no->unmap;
         if (!ret && (ret = viv_node_register(*out, no->node_name, err)) != 0)
             viv_node_put(out);
         return ret;
     }
-    ret = blockdev_file(o, no, &file, err);
+    ret = refuse_given(o, of_files, "is for files; an image has file.filename or file=NODE", err);
+    if (!ret)
+        ret = blockdev_file(o, no, &file, err);
     if (!ret)
         ret = viv_node_open_format(drv, file, no, out, err);
     if (!ret && (ret = link_backing(o, *out, err)) != 0)

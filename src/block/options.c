@@ -10,6 +10,7 @@ static const char *const cache_values[] = {"writeback",  "none",   "writethrough
 static const char *const if_values[] = {"ide",    "scsi",   "sd",   "mtd", "floppy",
                                         "pflash", "virtio", "none", NULL};
 static const char *const media_values[] = {"disk", "cdrom", NULL};
+static const char *const file_values[] = {"file", NULL};
 static const char *const error_values[] = {"report", "ignore", "enospc", "stop", NULL};
 
 #define LATER "not implemented yet"
@@ -17,7 +18,6 @@ static const char *const error_values[] = {"report", "ignore", "enospc", "stop",
 /* Of every node. */
 #define NODE_OPTS(p)                                                                               \
     {p "driver", VIV_OPT_STR, "raw, qcow2, file, host_device or null-co"},                         \
-        {p "node-name", VIV_OPT_STR, "name by which others refer to this node"},                   \
         {p "discard", VIV_OPT_ENUM, "unmap: discards of the guest free space in the image",        \
          "ignore", discard_values},                                                                \
         {p "detect-zeroes", VIV_OPT_ENUM, "turn writes of zeroes into holes", "off",               \
@@ -30,14 +30,37 @@ static const char *const error_values[] = {"report", "ignore", "enospc", "stop",
 
 /* Of host files. */
 #define FILE_OPTS(p)                                                                               \
-    {p "filename", VIV_OPT_STR, "the file or block device"},                                       \
-        {p "locking", VIV_OPT_ENUM, "lock the file against other users", "auto", locking_values},  \
+    {p "locking", VIV_OPT_ENUM, "lock the file against other users", "auto", locking_values},      \
         {p "aio", VIV_OPT_ENUM, "how requests reach the kernel (only threads so far)", "threads",  \
          aio_values},                                                                              \
-        {p "size", VIV_OPT_SIZE, "null-co: size of the disk"},                                     \
         {p "pr-manager", VIV_OPT_REFUSED, LATER}, {p "drop-cache", VIV_OPT_REFUSED, LATER},        \
     {                                                                                              \
         p "aio-max-batch", VIV_OPT_REFUSED, LATER                                                  \
+    }
+
+/* What says which file. */
+#define NAME_OPTS(p)                                                                               \
+    {p "filename", VIV_OPT_STR, "the file or block device"},                                       \
+    {                                                                                              \
+        p "size", VIV_OPT_SIZE, "null-co: size of the disk"                                        \
+    }
+
+/* Of the file under an image. */
+#define BELOW_OPTS                                                                                 \
+    {"file.driver", VIV_OPT_STR, "file, host_device or null-co"}, NAME_OPTS("file."),              \
+        FILE_OPTS("file."), {"file.cache.direct", VIV_OPT_BOOL, "as cache.direct"},                \
+        {"file.cache.no-flush", VIV_OPT_BOOL, "as cache.no-flush"},                                \
+    {                                                                                              \
+        "file.force-share", VIV_OPT_BOOL, "as force-share"                                         \
+    }
+
+/* In place of the backing file that the image names. */
+#define BACKING_OPTS                                                                               \
+    {"backing", VIV_OPT_STR, "node-name of the backing image; empty: none"},                       \
+        {"backing.driver", VIV_OPT_STR, "format of the backing image"},                            \
+        {"backing.file.driver", VIV_OPT_ENUM, "only file", "file", file_values},                   \
+    {                                                                                              \
+        "backing.file.filename", VIV_OPT_STR, "the backing image's file"                           \
     }
 
 /* Of formats; the backing file itself is the user's list. */
@@ -120,34 +143,31 @@ const struct viv_opt_def viv_drive_opts[] = {
     {"copy-on-read", VIV_OPT_BOOL, "not implemented yet; off works", "off"},
     {"werror", VIV_OPT_ENUM, "what a write error does", NULL, error_values},
     {"rerror", VIV_OPT_ENUM, "what a read error does", NULL, error_values},
+    {"node-name", VIV_OPT_STR, "name by which others refer to this node"},
     NODE_OPTS(""),
     FILE_OPTS(""),
     FORMAT_OPTS(""),
-    NODE_OPTS("file."),
-    FILE_OPTS("file."),
-    {"backing", VIV_OPT_STR, "node-name of the backing image; empty: none"},
-    NODE_OPTS("backing."),
-    {"backing.file.driver", VIV_OPT_STR, "file"},
-    {"backing.file.filename", VIV_OPT_STR, "the backing image's file"},
+    BELOW_OPTS,
+    BACKING_OPTS,
     DRIVE_REFUSED,
     VIV_OPT_END,
 };
 
 const struct viv_opt_def viv_blockdev_opts[] = {
+    {"node-name", VIV_OPT_STR, "name by which others refer to this node"},
     {"file", VIV_OPT_STR, "node-name of the node below"},
     {"read-only", VIV_OPT_BOOL, "nobody may write"},
     {"auto-read-only", VIV_OPT_BOOL, "open read-only when the file allows no more"},
     NODE_OPTS(""),
+    NAME_OPTS(""),
     FILE_OPTS(""),
     FORMAT_OPTS(""),
-    NODE_OPTS("file."),
-    FILE_OPTS("file."),
+    BELOW_OPTS,
+    {"file.node-name", VIV_OPT_STR, "name of the node below"},
     {"file.read-only", VIV_OPT_BOOL, "nobody may write"},
     {"file.auto-read-only", VIV_OPT_BOOL, "open read-only when the file allows no more"},
-    {"backing", VIV_OPT_STR, "node-name of the backing image; empty: none"},
-    NODE_OPTS("backing."),
-    {"backing.read-only", VIV_OPT_BOOL, "backing images always are"},
-    {"backing.file.driver", VIV_OPT_STR, "file"},
-    {"backing.file.filename", VIV_OPT_STR, "the backing image's file"},
+    {"file.discard", VIV_OPT_ENUM, "unmap: the file gets the discards that the image passes on",
+     "ignore", discard_values},
+    BACKING_OPTS,
     VIV_OPT_END,
 };
