@@ -179,12 +179,18 @@ void viv_netdev_detach(struct viv_netdev *n)
 {
     n->ops = NULL;
     n->nic = NULL;
+    n->gso = false;
     n->type->detached(n);
 }
 
 bool viv_netdev_send(struct viv_netdev *n, const struct iovec *iov, int iovcnt)
 {
     return n->type->send(n, iov, iovcnt);
+}
+
+void viv_netdev_set_gso(struct viv_netdev *n, bool on)
+{
+    n->gso = on && n->ops && n->ops->receive_gso;
 }
 
 void viv_netdev_can_receive_changed(struct viv_netdev *n)

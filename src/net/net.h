@@ -19,6 +19,13 @@
 
 struct viv_netdev; /* a back end: "user", ... */
 
+/* A frame that stands for several TCP segments, with its TCP checksum still to be finished. */
+struct viv_net_gso {
+    uint16_t size;   /* data in each segment; 0: an ordinary frame */
+    uint16_t header; /* bytes up to the data */
+    uint16_t csum_start, csum_offset; /* sum from start to the end, store at start + offset */
+};
+
 /* What a NIC gives its back end. Const. */
 struct viv_nic_ops {
     /* Can the guest take a frame now? A back end that hears false keeps the frame and waits for
@@ -26,6 +33,8 @@ struct viv_nic_ops {
     bool (*can_receive)(void *nic);
     /* False: no room after all; the back end keeps the frame, as if can_receive had said no. */
     bool (*receive)(void *nic, const uint8_t *frame, size_t len);
+    /* The same for a large frame; only after viv_netdev_set_gso. May be NULL. */
+    bool (*receive_gso)(void *nic, const uint8_t *frame, size_t len, const struct viv_net_gso *gso);
     /* After the last frame of a batch: the place for one interrupt. May be NULL. */
     void (*receive_done)(void *nic);
     void (*link_changed)(void *nic, bool up);
@@ -37,6 +46,7 @@ struct viv_nic_ops {
 enum viv_net_caps {
     /* Frames from it never were on a wire: the guest need not check their checksums. */
     VIV_NET_RX_TRUSTED = 1 << 0,
+    VIV_NET_RX_GSO = 1 << 1, /* can merge TCP segments for a NIC that takes large frames */
 };
 
 /* From -netdev/-nic text (type implied). Registered under its id. */
@@ -59,6 +69,8 @@ void viv_netdev_detach(struct viv_netdev *n);
  * will tell. (True also when the frame was dropped for good, e.g. an oversized one.) The buffers may be
  * guest memory: they are copied before anything looks at them. */
 bool viv_netdev_send(struct viv_netdev *n, const struct iovec *iov, int iovcnt);
+/* The guest takes large frames (IPv4 TCP) from now on, or no more. */
+void viv_netdev_set_gso(struct viv_netdev *n, bool on);
 /* The NIC can take frames again. */
 void viv_netdev_can_receive_changed(struct viv_netdev *n);
 

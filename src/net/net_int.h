@@ -27,6 +27,7 @@ struct viv_netdev {
     char *id;
     const struct viv_nic_ops *ops; /* NULL: no NIC attached */
     void *nic;
+    bool gso; /* the NIC takes large frames */
     struct viv_netdev *next;
 };
 

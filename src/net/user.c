@@ -216,6 +216,7 @@ static void release(struct user_net *u)
     }
     viv_frameq_fini(&u->to_host);
     viv_frameq_fini(&u->to_guest);
+    g_free(u->big.buf);
     close(u->wake_fd);
     pthread_mutex_destroy(&u->lock);
     pthread_cond_destroy(&u->exited_cond);
@@ -262,6 +263,7 @@ static void user_detached(struct viv_netdev *n)
     struct user_net *u = (struct user_net *)n;
 
     viv_frameq_clear(&u->to_guest);
+    u->big.len = 0;
     if (u->throttled)
         user_wake(u);
 }
@@ -382,7 +384,7 @@ const struct viv_netdev_type viv_netdev_user = {
     .desc = "a TCP/IP stack in the process: needs no privileges and no set-up",
     .opts = user_opts,
     .size = sizeof(struct user_net),
-    .caps = VIV_NET_RX_TRUSTED,
+    .caps = VIV_NET_RX_TRUSTED | VIV_NET_RX_GSO,
     .create = user_create,
     .destroy = user_destroy,
     .attached = user_attached,

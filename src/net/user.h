@@ -13,6 +13,7 @@
 #ifndef VIV_NET_USER_H
 #define VIV_NET_USER_H
 
+#include "net/coalesce.h"
 #include "net/frameq.h"
 #include "net/net_int.h"
 
@@ -37,6 +38,8 @@ struct user_net {
     pthread_mutex_t lock; /* around every call of libslirp, and the timers */
     struct user_timer *timers;
     struct viv_frameq to_host, to_guest;
+    struct viv_coalesce big; /* device lock: out of to_guest, not yet with the NIC */
+    struct viv_net_gso big_gso;
 
     pthread_t thread;
     bool started, start_queued; /* device lock */

@@ -31,7 +31,7 @@ struct card {
     struct viv_netdev *dev;
     GAsyncQueue *rx;  /* of GBytes */
     bool full;        /* device lock: can take nothing */
-    unsigned batches, ready;
+    unsigned batches, ready, large;
 };
 
 static struct card card;
@@ -61,7 +61,21 @@ static void card_ready(void *nic)
     card.ready++;
 }
 
-static const struct viv_nic_ops card_ops = {card_can_receive, card_receive, card_done, card_link, card_ready};
+static bool card_receive_large(void *nic, const uint8_t *frame, size_t len, const struct viv_net_gso *gso)
+{
+    g_assert_cmpuint(gso->size, >=, 1400);
+    card.large++;
+    return card_receive(nic, frame, len);
+}
+
+static const struct viv_nic_ops card_ops = {
+    .can_receive = card_can_receive,
+    .receive = card_receive,
+    .receive_gso = card_receive_large,
+    .receive_done = card_done,
+    .link_changed = card_link,
+    .send_ready = card_ready,
+};
 
 static int try_open(const char *text, struct viv_err *err)
 {
@@ -439,7 +453,7 @@ static void *serve(void *arg)
     return NULL;
 }
 
-static void test_download(void)
+static void test_download(gconstpointer large)
 {
     uint16_t port;
     int listener = host_socket(SOCK_STREAM, &port);
@@ -455,6 +469,7 @@ static void test_download(void)
     g_assert_cmpint(listen(listener, 1), ==, 0);
     pthread_create(&t, NULL, serve, &listener);
     open_card("user,id=n0");
+    viv_netdev_set_gso(card.dev, large != NULL);
     learn_gateway();
     send_tcp(&c, SYN, "", 0);
     g_assert_nonnull(next_tcp(&c, &flags, &len));
@@ -484,6 +499,7 @@ static void test_download(void)
     }
     g_test_message("%.0f MiB/s", total / 1048576.0 / ((g_get_monotonic_time() - begin) / 1e6));
     g_assert_cmpuint(total, ==, DOWNLOAD);
+    g_assert_true(large ? card.large > 50 : !card.large);
     for (uint32_t i = 0; i < DOWNLOAD / 4; i++)
         g_assert_cmpuint(viv_ld_le32(got + 4 * i), ==, i);
     close_card();
@@ -711,7 +727,8 @@ int main(int argc, char **argv)
     g_test_add_func("/net/user/dhcp", test_dhcp);
     g_test_add_func("/net/user/udp", test_udp);
     g_test_add_func("/net/user/hostfwd", test_hostfwd);
-    g_test_add_func("/net/user/download", test_download);
+    g_test_add_data_func("/net/user/download", NULL, test_download);
+    g_test_add_data_func("/net/user/download-large", "", test_download);
     g_test_add_func("/net/user/restrict", test_restrict);
     g_test_add_func("/net/user/forwards", test_run_time_forwards);
     g_test_add_func("/net/user/state", test_state);

@@ -207,6 +207,34 @@ static bool wait_for_work(struct user_net *u, uint32_t timeout)
     return n >= 0;
 }
 
+/* Collects segments that can go to the guest as one. False: the oldest frame goes as it is. */
+static bool collect(struct user_net *u, const uint8_t *frame, size_t len)
+{
+    if (!u->n.gso || !viv_coalesce_start(&u->big, frame, len))
+        return false;
+    do
+        viv_frameq_pop(&u->to_guest);
+    while ((frame = viv_frameq_peek(&u->to_guest, &len)) && viv_coalesce_add(&u->big, frame, len));
+    viv_coalesce_finish(&u->big, &u->big_gso);
+    return true;
+}
+
+/* False: the guest has no room. */
+static bool give_big(struct user_net *u)
+{
+    bool taken;
+
+    if (!u->big_gso.size)
+        taken = u->n.ops->receive(u->n.nic, u->big.buf, u->big.len);
+    else if (u->n.gso)
+        taken = u->n.ops->receive_gso(u->n.nic, u->big.buf, u->big.len, &u->big_gso);
+    else
+        taken = true; /* the guest was reset meanwhile: nobody waits for it */
+    if (taken)
+        u->big.len = 0;
+    return taken;
+}
+
 /* Device lock held. Runs on the slirp thread, and on a vCPU that made room. */
 void user_deliver(struct user_net *u)
 {
@@ -215,11 +243,21 @@ void user_deliver(struct user_net *u)
     size_t len;
 
     VIV_ASSERT_DEV_LOCKED();
-    while (u->n.ops && u->n.ops->can_receive(u->n.nic) &&
-           (frame = viv_frameq_peek(&u->to_guest, &len))) {
-        if (!u->n.ops->receive(u->n.nic, frame, len))
+    while (u->n.ops && u->n.ops->can_receive(u->n.nic)) {
+        if (!u->big.len) {
+            frame = viv_frameq_peek(&u->to_guest, &len);
+            if (!frame)
+                break;
+            if (!collect(u, frame, len)) {
+                if (!u->n.ops->receive(u->n.nic, frame, len))
+                    break;
+                viv_frameq_pop(&u->to_guest);
+                any = true;
+                continue;
+            }
+        }
+        if (!give_big(u))
             break;
-        viv_frameq_pop(&u->to_guest);
         any = true;
     }
     if (any && u->n.ops->receive_done)

@@ -1,5 +1,6 @@
 /* virtio-net: one pair of queues and a control queue. Offloads are offered as far as back ends
- * have them: user networking gives frames whose checksums need no checking (GUEST_CSUM), and takes whole frames only. */
+ * have them: user networking gives frames whose checksums need no checking (GUEST_CSUM), merges TCP segments for
+ * the guest (GUEST_TSO4), and takes whole frames only. */
 #include "dev/virtio/virtio_net.h"
 
 #include "base/bytes.h"
@@ -21,11 +22,17 @@ enum { /* struct virtio_net_config, 5.1.4 */
 
 enum { /* struct virtio_net_hdr, 5.1.6 */
     HDR_FLAGS = 0,
+    HDR_GSO_TYPE = 1,
+    HDR_HDR_LEN = 2,
+    HDR_GSO_SIZE = 4,
+    HDR_CSUM_START = 6,
+    HDR_CSUM_OFFSET = 8,
     HDR_NUM_BUFFERS = 10,
     HDR_LEN_LEGACY = 10, /* without MRG_RXBUF, for drivers without VERSION_1 */
     HDR_LEN = 12,
     HDR_F_NEEDS_CSUM = 1,
     HDR_F_DATA_VALID = 2,
+    HDR_GSO_TCPV4 = 1,
 };
 
 enum { RX_BUFFERS = 64 }; /* a frame is at most 65550 bytes; drivers post at least 1.5 KiB */
@@ -77,12 +84,19 @@ static int take_buffers(struct virtio_net *n, size_t need, struct viv_virtq_elem
 }
 
 static void store(struct virtio_net *n, struct viv_virtq_elem **e, int count, const uint8_t *frame,
-                  size_t len)
+                  size_t len, const struct viv_net_gso *gso)
 {
     uint8_t header[HDR_LEN] = {0};
     size_t head = header_len(n), at = 0;
 
-    if (viv_virtio_has(&n->v, NET_F_GUEST_CSUM) && (viv_netdev_caps(n->netdev) & VIV_NET_RX_TRUSTED))
+    if (gso) {
+        header[HDR_FLAGS] = HDR_F_NEEDS_CSUM;
+        header[HDR_GSO_TYPE] = HDR_GSO_TCPV4;
+        viv_st_le16(header + HDR_HDR_LEN, gso->header);
+        viv_st_le16(header + HDR_GSO_SIZE, gso->size);
+        viv_st_le16(header + HDR_CSUM_START, gso->csum_start);
+        viv_st_le16(header + HDR_CSUM_OFFSET, gso->csum_offset);
+    } else if (viv_virtio_has(&n->v, NET_F_GUEST_CSUM) && (viv_netdev_caps(n->netdev) & VIV_NET_RX_TRUSTED))
         header[HDR_FLAGS] = HDR_F_DATA_VALID;
     viv_st_le16(header + HDR_NUM_BUFFERS, count);
     for (int i = 0; i < count; i++) {
@@ -95,7 +109,7 @@ static void store(struct virtio_net *n, struct viv_virtq_elem **e, int count, co
     n->rx_used = true;
 }
 
-static bool receive(void *nic, const uint8_t *frame, size_t len)
+static bool receive_gso(void *nic, const uint8_t *frame, size_t len, const struct viv_net_gso *gso)
 {
     struct virtio_net *n = nic;
     struct viv_virtq_elem *e[RX_BUFFERS];
@@ -116,8 +130,13 @@ static bool receive(void *nic, const uint8_t *frame, size_t len)
         return true;
     }
     if (count > 0)
-        store(n, e, count, frame, len);
+        store(n, e, count, frame, len, gso);
     return count > 0;
+}
+
+static bool receive(void *nic, const uint8_t *frame, size_t len)
+{
+    return receive_gso(nic, frame, len, NULL);
 }
 
 static void receive_done(void *nic)
@@ -196,6 +215,7 @@ static void send_ready(void *nic)
 static const struct viv_nic_ops nic_ops = {
     .can_receive = can_receive,
     .receive = receive,
+    .receive_gso = receive_gso,
     .receive_done = receive_done,
     .link_changed = link_changed,
     .send_ready = send_ready,
@@ -223,6 +243,14 @@ static void net_kick(struct viv_virtio *v, unsigned queue)
 static uint64_t net_features(struct viv_virtio *v)
 {
     return ((struct virtio_net *)v)->offered;
+}
+
+static void net_set_features(struct viv_virtio *v, uint64_t features)
+{
+    struct virtio_net *n = (struct virtio_net *)v;
+
+    if (n->netdev)
+        viv_netdev_set_gso(n->netdev, (features >> NET_F_GUEST_TSO4 & 1) && (features >> NET_F_GUEST_CSUM & 1));
 }
 
 static void net_get_config(struct viv_virtio *v, uint8_t *c)
@@ -254,6 +282,7 @@ static void net_reset(struct viv_virtio *v)
     virtio_net_filter_reset(n);
     n->tx_blocked = false;
     n->rx_used = false;
+    net_set_features(v, 0);
 }
 
 static const struct {
@@ -261,6 +290,7 @@ static const struct {
     int feature;
 } switches[] = {
     {"guest_csum", NET_F_GUEST_CSUM},
+    {"guest_tso4", NET_F_GUEST_TSO4},
     {"mrg_rxbuf", NET_F_MRG_RXBUF},
     {"status", NET_F_STATUS},
     {"ctrl_vq", NET_F_CTRL_VQ},
@@ -272,7 +302,7 @@ static const struct {
 
 /* Offloads no back end takes yet: off is what there is. */
 static const char *const not_yet[] = {"csum",      "gso",       "host_tso4",  "host_tso6",
-                                      "host_ecn",  "host_ufo",  "guest_tso4", "guest_tso6",
+                                      "host_ecn",  "host_ufo",  "guest_tso6",
                                       "guest_ecn", "guest_ufo", "mq",         "guest_announce"};
 
 static int take_features(struct virtio_net *n, struct viv_opts *opts, struct viv_err *err)
@@ -333,6 +363,10 @@ static int net_realize(struct viv_virtio *v, struct viv_opts *opts, struct viv_e
     if (rc)
         return rc;
     n->link_up = n->netdev != NULL;
+    /* Large frames want merged buffers and finished checksums, and a back end that makes them. */
+    if (!n->netdev || !(viv_netdev_caps(n->netdev) & VIV_NET_RX_GSO) || !(n->offered >> NET_F_GUEST_CSUM & 1) ||
+        !(n->offered >> NET_F_MRG_RXBUF & 1))
+        n->offered &= ~(1ull << NET_F_GUEST_TSO4);
     n->bootindex = viv_opts_given(opts, "bootindex") ? viv_opts_int(opts, "bootindex") : -1;
     viv_virtio_add_queue(v, rx);
     viv_virtio_add_queue(v, tx);
@@ -429,6 +463,7 @@ static const struct viv_virtio_class net_fn = {
     .realize = net_realize,
     .unrealize = net_unrealize,
     .features = net_features,
+    .set_features = net_set_features,
     .get_config = net_get_config,
     .set_config = net_set_config,
     .kick = net_kick,
@@ -448,6 +483,7 @@ static const struct viv_virtio_class net_fn = {
     {.name = "tx_queue_size", .type = VIV_OPT_INT, .def = "256", .min = 64,                        \
      .max = VIV_VIRTQ_MAX_SIZE, .help = "entries of the transmit queue"},                          \
     NET_SWITCH("guest_csum", "on", "tell the guest which checksums are good"),                     \
+    NET_SWITCH("guest_tso4", "on", "large TCP frames to the guest, where the back end makes them"), \
     NET_SWITCH("mrg_rxbuf", "on", "frames may fill several receive buffers"),                      \
     NET_SWITCH("status", "on", "tell the guest about its cable"),                                  \
     NET_SWITCH("ctrl_vq", "on", "control queue"),                                                  \
@@ -456,7 +492,7 @@ static const struct viv_virtio_class net_fn = {
     NET_SWITCH("ctrl_rx_extra", "on", "more receive modes"),                                       \
     NET_SWITCH("ctrl_mac_addr", "on", "guest may change its address"),                             \
     NET_NOT_YET("csum"), NET_NOT_YET("gso"), NET_NOT_YET("host_tso4"), NET_NOT_YET("host_tso6"),   \
-    NET_NOT_YET("host_ecn"), NET_NOT_YET("host_ufo"), NET_NOT_YET("guest_tso4"),                   \
+    NET_NOT_YET("host_ecn"), NET_NOT_YET("host_ufo"),                                              \
     NET_NOT_YET("guest_tso6"), NET_NOT_YET("guest_ecn"), NET_NOT_YET("guest_ufo"),                 \
     NET_NOT_YET("mq"), NET_NOT_YET("guest_announce"),                                              \
     {.name = "tx", .type = VIV_OPT_REFUSED, .help = "packets always leave at once; leave it out"}, \

@@ -10,6 +10,7 @@ enum { /* feature bits, 5.1.3 */
     NET_F_GUEST_CSUM = 1,
     NET_F_MTU = 3,
     NET_F_MAC = 5,
+    NET_F_GUEST_TSO4 = 7,
     NET_F_MRG_RXBUF = 15,
     NET_F_STATUS = 16,
     NET_F_CTRL_VQ = 17,

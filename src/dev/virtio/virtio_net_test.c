@@ -20,7 +20,7 @@ struct viv_netdev {
     void *nic;
     GByteArray *last;
     unsigned sent, changed;
-    bool full;
+    bool full, gso;
 };
 
 static struct viv_netdev net;
@@ -46,7 +46,7 @@ void viv_netdev_detach(struct viv_netdev *n)
 
 unsigned viv_netdev_caps(const struct viv_netdev *n)
 {
-    return VIV_NET_RX_TRUSTED;
+    return VIV_NET_RX_TRUSTED | VIV_NET_RX_GSO;
 }
 
 bool viv_netdev_send(struct viv_netdev *n, const struct iovec *iov, int iovcnt)
@@ -58,6 +58,11 @@ bool viv_netdev_send(struct viv_netdev *n, const struct iovec *iov, int iovcnt)
         g_byte_array_append(n->last, iov[i].iov_base, iov[i].iov_len);
     n->sent++;
     return true;
+}
+
+void viv_netdev_set_gso(struct viv_netdev *n, bool on)
+{
+    n->gso = on;
 }
 
 void viv_netdev_can_receive_changed(struct viv_netdev *n)
@@ -230,6 +235,32 @@ static void test_receive(void)
     g_assert_false(td_used(&d, NET_Q_RX, &id, &used));
     g_assert_true(net.ops->receive(n, f, 900));
     g_assert_true(td_used(&d, NET_Q_RX, &id, &used));
+    unmake();
+}
+
+static void test_receive_large(void)
+{
+    struct virtio_net *n = make("netdev=n0,mac=52:54:00:01:02:03");
+    const struct viv_net_gso gso = {.size = 1460, .header = 54, .csum_start = 34, .csum_offset = 16};
+    uint8_t f[3000], got[12];
+    uint64_t buf;
+    struct td d;
+
+    start(&d, n, FEATURES);
+    g_assert_false(net.gso);
+    start(&d, n, FEATURES | BIT(NET_F_GUEST_TSO4));
+    g_assert_true(net.gso);
+    make_frame(f, sizeof(f), own);
+    buf = give_buffer(&d, 2000);
+    give_buffer(&d, 2000);
+    g_assert_true(net.ops->receive_gso(n, f, sizeof(f), &gso));
+    td_read(&d, buf, got, 12);
+    g_assert_cmpmem(got, 12, "\1\1\x36\0\xb4\5\x22\0\x10\0\2\0", 12);
+    viv_virtio_set_status(&n->v, 0);
+    g_assert_false(net.gso);
+    unmake();
+    n = make("netdev=n0,guest_csum=off");
+    g_assert_false(n->v.host_features & BIT(NET_F_GUEST_TSO4));
     unmake();
 }
 
@@ -432,6 +463,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/virtio-net/receive", test_receive);
+    g_test_add_func("/virtio-net/receive-large", test_receive_large);
     g_test_add_func("/virtio-net/send", test_send);
     g_test_add_func("/virtio-net/filter", test_filter);
     g_test_add_func("/virtio-net/state", test_state);
