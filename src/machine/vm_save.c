@@ -34,9 +34,9 @@
 #define MAX_TEXT  4096
 #define MAX_STATE (1ull << 30)
 #define RUN_END   UINT64_MAX
-/* Bits of a vCPU's request word that belong to the guest. */
-#define SAVED_REQUESTS                                                                             \
-    (VIV_REQ_INTR | VIV_REQ_NMI | VIV_REQ_SMI | VIV_REQ_INIT | VIV_REQ_SIPI)
+/* Bits of a vCPU's request word that belong to the guest. INTR only says "look at the local APIC": every vCPU does
+ * that after a load. */
+#define SAVED_REQUESTS (VIV_REQ_NMI | VIV_REQ_SMI | VIV_REQ_INIT | VIV_REQ_SIPI)
 
 static const char *file_of(const char *uri)
 {

@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""QMP as programs speak it: greeting, negotiation, ids, error classes, events, hostile input; HMP inside it."""
+import json
+import os
+import socket
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import vm  # noqa: E402
+
+# A kernel of four bytes as multiboot: it halts with interrupts off and the machine stays up.
+MULTIBOOT = (0x1BADB002).to_bytes(4, "little") + (0x00010000).to_bytes(4, "little") + \
+    ((-(0x1BADB002 + 0x00010000)) & 0xFFFFFFFF).to_bytes(4, "little") + \
+    b"".join(v.to_bytes(4, "little") for v in (0x100000, 0x100000, 0x100024, 0x100024, 0x100020)) + b"\xfa\xf4\xeb\xfd"
+
+
+def check(what, ok):
+    if not ok:
+        vm.fail(what)
+
+
+class Raw:
+    def __init__(self, path):
+        end = time.monotonic() + 30
+        while True:
+            self.s = socket.socket(socket.AF_UNIX)
+            try:
+                self.s.connect(path)
+                break
+            except OSError:
+                check("no QMP socket", time.monotonic() < end)
+                time.sleep(0.02)
+        self.s.settimeout(20)
+        self.f = self.s.makefile("rb")
+
+    def send(self, text):
+        self.s.sendall(text if isinstance(text, bytes) else text.encode())
+
+    def get(self):
+        return json.loads(self.f.readline())
+
+    def ask(self, msg):
+        self.send(json.dumps(msg))
+        return self.get()
+
+
+def error(reply, cls, part):
+    check(f"wanted {cls} '{part}', got {reply}", reply.get("error", {}).get("class") == cls and part in reply["error"]["desc"])
+
+
+def main():
+    work = vm.scratch()
+    path = os.path.join(work, "q")
+    kernel = os.path.join(work, "k")
+    state = os.path.join(work, "state")
+    with open(kernel, "wb") as f:
+        f.write(MULTIBOOT + bytes(4096))
+    base = ["-M", "pc", "-m", "16", "-accel", "interp", "-nodefaults", "-display", "none", "-kernel", kernel,
+            "-name", "probe", "-uuid", "550e8400-e29b-41d4-a716-446655440000", "-chardev", "ringbuf,id=rb,size=64",
+            "-no-shutdown"]
+    with vm.Guest(base + ["-S", "-qmp", f"unix:{path},server=on,wait=off"], "qmp") as g:
+        q = Raw(path)
+        hello = q.get()
+        check(f"greeting {hello}", hello["QMP"]["version"]["qemu"]["major"] >= 7 and hello["QMP"]["capabilities"] == [])
+        error(q.ask({"execute": "query-status", "id": 1}), "CommandNotFound", "qmp_capabilities")
+        check("capabilities", q.ask({"execute": "qmp_capabilities", "id": "x"}) == {"return": {}, "id": "x"})
+        error(q.ask({"execute": "qmp_capabilities"}), "CommandNotFound", "already complete")
+        s = q.ask({"execute": "query-status", "id": {"a": [1, None]}})
+        check(f"status {s}", s["id"] == {"a": [1, None]} and s["return"]["status"] == "prelaunch" and not s["return"]["running"])
+        check("version", "qemu" in q.ask({"execute": "query-version"})["return"])
+        check("name", q.ask({"execute": "query-name"})["return"] == {"name": "probe"})
+        check("uuid", q.ask({"execute": "query-uuid"})["return"]["UUID"] == "550e8400-e29b-41d4-a716-446655440000")
+        check("kvm", q.ask({"execute": "query-kvm"})["return"]["enabled"] is False)
+        check("cpus", len(q.ask({"execute": "query-cpus-fast"})["return"]) == 1)
+        names = {c["name"] for c in q.ask({"execute": "query-commands"})["return"]}
+        check(f"commands {names}", {"quit", "stop", "migrate", "query-status"} <= names)
+        labels = {c["label"] for c in q.ask({"execute": "query-chardev"})["return"]}
+        check(f"chardevs {labels}", {"rb", "compat_monitor0"} <= labels)
+
+        # Errors.
+        error(q.ask({"execute": "nonsense"}), "CommandNotFound", "nonsense")
+        error(q.ask({"execute": "stop", "arguments": {"x": 1}}), "GenericError", "unknown option 'x'")
+        error(q.ask({"execute": "ringbuf-read", "arguments": {"device": "rb"}}), "GenericError", "size")
+        error(q.ask({"execute": "ringbuf-read", "arguments": {"device": "zz", "size": 3}}), "GenericError", "'zz' not found")
+        error(q.ask({"execute": "migrate", "arguments": {"uri": "tcp:1"}}), "GenericError", "only file:PATH")
+        error(q.ask({"exec": "stop"}), "GenericError", "execute")
+        error(q.ask({"execute": 5}), "GenericError", "execute")
+        q.send("garbage here\n")
+        error(q.get(), "GenericError", "JSON parse error")
+        q.send('{"execute": }')
+        error(q.get(), "GenericError", "JSON parse error")
+        q.send('{"a": ' + "[" * 5000 + "\n")
+        q.send("]" * 5000 + "}")
+        error(q.get(), "GenericError", "")
+        q.send('{"execute":"query-name","arguments":{"' + "a" * (1 << 20) + '":1}}\n')
+        error(q.get(), "GenericError", "limit")
+        # Two commands in one packet, and one in two.
+        q.send('{"execute":"query-name"}{"execute":"query-name","id":2}')
+        check("two at once", "return" in q.get() and q.get()["id"] == 2)
+        q.send('{"execute":"query')
+        time.sleep(0.05)
+        q.send('-name","id":"\\"}"}')
+        check("split", q.get()["id"] == '"}')
+
+        # Ring buffer and HMP.
+        check("write", q.ask({"execute": "ringbuf-write", "arguments": {"device": "rb", "data": "hello"}}) == {"return": {}})
+        check("read", q.ask({"execute": "ringbuf-read", "arguments": {"device": "rb", "size": 3}}) == {"return": "hel"})
+
+        def hmp(line):
+            return q.ask({"execute": "human-monitor-command", "arguments": {"command-line": line}})["return"]
+        check("hmp status", hmp("info status") == "VM status: paused (prelaunch)\r\n")
+        check("hmp unknown", hmp("frob x") == "unknown command: 'frob'\r\n")
+        check("hmp unknown info", hmp("info frob") == "unknown command: 'info frob'\r\n")
+        check("hmp ringbuf", hmp("ringbuf_read rb 64") == "lo")
+        check("hmp missing", "is missing" in hmp("ringbuf_read rb"))
+        check("hmp extra", "extra argument" in hmp("stop now"))
+        for line in ("help", "info", "info mtree", "info qtree", "info registers", "info version", "info chardev", "info cpus", "info kvm"):
+            check(f"hmp {line}", hmp(line) and "unknown" not in hmp(line))
+
+        # Run state and events.
+        check("cont", q.ask({"execute": "cont"})["event"] == "RESUME" and q.get() == {"return": {}})
+        check("running", q.ask({"execute": "query-status"})["return"]["running"])
+        check("registers while running", "RIP=" in hmp("info registers"))
+        check("stop", q.ask({"execute": "stop"})["event"] == "STOP" and q.get() == {"return": {}})
+        check("paused", q.ask({"execute": "query-status"})["return"]["status"] == "paused")
+        check("stop again", q.ask({"execute": "stop"}) == {"return": {}})
+        r = q.ask({"execute": "system_reset"})
+        check(f"reset {r}", r["event"] == "RESET" and r["data"] == {"guest": False, "reason": "host-qmp-system-reset"})
+        q.get()
+        q.ask({"execute": "cont"})
+        q.get()
+        time.sleep(0.1)
+
+        # Save; load in a second process; what is loaded saves to the same bytes.
+        r = q.ask({"execute": "migrate", "arguments": {"uri": f"file:{state}"}})
+        check(f"migrate {r}", r["event"] == "STOP" and q.get() == {"return": {}})
+        check("completed", q.ask({"execute": "query-migrate"})["return"]["status"] == "completed")
+        check("postmigrate", q.ask({"execute": "query-status"})["return"]["status"] == "postmigrate")
+        check(f"sparse: {os.path.getsize(state)}", os.path.getsize(state) < 4 << 20)
+        error(q.ask({"execute": "migrate", "arguments": {"uri": "file:/no/such/folder/x"}}), "GenericError", "No such file")
+        r = q.ask({"execute": "quit"})
+        replies = [r, q.get()]
+        check(f"quit {replies}", {"return": {}} in replies and any(
+            m.get("event") == "SHUTDOWN" and m["data"]["reason"] == "host-qmp-quit" for m in replies))
+        check("exit status", g.wait() == 0)
+    incoming(base, work, state)
+    print("ok")
+
+
+def incoming(base, work, state):
+    path = os.path.join(work, "q2")
+    again = os.path.join(work, "again")
+    with vm.Guest(base + ["-S", "-incoming", f"file:{state}", "-qmp", f"unix:{path},server=on,wait=off"], "incoming") as g:
+        q = vm.QMP(path)
+        check("loaded", q.cmd("query-status")["status"] == "paused")
+        q.cmd("migrate", uri=f"file:{again}")
+        check("saved again, it differs", open(state, "rb").read() == open(again, "rb").read())
+        q.cmd("cont")
+        check("it runs", q.cmd("query-status")["running"])
+        g.p.terminate()
+        check("SIGTERM ends it well", g.wait() == 0)
+    check("socket file is left", not os.path.exists(path))
+    data = open(state, "rb").read()
+    for name, bad, why in (("cut", data[:len(data) // 2], "ends early"), ("flip", data[:5000] + bytes([data[5000] ^ 1]) + data[5001:], ""),
+                           ("junk", b"x" * 100000, "not a saved machine"), ("empty", b"", "ends early")):
+        p = os.path.join(work, name)
+        with open(p, "wb") as f:
+            f.write(bad)
+        with vm.Guest(base + ["-incoming", f"file:{p}"], name) as g:
+            check(f"{name}: exit status", g.wait() == 1)
+            lines = g.text.strip().splitlines()
+            check(f"{name}: {lines}", len(lines) == 1 and why in lines[0] and p in lines[0])
+    with vm.Guest(["-m", "17"] + [a for a in base if a not in ("-m", "16")] + ["-incoming", f"file:{state}"], "other size") as g:
+        check("other size is refused", g.wait() == 1 and "-m 16384K" in g.text)
+
+
+main()
