@@ -108,15 +108,13 @@ static int assemble(struct vm_args *a, struct viv_err *err)
     if (!rc)
         rc = vm_make_devices(a, err);
     if (!rc)
-        rc = viv_vm_finish(err);
-    if (!rc)
         rc = vm_make_monitors(a, err);
+    if (!rc)
+        rc = viv_vm_finish(err);
     if (rc < 0)
         return rc;
     viv_vm_set_policy(a->no_reboot, a->no_shutdown);
-    if (a->pidfile)
-        rc = vm_pidfile_write(a->pidfile, err);
-    if (!rc && a->incoming) {
+    if (a->incoming) {
         viv_vm_set_state(VIV_RUN_INMIGRATE);
         if (!strcmp(a->incoming, "defer")) {
             viv_log_release(true);
@@ -155,6 +153,9 @@ static int run(struct vm_args *a, struct viv_err *err)
         rc = check_daemon(a, err);
     if (!rc && a->daemonize)
         rc = vm_daemon_start(err);
+    /* Before anything of the other machine's is touched. */
+    if (!rc && a->pidfile)
+        rc = vm_pidfile_write(a->pidfile, err);
     if (rc < 0)
         return rc;
     viv_thread_name(a->process_name ? a->process_name : "viv-vm");

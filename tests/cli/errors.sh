@@ -1,0 +1,120 @@
+#!/bin/sh
+# Bad command lines: exit status 1 and one line on stderr that names the option and what would work.
+# usage: errors.sh VIV_VM
+vm=$1
+fail=0
+n=0
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+head -c 100000 /dev/urandom >notakernel
+: >empty
+# The smallest multiboot kernel: cli; hlt.
+printf '\002\260\255\033\000\000\001\000\376\117\121\344' >kernel
+printf '\000\000\020\000\000\000\020\000\044\000\020\000\044\000\020\000\040\000\020\000\372\364\353\375' >>kernel
+# ids, not names, in what is quoted below.
+bad() {
+    want=$1
+    shift
+    n=$((n + 1))
+    out=$(timeout 20 "$vm" "$@" 2>err </dev/null)
+    rc=$?
+    lines=$(wc -l <err)
+    if [ $rc != 1 ] || [ "$lines" != 1 ] || [ -n "$out" ] || ! grep -qF -- "$want" err; then
+        echo "viv-vm $*: status $rc, $lines lines, wanted '$want':"
+        cat err
+        [ -z "$out" ] || echo "stdout: $out"
+        fail=$((fail + 1))
+    fi
+}
+
+bad "viv-vm: -foo: no such option; -help lists them" -foo
+bad "viv-vm: -kernal: no such option; did you mean '-kernel'?" -kernal x
+bad "viv-vm: --apend: no such option; did you mean '-append'?" --apend x
+bad "-m: needs an argument" -m
+bad "without memory cannot start; try -m 512" -m 0
+bad "'12Q' is not a size" -m 12Q
+bad "at least 1M" -m 512k
+bad "do not fit" -kernel kernel -m 100000G
+bad "slots= is not supported" -m 1G,slots=2
+bad "maxmem= is not supported" -m 1G,maxmem=2G
+bad "unknown option 'foo'" -m 1G,foo=2
+bad "9999 CPUs are too many: machine 'pc' takes 255" -smp 9999
+bad "greater than zero" -smp cpus=0
+bad "sockets (3) * dies (1) * cores (1) * threads (1) != maxcpus (4)" -smp 4,sockets=3
+bad "cannot be added to a running machine" -smp 2,maxcpus=4
+bad "did you mean 'threads'" -smp 2,thraeds=2
+bad "x86 has no clusters" -smp 4,clusters=2
+bad "did you mean 'pc'" -M pcc
+bad "no such machine" -M q35
+bad "-machine pc: unknown option 'foo'" -M pc,foo=1
+bad "neither 'on' nor 'off'" -M pc,hpet=perhaps
+bad "no such accelerator; there are kvm and interp" -accel foo
+bad "-accel interp: unknown option 'foo'" -accel interp,foo=1
+bad "-accel exclude each other" -M pc,accel=interp -accel interp
+bad "did you mean 'Skylake-Client'" -cpu Skylake-Clien
+bad "-cpu" -cpu qemu64,+frob
+bad "-initrd needs -kernel" -initrd x
+bad "-append needs -kernel" -append x
+bad "cannot open 'nothere': No such file" -kernel nothere
+bad "notakernel: not a bzImage, an ELF with a PVH note or a multiboot image" -kernel notakernel
+bad "empty" -kernel empty
+bad "no device tree" -dtb x
+bad "there is no IDE controller yet; use -drive file=F,if=virtio" -hda x
+bad "use -drive file=disk.img,if=virtio" disk.img
+bad "if=virtio works" -drive file=notakernel,format=raw
+bad "'nothere': No such file" -drive file=nothere,if=virtio
+bad "did you mean 'format'" -drive file=notakernel,fromat=raw,if=virtio
+bad "if=sata" -drive file=notakernel,if=sata
+bad "media=cdrom is not possible" -drive file=notakernel,if=virtio,media=cdrom
+bad "-blockdev: node-name is missing" -blockdev raw
+bad "the id 'id' already" -drive file=notakernel,format=raw,if=none,id=id -drive file=empty,format=raw,if=none,id=id
+bad "-device: no device named" -device id=x
+bad "'e1000x' is not a device we have" -device e1000x
+bad "did you mean 'virtio-blk-pci'" -device virtio-blk-cpi,drive=x
+bad "cannot be added" -device i8254
+bad "did you mean 'drive'" -device virtio-blk-pci,drvie=x
+bad "nodrive" -device virtio-blk-pci,drive=nodrive
+bad "-global foo: it must be DRIVER.PROPERTY=VALUE" -global foo
+bad "-global foo.bar=1: no such device" -global foo.bar=1
+bad "unknown option 'frob'" -global virtio-net-pci.frob=1
+bad "no objects" -object rng-random,id=x
+bad "id" -netdev user
+bad "there is no type 'foo'" -nic foo
+bad "1 cards (-net nic) and 0 back ends" -net nic
+bad "no graphical display" -serial vc
+bad "did you mean 'stdio'" -serial stdoi
+bad "no chardev 'zz'" -serial chardev:zz
+bad "cannot connect" -serial unix:nothere
+bad "stdio is already used by 'serial0'" -serial stdio -serial stdio
+bad "stdio is already used by 'serial0'" -serial stdio -monitor stdio
+bad "there are 4 serial ports at most" -serial null -serial null -serial null -serial null -serial null
+bad "'id=' is missing" -chardev null
+bad "did you mean 'ringbuf'" -chardev rinbuf,id=x
+bad "there is no -chardev with id 'x'" -mon x
+bad "possible: readline, control" -chardev null,id=x -mon x,mode=foo
+bad "only 'none' works" -parallel stdio
+bad "there is no screen yet" -display gtk
+bad "there is no screen yet" -vnc :0
+bad "there is no graphics card yet" -vga std
+bad "there is no USB yet" -usb
+bad "there is no sandbox yet" -sandbox on
+bad "is not like" -uuid 1234
+bad "threads have names" -name x,debug-threads=off
+bad "did you mean 'guest'" -name gest=x
+bad "possible: none" -rtc driftfix=slew
+bad "utc, localtime, 2026-01-31" -rtc base=locatime
+bad "no such log category" -d foo
+bad "cannot open log file" -D /no/such/folder/x
+bad "possible: reset, shutdown" -action reboot=x
+bad "no watchdog" -action watchdog=reset
+bad "only file:PATH and defer" -incoming tcp:1:2
+bad "cannot open 'nothere'" -kernel kernel -incoming file:nothere
+bad "exclude each other" -daemonize -nographic
+bad "not possible in the background" -daemonize -serial mon:stdio
+bad "-pidfile" -kernel kernel -display none -pidfile /no/such/folder/x
+bad "not a character code" -echr 300
+bad "the options on the command line" -readconfig x
+
+echo "$n bad command lines, $fail not refused as they should be"
+[ $fail = 0 ]
