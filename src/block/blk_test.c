@@ -227,6 +227,33 @@ static void test_drive(void)
     g_assert_nonnull(strstr(err.text, "No such file"));
 }
 
+static void test_snapshot(void)
+{
+    g_autofree char *path = make_file("snapshot.raw", 1 << 20);
+    g_autofree char *with = g_strdup_printf("file=%s,format=raw,snapshot=on", path);
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_blk *b = open_raw(path), *reader = NULL;
+    uint8_t buf[3] = {0};
+
+    g_assert_cmpint(viv_blk_pwrite(b, 1000, "old", 3, 0), ==, 0);
+    viv_blk_close(b, NULL);
+    b = drive(with, &err);
+    g_assert_nonnull(b);
+    g_assert_true(viv_blk_writable(b));
+    g_assert_cmpint(viv_blk_pread(b, 1000, buf, 3), ==, 0);
+    g_assert_cmpmem(buf, 3, "old", 3);
+    g_assert_cmpint(viv_blk_pwrite(b, 1000, "new", 3, VIV_BLK_FUA), ==, 0);
+    g_assert_cmpint(viv_blk_pread(b, 1000, buf, 3), ==, 0);
+    g_assert_cmpmem(buf, 3, "new", 3);
+    /* The image is only read, so others may read it too. */
+    g_assert_cmpint(viv_blk_open_path(path, "raw", VIV_PERM_READ, SHARED, "r", &reader, &err), ==,
+                    0);
+    g_assert_cmpint(viv_blk_pread(reader, 1000, buf, 3), ==, 0);
+    g_assert_cmpmem(buf, 3, "old", 3);
+    viv_blk_close(reader, NULL);
+    g_assert_cmpint(viv_blk_close(b, NULL), ==, 0);
+}
+
 static int blockdev(const char *text, struct viv_err *err)
 {
     struct viv_opts *o = NULL;
@@ -299,6 +326,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block/locks", test_locks);
     g_test_add_func("/block/probed-raw", test_probed_raw);
     g_test_add_func("/block/drive", test_drive);
+    g_test_add_func("/block/snapshot", test_snapshot);
     g_test_add_func("/block/blockdev", test_blockdev);
     ret = g_test_run();
     cleanup();

@@ -205,6 +205,11 @@ int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file
     n->unmap = o->unmap;
     n->detect_zeroes = o->detect_zeroes;
     n->probed_raw = probed && drv == &viv_blk_raw;
+    if (n->probed_raw && !n->read_only)
+        viv_warn("'%s': no format was given and it looks raw; writes to its first bytes that would "
+                 "make it "
+                 "look like another format are refused. format=raw (-f raw) lifts that.",
+                 n->filename);
     ret = drv->open(n, o, err);
     if (!ret && drv != &viv_blk_qcow2 && o->backing_path)
         ret = viv_fail(err, EINVAL, "'%s': %s images have no backing file", n->filename, drv->name);

@@ -1,6 +1,7 @@
 /* Options to nodes: what -drive and -blockdev mean. */
 #include "block/blk.h"
 #include "block/options.h"
+#include "block/overlay.h"
 #include "block/proto/null/null_co.h"
 
 #include <errno.h>
@@ -251,6 +252,22 @@ static int drive_open_node(struct viv_opts *o, const struct viv_node_opts *no,
     return ret;
 }
 
+/* snapshot=on: the image itself is only read. */
+static int drive_open_overlay(struct viv_opts *o, const struct viv_node_opts *no,
+                              struct viv_node **out, struct viv_err *err)
+{
+    struct viv_node_opts base = *no;
+    struct viv_node *n = NULL;
+    int ret;
+
+    base.read_only = true;
+    base.unmap = false;
+    base.detect_zeroes = VIV_DETECT_OFF;
+    base.node_name = NULL;
+    ret = drive_open_node(o, &base, &n, err);
+    return ret ? ret : viv_node_overlay(n, no, out, err);
+}
+
 int viv_blk_open(struct viv_opts *o, unsigned perms, unsigned shared, const char *user,
                  struct viv_blk **out, struct viv_err *err)
 {
@@ -262,11 +279,6 @@ int viv_blk_open(struct viv_opts *o, unsigned perms, unsigned shared, const char
     if (viv_opts_bool(o, "copy-on-read"))
         return viv_fail(err, ENOTSUP, "%s: copy-on-read=on is not implemented yet",
                         viv_opts_what(o));
-    if (viv_opts_bool(o, "snapshot"))
-        return viv_fail(err, ENOTSUP,
-                        "%s: snapshot=on is not implemented yet; make an overlay with "
-                        "'viv-img create -f qcow2 -b IMAGE -F FORMAT OVERLAY' and use that",
-                        viv_opts_what(o));
     no.read_only = viv_opts_bool(o, "readonly") || viv_opts_bool(o, "read-only") ||
                    !(perms & (VIV_PERM_WRITE | VIV_PERM_RESIZE));
     ret = read_common(o, shared, &no, err);
@@ -276,7 +288,10 @@ int viv_blk_open(struct viv_opts *o, unsigned perms, unsigned shared, const char
         ret = read_backing(o, &no, err);
     if (ret)
         return ret;
-    ret = drive_open_node(o, &no, &n, err);
+    if (viv_opts_bool(o, "snapshot") && !no.read_only)
+        ret = drive_open_overlay(o, &no, &n, err);
+    else
+        ret = drive_open_node(o, &no, &n, err);
     if (is_permission(ret) && !no.read_only && viv_opts_bool(o, "auto-read-only")) {
         viv_err_clear(err);
         no.read_only = true;

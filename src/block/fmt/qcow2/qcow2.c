@@ -172,12 +172,17 @@ static int open_image(struct viv_node *n, const struct viv_node_opts *o, struct 
 static int flush(struct viv_node *n)
 {
     struct qcow2 *q = n->state;
-    int ret;
+    bool clean;
+    int ret = 0;
 
     pthread_mutex_lock(&q->lock);
-    ret = qcow2_flush_all(q);
+    clean = !q->broken && !q->l2_cache.dirty && !q->refblock_cache.dirty && !q->free_count &&
+            q->l1.dirty_from == q->l1.dirty_to && q->rt.dirty_from == q->rt.dirty_to;
+    if (!clean)
+        ret = qcow2_flush_all(q);
     pthread_mutex_unlock(&q->lock);
-    return ret;
+    /* Only data to make durable: nobody needs to wait for that with us. */
+    return clean ? viv_node_flush(n->file) : ret;
 }
 
 static void info(struct viv_node *n, struct viv_img_info *i)
