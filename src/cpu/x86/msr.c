@@ -129,6 +129,10 @@ static const struct {
     {0x606, VIV_VENDOR_INTEL, 0},            /* RAPL_POWER_UNIT */
     {0x611, VIV_VENDOR_INTEL, 0}, {0x619, VIV_VENDOR_INTEL, 0}, {0x639, VIV_VENDOR_INTEL, 0},
     {0x641, VIV_VENDOR_INTEL, 0},            /* RAPL energy counters */
+    {0xc0010000, VIV_VENDOR_AMD, 0}, {0xc0010001, VIV_VENDOR_AMD, 0}, /* PERF_CTL0-3: no events are */
+    {0xc0010002, VIV_VENDOR_AMD, 0}, {0xc0010003, VIV_VENDOR_AMD, 0}, /* counted, but every AMD CPU */
+    {0xc0010004, VIV_VENDOR_AMD, 0}, {0xc0010005, VIV_VENDOR_AMD, 0}, /* has them, and PERF_CTR0-3 */
+    {0xc0010006, VIV_VENDOR_AMD, 0}, {0xc0010007, VIV_VENDOR_AMD, 0},
     {0xc0010010, VIV_VENDOR_AMD, 0},         /* SYSCFG */
     {0xc001001f, VIV_VENDOR_AMD, 0},         /* NB_CFG */
     {0xc0010055, VIV_VENDOR_AMD, 0},         /* INT_PENDING_MSG */
