@@ -19,6 +19,16 @@ struct viv_pci_bus *viv_pci_bus_new(struct viv_board *board, const char *name)
     return bus;
 }
 
+void viv_pci_bus_free(struct viv_pci_bus *bus)
+{
+    if (!bus)
+        return;
+    viv_region_free(bus->ports[0]);
+    viv_region_free(bus->ports[1]);
+    g_free(bus->name);
+    g_free(bus);
+}
+
 const char *viv_pci_bus_name(const struct viv_pci_bus *bus)
 {
     return bus->name;
@@ -133,10 +143,12 @@ void viv_pci_bus_add_ports(struct viv_pci_bus *bus)
                                    .ops = &address,
                                    .opaque = bus};
 
-    viv_region_map(viv_region_new(bus->board->io, &desc), 0xcf8, 1);
+    bus->ports[0] = viv_region_new(bus->board->io, &desc);
+    viv_region_map(bus->ports[0], 0xcf8, 1);
     desc.name = "pci-config-data";
     desc.ops = &data;
-    viv_region_map(viv_region_new(bus->board->io, &desc), 0xcfc, 1);
+    bus->ports[1] = viv_region_new(bus->board->io, &desc);
+    viv_region_map(bus->ports[1], 0xcfc, 1);
 }
 
 /* ---- interrupt lines ---- */

@@ -80,8 +80,9 @@ extern const struct viv_state_table viv_pci_dev_state;
         .max = 1                                                                                   \
     }
 
-/* Made by the host bridge, which sets board->pci. Lives to the end of the process. */
+/* Made by the host bridge, which sets board->pci, and freed by it: the last function to go. */
 struct viv_pci_bus *viv_pci_bus_new(struct viv_board *board, const char *name);
+void viv_pci_bus_free(struct viv_pci_bus *bus); /* NULL allowed */
 const char *viv_pci_bus_name(const struct viv_pci_bus *bus);
 /* Who hears the four interrupt lines. INTx of slot s, pin p (0: A) reaches PIRQ (s + p - 1) mod 4. */
 void viv_pci_bus_set_pirq(struct viv_pci_bus *bus, void (*fn)(void *opaque, int pirq, int level),

@@ -48,6 +48,7 @@ struct viv_pci_bus {
     uint32_t config_addr;
     const struct viv_region_ops *reset_ops;
     void *reset_opaque;
+    struct viv_region *ports[2]; /* address, data; NULL without add_ports */
 };
 
 int viv_pci_place(struct viv_pci_dev *d, struct viv_pci_bus *bus, const char *addr, bool multi,

@@ -133,6 +133,7 @@ static void rig_init(struct rig *r)
 static void rig_fini(struct rig *r)
 {
     viv_dev_free_all();
+    viv_pci_bus_free(r->board.pci);
     viv_space_free(r->board.mem);
     viv_space_free(r->board.io);
 }

