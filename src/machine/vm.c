@@ -158,6 +158,8 @@ static int choose_accel(const struct viv_machine_config *cfg, struct viv_accel_e
         r = viv_raw_new("-accel");
     }
     rc = viv_accel_choose(name, &vm.accel, err);
+    if (!rc && !g_strcmp0(name, "tcg"))
+        viv_info("-accel tcg: running on Vivarium's software CPU (%s)", vm.accel->name);
     if (!rc) {
         static const struct viv_opt_def none[] = {VIV_OPT_END};
 
