@@ -42,7 +42,9 @@ struct bank {
     } x[EXEC_ENTRIES];
     uint16_t log[LOG_SIZE]; /* slots with non-global pages */
     unsigned logged;        /* more than LOG_SIZE: flush everything */
-    uint8_t large[2];       /* largest page shift filled, by the address's top bit */
+    bool huge;              /* holds parts of 1 GiB pages */
+    uint64_t large[8];      /* hash of the 4 MiB regions that hold parts of 2 and 4 MiB pages */
+    bool empty;             /* nothing filled since the last clear */
     int pcid;               /* user banks: owner, -1 none */
     uint64_t used;          /* stamp of last selection */
 };
@@ -60,12 +62,30 @@ struct viv_x86_tlb {
 
 static void bank_clear(struct bank *b)
 {
+    if (b->empty)
+        return;
+    b->empty = true;
     for (unsigned n = 0; n < VIV_TLB_ENTRIES; n++)
         b->e[n].tag_read = b->e[n].tag_write = VIV_TLB_NONE;
     for (unsigned n = 0; n < EXEC_ENTRIES; n++)
         b->x[n].tag = VIV_TLB_NONE;
     b->logged = 0;
-    b->large[0] = b->large[1] = 0;
+    b->huge = false;
+    memset(b->large, 0, sizeof(b->large));
+}
+
+static unsigned region_hash(uint64_t lin)
+{
+    return (lin >> 22 ^ lin >> 31) & 511;
+}
+
+static void bank_note(struct bank *b, uint64_t lin, unsigned shift)
+{
+    b->empty = false;
+    if (shift >= 30)
+        b->huge = true;
+    else if (shift > 12)
+        b->large[region_hash(lin) / 64] |= 1ull << (region_hash(lin) & 63);
 }
 
 static void bank_clear_logged(struct bank *b)
@@ -91,25 +111,36 @@ static void bank_log(struct bank *b, unsigned slot)
         b->logged++;
 }
 
-static void bank_drop(struct bank *b, uint64_t lin)
+/* Every slot that may hold a part of the page `lin` is in; neighbours go too. */
+static void bank_drop_region(struct bank *b, uint64_t lin, unsigned shift)
 {
-    unsigned shift = b->large[lin >> 63];
-    uint64_t page = lin & VIV_PAGE_MASK;
-    struct viv_tlb_entry *e = &b->e[(lin >> 12) & (VIV_TLB_ENTRIES - 1)];
-
-    if (!shift) {
-        if (e->tag_read == page || e->tag_write == page)
-            e->tag_read = e->tag_write = VIV_TLB_NONE;
-        if (b->x[(lin >> 12) & (EXEC_ENTRIES - 1)].tag == page)
-            b->x[(lin >> 12) & (EXEC_ENTRIES - 1)].tag = VIV_TLB_NONE;
-        return;
-    }
     for (unsigned n = 0; n < VIV_TLB_ENTRIES; n++)
-        if (b->e[n].tag_read >> shift == lin >> shift || b->e[n].tag_write >> shift == lin >> shift)
+        if (b->e[n].tag_read >> shift == lin >> shift)
             b->e[n].tag_read = b->e[n].tag_write = VIV_TLB_NONE;
     for (unsigned n = 0; n < EXEC_ENTRIES; n++)
         if (b->x[n].tag >> shift == lin >> shift)
             b->x[n].tag = VIV_TLB_NONE;
+}
+
+static void bank_drop(struct bank *b, uint64_t lin)
+{
+    uint64_t page = lin & VIV_PAGE_MASK;
+    struct viv_tlb_entry *e = &b->e[(lin >> 12) & (VIV_TLB_ENTRIES - 1)];
+
+    if (b->empty)
+        return;
+    if (b->huge) {
+        bank_drop_region(b, lin, 30);
+        return;
+    }
+    if (b->large[region_hash(lin) / 64] >> (region_hash(lin) & 63) & 1) {
+        bank_drop_region(b, lin, 22);
+        return;
+    }
+    if (e->tag_read == page)
+        e->tag_read = e->tag_write = VIV_TLB_NONE;
+    if (b->x[(lin >> 12) & (EXEC_ENTRIES - 1)].tag == page)
+        b->x[(lin >> 12) & (EXEC_ENTRIES - 1)].tag = VIV_TLB_NONE;
 }
 
 static struct bank *user_bank(struct viv_x86 *c)
@@ -310,8 +341,7 @@ static void fill(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w,
     e->tag_write = write ? e->tag_read : VIV_TLB_NONE;
     e->addend = (uintptr_t)p->hva - (lin & VIV_PAGE_MASK);
     e->flags = &viv_arena_flags[viv_arena_page(p->hva)];
-    if (w->shift > 12 && w->shift > b->large[lin >> 63])
-        b->large[lin >> 63] = w->shift;
+    bank_note(b, lin, w->shift);
     if (!w->global)
         bank_log(b, slot);
 }
@@ -324,8 +354,7 @@ static void fill_exec(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w,
 
     b->x[slot].tag = lin & VIV_PAGE_MASK;
     b->x[slot].hva = p->hva;
-    if (w->shift > 12 && w->shift > b->large[lin >> 63])
-        b->large[lin >> 63] = w->shift;
+    bank_note(b, lin, w->shift);
     if (!w->global)
         bank_log(b, slot | LOG_EXEC);
 }
