@@ -3,7 +3,7 @@
  * Reads past the end give zeroes. O_DIRECT (cache.direct) wants offset, length and memory aligned; what is not
  * goes through a bounce buffer, where a write that covers part of a block reads the rest first, under
  * a lock. */
-#include "block/proto/file/file.h"
+#include "block/proto/file/file_int.h"
 #include "block/iov.h"
 #include "block/proto/file/lock.h"
 
@@ -412,9 +412,8 @@ static int take_locks(int fd, const char *path, const struct viv_node_opts *o, s
     return ret ? viv_fail(err, own.code, "%s", own.text) : 0;
 }
 
-/* Consumes fd, also on failure. */
-static int node_from_fd(int fd, const char *path, const struct viv_node_opts *o,
-                        struct viv_node **out, struct viv_err *err)
+int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, struct viv_node **out,
+                     struct viv_err *err)
 {
     struct viv_node *n;
     struct file *f;
@@ -444,7 +443,7 @@ static int node_from_fd(int fd, const char *path, const struct viv_node_opts *o,
     return 0;
 }
 
-static int direct_error(const char *path, struct viv_err *err)
+int viv_file_direct_error(const char *path, struct viv_err *err)
 {
     return viv_fail(err, EINVAL,
                     "'%s': its file system does not take O_DIRECT; use cache=writeback (or "
@@ -461,111 +460,11 @@ int viv_file_open(const char *path, const struct viv_node_opts *o, struct viv_no
     int fd = viv_open(path, flags, 0, &own);
 
     if (fd == -EINVAL && o->direct)
-        return direct_error(path, err);
+        return viv_file_direct_error(path, err);
     if (fd < 0)
         return viv_fail_os(err, -fd, "Could not open '%s'", path);
     /* O_NONBLOCK was for FIFOs, which are refused; it means nothing for files and devices. */
-    return node_from_fd(fd, path, o, out, err);
-}
-
-/* --- new files --- */
-
-struct viv_file_new {
-    char *path;
-    char *part; /* the temporary name; NULL: O_TMPFILE */
-    int fd;     /* a second descriptor of the same open file */
-};
-
-static int open_part(struct viv_file_new *f, const char *dir, int flags, struct viv_err *err)
-{
-    char *base = g_path_get_basename(f->path);
-    int fd = -EEXIST;
-
-    for (int i = 0; i < 100 && fd == -EEXIST; i++) {
-        g_free(f->part);
-        f->part = g_strdup_printf("%s/.%s.%06x.part", dir, base, g_random_int() & 0xffffff);
-        fd = viv_open(f->part, flags | O_CREAT | O_EXCL, 0644, NULL);
-    }
-    g_free(base);
-    if (fd < 0) {
-        g_clear_pointer(&f->part, g_free);
-        return viv_fail_os(err, -fd, "Could not create '%s'", f->path);
-    }
-    return fd;
-}
-
-static int open_unnamed(struct viv_file_new *f, const struct viv_node_opts *o, struct viv_err *err)
-{
-    int flags = O_RDWR | (o->direct ? O_DIRECT : 0);
-    char *dir = g_path_get_dirname(f->path);
-    int fd = viv_open(dir, flags | O_TMPFILE, 0644, NULL);
-
-    if (fd == -EINVAL && o->direct)
-        fd = direct_error(f->path, err);
-    else if (fd == -EOPNOTSUPP || fd == -EISDIR || fd == -EINVAL)
-        fd = open_part(f, dir, flags, err);
-    else if (fd < 0)
-        viv_fail_os(err, -fd, "Could not create '%s'", f->path);
-    g_free(dir);
-    return fd;
-}
-
-int viv_file_new(const char *path, const struct viv_node_opts *o, struct viv_file_new **out,
-                 struct viv_node **node, struct viv_err *err)
-{
-    struct viv_file_new *f;
-    struct stat st;
-    int fd, ret;
-
-    if (lstat(path, &st) == 0)
-        return viv_fail_os(err, EEXIST, "Could not create '%s'", path);
-    f = g_new0(struct viv_file_new, 1);
-    f->path = g_strdup(path);
-    f->fd = -1;
-    fd = open_unnamed(f, o, err);
-    if (fd >= 0)
-        f->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    ret = fd < 0 ? fd : node_from_fd(fd, path, o, node, err);
-    if (ret) {
-        viv_file_new_free(f);
-        return ret;
-    }
-    *out = f;
-    return 0;
-}
-
-int viv_file_publish(struct viv_file_new *f, struct viv_err *err)
-{
-    char proc[32];
-    int ret;
-
-    if (f->part) {
-        ret = link(f->part, f->path);
-        if (ret < 0 && (errno == EPERM || errno == EOPNOTSUPP)) /* no hard links here */
-            ret = rename(f->part, f->path);
-        if (ret == 0)
-            unlink(f->part);
-    } else {
-        snprintf(proc, sizeof(proc), "/proc/self/fd/%d", f->fd);
-        ret = linkat(AT_FDCWD, proc, AT_FDCWD, f->path, AT_SYMLINK_FOLLOW);
-    }
-    if (ret < 0)
-        return viv_fail_os(err, errno, "Could not create '%s'", f->path);
-    g_clear_pointer(&f->part, g_free);
-    return 0;
-}
-
-void viv_file_new_free(struct viv_file_new *f)
-{
-    if (!f)
-        return;
-    if (f->part)
-        unlink(f->part);
-    if (f->fd >= 0)
-        close(f->fd);
-    g_free(f->part);
-    g_free(f->path);
-    g_free(f);
+    return viv_file_from_fd(fd, path, o, out, err);
 }
 
 uint64_t viv_file_allocated(const struct viv_node *n)

@@ -28,7 +28,8 @@
 #define PERM_BYTES    4
 
 /* Index is the byte's offset from its base; 2 (write unchanged) is never ours. */
-static const unsigned perm_of_byte[PERM_BYTES] = {VIV_PERM_READ, VIV_PERM_WRITE, 0, VIV_PERM_RESIZE};
+static const unsigned perm_of_byte[PERM_BYTES] = {VIV_PERM_READ, VIV_PERM_WRITE, 0,
+                                                  VIV_PERM_RESIZE};
 static const char *const perm_names[PERM_BYTES] = {"read", "write", "rewrite", "resize"};
 
 static int set_lock(int fd, int type, off_t byte)

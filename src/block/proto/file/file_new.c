@@ -1,0 +1,110 @@
+/* Files that get their name when they are whole: O_TMPFILE and linkat where the file system has them, else a
+ * ".name.XXXXXX.part" that is renamed. */
+#include "block/proto/file/file_int.h"
+
+#include "host/open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct viv_file_new {
+    char *path;
+    char *part; /* the temporary name; NULL: O_TMPFILE */
+    int fd;     /* a second descriptor of the same open file */
+};
+
+static int open_part(struct viv_file_new *f, const char *dir, int flags, struct viv_err *err)
+{
+    char *base = g_path_get_basename(f->path);
+    int fd = -EEXIST;
+
+    for (int i = 0; i < 100 && fd == -EEXIST; i++) {
+        g_free(f->part);
+        f->part = g_strdup_printf("%s/.%s.%06x.part", dir, base, g_random_int() & 0xffffff);
+        fd = viv_open(f->part, flags | O_CREAT | O_EXCL, 0644, NULL);
+    }
+    g_free(base);
+    if (fd < 0) {
+        g_clear_pointer(&f->part, g_free);
+        return viv_fail_os(err, -fd, "Could not create '%s'", f->path);
+    }
+    return fd;
+}
+
+static int open_unnamed(struct viv_file_new *f, const struct viv_node_opts *o, struct viv_err *err)
+{
+    int flags = O_RDWR | (o->direct ? O_DIRECT : 0);
+    char *dir = g_path_get_dirname(f->path);
+    int fd = viv_open(dir, flags | O_TMPFILE, 0644, NULL);
+
+    if (fd == -EINVAL && o->direct)
+        fd = viv_file_direct_error(f->path, err);
+    else if (fd == -EOPNOTSUPP || fd == -EISDIR || fd == -EINVAL)
+        fd = open_part(f, dir, flags, err);
+    else if (fd < 0)
+        viv_fail_os(err, -fd, "Could not create '%s'", f->path);
+    g_free(dir);
+    return fd;
+}
+
+int viv_file_new(const char *path, const struct viv_node_opts *o, struct viv_file_new **out,
+                 struct viv_node **node, struct viv_err *err)
+{
+    struct viv_file_new *f;
+    struct stat st;
+    int fd, ret;
+
+    if (lstat(path, &st) == 0)
+        return viv_fail_os(err, EEXIST, "Could not create '%s'", path);
+    f = g_new0(struct viv_file_new, 1);
+    f->path = g_strdup(path);
+    f->fd = -1;
+    fd = open_unnamed(f, o, err);
+    if (fd >= 0)
+        f->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    ret = fd < 0 ? fd : viv_file_from_fd(fd, path, o, node, err);
+    if (ret) {
+        viv_file_new_free(f);
+        return ret;
+    }
+    *out = f;
+    return 0;
+}
+
+int viv_file_publish(struct viv_file_new *f, struct viv_err *err)
+{
+    char proc[32];
+    int ret;
+
+    if (f->part) {
+        ret = link(f->part, f->path);
+        if (ret < 0 && (errno == EPERM || errno == EOPNOTSUPP)) /* no hard links here */
+            ret = rename(f->part, f->path);
+        if (ret == 0)
+            unlink(f->part);
+    } else {
+        snprintf(proc, sizeof(proc), "/proc/self/fd/%d", f->fd);
+        ret = linkat(AT_FDCWD, proc, AT_FDCWD, f->path, AT_SYMLINK_FOLLOW);
+    }
+    if (ret < 0)
+        return viv_fail_os(err, errno, "Could not create '%s'", f->path);
+    g_clear_pointer(&f->part, g_free);
+    return 0;
+}
+
+void viv_file_new_free(struct viv_file_new *f)
+{
+    if (!f)
+        return;
+    if (f->part)
+        unlink(f->part);
+    if (f->fd >= 0)
+        close(f->fd);
+    g_free(f->part);
+    g_free(f->path);
+    g_free(f);
+}
