@@ -62,10 +62,8 @@ static int64_t sign_extend(uint64_t v, unsigned bytes)
 
 static void segment_prefix(struct dec *d, uint8_t seg)
 {
-    /* In 64-bit mode ES, CS, SS and DS overrides leave an FS or GS one in force. All their bases are zero, but they
-     * decide between #SS and #GP for an address that is not canonical. */
-    if (d->mode != VIV_MODE_LONG || seg >= VIV_FS || d->seg_override < VIV_FS ||
-        d->seg_override == VIV_SEG_COUNT)
+    /* ES, CS, SS and DS overrides are ignored in 64-bit mode, and leave an FS or GS one in force. */
+    if (d->mode != VIV_MODE_LONG || seg >= VIV_FS)
         d->seg_override = seg;
 }
 
@@ -148,8 +146,6 @@ static bool vex_prefix(struct dec *d, uint8_t b)
     d->pfx = pp[b2 & 3];
     if (d->mode == VIV_MODE_LONG)
         i->rex = inverted | (i->vex_w ? 8 : 0);
-    else
-        i->vvvv &= 7;
     d->opcode = byte(d);
     return true;
 }
@@ -391,6 +387,8 @@ static void operands(struct dec *d, const struct viv_row *row)
     struct viv_insn *i = d->i;
 
     i->osz = operand_size(d, row->attr);
+    if (d->mode != VIV_MODE_LONG)
+        i->vvvv &= 7; /* ignored as a register, but 1111b where it is reserved: fits() */
     settle_index(i, row);
     for (unsigned n = 0; n < 4; n++) {
         unsigned kind = viv_operand_info[row->operand[n]].kind;
@@ -470,6 +468,8 @@ enum viv_decode_result viv_decode(const uint8_t *bytes, unsigned avail, unsigned
     b = prefixes(&d);
     if (d.fail)
         return d.fail;
+    if (d.seg_override != VIV_SEG_COUNT)
+        out->seg = d.seg_override; /* of implicit operands; ModRM has defaults of its own */
     out->asz = !d.addr67 ? asz[mode] : asz[mode] == 4 ? 2 : 4;
     if (is_vex(&d, b)) {
         if (!vex_prefix(&d, b))

@@ -36,9 +36,12 @@ CONDITIONS(JCC)
 
 static void call(struct viv_x86 *c, const struct viv_insn *i, u64 target)
 {
-    target = checked_target(c, i, target);
-    push_sized(c, i->osz, c->next_rip);
-    c->next_rip = target;
+    u64 sp = sp_add(c, -(s64)i->osz);
+
+    /* The return address is written even when the target then faults: silicon does so. */
+    mem_st_sized(c, VIV_SS, sp, i->osz, c->next_rip);
+    c->next_rip = checked_target(c, i, target);
+    set_sp(c, sp);
 }
 
 void viv_exec_call_J(struct viv_x86 *c, const struct viv_insn *i)

@@ -17,7 +17,8 @@ struct plan {
     uint8_t dest;      /* role, or NO_DEST */
     uint8_t mem_size;  /* bytes with VEX.L = 0; 0: the operand size (Ey) */
     bool mem_scales;   /* doubled by VEX.L */
-    bool imm, flags, gpr;
+    bool imm, flags;
+    bool element; /* INSERTPS */
 };
 
 #define NO_DEST 0xff
@@ -65,14 +66,11 @@ static void plan_operand(struct plan *p, unsigned n, unsigned op)
 
 static void plan_row(struct plan *p, const struct viv_row *r, const int32_t *stubs)
 {
-    for (unsigned k = 0; k < 4; k++)
-        p->stub[k] = stubs[k] ? viv_stubs_start + stubs[k] : NULL;
-    /* A variant that is missing is the same instruction: W or L is ignored there. */
+    /* A variant that is missing is the same instruction: W or L is ignored there, W more often. */
     for (unsigned k = 0; k < 4; k++) {
-        if (!p->stub[k])
-            p->stub[k] = p->stub[k & 1] ? p->stub[k & 1] : p->stub[k & 2] ? p->stub[k & 2] : p->stub[k ^ 1];
-        if (!p->stub[k])
-            p->stub[k] = p->stub[k ^ 2];
+        int32_t at = stubs[k] ? stubs[k] : stubs[k ^ 2] ? stubs[k ^ 2] : stubs[k ^ 1] ? stubs[k ^ 1] : stubs[k ^ 3];
+
+        p->stub[k] = viv_stubs_start + at;
     }
     p->dest = NO_DEST;
     for (unsigned n = 0; n < 4; n++)
@@ -80,7 +78,7 @@ static void plan_row(struct plan *p, const struct viv_row *r, const int32_t *stu
     p->flags = r->attr & A_FW;
     if (p->flags)
         p->dest = NO_DEST;
-    p->gpr = p->kind[VIV_RL_REG] == VIV_K_G || p->kind[VIV_RL_RM] == VIV_K_G;
+    p->element = r->map == VIV_MAP_0F3A && r->opcode == 0x21;
     if (r->attr & A_MMX)
         p->run = RUN_MMX;
     else if (r->attr & A_AVX)
@@ -114,8 +112,13 @@ static const struct plan *plan_of(const struct viv_insn *i)
 static const void *stub_of(const struct plan *p, const struct viv_insn *i)
 {
     const uint8_t *s = p->stub[(i->osz == 8) * 2 + i->vl];
+    unsigned imm = i->imm & 0xff;
 
-    return p->imm ? s + 8 * (i->imm & 0xff) : s;
+    if (!p->imm)
+        return s;
+    if (UNLIKELY(i->mem && p->element)) /* INSERTPS: a memory source has but one element */
+        imm &= 0x3f;
+    return s + 8 * imm;
 }
 
 const void *viv_stub_of(const struct viv_insn *i)
@@ -171,7 +174,9 @@ static void load_memory(struct viv_x86 *c, const struct viv_insn *i, const struc
     unsigned size = memory_size(p, i);
     bool align = size == 16 && !i->vex;
 
-    if (p->kind[VIV_RL_RM] == VIV_K_V)
+    if (p->kind[VIV_RL_RM] == VIV_K_V && UNLIKELY(i->row->feature == VIV_FT_F16C))
+        viv_simd_load_unchecked(c, i, io->v[VIV_RL_RM], size);
+    else if (p->kind[VIV_RL_RM] == VIV_K_V)
         vec_load(c, i, io->v[VIV_RL_RM], size, align);
     else if (p->kind[VIV_RL_RM] == VIV_K_P)
         vec_load(c, i, io->mm[VIV_RL_RM], size, false);
@@ -204,7 +209,9 @@ static void store_memory(struct viv_x86 *c, const struct viv_insn *i, const stru
 {
     unsigned size = memory_size(p, i);
 
-    if (p->kind[VIV_RL_RM] == VIV_K_V)
+    if (p->kind[VIV_RL_RM] == VIV_K_V && size == 8) /* VCVTPS2PH: no alignment check */
+        viv_simd_store_element(c, i->seg, ea_of(c, i), io->v[VIV_RL_RM], size);
+    else if (p->kind[VIV_RL_RM] == VIV_K_V)
         vec_store(c, i, io->v[VIV_RL_RM], size, false);
     else
         mem_st_sized(c, i->seg, ea_of(c, i), size, io->gpr[VIV_RL_RM]);
@@ -239,29 +246,31 @@ void viv_exec_simd(struct viv_x86 *c, const struct viv_insn *i)
     need_vec(c, i);
     load(c, i, p, &io);
     run(c, p, &io, stub_of(p, i));
+    if (p->run & 1)
+        c->fpu.mxcsr = io.mxcsr; /* even when the store then faults (VCVTPS2PH) */
     if (i->mem && p->dest == VIV_RL_RM)
         store_memory(c, i, p, &io);
     else
         store(c, i, p, &io);
-    if (p->run & 1)
-        c->fpu.mxcsr = io.mxcsr;
     if (p->flags)
         c->arith = io.arith;
 }
 
-/* MMX registers involved. Conversions from memory to XMM leave the x87 state alone (SDM: CVTPI2PD). */
+/* MMX registers involved. Conversions from memory to XMM touch none, and leave the x87 state alone. */
 void viv_exec_simd_mmx(struct viv_x86 *c, const struct viv_insn *i)
 {
     const struct plan *p = plan_of(i);
-    bool xmm = i->row->attr & A_SSE;
+    bool xmm = i->row->attr & A_SSE, x87 = !(i->mem && p->kind[VIV_RL_REG] == VIV_K_V);
     struct viv_simd_io io;
 
     if (xmm)
         need_sse(c);
-    viv_x87_check(c, true);
+    if (x87)
+        viv_x87_check(c, true);
     load(c, i, p, &io);
     run(c, p, &io, stub_of(p, i));
-    viv_mmx_enter(c);
+    if (x87)
+        viv_mmx_enter(c);
     store(c, i, p, &io);
     if (i->row->attr & A_FP)
         c->fpu.mxcsr = io.mxcsr;

@@ -8,14 +8,12 @@ static void store_masked_bytes(struct viv_x86 *c, const struct viv_insn *i, cons
                                const uint8_t *mask, unsigned n)
 {
     u64 ea = c->gpr[VIV_RDI] & viv_size_mask[i->asz];
-    u64 lin;
+    u64 lin = viv_x86_linear(c, i->seg, ea, n, VIV_ACC_WRITE);
 
-    for (unsigned k = 0; k < n; k++) { /* all faults before the first store */
-        if (mask[k] & 0x80) {
-            lin = viv_x86_linear(c, i->seg, (ea + k) & viv_size_mask[i->asz], 1, VIV_ACC_WRITE);
-            viv_probe(c, lin, 1, VIV_ACC_WRITE);
-        }
-    }
+    /* Faults are those of the whole operand, masked or not: silicon does so, the manual allows it. */
+    align_check(c, lin, n);
+    viv_probe(c, lin, 1, VIV_ACC_WRITE);
+    viv_probe(c, lin + n - 1, 1, VIV_ACC_WRITE);
     for (unsigned k = 0; k < n; k++) {
         if (mask[k] & 0x80)
             mem_st8(c, i->seg, (ea + k) & viv_size_mask[i->asz], data[k]);
@@ -67,7 +65,7 @@ EXEC(vmaskmov_ld)
     need_avx(c);
     for (unsigned k = 0; k < n; k++) {
         if (masked_in(c->fpu.zmm[i->vvvv], k, size)) {
-            u64 x = mem_ld_sized(c, i->seg, element_ea(c, i, k * size), size);
+            u64 x = viv_simd_element(c, i->seg, element_ea(c, i, k * size), size);
 
             memcpy(v + k * size, &x, size);
         }
@@ -85,15 +83,15 @@ EXEC(vmaskmov_st)
         if (masked_in(mask, k, size)) {
             u64 lin = viv_x86_linear(c, i->seg, element_ea(c, i, k * size), size, VIV_ACC_WRITE);
 
-            viv_probe(c, lin, size, VIV_ACC_WRITE);
+            viv_probe(c, lin, 1, VIV_ACC_WRITE); /* elements have no alignment check */
+            viv_probe(c, lin + size - 1, 1, VIV_ACC_WRITE);
         }
     }
     for (unsigned k = 0; k < n; k++) {
         if (masked_in(mask, k, size)) {
-            u64 x = 0;
+            const uint8_t *x = c->fpu.zmm[i->reg] + k * size;
 
-            memcpy(&x, c->fpu.zmm[i->reg] + k * size, size);
-            mem_st_sized(c, i->seg, element_ea(c, i, k * size), size, x);
+            viv_simd_store_element(c, i->seg, element_ea(c, i, k * size), x, size);
         }
     }
 }
@@ -125,9 +123,10 @@ EXEC(vgather)
     need_avx(c);
     if (i->reg == i->vvvv || i->reg == i->index || i->vvvv == i->index)
         viv_x86_ud(c);
-    for (unsigned k = 0; k < n; k++) { /* the mask becomes all-ones or zero per element first */
+    /* First the mask becomes all-ones or zero per element, those that have no index too. */
+    for (unsigned k = 0; k < (16u << i->vl) / size; k++)
         memset(mask + k * size, masked_in(mask, k, size) ? 0xff : 0, size);
-    }
+    memset(mask + (16u << i->vl), 0, 64 - (16u << i->vl));
     for (unsigned k = 0; k < n; k++) {
         int64_t x = 0;
         u64 ea, v;
@@ -138,8 +137,10 @@ EXEC(vgather)
         if (index_size == 4)
             x = (int32_t)x;
         ea = (c->reg[i->base] + ((u64)x << i->scale) + (s64)i->disp) & viv_size_mask[i->asz];
-        v = mem_ld_sized(c, i->seg, ea, size);
+        v = viv_simd_element(c, i->seg, ea, size); /* no alignment check */
         memcpy(dest + k * size, &v, size);
+        if (size == wider) /* as silicon does: a fault later shows it */
+            memset(dest + n * size, 0, 64 - n * size);
         memset(mask + k * size, 0, size);
     }
     memset(mask, 0, 64);

@@ -14,9 +14,17 @@
 #define KVM_ENOSYS 1000
 #define KVM_EPERM  1
 
+/* A register that does not exist is #UD at any privilege. */
+static void control_register(struct viv_x86 *c, unsigned n)
+{
+    if (n > 8 || n == 1 || (n > 4 && n < 8))
+        viv_x86_ud(c);
+    need_cpl0(c);
+}
+
 SYS(mov_to_cr)
 {
-    need_cpl0(c);
+    control_register(c, i->reg);
     viv_cr_write(c, i->reg, general(c, (i->modrm & 7) | (i->rex & 1) << 3));
 }
 
@@ -24,7 +32,7 @@ SYS(mov_from_cr)
 {
     u64 v;
 
-    need_cpl0(c);
+    control_register(c, i->reg);
     switch (i->reg) {
     case 0: v = c->cr0; break;
     case 2: v = c->cr2; break;
@@ -75,9 +83,10 @@ SYS(mov_from_dr)
 
 SYS(lmsw)
 {
-    u16 v = read_w(c, i);
+    u16 v;
 
     need_cpl0(c);
+    v = read_w(c, i);
     /* PE can be set, not cleared. */
     viv_cr_write(c, 0, (c->cr0 & ~0xeull) | (v & 0xf) | (c->cr0 & VIV_CR0_PE));
 }

@@ -114,9 +114,13 @@ EXEC(x87_reg)
 EXEC(x87_load)
 {
     struct viv_x87_io io;
+    unsigned n;
 
     viv_x87_check(c, false);
-    vec_load(c, i, io.mem, operand_bytes(i), false);
+    n = operand_bytes(i);
+    if (n == 10)
+        align_check(c, linear_of(c, i, n, VIV_ACC_READ), 8);
+    vec_load(c, i, io.mem, n, false);
     run_image(c, &io, mem_stub(i));
     viv_x87_from_image(&c->fpu, io.image);
     pointers(c, i);
@@ -151,6 +155,8 @@ EXEC(x87_store)
     viv_x87_check(c, false);
     run_image(c, &io, mem_stub(i));
     memcpy(&fsw, io.image + FX_FSW, 2);
+    if (n == 10)
+        align_check(c, linear_of(c, i, n, VIV_ACC_WRITE), 8);
     if (LIKELY(!(fsw & VIV_FSW_ES)) || stores(c, i, n))
         vec_store(c, i, io.mem, n, false);
     viv_x87_from_image(&c->fpu, io.image);

@@ -137,6 +137,7 @@ static void save(struct viv_x86 *c, const struct viv_insn *i, unsigned regs)
     memcpy(&e, io.mem, sizeof(e));
     put_env(c, i, &e, out);
     memcpy(out + n, io.mem + 28, regs);
+    align_check(c, linear_of(c, i, n + regs, VIV_ACC_WRITE), i->osz == 2 ? 2 : 4);
     vec_store(c, i, out, n + regs, false);
     viv_x87_from_image(&c->fpu, io.image);
 }
@@ -164,6 +165,7 @@ static void restore(struct viv_x86 *c, const struct viv_insn *i, unsigned regs)
     struct env e;
 
     viv_x87_check(c, false);
+    align_check(c, linear_of(c, i, n + regs, VIV_ACC_READ), i->osz == 2 ? 2 : 4);
     vec_load(c, i, in, n + regs, false);
     f = c->fpu;
     get_env(c, i, in, &e, &f);

@@ -62,15 +62,25 @@ static void put_x87_head(const struct viv_x86 *c, const struct viv_insn *i, uint
     }
 }
 
-static void get_x87(struct viv_x86_fpu *f, const struct viv_insn *i, const uint8_t *in)
+/* The unit holds as many bits as a linear address has, sign-extended. */
+static u64 pointer(const struct viv_x86 *c, const uint8_t *in)
+{
+    unsigned unused = 64 - (c->cpuid && c->cpuid->virt_bits ? c->cpuid->virt_bits : 48);
+    u64 v;
+
+    memcpy(&v, in, 8);
+    return (u64)((s64)(v << unused) >> unused);
+}
+
+static void get_x87(const struct viv_x86 *c, struct viv_x86_fpu *f, const struct viv_insn *i, const uint8_t *in)
 {
     struct viv_x87_io io;
 
     f->fop = 0;
     memcpy(&f->fop, in + FX_FOP, 2);
     f->fop &= 0x7ff;
-    memcpy(&f->fip, in + FX_FIP, 8);
-    memcpy(&f->fdp, in + FX_FDP, 8);
+    f->fip = pointer(c, in + FX_FIP);
+    f->fdp = pointer(c, in + FX_FDP);
     f->fcs = f->fds = 0;
     if (i->osz != 8) {
         memcpy(&f->fcs, in + FX_FCS, 2);
@@ -98,11 +108,11 @@ static void x87_init(struct viv_x86_fpu *f)
 static u64 area_linear(struct viv_x86 *c, const struct viv_insn *i, unsigned size, unsigned align,
                        enum viv_access acc)
 {
-    u64 lin = linear_of(c, i, size, acc);
+    u64 base = c->mode != VIV_MODE_LONG || i->seg >= VIV_FS ? c->seg[i->seg].base : 0;
 
-    if (lin & (align - 1))
+    if ((base + ea_of(c, i)) & (align - 1))
         viv_x86_gp0(c);
-    return lin;
+    return linear_of(c, i, size, acc);
 }
 
 /* AMD's fast form leaves the XMM registers out (APM 2, 11.4.4). */
@@ -155,7 +165,7 @@ EXEC(fxrstor)
     memcpy(&mxcsr, image + FX_MXCSR, 4);
     if (mxcsr & ~viv_mxcsr_mask())
         viv_x86_gp0(c);
-    get_x87(&c->fpu, i, image);
+    get_x87(c, &c->fpu, i, image);
     c->fpu.mxcsr = mxcsr;
     if (fast_fxsave(c))
         return;
@@ -376,7 +386,7 @@ static void restore(struct viv_x86 *c, const struct viv_insn *i, u64 enabled, bo
 
     /* Nothing fails from here on. */
     if (load & VIV_XCR0_X87)
-        get_x87(&c->fpu, i, legacy);
+        get_x87(c, &c->fpu, i, legacy);
     else if (rfbm & VIV_XCR0_X87)
         x87_init(&c->fpu);
     if (takes_mxcsr)

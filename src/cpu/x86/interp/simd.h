@@ -44,6 +44,11 @@ void viv_simd_load_slow(struct viv_x86 *c, const struct viv_insn *i, void *buf, 
 void viv_simd_store_slow(struct viv_x86 *c, const struct viv_insn *i, const void *buf,
                          unsigned size, bool align);
 
+/* Without alignment check: some instructions have none. */
+void viv_simd_load_unchecked(struct viv_x86 *c, const struct viv_insn *i, void *buf, unsigned size);
+void viv_simd_store_element(struct viv_x86 *c, unsigned seg, u64 ea, const uint8_t *v, unsigned size);
+u64 viv_simd_element(struct viv_x86 *c, unsigned seg, u64 ea, unsigned size);
+
 static inline void vec_load(struct viv_x86 *c, const struct viv_insn *i, void *buf, unsigned size,
                             bool align)
 {
@@ -69,6 +74,13 @@ static inline void vec_store(struct viv_x86 *c, const struct viv_insn *i, const 
     memcpy((void *)(lin + e->addend), buf, size);
     if (UNLIKELY(*(volatile u8 *)e->flags))
         viv_mmu_stored(c, (void *)(lin + e->addend), size);
+}
+
+/* #AC for operands with alignment rules of their own (SDM 3A table 6-7). */
+static inline void align_check(struct viv_x86 *c, u64 lin, unsigned align)
+{
+    if (UNLIKELY(c->cpl == 3 && (c->cr0 & VIV_CR0_AM) && (c->eflags & VIV_FL_AC) && (lin & (align - 1))))
+        viv_x86_raise_error(c, VIV_AC, 0);
 }
 
 /* Writes the low n bytes of a vector register (n = 16 or 32). A VEX encoding zeroes the rest, a legacy one keeps

@@ -38,6 +38,17 @@ static bool repeat_ends(const struct viv_x86 *c, const struct viv_insn *i, bool 
     return compares && (i->rep == 0xf3 ? !zf : zf);
 }
 
+/* With 32-bit addresses in 64-bit mode silicon cuts the count before the first iteration, also if there is none; REP
+ * MOVS its pointers too. */
+static void cut_registers(struct viv_x86 *c, const struct viv_insn *i)
+{
+    c->gpr[VIV_RCX] = (u32)c->gpr[VIV_RCX];
+    if ((i->opcode & 0xfe) == 0xa4) {
+        c->gpr[VIV_RSI] = (u32)c->gpr[VIV_RSI];
+        c->gpr[VIV_RDI] = (u32)c->gpr[VIV_RDI];
+    }
+}
+
 static inline void repeat(struct viv_x86 *c, const struct viv_insn *i, iteration_fn one,
                           bulk_fn bulk, bool compares)
 {
@@ -48,7 +59,10 @@ static inline void repeat(struct viv_x86 *c, const struct viv_insn *i, iteration
         one(c, i);
         return;
     }
+    if (i->asz == 4)
+        cut_registers(c, i);
     for (u64 budget = single ? 1 : BATCH; budget > 0;) {
+        u16 arith = c->arith;
         u64 done = 0;
 
         left = index_get(c, i, VIV_RCX);
@@ -63,6 +77,7 @@ static inline void repeat(struct viv_x86 *c, const struct viv_insn *i, iteration
         index_add(c, i, VIV_RCX, -(s64)done);
         if (left == done || repeat_ends(c, i, compares))
             return;
+        c->arith = arith; /* flags change with the last iteration only, as silicon does */
         budget -= done < budget ? done : budget;
     }
     c->next_rip = c->rip;
@@ -214,8 +229,8 @@ static void compare(struct viv_x86 *c, unsigned size, u64 a, u64 b)
 
 static void cmps_one(struct viv_x86 *c, const struct viv_insn *i)
 {
+    u64 b = mem_ld_sized(c, VIV_ES, index_get(c, i, VIV_RDI), i->osz); /* faults first */
     u64 a = mem_ld_sized(c, i->seg, index_get(c, i, VIV_RSI), i->osz);
-    u64 b = mem_ld_sized(c, VIV_ES, index_get(c, i, VIV_RDI), i->osz);
 
     compare(c, i->osz, a, b);
     index_add(c, i, VIV_RSI, step(c, i));
@@ -256,6 +271,7 @@ static void ins_one(struct viv_x86 *c, const struct viv_insn *i)
 
 void viv_exec_ins(struct viv_x86 *c, const struct viv_insn *i)
 {
+    viv_x86_io_check(c, (u16)c->gpr[VIV_RDX], i->osz); /* also with a count of zero */
     repeat(c, i, ins_one, NULL, false);
 }
 
@@ -272,5 +288,6 @@ static void outs_one(struct viv_x86 *c, const struct viv_insn *i)
 
 void viv_exec_outs(struct viv_x86 *c, const struct viv_insn *i)
 {
+    viv_x86_io_check(c, (u16)c->gpr[VIV_RDX], i->osz); /* also with a count of zero */
     repeat(c, i, outs_one, NULL, false);
 }

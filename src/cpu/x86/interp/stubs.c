@@ -89,7 +89,7 @@ __asm__(
     __asm__ volatile("viv_stub %c0, %c1, %c2, %c3, %c4, %c5, %c6" :: "i"(VIV_MAP_##map_), "i"(PP(VIV_PFX_##pfx_)), \
         "i"(opcode), "i"(VVVV(select, ANY4(IS_H, a, b, c, d))), "i"(MODRM(select)),                \
         "i"(ANY4(IS_IB, a, b, c, d) ? 1 : ANY4(IS_L, a, b, c, d) ? 2 : 0),                         \
-        "i"((select) & S_MEM ? 0 : VARIANTS(select, ANY2(IS_Y, a, b) || IS_Y(c))));
+        "i"((select) & S_MEM ? 0 : VARIANTS(select, ANY2(IS_Y, a, b) || IS_Y(c) || ((attr) & A_Y))));
 
 __attribute__((used, noinline, noclone)) static void emit(void)
 {

@@ -81,22 +81,70 @@ void viv_simd_refuse_avx(struct viv_x86 *c)
     viv_x86_raise(c, VIV_NM);
 }
 
+/* Before the address is looked at otherwise: a misaligned one that is not canonical either is #GP, never #SS. */
+static void aligned(struct viv_x86 *c, const struct viv_insn *i, unsigned size)
+{
+    u64 base = c->mode != VIV_MODE_LONG || i->seg >= VIV_FS ? c->seg[i->seg].base : 0;
+
+    if ((base + ea_of(c, i)) & (size - 1))
+        viv_x86_gp0(c);
+}
+
 void viv_simd_load_slow(struct viv_x86 *c, const struct viv_insn *i, void *buf, unsigned size,
                         bool align)
 {
+    u64 lin;
+
+    if (align)
+        aligned(c, i, size);
+    lin = linear_of(c, i, size, VIV_ACC_READ);
+    viv_ld_bytes(c, lin, buf, size);
+}
+
+/* The accessors check operands of 2, 4 and 8 bytes; in two parts it is none of these. */
+void viv_simd_load_unchecked(struct viv_x86 *c, const struct viv_insn *i, void *buf, unsigned size)
+{
     u64 lin = linear_of(c, i, size, VIV_ACC_READ);
 
-    if (align && (lin & (size - 1)))
-        viv_x86_gp0(c);
+    if (c->cpl == 3 && (c->eflags & VIV_FL_AC) && size <= 8) {
+        for (unsigned k = 0; k < size; k++)
+            viv_ld_bytes(c, lin + k, (uint8_t *)buf + k, 1);
+        return;
+    }
     viv_ld_bytes(c, lin, buf, size);
+}
+
+void viv_simd_store_element(struct viv_x86 *c, unsigned seg, u64 ea, const uint8_t *v, unsigned size)
+{
+    u64 x = 0;
+
+    if (LIKELY(c->cpl != 3 || !(c->eflags & VIV_FL_AC))) {
+        memcpy(&x, v, size);
+        mem_st_sized(c, seg, ea, size, x);
+        return;
+    }
+    for (unsigned k = 0; k < size; k++)
+        mem_st8(c, seg, ea + k, v[k]);
+}
+
+u64 viv_simd_element(struct viv_x86 *c, unsigned seg, u64 ea, unsigned size)
+{
+    u64 v = 0;
+
+    if (LIKELY(c->cpl != 3 || !(c->eflags & VIV_FL_AC)))
+        return mem_ld_sized(c, seg, ea, size);
+    for (unsigned k = 0; k < size; k++)
+        v |= (u64)mem_ld8(c, seg, ea + k) << 8 * k;
+    return v;
 }
 
 void viv_simd_store_slow(struct viv_x86 *c, const struct viv_insn *i, const void *buf,
                          unsigned size, bool align)
 {
-    u64 lin = linear_of(c, i, size, VIV_ACC_WRITE);
+    u64 lin;
 
-    if (align && (lin & (size - 1)))
-        viv_x86_gp0(c);
+    if (align)
+        aligned(c, i, size);
+    lin = linear_of(c, i, size, VIV_ACC_WRITE);
     viv_st_bytes(c, lin, buf, size);
 }
