@@ -261,6 +261,9 @@ int viv_vm_cont(struct viv_err *err)
                         viv_run_state_name(vm.state));
     if (vm.state == VIV_RUN_INMIGRATE)
         return viv_fail(err, EBUSY, "the machine waits for its saved state (-incoming)");
+    /* Another monitor can ask while a save waits for disks. */
+    if (vm.state == VIV_RUN_SAVE || vm.state == VIV_RUN_RESTORE)
+        return viv_fail(err, EBUSY, "the machine is being saved or loaded");
     vm.state = VIV_RUN_RUNNING;
     emit("RESUME", NULL);
     viv_guest_clock_start();

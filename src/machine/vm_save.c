@@ -341,6 +341,8 @@ int viv_vm_save(const char *uri, struct viv_err *err)
         return rc;
     if (before == VIV_RUN_INMIGRATE)
         return viv_fail(err, EBUSY, "the machine waits for its saved state (-incoming)");
+    if (before == VIV_RUN_SAVE)
+        return viv_fail(err, EBUSY, "the machine is being saved already");
     rc = viv_vm_stream_open(path, true, &s, err);
     if (rc < 0)
         return rc;

@@ -50,6 +50,8 @@ COMMAND(do_cont)
 
 COMMAND(do_reset)
 {
+    if (viv_vm_state() == VIV_RUN_SAVE || viv_vm_state() == VIV_RUN_INMIGRATE)
+        return viv_fail(err, EBUSY, "the machine is in state '%s'", viv_run_state_name(viv_vm_state()));
     viv_vm_reset("host-qmp-system-reset");
     return 0;
 }
