@@ -1,9 +1,9 @@
 /* A decoded instruction, and the rows it is decoded from.
  *
- * Rows are data, readable against the SDM's opcode maps (vol. 2D appendix A, and each instruction's page): one
- * line says where an encoding stands, its operands in the manual's letters, what it needs and who executes
- * it. Interpreter, translator, disassembler, differential tests and documentation all derive from the same
- * rows: decode/rows_*.def. */
+ * Rows are data, readable against the SDM's opcode maps (vol. 2D appendix A, and each
+ * instruction's page): one line says where an encoding stands, its operands in the manual's
+ * letters, what it needs and who executes it. Interpreter, translator, disassembler,
+ * differential tests and documentation all derive from the same rows: decode/rows_*.def. */
 #ifndef VIV_CPU_X86_INSN_H
 #define VIV_CPU_X86_INSN_H
 
@@ -13,8 +13,9 @@
 struct viv_x86;
 struct viv_insn;
 
-/* Executes one instruction. On entry c->rip is the instruction, c->next_rip the one after it. Faults are
- * raised with viv_x86_raise(), which does not return, before any architectural state has changed. */
+/* Executes one instruction. On entry c->rip is the instruction, c->next_rip the one after it.
+ * Faults are raised with viv_x86_raise(), which does not return, before any architectural state
+ * has changed. */
 typedef void (*viv_exec_fn)(struct viv_x86 *c, const struct viv_insn *i);
 
 enum viv_map { /* opcode map */
@@ -36,8 +37,8 @@ enum viv_pfx { /* mandatory prefix; for VEX the pp field */
     VIV_PFX_NR, /* neither F2 nor F3; 66 is the operand size */
 };
 
-/* A memory or register operand reference is pre-digested for speed; the raw fields stay for the translator.
- * Registers are already extended by REX/VEX. */
+/* A memory or register operand reference is pre-digested for speed; the raw fields stay for the
+ * translator. Registers are already extended by REX/VEX. */
 struct viv_insn {
     viv_exec_fn exec;
     const struct viv_row *row;
@@ -69,8 +70,8 @@ struct viv_insn {
     uint8_t opcode; /* last opcode byte */
 };
 
-/* Values of base and index besides register numbers: places in viv_x86.reg[], so that adding them up needs no
- * branch. */
+/* Values of base and index besides register numbers: places in viv_x86.reg[], so that adding
+ * them up needs no branch. */
 #define VIV_RIP_REL 17 /* next_rip */
 #define VIV_NO_REG  18 /* always zero */
 

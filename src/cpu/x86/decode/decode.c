@@ -1,8 +1,9 @@
 /* Bytes to struct viv_insn (SDM vol. 2A chapter 2, vol. 2D appendix A).
  *
- * Prefixes, then the opcode (legacy or VEX), ModRM and SIB, then the row is chosen, then the immediates its operands ask
- * for. The row is chosen after ModRM because groups, register-only and memory-only forms share opcodes; the table
- * (table.c) knows per opcode whether there is a ModRM byte at all.
+ * Prefixes, then the opcode (legacy or VEX), ModRM and SIB, then the row is chosen, then the
+ * immediates its operands ask for. The row is chosen after ModRM because groups, register-only and
+ * memory-only forms share opcodes; the table (table.c) knows per opcode whether there is a ModRM
+ * byte at all.
  *
  * What is left out: EVEX, XOP and 3DNow! encodings are #UD. */
 #include "cpu/x86/decode/decode_int.h"
@@ -108,8 +109,8 @@ static uint8_t prefixes(struct dec *d)
     }
 }
 
-/* C4 and C5: VEX in 64-bit mode; elsewhere LES/LDS unless the next byte would be a register form; never in real
- * and virtual-8086 mode (SDM 2A 2.3.5). */
+/* C4 and C5: VEX in 64-bit mode; elsewhere LES/LDS unless the next byte would be a register
+ * form; never in real and virtual-8086 mode (SDM 2A 2.3.5). */
 static bool is_vex(struct dec *d, uint8_t b)
 {
     if (b != 0xc4 && b != 0xc5)

@@ -1,4 +1,5 @@
-/* Where capstone 4 and this decoder differ and silicon or the manual is on our side; part of decode_test.c. */
+/* Where capstone 4 and this decoder differ and silicon or the manual is on our side; part of
+ * decode_test.c. */
 #ifndef VIV_CPU_X86_DECODE_EXCUSES_H
 #define VIV_CPU_X86_DECODE_EXCUSES_H
 

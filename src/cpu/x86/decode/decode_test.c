@@ -1,5 +1,5 @@
-/* The decoder against its own rows, against hand-picked encodings from the manual, and against capstone over
- * random bytes (lengths and validity; fixed seed). */
+/* The decoder against its own rows, against hand-picked encodings from the manual, and against
+ * capstone over random bytes (lengths and validity; fixed seed). */
 #include "cpu/x86/decode/decode_int.h"
 
 #include <capstone/capstone.h>

@@ -10,16 +10,17 @@
  * name     mnemonic as in the manual, lower case
  * op1..4   operands in the manual's letters (SDM 2D appendix A.2), _ when there is none
  * attr     0, or A_* or-ed
- * feature  NONE or a symbol of cpuid_features.def; without the feature the row does not exist, and a later match
- *          may (LZCNT without its bit is BSR with an ignored prefix): otherwise #UD
+ * feature  NONE or a symbol of cpuid_features.def; without it the row does not exist, and a
+ *          later match may (LZCNT without its bit is BSR with an ignored prefix): otherwise #UD
  * exec     handler: viv_exec_<exec>(struct viv_x86 *, const struct viv_insn *)
  *
- *   ROWF(..., forms)   as ROW; the last column names an array viv_forms_<forms>[8] of handlers, indexed by
- *                      (memory operand ? 4 : 0) + log2(operand size): 1 2 4 8 bytes
+ *   ROWF(..., forms)   as ROW; the last column names an array viv_forms_<forms>[8] of handlers,
+ *                      indexed by (memory operand ? 4 : 0) + log2(operand size): 1 2 4 8 bytes
  *
- * Matching, for one map and opcode: rows with the exact prefix first (F3/F2 beats 66), then NR, then
- * ANY, in file order; the first whose select and feature fit wins; none: #UD. In NP, 66, F3 and F2 rows
- * the prefix is part of the opcode, except that F3/F2 rows still take 66 as the operand size. */
+ * Matching, for one map and opcode: rows with the exact prefix first (F3/F2 beats 66), then NR,
+ * then ANY, in file order; the first whose select and feature fit wins; none: #UD. In NP, 66, F3
+ * and F2 rows the prefix is part of the opcode, except that F3/F2 rows still take 66 as the
+ * operand size. */
 #ifndef VIV_CPU_X86_DECODE_ROW_H
 #define VIV_CPU_X86_DECODE_ROW_H
 
@@ -50,8 +51,8 @@
 #define A_F64   (1u << 2)  /* near branch: 64 in 64-bit mode; 66 ignored by Intel, 16 by AMD */
 #define A_BYTE  (1u << 3)  /* operand size is one byte */
 #define A_JUMP  (1u << 4)  /* writes next_rip: ends the block */
-#define A_END   (1u << 5)  /* ends the block (interrupt shadow, may fault asynchronously, serialises) */
-#define A_CTX   (1u << 6)  /* may change mode, CPL, segments, paging, HLT: block ends, all is re-read */
+#define A_END   (1u << 5)  /* ends the block: interrupt flag, shadows, serialising */
+#define A_CTX   (1u << 6)  /* may change mode, CPL, segments, paging, HLT: block ends */
 #define A_READ  (1u << 7)  /* reads its explicit memory operand */
 #define A_WRITE (1u << 8)  /* writes its explicit memory operand */
 #define A_PRIV  (1u << 9)  /* CPL 0 only (information: the handler checks) */
@@ -62,10 +63,10 @@
 #define A_IO    (1u << 14) /* port I/O */
 #define A_X87   (1u << 15) /* x87 state */
 #define A_MMX   (1u << 16) /* MMX registers */
-#define A_SSE   (1u << 17) /* XMM, legacy encoding (CR0.EM, CR4.OSFXSR, CR0.TS: the handler checks) */
+#define A_SSE   (1u << 17) /* XMM, legacy encoding (the handler checks CR0 and CR4) */
 #define A_AVX   (1u << 18) /* XMM/YMM, VEX encoding (CR4.OSXSAVE, XCR0, CR0.TS) */
 #define A_VSIB  (1u << 19) /* memory operand is a vector of addresses: modrm must have a SIB */
-#define A_O64F  (1u << 20) /* operand size is 64 in 64-bit mode, 32 elsewhere, 66 ignored (MOV CR) */
+#define A_O64F  (1u << 20) /* operand size 64 in 64-bit mode, 32 elsewhere (MOV CR) */
 #define A_Y     (1u << 21) /* operand size 4, or 8 with REX.W; 66 is not the operand size */
 #define A_FP    (1u << 22) /* rounds by MXCSR and may raise #XM */
 
@@ -92,7 +93,7 @@
     X(By, BREG, Y)                                                                                 \
     /* low three bits of the opcode */                                                             \
     X(Zb, Z, B) X(Zv, Z, V) X(Zq, Z, Q)                                                            \
-    /* immediates: byte, byte sign-extended, word, the operand size but at most 4 sign-extended, full */ \
+    /* immediates: byte, byte sign-extended, word, sign-extended from at most 4, full */           \
     X(Ib, I, B) X(Ibs, I, BS) X(Iw, I, W) X(Iz, I, Z) X(Iv, I, V) X(I1, ONE, B)                    \
     X(Ib2, I2, B) /* second immediate byte, in imm2: ENTER, EXTRQ/INSERTQ */                       \
     X(Jb, J, B) X(Jz, J, Z) X(Ap, AP, P)                                                           \
@@ -137,9 +138,9 @@ enum viv_operand_kind {
     VIV_K_W, VIV_K_U, VIV_K_L, VIV_K_XMM0, VIV_K_VM,
 };
 
-/* Sizes: fixed ones, V operand size, Z min(operand size, 4), Y 4 or 8 by W, O 8 in 64-bit mode else 4,
- * X vector length, XH/XQ/XE its half/quarter/eighth, A two of V, P far pointer, S pseudo-descriptor,
- * pairs like DB: register size, then memory size. */
+/* Sizes: fixed ones, V operand size, Z min(operand size, 4), Y 4 or 8 by W, O 8 in 64-bit mode
+ * else 4, X vector length, XH/XQ/XE its half/quarter/eighth, A two of V, P far pointer, S
+ * pseudo-descriptor, pairs like DB: register size, then memory size. */
 enum viv_operand_size {
     VIV_SZ_0, VIV_SZ_N = 0, VIV_SZ_B, VIV_SZ_BS, VIV_SZ_W, VIV_SZ_D, VIV_SZ_Q, VIV_SZ_T, VIV_SZ_DQ,
     VIV_SZ_QQ, VIV_SZ_V, VIV_SZ_Z, VIV_SZ_Y, VIV_SZ_O, VIV_SZ_X, VIV_SZ_XH, VIV_SZ_XQ, VIV_SZ_XE,

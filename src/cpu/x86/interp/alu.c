@@ -1,7 +1,8 @@
 /* Two- and one-operand arithmetic: ADD OR ADC SBB AND SUB XOR CMP TEST INC DEC NEG NOT.
  *
- * The host's instruction does the work and its flags are kept as LAHF and SETO leave them (state.h), so results are
- * those of silicon, undefined flags included. Carry goes in by BT on the CF bit of `arith`. */
+ * The host's instruction does the work and its flags are kept as LAHF and SETO leave them
+ * (state.h), so results are those of silicon, undefined flags included. Carry goes in by BT on
+ * the CF bit of `arith`. */
 #include "cpu/x86/interp/exec.h"
 #include "cpu/x86/interp/operand.h"
 
@@ -11,14 +12,14 @@
 #define NO_CARRY "i"(0)
 #define CARRY_IN "r"((u32)c->arith)
 
-#define OP2(name, bits, pre, input)                                                                   \
+#define OP2(name, bits, pre, input)                                                                \
     static inline u##bits name##_op##bits(struct viv_x86 *c, u##bits d, u##bits s)                 \
     {                                                                                              \
         u16 fl;                                                                                    \
                                                                                                    \
         __asm__(pre #name " %[s],%[d]" SAVE_FLAGS                                                  \
                 : [d] "+q"(d), "=&a"(fl)                                                           \
-                : [s] "q"(s), [in] input                                                                  \
+                : [s] "q"(s), [in] input                                                           \
                 : "cc");                                                                           \
         c->arith = fl;                                                                             \
         return d;                                                                                  \
@@ -29,7 +30,7 @@
                                                                                                    \
         __asm__ volatile(pre "lock " #name " %[s],%[d]" SAVE_FLAGS                                 \
                          : [d] "+m"(*(u##bits *)p), "=&a"(fl)                                      \
-                         : [s] "q"(s), [in] input                                                         \
+                         : [s] "q"(s), [in] input                                                  \
                          : "cc", "memory");                                                        \
         c->arith = fl;                                                                             \
     }                                                                                              \
@@ -134,8 +135,9 @@
 #define ALL_SIZES(m, name) m(name, 8) m(name, 16) m(name, 32) m(name, 64)
 #define ALU_FORMS(name) FORMS(name##_E_G) FORMS(name##_G_E) FORMS(name##_E_I) FORMS_R(name##_A_I)
 
-#define ALU(name, pre, input)                                                                         \
-    OP2(name, 8, pre, input) OP2(name, 16, pre, input) OP2(name, 32, pre, input) OP2(name, 64, pre, input)     \
+#define ALU(name, pre, input)                                                                      \
+    OP2(name, 8, pre, input) OP2(name, 16, pre, input)                                             \
+    OP2(name, 32, pre, input) OP2(name, 64, pre, input)                                            \
     ALL_SIZES(WRITING, name)                                                                       \
     ALU_FORMS(name)
 
@@ -159,12 +161,12 @@ FORMS(test_E_I)
 FORMS_R(test_A_I)
 
 /* One operand. INC and DEC keep CF: it goes in by BT and comes out unchanged. */
-#define OP1(name, bits, pre, input, out)                                                              \
+#define OP1(name, bits, pre, input, out)                                                           \
     static inline u##bits name##_op##bits(struct viv_x86 *c, u##bits d)                            \
     {                                                                                              \
         u16 fl;                                                                                    \
                                                                                                    \
-        __asm__(pre #name " %[d]" SAVE_FLAGS : [d] "+q"(d), "=&a"(fl) : input : "cc");                \
+        __asm__(pre #name " %[d]" SAVE_FLAGS : [d] "+q"(d), "=&a"(fl) : input : "cc");             \
         out;                                                                                       \
         return d;                                                                                  \
     }                                                                                              \
@@ -177,7 +179,7 @@ FORMS_R(test_A_I)
         if (p) {                                                                                   \
             __asm__ volatile(pre "lock " #name SUFFIX##bits " %[d]" SAVE_FLAGS                     \
                              : [d] "+m"(*(u##bits *)p), "=&a"(fl)                                  \
-                             : input                                                                \
+                             : input                                                               \
                              : "cc", "memory");                                                    \
             out;                                                                                   \
         } else {                                                                                   \
@@ -207,8 +209,8 @@ FORMS_R(test_A_I)
 #define SUFFIX32 "l"
 #define SUFFIX64 "q"
 
-#define UNARY(name, pre, input, out)                                                                  \
-    OP1(name, 8, pre, input, out) OP1(name, 16, pre, input, out) OP1(name, 32, pre, input, out)             \
+#define UNARY(name, pre, input, out)                                                               \
+    OP1(name, 8, pre, input, out) OP1(name, 16, pre, input, out) OP1(name, 32, pre, input, out)    \
     OP1(name, 64, pre, input, out) FORMS(name##_E)
 
 #define CARRY_ONLY [in] "r"((u32)c->arith)

@@ -1,13 +1,14 @@
-/* Bit test and scan, BMI1, BMI2, ADX, POPCNT, CRC32: on the host's own instructions, flags kept as they come.
- * Rows give those that not every CPU has a feature, and a feature the host lacks is not offered. */
+/* Bit test and scan, BMI1, BMI2, ADX, POPCNT, CRC32: on the host's own instructions, flags kept
+ * as they come. Rows give those that not every CPU has a feature, and a feature the host lacks
+ * is not offered. */
 #include "cpu/x86/interp/exec.h"
 #include "cpu/x86/interp/operand.h"
 
 #define LOAD_FLAGS "addb $127,%%al\n\tsahf\n\t"
 #define SAVE_FLAGS "\n\tlahf\n\tseto %%al"
 
-/* BT family with the bit number in a register and a memory operand addresses memory beyond it: the number is
- * signed, and counts operands of the operand size (SDM 2A BT). */
+/* BT family with the bit number in a register and a memory operand addresses memory beyond it:
+ * the number is signed, and counts operands of the operand size (SDM 2A BT). */
 #define BIT_EA(bits)                                                                               \
     static inline u64 bit_ea##bits(struct viv_x86 *c, const struct viv_insn *i)                    \
     {                                                                                              \
@@ -111,8 +112,8 @@ BIT_TEST(64)
 FORMS_NB(bt_E_G)
 FORMS_NB(bt_E_I)
 
-/* Source in E, destination in G as a whole register: what the host leaves of it (BSF of zero keeps it, 32-bit results
- * clear the upper half) is what the guest gets. */
+/* Source in E, destination in G as a whole register: what the host leaves of it (BSF of zero
+ * keeps it, 32-bit results clear the upper half) is what the guest gets. */
 #define SCAN(name, insn, bits, m)                                                                  \
     static inline void name##_op##bits(struct viv_x86 *c, const struct viv_insn *i, u##bits s)     \
     {                                                                                              \
@@ -188,8 +189,8 @@ CRC32_WIDE(32, "l")
 CRC32(64, "q")
 FORMS(crc32)
 
-/* VEX forms with flags: destination, then the manual's two sources `a` (first operand to the instruction in Intel's
- * order) and `b`. */
+/* VEX forms with flags: destination, then the manual's two sources `a` (first operand to the
+ * instruction in Intel's order) and `b`. */
 #define VEX3(name, bits, dst, a, b)                                                                \
     static inline void name##_op##bits(struct viv_x86 *c, const struct viv_insn *i, u##bits e)     \
     {                                                                                              \

@@ -85,7 +85,8 @@ static enum viv_block_end end_of(const struct viv_insn *i)
     return attr & A_END ? VIV_BLOCK_LOOK : VIV_BLOCK_PLAIN;
 }
 
-/* Decodes one instruction from bytes fetched one page at a time: it crosses a page, or is not in RAM. */
+/* Decodes one instruction from bytes fetched one page at a time: it crosses a page, or is not in
+ * RAM. */
 static struct viv_block *single(struct viv_x86 *c, struct viv_block_cache *b, uint64_t lin)
 {
     uint8_t buf[16];
@@ -115,7 +116,8 @@ static struct viv_block *single(struct viv_x86 *c, struct viv_block_cache *b, ui
     return &b->single;
 }
 
-/* Fills insn[] from the page; returns how many, 0 when the first does not decode from this page alone. */
+/* Fills insn[] from the page; returns how many, 0 when the first does not decode from this page
+ * alone. */
 static unsigned decode_run(struct viv_x86 *c, const uint8_t *start, struct viv_insn *insn,
                            unsigned *bytes, uint8_t *end)
 {
@@ -193,7 +195,8 @@ static struct viv_block *by_address(struct viv_x86 *c, struct viv_block_cache *b
     return k;
 }
 
-struct viv_block *viv_block_find(struct viv_x86 *c, struct viv_block_cache *b)
+struct viv_block *viv_block_find(struct viv_x86 *c, struct viv_block_cache *b,
+                                 struct viv_block *guess)
 {
     uint64_t lin;
     const uint8_t *start;
@@ -202,7 +205,10 @@ struct viv_block *viv_block_find(struct viv_x86 *c, struct viv_block_cache *b)
     check_limit(c, c->rip, 1);
     lin = linear_rip(c);
     start = viv_mmu_host(c, lin, 1, VIV_ACC_EXEC);
-    if (start)
+    if (start && guess && guess->start == start && guess->mode == c->mode &&
+        guess->version == *(const volatile uint32_t *)guess->version_at)
+        k = guess;
+    else if (start)
         k = by_address(c, b, start);
     /* A block that runs out of CS is taken one instruction at a time, each checked. */
     if (!k || (c->mode != VIV_MODE_LONG && c->rip + k->bytes - 1 > c->seg[VIV_CS].limit))

@@ -1,9 +1,9 @@
 /* Decoded blocks: straight runs of instructions within one page of host memory. See docs/cpu.md.
  *
- * A block is named by the host address of its first byte and the CPU mode. It is valid while the version of its page
- * (mem/ram.h) is the one it was decoded under; a stale one is compared with memory again before it is decoded
- * anew, because pages that hold code and data change version without the code changing. One cache a vCPU, no
- * locks. */
+ * A block is named by the host address of its first byte and the CPU mode. It is valid while the
+ * version of its page (mem/ram.h) is the one it was decoded under; a stale one is compared with
+ * memory again before it is decoded anew, because pages that hold code and data change version
+ * without the code changing. One cache a vCPU, no locks. */
 #ifndef VIV_CPU_X86_INTERP_BLOCK_H
 #define VIV_CPU_X86_INTERP_BLOCK_H
 
@@ -38,7 +38,7 @@ struct viv_block_link {
     const uint32_t *version_at; /* block->version_at */
 };
 
-#define VIV_LINK_BITS 12
+#define VIV_LINK_BITS 13
 
 struct viv_block_cache {
     struct viv_block_link link[1u << VIV_LINK_BITS];
@@ -53,7 +53,9 @@ struct viv_block_cache {
 struct viv_block_cache *viv_block_cache_new(void);
 void viv_block_cache_free(struct viv_block_cache *b);
 
-/* The block at c->rip. Raises what fetching or decoding the first instruction raises. */
-struct viv_block *viv_block_find(struct viv_x86 *c, struct viv_block_cache *b);
+/* The block at c->rip. Raises what fetching or decoding the first instruction raises. `guess`:
+ * the block that was there under an older TLB generation, or NULL; most often it still is. */
+struct viv_block *viv_block_find(struct viv_x86 *c, struct viv_block_cache *b,
+                                 struct viv_block *guess);
 
 #endif

@@ -1,9 +1,11 @@
-/* Near control transfer: JMP, Jcc, CALL, RET, LOOP, JrCXZ. Far ones are system instructions (far.c). */
+/* Near control transfer: JMP, Jcc, CALL, RET, LOOP, JrCXZ. Far ones are system instructions
+ * (far.c). */
 #include "cpu/x86/interp/cond.h"
 #include "cpu/x86/interp/exec.h"
 #include "cpu/x86/interp/operand.h"
 
-/* The branch itself faults when its target is outside CS or not canonical: RIP is still the branch. */
+/* The branch itself faults when its target is outside CS or not canonical: RIP is still the
+ * branch. */
 static inline u64 checked_target(struct viv_x86 *c, const struct viv_insn *i, u64 t)
 {
     t &= viv_size_mask[i->osz];

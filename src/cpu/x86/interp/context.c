@@ -1,4 +1,5 @@
-/* What the interpreter derives from mode and segments, so that most addresses need no check (state.h fast_base). */
+/* What the interpreter derives from mode and segments, so that most addresses need no check
+ * (state.h fast_base). */
 #include "cpu/x86/interp/interp.h"
 #include "cpu/x86/interp/stubs.h"
 

@@ -1,4 +1,5 @@
-/* Prototypes of all instruction handlers, generated from the rows. A file of handlers includes this. */
+/* Prototypes of all instruction handlers, generated from the rows. A file of handlers includes
+ * this. */
 #ifndef VIV_CPU_X86_INTERP_EXEC_H
 #define VIV_CPU_X86_INTERP_EXEC_H
 

@@ -1,8 +1,8 @@
 /* The interpreter: runs guest code on a vCPU thread from decoded blocks.
  *
- * Exceptions: viv_x86_raise*() (exc.c) records vector and error in struct viv_interp and jumps to `jmp`, which the
- * run loop set; the loop then calls viv_x86_deliver_pending(), which may raise again (double fault) through
- * the same buffer. */
+ * Exceptions: viv_x86_raise*() (exc.c) records vector and error in struct viv_interp and jumps
+ * to `jmp`, which the run loop set; the loop then calls viv_x86_deliver_pending(), which may
+ * raise again (double fault) through the same buffer. */
 #ifndef VIV_CPU_X86_INTERP_H
 #define VIV_CPU_X86_INTERP_H
 
@@ -48,27 +48,29 @@ enum viv_run viv_interp_run(struct viv_x86 *c);
  * iteration). For tests and debuggers. */
 enum viv_run viv_interp_step(struct viv_x86 *c);
 
-/* After a store that changed decoded code, or anything else that wants the run loop's attention: the block ends
- * after this instruction. vCPU thread. */
+/* After a store that changed decoded code, or anything else that wants the run loop's attention:
+ * the block ends after this instruction. vCPU thread. */
 static inline void viv_interp_leave_block(struct viv_x86 *c)
 {
     ((struct viv_interp *)c->interp)->block_end = 0;
 }
 
-/* Recomputes fast_base, sp_mask, canon_shift from the architectural state. The run loop does this when it starts,
- * after instructions with A_CTX and after delivering events. */
+/* Recomputes fast_base, sp_mask, canon_shift from the architectural state. The run loop does
+ * this when it starts, after instructions with A_CTX and after delivering events. */
 void viv_interp_context(struct viv_x86 *c);
 
 /* Makes and drops c->interp. */
 int viv_interp_init(struct viv_x86 *c);
 void viv_interp_fini(struct viv_x86 *c);
 
-/* Asked of exc.c: delivers what viv_x86_raise recorded at c->rip, combining faults as SDM table 6-5 says
- * (sets `shutdown` on the third). Returns with the handler's first instruction in c->rip. */
+/* Asked of exc.c: delivers what viv_x86_raise recorded at c->rip, combining faults as SDM table
+ * 6-5 says (sets `shutdown` on the third). Returns with the handler's first instruction in
+ * c->rip. */
 void viv_x86_deliver_pending(struct viv_x86 *c);
-/* Asked of exc.c: takes the most urgent of SMI, NMI, maskable interrupt that can be taken now (IF, shadows, NMI
- * blocking) and clears its request bit, or leaves the bits of those that stay pending. True when something was
- * delivered. c->rip is the next instruction to run, c->next_rip the same. */
+/* Asked of exc.c: takes the most urgent of SMI, NMI, maskable interrupt that can be taken now
+ * (IF, shadows, NMI blocking) and clears its request bit, or leaves the bits of those that stay
+ * pending. True when something was delivered. c->rip is the next instruction to run, c->next_rip
+ * the same. */
 bool viv_x86_take_event(struct viv_x86 *c);
 
 #endif

@@ -1,5 +1,6 @@
-/* The interpreter on payloads: what the manual says about instructions as a whole, faults and their state, code that
- * changes itself, repeated strings. Single results against the bare CPU are another test's. */
+/* The interpreter on payloads: what the manual says about instructions as a whole, faults and
+ * their state, code that changes itself, repeated strings. Single results against the bare CPU
+ * are another test's. */
 #include "cpu/x86/interp/test_cpu.h"
 
 #include "base/bytes.h"

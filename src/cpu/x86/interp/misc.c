@@ -162,8 +162,8 @@ void viv_exec_bound(struct viv_x86 *c, const struct viv_insn *i)
         viv_x86_raise(c, VIV_BR);
 }
 
-/* RDRAND, RDSEED: from the host's kernel, so they work where the host's CPU has neither. CF tells success; the other
- * flags are cleared. */
+/* RDRAND, RDSEED: from the host's kernel, so they work where the host's CPU has neither. CF
+ * tells success; the other flags are cleared. */
 static void random_number(struct viv_x86 *c, const struct viv_insn *i)
 {
     u64 v = 0;

@@ -1,4 +1,5 @@
-/* Data movement: MOV and its widening forms, LEA, XCHG, BSWAP, MOVBE, CMOVcc, SETcc, XLAT, CBW and family. */
+/* Data movement: MOV and its widening forms, LEA, XCHG, BSWAP, MOVBE, CMOVcc, SETcc, XLAT, CBW
+ * and family. */
 #include "cpu/x86/interp/cond.h"
 #include "cpu/x86/interp/exec.h"
 #include "cpu/x86/interp/operand.h"
@@ -167,7 +168,8 @@ MOVBE(64)
 FORMS_M(movbe_G_M)
 FORMS_M(movbe_M_G)
 
-/* CMOVcc reads memory, and clears the upper half with 32-bit operands, whether or not the condition holds. */
+/* CMOVcc reads memory, and clears the upper half with 32-bit operands, whether or not the
+ * condition holds. */
 #define CMOV(cc, bits)                                                                             \
     HANDLER(cmov##cc##_r##bits)                                                                    \
     {                                                                                              \
@@ -224,7 +226,8 @@ void viv_exec_cqo(struct viv_x86 *c, const struct viv_insn *i)
     c->gpr[VIV_RDX] = (s64)c->gpr[VIV_RAX] < 0 ? ~(u64)0 : 0;
 }
 
-/* The 64 bytes are read first, then written in one go (SDM: the write is atomic, the read is not). */
+/* The 64 bytes are read first, then written in one go (SDM: the write is atomic, the read is
+ * not). */
 void viv_exec_movdir64b(struct viv_x86 *c, const struct viv_insn *i)
 {
     u8 buf[64];

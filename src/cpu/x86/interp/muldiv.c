@@ -1,4 +1,5 @@
-/* MUL, IMUL, DIV, IDIV, MULX. Division by zero and quotient overflow are found before the host's instruction runs. */
+/* MUL, IMUL, DIV, IDIV, MULX. Division by zero and quotient overflow are found before the host's
+ * instruction runs. */
 #include "cpu/x86/interp/exec.h"
 #include "cpu/x86/interp/operand.h"
 

@@ -7,8 +7,9 @@ const u64 viv_size_mask[9] = {
     [1] = 0xff, [2] = 0xffff, [4] = 0xffffffff, [8] = ~(u64)0,
 };
 
-/* Taken by LOCKed accesses that the host cannot do as one: across pages, or to MMIO. They exclude each other, not
- * the host's own LOCKed instructions: split locks across a page are not used by software that works. */
+/* Taken by LOCKed accesses that the host cannot do as one: across pages, or to MMIO. They
+ * exclude each other, not the host's own LOCKed instructions: split locks across a page are not
+ * used by software that works. */
 static pthread_mutex_t split_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local bool split_held;
 

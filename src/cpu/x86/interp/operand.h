@@ -1,8 +1,9 @@
 /* Operands of integer handlers: registers, effective addresses, memory.
  *
- * Memory goes: effective address + fast_base, look in the TLB, else the slow functions of operand.c, which do what the
- * manual says in full (segment limit and type, canonical address, page walk, MMIO, page crossing). fast_base of a
- * segment that needs a check is a value that cannot hit (state.h). */
+ * Memory goes: effective address + fast_base, look in the TLB, else the slow functions of
+ * operand.c, which do what the manual says in full (segment limit and type, canonical address,
+ * page walk, MMIO, page crossing). fast_base of a segment that needs a check is a value that
+ * cannot hit (state.h). */
 #ifndef VIV_CPU_X86_INTERP_OPERAND_H
 #define VIV_CPU_X86_INTERP_OPERAND_H
 
@@ -23,7 +24,7 @@ typedef int16_t s16;
 typedef int32_t s32;
 typedef int64_t s64;
 
-extern const u64 viv_size_mask[9];
+extern const u64 viv_size_mask[9] __attribute__((visibility("hidden")));
 
 static inline u64 ea_of(const struct viv_x86 *c, const struct viv_insn *i)
 {
@@ -91,7 +92,8 @@ DEFINE_HOST(64)
 /* Slow halves. */
 u64 viv_operand_read(struct viv_x86 *c, unsigned seg, u64 ea, unsigned size);
 void viv_operand_write(struct viv_x86 *c, unsigned seg, u64 ea, unsigned size, u64 v);
-/* For read-modify-write: checks write access, returns the value; then viv_operand_rmw_end stores. */
+/* For read-modify-write: checks write access, returns the value; then viv_operand_rmw_end
+ * stores. */
 u64 viv_operand_rmw(struct viv_x86 *c, unsigned seg, u64 ea, unsigned size);
 /* Linear address of an operand, checked. */
 static inline u64 linear_of(struct viv_x86 *c, const struct viv_insn *i, unsigned size,
@@ -156,8 +158,8 @@ static inline void mem_st_sized(struct viv_x86 *c, unsigned seg, u64 ea, unsigne
     }
 }
 
-/* A read-modify-write of one memory operand: begin checks for writing and reads, end writes. Between them nothing may
- * fault. `p` is the host address, or NULL for the slow way. */
+/* A read-modify-write of one memory operand: begin checks for writing and reads, end writes.
+ * Between them nothing may fault. `p` is the host address, or NULL for the slow way. */
 struct rmw {
     void *p;
     const struct viv_tlb_entry *e;
@@ -201,8 +203,8 @@ DEFINE_RMW(32)
 DEFINE_RMW(64)
 #undef DEFINE_RMW
 
-/* LOCKed operations: the host address to run the host's LOCKed instruction on, or NULL with the global lock
- * taken: then use viv_ld / viv_st on *lin, and viv_lock_end either way. */
+/* LOCKed operations: the host address to run the host's LOCKed instruction on, or NULL with the
+ * global lock taken: then use viv_ld / viv_st on *lin, and viv_lock_end either way. */
 void *viv_lock_at(struct viv_x86 *c, const struct viv_insn *i, u64 ea, unsigned size, u64 *lin);
 static inline void *viv_lock_begin(struct viv_x86 *c, const struct viv_insn *i, unsigned size,
                                    u64 *lin)

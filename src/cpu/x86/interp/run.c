@@ -1,12 +1,12 @@
 /* The run loop.
  *
- * Fast: find the block, execute its instructions, go on at next_rip; requests from other threads are looked at once a block.
- * After blocks whose last instruction may change the ground under us (A_CTX, A_END) derived values are recomputed
- * and c->attention is looked at. While attention is not 0, one instruction runs at a time, with
- * viv_x86_take_event() before each (exc.h).
+ * Fast: find the block, execute its instructions, go on at next_rip; requests from other threads
+ * are looked at once a block. After blocks whose last instruction may change the ground under us
+ * (A_CTX, A_END) derived values are recomputed and c->attention is looked at. While attention is
+ * not 0, one instruction runs at a time, with viv_x86_take_event() before each (exc.h).
  *
- * Faults come back through _longjmp to the one _setjmp of viv_interp_run; everything live across it is in
- * memory. */
+ * Faults come back through _longjmp to the one _setjmp of viv_interp_run; everything live across
+ * it is in memory. */
 #include "cpu/vcpu.h"
 #include "cpu/x86/exc.h"
 #include "cpu/x86/interp/block.h"
@@ -35,7 +35,7 @@ static inline struct viv_block *find(struct viv_x86 *c, struct viv_interp *in)
         if (LIKELY(k->version == *l->version_at && c->rip + k->bytes - 1 <= in->cs_limit))
             return k;
     }
-    k = viv_block_find(c, b);
+    k = viv_block_find(c, b, l->lin == lin ? l->block : NULL);
     if (k != &b->single) {
         l->lin = lin;
         l->key = in->block_key;
@@ -67,7 +67,8 @@ static inline void execute(struct viv_x86 *c, struct viv_interp *in, const struc
     in->block_first = NULL;
 }
 
-/* After a fault unwound to the run loop: deliver it. What deliver raises comes back here the same way. */
+/* After a fault unwound to the run loop: deliver it. What deliver raises comes back here the
+ * same way. */
 static void deliver_fault(struct viv_x86 *c, struct viv_interp *in)
 {
     viv_lock_abandon();
@@ -121,8 +122,8 @@ static enum verdict boundary(struct viv_x86 *c, struct viv_interp *in, enum viv_
     return c->attention ? ONE_INSN : GO_ON;
 }
 
-/* Runs blocks until there is something to look at. A function of its own because what is live across _setjmp would not
- * stay in registers. */
+/* Runs blocks until there is something to look at. A function of its own because what is live
+ * across _setjmp would not stay in registers. */
 __attribute__((noinline)) static void run_blocks(struct viv_x86 *c, struct viv_interp *in)
 {
     for (;;) {
@@ -131,7 +132,8 @@ __attribute__((noinline)) static void run_blocks(struct viv_x86 *c, struct viv_i
 
         execute(c, in, k, k->count);
         if (UNLIKELY(k->end != VIV_BLOCK_PLAIN || !in->block_end)) {
-            /* A port or MMIO write may have changed the memory map, and with it the TLB generation. */
+            /* A port or MMIO write may have changed the memory map, and with it the TLB
+             * generation. */
             if (k->end == VIV_BLOCK_CONTEXT || in->block_key >> 8 != c->tlb_gen)
                 viv_interp_context(c);
             if (c->attention || c->halted || in->shutdown)

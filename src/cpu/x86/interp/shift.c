@@ -1,8 +1,9 @@
 /* Shifts and rotates: ROL ROR RCL RCR SHL SHR SAR SHLD SHRD, and the flagless SHLX SHRX SARX RORX.
  *
- * All flags go in (OF by an ADD that overflows when it was set, the rest by SAHF) and come out again, so that a count of
- * zero keeps them and rotates keep what they do not touch, without a branch. The host masks the count as the
- * guest's CPU does, because the operand size is the same. */
+ * All flags go in (OF by an ADD that overflows when it was set, the rest by SAHF) and come out
+ * again, so that a count of zero keeps them and rotates keep what they do not touch, without a
+ * branch. The host masks the count as the guest's CPU does, because the operand size is the
+ * same. */
 #include "cpu/x86/interp/exec.h"
 #include "cpu/x86/interp/operand.h"
 

@@ -1,4 +1,5 @@
-/* PUSH, POP, PUSHA, POPA, ENTER, LEAVE. The stack pointer moves only after every access has succeeded. */
+/* PUSH, POP, PUSHA, POPA, ENTER, LEAVE. The stack pointer moves only after every access has
+ * succeeded. */
 #include "cpu/x86/interp/exec.h"
 #include "cpu/x86/interp/operand.h"
 
@@ -83,7 +84,8 @@ void viv_exec_popa(struct viv_x86 *c, const struct viv_insn *i)
     set_sp(c, (sp + 8 * size) & c->sp_mask);
 }
 
-/* SDM 2A ENTER. The frame's last byte must be writable too: a later fault would not be restartable. */
+/* SDM 2A ENTER. The frame's last byte must be writable too: a later fault would not be
+ * restartable. */
 void viv_exec_enter(struct viv_x86 *c, const struct viv_insn *i)
 {
     unsigned size = i->osz, level = i->imm2 & 31;

@@ -1,8 +1,9 @@
 /* String instructions: MOVS CMPS STOS LODS SCAS INS OUTS, with REP, REPE, REPNE.
  *
- * Registers are brought up to date after each iteration, so a fault or an interrupt finds a state from which the
- * instruction goes on. After BATCH iterations the handler comes back with next_rip = rip: the run loop
- * looks at interrupts and executes it again. REP MOVS and STOS upwards in plain RAM go page by page. */
+ * Registers are brought up to date after each iteration, so a fault or an interrupt finds a
+ * state from which the instruction goes on. After BATCH iterations the handler comes back with
+ * next_rip = rip: the run loop looks at interrupts and executes it again. REP MOVS and STOS
+ * upwards in plain RAM go page by page. */
 #include "cpu/x86/interp/exec.h"
 #include "cpu/x86/interp/interp.h"
 #include "cpu/x86/interp/operand.h"
@@ -135,7 +136,8 @@ static u64 movs_bulk(struct viv_x86 *c, const struct viv_insn *i, u64 max)
     n = n < max ? n : max;
     bytes = n * i->osz;
     if (to > from && to < from + bytes) {
-        /* Overlapping upwards: what was just stored is read again. Only the part before that goes at once. */
+        /* Overlapping upwards: what was just stored is read again. Only the part before that
+         * goes at once. */
         bytes = (u64)(to - from) / i->osz * i->osz;
         n = bytes / i->osz;
     }
@@ -255,8 +257,8 @@ void viv_exec_scas(struct viv_x86 *c, const struct viv_insn *i)
     repeat(c, i, scas_one, NULL, true);
 }
 
-/* Ports: permission first, then the memory side must be writable before the port is read, because reading it may
- * change the device. */
+/* Ports: permission first, then the memory side must be writable before the port is read,
+ * because reading it may change the device. */
 static void ins_one(struct viv_x86 *c, const struct viv_insn *i)
 {
     u16 port = (u16)c->gpr[VIV_RDX];

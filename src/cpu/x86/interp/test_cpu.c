@@ -47,7 +47,8 @@ static void make(void)
     g_assert_cmpint(viv_interp_init(the.c), ==, 0);
 }
 
-/* Identity map of the first GiB in 2 MiB pages, except from TEST_ABSENT to the next 2 MiB. Tables at 0x100000. */
+/* Identity map of the first GiB in 2 MiB pages, except from TEST_ABSENT to the next 2 MiB.
+ * Tables at 0x100000. */
 static void page_tables(void)
 {
     uint8_t *pml4 = the.ram + 0x100000, *pdpt = pml4 + 0x1000, *pd = pml4 + 0x2000;

@@ -26,8 +26,8 @@ struct test_cpu {
     uint8_t *ram;
 };
 
-/* The one CPU of a test program, reset to the mode: VIV_MODE_REAL, PROT32 or LONG (supervisor, flat; user pages where
- * asked for with test_cpu_user). */
+/* The one CPU of a test program, reset to the mode: VIV_MODE_REAL, PROT32 or LONG (supervisor,
+ * flat; user pages where asked for with test_cpu_user). */
 struct test_cpu *test_cpu_get(unsigned mode);
 /* Copies code to TEST_CODE and points RIP there. */
 void test_cpu_code(struct test_cpu *t, const void *bytes, unsigned len);
