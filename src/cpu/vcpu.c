@@ -8,6 +8,8 @@ _Thread_local struct viv_vcpu *viv_vcpu_self;
  * Both orders are sequentially consistent, so one of the two sees the other. */
 void viv_vcpu_request(struct viv_vcpu *v, uint32_t bits)
 {
+    if (bits & VIV_REQ_NMI)
+        atomic_fetch_add(&v->nmis, 1);
     atomic_fetch_or(&v->requests, bits);
     if (__atomic_load_n(&v->sleeping, __ATOMIC_SEQ_CST)) {
         pthread_mutex_lock(&v->sleep_lock);

@@ -36,6 +36,7 @@ struct viv_vcpu {
     pthread_t thread;
     _Atomic uint32_t requests;
     _Atomic uint8_t sipi_vector;
+    _Atomic uint8_t nmis; /* sent since the last look: two at once are one in service and one pending */
     struct viv_x86 *x86;   /* architectural state; ours while not running (KVM: after get_state) */
     struct viv_apic *apic; /* user-mode local APIC; NULL with a kernel one */
     void *priv;            /* the accelerator's */

@@ -50,13 +50,16 @@ static bool take_trap(struct viv_x86 *c)
 
 static bool take_nmi(struct viv_x86 *c)
 {
+    bool second = false;
+
     if (requested(c, VIV_REQ_NMI)) {
         clear_request(c, VIV_REQ_NMI);
+        second = (atomic_exchange(&c->vcpu->nmis, 0) > 1 || c->nmi_pending) && !c->nmi_blocked;
         c->nmi_pending = true;
     }
     if (!c->nmi_pending || c->nmi_blocked || c->mov_ss_shadow || c->sti_shadow)
         return false;
-    c->nmi_pending = false;
+    c->nmi_pending = second;
     c->nmi_blocked = true;
     c->halted = false;
     viv_x86_deliver(c, VIV_EV_EXT, VIV_NMI, false, 0);
