@@ -5,7 +5,7 @@
 struct scan {
     const uint8_t *p;
     unsigned len, pos;
-    bool long_mode, vex, evex;
+    bool long_mode, vex, evex, f3;
     uint8_t map;  /* 0 one byte, 1 0F, 2 0F38, 3 0F3A */
     uint8_t op, modrm;
 };
@@ -31,7 +31,7 @@ static void scan_opcode(struct scan *s)
     uint8_t b;
 
     while (is_prefix(s, at(s, s->pos)) && s->pos < 15)
-        s->pos++;
+        s->f3 |= at(s, s->pos++) == 0xf3;
     b = at(s, s->pos);
     if ((b == 0xc4 || b == 0xc5) && (s->long_mode || (at(s, s->pos + 1) & 0xc0) == 0xc0)) {
         s->vex = true;
@@ -84,6 +84,7 @@ static const char *two_byte(const struct scan *s)
         switch (s->modrm) {
         case 0xc1: case 0xd9: return "hypercall";
         case 0xd5: case 0xd6: return "transactions";
+        case 0xcf: case 0xd7: case 0xc0: return "SGX";
         case 0xd0: return "XCR0 differs"; /* XGETBV */
         case 0xee: case 0xef: return "PKRU";
         case 0xf9: return "time stamp counter"; /* RDTSCP */
@@ -91,6 +92,7 @@ static const char *two_byte(const struct scan *s)
         default: return NULL;
         }
     case 0x02: case 0x03: return "descriptor table look-up";
+    case 0xae: return reg == 4 && s->f3 ? "PTWRITE" : NULL;
     case 0x05: case 0x07: case 0x34: case 0x35: return "system call";
     case 0x31: return "time stamp counter";
     case 0x33: return "performance counter";

@@ -11,6 +11,8 @@ static const struct viv_row **rows;
 static unsigned row_count;
 static const struct viv_cpuid *cpu_model;
 
+static void make_pool(void);
+
 void gen_init(const struct viv_cpuid *cpuid)
 {
     uint64_t s = 7;
@@ -18,6 +20,7 @@ void gen_init(const struct viv_cpuid *cpuid)
     cpu_model = cpuid;
     for (unsigned n = 0; n < RO_SIZE; n++)
         ro_page[n] = (uint8_t)rnd(&s);
+    make_pool();
     rows = calloc(viv_row_count, sizeof(*rows));
     for (unsigned n = 0; n < viv_row_count; n++) {
         const struct viv_row *r = &viv_rows[n];
@@ -133,6 +136,33 @@ static void fill(uint64_t *s, uint8_t *p, unsigned n)
     }
     if (kind == 1 && n >= 16 && below(s, 2))
         real80(s, p);
+}
+
+/* Contents of memory come out of a pool, because making them anew takes longer than the rest of a case. */
+#define POOL 64
+static struct {
+    uint8_t data[DATA_SIZE], stack[STACK_SIZE];
+} *pool;
+
+static void make_pool(void)
+{
+    uint64_t s = 11;
+
+    pool = calloc(POOL, sizeof(*pool));
+    for (unsigned k = 0; k < POOL; k++) {
+        for (unsigned n = 0; n < DATA_SIZE; n += 64)
+            fill(&s, pool[k].data + n, 64);
+        for (unsigned n = 0; n < STACK_SIZE; n += 64)
+            fill(&s, pool[k].stack + n, 64);
+    }
+}
+
+static void take_memory(struct test_case *t, uint64_t *s)
+{
+    unsigned k = below(s, POOL);
+
+    memcpy(t->data, pool[k].data, DATA_SIZE);
+    memcpy(t->stack, pool[k].stack, STACK_SIZE);
 }
 
 static void make_fp(uint64_t *s, struct cpu_state *c)
@@ -432,6 +462,8 @@ static void aim(struct test_case *t, uint64_t *s, const struct viv_insn *i)
         seg = t->in.fs_base;
     if (i->seg == VIV_GS)
         seg = t->in.gs_base;
+    if (target - DATA_BASE < DATA_SIZE - 64)
+        fill(s, t->data + (target - DATA_BASE), 64);
     t->in.gpr[i->base] = target - index - (uint64_t)(int64_t)i->disp - seg;
     if (i->asz == 4)
         t->in.gpr[i->base] &= 0xffffffff;
@@ -526,9 +558,7 @@ bool gen_case(struct test_case *t, uint64_t seed, const struct gen_options *o)
 
     make_registers(t, &s);
     make_fp(&s, &t->in);
-    fill(&s, t->stack, STACK_SIZE);
-    for (unsigned n = 0; n < DATA_SIZE; n += 64)
-        fill(&s, t->data + n, 64);
+    take_memory(t, &s);
     gen_decode(t, &i, &r);
     t->row = r == VIV_DECODE_OK ? i.row : NULL;
     if (t->row) {

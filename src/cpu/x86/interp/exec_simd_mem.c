@@ -11,7 +11,7 @@ static void store_masked_bytes(struct viv_x86 *c, const struct viv_insn *i, cons
     u64 lin = viv_x86_linear(c, i->seg, ea, n, VIV_ACC_WRITE);
 
     /* Faults are those of the whole operand, masked or not: silicon does so, the manual allows it. */
-    align_check(c, lin, n);
+    align_check(c, lin, 8);
     viv_probe(c, lin, 1, VIV_ACC_WRITE);
     viv_probe(c, lin + n - 1, 1, VIV_ACC_WRITE);
     for (unsigned k = 0; k < n; k++) {
@@ -54,7 +54,7 @@ static unsigned element_size(const struct viv_insn *i)
 
 static u64 element_ea(const struct viv_x86 *c, const struct viv_insn *i, unsigned offset)
 {
-    return (ea_of(c, i) + offset) & viv_size_mask[i->asz];
+    return ea_of(c, i) + offset; /* only the first address wraps at 32 bits */
 }
 
 EXEC(vmaskmov_ld)

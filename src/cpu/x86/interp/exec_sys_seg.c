@@ -403,7 +403,7 @@ static void write_base(struct viv_x86 *c, const struct viv_insn *i, unsigned seg
     u64 v = get_reg_sized(c, i->rm, i->osz);
 
     need_fsgsbase(c);
-    if (!viv_x86_canonical_base(c, v))
+    if (!viv_x86_canonical(c, v)) /* by paging mode, unlike WRMSR: so does silicon */
         viv_x86_gp0(c);
     c->seg[seg].base = v;
 }

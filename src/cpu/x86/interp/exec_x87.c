@@ -155,10 +155,11 @@ EXEC(x87_store)
     viv_x87_check(c, false);
     run_image(c, &io, mem_stub(i));
     memcpy(&fsw, io.image + FX_FSW, 2);
-    if (n == 10)
-        align_check(c, linear_of(c, i, n, VIV_ACC_WRITE), 8);
-    if (LIKELY(!(fsw & VIV_FSW_ES)) || stores(c, i, n))
+    if (LIKELY(!(fsw & VIV_FSW_ES)) || stores(c, i, n)) {
+        if (n == 10)
+            align_check(c, linear_of(c, i, n, VIV_ACC_WRITE), 8);
         vec_store(c, i, io.mem, n, false);
+    }
     viv_x87_from_image(&c->fpu, io.image);
     pointers(c, i);
 }

@@ -151,14 +151,18 @@ void viv_exec_bound(struct viv_x86 *c, const struct viv_insn *i)
 
     if (i->osz == 2) {
         lo = (s16)mem_ld16(c, i->seg, ea);
-        hi = (s16)mem_ld16(c, i->seg, (ea + 2) & viv_size_mask[i->asz]);
         v = (s16)c->gpr[i->reg];
+        if (v < lo) /* the upper bound is not looked at then */
+            viv_x86_raise(c, VIV_BR);
+        hi = (s16)mem_ld16(c, i->seg, (ea + 2) & viv_size_mask[i->asz]);
     } else {
         lo = (s32)mem_ld32(c, i->seg, ea);
-        hi = (s32)mem_ld32(c, i->seg, (ea + 4) & viv_size_mask[i->asz]);
         v = (s32)c->gpr[i->reg];
+        if (v < lo)
+            viv_x86_raise(c, VIV_BR);
+        hi = (s32)mem_ld32(c, i->seg, (ea + 4) & viv_size_mask[i->asz]);
     }
-    if (v < lo || v > hi)
+    if (v > hi)
         viv_x86_raise(c, VIV_BR);
 }
 

@@ -104,7 +104,7 @@ void viv_exec_enter(struct viv_x86 *c, const struct viv_insn *i)
         mem_st_sized(c, VIV_SS, sp, size, (c->gpr[VIV_RSP] & ~c->sp_mask) | frame);
     }
     sp = (sp - i->imm) & c->sp_mask;
-    viv_probe(c, viv_x86_linear(c, VIV_SS, sp, 1, VIV_ACC_WRITE), 1, VIV_ACC_WRITE);
+    viv_probe(c, viv_x86_linear(c, VIV_SS, sp, i->osz, VIV_ACC_WRITE), i->osz, VIV_ACC_WRITE);
     set_reg_sized(c, VIV_RBP, size, (c->gpr[VIV_RSP] & ~c->sp_mask) | frame);
     set_sp(c, sp);
 }

@@ -40,14 +40,14 @@ static bool repeat_ends(const struct viv_x86 *c, const struct viv_insn *i, bool 
 }
 
 /* With 32-bit addresses in 64-bit mode silicon cuts the count before the first iteration, also if there is none; REP
- * MOVS its pointers too. */
+ * MOVS and STOS their pointers too. */
 static void cut_registers(struct viv_x86 *c, const struct viv_insn *i)
 {
     c->gpr[VIV_RCX] = (u32)c->gpr[VIV_RCX];
-    if ((i->opcode & 0xfe) == 0xa4) {
+    if ((i->opcode & 0xfe) == 0xa4)
         c->gpr[VIV_RSI] = (u32)c->gpr[VIV_RSI];
+    if ((i->opcode & 0xfe) == 0xa4 || (i->opcode & 0xfe) == 0xaa)
         c->gpr[VIV_RDI] = (u32)c->gpr[VIV_RDI];
-    }
 }
 
 static inline void repeat(struct viv_x86 *c, const struct viv_insn *i, iteration_fn one,

@@ -123,6 +123,8 @@ void viv_simd_store_element(struct viv_x86 *c, unsigned seg, u64 ea, const uint8
         mem_st_sized(c, seg, ea, size, x);
         return;
     }
+    viv_probe(c, viv_x86_linear(c, seg, ea, size, VIV_ACC_WRITE), 1, VIV_ACC_WRITE);
+    viv_probe(c, viv_x86_linear(c, seg, ea + size - 1, 1, VIV_ACC_WRITE), 1, VIV_ACC_WRITE);
     for (unsigned k = 0; k < size; k++)
         mem_st8(c, seg, ea + k, v[k]);
 }
