@@ -139,7 +139,9 @@ static void compare_memory(struct report *r, const char *what, const uint8_t *a,
 /* Operands of several parts: which part faults first is not defined, that they are near is. */
 static bool same_cr2(const struct test_case *t, uint64_t a, uint64_t b)
 {
-    return a == b || (several_parts(t) && a - b + 0x1000 < 0x2000);
+    uint64_t apart = t->long_mode ? a - b + 0x1000 : (uint32_t)(a - b + 0x1000);
+
+    return a == b || (several_parts(t) && apart < 0x2000);
 }
 
 int compare(const struct test_case *t, const struct outcome *n, const struct outcome *e, FILE *out,

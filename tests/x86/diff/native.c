@@ -122,6 +122,15 @@ static void enter(ucontext_t *u)
     phase = RUN;
 }
 
+/* #DB is the end of a single step, or the instruction that raises it; si_code does not always tell. */
+static bool after_icebp(uint64_t rip)
+{
+    uint64_t at = rip - 1 - CODE_BASE;
+
+    return rip != now->in.rip && at < CODE_SIZE && now->code[at] == 0xf1 && now->row &&
+           now->row->opcode == 0xf1 && now->row->map == VIV_MAP_BASE;
+}
+
 static void leave(ucontext_t *u, int sig, const siginfo_t *info)
 {
     greg_t *g = u->uc_mcontext.gregs;
@@ -135,7 +144,9 @@ static void leave(ucontext_t *u, int sig, const siginfo_t *info)
     s->fs_base = native_seen_fs;
     s->gs_base = native_seen_gs;
     get_fp((uint8_t *)u->uc_mcontext.fpregs, s);
-    result->vector = trap == VIV_DB && info->si_code == TRAP_TRACE ? NO_FAULT : trap;
+    result->vector = trap;
+    if (trap == VIV_DB && !after_icebp(s->rip))
+        result->vector = NO_FAULT;
     result->error = (uint64_t)g[REG_ERR];
     result->cr2 = (uint64_t)g[REG_CR2];
 

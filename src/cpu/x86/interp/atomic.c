@@ -160,7 +160,7 @@ void viv_exec_cmpxchg16b(struct viv_x86 *c, const struct viv_insn *i)
     bool equal;
     void *p;
 
-    if (linear_of(c, i, 16, VIV_ACC_RMW) & 15)
+    if ((c->fast_base[i->seg] + ea_of(c, i)) & 15) /* before #SS; 64-bit mode only, so the base is the real one */
         viv_x86_raise_error(c, VIV_GP, 0);
     p = viv_lock_begin(c, i, 16, &lin);
     if (p) {

@@ -297,6 +297,8 @@ static void save_compacted(struct viv_x86 *c, const struct viv_insn *i, u64 enab
 
     rfbm = requested(c) & enabled;
     lin = area_linear(c, i, LEGACY_AND_HEADER, 64, VIV_ACC_WRITE);
+    /* The whole area has to be writable, also where a component in its initial state is not written. */
+    viv_probe(c, lin + viv_xsave_size(rfbm, true) - 1, 1, VIV_ACC_WRITE);
     used = in_use(c);
     if (c->fpu.mxcsr != VIV_MXCSR_HOST) /* the initial value: MXCSR goes with SSE here */
         used |= VIV_XCR0_SSE;
