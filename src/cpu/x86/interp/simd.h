@@ -15,7 +15,7 @@
 /* #UD or #NM as the state says (SDM 2A table 2-15 and following; 3A 13.1). */
 _Noreturn void viv_simd_refuse_sse(struct viv_x86 *c);
 _Noreturn void viv_simd_refuse_avx(struct viv_x86 *c);
-/* #UD, #NM or #MF for MMX and, with `ud` false, WAIT-like x87 use. */
+/* Before an MMX (CR0.EM: #UD) or a waiting x87 instruction (CR0.EM: #NM): #NM, then #MF when one is pending. */
 void viv_x87_check(struct viv_x86 *c, bool mmx);
 
 static inline void need_sse(struct viv_x86 *c)
