@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <glib.h>
 #include <stdio.h>
+#include <unistd.h>
 
 static const struct viv_accel *accel;
 static bool running;
@@ -60,6 +61,7 @@ static void *vcpu_main(void *opaque)
     int r;
 
     viv_vcpu_self = v;
+    v->tid = gettid();
     r = accel->vcpu_init(v, &err);
     viv_dev_lock();
     if (r < 0) {

@@ -10,6 +10,14 @@ static struct viv_dev *first;
 
 static const struct viv_opt_def no_props[] = {VIV_OPT_END};
 
+struct global {
+    struct global *next;
+    char *cls, *prop, *value;
+    bool met; /* a device of the class was made */
+};
+
+static struct global *globals; /* in the order given: the last one counts */
+
 void viv_dev_set_classes(const struct viv_dev_class *const *table)
 {
     classes = table;
@@ -58,6 +66,65 @@ static int no_such_class(const char *name, struct viv_err *err)
     near = viv_nearest(name, (const char *const *)names->pdata);
     return viv_fail(err, ENODEV, "'%s' is not a device we have%s%s%s; '-device help' lists them",
                     name, near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+int viv_dev_add_global(const char *cls, const char *prop, const char *value, struct viv_err *err)
+{
+    struct global **p = &globals;
+
+    if (!viv_dev_class_find(cls)) {
+        no_such_class(cls, err);
+        viv_err_prefix(err, "-global %.60s.%.60s", cls, prop);
+        return -ENODEV;
+    }
+    while (*p)
+        p = &(*p)->next;
+    *p = g_new0(struct global, 1);
+    (*p)->cls = g_strdup(cls);
+    (*p)->prop = g_strdup(prop);
+    (*p)->value = g_strdup(value);
+    return 0;
+}
+
+int viv_dev_check_globals(struct viv_err *err)
+{
+    for (const struct global *g = globals; g; g = g->next) {
+        if (!g->met)
+            return viv_fail(err, EINVAL, "-global %s.%s=%s: this machine has no such device: it would have no effect",
+                            g->cls, g->prop, g->value);
+    }
+    return 0;
+}
+
+static bool same_setting(const struct global *a, const struct global *b)
+{
+    return !strcmp(a->cls, b->cls) && !strcmp(a->prop, b->prop);
+}
+
+/* What the device was told itself stands; where it is the board that told it, nobody could have meant otherwise. */
+static int apply_globals(const struct viv_dev_class *cls, struct viv_opts *opts, struct viv_err *err)
+{
+    for (struct global *g = globals; g; g = g->next) {
+        const struct global *later = g->next;
+        int rc = 0;
+
+        if (strcmp(g->cls, cls->name))
+            continue;
+        g->met = true;
+        while (later && !same_setting(g, later))
+            later = later->next;
+        if (later)
+            continue;
+        if (!viv_opts_given(opts, g->prop))
+            rc = viv_opts_set(opts, g->prop, g->value, err);
+        else if (cls->internal)
+            rc = viv_fail(err, EINVAL, "the machine sets it itself");
+        if (rc < 0) {
+            viv_err_prefix(err, "-global %s.%s=%s", g->cls, g->prop, g->value);
+            return rc;
+        }
+    }
+    return 0;
 }
 
 static bool path_taken(const char *path)
@@ -111,6 +178,11 @@ int viv_dev_new(struct viv_board *board, const char *name, const char *id, const
         return viv_fail(err, EEXIST, "device '%s': id '%s' is already in use", name, id);
     if (!opts)
         opts = own = viv_opts_new(name, cls->props ? cls->props : no_props);
+    r = apply_globals(cls, opts, err);
+    if (r < 0) {
+        viv_opts_free(own);
+        return r;
+    }
     d = g_malloc0(cls->size);
     d->cls = cls;
     d->board = board;

@@ -84,6 +84,11 @@ const struct viv_dev_class *const *viv_dev_classes(void);
 int viv_dev_new(struct viv_board *board, const char *cls, const char *id, const char *path,
                 struct viv_opts *opts, struct viv_dev **out, struct viv_err *err);
 
+/* -global CLASS.PROP=VALUE: for every device of that class made later, the board's own included, that does not get
+ * the property told. Refused when there is no such class. check: after all devices, refuses one that reached none. */
+int viv_dev_add_global(const char *cls, const char *prop, const char *value, struct viv_err *err);
+int viv_dev_check_globals(struct viv_err *err);
+
 struct viv_dev *viv_dev_first(void);
 struct viv_dev *viv_dev_find(const char *id); /* NULL when there is none */
 void viv_dev_reset_all(void);

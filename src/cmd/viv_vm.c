@@ -70,6 +70,8 @@ static void print_help(const struct vm_args *a)
         viv_accel_help();
     else if (!strcmp(a->help_about, "device"))
         vm_device_help(a->help_text);
+    else if (!strcmp(a->help_about, "object"))
+        vm_object_help(a->help_text);
     else if (!strcmp(a->help_about, "netdev"))
         viv_netdev_help();
     else
@@ -101,8 +103,12 @@ static void on_signal(int signo, pid_t from)
 /* Puts the machine together; device lock held. */
 static int assemble(struct vm_args *a, struct viv_err *err)
 {
-    int rc = vm_make_chardevs(a, err);
+    int rc = vm_set_globals(a, err);
 
+    if (!rc)
+        rc = vm_make_objects(a, err);
+    if (!rc)
+        rc = vm_make_chardevs(a, err);
     if (!rc)
         rc = viv_vm_create(&a->cfg, err);
     if (!rc)

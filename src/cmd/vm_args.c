@@ -154,7 +154,6 @@ FLAG_HANDLER(on_no_hpet, cfg.no_hpet)
 FLAG_HANDLER(on_no_acpi, cfg.no_acpi)
 LIST_HANDLER(on_drive, drives)
 LIST_HANDLER(on_blockdev, blockdevs)
-LIST_HANDLER(on_object, objects)
 LIST_HANDLER(on_global, globals)
 LIST_HANDLER(on_mon, mons)
 
@@ -245,6 +244,19 @@ HANDLER(on_device)
         want_help(a, "device", text);
     viv_raw_free(r);
     return add_item(&a->devices, option, text);
+}
+
+HANDLER(on_object)
+{
+    struct viv_raw_opts *r;
+    int rc = viv_raw_parse(option, "qom-type", text, &r, err);
+
+    if (rc < 0)
+        return rc;
+    if (viv_raw_help(r))
+        want_help(a, "object", text);
+    viv_raw_free(r);
+    return add_item(&a->objects, option, text);
 }
 
 HANDLER(on_net)
@@ -395,7 +407,7 @@ static const struct option options[] = {
     {"serial", "dev", "where the serial port goes: stdio, mon:stdio, pty, file:F, unix:P,server, "
      "tcp:H:P, telnet:..., null, none", on_serial},
     {"parallel", "none", "there is no parallel port", on_parallel},
-    {"object", "type,id=id[,prop=value]...", "makes an object for devices to use", on_object},
+    {"object", "type,id=id[,prop=value]...", "makes an object for devices to use ('-object help' lists them)", on_object},
 
     {"nographic", NULL, "no screen; serial port and monitor on this terminal", on_nographic},
     {"display", "none", "selects the screen", on_display},

@@ -41,10 +41,15 @@ int vm_mem_parse(struct viv_raw_opts *r, uint64_t *bytes, struct viv_err *err);
 
 /* vm_devices.c: drives and block nodes (no lock held), then back ends and devices (device lock held). */
 int vm_open_storage(struct vm_args *a, struct viv_err *err);
+int vm_set_globals(struct vm_args *a, struct viv_err *err); /* before any device is made */
 int vm_make_chardevs(struct vm_args *a, struct viv_err *err);
 int vm_make_devices(struct vm_args *a, struct viv_err *err);
 int vm_make_monitors(struct vm_args *a, struct viv_err *err);
 void vm_device_help(const char *text); /* -device help, -device X,help */
+
+/* vm_objects.c */
+int vm_make_objects(struct vm_args *a, struct viv_err *err);
+void vm_object_help(const char *text); /* -object help, -object T,help */
 
 /* vm_daemon.c */
 int vm_daemon_start(struct viv_err *err); /* forks; the parent waits and exits with the child's word */

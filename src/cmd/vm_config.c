@@ -196,8 +196,10 @@ int vm_config_fill(struct vm_args *a, struct viv_err *err)
         cfg->rtc = viv_opts_new("-rtc", rtc_opts);
     if (rc < 0)
         return rc;
+    cfg->cpu_is_default = !cfg->cpu;
     if (!cfg->cpu)
         cfg->cpu = a->default_cpu;
+    cfg->incoming = a->incoming != NULL;
     if (!cfg->kernel && (cfg->initrd || cfg->append))
         return viv_fail(err, EINVAL, "%s needs -kernel", cfg->initrd ? "-initrd" : "-append");
     return 0;

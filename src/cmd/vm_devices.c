@@ -293,16 +293,6 @@ static int make_nets(struct vm_args *a, struct viv_err *err)
     return rc;
 }
 
-/* --- objects --- */
-
-static int check_objects(struct vm_args *a, struct viv_err *err)
-{
-    FOR_ITEMS(a->objects, it)
-        return viv_fail(err, ENOTSUP, "-object %.80s: no objects are needed or known yet: virtio-rng has the host's random "
-                        "numbers without one, requests run on I/O threads anyway", it->text);
-    return 0;
-}
-
 /* --- devices --- */
 
 /* The names people type without a bus. */
@@ -315,29 +305,24 @@ static const char *alias(const struct vm_args *a, const char *name)
     return g_intern_string(g_strdup_printf("%s-%s", name, has_pci(a) ? "pci" : "device"));
 }
 
-/* -global driver.prop=value: into every device of the class that does not say otherwise itself. `used` counts. */
-static int apply_globals(struct vm_args *a, const char *cls, struct viv_raw_opts *r, bool *used,
-                         struct viv_err *err)
+int vm_set_globals(struct vm_args *a, struct viv_err *err)
 {
-    FOR_ITEMS(a->globals, it) {
-        const char *eq = strchr(it->text, '='), *dot;
-        g_autofree char *driver = NULL, *prop = NULL;
+    int rc = 0;
 
-        dot = eq ? memchr(it->text, '.', eq - it->text) : NULL;
+    for (guint i = 0; a->globals && i < a->globals->len && !rc; i++) {
+        const char *text = g_array_index(a->globals, struct vm_item, i).text;
+        const char *eq = strchr(text, '='), *dot = eq ? memchr(text, '.', eq - text) : NULL;
+        g_autofree char *driver = dot ? g_strndup(text, dot - text) : NULL;
+        g_autofree char *prop = dot ? g_strndup(dot + 1, eq - dot - 1) : NULL;
+
         if (!dot)
-            return viv_fail(err, EINVAL, "-global %.100s: it must be DRIVER.PROPERTY=VALUE", it->text);
-        driver = g_strndup(it->text, dot - it->text);
-        prop = g_strndup(dot + 1, eq - dot - 1);
-        if (strcmp(alias(a, driver), cls))
-            continue;
-        used[i_] = true;
-        if (!viv_raw_get(r, prop))
-            viv_raw_set(r, prop, eq + 1);
+            return viv_fail(err, EINVAL, "-global %.100s: it must be DRIVER.PROPERTY=VALUE", text);
+        rc = viv_dev_add_global(alias(a, driver), prop, eq + 1, err);
     }
-    return 0;
+    return rc;
 }
 
-static int one_device(struct vm_args *a, const char *text, bool *globals_used, struct viv_err *err)
+static int one_device(struct vm_args *a, const char *text, struct viv_err *err)
 {
     static const struct viv_opt_def none[] = {VIV_OPT_END};
     g_autofree char *name = NULL, *id = NULL, *what = NULL;
@@ -361,9 +346,7 @@ static int one_device(struct vm_args *a, const char *text, bool *globals_used, s
     if (cls && cls->internal) {
         rc = viv_fail(err, EINVAL, "%s: it is a part of the machine and cannot be added", what);
     } else if (cls) {
-        rc = apply_globals(a, real, r, globals_used, err);
-        if (!rc)
-            rc = viv_opts_from_raw(what, cls->props ? cls->props : none, r, &o, err);
+        rc = viv_opts_from_raw(what, cls->props ? cls->props : none, r, &o, err);
         if (!rc) {
             rc = viv_dev_new(viv_vm_board(), real, id, NULL, o, NULL, err);
             viv_opts_free(o);
@@ -375,27 +358,14 @@ static int one_device(struct vm_args *a, const char *text, bool *globals_used, s
     return rc;
 }
 
-static int check_globals(struct vm_args *a, const bool *used, struct viv_err *err)
-{
-    FOR_ITEMS(a->globals, it) {
-        if (!used[i_])
-            return viv_fail(err, EINVAL, "-global %.100s: no such device is made by -device, -drive or -nic: it would have "
-                            "no effect", it->text);
-    }
-    return 0;
-}
-
 int vm_make_devices(struct vm_args *a, struct viv_err *err)
 {
-    g_autofree bool *used = g_new0(bool, a->globals ? a->globals->len : 0);
-    int rc = check_objects(a, err);
+    int rc = make_nets(a, err);
 
-    if (!rc)
-        rc = make_nets(a, err);
     for (guint i = 0; !rc && a->devices && i < a->devices->len; i++)
-        rc = one_device(a, g_array_index(a->devices, struct vm_item, i).text, used, err);
+        rc = one_device(a, g_array_index(a->devices, struct vm_item, i).text, err);
     if (!rc)
-        rc = check_globals(a, used, err);
+        rc = viv_dev_check_globals(err);
     for (struct viv_netdev *n = viv_netdev_next(NULL); !rc && n; n = viv_netdev_next(n)) {
         if (!viv_netdev_attached(n))
             viv_warn("netdev '%s' has no card: add -device virtio-net-%s,netdev=%s", viv_netdev_id(n),

@@ -34,6 +34,7 @@ struct viv_vcpu {
     uint32_t apic_id;
     const struct viv_accel *accel;
     pthread_t thread;
+    int tid; /* the thread's id in the kernel: for taskset, ps, QMP */
     _Atomic uint32_t requests;
     _Atomic uint8_t sipi_vector;
     _Atomic uint8_t nmis; /* sent since the last look: two at once are one in service and one pending */

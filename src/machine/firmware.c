@@ -107,7 +107,7 @@ int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **
         return ret;
     }
     f->loaded = true;
-    if (!f->cfg->kernel)
+    if (!f->cfg->kernel && !f->cfg->incoming)
         viv_warn("nothing to boot: no -kernel, and there is no firmware yet that boots disks; the CPU halts");
     *out = f;
     return 0;

@@ -134,6 +134,11 @@ static int make_cpus(const struct viv_machine_config *cfg, const struct viv_acce
 
     if (rc < 0)
         return rc;
+    if (s->threads > 1 && vm.cpuid->kind == VIV_VENDOR_AMD && !viv_cpuid_has(vm.cpuid, VIV_FT_TOPOEXT))
+        viv_warn("-smp threads=%u: guests take an AMD CPU's threads for cores unless it has topoext: -cpu %s,+topoext",
+                 s->threads, cfg->cpu);
+    if (cfg->cpu_is_default)
+        vm.cpuid->check = false;
     viv_cpuid_set_topology(vm.cpuid, s->sockets, s->dies, s->cores, s->threads);
     rc = vm.accel->filter_cpuid ? vm.accel->filter_cpuid(vm.cpuid, err) : 0;
     if (rc < 0)

@@ -317,6 +317,11 @@ uint64_t viv_region_addr(const struct viv_region *r)
     return r->addr;
 }
 
+const char *viv_region_name(const struct viv_region *r)
+{
+    return r->d.name ? r->d.name : "";
+}
+
 /* ---- look-up ---- */
 
 /* First range whose last address is not below addr; count when there is none. */

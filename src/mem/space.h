@@ -58,6 +58,7 @@ void viv_region_map(struct viv_region *r, uint64_t addr, int priority);
 void viv_region_unmap(struct viv_region *r);
 bool viv_region_mapped(const struct viv_region *r);
 uint64_t viv_region_addr(const struct viv_region *r);
+const char *viv_region_name(const struct viv_region *r); /* for people */
 
 /* Several changes as one (one rebuild, one call of each listener). Nests. */
 void viv_space_begin(struct viv_space *s);

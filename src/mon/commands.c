@@ -139,7 +139,7 @@ COMMAND(query_cpus)
 
         json_array_append_new(
             *result, json_pack("{s:i, s:s, s:i, s:s, s:{s:i, s:i, s:i, s:i}}", "cpu-index", i, "target",
-                               "x86_64", "thread-id", 0, "qom-path", "", "props", "socket-id",
+                               "x86_64", "thread-id", viv_vcpus[i]->tid, "qom-path", "", "props", "socket-id",
                                die / s->dies, "die-id", die % s->dies, "core-id", core % s->cores,
                                "thread-id", i % s->threads));
     }
@@ -149,7 +149,8 @@ COMMAND(query_cpus)
 static void show_cpus(const json_t *r, GString *out)
 {
     for (size_t i = 0; i < json_array_size(r); i++)
-        g_string_append_printf(out, "%s CPU #%zu: apic id %u\n", i ? " " : "*", i, viv_vcpus[i]->apic_id);
+        g_string_append_printf(out, "%s CPU #%zu: thread_id=%d apic id %u\n", i ? " " : "*", i, viv_vcpus[i]->tid,
+                               viv_vcpus[i]->apic_id);
 }
 
 COMMAND(query_memory)

@@ -27,8 +27,8 @@ static void put_space(GString *s, const char *name, struct viv_space *space)
 
     g_string_append_printf(s, "%s\n", name);
     for (size_t i = 0; i < n; i++)
-        g_string_append_printf(s, "  %016" PRIx64 "-%016" PRIx64 " %s @%016" PRIx64 "\n", r[i].start,
-                               r[i].last, kinds[r[i].kind], r[i].region_offset);
+        g_string_append_printf(s, "  %016" PRIx64 "-%016" PRIx64 " %s %s +%" PRIx64 "\n", r[i].start, r[i].last,
+                               kinds[r[i].kind], viv_region_name(r[i].region), r[i].region_offset);
 }
 
 int viv_mon_info_mtree(struct viv_opts *o, json_t **result, struct viv_err *err)
@@ -89,7 +89,8 @@ static void put_cpu(GString *s, const struct viv_vcpu *v)
     g_string_append_printf(s, "CPU#%u\n", v->index);
     for (int i = 0; i < 16; i++)
         g_string_append_printf(s, "%s=%016" PRIx64 "%s", gpr[i], c->gpr[i], i % 4 == 3 ? "\n" : " ");
-    g_string_append_printf(s, "RIP=%016" PRIx64 " RFL=%08x CPL=%u HLT=%d SMM=%d\n", c->rip, c->eflags,
+    g_string_append_printf(s, "RIP=%016" PRIx64 " RFL=%08x CPL=%u HLT=%d SMM=%d\n", c->rip,
+                           (unsigned)viv_x86_get_eflags(c),
                            c->cpl, c->halted, c->in_smm);
     for (int i = 0; i < VIV_SEG_COUNT; i++) {
         if (seg[i])

@@ -12,6 +12,13 @@ head -c 100000 /dev/urandom >notakernel
 # The smallest multiboot kernel: cli; hlt.
 printf '\002\260\255\033\000\000\001\000\376\117\121\344' >kernel
 printf '\000\000\020\000\000\000\020\000\044\000\020\000\044\000\020\000\040\000\020\000\372\364\353\375' >>kernel
+# A qcow2 image whose L1 table (at 24 KiB) lies behind the end of the file.
+printf 'QFI\373\0\0\0\003\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\020\0\0\0\0\0\020\0\0' >cut.qcow2
+printf '\0\0\0\0\0\0\0\001\0\0\0\0\0\003\0\0\0\0\0\0\0\001\0\0\0\0\0\001' >>cut.qcow2
+head -c 36 /dev/zero >>cut.qcow2
+printf '\0\0\0\004\0\0\0\150' >>cut.qcow2
+head -c 70000 /dev/zero >>cut.qcow2
+head -c 1000000 /dev/zero >busy.raw
 # ids, not names, in what is quoted below.
 bad() {
     want=$1
@@ -65,6 +72,10 @@ bad "use -drive file=disk.img,if=virtio" disk.img
 bad "if=virtio works" -drive file=notakernel,format=raw
 bad "'nothere': No such file" -drive file=nothere,if=virtio
 bad "did you mean 'format'" -drive file=notakernel,fromat=raw,if=virtio
+bad "truncated" -drive file=cut.qcow2,if=virtio,format=qcow2
+bad "is the image given twice?" -drive file=busy.raw,format=raw,if=virtio -drive file=busy.raw,format=raw,if=virtio
+bad "empty" -drive file=empty,format=qcow2,if=virtio
+bad "not a regular file" -kernel .
 bad "if=sata" -drive file=notakernel,if=sata
 bad "media=cdrom is not possible" -drive file=notakernel,if=virtio,media=cdrom
 bad "-blockdev: node-name is missing" -blockdev raw
@@ -76,9 +87,18 @@ bad "cannot be added" -device i8254
 bad "did you mean 'drive'" -device virtio-blk-pci,drvie=x
 bad "nodrive" -device virtio-blk-pci,drive=nodrive
 bad "-global foo: it must be DRIVER.PROPERTY=VALUE" -global foo
-bad "-global foo.bar=1: no such device" -global foo.bar=1
+bad "-global foo.bar: 'foo' is not a device we have" -global foo.bar=1
+bad "-global mc146818rtc.frob=1: mc146818rtc: unknown option 'frob'" -global mc146818rtc.frob=1
+bad "-global virtio-rng-pci.period=1: this machine has no such device" -global virtio-rng-pci.period=1
 bad "unknown option 'frob'" -global virtio-net-pci.frob=1
-bad "no objects" -object rng-random,id=x
+bad "did you mean 'rng-random'" -object rng-randmo,id=x
+bad "leave it out" -object iothread,id=x
+bad "'id=' is missing" -object rng-builtin
+bad "did you mean 'filename'" -object rng-random,id=x,filenam=/dev/zero
+bad "'nothere': No such file" -object rng-random,id=x,filename=nothere
+bad "neither a character device nor a FIFO" -object rng-random,id=x,filename=notakernel
+bad "the id 'x' is already in use" -object rng-builtin,id=x -object rng-builtin,id=x
+bad "rng=y: there is no -object" -object rng-builtin,id=x -device virtio-rng-pci,rng=y
 bad "id" -netdev user
 bad "there is no type 'foo'" -nic foo
 bad "1 cards (-net nic) and 0 back ends" -net nic
@@ -115,6 +135,13 @@ bad "not possible in the background" -daemonize -serial mon:stdio
 bad "-pidfile" -kernel kernel -display none -pidfile /no/such/folder/x
 bad "not a character code" -echr 300
 bad "the options on the command line" -readconfig x
+
+# An image that another machine has open, and that machine's pidfile.
+"$vm" -m 16 -nodefaults -display none -S -accel interp -kernel kernel -drive file=busy.raw,format=raw,if=virtio \
+    -daemonize -pidfile pid || fail=$((fail + 1))
+bad "does not let others write 'busy.raw'" -kernel kernel -drive file=busy.raw,format=raw,if=virtio
+bad "-pidfile" -kernel kernel -display none -pidfile pid
+kill "$(cat pid)"
 
 echo "$n bad command lines, $fail not refused as they should be"
 [ $fail = 0 ]

@@ -1,14 +1,17 @@
-/* virtio-rng (virtio 1.2, 5.4): the host kernel's random numbers, at a limited rate where asked. */
+/* virtio-rng (virtio 1.2, 5.4): the host kernel's random numbers, or those of a host device, at a limited rate where
+ * asked. */
 #include "bus/virtio.h"
 #include "bus/virtio_mmio.h"
 #include "bus/virtio_pci.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "host/clock.h"
+#include "host/loop.h"
+#include "host/random.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
-#include <sys/random.h>
 
 enum { CHUNK = 4096 }; /* most that one request gets: a driver asks again for more */
 
@@ -18,20 +21,33 @@ struct virtio_rng {
     uint64_t period_ns;
     uint64_t left;      /* in this period */
     struct viv_timer *refill;
+    struct viv_random *source; /* rng=; NULL: getrandom */
+    struct viv_watch *more;    /* while the source has nothing */
+    bool dry;                  /* it has come to its end */
 };
 
-/* False when the host gave nothing. */
-static bool fill(uint8_t *buf, size_t len)
-{
-    for (size_t at = 0; at < len;) {
-        ssize_t n = getrandom(buf + at, len - at, 0);
+static void rng_kick(struct viv_virtio *v, unsigned queue);
 
-        if (n < 0 && errno != EINTR)
-            return false;
-        if (n > 0)
-            at += n;
+static void on_more(void *opaque, int fd, short revents)
+{
+    struct virtio_rng *r = opaque;
+
+    viv_watch_free(r->more);
+    r->more = NULL;
+    if (viv_virtio_live(&r->v))
+        rng_kick(&r->v, 0);
+}
+
+/* The request stays in the ring until there is something. */
+static void nothing_now(struct virtio_rng *r, int rc)
+{
+    if (rc == -EAGAIN) {
+        r->more = viv_watch_new(viv_random_fd(r->source), POLLIN, on_more, r);
+        return;
     }
-    return true;
+    r->dry = true;
+    viv_error("%s: %s: %s; the guest gets no more random numbers", viv_virtio_name(&r->v),
+              viv_random_name(r->source), rc == -ENODATA ? "is at its end" : strerror(-rc));
 }
 
 static void rng_kick(struct viv_virtio *v, unsigned queue)
@@ -40,24 +56,27 @@ static void rng_kick(struct viv_virtio *v, unsigned queue)
     struct viv_virtq_elem *e;
     uint8_t buf[CHUNK];
 
-    while (r->left && (e = viv_virtq_pop(v, queue))) {
+    while (r->left && !r->more && !r->dry && (e = viv_virtq_pop(v, queue))) {
         uint64_t len = e->in_len;
+        ssize_t n = 0;
 
         if (len > sizeof(buf))
             len = sizeof(buf);
         if (len > r->left)
             len = r->left;
-        if (!fill(buf, len)) {
-            viv_error("%s: getrandom: %s", viv_virtio_name(v), strerror(errno));
+        if (len)
+            n = viv_random_read(r->source, buf, len);
+        if (n < 0) {
             viv_virtq_unpop(e);
-            return;
+            nothing_now(r, (int)n);
+            break;
         }
         if (r->max_bytes) {
             if (r->left == r->max_bytes)
                 viv_timer_set(r->refill, viv_clock_ns(VIV_CLOCK_GUEST) + r->period_ns);
-            r->left -= len;
+            r->left -= n;
         }
-        viv_virtq_push(e, viv_iov_from_buf(e->in, e->in_num, 0, buf, len));
+        viv_virtq_push(e, viv_iov_from_buf(e->in, e->in_num, 0, buf, n));
     }
     viv_virtq_notify(v, queue);
 }
@@ -85,10 +104,15 @@ static int rng_realize(struct viv_virtio *v, struct viv_opts *opts, struct viv_e
 {
     struct virtio_rng *r = (struct virtio_rng *)v;
 
+    const char *rng = viv_opts_str(opts, "rng");
+
     r->max_bytes = viv_opts_int(opts, "max-bytes");
     r->period_ns = viv_opts_int(opts, "period") * VIV_NS_PER_MS;
     if (viv_opts_given(opts, "max-bytes") && !r->max_bytes)
         return viv_fail(err, EINVAL, "%s: max-bytes=0 would give nothing", viv_opts_what(opts));
+    if (rng && !(r->source = viv_random_find(rng)))
+        return viv_fail(err, ENOENT, "%s: rng=%.60s: there is no -object rng-random or rng-builtin with that id",
+                        viv_opts_what(opts), rng);
     r->left = r->max_bytes ? r->max_bytes : UINT64_MAX;
     r->refill = viv_timer_new(VIV_CLOCK_GUEST, refill, r);
     viv_virtio_add_queue(v, 8);
@@ -97,7 +121,10 @@ static int rng_realize(struct viv_virtio *v, struct viv_opts *opts, struct viv_e
 
 static void rng_unrealize(struct viv_virtio *v)
 {
-    viv_timer_free(((struct virtio_rng *)v)->refill);
+    struct virtio_rng *r = (struct virtio_rng *)v;
+
+    viv_timer_free(r->refill);
+    viv_watch_free(r->more);
 }
 
 static int rng_post_load(void *obj, int version, struct viv_err *err)
@@ -115,6 +142,9 @@ static const struct viv_field rng_fields[] = {
     VIV_F_CONFIG(virtio_rng, period_ns),
     VIV_F_INT(virtio_rng, left),
     VIV_F_TIMER(virtio_rng, refill),
+    VIV_F_CONFIG(virtio_rng, source),
+    VIV_F_DERIVED(virtio_rng, more, "the request it is for is still in the ring: the kick after a load makes it again"),
+    VIV_F_DERIVED(virtio_rng, dry, "of the host's source; found again at the next read"),
     VIV_F_END,
 };
 
@@ -146,8 +176,8 @@ static const struct viv_virtio_class rng_fn = {
      .help = "most bytes per period (default: no limit)"},                                         \
     {.name = "period", .type = VIV_OPT_INT, .def = "65536", .min = 1, .max = INT32_MAX,            \
      .help = "the period, in ms"},                                                                 \
-    {.name = "rng", .type = VIV_OPT_REFUSED,                                                       \
-     .help = "numbers come from the host kernel (getrandom); leave it out"},                       \
+    {.name = "rng", .type = VIV_OPT_STR,                                                           \
+     .help = "id of an -object rng-random or rng-builtin (default: the host kernel's)"},           \
     VIV_VIRTIO_PROPS
 
 static const struct viv_opt_def rng_mmio_props[] = {RNG_PROPS, VIV_VIRTIO_MMIO_PROPS, VIV_OPT_END};
