@@ -51,7 +51,7 @@ static unsigned hash_of(const uint8_t *start, unsigned mode)
 {
     uint64_t h = ((uintptr_t)start ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15ull;
 
-    return h >> (64 - 14);
+    return h >> (64 - VIV_HASH_BITS);
 }
 
 _Noreturn static void raise_decode(struct viv_x86 *c, enum viv_decode_result r)

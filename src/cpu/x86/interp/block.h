@@ -38,11 +38,12 @@ struct viv_block_link {
     const uint32_t *version_at; /* block->version_at */
 };
 
-#define VIV_LINK_BITS 13
+#define VIV_LINK_BITS 15 /* lazily touched: a guest that runs little code costs little */
+#define VIV_HASH_BITS 17 /* the arena holds some 100,000 blocks: chains stay at about one */
 
 struct viv_block_cache {
     struct viv_block_link link[1u << VIV_LINK_BITS];
-    struct viv_block *hash[1u << 14];
+    struct viv_block *hash[1u << VIV_HASH_BITS];
     uint8_t *arena; /* blocks, instructions and code copies, thrown away together when full */
     size_t used, size;
     struct viv_block single; /* an instruction that is not cached: crosses a page, or is not in RAM */
