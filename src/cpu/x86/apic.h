@@ -43,6 +43,11 @@ void viv_apic_set_tpr(struct viv_apic *a, uint64_t cr8);
 /* TSC deadline MSR; 0 when the timer is in another mode. */
 uint64_t viv_apic_get_deadline(const struct viv_apic *a);
 void viv_apic_set_deadline(struct viv_apic *a, uint64_t tsc);
+/* One interrupt (delivery mode and vector as in ICR) for the APICs whose ids are first + each bit of the set; returns how
+ * many took it. Any thread. */
+unsigned viv_apic_send_bitmap(const uint64_t set[2], uint32_t first, uint32_t icr);
+/* Owner thread: its TSC was written, which a deadline is compared with. */
+void viv_apic_tsc_moved(struct viv_apic *a);
 
 /* Owner thread: could viv_apic_take() give a vector? */
 bool viv_apic_pending(struct viv_apic *a);

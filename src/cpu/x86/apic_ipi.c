@@ -54,13 +54,15 @@ static bool matches_logical(const struct viv_apic *a, uint32_t dest, bool wide)
     return ldr >> 4 == (dest >> 4 & 15) && (ldr & dest & 15);
 }
 
-static void deliver(struct viv_apic *a, unsigned dm, uint8_t vector, bool level)
+/* False: it has no effect, because the APIC is disabled by software. */
+static bool deliver(struct viv_apic *a, unsigned dm, uint8_t vector, bool level)
 {
     switch (dm) {
     case VIV_DM_FIXED:
     case VIV_DM_LOWEST:
-        if (viv_apic_sw_enabled(a))
-            viv_apic_accept(a, vector, level);
+        if (!viv_apic_sw_enabled(a))
+            return false;
+        viv_apic_accept(a, vector, level);
         break;
     case VIV_DM_SMI:
         viv_vcpu_request(a->vcpu, VIV_REQ_SMI);
@@ -76,8 +78,9 @@ static void deliver(struct viv_apic *a, unsigned dm, uint8_t vector, bool level)
         viv_vcpu_request(a->vcpu, VIV_REQ_SIPI);
         break;
     default:
-        break;
+        return false;
     }
+    return true;
 }
 
 struct message {
@@ -172,4 +175,22 @@ void viv_apic_send_ipi(struct viv_apic *a, uint32_t icr, uint32_t dest)
         deliver(a, m.dm, m.vector, false);
     else
         send(&m);
+}
+
+unsigned viv_apic_send_bitmap(const uint64_t set[2], uint32_t first, uint32_t icr)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < viv_vcpu_count; i++) {
+        struct viv_apic *a = viv_vcpus[i]->apic;
+        uint32_t n;
+
+        if (!a || !(__atomic_load_n(&a->base, __ATOMIC_RELAXED) & VIV_APIC_BASE_ENABLE))
+            continue;
+        n = __atomic_load_n(in_x2(a) ? &a->x2id : &a->id, __ATOMIC_RELAXED);
+        if (n < first || n - first > 127 || !(set[(n - first) >> 6] >> ((n - first) & 63) & 1))
+            continue;
+        count += deliver(a, VIV_DELIVERY(icr), (uint8_t)icr, false);
+    }
+    return count;
 }

@@ -51,16 +51,34 @@ static uint64_t own_tsc(const struct viv_apic *a)
     return viv_guest_tsc() + (uint64_t)a->vcpu->x86->tsc_offset;
 }
 
+/* At a deadline that is over the timer disarms itself and interrupts (10.5.4.1), once: the vCPU and the timer's
+ * callback may both come here. */
+static bool deadline_over(struct viv_apic *a)
+{
+    uint64_t d = __atomic_load_n(&a->deadline, __ATOMIC_SEQ_CST);
+    uint32_t lvt = __atomic_load_n(&a->lvt[VIV_LVT_TIMER], __ATOMIC_SEQ_CST);
+
+    if (!d || d > own_tsc(a))
+        return false;
+    if (__atomic_compare_exchange_n(&a->deadline, &d, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) &&
+        !(lvt & VIV_LVT_MASKED))
+        viv_apic_accept(a, (uint8_t)lvt, false);
+    return true;
+}
+
+/* Owner thread. A deadline that is over already does not wait for the loop: the interrupt is there before the next
+ * instruction. */
 static void arm_deadline(struct viv_apic *a)
 {
-    uint64_t now = own_tsc(a), left;
+    uint64_t now, left;
     int64_t ns;
 
-    if (!a->deadline) {
+    if (!a->deadline || deadline_over(a)) {
         viv_timer_cancel(a->timer);
         return;
     }
-    left = (int64_t)(a->deadline - now) > 0 ? a->deadline - now : 0;
+    now = own_tsc(a);
+    left = a->deadline > now ? a->deadline - now : 0;
     /* Rounded up: an early interrupt would find the deadline in the future. */
     ns = (int64_t)MIN((unsigned __int128)left * VIV_NS_PER_SEC / viv_tsc_hz() + (left != 0), INT64_MAX / 4);
     viv_timer_set(a->timer, viv_clock_ns(VIV_CLOCK_GUEST) + ns);
@@ -101,15 +119,10 @@ void viv_apic_timer_fired(void *opaque)
     uint32_t lvt = __atomic_load_n(&a->lvt[VIV_LVT_TIMER], __ATOMIC_SEQ_CST);
 
     if ((lvt & VIV_LVT_TIMER_MODE) == VIV_LVT_TSC_DEADLINE) {
-        uint64_t d = __atomic_load_n(&a->deadline, __ATOMIC_SEQ_CST);
-
-        /* Set again while we were on our way: the new deadline has its own expiry. */
-        if (!d || (int64_t)(d - own_tsc(a)) > 0)
-            return;
-        if (!__atomic_compare_exchange_n(&a->deadline, &d, 0, false, __ATOMIC_SEQ_CST,
-                                         __ATOMIC_SEQ_CST))
-            return;
-    } else if ((lvt & VIV_LVT_TIMER_MODE) == VIV_LVT_PERIODIC) {
+        deadline_over(a); /* or set again while we were on our way: the new one has its own expiry */
+        return;
+    }
+    if ((lvt & VIV_LVT_TIMER_MODE) == VIV_LVT_PERIODIC) {
         int64_t period = period_ns(a), now = viv_clock_ns(VIV_CLOCK_GUEST);
 
         if (period && a->timer_start_ns != RAN_OUT)
@@ -182,4 +195,10 @@ void viv_apic_set_deadline(struct viv_apic *a, uint64_t tsc)
         return;
     __atomic_store_n(&a->deadline, tsc, __ATOMIC_SEQ_CST);
     arm_deadline(a);
+}
+
+void viv_apic_tsc_moved(struct viv_apic *a)
+{
+    if (mode(a) == VIV_LVT_TSC_DEADLINE)
+        arm_deadline(a);
 }

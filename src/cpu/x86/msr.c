@@ -283,6 +283,8 @@ static void set_tsc(struct viv_x86 *c, uint64_t delta)
     c->tsc_offset += (int64_t)delta;
     c->msr.tsc_adjust += delta;
     viv_kvmclock_tsc_changed(c);
+    if (c->vcpu && c->vcpu->apic)
+        viv_apic_tsc_moved(c->vcpu->apic);
 }
 
 static bool write_spec_ctrl(struct viv_x86 *c, uint64_t v)

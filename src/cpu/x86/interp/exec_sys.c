@@ -5,14 +5,12 @@
 #include "cpu/vcpu.h"
 #include "cpu/x86/apic.h"
 #include "cpu/x86/debug.h"
+#include "cpu/x86/hypercall.h"
 #include "cpu/x86/mmu_int.h"
 #include "cpu/x86/msr.h"
 #include "cpu/x86/smm.h"
 
 #include <sched.h>
-
-#define KVM_ENOSYS 1000
-#define KVM_EPERM  1
 
 /* A register that does not exist is #UD at any privilege. */
 static void control_register(struct viv_x86 *c, unsigned n)
@@ -244,9 +242,7 @@ SYS(vmcall)
 {
     if (!c->cpuid->kvm_leaves)
         viv_x86_ud(c);
-    c->gpr[VIV_RAX] = (u64)(c->cpl ? -KVM_EPERM : -KVM_ENOSYS);
-    if (c->mode != VIV_MODE_LONG)
-        c->gpr[VIV_RAX] = (u32)c->gpr[VIV_RAX];
+    viv_x86_hypercall(c);
 }
 
 /* ---- flags ---- */

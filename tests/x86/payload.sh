@@ -1,0 +1,30 @@
+#!/bin/sh
+# Small kernels that check one thing of CPU or board each and say "ok".
+# usage: tests/x86/payload.sh VIV_VM
+set -eu
+vm=$1
+here=$(cd "$(dirname "$0")" && pwd)
+command -v "${CC:-gcc}" >/dev/null || { echo "SKIP: no C compiler"; exit 77; }
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+rc=0
+
+# payload, options
+run() {
+    p=$1
+    shift
+    [ -f "$tmp/$p.elf" ] || "$here/../boot/build-payload" "$here/payload/$p.S" "$tmp/$p.elf"
+    out=$(timeout 60 "$vm" -accel interp -m 64 -nodefaults -display none -serial stdio -monitor none \
+        -device isa-debug-exit,iobase=0xf4,iosize=4 "$@" -kernel "$tmp/$p.elf" </dev/null 2>"$tmp/err") && st=0 || st=$?
+    if [ "$st" = 1 ] && [ "$out" = ok ]; then
+        echo "ok: $p $*"
+    else
+        echo "FAIL: $p $*: status $st, output '$out'"
+        cat "$tmp/err"
+        rc=1
+    fi
+}
+
+run apic_timer -cpu qemu64,+tsc-deadline,+tsc-adjust
+[ $rc = 0 ] && echo PASS
+exit $rc
