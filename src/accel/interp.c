@@ -133,27 +133,12 @@ static void act_on_requests(struct viv_vcpu *v)
         take_sipi(v);
 }
 
-/* NMI and SMI that wait live in the request word while the CPU runs and in its (saved) state while it is parked;
- * interrupts wait in the local APIC, which is asked again on every entry. */
+/* Registers may have been set from outside meanwhile. NMI and SMI that wait stay where they are, in the request word or
+ * in the CPU; interrupts wait in the local APIC, which is asked again on every entry. */
 static void unpark(struct viv_vcpu *v)
 {
-    struct viv_x86 *c = v->x86;
-
-    /* Registers may have been set from outside meanwhile. */
-    viv_x86_update_mode(c);
-    viv_vcpu_request(v, VIV_REQ_INTR | (c->nmi_pending ? VIV_REQ_NMI : 0) |
-                            (c->smi_pending ? VIV_REQ_SMI : 0));
-    c->nmi_pending = c->smi_pending = false;
-}
-
-static void stow(struct viv_vcpu *v)
-{
-    uint32_t r;
-
-    act_on_requests(v);
-    r = atomic_fetch_and(&v->requests, ~(uint32_t)(VIV_REQ_NMI | VIV_REQ_SMI | VIV_REQ_INTR));
-    v->x86->nmi_pending |= (r & VIV_REQ_NMI) != 0;
-    v->x86->smi_pending |= (r & VIV_REQ_SMI) != 0;
+    viv_x86_update_mode(v->x86);
+    viv_vcpu_request(v, VIV_REQ_INTR);
 }
 
 static int interp_vcpu_run(struct viv_vcpu *v, struct viv_err *err)
@@ -173,7 +158,7 @@ static int interp_vcpu_run(struct viv_vcpu *v, struct viv_err *err)
             break;
         }
     }
-    stow(v);
+    act_on_requests(v);
     return 0;
 }
 

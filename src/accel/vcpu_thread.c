@@ -169,6 +169,7 @@ void viv_vcpus_reset(void)
         struct viv_vcpu *v = viv_vcpus[i];
 
         atomic_store(&v->requests, VIV_REQ_STOP);
+        atomic_store(&v->nmis, 0);
         v->failed = false;
         viv_x86_reset(v->x86, false, i == 0);
         v->x86->tsc_offset = tsc_offset;

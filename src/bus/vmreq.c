@@ -41,6 +41,11 @@ void viv_vm_request(enum viv_vm_request what, int code, const char *who)
         viv_loop_call(act, NULL);
 }
 
+unsigned viv_vm_requests_pending(void)
+{
+    return atomic_load(&pending);
+}
+
 void viv_vm_request_set_handler(viv_vm_request_fn fn)
 {
     handler = fn;

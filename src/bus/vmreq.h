@@ -13,6 +13,9 @@ enum viv_vm_request {
 
 void viv_vm_request(enum viv_vm_request what, int code, const char *who);
 
+/* Made and not yet acted on: bits 1 << VIV_VM_*. Loop thread. */
+unsigned viv_vm_requests_pending(void);
+
 /* Who acts on them (machine/vm.c): called on the loop thread with the device lock. A request that is
  * made again before it was acted on is one request. Until a handler is set requests wait. */
 typedef void (*viv_vm_request_fn)(enum viv_vm_request what, int code, const char *who);

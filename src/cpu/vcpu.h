@@ -7,6 +7,7 @@
 #define VIV_CPU_VCPU_H
 
 #include "base/err.h"
+#include "state/state.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -56,6 +57,9 @@ struct viv_vcpu {
 /* All vCPUs, fixed before the first one runs. */
 extern struct viv_vcpu **viv_vcpus;
 extern unsigned viv_vcpu_count;
+
+/* What others have sent and nobody has acted on; x86 and apic have tables of their own. */
+extern const struct viv_state_table viv_vcpu_state;
 
 /* The vCPU of this thread, NULL on others. */
 extern _Thread_local struct viv_vcpu *viv_vcpu_self;

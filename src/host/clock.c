@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <cpuid.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
@@ -191,13 +192,15 @@ static uint64_t measure_tsc_hz(void)
     return (uint64_t)((unsigned __int128)(tsc1 - tsc0) * VIV_NS_PER_SEC / (uint64_t)(ns1 - ns0));
 }
 
-static uint64_t tsc_hz;
+static _Atomic uint64_t tsc_hz;
 
 static void find_tsc_hz(void)
 {
-    tsc_hz = tsc_hz_from_cpuid();
-    if (tsc_hz < 100 * 1000 * 1000 || tsc_hz > 20ull * 1000 * 1000 * 1000)
-        tsc_hz = measure_tsc_hz();
+    uint64_t hz = tsc_hz_from_cpuid();
+
+    if (hz < 100 * 1000 * 1000 || hz > 20ull * 1000 * 1000 * 1000)
+        hz = measure_tsc_hz();
+    tsc_hz = hz;
 }
 
 uint64_t viv_tsc_hz(void)
@@ -206,4 +209,14 @@ uint64_t viv_tsc_hz(void)
 
     pthread_once(&once, find_tsc_hz);
     return tsc_hz;
+}
+
+int viv_tsc_hz_set(uint64_t hz)
+{
+    uint64_t real = viv_tsc_hz(), apart = hz > real ? hz - real : real - hz;
+
+    if (apart > real / 4000)
+        return -ERANGE;
+    tsc_hz = hz;
+    return 0;
 }

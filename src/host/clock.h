@@ -32,6 +32,10 @@ void viv_guest_clock_test_advance(int64_t ns);
 uint64_t viv_guest_tsc(void);
 uint64_t viv_tsc_hz(void);
 void viv_guest_tsc_set(uint64_t value); /* only while stopped (load) */
+/* The frequency a loaded guest was told (two measurements of one TSC differ in the last digits). Only before the guest
+ * runs; -ERANGE, nothing changed, when this TSC runs at another rate: more than 250 ppm apart, as clocks that are
+ * disciplined by NTP may be at most 500 ppm off. */
+int viv_tsc_hz_set(uint64_t hz);
 
 /* A timer. Create and free with the device lock held; set and cancel from any thread (cheap: no system call
  * unless the earliest deadline of all comes earlier). Who cancels with the device lock held knows that fn does

@@ -32,6 +32,7 @@ static struct {
     struct viv_board board;
     bool made, no_reboot, no_shutdown;
     int exit_code;
+    unsigned deferred; /* 1 << VIV_VM_RESET, 1 << VIV_VM_SHUTDOWN: asked for by a guest that does not run now */
     GSList *listeners;
 } vm;
 
@@ -274,6 +275,11 @@ int viv_vm_cont(struct viv_err *err)
     viv_guest_clock_start();
     viv_dev_set_running_all(true);
     viv_vcpus_start();
+    for (int i = VIV_VM_RESET; i <= VIV_VM_SHUTDOWN; i++) {
+        if (vm.deferred >> i & 1)
+            viv_vm_request(i, 0, "asked for before the machine was stopped");
+    }
+    vm.deferred = 0;
     return 0;
 }
 
@@ -302,6 +308,7 @@ void viv_vm_reset(const char *reason)
         vm.state = VIV_RUN_PAUSED;
     }
     emit_cause("RESET", reason);
+    vm.deferred = 0;
     reset_all();
     if (was_running) {
         viv_dev_set_running_all(true);
@@ -349,8 +356,27 @@ static void guest_ends(const char *reason)
     emit_cause("SHUTDOWN", reason);
 }
 
+unsigned viv_vm_guest_wishes(void)
+{
+    return (viv_vm_requests_pending() | vm.deferred) & VIV_VM_WISHES;
+}
+
+int viv_vm_set_guest_wishes(unsigned bits)
+{
+    if (bits & ~VIV_VM_WISHES)
+        return -EINVAL;
+    vm.deferred = bits;
+    return 0;
+}
+
 static void on_request(enum viv_vm_request what, int code, const char *who)
 {
+    /* What a guest asked for in its last moment before a stop belongs to its state: it happens when it runs again,
+     * here or where it was loaded. */
+    if ((1u << what & VIV_VM_WISHES) && vm.state != VIV_RUN_RUNNING) {
+        vm.deferred |= 1u << what;
+        return;
+    }
     switch (what) {
     case VIV_VM_RESET:
         if (vm.no_reboot)

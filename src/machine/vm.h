@@ -4,6 +4,7 @@
 #define VIV_MACHINE_VM_H
 
 #include "base/err.h"
+#include "bus/vmreq.h"
 #include "machine/machine.h"
 
 /* Names as QMP's query-status says them: see viv_run_state_name(). */
@@ -50,6 +51,11 @@ int viv_vm_save(const char *uri, struct viv_err *err);
 int viv_vm_load(const char *uri, struct viv_err *err);
 /* For vm_save.c and -incoming. */
 void viv_vm_set_state(enum viv_run_state s);
+/* A reset or power-off that the guest asked for and that has not happened: bits of 1 << VIV_VM_*. Setting refuses
+ * (-EINVAL) what no guest can wish. */
+#define VIV_VM_WISHES (1u << VIV_VM_RESET | 1u << VIV_VM_SHUTDOWN)
+unsigned viv_vm_guest_wishes(void);
+int viv_vm_set_guest_wishes(unsigned bits);
 
 /* -no-reboot / -no-shutdown; listeners for QMP events (json_data: the text of an object, or NULL). */
 void viv_vm_set_policy(bool no_reboot, bool no_shutdown);

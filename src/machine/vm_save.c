@@ -1,7 +1,7 @@
 /* The whole VM in a file: migrate "file:PATH" and -incoming file:PATH.
  *
  *   magic, version, description of the machine
- *   guest clock, TSC
+ *   guest clock, TSC and its frequency, base of the paravirtual clock, what the guest asked for last
  *   RAM: per block its name and size, then runs of pages that are not all zero
  *   vCPUs, accelerator, devices: one blob of state sections
  *   CRC-32 of everything before it
@@ -14,6 +14,7 @@
 #include "block/registry.h"
 #include "cpu/x86/apic.h"
 #include "cpu/x86/cpuid.h"
+#include "cpu/x86/kvmclock.h"
 #include "cpu/x86/state.h"
 #include "host/clock.h"
 #include "host/lock.h"
@@ -25,18 +26,16 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #define MAGIC     "VIVSAVE"
-#define VERSION   1
+#define VERSION   2
 #define MAX_TEXT  4096
 #define MAX_STATE (1ull << 30)
 #define RUN_END   UINT64_MAX
-/* Bits of a vCPU's request word that belong to the guest. INTR only says "look at the local APIC": every vCPU does
- * that after a load. */
-#define SAVED_REQUESTS (VIV_REQ_NMI | VIV_REQ_SMI | VIV_REQ_INIT | VIV_REQ_SIPI)
 
 static const char *file_of(const char *uri)
 {
@@ -209,9 +208,8 @@ static void save_vcpu(struct viv_state_writer *w, struct viv_vcpu *v)
     g_autofree char *cpu = g_strdup_printf("cpu/%u", v->index);
     g_autofree char *apic = g_strdup_printf("cpu/%u/apic", v->index);
 
-    viv_state_put_u32(w, atomic_load(&v->requests) & SAVED_REQUESTS);
-    viv_state_put_u32(w, atomic_load(&v->sipi_vector));
     viv_state_put_u32(w, v->apic != NULL);
+    viv_state_save(w, "vcpu", &viv_vcpu_state, v);
     viv_state_save(w, cpu, &viv_x86_state, v->x86);
     if (v->apic)
         viv_state_save(w, apic, &viv_apic_state, v->apic);
@@ -221,25 +219,19 @@ static int load_vcpu(struct viv_state_reader *r, struct viv_vcpu *v, struct viv_
 {
     g_autofree char *cpu = g_strdup_printf("cpu/%u", v->index);
     g_autofree char *apic = g_strdup_printf("cpu/%u/apic", v->index);
-    uint32_t requests, sipi, has_apic;
-    int rc = viv_state_get_u32(r, &requests, err);
+    uint32_t has_apic;
+    int rc = viv_state_get_u32(r, &has_apic, err);
 
-    if (!rc)
-        rc = viv_state_get_u32(r, &sipi, err);
-    if (!rc)
-        rc = viv_state_get_u32(r, &has_apic, err);
     if (rc < 0)
         return rc;
     if (has_apic != (v->apic != NULL))
         return viv_fail(err, EINVAL, "saved state is of another kind of accelerator");
-    rc = viv_state_load(r, cpu, &viv_x86_state, v->x86, err);
+    rc = viv_state_load(r, "vcpu", &viv_vcpu_state, v, err);
+    if (!rc)
+        rc = viv_state_load(r, cpu, &viv_x86_state, v->x86, err);
     if (!rc && v->apic)
         rc = viv_state_load(r, apic, &viv_apic_state, v->apic, err);
-    if (rc < 0)
-        return rc;
-    atomic_store(&v->sipi_vector, (uint8_t)sipi);
-    atomic_fetch_or(&v->requests, (requests & SAVED_REQUESTS) | VIV_REQ_INTR | VIV_REQ_TLB);
-    return 0;
+    return rc;
 }
 
 static void save_state(struct viv_vm_stream *s)
@@ -317,6 +309,51 @@ static bool all_idle(void *unused)
     return viv_dev_idle_all();
 }
 
+/* --- clocks --- */
+
+static void save_clocks(struct viv_vm_stream *s)
+{
+    uint64_t base_tsc, base_ns;
+
+    viv_kvmclock_get_base(&base_tsc, &base_ns);
+    viv_vm_stream_put_u64(s, (uint64_t)viv_clock_ns(VIV_CLOCK_GUEST));
+    viv_vm_stream_put_u64(s, viv_guest_tsc());
+    viv_vm_stream_put_u64(s, viv_tsc_hz());
+    viv_vm_stream_put_u64(s, base_tsc);
+    viv_vm_stream_put_u64(s, base_ns);
+}
+
+static int load_clocks(struct viv_vm_stream *s, struct viv_err *err)
+{
+    enum { NS, TSC, HZ, BASE_TSC, BASE_NS, COUNT };
+    uint64_t v[COUNT];
+    int rc = 0;
+
+    for (int i = 0; i < COUNT && !rc; i++)
+        rc = viv_vm_stream_get_u64(s, &v[i], err);
+    if (rc < 0)
+        return rc;
+    if (v[NS] > INT64_MAX / 2 || v[BASE_NS] > v[NS])
+        return viv_fail(err, EINVAL, "its clock is out of range");
+    if (viv_tsc_hz_set(v[HZ]) < 0)
+        return viv_fail(err, EINVAL, "it was saved where the TSC runs at %.3f MHz, here it is %.3f MHz",
+                        v[HZ] / 1e6, viv_tsc_hz() / 1e6);
+    viv_guest_clock_set_ns((int64_t)v[NS]);
+    viv_guest_tsc_set(v[TSC]);
+    viv_kvmclock_set_base(v[BASE_TSC], v[BASE_NS]);
+    return 0;
+}
+
+static int load_wishes(struct viv_vm_stream *s, struct viv_err *err)
+{
+    uint64_t bits;
+    int rc = viv_vm_stream_get_u64(s, &bits, err);
+
+    if (!rc && (bits > UINT_MAX || viv_vm_set_guest_wishes((unsigned)bits) < 0))
+        rc = viv_fail(err, EINVAL, "its machine asked for something unknown (%#" PRIx64 ")", bits);
+    return rc;
+}
+
 static int flush_disks(struct viv_err *err)
 {
     for (struct viv_drive *d = viv_drive_next(NULL); d; d = viv_drive_next(d)) {
@@ -356,8 +393,8 @@ int viv_vm_save(const char *uri, struct viv_err *err)
         viv_vm_stream_put_u64(s, VERSION);
         viv_vm_stream_put_u64(s, strlen(desc));
         viv_vm_stream_put(s, desc, strlen(desc));
-        viv_vm_stream_put_u64(s, (uint64_t)viv_clock_ns(VIV_CLOCK_GUEST));
-        viv_vm_stream_put_u64(s, viv_guest_tsc());
+        save_clocks(s);
+        viv_vm_stream_put_u64(s, viv_vm_guest_wishes());
         save_ram(s);
         save_state(s);
         viv_vm_stream_put_sum(s);
@@ -407,7 +444,6 @@ int viv_vm_load(const char *uri, struct viv_err *err)
 {
     struct viv_vm_stream *s;
     const char *path;
-    uint64_t ns = 0, tsc = 0;
     int rc = need_file(uri, &path, err);
 
     VIV_ASSERT_DEV_LOCKED();
@@ -419,18 +455,13 @@ int viv_vm_load(const char *uri, struct viv_err *err)
     viv_vm_set_state(VIV_RUN_RESTORE);
     rc = load_head(s, err);
     if (!rc)
-        rc = viv_vm_stream_get_u64(s, &ns, err);
+        rc = load_clocks(s, err);
     if (!rc)
-        rc = viv_vm_stream_get_u64(s, &tsc, err);
-    if (!rc && ns > INT64_MAX / 2)
-        rc = viv_fail(err, EINVAL, "its clock is out of range");
+        rc = load_wishes(s, err);
     if (!rc)
         rc = load_ram(s, err);
-    if (!rc) {
-        viv_guest_clock_set_ns((int64_t)ns);
-        viv_guest_tsc_set(tsc);
+    if (!rc)
         rc = load_state(s, err);
-    }
     viv_vm_stream_close(s, NULL);
     if (rc < 0) {
         viv_vm_set_state(VIV_RUN_INTERNAL_ERROR);

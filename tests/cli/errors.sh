@@ -1,7 +1,7 @@
 #!/bin/sh
 # Bad command lines: exit status 1 and one line on stderr that names the option and what would work.
 # usage: errors.sh VIV_VM
-vm=$1
+vm=$(realpath "$1")
 fail=0
 n=0
 dir=$(mktemp -d)

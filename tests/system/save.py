@@ -6,6 +6,7 @@ before anything runs (must be byte-equal), and then resumed: it must reach user 
 import filecmp
 import os
 import random
+import subprocess
 import sys
 import time
 
@@ -75,6 +76,9 @@ def main():
             while q.cmd("query-migrate").get("status") not in ("completed", "failed"):
                 time.sleep(0.01)
             if not filecmp.cmp(path, again, shallow=False):
+                print(subprocess.run([os.path.join(vm.TOP, "tools/state-diff"), path, again,
+                                      os.path.join(vm.BUILD, "tests/devices/state-dump")],
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout)
                 g.die(f"saved again, {path} differs (point {i} at {moments[i]:.2f} s)")
             q.cmd("cont")
             g.expect("user-space-reached", 300)

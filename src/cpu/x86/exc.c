@@ -67,13 +67,11 @@ static enum class class_of(unsigned vector)
 
 static void triple_fault(struct viv_x86 *c)
 {
-    struct viv_interp *it = c->interp;
-
     viv_log(VIV_LOG_CPU_RESET, "cpu%u: triple fault at %04x:%llx, last vector %u",
             c->vcpu ? c->vcpu->index : 0, c->seg[VIV_CS].sel, (unsigned long long)c->rip,
             c->deliver_vector);
     c->delivering = false;
-    it->shutdown = true;
+    c->shutdown = true;
 }
 
 void viv_x86_deliver_pending(struct viv_x86 *c)

@@ -26,13 +26,35 @@ struct wall_clock {
     uint32_t version, sec, nsec;
 } __attribute__((packed));
 
-static pthread_once_t base_once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t base_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t base_tsc, base_ns;
 
-static void take_base(void)
+static void take_base(uint64_t *tsc, uint64_t *ns)
 {
-    base_tsc = viv_guest_tsc();
-    base_ns = (uint64_t)viv_clock_ns(VIV_CLOCK_GUEST);
+    pthread_mutex_lock(&base_lock);
+    if (!base_tsc && !base_ns) {
+        base_tsc = viv_guest_tsc();
+        base_ns = (uint64_t)viv_clock_ns(VIV_CLOCK_GUEST);
+    }
+    *tsc = base_tsc;
+    *ns = base_ns;
+    pthread_mutex_unlock(&base_lock);
+}
+
+void viv_kvmclock_get_base(uint64_t *tsc, uint64_t *ns)
+{
+    pthread_mutex_lock(&base_lock);
+    *tsc = base_tsc;
+    *ns = base_ns;
+    pthread_mutex_unlock(&base_lock);
+}
+
+void viv_kvmclock_set_base(uint64_t tsc, uint64_t ns)
+{
+    pthread_mutex_lock(&base_lock);
+    base_tsc = tsc;
+    base_ns = ns;
+    pthread_mutex_unlock(&base_lock);
 }
 
 void viv_kvmclock_scale(uint64_t hz, uint32_t *mul, int8_t *shift)
@@ -59,13 +81,14 @@ static void write_page(struct viv_x86 *c, uint64_t gpa)
 {
     struct time_info t = {.flags = TSC_STABLE};
     uint32_t version = 0, mul;
+    uint64_t tsc, ns;
 
-    pthread_once(&base_once, take_base);
+    take_base(&tsc, &ns);
     if (viv_dma_read(c->mem, gpa, &version, 4) < 0)
         return;
     version = (version | 1) + (version & 1 ? 2 : 0);
-    t.tsc_timestamp = base_tsc + (uint64_t)c->tsc_offset;
-    t.system_time = base_ns;
+    t.tsc_timestamp = tsc + (uint64_t)c->tsc_offset;
+    t.system_time = ns;
     viv_kvmclock_scale(viv_tsc_hz(), &mul, &t.shift);
     t.mul = mul;
     /* Odd while the rest changes, then even. */

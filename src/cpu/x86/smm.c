@@ -137,7 +137,6 @@ static bool sound(const struct viv_x86 *c, uint64_t cr0, uint64_t cr4, uint64_t 
 
 void viv_smm_leave(struct viv_x86 *c)
 {
-    struct viv_interp *it = c->interp;
     uint8_t a[SIZE];
     uint64_t gpa = area_gpa(c), cr0, cr4, efer;
 
@@ -147,7 +146,7 @@ void viv_smm_leave(struct viv_x86 *c)
     cr4 = viv_ld_le64(a + O_CR4);
     efer = viv_ld_le64(a + O_EFER);
     if (!sound(c, cr0, cr4, efer)) {
-        it->shutdown = true;
+        c->shutdown = true;
         return;
     }
     for (unsigned n = 0; n < 6; n++)
@@ -172,5 +171,5 @@ void viv_smm_leave(struct viv_x86 *c)
     c->nmi_blocked = false;
     viv_x86_update_mode(c);
     if (viv_mmu_pae_legacy(c) && !viv_mmu_load_pdptes(c, c->cr3))
-        it->shutdown = true;
+        c->shutdown = true;
 }

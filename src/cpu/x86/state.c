@@ -5,6 +5,7 @@
 #include "cpu/x86/apic.h"
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/debug.h"
+#include "cpu/x86/exc.h"
 #include "cpu/x86/interp/interp.h"
 #include "cpu/x86/mmu_int.h"
 #include "cpu/x86/msr.h"
@@ -101,7 +102,7 @@ void viv_x86_update_mode(struct viv_x86 *c)
             cpl = VIV_SEG_DPL(ss->attr);
     }
     c->attention = VIV_ATT_EVENT;
-    if (c->pending_db)
+    if (c->pending_db || c->step_armed)
         c->attention |= VIV_ATT_TRAP;
     if (c->sti_shadow || c->mov_ss_shadow)
         c->attention |= VIV_ATT_SHADOW;
@@ -151,7 +152,7 @@ void viv_x86_reset(struct viv_x86 *c, bool init, bool bsp)
     c->msr.efer = 0;
     c->pending_db = 0;
     c->sti_shadow = c->mov_ss_shadow = c->halted = c->monitor_armed = false;
-    c->step_armed = c->intr_latched = c->delivering = c->event_injected = false;
+    c->step_armed = c->intr_latched = c->delivering = c->event_injected = c->shutdown = false;
     c->wait_sipi = !bsp;
     if (!init) {
         c->nmi_blocked = c->nmi_pending = c->smi_pending = c->in_smm = false;
@@ -211,7 +212,8 @@ static int x86_post_load(void *obj, int version, struct viv_err *err)
     if ((c->cr0 & VIV_CR0_PG) && !(c->cr0 & VIV_CR0_PE))
         return viv_fail(err, EINVAL, "saved CPU state has paging without protection (CR0 %#llx)",
                         (unsigned long long)c->cr0);
-    if (c->event_vector > 31 && c->event_injected)
+    if (c->event_injected && c->event_vector > 31 && c->deliver_kind != VIV_EV_EXT &&
+        c->deliver_kind != VIV_EV_SOFT_INT)
         return viv_fail(err, EINVAL, "saved CPU state has an exception with vector %u",
                         c->event_vector);
     c->eflags = (c->eflags & ~VIV_FL_ARITH) | 2;
@@ -235,14 +237,14 @@ static const struct viv_field x86_fields[] = {
     VIV_F_STRUCT(viv_x86, idtr, dtr_state), X(cr0), X(cr2), X(cr3), X(cr4), X(cr8), X(xcr0),
     VIV_F_INTS(viv_x86, pdpte), VIV_F_INTS(viv_x86, dr), VIV_F_STRUCT(viv_x86, msr, msr_state),
     VIV_F_STRUCT(viv_x86, fpu, fpu_state), X(sti_shadow), X(mov_ss_shadow), X(nmi_blocked),
-    X(nmi_pending), X(smi_pending), X(in_smm), X(halted), X(wait_sipi), X(event_injected),
+    X(nmi_pending), X(smi_pending), X(in_smm), X(halted), X(wait_sipi), X(shutdown), X(event_injected),
     X(event_vector), X(event_has_error), X(event_error), X(tsc_offset), X(pending_db),
     VIV_F_DERIVED(viv_x86, attention, "viv_x86_update_mode"),
-    VIV_F_DERIVED(viv_x86, step_armed, "false at an instruction boundary"),
+    X(step_armed),
     VIV_F_DERIVED(viv_x86, intr_latched, "the first boundary looks at the APIC"),
     VIV_F_DERIVED(viv_x86, delivering, "false at an instruction boundary"),
     VIV_F_DERIVED(viv_x86, deliver_vector, "only while delivering"),
-    VIV_F_DERIVED(viv_x86, deliver_kind, "only while delivering"),
+    X(deliver_kind), /* of event_injected */
     VIV_F_CONFIG(viv_x86, mem), VIV_F_CONFIG(viv_x86, io), X(monitor_armed), X(monitor_gpa),
     VIV_F_CONFIG(viv_x86, vcpu), VIV_F_CONFIG(viv_x86, cpuid),
     VIV_F_DERIVED(viv_x86, tlb, "starts empty"),

@@ -187,6 +187,7 @@ struct viv_x86 {
     bool in_smm;
     bool halted;        /* HLT */
     bool wait_sipi;
+    bool shutdown;      /* after a triple fault: only INIT or a reset helps (SDM 3A 6.15, #DF) */
     bool event_injected; /* an exception was being delivered when state was taken: vector, error code */
     uint8_t event_vector;
     bool event_has_error;

@@ -385,6 +385,15 @@ static const struct viv_state_table chip_state = {
     .post_load = chip_post_load,
 };
 
+/* The level of INTR stands nowhere but in the accelerator. */
+static int i8259_post_load(void *obj, int version, struct viv_err *err)
+{
+    struct i8259 *p = obj;
+
+    p->dev.board->intc->ops->set_extint(p->dev.board->intc, pending(&p->chip[0]) >= 0);
+    return 0;
+}
+
 static const struct viv_state_table i8259_state = {
     .name = "i8259",
     .ctype = "i8259",
@@ -397,6 +406,7 @@ static const struct viv_state_table i8259_state = {
             VIV_F_CONFIG(i8259, ports),
             VIV_F_END,
         },
+    .post_load = i8259_post_load,
 };
 
 const struct viv_dev_class viv_dev_i8259 = {

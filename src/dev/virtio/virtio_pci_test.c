@@ -115,6 +115,8 @@ static void unmake(void)
     viv_dev_lock();
     viv_dev_free_all();
     viv_pci_bus_free(board.pci);
+    viv_space_free(board.mem);
+    viv_space_free(board.io);
     viv_dev_unlock();
 }
 

@@ -22,11 +22,9 @@ struct viv_interp {
     uint32_t exc_error;
 
     /* Set by handlers and the MMU, looked at by the run loop after the instruction. */
-    bool shutdown;      /* triple fault: the run loop returns VIV_RUN_SHUTDOWN */
     bool one_iteration; /* REP instructions do one and come back (single-step) */
     const struct viv_insn *block_end; /* of the running block; see viv_interp_leave_block() */
     const struct viv_insn *block_first; /* of the running block, NULL between blocks */
-    uint32_t db_hit;    /* DR6 bits (B0-B3, BD, BS, BT) of debug traps due after this instruction */
 
     /* Derived by viv_interp_context(). */
     uint64_t cs_base, cs_limit; /* 0 and all-ones in 64-bit mode */
@@ -38,7 +36,7 @@ struct viv_interp {
 enum viv_run {
     VIV_RUN_REQUEST,  /* v->requests holds STOP, QUIESCE, TLB, KICK, INIT, SIPI: the caller acts */
     VIV_RUN_HALT,     /* c->halted or c->wait_sipi: sleep until a request */
-    VIV_RUN_SHUTDOWN, /* triple fault */
+    VIV_RUN_SHUTDOWN, /* c->shutdown: triple fault */
 };
 
 /* vCPU thread; device lock not held. INTR, NMI and SMI requests are handled inside, by
@@ -64,7 +62,7 @@ int viv_interp_init(struct viv_x86 *c);
 void viv_interp_fini(struct viv_x86 *c);
 
 /* Asked of exc.c: delivers what viv_x86_raise recorded at c->rip, combining faults as SDM table
- * 6-5 says (sets `shutdown` on the third). Returns with the handler's first instruction in
+ * 6-5 says (sets c->shutdown on the third). Returns with the handler's first instruction in
  * c->rip. */
 void viv_x86_deliver_pending(struct viv_x86 *c);
 /* Asked of exc.c: takes the most urgent of SMI, NMI, maskable interrupt that can be taken now

@@ -105,7 +105,7 @@ static enum verdict boundary(struct viv_x86 *c, struct viv_interp *in, enum viv_
     u32 r = requests(c);
 
     *why = VIV_RUN_REQUEST;
-    if (in->shutdown) {
+    if (c->shutdown) {
         *why = VIV_RUN_SHUTDOWN;
         return LEAVE;
     }
@@ -136,7 +136,7 @@ __attribute__((noinline)) static void run_blocks(struct viv_x86 *c, struct viv_i
              * generation. */
             if (k->end == VIV_BLOCK_CONTEXT || in->block_key >> 8 != c->tlb_gen)
                 viv_interp_context(c);
-            if (c->attention || c->halted || in->shutdown)
+            if (c->attention || c->halted || c->shutdown)
                 return;
         }
         r = requests(c);
@@ -184,7 +184,7 @@ enum viv_run viv_interp_step(struct viv_x86 *c)
         if (!c->halted && !c->wait_sipi)
             one(c, in);
     }
-    if (in->shutdown)
+    if (c->shutdown)
         return VIV_RUN_SHUTDOWN;
     return c->halted || c->wait_sipi ? VIV_RUN_HALT : VIV_RUN_REQUEST;
 }

@@ -126,7 +126,6 @@ struct test_cpu *test_cpu_get(unsigned mode)
             c->seg[s].base = 0, c->seg[s].sel = 0;
     c->gpr[VIV_RSP] = mode == VIV_MODE_REAL ? 0x7000 : TEST_STACK;
     viv_x86_update_mode(c);
-    ((struct viv_interp *)c->interp)->shutdown = false;
     return &the;
 }
 
