@@ -65,6 +65,7 @@ static const struct viv_field vcpu_fields[] = {
     VIV_F_CONFIG(viv_vcpu, apic_id),
     VIV_F_CONFIG(viv_vcpu, accel),
     VIV_F_CONFIG(viv_vcpu, thread),
+    VIV_F_CONFIG(viv_vcpu, tid),
     VIV_F_CUSTOM(viv_vcpu, requests, save_requests, load_requests),
     VIV_F_INT(viv_vcpu, sipi_vector),
     VIV_F_INT(viv_vcpu, nmis),
