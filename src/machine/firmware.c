@@ -78,7 +78,7 @@ static int build_smbios(struct viv_firmware *f, const struct viv_firmware_config
     viv_cpuid_leaf(model, 0, 1, 0, leaf1);
     info.signature = leaf1[0];
     info.features = leaf1[3];
-    return viv_smbios_build(&info, VIV_BIOS_SMBIOS, VIV_BIOS_END - VIV_BIOS_SMBIOS, &f->smbios,
+    return viv_smbios_build(&info, VIV_BIOS_SMBIOS, VIV_BIOS_TABLES_END - VIV_BIOS_SMBIOS, &f->smbios,
                             &f->smbios_len, err);
 }
 
@@ -164,18 +164,8 @@ void viv_firmware_reset(struct viv_firmware *f)
         viv_vm_request(VIV_VM_QUIT, 1, "kernel cannot be loaded again");
     }
     f->loaded = false;
+    viv_firmware_low_memory(f->board->mem, f->cfg->serial_count);
     put_blob(f, VIV_BIOS_ACPI, f->acpi, f->acpi_len);
     put_blob(f, VIV_BIOS_SMBIOS, f->smbios, f->smbios_len);
     set_cpus(f);
-}
-
-void viv_firmware_pic(struct viv_space *io)
-{
-    static const uint8_t init[][2] = {
-        {0x20, 0x11}, {0xa0, 0x11}, {0x21, 0x08}, {0xa1, 0x70}, {0x21, 0x04}, {0xa1, 0x02},
-        {0x21, 0x01}, {0xa1, 0x01}, {0x21, 0xfb}, {0xa1, 0xff},
-    };
-
-    for (size_t i = 0; i < G_N_ELEMENTS(init); i++)
-        viv_space_write_locked(io, init[i][0], init[i][1], 1);
 }

@@ -9,7 +9,7 @@
 
 #define VIV_BIOS_ACPI   0xe0000u /* RSDP first */
 #define VIV_BIOS_SMBIOS 0xf4000u /* entry points in F0000h-FFFFFh */
-#define VIV_BIOS_END    0x100000u
+#define VIV_BIOS_TABLES_END 0xfe000u /* handlers of interrupts follow */
 
 struct viv_firmware;
 
@@ -37,7 +37,11 @@ struct viv_pci_windows {
     uint64_t mem64_first, mem64_last; /* prefetchable 64-bit BARs that do not fit below; last 0: none */
 };
 void viv_firmware_pci(struct viv_pci_bus *bus, const struct viv_pci_windows *w, const uint8_t pirq_line[4]);
-/* ICW1-ICW4 of the 8259 pair with vectors 08h and 70h, all lines masked but the cascade, as a BIOS leaves them. */
-void viv_firmware_pic(struct viv_space *io);
+/* ICW1-ICW4 of the 8259 pair with vectors 08h and 70h, as a BIOS leaves them: all lines masked but the cascade and the
+ * timer's, where there is one. */
+void viv_firmware_pic(struct viv_space *io, bool pit);
+/* Interrupt vectors with handlers that return (and end a hardware interrupt), and the BIOS data area: the EBDA, memory
+ * size, serial ports. */
+void viv_firmware_low_memory(struct viv_space *mem, unsigned com_ports);
 
 #endif

@@ -119,7 +119,7 @@ static void microvm_reset(const struct viv_machine_config *cfg, struct viv_board
     struct microvm *m = board->machine;
 
     if (m->pic && !board->intc->ops->kernel_irqchip)
-        viv_firmware_pic(board->io);
+        viv_firmware_pic(board->io, m->pit);
     viv_firmware_reset(m->firmware);
 }
 

@@ -29,7 +29,7 @@ struct pc {
     struct viv_board_ram ram;
     struct viv_dev *bridge, *pm, *rtc, *fw_cfg;
     struct viv_firmware *firmware;
-    bool acpi, hpet;
+    bool acpi, hpet, pit;
 };
 
 /* Of PIRQA-D, as SeaBIOS and its like have it: two lines, level-triggered. */
@@ -55,7 +55,7 @@ static int add_legacy(struct pc *pc, struct viv_board *board, struct viv_err *er
 {
     int ret = viv_board_add_rtc(pc->cfg, board, &pc->rtc, err);
 
-    if (!ret && !board->intc->ops->kernel_pit)
+    if (!ret && pc->pit && !board->intc->ops->kernel_pit)
         ret = viv_board_add(board, "i8254", NULL, NULL, err);
     if (!ret)
         ret = viv_board_add(board, "i8042", NULL, NULL, err);
@@ -86,6 +86,7 @@ static int pc_build(const struct viv_machine_config *cfg, struct viv_board *boar
     pc->cfg = cfg;
     pc->acpi = prop(cfg, "acpi") && !cfg->no_acpi;
     pc->hpet = (!cfg->machine_opts || viv_opts_bool(cfg->machine_opts, "hpet")) && !cfg->no_hpet;
+    pc->pit = prop(cfg, "pit");
     if (cfg->bios)
         return viv_fail(err, ENOTSUP, "-bios %s: firmware is not run yet; boot a kernel with -kernel", cfg->bios);
     ret = viv_board_check(cfg, board, err);
@@ -154,7 +155,7 @@ static int pc_finish(const struct viv_machine_config *cfg, struct viv_board *boa
         .cfg = cfg, .board = board, .low_end = pc->ram.low_end, .high_size = pc->ram.high_size,
         .product = "Standard PC (i440FX + PIIX)", .with_acpi = pc->acpi,
         .acpi = {
-            .com_ports = cfg->serial_count, .rtc = true, .i8042 = true, .pic = true, .pit = true,
+            .com_ports = cfg->serial_count, .rtc = true, .i8042 = true, .pic = true, .pit = pc->pit,
             .hpet = pc->hpet, .fw_cfg = true, .ioapic = true, .pci = true,
             .pci32_first = (uint32_t)w.mem_first, .pci32_last = (uint32_t)w.mem_last,
             .pci64_first = w.mem64_first, .pci64_last = w.mem64_last,
@@ -186,7 +187,7 @@ static void pc_reset(const struct viv_machine_config *cfg, struct viv_board *boa
         viv_pci_config_write(board->pci, 1 << 3, 0x60 + i, pirq_line[i], 1);
     viv_firmware_pci(board->pci, &w, pirq_line);
     if (!board->intc->ops->kernel_irqchip) {
-        viv_firmware_pic(board->io);
+        viv_firmware_pic(board->io, pc->pit);
         set_elcr(board);
     }
     viv_firmware_reset(pc->firmware);
@@ -203,6 +204,7 @@ static int pc_powerdown(struct viv_board *board)
 static const struct viv_opt_def pc_props[] = {
     VIV_BOARD_PROPS,
     {.name = "acpi", .type = VIV_OPT_ENUM, .values = viv_on_off_auto, .help = "ACPI tables and power management"},
+    {.name = "pit", .type = VIV_OPT_ENUM, .values = viv_on_off_auto, .help = "8254 timer (auto: on)"},
     {.name = "hpet", .type = VIV_OPT_BOOL, .def = "on", .help = "high precision event timer"},
     VIV_OPT_END,
 };

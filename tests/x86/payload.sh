@@ -13,7 +13,7 @@ rc=0
 run() {
     p=$1
     shift
-    [ -f "$tmp/$p.elf" ] || "$here/../boot/build-payload" "$here/payload/$p.S" "$tmp/$p.elf"
+    [ -f "$tmp/$p.elf" ] || "$here/../boot/build-payload" "$here/payload/$p.S" "$tmp/$p.elf" 2>"$tmp/err" || { cat "$tmp/err"; exit 1; }
     out=$(timeout 60 "$vm" -accel interp -m 64 -nodefaults -display none -serial stdio -monitor none \
         -device isa-debug-exit,iobase=0xf4,iosize=4 "$@" -kernel "$tmp/$p.elf" </dev/null 2>"$tmp/err") && st=0 || st=$?
     if [ "$st" = 1 ] && [ "$out" = ok ]; then
@@ -26,5 +26,8 @@ run() {
 }
 
 run apic_timer -cpu qemu64,+tsc-deadline,+tsc-adjust
+run firmware -M pc
+run firmware -M pc,pit=off -append nopit
+run firmware -M microvm,pic=on,pit=on
 [ $rc = 0 ] && echo PASS
 exit $rc
