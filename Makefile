@@ -2,7 +2,8 @@
 #
 #   make            build; programs in build/bin, the familiar names in build/compat
 #   make run        build, make a Debian guest (once), boot it in this terminal
-#   make check      build and run the quick tests; ends with "N passed, N failed"
+#   make check      build and run the quick tests, then those of devices, CPU, disks and one Linux boot once more
+#                   under ASan and UBSan (in build-asan); ends with "N passed, N failed" over both
 #   make check-long the slow ones: nested KVM, soak, many boots (docs/results.md has the last results)
 #   make bench      ratios against Debian's QEMU and native
 #   make format     clang-format on everything
@@ -22,19 +23,30 @@ all: $(B)/build.ninja
 	@ninja -C $(B)
 	@tools/links $(B)
 
-$(B)/build.ninja:
+build/build.ninja:
 	@tools/deps build
-	@meson setup $(B) $(MESON_$(MODE))
+	@meson setup build
+
+build-%/build.ninja:
+	@tools/deps build
+	@meson setup build-$* $(MESON_$*)
 
 run: all
 	@tools/deps guest
 	@tools/run $(B)
 
-check: $(B)/build.ninja
+SANITIZED := --suite unit --suite payload --suite peer --suite cli --suite smoke
+
+check: $(B)/build.ninja $(if $(filter release,$(MODE)),build-asan/build.ninja)
 	@tools/deps build test guest
 	@ninja -C $(B)
 	@tools/links $(B)
-	@tools/check $(B) --no-suite long
+ifeq ($(MODE),release)
+	@mkdir -p build/guest && { test -e build-asan/guest || ln -s ../build/guest build-asan/guest; } # one kernel for both
+	@tools/check build --no-suite long -- build-asan $(SANITIZED)
+else
+	@tools/check $(B) $(SANITIZED)
+endif
 
 check-long: all
 	@tools/deps build test guest

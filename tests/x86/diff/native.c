@@ -196,7 +196,8 @@ void native_init(void)
 {
     static const int signals[] = {SIGTRAP, SIGSEGV, SIGILL, SIGFPE, SIGBUS};
     struct sigaction sa = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
-    stack_t stack = {.ss_size = 1 << 18};
+    static uint8_t signal_stack[1 << 18];
+    stack_t stack = {.ss_size = sizeof(signal_stack), .ss_sp = signal_stack};
     int fd = memfd_create("diff-code", 0);
 
     if (fd < 0 || ftruncate(fd, CODE_SIZE) < 0) {
@@ -215,7 +216,6 @@ void native_init(void)
     __asm__ volatile("mov %0, %%ds\n mov %0, %%es" ::"r"(0x2b));
     __asm__ volatile("rdfsbase %0" : "=r"(native_host_fs));
     __asm__ volatile("rdgsbase %0" : "=r"(native_host_gs));
-    stack.ss_sp = malloc(stack.ss_size);
     sigaltstack(&stack, NULL);
     sa.sa_sigaction = native_entry;
     sigemptyset(&sa.sa_mask);
