@@ -48,8 +48,16 @@ static const struct {
     {"testdev", NULL, "use -device isa-debug-exit"},
 };
 
-void viv_chr_help(void)
+void viv_chr_help(const char *backend)
 {
+    for (size_t i = 0; backend && i < G_N_ELEMENTS(backends); i++) {
+        if (backends[i].cls && !strcmp(backends[i].name, backend)) {
+            g_autofree char *what = g_strdup_printf("-chardev %s", backend);
+
+            viv_opts_print_help(what, backends[i].cls->props, stdout);
+            return;
+        }
+    }
     printf("Available chardev backend types:\n");
     for (size_t i = 0; i < G_N_ELEMENTS(backends); i++) {
         if (backends[i].cls)

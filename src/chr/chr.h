@@ -31,7 +31,7 @@ int viv_chr_new_short(const char *what, const char *id, const char *text, struct
 struct viv_chr *viv_chr_find(const char *id);
 const char *viv_chr_id(const struct viv_chr *c);
 void viv_chr_free_all(void); /* restores the terminal */
-void viv_chr_help(void); /* back ends, to stdout */
+void viv_chr_help(const char *backend); /* its options, or (NULL, unknown) the back ends, to stdout */
 /* All in the order they were made; NULL starts and ends the walk. What QEMU calls its filename ("pty:/dev/pts/3"). */
 struct viv_chr *viv_chr_next(const struct viv_chr *prev);
 const char *viv_chr_filename(const struct viv_chr *c);

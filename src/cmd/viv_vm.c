@@ -6,7 +6,6 @@
 #include "block/options.h"
 #include "block/registry.h"
 #include "chr/chr.h"
-#include "cpu/x86/cpuid.h"
 #include "dev/devices.h"
 #include "host/lock.h"
 #include "host/loop.h"
@@ -48,34 +47,6 @@ static void set_personality(struct vm_args *a, const char *argv0)
             a->default_cpu = personalities[i].cpu;
         a->accel = personalities[i].accel;
     }
-}
-
-static void machine_help(void)
-{
-    printf("Supported machines are:\n");
-    for (const struct viv_machine_class *const *m = viv_machines(); *m; m++) {
-        printf("%-20s %s%s\n", (*m)->name, (*m)->desc, m == viv_machines() ? " (default)" : "");
-        for (const char *const *alias = (*m)->aliases; alias && *alias; alias++)
-            printf("%-20s %s (alias of %s)\n", *alias, (*m)->desc, (*m)->name);
-    }
-}
-
-static void print_help(const struct vm_args *a)
-{
-    if (!strcmp(a->help_about, "machine"))
-        machine_help();
-    else if (!strcmp(a->help_about, "cpu"))
-        viv_cpuid_help(stdout);
-    else if (!strcmp(a->help_about, "accel"))
-        viv_accel_help();
-    else if (!strcmp(a->help_about, "device"))
-        vm_device_help(a->help_text);
-    else if (!strcmp(a->help_about, "object"))
-        vm_object_help(a->help_text);
-    else if (!strcmp(a->help_about, "netdev"))
-        viv_netdev_help();
-    else
-        viv_chr_help();
 }
 
 static int check_daemon(const struct vm_args *a, struct viv_err *err)
@@ -193,7 +164,7 @@ int main(int argc, char **argv)
     if (rc > 0)
         return 0;
     if (!rc && args.help_about) {
-        print_help(&args);
+        vm_help_print(&args);
         return 0;
     }
     if (!rc)

@@ -27,11 +27,22 @@ static bool is_help(const char *text)
     return !strcmp(text, "help") || !strcmp(text, "?");
 }
 
-static int want_help(struct vm_args *a, const char *about, const char *text)
+/* "-X help" and "-X y,help": the choices are printed instead of running, once all is parsed. */
+static bool help_asked(struct vm_args *a, const char *option, const char *text)
 {
-    a->help_about = about;
-    a->help_text = text;
-    return 0;
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_raw_opts *r;
+    bool asked;
+
+    if (!text || !vm_help_about(option) || viv_raw_parse(option, vm_help_about(option), text, &r, &err) < 0)
+        return false;
+    asked = viv_raw_help(r);
+    viv_raw_free(r);
+    if (asked) {
+        a->help_about = option;
+        a->help_text = text;
+    }
+    return asked;
 }
 
 static int merge(struct viv_raw_opts **into, const char *option, const char *implied,
@@ -73,13 +84,13 @@ static int add_item(GArray **list, const char *option, const char *text)
 
 HANDLER(on_machine)
 {
-    return is_help(text) ? want_help(a, "machine", text) : merge(&a->machine, option, "type", text, err);
+    return merge(&a->machine, option, "type", text, err);
 }
 
 HANDLER(on_cpu)
 {
     a->cfg.cpu = text;
-    return is_help(text) ? want_help(a, "cpu", text) : 0;
+    return 0;
 }
 
 HANDLER(on_smp)
@@ -94,8 +105,6 @@ HANDLER(on_mem)
 
 HANDLER(on_accel)
 {
-    if (is_help(text))
-        return want_help(a, "accel", text);
     if (a->accel) {
         /* QEMU's way to say "the first that works": several -accel. */
         a->accel = g_strdup_printf("%s:%s", a->accel, text);
@@ -154,6 +163,9 @@ FLAG_HANDLER(on_no_hpet, cfg.no_hpet)
 FLAG_HANDLER(on_no_acpi, cfg.no_acpi)
 LIST_HANDLER(on_drive, drives)
 LIST_HANDLER(on_blockdev, blockdevs)
+LIST_HANDLER(on_device, devices)
+LIST_HANDLER(on_chardev, chardevs)
+LIST_HANDLER(on_object, objects)
 LIST_HANDLER(on_global, globals)
 LIST_HANDLER(on_mon, mons)
 
@@ -179,7 +191,7 @@ HANDLER(on_uuid)
     return 0;
 }
 
-static const struct viv_opt_def name_opts[] = {
+const struct viv_opt_def vm_name_opts[] = {
     {.name = "guest", .type = VIV_OPT_STR},
     {.name = "process", .type = VIV_OPT_STR},
     {.name = "debug-threads", .type = VIV_OPT_BOOL, .def = "on"},
@@ -189,7 +201,7 @@ static const struct viv_opt_def name_opts[] = {
 HANDLER(on_name)
 {
     struct viv_opts *o;
-    int rc = viv_opts_parse(option, name_opts, "guest", text, &o, err);
+    int rc = viv_opts_parse(option, vm_name_opts, "guest", text, &o, err);
 
     if (rc < 0)
         return rc;
@@ -208,7 +220,7 @@ HANDLER(on_rtc)
 
 static const char *const reboot_values[] = {"reset", "shutdown", NULL};
 static const char *const shutdown_values[] = {"poweroff", "pause", NULL};
-static const struct viv_opt_def action_opts[] = {
+const struct viv_opt_def vm_action_opts[] = {
     {.name = "reboot", .type = VIV_OPT_ENUM, .values = reboot_values},
     {.name = "shutdown", .type = VIV_OPT_ENUM, .values = shutdown_values},
     {.name = "panic", .type = VIV_OPT_REFUSED, .help = "there is no pvpanic device yet"},
@@ -219,7 +231,7 @@ static const struct viv_opt_def action_opts[] = {
 HANDLER(on_action)
 {
     struct viv_opts *o;
-    int rc = viv_opts_parse(option, action_opts, NULL, text, &o, err);
+    int rc = viv_opts_parse(option, vm_action_opts, NULL, text, &o, err);
 
     if (rc < 0)
         return rc;
@@ -233,43 +245,10 @@ HANDLER(on_action)
 
 /* --- devices and back ends --- */
 
-HANDLER(on_device)
-{
-    struct viv_raw_opts *r;
-    int rc = viv_raw_parse(option, "driver", text, &r, err);
-
-    if (rc < 0)
-        return rc;
-    if (viv_raw_help(r))
-        want_help(a, "device", text);
-    viv_raw_free(r);
-    return add_item(&a->devices, option, text);
-}
-
-HANDLER(on_object)
-{
-    struct viv_raw_opts *r;
-    int rc = viv_raw_parse(option, "qom-type", text, &r, err);
-
-    if (rc < 0)
-        return rc;
-    if (viv_raw_help(r))
-        want_help(a, "object", text);
-    viv_raw_free(r);
-    return add_item(&a->objects, option, text);
-}
-
 HANDLER(on_net)
 {
-    if (is_help(text))
-        return want_help(a, "netdev", text);
     a->given_net = true;
     return add_item(&a->nets, option, text);
-}
-
-HANDLER(on_chardev)
-{
-    return is_help(text) ? want_help(a, "chardev", text) : add_item(&a->chardevs, option, text);
 }
 
 HANDLER(on_serial)
@@ -552,7 +531,7 @@ static int take(struct vm_args *a, const struct option *o, const char *text, str
     if (!o->fn)
         return viv_fail(err, ENOTSUP, "%s%s%.100s is not supported: %s", shown, text ? " " : "",
                         text ? text : "", o->refusal);
-    return o->fn(a, g_intern_string(shown), text, err);
+    return help_asked(a, g_intern_string(shown), text) ? 0 : o->fn(a, g_intern_string(shown), text, err);
 }
 
 int vm_args_parse(struct vm_args *a, int argc, char **argv, struct viv_err *err)

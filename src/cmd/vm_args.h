@@ -26,7 +26,7 @@ struct vm_args {
     const char *pidfile, *incoming, *process_name;
     bool given_net, given_serial, given_monitor, given_display;
     /* Printed once everything is known, instead of running: "-machine help" and the like. */
-    const char *help_about;
+    const char *help_about; /* "-machine"; NULL: nothing */
     const char *help_text;
 };
 
@@ -50,6 +50,13 @@ void vm_device_help(const char *text); /* -device help, -device X,help */
 /* vm_objects.c */
 int vm_make_objects(struct vm_args *a, struct viv_err *err);
 void vm_object_help(const char *text); /* -object help, -object T,help */
+
+/* vm_help.c: the implied key of an option that explains itself, NULL for others; prints a->help_about. */
+const char *vm_help_about(const char *option);
+void vm_help_print(const struct vm_args *a);
+
+/* Schemas of options that are no device's, for help. */
+extern const struct viv_opt_def vm_smp_opts[], vm_rtc_opts[], vm_name_opts[], vm_action_opts[], vm_mon_opts[];
 
 /* vm_daemon.c */
 int vm_daemon_start(struct viv_err *err); /* forks; the parent waits and exits with the child's word */

@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-static const struct viv_opt_def smp_opts[] = {
+const struct viv_opt_def vm_smp_opts[] = {
     {.name = "cpus", .type = VIV_OPT_INT, .min = 0, .max = INT32_MAX},
     {.name = "maxcpus", .type = VIV_OPT_INT, .min = 0, .max = INT32_MAX},
     {.name = "sockets", .type = VIV_OPT_INT, .min = 0, .max = INT32_MAX},
@@ -82,7 +82,7 @@ int vm_smp_parse(struct viv_raw_opts *r, struct viv_smp *out, struct viv_err *er
         *out = (struct viv_smp){1, 1, 1, 1, 1, 1};
         return 0;
     }
-    rc = viv_opts_from_raw("-smp", smp_opts, r, &o, err);
+    rc = viv_opts_from_raw("-smp", vm_smp_opts, r, &o, err);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < G_N_ELEMENTS(fields) && !rc; i++) {
@@ -171,7 +171,7 @@ static int fill_machine(struct vm_args *a, struct viv_err *err)
 
 static const char *const rtc_clocks[] = {"host", "vm", NULL};
 static const char *const rtc_drift[] = {"none", NULL};
-static const struct viv_opt_def rtc_opts[] = {
+const struct viv_opt_def vm_rtc_opts[] = {
     {.name = "base", .type = VIV_OPT_STR, .help = "utc, localtime or a date", .def = "utc"},
     {.name = "clock", .type = VIV_OPT_ENUM, .values = rtc_clocks, .def = "host"},
     {.name = "driftfix", .type = VIV_OPT_ENUM, .values = rtc_drift, .def = "none"},
@@ -191,9 +191,9 @@ int vm_config_fill(struct vm_args *a, struct viv_err *err)
     if (!rc)
         rc = vm_mem_parse(a->mem, &cfg->ram_bytes, err);
     if (!rc && a->rtc)
-        rc = viv_opts_from_raw("-rtc", rtc_opts, a->rtc, &cfg->rtc, err);
+        rc = viv_opts_from_raw("-rtc", vm_rtc_opts, a->rtc, &cfg->rtc, err);
     else if (!rc)
-        cfg->rtc = viv_opts_new("-rtc", rtc_opts);
+        cfg->rtc = viv_opts_new("-rtc", vm_rtc_opts);
     if (rc < 0)
         return rc;
     cfg->cpu_is_default = !cfg->cpu;

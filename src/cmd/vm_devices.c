@@ -387,8 +387,11 @@ static const char *bus_name(enum viv_bus_kind k)
 void vm_device_help(const char *text)
 {
     g_autofree char *name = g_strndup(text, strcspn(text, ","));
+    g_autofree char *pci = g_strdup_printf("%s-pci", name);
     const struct viv_dev_class *cls = viv_dev_class_find(name);
 
+    if (!cls)
+        cls = viv_dev_class_find(pci); /* "virtio-blk" */
     if (cls) {
         viv_opts_print_help(name, cls->props, stdout);
         return;
@@ -465,7 +468,7 @@ static int short_monitor(const char *option, const char *text, struct viv_err *e
 }
 
 static const char *const mon_modes[] = {"readline", "control", NULL};
-static const struct viv_opt_def mon_opts[] = {
+const struct viv_opt_def vm_mon_opts[] = {
     {.name = "chardev", .type = VIV_OPT_STR, .required = true, .help = "id of a -chardev"},
     {.name = "mode", .type = VIV_OPT_ENUM, .values = mon_modes, .def = "readline"},
     {.name = "pretty", .type = VIV_OPT_BOOL, .help = "indented answers"},
@@ -477,7 +480,7 @@ static int long_monitor(const char *text, struct viv_err *err)
 {
     struct viv_opts *o;
     struct viv_chr *c;
-    int rc = viv_opts_parse("-mon", mon_opts, "chardev", text, &o, err);
+    int rc = viv_opts_parse("-mon", vm_mon_opts, "chardev", text, &o, err);
 
     if (rc < 0)
         return rc;

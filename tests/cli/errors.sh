@@ -1,5 +1,5 @@
 #!/bin/sh
-# Bad command lines: exit status 1 and one line on stderr that names the option and what would work.
+# Bad command lines: exit status 1 and one line on stderr that names the option and what would work. Help: 0, on stdout.
 # usage: errors.sh VIV_VM
 vm=$(realpath "$1")
 fail=0
@@ -136,6 +136,34 @@ bad "-pidfile" -kernel kernel -display none -pidfile /no/such/folder/x
 bad "not a character code" -echr 300
 bad "the options on the command line" -readconfig x
 
+# What help says it lists, it lists: exit status 0, nothing on stderr.
+help() {
+    want=$1
+    shift
+    n=$((n + 1))
+    if ! timeout 20 "$vm" "$@" >out 2>err </dev/null || [ -s err ] || ! grep -qF -- "$want" out; then
+        echo "viv-vm $*: wanted status 0 and '$want':"
+        cat out err
+        fail=$((fail + 1))
+    fi
+}
+help "microvm" -M help
+help "hpet=<" -M pc,help
+help "Skylake-Client" -cpu help
+help "interp" -accel help
+help 'name "virtio-blk-pci", bus PCI' -device help
+help "num-queues=<int>" -device virtio-blk-pci,help
+help "num-queues=<int>" -device virtio-blk,help
+help "filename=<str>" -object rng-random,help
+help "hostfwd=<str (repeatable)>" -netdev user,help
+help "logfile=<str>" -chardev file,help
+help "detect-zeroes=<" -drive help
+help "node-name=<str>" -blockdev help
+help "threads=<int>" -smp help
+help "guest_errors" -d help
+help "-pidfile file" -help
+help "version 0" --version
+
 # An image that another machine has open, and that machine's pidfile.
 "$vm" -m 16 -nodefaults -display none -S -accel interp -kernel kernel -drive file=busy.raw,format=raw,if=virtio \
     -daemonize -pidfile pid || fail=$((fail + 1))
@@ -143,5 +171,5 @@ bad "does not let others write 'busy.raw'" -kernel kernel -drive file=busy.raw,f
 bad "-pidfile" -kernel kernel -display none -pidfile pid
 kill "$(cat pid)"
 
-echo "$n bad command lines, $fail not refused as they should be"
+echo "$n command lines, $fail not answered as they should be"
 [ $fail = 0 ]
