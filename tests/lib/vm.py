@@ -178,14 +178,14 @@ class QMP:
                 if time.monotonic() > end:
                     fail(f"no QMP at {path}: {e}")
                 time.sleep(0.05)
-        self.f = self.s.makefile("rw")
+        # Not one text file for both ways: writing to it drops what it has read ahead.
+        self.f = self.s.makefile("rb")
         self.events = []
         self.greeting = json.loads(self.f.readline())
         self.cmd("qmp_capabilities")
 
     def cmd(self, name, **args):
-        self.f.write(json.dumps({"execute": name, "arguments": args} if args else {"execute": name}) + "\n")
-        self.f.flush()
+        self.s.sendall(json.dumps({"execute": name, "arguments": args} if args else {"execute": name}).encode() + b"\n")
         while True:
             line = self.f.readline()
             if not line:
