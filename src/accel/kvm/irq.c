@@ -178,15 +178,21 @@ int viv_kvm_irq_init(struct viv_intc **intc, struct viv_err *err)
     return 0;
 }
 
-/* Power-on state; ELCR masks are those of a PC. */
+/* As firmware leaves the controllers: what viv_firmware_pic() does where the 8259s have ports that the board can
+ * write to. Lines 9 to 11 (SCI, PCI) are level-triggered. */
 void viv_kvm_irq_reset(void)
 {
     struct kvm_irqchip c = {0};
 
     c.chip.pic.elcr_mask = 0xf8;
+    c.chip.pic.irq_base = 0x08;
+    c.chip.pic.imr = 0xfa;
     c.chip_id = KVM_IRQCHIP_PIC_MASTER;
     viv_kvm_ioctl(viv_kvm->fd, KVM_SET_IRQCHIP, &c);
     c.chip.pic.elcr_mask = 0xde;
+    c.chip.pic.elcr = 0x0e;
+    c.chip.pic.irq_base = 0x70;
+    c.chip.pic.imr = 0xff;
     c.chip_id = KVM_IRQCHIP_PIC_SLAVE;
     viv_kvm_ioctl(viv_kvm->fd, KVM_SET_IRQCHIP, &c);
     memset(&c, 0, sizeof(c));

@@ -7,11 +7,13 @@
 
 enum { LAPIC_ID = 0x20, LAPIC_VERSION = 0x30, LAPIC_DFR = 0xe0, LAPIC_SVR = 0xf0, LAPIC_LVT_CMCI = 0x2f0,
        LAPIC_LVT_TIMER = 0x320, LAPIC_LVT_THERMAL = 0x330, LAPIC_LVT_PERF = 0x340, LAPIC_LVT0 = 0x350,
-       LAPIC_LVT1 = 0x360, LAPIC_LVT_ERROR = 0x370, LVT_MASKED = 0x10000, LVT_EXTINT = 0x700 };
+       LAPIC_LVT1 = 0x360, LAPIC_LVT_ERROR = 0x370, LVT_MASKED = 0x10000, LVT_NMI = 0x400, LVT_EXTINT = 0x700,
+       SVR_ENABLED = 0x100 };
 
 void viv_kvm_lapic_reset(struct kvm_cpu *k)
 {
-    static const uint16_t lvt[] = {LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL, LAPIC_LVT_PERF, LAPIC_LVT1, LAPIC_LVT_ERROR};
+    static const uint16_t lvt[] = {LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL, LAPIC_LVT_PERF, LAPIC_LVT_ERROR};
+    bool boot = k->v->index == 0;
     struct kvm_lapic_state s;
     char *regs = s.regs;
 
@@ -25,11 +27,12 @@ void viv_kvm_lapic_reset(struct kvm_cpu *k)
     }
     viv_st_le32(regs + LAPIC_ID, k->v->apic_id << 24);
     viv_st_le32(regs + LAPIC_DFR, 0xffffffff);
-    viv_st_le32(regs + LAPIC_SVR, 0xff);
     for (size_t i = 0; i < sizeof(lvt) / sizeof(lvt[0]); i++)
         viv_st_le32(regs + lvt[i], LVT_MASKED);
-    /* The boot CPU takes the 8259's interrupts from the start, as firmware sets it up. */
-    viv_st_le32(regs + LAPIC_LVT0, k->v->index == 0 ? LVT_EXTINT : LVT_MASKED);
+    /* The boot CPU takes the 8259's interrupts from the start, as firmware sets it up (virtual wire mode). */
+    viv_st_le32(regs + LAPIC_SVR, boot ? SVR_ENABLED | 0xff : 0xff);
+    viv_st_le32(regs + LAPIC_LVT0, boot ? LVT_EXTINT : LVT_MASKED);
+    viv_st_le32(regs + LAPIC_LVT1, boot ? LVT_NMI : LVT_MASKED);
     viv_kvm_ioctl(k->fd, KVM_SET_LAPIC, &s);
 }
 

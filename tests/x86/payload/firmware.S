@@ -58,7 +58,10 @@ code16: movl    %cr0, %eax
         jne     leave
         movl    $1, %edi                /* a service nobody offers returns; hangs otherwise */
         int     $0x15
-        int     $0xff
+        int     $0x1a
+        movl    0xff * 4, %eax          /* (some KVM cannot do int ffh here) */
+        cmpl    %eax, 0x15 * 4
+        jne     leave
         movw    $3, %cx                 /* only the timer can end these; each end-of-interrupt lets the next come */
 2:      sti
         hlt
