@@ -70,7 +70,7 @@ def main():
                 g.die(f"hostfwd {port} gave {got!r}")
         start = time.monotonic()
         g.expect("^downloaded", 60 + Server.mib * 2)
-        m = g.expect(r"^took (\S+) (\S+)")
+        m = g.expect(r"^took (\S+) (\S+)\s")
         host = time.monotonic() - start
         took = float(m.group(2)) - float(m.group(1))
         print(f"download: {Server.mib} MiB, guest clock {took:.1f} s, {Server.mib / took:.1f} MiB/s")
