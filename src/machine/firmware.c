@@ -154,6 +154,15 @@ static void put_blob(struct viv_firmware *f, uint32_t gpa, const uint8_t *data, 
         viv_error("the BIOS area at 0x%x is not RAM", gpa);
 }
 
+/* What stands at F000:FFF0, where a kernel jumps in real mode when it reboots "through the BIOS" (Linux does when ACPI is
+ * hardware-reduced): lidt of an empty table, then int3, which nothing can handle: shutdown, and the board resets. */
+static const uint8_t reset_vector[16] = {
+    0x2e, 0x0f, 0x01, 0x1e, 0xfa, 0xff, /* lidt cs:[0xfffa] */
+    0xcc,                               /* int3 */
+    0xf4, 0xeb, 0xfd,                   /* hlt; jmp to it */
+    0, 0, 0, 0, 0, 0,                   /* FFFAh: limit 0, base 0 */
+};
+
 void viv_firmware_reset(struct viv_firmware *f)
 {
     struct viv_err err = VIV_ERR_INIT;
@@ -167,5 +176,6 @@ void viv_firmware_reset(struct viv_firmware *f)
     viv_firmware_low_memory(f->board->mem, f->cfg->serial_count);
     put_blob(f, VIV_BIOS_ACPI, f->acpi, f->acpi_len);
     put_blob(f, VIV_BIOS_SMBIOS, f->smbios, f->smbios_len);
+    put_blob(f, 0xffff0, reset_vector, sizeof(reset_vector));
     set_cpus(f);
 }
