@@ -18,6 +18,7 @@ endif
 MESON_asan := -Db_sanitize=address,undefined
 MESON_ubsan := -Db_sanitize=undefined
 MESON_tsan := -Db_sanitize=thread
+export TSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/tsan.supp
 
 all: $(B)/build.ninja
 	@ninja -C $(B)

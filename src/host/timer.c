@@ -220,9 +220,12 @@ static struct viv_timer *take_due(enum viv_clock clock, int64_t now_ns)
  * as were queued at the start. */
 static void fire(enum viv_clock clock, int64_t now_ns)
 {
-    size_t most = heaps[clock].len;
     struct viv_timer *t;
+    size_t most;
 
+    pthread_mutex_lock(&lock);
+    most = heaps[clock].len;
+    pthread_mutex_unlock(&lock);
     while (most-- > 0 && (t = take_due(clock, now_ns)))
         t->fn(t->opaque);
 }
@@ -230,7 +233,9 @@ static void fire(enum viv_clock clock, int64_t now_ns)
 void viv_timers_run(void)
 {
     VIV_ASSERT_DEV_LOCKED();
+    pthread_mutex_lock(&lock);
     firing = true;
+    pthread_mutex_unlock(&lock);
     fire(VIV_CLOCK_HOST, viv_clock_ns(VIV_CLOCK_HOST));
     if (viv_guest_clock_running())
         fire(VIV_CLOCK_GUEST, viv_clock_ns(VIV_CLOCK_GUEST));

@@ -181,7 +181,7 @@ static struct viv_block *by_address(struct viv_x86 *c, struct viv_block_cache *b
     for (at = head; (k = *at) != NULL; at = &k->next) {
         if (k->start != start || k->mode != c->mode)
             continue;
-        if (k->version == *(const volatile uint32_t *)k->version_at || revalidate(k))
+        if (k->version == __atomic_load_n(k->version_at, __ATOMIC_ACQUIRE) || revalidate(k))
             return k;
         *at = k->next;
         break;
@@ -206,7 +206,7 @@ struct viv_block *viv_block_find(struct viv_x86 *c, struct viv_block_cache *b,
     lin = linear_rip(c);
     start = viv_mmu_host(c, lin, 1, VIV_ACC_EXEC);
     if (start && guess && guess->start == start && guess->mode == c->mode &&
-        guess->version == *(const volatile uint32_t *)guess->version_at)
+        guess->version == __atomic_load_n(guess->version_at, __ATOMIC_ACQUIRE))
         k = guess;
     else if (start)
         k = by_address(c, b, start);

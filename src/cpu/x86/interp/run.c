@@ -32,7 +32,8 @@ static inline struct viv_block *find(struct viv_x86 *c, struct viv_interp *in)
 
     if (LIKELY(l->lin == lin && l->key == in->block_key)) {
         k = l->block;
-        if (LIKELY(k->version == *l->version_at && c->rip + k->bytes - 1 <= in->cs_limit))
+        if (LIKELY(k->version == __atomic_load_n(l->version_at, __ATOMIC_ACQUIRE) &&
+                   c->rip + k->bytes - 1 <= in->cs_limit))
             return k;
     }
     k = viv_block_find(c, b, l->lin == lin ? l->block : NULL);

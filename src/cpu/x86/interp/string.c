@@ -107,7 +107,7 @@ static void *page_write(struct viv_x86 *c, u64 lin)
 
 static void bulk_stored(struct viv_x86 *c, void *p, u64 len)
 {
-    if (viv_arena_flags[viv_arena_page(p)])
+    if (__atomic_load_n(&viv_arena_flags[viv_arena_page(p)], __ATOMIC_RELAXED))
         viv_mmu_stored(c, p, (unsigned)len);
 }
 
