@@ -12,6 +12,7 @@
 #include "host/signals.h"
 #include "host/thread.h"
 #include "machine/vm.h"
+#include "mem/ram.h"
 #include "mon/mon.h"
 #include "net/net.h"
 
@@ -137,6 +138,7 @@ static int run(struct vm_args *a, struct viv_err *err)
         return rc;
     viv_thread_name(a->process_name ? a->process_name : "viv-vm");
     viv_signals_init(on_signal);
+    viv_ram_early();
     rc = vm_open_storage(a, err);
     if (rc < 0)
         return rc;

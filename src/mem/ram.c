@@ -40,6 +40,12 @@ static struct {
     const struct viv_ram_log_source *log;
 } arena = {.code_lock = PTHREAD_MUTEX_INITIALIZER};
 
+void viv_ram_early(void)
+{
+    if (!arena.expedited)
+        arena.expedited = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
 static void *reserve(uint64_t size, int prot)
 {
     void *p = mmap(NULL, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -68,8 +74,7 @@ static bool try_arena(uint64_t size)
     viv_arena_version = version;
     arena.size = size;
     arena.blocks = g_ptr_array_new();
-    /* Cheap while the process has one thread, which is when the first block is made. */
-    arena.expedited = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+    viv_ram_early();
     return true;
 }
 

@@ -57,6 +57,9 @@ void viv_ram_written(void *hva, size_t len);
  * version: a version read after the call could already count an invalidation whose clearing of the
  * flag is still to come. Any vCPU thread. */
 uint32_t viv_ram_mark_code(const void *hva);
+/* Before the program makes its first thread: registers for membarrier(2), which then costs microseconds; with threads it
+ * waits for a grace period of the kernel's, 10 ms and more. Optional: the first block does it otherwise. */
+void viv_ram_early(void);
 /* Announced once by the machine; with 1, viv_ram_mark_code needs no barrier. */
 void viv_ram_set_vcpu_count(unsigned n);
 

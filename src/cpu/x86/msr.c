@@ -156,6 +156,14 @@ static bool quiet_find(const struct viv_x86 *c, uint32_t index, uint64_t *v)
     return false;
 }
 
+/* MSR_PLATFORM_INFO: the maximum non-turbo ratio. Not set at reset: the counter's rate may take milliseconds to measure. */
+static uint64_t platform_info(struct viv_x86 *c)
+{
+    if (!c->msr.platform_info)
+        c->msr.platform_info = viv_tsc_hz() / 100000000 << 8 & 0xff00;
+    return c->msr.platform_info;
+}
+
 static bool read_common(struct viv_x86 *c, uint32_t index, uint64_t *v)
 {
     switch (index) {
@@ -166,7 +174,7 @@ static bool read_common(struct viv_x86 *c, uint32_t index, uint64_t *v)
     case 0x3b: *v = c->msr.tsc_adjust; return has(c, VIV_FT_TSC_ADJUST);
     case 0x48: *v = c->msr.spec_ctrl; return has(c, VIV_FT_SPEC_CTRL) || has(c, VIV_FT_IBRS);
     case 0x8b: *v = c->msr.bios_sign_id; return true;
-    case 0xce: *v = c->msr.platform_info; return c->cpuid->kind == VIV_VENDOR_INTEL;
+    case 0xce: *v = platform_info(c); return c->cpuid->kind == VIV_VENDOR_INTEL;
     case 0xfe: *v = MTRR_CAP; return has(c, VIV_FT_MTRR);
     case 0x10a: *v = c->cpuid->word[VIV_FW_ARCH_CAP]; return has(c, VIV_FT_ARCH_CAPABILITIES);
     case 0x174: *v = c->msr.sysenter_cs; return has(c, VIV_FT_SEP);
@@ -404,5 +412,4 @@ void viv_msr_reset(struct viv_x86 *c, bool bsp)
     m->smbase = 0x30000;
     m->feature_control = 1;
     m->bios_sign_id = c->cpuid->kind == VIV_VENDOR_INTEL ? 0x100000000ull : 0x01000065;
-    m->platform_info = viv_tsc_hz() / 100000000 << 8 & 0xff00;
 }
