@@ -210,6 +210,41 @@ static void test_nested(void)
     viv_loop_run();
 }
 
+/* A call that waits must not hold up those that were queued behind it before the loop ran. */
+static bool behind;
+
+static void wait_for_behind(void *opaque)
+{
+    g_assert_true(viv_loop_wait_for(flag_set, &behind, 5000 * MS));
+    viv_loop_quit();
+}
+
+static void test_nested_behind(void)
+{
+    viv_loop_call(wait_for_behind, NULL);
+    viv_loop_call(set_flag, &behind);
+    viv_loop_run();
+}
+
+/* Calls that queue themselves, across the growth and the compaction of the queue. */
+static unsigned ring_left = 5000;
+
+static void again(void *opaque)
+{
+    if (ring_left && --ring_left)
+        viv_loop_call(again, NULL);
+    else
+        viv_loop_quit();
+}
+
+static void test_calls_again(void)
+{
+    for (unsigned i = 0; i < 17; i++)
+        viv_loop_call(again, NULL);
+    viv_loop_run();
+    g_assert_cmpuint(ring_left, ==, 0);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -218,5 +253,7 @@ int main(int argc, char **argv)
     g_test_add_func("/host/tsc", test_tsc);
     g_test_add_func("/host/loop", test_loop);
     g_test_add_func("/host/nested", test_nested);
+    g_test_add_func("/host/nested-behind", test_nested_behind);
+    g_test_add_func("/host/calls-again", test_calls_again);
     return g_test_run();
 }

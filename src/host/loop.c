@@ -10,6 +10,7 @@
 #include <glib-unix.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -82,7 +83,7 @@ struct call {
 
 static pthread_mutex_t calls_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct call *calls;
-static size_t calls_len, calls_room;
+static size_t calls_first, calls_len, calls_room;
 static int calls_fd = -1;
 
 static void open_calls_fd(void)
@@ -98,33 +99,51 @@ void viv_loop_call(viv_loop_fn fn, void *opaque)
     pthread_mutex_lock(&calls_lock);
     if (calls_fd < 0)
         open_calls_fd();
-    if (calls_len == calls_room) {
+    if (calls_len == calls_room && calls_first > calls_room / 2) {
+        calls_len -= calls_first;
+        memmove(calls, calls + calls_first, calls_len * sizeof(*calls));
+        calls_first = 0;
+    } else if (calls_len == calls_room) {
         calls_room = calls_room ? calls_room * 2 : 16;
         calls = g_renew(struct call, calls, calls_room);
     }
-    first = calls_len == 0;
+    first = calls_len == 0; /* take_call starts again at 0 when it has taken the last */
     calls[calls_len++] = (struct call){fn, opaque};
-    pthread_mutex_unlock(&calls_lock);
     if (first)
         eventfd_write(calls_fd, 1);
+    pthread_mutex_unlock(&calls_lock);
 }
 
-static void run_calls(void)
+/* Takes the first call. The descriptor stays readable for as long as calls wait: one that serves the loop itself
+ * (viv_loop_wait_for) must not hold up those behind it. */
+static bool take_call(struct call *out)
 {
-    struct call *batch;
-    size_t n;
     eventfd_t unused;
+    bool any;
 
     pthread_mutex_lock(&calls_lock);
-    eventfd_read(calls_fd, &unused);
-    batch = calls;
-    n = calls_len;
-    calls = NULL;
-    calls_len = calls_room = 0;
+    any = calls_first < calls_len;
+    if (any)
+        *out = calls[calls_first++];
+    if (calls_first == calls_len) {
+        calls_first = calls_len = 0;
+        eventfd_read(calls_fd, &unused);
+    }
     pthread_mutex_unlock(&calls_lock);
-    for (size_t i = 0; i < n; i++)
-        batch[i].fn(batch[i].opaque);
-    g_free(batch);
+    return any;
+}
+
+/* As many as there were: calls that queue themselves again do not keep the loop from its descriptors. */
+static void run_calls(void)
+{
+    struct call c;
+    size_t n;
+
+    pthread_mutex_lock(&calls_lock);
+    n = calls_len - calls_first;
+    pthread_mutex_unlock(&calls_lock);
+    while (n-- > 0 && take_call(&c))
+        c.fn(c.opaque);
 }
 
 /* --- the loop --- */
