@@ -6,6 +6,7 @@
 #include "cpu/x86/apic.h"
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/interp/interp.h"
+#include "cpu/x86/interp/simd.h"
 #include "cpu/x86/mmu_int.h"
 #include "cpu/x86/state.h"
 #include "host/lock.h"
@@ -138,6 +139,7 @@ static void act_on_requests(struct viv_vcpu *v)
 static void unpark(struct viv_vcpu *v)
 {
     viv_x86_update_mode(v->x86);
+    v->x86->fpu.mxcsr &= viv_mxcsr_mask(); /* LDMXCSR of another bit would be our own #GP */
     viv_vcpu_request(v, VIV_REQ_INTR);
 }
 

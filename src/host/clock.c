@@ -127,21 +127,30 @@ void viv_guest_tsc_set(uint64_t value)
     write_bases(false, guest.ns_base, value);
 }
 
+static uint64_t test_ticks(int64_t ns)
+{
+    return (uint64_t)((unsigned __int128)ns * viv_tsc_hz() / VIV_NS_PER_SEC);
+}
+
 void viv_guest_clock_test_advance(int64_t ns)
 {
-    int64_t end = viv_clock_ns(VIV_CLOCK_GUEST) + ns;
-    int64_t due;
+    int64_t from, end, due;
+    uint64_t tsc;
 
     VIV_ASSERT_DEV_LOCKED();
     viv_guest_clock_stop();
+    from = viv_clock_ns(VIV_CLOCK_GUEST);
+    tsc = viv_guest_tsc();
+    end = from + ns;
     manual = true;
     while ((due = viv_timers_next_guest_ns()) <= end) {
         if (due > guest.ns_base)
             viv_guest_clock_set_ns(due);
+        /* A timer may look at the TSC. */
+        viv_guest_tsc_set(tsc + test_ticks(guest.ns_base - from));
         viv_timers_fire_guest(guest.ns_base);
     }
-    viv_guest_tsc_set(guest.tsc_base +
-                      (uint64_t)((unsigned __int128)ns * viv_tsc_hz() / VIV_NS_PER_SEC));
+    viv_guest_tsc_set(tsc + test_ticks(ns));
     viv_guest_clock_set_ns(end);
 }
 

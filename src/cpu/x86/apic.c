@@ -14,6 +14,7 @@
 #include "cpu/x86/state.h"
 #include "host/lock.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <string.h>
 
@@ -492,6 +493,7 @@ struct viv_apic *viv_apic_new(struct viv_vcpu *v, struct viv_intc *intc)
         return NULL;
     a->vcpu = v;
     a->intc = intc;
+    pthread_mutex_init(&a->timer_lock, NULL);
     a->timer = viv_timer_new(VIV_CLOCK_GUEST, viv_apic_timer_fired, a);
     power_on(a);
     return a;
@@ -502,6 +504,7 @@ void viv_apic_free(struct viv_apic *a)
     if (!a)
         return;
     viv_timer_free(a->timer);
+    pthread_mutex_destroy(&a->timer_lock);
     g_free(a);
 }
 
@@ -522,6 +525,10 @@ static int post_load(void *obj, int version, struct viv_err *err)
     a->timer_divide &= 0xb;
     for (unsigned i = 0; i < 4; i++)
         a->incoming[i] = a->incoming_level[i] = 0;
+    /* Set by the guest's clock, which is below INT64_MAX / 2 (INT64_MAX: ran out): sums with it must not overflow. */
+    if (a->timer_start_ns != INT64_MAX &&
+        (a->timer_start_ns > INT64_MAX / 2 || a->timer_start_ns < -INT64_MAX / 4))
+        return viv_fail(err, EINVAL, "local APIC timer started at an impossible time");
     return 0;
 }
 
@@ -545,6 +552,7 @@ static const struct viv_field fields[] = {
     VIV_F_INTS(viv_apic, tmr),
     VIV_F_DERIVED(viv_apic, incoming, "merged into irr before saving"),
     VIV_F_DERIVED(viv_apic, incoming_level, "merged into tmr before saving"),
+    VIV_F_CONFIG(viv_apic, timer_lock),
     VIV_F_INT(viv_apic, timer_initial),
     VIV_F_INT(viv_apic, timer_divide),
     VIV_F_INT(viv_apic, timer_start_ns),

@@ -6,6 +6,8 @@
 #include "cpu/x86/cpuid.h"
 #include "host/clock.h"
 
+#include <pthread.h>
+
 /* Register numbers: offset in the page / 16 = x2APIC MSR - 800H (SDM 3A table 10-1, 10-6). */
 enum {
     VIV_REG_ID = 0x02, VIV_REG_VERSION = 0x03, VIV_REG_TPR = 0x08, VIV_REG_APR = 0x09, VIV_REG_PPR = 0x0a,
@@ -48,7 +50,8 @@ struct viv_apic {
     uint64_t isr[4], irr[4], tmr[4];
     uint64_t incoming[4], incoming_level[4]; /* atomic: from other threads */
 
-    /* Timer: the owner's, and the callback's (atomic). */
+    /* Timer: the owner's and the callback's, under timer_lock where both write the host timer. */
+    pthread_mutex_t timer_lock;
     uint32_t timer_initial, timer_divide;
     int64_t timer_start_ns; /* guest clock when the count began */
     uint64_t deadline;      /* guest TSC, 0: not armed */

@@ -66,7 +66,7 @@ static bool deadline_over(struct viv_apic *a)
     return true;
 }
 
-/* Owner thread. A deadline that is over already does not wait for the loop: the interrupt is there before the next
+/* timer_lock held. A deadline that is over already does not wait for the loop: the interrupt is there before the next
  * instruction. */
 static void arm_deadline(struct viv_apic *a)
 {
@@ -104,7 +104,7 @@ static void arm_count(struct viv_apic *a)
     viv_timer_set(a->timer, next);
 }
 
-void viv_apic_timer_update(struct viv_apic *a)
+static void update_locked(struct viv_apic *a)
 {
     if (mode(a) == VIV_LVT_TSC_DEADLINE)
         arm_deadline(a);
@@ -112,14 +112,21 @@ void viv_apic_timer_update(struct viv_apic *a)
         arm_count(a);
 }
 
-/* Loop thread, device lock held. A late periodic timer gives one interrupt, not the ones missed. */
-void viv_apic_timer_fired(void *opaque)
+void viv_apic_timer_update(struct viv_apic *a)
 {
-    struct viv_apic *a = opaque;
+    pthread_mutex_lock(&a->timer_lock);
+    update_locked(a);
+    pthread_mutex_unlock(&a->timer_lock);
+}
+
+static void fired_locked(struct viv_apic *a)
+{
     uint32_t lvt = __atomic_load_n(&a->lvt[VIV_LVT_TIMER], __ATOMIC_SEQ_CST);
 
     if ((lvt & VIV_LVT_TIMER_MODE) == VIV_LVT_TSC_DEADLINE) {
-        deadline_over(a); /* or set again while we were on our way: the new one has its own expiry */
+        /* Not there yet: the host's clock and its TSC drift apart (NTP slews by up to 500 ppm, and the TSC's rate is a
+         * measurement), or the deadline was set again while we were on our way. Nobody else would look again. */
+        arm_deadline(a);
         return;
     }
     if ((lvt & VIV_LVT_TIMER_MODE) == VIV_LVT_PERIODIC) {
@@ -132,7 +139,17 @@ void viv_apic_timer_fired(void *opaque)
         viv_apic_accept(a, (uint8_t)lvt, false);
 }
 
-void viv_apic_timer_reset(struct viv_apic *a)
+/* Loop thread, device lock held. A late periodic timer gives one interrupt, not the ones missed. */
+void viv_apic_timer_fired(void *opaque)
+{
+    struct viv_apic *a = opaque;
+
+    pthread_mutex_lock(&a->timer_lock);
+    fired_locked(a);
+    pthread_mutex_unlock(&a->timer_lock);
+}
+
+static void reset_locked(struct viv_apic *a)
 {
     a->timer_initial = 0;
     a->timer_divide = 0;
@@ -142,16 +159,30 @@ void viv_apic_timer_reset(struct viv_apic *a)
         viv_timer_cancel(a->timer);
 }
 
-void viv_apic_timer_start(struct viv_apic *a, uint32_t initial)
+void viv_apic_timer_reset(struct viv_apic *a)
+{
+    pthread_mutex_lock(&a->timer_lock);
+    reset_locked(a);
+    pthread_mutex_unlock(&a->timer_lock);
+}
+
+static void start_locked(struct viv_apic *a, uint32_t initial)
 {
     if (mode(a) == VIV_LVT_TSC_DEADLINE)
         return; /* ignored in this mode */
     a->timer_initial = initial;
     a->timer_start_ns = viv_clock_ns(VIV_CLOCK_GUEST);
-    viv_apic_timer_update(a);
+    update_locked(a);
 }
 
-void viv_apic_timer_set_divide(struct viv_apic *a, uint32_t divide)
+void viv_apic_timer_start(struct viv_apic *a, uint32_t initial)
+{
+    pthread_mutex_lock(&a->timer_lock);
+    start_locked(a, initial);
+    pthread_mutex_unlock(&a->timer_lock);
+}
+
+static void set_divide_locked(struct viv_apic *a, uint32_t divide)
 {
     uint32_t current = viv_apic_timer_current(a);
 
@@ -161,11 +192,18 @@ void viv_apic_timer_set_divide(struct viv_apic *a, uint32_t divide)
     /* The count goes on from where it stands, at the new rate. */
     a->timer_start_ns = viv_clock_ns(VIV_CLOCK_GUEST) -
                         (int64_t)((uint64_t)(a->timer_initial - current) << divide_shift(a));
-    viv_apic_timer_update(a);
+    update_locked(a);
+}
+
+void viv_apic_timer_set_divide(struct viv_apic *a, uint32_t divide)
+{
+    pthread_mutex_lock(&a->timer_lock);
+    set_divide_locked(a, divide);
+    pthread_mutex_unlock(&a->timer_lock);
 }
 
 /* A change between TSC-deadline and the others disarms (10.5.4.1). */
-void viv_apic_timer_set_lvt(struct viv_apic *a, uint32_t lvt)
+static void set_lvt_locked(struct viv_apic *a, uint32_t lvt)
 {
     uint32_t old = mode(a);
     bool ran_out = old == 0 && a->timer_initial && !viv_apic_timer_current(a);
@@ -181,7 +219,14 @@ void viv_apic_timer_set_lvt(struct viv_apic *a, uint32_t lvt)
     } else if (ran_out) {
         a->timer_start_ns = RAN_OUT;
     }
-    viv_apic_timer_update(a);
+    update_locked(a);
+}
+
+void viv_apic_timer_set_lvt(struct viv_apic *a, uint32_t lvt)
+{
+    pthread_mutex_lock(&a->timer_lock);
+    set_lvt_locked(a, lvt);
+    pthread_mutex_unlock(&a->timer_lock);
 }
 
 uint64_t viv_apic_get_deadline(const struct viv_apic *a)
@@ -193,12 +238,16 @@ void viv_apic_set_deadline(struct viv_apic *a, uint64_t tsc)
 {
     if (mode(a) != VIV_LVT_TSC_DEADLINE)
         return;
+    pthread_mutex_lock(&a->timer_lock);
     __atomic_store_n(&a->deadline, tsc, __ATOMIC_SEQ_CST);
     arm_deadline(a);
+    pthread_mutex_unlock(&a->timer_lock);
 }
 
 void viv_apic_tsc_moved(struct viv_apic *a)
 {
+    pthread_mutex_lock(&a->timer_lock);
     if (mode(a) == VIV_LVT_TSC_DEADLINE)
         arm_deadline(a);
+    pthread_mutex_unlock(&a->timer_lock);
 }

@@ -86,9 +86,13 @@ static bool take_intr(struct viv_x86 *c)
     if (vector < 0)
         return false;
     c->halted = false;
-    viv_x86_deliver(c, VIV_EV_EXT, (unsigned)vector, false, 0);
-    if (viv_apic_pending(c->vcpu->apic))
+    /* Before the delivery, which may not come back here (a fault in it), and with a look right after it: a trap gate
+     * leaves IF set, and nobody else would look. */
+    if (viv_apic_pending(c->vcpu->apic)) {
         c->intr_latched = true;
+        c->attention |= VIV_ATT_EVENT;
+    }
+    viv_x86_deliver(c, VIV_EV_EXT, (unsigned)vector, false, 0);
     return true;
 }
 

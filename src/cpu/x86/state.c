@@ -216,6 +216,13 @@ static int x86_post_load(void *obj, int version, struct viv_err *err)
         c->deliver_kind != VIV_EV_SOFT_INT)
         return viv_fail(err, EINVAL, "saved CPU state has an exception with vector %u",
                         c->event_vector);
+    /* The processor that computes for us faults on others. Bit 17 is AMD's; what this very host lacks the accelerator
+     * drops or refuses. */
+    if (c->fpu.mxcsr & ~0x2ffffu)
+        return viv_fail(err, EINVAL, "saved CPU state has reserved bits in MXCSR (%#x)", c->fpu.mxcsr);
+    if (!(c->xcr0 & 1))
+        return viv_fail(err, EINVAL, "saved CPU state has XCR0 %#llx, without the x87 unit",
+                        (unsigned long long)c->xcr0);
     c->eflags = (c->eflags & ~VIV_FL_ARITH) | 2;
     c->zero = 0;
     viv_x86_update_mode(c);
