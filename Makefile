@@ -36,7 +36,7 @@ run: all
 	@tools/deps guest
 	@tools/run $(B)
 
-SANITIZED := --suite unit --suite payload --suite peer --suite cli --suite smoke
+SANITIZED := --suite unit --suite payload --suite peer --suite smoke
 
 check: $(B)/build.ninja $(if $(filter release,$(MODE)),build-asan/build.ninja)
 	@tools/deps build test guest

@@ -110,8 +110,11 @@ static int open_drive(struct vm_args *a, const char *text, struct viv_err *err)
         if (rc < 0 && !g_str_has_prefix(err->text, "-drive"))
             viv_err_prefix(err, "-drive");
     }
-    if (!rc)
+    if (!rc) {
         rc = viv_drive_add(id, blk, &d, err);
+        if (rc < 0)
+            viv_blk_close(blk, NULL);
+    }
     if (!rc) {
         d->serial = g_strdup(viv_opts_str(o, "serial"));
         d->rerror = error_policy(o, "rerror");
@@ -232,7 +235,8 @@ static int one_nic(struct vm_args *a, const char *option, const char *text, stru
 /* -net nic and -net user: the n-th card is for the n-th back end. */
 static int old_nets(struct vm_args *a, struct viv_err *err)
 {
-    g_autoptr(GPtrArray) cards = g_ptr_array_new(), backs = g_ptr_array_new();
+    g_autoptr(GPtrArray) cards = g_ptr_array_new_with_free_func((GDestroyNotify)viv_raw_free);
+    g_autoptr(GPtrArray) backs = g_ptr_array_new_with_free_func((GDestroyNotify)viv_raw_free);
     int rc = 0;
 
     FOR_ITEMS(a->nets, it) {
@@ -260,8 +264,6 @@ static int old_nets(struct vm_args *a, struct viv_err *err)
             return viv_fail(err, EINVAL, "-net nic: unknown option '%.60s'; it takes model, macaddr, addr", key);
         }
         rc = add_nic(a, "-net", back, model, props, err);
-        viv_raw_free(card);
-        viv_raw_free(back);
     }
     return rc;
 }
