@@ -84,6 +84,12 @@ def nographic(fd, p):
     os.write(fd, b"\x01x")
 
 
+def told_where_it_is(fd):
+    data = read_until(fd, b"on this terminal")
+    if b"K" not in data.split(b"on this terminal")[1]:  # the guest's letter may come in the same read
+        read_until(fd, b"K")
+
+
 def ctrl_c(fd, p):
     read_until(fd, b"K")
     os.write(fd, b"\x03")
@@ -137,7 +143,7 @@ def main():
     exit_dev = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
     check("Ctrl-A X", terminal(kernel, ["-nographic"], nographic) == 0)
     check("Ctrl-C on -serial stdio", terminal(kernel, ["-display", "none", "-serial", "stdio"], ctrl_c) == 0)
-    check("no display", terminal(kernel, [], lambda fd, p: (read_until(fd, b"on this terminal"), read_until(fd, b"K"),
+    check("no display", terminal(kernel, [], lambda fd, p: (told_where_it_is(fd),
                                                             os.write(fd, b"\x01x"))) == 0)
     r = subprocess.run(base(kernel) + ["-nodefaults", "-display", "none", "-serial", "stdio"] + exit_dev, input=b"hiq", timeout=30,
                        capture_output=True)

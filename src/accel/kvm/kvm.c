@@ -35,7 +35,8 @@ static int probe(struct viv_err *why)
     if (rate >= VIV_KVM_SPEED_MIN)
         return 0;
     return viv_fail(why, ENOTSUP, "/dev/kvm emulates guest kernels one instruction at a time (%.1f M instructions/s, "
-                    "at least %.0f M are needed): this host has no VT-x or SVM under it", rate / 1e6,
+                    "at least %.0f M are needed): there is no VT-x or SVM under it (a host that is a VM needs "
+                    "nested virtualization switched on)", rate / 1e6,
                     VIV_KVM_SPEED_MIN / 1e6);
 }
 
