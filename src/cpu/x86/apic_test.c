@@ -142,10 +142,32 @@ static void test_hostile_state(void)
     t->c->xcr0 = 1;
 }
 
+/* The host let the vCPU wait between starting a count and arming its timer, or is late with the callback: the interrupt
+ * comes all the same, and once. */
+static void test_late_count(void)
+{
+    struct test_cpu *t = test_cpu_get(VIV_MODE_LONG);
+    struct viv_apic *a = new_apic(t);
+
+    viv_apic_timer_set_lvt(a, 0x61);
+    viv_apic_timer_set_divide(a, 0xb); /* by 1 */
+    viv_apic_timer_start(a, 1000);
+    viv_timer_cancel(a->timer);
+    advance(2000);
+    viv_apic_timer_update(a);
+    g_assert_cmpint(viv_apic_take(a), ==, 0x61);
+    viv_apic_mmio_write(a, 0xb0, 0, 4);
+    viv_apic_timer_fired(a);
+    viv_apic_timer_set_lvt(a, 0x62);
+    g_assert_false(viv_apic_pending(a));
+    end(t);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/apic/early-deadline", test_early_deadline);
+    g_test_add_func("/apic/late-count", test_late_count);
     g_test_add_func("/apic/behind-extint", test_behind_extint);
     g_test_add_func("/apic/hostile-state", test_hostile_state);
     return g_test_run();

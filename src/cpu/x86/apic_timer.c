@@ -84,23 +84,34 @@ static void arm_deadline(struct viv_apic *a)
     viv_timer_set(a->timer, viv_clock_ns(VIV_CLOCK_GUEST) + ns);
 }
 
+/* timer_lock held. A one-shot count that is over interrupts, once, whoever finds out first: the callback, or the vCPU
+ * before it changes what decides it. */
+static bool count_over(struct viv_apic *a)
+{
+    int64_t period = period_ns(a);
+
+    if (mode(a) || !period || a->timer_start_ns == RAN_OUT ||
+        viv_clock_ns(VIV_CLOCK_GUEST) - a->timer_start_ns < period)
+        return false;
+    a->timer_start_ns = RAN_OUT;
+    if (!(a->lvt[VIV_LVT_TIMER] & VIV_LVT_MASKED))
+        viv_apic_accept(a, (uint8_t)a->lvt[VIV_LVT_TIMER], false);
+    return true;
+}
+
 static void arm_count(struct viv_apic *a)
 {
     int64_t period = period_ns(a), now, next;
 
-    if (!period || a->timer_start_ns == RAN_OUT) {
+    /* Over already: the host let us wait since the count began. Dropping it would stop a guest's clock for good. */
+    if (!period || a->timer_start_ns == RAN_OUT || count_over(a)) {
         viv_timer_cancel(a->timer);
         return;
     }
     now = viv_clock_ns(VIV_CLOCK_GUEST);
     next = a->timer_start_ns + period;
-    if (next <= now) {
-        if (mode(a) != VIV_LVT_PERIODIC) {
-            viv_timer_cancel(a->timer);
-            return;
-        }
+    if (next <= now && mode(a) == VIV_LVT_PERIODIC)
         next = now + period - (now - a->timer_start_ns) % period;
-    }
     viv_timer_set(a->timer, next);
 }
 
@@ -127,6 +138,10 @@ static void fired_locked(struct viv_apic *a)
         /* Not there yet: the host's clock and its TSC drift apart (NTP slews by up to 500 ppm, and the TSC's rate is a
          * measurement), or the deadline was set again while we were on our way. Nobody else would look again. */
         arm_deadline(a);
+        return;
+    }
+    if (!(lvt & VIV_LVT_TIMER_MODE)) {
+        arm_count(a); /* over, or begun again while we were on our way */
         return;
     }
     if ((lvt & VIV_LVT_TIMER_MODE) == VIV_LVT_PERIODIC) {
@@ -184,8 +199,10 @@ void viv_apic_timer_start(struct viv_apic *a, uint32_t initial)
 
 static void set_divide_locked(struct viv_apic *a, uint32_t divide)
 {
-    uint32_t current = viv_apic_timer_current(a);
+    uint32_t current;
 
+    count_over(a);
+    current = viv_apic_timer_current(a);
     a->timer_divide = divide;
     if (!a->timer_initial || mode(a) == VIV_LVT_TSC_DEADLINE || a->timer_start_ns == RAN_OUT)
         return;
@@ -206,8 +223,8 @@ void viv_apic_timer_set_divide(struct viv_apic *a, uint32_t divide)
 static void set_lvt_locked(struct viv_apic *a, uint32_t lvt)
 {
     uint32_t old = mode(a);
-    bool ran_out = old == 0 && a->timer_initial && !viv_apic_timer_current(a);
 
+    count_over(a);
     if ((lvt & VIV_LVT_TIMER_MODE) == VIV_LVT_TIMER_MODE ||
         ((lvt & VIV_LVT_TSC_DEADLINE) &&
          !viv_cpuid_has(a->vcpu->x86->cpuid, VIV_FT_TSC_DEADLINE)))
@@ -216,8 +233,6 @@ static void set_lvt_locked(struct viv_apic *a, uint32_t lvt)
     if ((old == VIV_LVT_TSC_DEADLINE) != ((lvt & VIV_LVT_TIMER_MODE) == VIV_LVT_TSC_DEADLINE)) {
         a->timer_initial = 0;
         __atomic_store_n(&a->deadline, 0, __ATOMIC_SEQ_CST);
-    } else if (ran_out) {
-        a->timer_start_ns = RAN_OUT;
     }
     update_locked(a);
 }
