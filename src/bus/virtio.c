@@ -5,6 +5,7 @@
 #include "bus/virtio_mmio.h"
 #include "bus/virtio_pci.h"
 #include "host/lock.h"
+#include "host/loop.h"
 
 #include <glib.h>
 #include <stdarg.h>
@@ -69,7 +70,10 @@ void viv_virtio_free(struct viv_virtio *v)
     if (v->cls->unrealize)
         v->cls->unrealize(v);
     g_free(v->queues);
-    g_free(v);
+    if (v->rekick_queued)
+        v->gone = true; /* rekick frees it */
+    else
+        g_free(v);
 }
 
 unsigned viv_virtio_add_queue(struct viv_virtio *v, unsigned max_size)
@@ -205,6 +209,38 @@ void viv_virtio_reset(struct viv_virtio *v)
     v->resetting = false;
 }
 
+/* A driver that behaves has at most `size` requests outstanding; while we serve them it may give more. */
+#define KICK_ROUNDS 4
+#define KICK_LEAST  256
+
+static void rekick(void *opaque)
+{
+    struct viv_virtio *v = opaque;
+
+    v->rekick_queued = false;
+    if (v->gone) {
+        g_free(v);
+        return;
+    }
+    for (unsigned i = 0; i < v->queue_count; i++) {
+        if (v->queues[i].again)
+            viv_virtio_kick(v, i);
+    }
+}
+
+static void serve(struct viv_virtio *v, struct viv_virtq *q)
+{
+    q->again = false;
+    q->left = KICK_ROUNDS * q->size > KICK_LEAST ? KICK_ROUNDS * q->size : KICK_LEAST;
+    q->in_kick = true;
+    v->cls->kick(v, q->index);
+    q->in_kick = false;
+    if (q->again && !v->rekick_queued) {
+        v->rekick_queued = true;
+        viv_loop_call(rekick, v);
+    }
+}
+
 void viv_virtio_kick(struct viv_virtio *v, unsigned queue)
 {
     VIV_ASSERT_DEV_LOCKED();
@@ -213,7 +249,7 @@ void viv_virtio_kick(struct viv_virtio *v, unsigned queue)
         return;
     }
     if (viv_virtio_live(v) && v->queues[queue].ready)
-        v->cls->kick(v, queue);
+        serve(v, &v->queues[queue]);
 }
 
 void viv_virtio_vm_running(struct viv_virtio *v, bool running)
@@ -311,6 +347,8 @@ static const struct viv_field virtio_fields[] = {
     VIV_F_DERIVED(viv_virtio, resetting, "false whenever the VM is stopped and idle"),
     VIV_F_CONFIG(viv_virtio, queue_count),
     VIV_F_CUSTOM(viv_virtio, queues, save_queues, load_queues),
+    VIV_F_DERIVED(viv_virtio, rekick_queued, "queues are kicked when the VM goes on"),
+    VIV_F_DERIVED(viv_virtio, gone, "false: it lives"),
     VIV_F_END,
 };
 

@@ -111,6 +111,8 @@ struct viv_virtio {
     bool resetting; /* cls->reset is waiting: kicks are dropped */
     unsigned queue_count;
     struct viv_virtq *queues; /* array of queue_count */
+    bool rekick_queued;       /* the loop will come back for queues that had more than one kick may take */
+    bool gone;                /* freed but for that */
 };
 
 extern const struct viv_state_table viv_virtio_state;

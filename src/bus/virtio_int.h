@@ -45,6 +45,10 @@ struct viv_virtq {
     unsigned in_flight; /* elements out */
     struct viv_virtq_elem *free;
     unsigned free_count;
+
+    bool in_kick;  /* elements that one kick may pop are counted: another vCPU may fill the ring as fast as we empty it */
+    unsigned left; /* that many more */
+    bool again;    /* there were more: the loop thread kicks again, others have the device lock in between */
 };
 
 /* A request being collected from descriptors. */

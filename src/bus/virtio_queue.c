@@ -224,6 +224,10 @@ struct viv_virtq_elem *viv_virtq_pop(struct viv_virtio *v, unsigned queue)
     VIV_ASSERT_DEV_LOCKED();
     if (!q || !queue_ready_or_armed(q))
         return NULL;
+    if (q->in_kick && !q->left) {
+        q->again = true;
+        return NULL;
+    }
     if (q->in_flight >= q->size) {
         /* A driver that has given all descriptors away cannot honestly give more. */
         viv_virtio_set_broken(v, "queue %u: more than %u requests outstanding", queue, q->size);
@@ -244,6 +248,7 @@ struct viv_virtq_elem *viv_virtq_pop(struct viv_virtio *v, unsigned queue)
     }
     e->id = id;
     e->ndescs = ndescs;
+    q->left -= q->in_kick;
     return e;
 }
 
@@ -359,6 +364,9 @@ static const struct viv_field queue_fields[] = {
     VIV_F_DERIVED(viv_virtq, in_flight, "held elements are saved by their function, which takes them again"),
     VIV_F_DERIVED(viv_virtq, free, "a cache of memory"),
     VIV_F_DERIVED(viv_virtq, free_count, "a cache of memory"),
+    VIV_F_DERIVED(viv_virtq, in_kick, "only while a kick is served"),
+    VIV_F_DERIVED(viv_virtq, left, "only while a kick is served"),
+    VIV_F_DERIVED(viv_virtq, again, "queues are kicked when the VM goes on"),
     VIV_F_END,
 };
 

@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "bus/virtio_mmio.h"
 #include "host/lock.h"
+#include "host/loop.h"
 #include "mem/dma.h"
 
 #include <errno.h>
@@ -18,6 +19,8 @@ struct echo {
     struct viv_virtq_elem *kept[8];
     unsigned keep, kept_count; /* hold back this many */
     unsigned kicks, resets;
+    unsigned refill; /* so often another vCPU makes the same buffer available while we are at it */
+    unsigned longest, answered;
 };
 
 static unsigned interrupts, config_interrupts;
@@ -39,13 +42,24 @@ static void echo_kick(struct viv_virtio *v, unsigned queue)
     struct echo *x = (struct echo *)v;
     struct viv_virtq_elem *e;
 
+    unsigned n = 0;
+
     x->kicks++;
     while ((e = viv_virtq_pop(v, queue))) {
         if (x->kept_count < x->keep)
             x->kept[x->kept_count++] = e;
         else
             answer(v, e);
+        n++;
+        if (x->refill) { /* the available ring is all zeroes: descriptor 0 */
+            uint8_t *idx = ram->hva + v->queues[queue].avail_gpa + 2;
+
+            x->refill--;
+            viv_st_le16(idx, viv_ld_le16(idx) + 1);
+        }
     }
+    x->answered += n;
+    x->longest = n > x->longest ? n : x->longest;
     viv_virtq_notify(v, queue);
 }
 
@@ -564,6 +578,49 @@ static void test_bad_setup(void)
     viv_dev_unlock();
 }
 
+/* --- a ring that is filled as fast as it is emptied --- */
+
+static bool all_answered(void *opaque)
+{
+    struct echo *x = opaque;
+
+    return x->answered == 10001;
+}
+
+static bool never(void *opaque)
+{
+    return false;
+}
+
+static void test_endless(void)
+{
+    struct viv_virtio_mmio *m = make();
+    struct echo *x = (struct echo *)m->v;
+    uint64_t out, in;
+    uint16_t id;
+    struct td d;
+
+    viv_dev_lock();
+    td_start(&d, m->v, 0, 0x10000);
+    td_queue_start(&d, 0, 32);
+    td_go(&d);
+    request(&d, 16, 1, false, &out, &in, &id);
+    g_assert_cmpuint(id, ==, 0);
+    x->refill = 10000;
+    td_kick(&d, 0);
+    g_assert_cmpuint(x->answered, <, 1000);
+    g_assert_true(viv_loop_wait_for(all_answered, x, 10000000000));
+    g_assert_cmpuint(x->longest, <, 1000);
+    /* A device that goes while the loop still has to come back. */
+    x->refill = 10000;
+    viv_st_le16(ram->hva + m->v->queues[0].avail_gpa + 2,
+                viv_ld_le16(ram->hva + m->v->queues[0].avail_gpa + 2) + 1);
+    td_kick(&d, 0);
+    unmake();
+    viv_loop_wait_for(never, NULL, 1000000);
+    viv_dev_unlock();
+}
+
 /* --- the MMIO registers, as a guest sees them --- */
 
 static uint32_t reg(struct viv_virtio_mmio *m, unsigned off)
@@ -668,6 +725,7 @@ int main(int argc, char **argv)
         }
     }
     g_test_add_func("/virtio/setup", test_bad_setup);
+    g_test_add_func("/virtio/endless", test_endless);
     g_test_add_func("/virtio/mmio", test_mmio);
     g_test_add_func("/virtio/iov", test_iov);
     return g_test_run();
