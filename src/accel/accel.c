@@ -86,9 +86,19 @@ int viv_accel_choose(const char *text, const struct viv_accel **out, struct viv_
     return 0;
 }
 
-void viv_accel_help(void)
+bool viv_accel_help(const char *name)
 {
+    const struct viv_accel *a = name ? find(name) : NULL;
+    g_autofree char *what = g_strdup_printf("-accel %s", name ? name : "");
+
+    if (a && a->props)
+        viv_opts_print_help(what, a->props, stdout);
+    else if (a)
+        printf("%s has no options\n", what);
+    if (name)
+        return a != NULL;
     printf("Accelerators supported in viv-vm binary:\n");
     for (size_t i = 0; i < VIV_ARRAY_SIZE(accels); i++)
         printf("%-8s %s\n", accels[i]->name, accels[i]->desc);
+    return true;
 }

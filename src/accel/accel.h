@@ -61,7 +61,7 @@ extern const struct viv_accel viv_accel_interp;
 /* `text`: the -accel argument ("kvm", "interp", "kvm:interp" fallback list), NULL: automatic. Prints the line
  * of why when automatic choice is not KVM. */
 int viv_accel_choose(const char *text, const struct viv_accel **out, struct viv_err *err);
-void viv_accel_help(void);
+bool viv_accel_help(const char *name); /* its options, or (NULL) all of them, to stdout; false: there is none */
 
 /* vCPU threads: made stopped, each with its v->x86 in power-on state. `env` as for create; `cpuid` is borrowed for
  * ever; APIC ids come from its topology. Device lock held by the caller of each of these (released while waiting). */

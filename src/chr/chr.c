@@ -48,21 +48,24 @@ static const struct {
     {"testdev", NULL, "use -device isa-debug-exit"},
 };
 
-void viv_chr_help(const char *backend)
+bool viv_chr_help(const char *backend)
 {
     for (size_t i = 0; backend && i < G_N_ELEMENTS(backends); i++) {
         if (backends[i].cls && !strcmp(backends[i].name, backend)) {
             g_autofree char *what = g_strdup_printf("-chardev %s", backend);
 
             viv_opts_print_help(what, backends[i].cls->props, stdout);
-            return;
+            return true;
         }
     }
+    if (backend)
+        return false;
     printf("Available chardev backend types:\n");
     for (size_t i = 0; i < G_N_ELEMENTS(backends); i++) {
         if (backends[i].cls)
             printf("  %s\n", backends[i].name);
     }
+    return true;
 }
 
 static int find_class(const char *what, const char *name, const struct viv_chr_class **out,

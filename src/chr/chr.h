@@ -31,7 +31,7 @@ int viv_chr_new_short(const char *what, const char *id, const char *text, struct
 struct viv_chr *viv_chr_find(const char *id);
 const char *viv_chr_id(const struct viv_chr *c);
 void viv_chr_free_all(void); /* restores the terminal */
-void viv_chr_help(const char *backend); /* its options, or (NULL, unknown) the back ends, to stdout */
+bool viv_chr_help(const char *backend); /* its options, or (NULL) the back ends, to stdout; false: there is none */
 /* All in the order they were made; NULL starts and ends the walk. What QEMU calls its filename ("pty:/dev/pts/3"). */
 struct viv_chr *viv_chr_next(const struct viv_chr *prev);
 const char *viv_chr_filename(const struct viv_chr *c);
@@ -54,6 +54,8 @@ void viv_chr_accept_input(struct viv_chr *c);
 bool viv_chr_is_mux(const struct viv_chr *c);
 /* What signal= of stdio is when not given (QEMU: on, off with -nographic). */
 void viv_chr_stdio_signals(bool on);
+/* From now on nothing gets stdio, whichever option asks: this is why (it stays the caller's). */
+void viv_chr_stdio_refuse(const char *why);
 /* -echr: the escape character of all muxes (Ctrl-A), an ASCII code. */
 void viv_chr_set_escape(uint8_t c);
 /* Takes up to len bytes out of a ringbuf; -EINVAL when it is something else. */

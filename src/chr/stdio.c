@@ -26,6 +26,13 @@ void viv_chr_stdio_signals(bool on)
     signals_default = on;
 }
 
+static const char *refusal;
+
+void viv_chr_stdio_refuse(const char *why)
+{
+    refusal = why;
+}
+
 static void restore_terminal(void)
 {
     if (term.raw)
@@ -71,6 +78,8 @@ static int stdio_open(struct viv_chr *c, struct viv_opts *o, struct viv_err *err
     bool signals =
         viv_opts_given(o, "signal") ? viv_opts_bool(o, "signal") : signals_default;
 
+    if (refusal)
+        return viv_fail(err, EINVAL, "%s", refusal);
     if (term.user)
         return viv_fail(err, EBUSY, "%s: stdio is already used by '%s'; 'mon:stdio' or mux=on shares it",
                         viv_opts_what(o), term.user->id);

@@ -57,11 +57,8 @@ static int check_daemon(const struct vm_args *a, struct viv_err *err)
     if (a->nographic)
         return viv_fail(err, EINVAL, "-daemonize and -nographic exclude each other: use -display none and -serial "
                                      "file:F or unix:P,server,nowait");
-    for (guint i = 0; a->serials && i < a->serials->len; i++) {
-        if (strstr(g_array_index(a->serials, struct vm_item, i).text, "stdio"))
-            return viv_fail(err, EINVAL, "-daemonize: a serial port on stdio is not possible in the background; use "
-                                         "file:F, pty or unix:P,server,nowait");
-    }
+    viv_chr_stdio_refuse("-daemonize: stdio is not possible in the background; use file:F, pty or "
+                         "unix:P,server,nowait");
     return 0;
 }
 
@@ -165,11 +162,9 @@ int main(int argc, char **argv)
     rc = vm_args_parse(&args, argc, argv, &err);
     if (rc > 0)
         return 0;
-    if (!rc && args.help_about) {
-        vm_help_print(&args);
-        return 0;
-    }
-    if (!rc)
+    if (!rc && args.help_about)
+        rc = vm_help_print(&args, &err);
+    else if (!rc)
         rc = run(&args, &err);
     if (rc < 0)
         viv_error("%s", err.text);

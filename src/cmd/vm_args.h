@@ -45,15 +45,16 @@ int vm_set_globals(struct vm_args *a, struct viv_err *err); /* before any device
 int vm_make_chardevs(struct vm_args *a, struct viv_err *err);
 int vm_make_devices(struct vm_args *a, struct viv_err *err);
 int vm_make_monitors(struct vm_args *a, struct viv_err *err);
-void vm_device_help(const char *text); /* -device help, -device X,help */
+bool vm_device_help(const char *name); /* NULL: all; false: there is no such device */
 
 /* vm_objects.c */
 int vm_make_objects(struct vm_args *a, struct viv_err *err);
-void vm_object_help(const char *text); /* -object help, -object T,help */
+bool vm_object_help(const char *type); /* NULL: all; false: there is no such type */
 
-/* vm_help.c: the implied key of an option that explains itself, NULL for others; prints a->help_about. */
+/* vm_help.c: the implied key of an option that explains itself, NULL for others; prints a->help_about
+ * (an error: it asks about something that is not there). */
 const char *vm_help_about(const char *option);
-void vm_help_print(const struct vm_args *a);
+int vm_help_print(const struct vm_args *a, struct viv_err *err);
 
 /* Schemas of options that are no device's, for help. */
 extern const struct viv_opt_def vm_smp_opts[], vm_rtc_opts[], vm_name_opts[], vm_action_opts[], vm_mon_opts[];

@@ -386,22 +386,22 @@ static const char *bus_name(enum viv_bus_kind k)
     return names[k];
 }
 
-void vm_device_help(const char *text)
+bool vm_device_help(const char *name)
 {
-    g_autofree char *name = g_strndup(text, strcspn(text, ","));
-    g_autofree char *pci = g_strdup_printf("%s-pci", name);
-    const struct viv_dev_class *cls = viv_dev_class_find(name);
+    g_autofree char *pci = g_strdup_printf("%s-pci", name ? name : "");
+    const struct viv_dev_class *cls = name ? viv_dev_class_find(name) : NULL;
 
     if (!cls)
         cls = viv_dev_class_find(pci); /* "virtio-blk" */
-    if (cls) {
+    if (cls)
         viv_opts_print_help(name, cls->props, stdout);
-        return;
-    }
+    if (name)
+        return cls != NULL;
     for (const struct viv_dev_class *const *c = viv_dev_classes(); *c; c++) {
         if (!(*c)->internal)
             printf("name \"%s\", bus %s, desc \"%s\"\n", (*c)->name, bus_name((*c)->bus), (*c)->desc);
     }
+    return true;
 }
 
 /* --- character back ends, serial ports, monitors --- */

@@ -7,45 +7,44 @@
 #include "cpu/x86/cpuid.h"
 #include "net/net.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-static void machine_help(const char *name)
+static bool machine_help(const char *name)
 {
-    const struct viv_machine_class *cls = viv_machine_find(name);
+    const struct viv_machine_class *cls = name ? viv_machine_find(name) : NULL;
 
-    if (cls) {
+    if (cls)
         viv_opts_print_help(name, cls->props, stdout);
-        return;
-    }
+    if (name)
+        return cls != NULL;
     printf("Supported machines are:\n");
     for (const struct viv_machine_class *const *m = viv_machines(); *m; m++) {
         printf("%-20s %s%s\n", (*m)->name, (*m)->desc, m == viv_machines() ? " (default)" : "");
         for (const char *const *alias = (*m)->aliases; alias && *alias; alias++)
             printf("%-20s %s (alias of %s)\n", *alias, (*m)->desc, (*m)->name);
     }
+    return true;
 }
 
-static void cpu_help(const char *text)
+/* All models take the same features. */
+static bool cpu_help(const char *model)
 {
     viv_cpuid_help(stdout);
-}
-
-static void accel_help(const char *text)
-{
-    viv_accel_help();
+    return true;
 }
 
 /* One of `print` and `schema`. */
 static const struct {
     const char *option, *implied;
-    void (*print)(const char *text); /* gets what stands before the first comma */
+    bool (*print)(const char *name); /* "X,help": X; NULL: "help" alone. False: there is no X. */
     const struct viv_opt_def *schema;
 } topics[] = {
     {"-machine", "type", machine_help},
     {"-M", "type", machine_help},
     {"-cpu", "model", cpu_help},
-    {"-accel", "accel", accel_help},
+    {"-accel", "accel", viv_accel_help},
     {"-device", "driver", vm_device_help},
     {"-object", "qom-type", vm_object_help},
     {"-netdev", "type", viv_netdev_help},
@@ -70,16 +69,35 @@ const char *vm_help_about(const char *option)
     return NULL;
 }
 
-void vm_help_print(const struct vm_args *a)
+/* The X of "-device X,help" and of "-device driver=X,help"; NULL: help alone. */
+static char *asked_about(const char *option, const char *implied, const char *text)
 {
-    g_autofree char *first = g_strndup(a->help_text, strcspn(a->help_text, ","));
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_raw_opts *r;
+    const char *name;
+    char *copy;
 
+    if (viv_raw_parse(option, implied, text, &r, &err) < 0)
+        return NULL;
+    name = viv_raw_get(r, implied);
+    copy = name && strcmp(name, "help") && strcmp(name, "?") ? g_strdup(name) : NULL;
+    viv_raw_free(r);
+    return copy;
+}
+
+int vm_help_print(const struct vm_args *a, struct viv_err *err)
+{
     for (size_t i = 0; i < G_N_ELEMENTS(topics); i++) {
+        g_autofree char *name = NULL;
+
         if (strcmp(topics[i].option, a->help_about))
             continue;
-        if (topics[i].print)
-            topics[i].print(first);
-        else
+        name = asked_about(a->help_about, topics[i].implied, a->help_text);
+        if (!topics[i].print)
             viv_opts_print_help(a->help_about, topics[i].schema, stdout);
+        else if (!topics[i].print(name))
+            return viv_fail(err, EINVAL, "%s: there is no '%.100s' to give help about; '%s help' lists what there is",
+                            a->help_about, name, a->help_about);
     }
+    return 0;
 }

@@ -79,16 +79,17 @@ int vm_make_objects(struct vm_args *a, struct viv_err *err)
     return rc;
 }
 
-void vm_object_help(const char *text)
+bool vm_object_help(const char *type)
 {
-    g_autofree char *type = g_strndup(text, strcspn(text, ","));
-
     for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
-        if (!strcmp(kinds[i].type, type)) {
+        if (type && !strcmp(kinds[i].type, type)) {
             viv_opts_print_help(type, kinds[i].opts, stdout);
-            return;
+            return true;
         }
     }
+    if (type)
+        return false;
     for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++)
         printf("%-12s %s\n", kinds[i].type, kinds[i].desc);
+    return true;
 }

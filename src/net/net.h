@@ -59,7 +59,7 @@ const char *viv_netdev_type(const struct viv_netdev *n);
 bool viv_netdev_attached(const struct viv_netdev *n);
 unsigned viv_netdev_caps(const struct viv_netdev *n);
 void viv_netdev_free_all(void);
-void viv_netdev_help(const char *type); /* its options, or (NULL, unknown) the types, to stdout */
+bool viv_netdev_help(const char *type); /* its options, or (NULL) the types, to stdout; false: there is no such type */
 
 /* One NIC per back end: -EBUSY naming the id when taken. */
 int viv_netdev_attach(struct viv_netdev *n, const struct viv_nic_ops *ops, void *nic,

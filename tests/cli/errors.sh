@@ -132,9 +132,19 @@ bad "only file:PATH and defer" -incoming tcp:1:2
 bad "cannot open 'nothere'" -kernel kernel -incoming file:nothere
 bad "exclude each other" -daemonize -nographic
 bad "not possible in the background" -daemonize -serial mon:stdio
+bad "not possible in the background" -daemonize -chardev stdio,id=x -serial chardev:x
+bad "not possible in the background" -daemonize -display none -monitor stdio
 bad "-pidfile" -kernel kernel -display none -pidfile /no/such/folder/x
 bad "not a character code" -echr 300
 bad "the options on the command line" -readconfig x
+
+# Help about what is not there.
+bad "-M help" -M q35,help
+bad "-device help" -device nosuch,help
+bad "-netdev help" -netdev nosuch,help
+bad "-chardev help" -chardev nosuch,help
+bad "-object help" -object nosuch,help
+bad "-accel help" -accel nosuch,help
 
 # What help says it lists, it lists: exit status 0, nothing on stderr.
 help() {
@@ -151,6 +161,8 @@ help "microvm" -M help
 help "hpet=<" -M pc,help
 help "Skylake-Client" -cpu help
 help "interp" -accel help
+help "-accel interp has no options" -accel interp,help
+help "num-queues=<int>" -device driver=virtio-blk,help
 help 'name "virtio-blk-pci", bus PCI' -device help
 help "num-queues=<int>" -device virtio-blk-pci,help
 help "num-queues=<int>" -device virtio-blk,help
