@@ -15,15 +15,13 @@
 
 /* -d categories. The list is data: `-d help` prints it. */
 #define VIV_LOG_CATEGORIES(_)                                                                      \
-    _(IN_ASM, "in_asm", "guest code as it is first decoded")                                       \
     _(INT, "int", "interrupts and exceptions")                                                     \
-    _(CPU_RESET, "cpu_reset", "CPU state at each reset")                                           \
+    _(CPU_RESET, "cpu_reset", "triple faults, which reset the machine")                            \
     _(GUEST_ERRORS, "guest_errors", "what the guest does that hardware would not expect")          \
     _(UNIMP, "unimp", "guest use of functions that are not implemented")                           \
     _(MMU, "mmu", "page walks that fault")                                                         \
     _(PCI, "pci", "PCI configuration and BAR placement")                                           \
-    _(VIRTIO, "virtio", "virtio feature negotiation and queue errors")                             \
-    _(EXEC, "exec", "each block that is executed")
+    _(VIRTIO, "virtio", "virtio feature negotiation and queue errors")
 
 enum viv_log_category {
 #define _(id, name, help) VIV_LOG_##id,

@@ -15,7 +15,6 @@ int viv_drive_add(const char *id, struct viv_blk *blk, struct viv_drive **out, s
     d = g_new0(struct viv_drive, 1);
     d->id = g_strdup(id);
     d->blk = blk;
-    d->bootindex = -1;
     while (*end)
         end = &(*end)->next;
     *end = d;

@@ -20,7 +20,6 @@ struct viv_drive {
     struct viv_blk *blk;  /* NULL: an empty removable drive */
     char *serial;         /* from -drive serial=, or NULL */
     enum viv_drive_error rerror, werror;
-    int bootindex;        /* -1: none */
     char *user;           /* who claimed it, or NULL */
     struct viv_drive *next;
 };

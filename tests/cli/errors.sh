@@ -61,6 +61,10 @@ bad "-accel interp: unknown option 'foo'" -accel interp,foo=1
 bad "-accel exclude each other" -M pc,accel=interp -accel interp
 bad "did you mean 'Skylake-Client'" -cpu Skylake-Clien
 bad "-cpu" -cpu qemu64,+frob
+bad "did you mean 'enforce'" -cpu qemu64,enforc
+bad "of the models host and max" -cpu qemu64,migratable=on
+bad "fill-mtrr-mask" -cpu qemu64,fill-mtrr-mask=off
+bad "kvm-no-smi-migration" -cpu host,kvm-no-smi-migration=on
 bad "-initrd needs -kernel" -initrd x
 bad "-append needs -kernel" -append x
 bad "cannot open 'nothere': No such file" -kernel nothere
@@ -85,6 +89,7 @@ bad "'e1000x' is not a device we have" -device e1000x
 bad "did you mean 'virtio-blk-pci'" -device virtio-blk-cpi,drive=x
 bad "cannot be added" -device i8254
 bad "did you mean 'drive'" -device virtio-blk-pci,drvie=x
+bad "bootindex is not supported" -device virtio-blk-pci,drive=x,bootindex=1
 bad "nodrive" -device virtio-blk-pci,drive=nodrive
 bad "-global foo: it must be DRIVER.PROPERTY=VALUE" -global foo
 bad "-global foo.bar: 'foo' is not a device we have" -global foo.bar=1
@@ -125,6 +130,7 @@ bad "did you mean 'guest'" -name gest=x
 bad "possible: none" -rtc driftfix=slew
 bad "utc, localtime, 2026-01-31" -rtc base=locatime
 bad "no such log category" -d foo
+bad "no such log category" -d in_asm
 bad "cannot open log file" -D /no/such/folder/x
 bad "possible: reset, shutdown" -action reboot=x
 bad "no watchdog" -action watchdog=reset

@@ -217,12 +217,14 @@ static int number_property(struct viv_cpuid *m, const char *key, const char *val
         m->family_model = (uint32_t)v;
     else if (!strcmp(key, "stepping") && (ret = number(key, value, 15, &v, err)) == 0)
         m->stepping = (uint32_t)v;
-    else if ((!strcmp(key, "level") || !strcmp(key, "min-level")) &&
-             (ret = number(key, value, 0x20, &v, err)) == 0)
+    else if (!strcmp(key, "level") && (ret = number(key, value, 0x20, &v, err)) == 0)
         m->level = (uint32_t)v;
-    else if ((!strcmp(key, "xlevel") || !strcmp(key, "min-xlevel")) &&
-             (ret = number(key, value, 0x80000022, &v, err)) == 0)
+    else if (!strcmp(key, "min-level") && (ret = number(key, value, 0x20, &v, err)) == 0)
+        m->level = MAX(m->level, (uint32_t)v);
+    else if (!strcmp(key, "xlevel") && (ret = number(key, value, 0x80000022, &v, err)) == 0)
         m->xlevel = (uint32_t)v;
+    else if (!strcmp(key, "min-xlevel") && (ret = number(key, value, 0x80000022, &v, err)) == 0)
+        m->xlevel = MAX(m->xlevel, (uint32_t)v);
     else if (!strcmp(key, "phys-bits") && (ret = number(key, value, 52, &v, err)) == 0) {
         if (v < 32)
             return bad_value(key, value, "32 to 52", err);
@@ -246,13 +248,21 @@ static int tsc_frequency(struct viv_cpuid *m, const char *value, struct viv_err 
     return 0;
 }
 
+/* Only these two models have the host's invariant TSC unasked. */
+static int migratable(struct viv_cpuid *m, bool on, struct viv_err *err)
+{
+    if (!m->host)
+        return viv_fail(err, EINVAL, "-cpu %s: migratable= is of the models host and max; leave it out", m->model);
+    change(m, "invtsc", 6, !on, false);
+    return 0;
+}
+
 /* Boolean properties that are not CPUID bits. */
 static int bool_property(struct viv_cpuid *m, const char *key, const char *value, bool *known,
                          struct viv_err *err)
 {
     static const char *const names[] = {"check", "enforce", "kvm", "migratable", "pmu", "l3-cache",
-                                        "host-phys-bits", "host-cache-info", "fill-mtrr-mask",
-                                        "kvm-no-smi-migration", NULL};
+                                        "host-phys-bits", "host-cache-info", NULL};
     bool on = true;
 
     *known = false;
@@ -271,7 +281,7 @@ static int bool_property(struct viv_cpuid *m, const char *key, const char *value
     else if (!strcmp(key, "l3-cache"))
         m->caches = on ? VIV_CPUID_CACHES : VIV_CPUID_CACHES - 1;
     else if (!strcmp(key, "migratable"))
-        change(m, "invtsc", 6, !on && m->host, false);
+        return migratable(m, on, err);
     else if (!strcmp(key, "host-phys-bits") && on)
         m->phys_bits = 0; /* set below */
     else if (on && (!strcmp(key, "pmu") || !strcmp(key, "host-cache-info")))
@@ -281,11 +291,17 @@ static int bool_property(struct viv_cpuid *m, const char *key, const char *value
 
 static int unknown(const char *key, struct viv_err *err)
 {
-    const char *names[VIV_ARRAY_SIZE(features) + 1], *near;
+    static const char *const properties[] = {"check", "enforce", "kvm", "migratable", "l3-cache", "host-phys-bits",
+                                             "phys-bits", "vendor", "model-id", "family", "model", "stepping",
+                                             "level", "xlevel", "min-level", "min-xlevel", "tsc-frequency"};
+    const char *names[VIV_ARRAY_SIZE(features) + VIV_ARRAY_SIZE(properties) + 1], *near;
 
     for (size_t n = 0; n < VIV_ARRAY_SIZE(features); n++)
         names[n] = features[n].name;
-    names[VIV_ARRAY_SIZE(features)] = NULL;
+    memcpy(names + VIV_ARRAY_SIZE(features), properties, sizeof(properties));
+    names[VIV_ARRAY_SIZE(names) - 1] = NULL;
+    if (!strcmp(key, "fill-mtrr-mask") || !strcmp(key, "kvm-no-smi-migration"))
+        return viv_fail(err, ENOTSUP, "-cpu: %s= is not offered; leave it out", key);
     if (g_str_has_prefix(key, "hv-") || g_str_has_prefix(key, "hv_"))
         return viv_fail(err, ENOTSUP, "-cpu: %s: Hyper-V enlightenments are not offered", key);
     near = viv_nearest(key, names);

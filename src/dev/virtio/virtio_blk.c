@@ -169,8 +169,6 @@ static void take_limits(struct virtio_blk *b, struct viv_opts *opts)
     b->max_discard = viv_opts_int(opts, "max-discard-sectors");
     b->max_write_zeroes = viv_opts_int(opts, "max-write-zeroes-sectors");
     b->wce = b->wce_default = strcmp(viv_opts_str(opts, "write-cache"), "off") != 0;
-    b->bootindex = viv_opts_given(opts, "bootindex") ? viv_opts_int(opts, "bootindex")
-                                                     : b->drive->bootindex;
     b->queue_num = viv_opts_int(opts, "num-queues");
     b->queue_size = viv_opts_int(opts, "queue-size");
 }
@@ -232,7 +230,6 @@ static const struct viv_field blk_fields[] = {
     VIV_F_CONFIG(virtio_blk, discard),
     VIV_F_CONFIG(virtio_blk, write_zeroes),
     VIV_F_CONFIG(virtio_blk, config_wce),
-    VIV_F_CONFIG(virtio_blk, bootindex),
     VIV_F_CONFIG(virtio_blk, wce_default),
     VIV_F_INT(virtio_blk, wce),
     VIV_F_DERIVED(virtio_blk, in_flight, "0: the device is idle when it is saved"),
@@ -276,7 +273,8 @@ static const char *const werror_values[] = {"auto", "report", "ignore", "enospc"
 #define BLK_PROPS                                                                                  \
     {.name = "drive", .type = VIV_OPT_STR, .required = true, .help = "id of a -drive or -blockdev"}, \
     {.name = "serial", .type = VIV_OPT_STR, .help = "serial number, up to 20 characters"},         \
-    {.name = "bootindex", .type = VIV_OPT_INT, .max = INT32_MAX, .help = "place in the boot order"}, \
+    {.name = "bootindex", .type = VIV_OPT_REFUSED,                                                 \
+     .help = "there is no firmware yet that looks for a system to boot; leave it out"},            \
     {.name = "logical_block_size", .type = VIV_OPT_SIZE, .def = "512", .min = 512, .max = 2097152, \
      .help = "smallest unit of a request"},                                                        \
     {.name = "physical_block_size", .type = VIV_OPT_SIZE, .def = "512", .min = 512, .max = 2097152, \

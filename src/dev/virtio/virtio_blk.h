@@ -36,7 +36,6 @@ struct virtio_blk {
     uint32_t discard_align;     /* sectors */
     uint16_t queue_size, queue_num;
     bool ro, discard, write_zeroes, config_wce;
-    int bootindex;
     bool wce_default;
     bool wce; /* write-back as the guest sees it now */
 

@@ -367,7 +367,6 @@ static int net_realize(struct viv_virtio *v, struct viv_opts *opts, struct viv_e
     if (!n->netdev || !(viv_netdev_caps(n->netdev) & VIV_NET_RX_GSO) || !(n->offered >> NET_F_GUEST_CSUM & 1) ||
         !(n->offered >> NET_F_MRG_RXBUF & 1))
         n->offered &= ~(1ull << NET_F_GUEST_TSO4);
-    n->bootindex = viv_opts_given(opts, "bootindex") ? viv_opts_int(opts, "bootindex") : -1;
     viv_virtio_add_queue(v, rx);
     viv_virtio_add_queue(v, tx);
     if (n->offered >> NET_F_CTRL_VQ & 1)
@@ -423,7 +422,6 @@ static const struct viv_field net_fields[] = {
     VIV_F_CONFIG(virtio_net, mac_given),
     VIV_F_CONFIG(virtio_net, mtu),
     VIV_F_CONFIG(virtio_net, offered),
-    VIV_F_CONFIG(virtio_net, bootindex),
     VIV_F_BYTES(virtio_net, mac),
     VIV_F_INT(virtio_net, link_up),
     VIV_F_INT(virtio_net, promisc),
@@ -476,7 +474,8 @@ static const struct viv_virtio_class net_fn = {
 #define NET_PROPS                                                                                  \
     {.name = "netdev", .type = VIV_OPT_STR, .help = "id of a -netdev"},                            \
     {.name = "mac", .type = VIV_OPT_STR, .help = "address (default: made from the VM's uuid or name)"}, \
-    {.name = "bootindex", .type = VIV_OPT_INT, .max = INT32_MAX, .help = "place in the boot order"}, \
+    {.name = "bootindex", .type = VIV_OPT_REFUSED,                                                 \
+     .help = "there is no firmware yet that looks for a system to boot; leave it out"},            \
     {.name = "host_mtu", .type = VIV_OPT_INT, .max = 65535, .help = "MTU to tell the guest"},      \
     {.name = "rx_queue_size", .type = VIV_OPT_INT, .def = "256", .min = 64,                        \
      .max = VIV_VIRTQ_MAX_SIZE, .help = "entries of the receive queue"},                           \

@@ -29,7 +29,6 @@ struct virtio_net {
     uint8_t mac_given[6];
     uint16_t mtu; /* 0: not told */
     uint64_t offered;
-    int bootindex;
 
     uint8_t mac[6];
     bool link_up;
