@@ -362,7 +362,10 @@ static int user_hostfwd(struct viv_netdev *n, const char *rule, bool add, struct
     struct user_net *u = (struct user_net *)n;
     int rc = add ? user_hostfwd_add(u, rule, err) : user_hostfwd_remove(u, rule, err);
 
-    user_wake(u); /* a new socket to look at */
+    /* The thread may have collected its sockets already and wait for the device lock, which we hold, before it polls:
+     * a wake-up alone would come too early. */
+    __atomic_store_n(&u->look_again, true, __ATOMIC_SEQ_CST);
+    user_wake(u);
     return rc;
 }
 

@@ -46,6 +46,7 @@ struct user_net {
     bool quit;      /* atomic */
     bool sleeping;  /* atomic: the thread is, or is about to be, in poll */
     bool throttled; /* atomic: it looks at no sockets until to_guest is below LOW */
+    bool look_again; /* atomic: sockets came or went since they were collected for poll */
     bool exited;    /* device lock */
     pthread_cond_t exited_cond;
     int wake_fd;

@@ -173,8 +173,10 @@ static uint32_t prepare(struct user_net *u)
     add_poll(u->wake_fd, SLIRP_POLL_IN, u);
     __atomic_store_n(&u->throttled, viv_frameq_used(&u->to_guest) >= USER_QUEUE_HIGH,
                      __ATOMIC_SEQ_CST);
-    if (!__atomic_load_n(&u->throttled, __ATOMIC_SEQ_CST))
+    if (!__atomic_load_n(&u->throttled, __ATOMIC_SEQ_CST)) {
+        __atomic_store_n(&u->look_again, false, __ATOMIC_SEQ_CST);
         slirp_pollfds_fill(u->slirp, &timeout, add_poll, u);
+    }
     return run_timers(u, timeout);
 }
 
@@ -184,7 +186,7 @@ static bool work_waits(struct user_net *u)
 
     return __atomic_load_n(&u->quit, __ATOMIC_SEQ_CST) ||
            (!__atomic_load_n(&u->throttled, __ATOMIC_SEQ_CST) &&
-            viv_frameq_peek(&u->to_host, &len)) ||
+            (__atomic_load_n(&u->look_again, __ATOMIC_SEQ_CST) || viv_frameq_peek(&u->to_host, &len))) ||
            (__atomic_load_n(&u->throttled, __ATOMIC_SEQ_CST) &&
             viv_frameq_used(&u->to_guest) < USER_QUEUE_LOW);
 }
