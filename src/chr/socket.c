@@ -203,7 +203,7 @@ static int resolve_unix(struct chr_socket *s, const char *path, bool abstract, s
     memcpy(un->sun_path + abstract, path, len + !abstract);
     s->addr_len = offsetof(struct sockaddr_un, sun_path) + len + 1;
     if (s->server && !abstract)
-        s->path = g_strdup(path);
+        s->path = g_canonicalize_filename(path, NULL); /* -daemonize leaves this directory */
     s->chr.filename = g_strdup_printf("unix:%s%s", path, s->server ? ",server=on" : "");
     return 0;
 }

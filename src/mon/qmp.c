@@ -209,6 +209,21 @@ static void bad_input(struct qmp *q, const char *why)
     send_error(q, NULL, "GenericError", why);
 }
 
+/* At the end of a line, what no further line can make right is answered at once: braces that a typing error left
+ * open would swallow everything that follows. Long requests are checked at their end only. */
+static void line_done(struct qmp *q)
+{
+    json_error_t je;
+    json_t *m;
+
+    if (q->in->len > 4096)
+        return;
+    m = json_loadb(q->in->str, q->in->len, JSON_REJECT_DUPLICATES, &je);
+    if (!m && json_error_code(&je) != json_error_premature_end_of_input)
+        value_done(q);
+    json_decref(m);
+}
+
 static void input_byte(struct qmp *q, char c)
 {
     if (q->skipping) {
@@ -242,6 +257,8 @@ static void input_byte(struct qmp *q, char c)
         q->escaped = false;
     if (q->depth == 0 && !q->in_string)
         value_done(q);
+    else if (c == '\n')
+        line_done(q);
 }
 
 static size_t qmp_can_read(void *opaque)

@@ -184,10 +184,21 @@ help "version 0" --version
 
 # An image that another machine has open, and that machine's pidfile.
 "$vm" -m 16 -nodefaults -display none -S -accel interp -kernel kernel -drive file=busy.raw,format=raw,if=virtio \
-    -daemonize -pidfile pid || fail=$((fail + 1))
+    -qmp unix:q.sock,server,nowait -daemonize -pidfile pid || fail=$((fail + 1))
 bad "does not let others write 'busy.raw'" -kernel kernel -drive file=busy.raw,format=raw,if=virtio
 bad "-pidfile" -kernel kernel -display none -pidfile pid
+[ -S q.sock ] || fail=$((fail + 1))
 kill "$(cat pid)"
+# It leaves nothing behind, although it has left this directory.
+t=0
+while [ $t -lt 50 ] && { [ -e pid ] || [ -e q.sock ]; }; do
+    t=$((t + 1))
+    sleep 0.1
+done
+if [ $t = 50 ]; then
+    echo "left behind: $(ls pid q.sock 2>/dev/null)"
+    fail=$((fail + 1))
+fi
 
 echo "$n command lines, $fail not answered as they should be"
 [ $fail = 0 ]

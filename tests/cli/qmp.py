@@ -88,6 +88,9 @@ def main():
         error(q.ask({"execute": 5}), "GenericError", "execute")
         q.send("garbage here\n")
         error(q.get(), "GenericError", "JSON parse error")
+        for half in '{bad\n', '{"a": "x\n':
+            q.send(half)
+            error(q.get(), "GenericError", "JSON parse error")
         q.send('{"execute": }')
         error(q.get(), "GenericError", "JSON parse error")
         q.send('{"a": ' + "[" * 5000 + "\n")
