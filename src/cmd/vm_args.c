@@ -531,6 +531,9 @@ static int take(struct vm_args *a, const struct option *o, const char *text, str
     if (!o->fn)
         return viv_fail(err, ENOTSUP, "%s%s%.100s is not supported: %s", shown, text ? " " : "",
                         text ? text : "", o->refusal);
+    /* A script's variable that was never set. Only no kernel command line is one. */
+    if (text && !*text && o->fn != on_append)
+        return viv_fail(err, EINVAL, "%s: its argument is empty; it takes %s", shown, o->arg);
     return help_asked(a, g_intern_string(shown), text) ? 0 : o->fn(a, g_intern_string(shown), text, err);
 }
 

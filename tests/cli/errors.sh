@@ -39,6 +39,8 @@ bad "viv-vm: -foo: no such option; -help lists them" -foo
 bad "viv-vm: -kernal: no such option; did you mean '-kernel'?" -kernal x
 bad "viv-vm: --apend: no such option; did you mean '-append'?" --apend x
 bad "-m: needs an argument" -m
+bad "-m: its argument is empty" -m ""
+bad "-M: its argument is empty" -M ""
 bad "without memory cannot start; try -m 512" -m 0
 bad "'12Q' is not a size" -m 12Q
 bad "at least 1M" -m 512k
