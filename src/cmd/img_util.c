@@ -3,16 +3,21 @@
 #include <stdarg.h>
 #include <string.h>
 
+static void complain(const char *fmt, va_list ap)
+{
+    fflush(stdout);
+    fputs("viv-img: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+}
+
 int img_error(const char *fmt, ...)
 {
     va_list ap;
 
-    fflush(stdout);
-    fputs("viv-img: ", stderr);
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    complain(fmt, ap);
     va_end(ap);
-    fputc('\n', stderr);
     return 1;
 }
 
@@ -20,12 +25,10 @@ int img_usage(const char *fmt, ...)
 {
     va_list ap;
 
-    fflush(stdout);
-    fputs("viv-img: ", stderr);
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    complain(fmt, ap);
     va_end(ap);
-    fputs("\nTry 'viv-img --help' for more information\n", stderr);
+    fputs("Try 'viv-img --help' for more information\n", stderr);
     return 1;
 }
 
