@@ -85,6 +85,7 @@ static const char *two_byte(const struct scan *s)
         case 0xc1: case 0xd9: return "hypercall";
         case 0xd5: case 0xd6: return "transactions";
         case 0xcf: case 0xd7: case 0xc0: return "SGX";
+        case 0xcc: case 0xcd: case 0xce: return "TDX"; /* with 66: #GP on a host that has it, though no CPUID bit says so */
         case 0xd0: return "XCR0 differs"; /* XGETBV */
         case 0xee: case 0xef: return "PKRU";
         case 0xf9: return "time stamp counter"; /* RDTSCP */
