@@ -65,7 +65,7 @@ static void write_cr3(struct viv_x86 *c, uint64_t v)
     viv_mmu_set_cr3(c, v, keep);
 }
 
-static uint64_t cr4_known(const struct viv_x86 *c)
+uint64_t viv_cr4_known(const struct viv_x86 *c)
 {
     static const struct {
         uint64_t bits;
@@ -93,7 +93,7 @@ static void write_cr4(struct viv_x86 *c, uint64_t v)
                             VIV_CR4_LA57 | VIV_CR4_PKE | VIV_CR4_PKS | VIV_CR4_PCIDE;
     uint64_t old = c->cr4, diff = v ^ old;
 
-    if (v & ~cr4_known(c))
+    if (v & ~viv_cr4_known(c))
         viv_x86_gp0(c);
     if (viv_x86_long_active(c) && (!(v & VIV_CR4_PAE) || (diff & VIV_CR4_LA57)))
         viv_x86_gp0(c);

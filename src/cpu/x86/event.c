@@ -102,7 +102,8 @@ static bool take_smi(struct viv_x86 *c)
         clear_request(c, VIV_REQ_SMI);
         c->smi_pending = true;
     }
-    if (!c->smi_pending || c->in_smm || c->mov_ss_shadow || c->sti_shadow)
+    /* Waiting for a SIPI blocks SMIs too: they stay pending. */
+    if (!c->smi_pending || c->in_smm || c->wait_sipi || c->mov_ss_shadow || c->sti_shadow)
         return false;
     c->smi_pending = false;
     viv_smm_enter(c);

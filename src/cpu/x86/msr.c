@@ -236,15 +236,22 @@ bool viv_msr_read(struct viv_x86 *c, uint32_t index, uint64_t *v)
     return read_common(c, index, v) || viv_kvm_msr_read(c, index, v) || quiet_find(c, index, v);
 }
 
-static bool write_efer(struct viv_x86 *c, uint64_t v)
+uint64_t viv_efer_known(const struct viv_x86 *c)
 {
-    uint64_t known = VIV_EFER_LMA, old = c->msr.efer;
+    uint64_t known = VIV_EFER_LMA;
 
     known |= has(c, VIV_FT_SYSCALL) ? VIV_EFER_SCE : 0;
     known |= has(c, VIV_FT_LM) ? VIV_EFER_LME : 0;
     known |= has(c, VIV_FT_NX) ? VIV_EFER_NXE : 0;
     known |= has(c, VIV_FT_FXSR_OPT) ? VIV_EFER_FFXSR : 0;
-    if (v & ~known)
+    return known;
+}
+
+static bool write_efer(struct viv_x86 *c, uint64_t v)
+{
+    uint64_t old = c->msr.efer;
+
+    if (v & ~viv_efer_known(c))
         return false;
     v = (v & ~(uint64_t)VIV_EFER_LMA) | (old & VIV_EFER_LMA);
     if (((v ^ old) & VIV_EFER_LME) && (c->cr0 & VIV_CR0_PG))

@@ -12,6 +12,10 @@ void viv_msr_reset(struct viv_x86 *c, bool bsp);
 /* MOV to CR with all its checks (#GP(0)). */
 void viv_cr_write(struct viv_x86 *c, unsigned n, uint64_t value);
 
+/* Bits that this CPU has; the others are reserved. */
+uint64_t viv_cr4_known(const struct viv_x86 *c);
+uint64_t viv_efer_known(const struct viv_x86 *c);
+
 uint64_t viv_x86_tsc(const struct viv_x86 *c);
 
 #endif

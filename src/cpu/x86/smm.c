@@ -23,7 +23,9 @@
 
 enum { /* offsets in the area */
     O_SEG = 0x000, /* ES CS SS DS FS GS GDTR LDTR IDTR TR, 16 bytes each */
-    O_HALT = 0x0c9, O_EFER = 0x0d0, O_REVISION = 0x0fc, O_SMBASE = 0x100, O_CR4 = 0x148,
+    O_HALT = 0x0c9,
+    O_NMI_MASK = 0x0ca, /* BKDG of family 10h, SMMFECA */
+    O_EFER = 0x0d0, O_REVISION = 0x0fc, O_SMBASE = 0x100, O_CR4 = 0x148,
     O_CR3 = 0x150, O_CR0 = 0x158, O_DR7 = 0x160, O_DR6 = 0x168, O_RFLAGS = 0x170, O_RIP = 0x178,
     O_R15 = 0x180, /* down to RAX at 1F8H */
 };
@@ -78,6 +80,7 @@ static void save(const struct viv_x86 *c, uint8_t *a)
     put_dtr(a, 8, &c->idtr);
     put_seg(a, 9, &c->seg[VIV_TR]);
     a[O_HALT] = c->halted;
+    a[O_NMI_MASK] = c->nmi_blocked;
     viv_st_le64(a + O_EFER, c->msr.efer);
     viv_st_le32(a + O_REVISION, REVISION);
     viv_st_le32(a + O_SMBASE, (uint32_t)c->msr.smbase);
@@ -122,30 +125,30 @@ void viv_smm_enter(struct viv_x86 *c)
 }
 
 /* What RSM refuses (APM 10.3.5): it would leave a state that no instruction can reach. */
-static bool sound(const struct viv_x86 *c, uint64_t cr0, uint64_t cr4, uint64_t efer)
+static bool sound(const struct viv_x86 *c, const uint8_t *a)
 {
+    uint64_t cr0 = viv_ld_le64(a + O_CR0), cr4 = viv_ld_le64(a + O_CR4);
+    uint64_t efer = viv_ld_le64(a + O_EFER);
+
     if (cr0 >> 32 || ((cr0 & VIV_CR0_PG) && !(cr0 & VIV_CR0_PE)) ||
         ((cr0 & VIV_CR0_NW) && !(cr0 & VIV_CR0_CD)))
         return false;
-    if (cr4 >> 32 || (efer & ~(uint64_t)(VIV_EFER_SCE | VIV_EFER_LME | VIV_EFER_LMA | VIV_EFER_NXE |
-                                         VIV_EFER_FFXSR)))
+    if ((cr4 & ~viv_cr4_known(c)) || (efer & ~viv_efer_known(c)))
         return false;
-    if ((efer & VIV_EFER_LMA) && (!(efer & VIV_EFER_LME) || !(cr0 & VIV_CR0_PG) || !(cr4 & VIV_CR4_PAE)))
-        return false;
-    return true;
+    if (!(efer & VIV_EFER_LMA))
+        return true;
+    return (efer & VIV_EFER_LME) && (cr0 & VIV_CR0_PG) && (cr4 & VIV_CR4_PAE) &&
+           !(viv_ld_le64(a + O_CR3) >> c->cpuid->phys_bits) && !(viv_ld_le64(a + O_RFLAGS) & VIV_FL_VM);
 }
 
 void viv_smm_leave(struct viv_x86 *c)
 {
     uint8_t a[SIZE];
-    uint64_t gpa = area_gpa(c), cr0, cr4, efer;
+    uint64_t gpa = area_gpa(c);
 
     for (unsigned n = 0; n < SIZE; n += 8)
         viv_st_le64(a + n, viv_space_read(c->mem, gpa + n, 8));
-    cr0 = viv_ld_le64(a + O_CR0);
-    cr4 = viv_ld_le64(a + O_CR4);
-    efer = viv_ld_le64(a + O_EFER);
-    if (!sound(c, cr0, cr4, efer)) {
+    if (!sound(c, a)) {
         c->shutdown = true;
         return;
     }
@@ -155,20 +158,20 @@ void viv_smm_leave(struct viv_x86 *c)
     get_seg(a, 7, &c->seg[VIV_LDTR]);
     get_dtr(a, 8, &c->idtr);
     get_seg(a, 9, &c->seg[VIV_TR]);
-    c->cr0 = cr0 | VIV_CR0_ET;
+    c->cr0 = viv_ld_le64(a + O_CR0) | VIV_CR0_ET;
     c->cr3 = viv_ld_le64(a + O_CR3);
-    c->cr4 = cr4;
-    c->msr.efer = efer;
+    c->cr4 = viv_ld_le64(a + O_CR4);
+    c->msr.efer = viv_ld_le64(a + O_EFER);
     c->dr[7] = (uint32_t)viv_ld_le64(a + O_DR7) | VIV_DR7_FIXED;
     c->dr[6] = ((uint32_t)viv_ld_le64(a + O_DR6) & 0xe00f) | VIV_DR6_FIXED;
-    viv_x86_set_eflags(c, (uint32_t)viv_ld_le64(a + O_RFLAGS));
+    viv_x86_load_flags(c, (uint32_t)viv_ld_le64(a + O_RFLAGS));
     for (unsigned n = 0; n < 16; n++)
         c->gpr[n] = viv_ld_le64(a + O_R15 + (15 - n) * 8);
     c->rip = c->next_rip = viv_ld_le64(a + O_RIP);
     c->msr.smbase = viv_ld_le32(a + O_SMBASE);
     c->halted = a[O_HALT] & 1;
     c->in_smm = false;
-    c->nmi_blocked = false;
+    c->nmi_blocked = a[O_NMI_MASK] & 1;
     viv_x86_update_mode(c);
     if (viv_mmu_pae_legacy(c) && !viv_mmu_load_pdptes(c, c->cr3))
         c->shutdown = true;
