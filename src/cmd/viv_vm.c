@@ -25,11 +25,13 @@
 /* What the program is by the name it was called. */
 static const struct {
     const char *name, *machine, *cpu, *accel;
+    bool cpu_32bit;
 } personalities[] = {
-    {"qemu-system-x86_64-microvm", "microvm", NULL, NULL},
-    {"qemu-system-i386", NULL, "qemu32", NULL},
-    {"qemu-kvm", NULL, NULL, "kvm:interp"},
-    {"kvm", NULL, NULL, "kvm:interp"},
+    {.name = "qemu-system-x86_64-microvm", .machine = "microvm"},
+    {.name = "qemu-system-i386", .cpu = "qemu32", .cpu_32bit = true},
+    {.name = "viv-vm-i386", .cpu = "qemu32", .cpu_32bit = true},
+    {.name = "qemu-kvm", .accel = "kvm:interp"},
+    {.name = "kvm", .accel = "kvm:interp"},
 };
 
 static void set_personality(struct vm_args *a, const char *argv0)
@@ -47,6 +49,7 @@ static void set_personality(struct vm_args *a, const char *argv0)
         if (personalities[i].cpu)
             a->default_cpu = personalities[i].cpu;
         a->accel = personalities[i].accel;
+        a->cfg.cpu_32bit = personalities[i].cpu_32bit;
     }
 }
 

@@ -93,6 +93,7 @@ int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **
     f->boot.kernel = c->cfg->kernel;
     f->boot.initrd = c->cfg->initrd;
     f->boot.append = c->cfg->append;
+    f->boot.no_long_mode = !viv_cpuid_has(viv_vcpus[0]->x86->cpuid, VIV_FT_LM);
     f->low_end = c->low_end;
     memory_map(f, c);
     ret = build_acpi(f, c, err);

@@ -27,6 +27,7 @@ struct viv_boot_info {
     unsigned map_count;
     uint64_t low_end;  /* RAM goes from 0 to here, below 4 GiB */
     uint32_t rsdp;     /* 0: no ACPI */
+    bool no_long_mode; /* the CPUs are 32-bit ones */
     const char *kernel, *initrd, *append; /* paths and text; the last two may be NULL */
 };
 

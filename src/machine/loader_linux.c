@@ -47,6 +47,9 @@ static int parse(struct viv_loader *l, const uint8_t *head, struct bzimage *k, s
         return viv_fail(err, ENOEXEC, "-kernel %s: bzImage is truncated", l->kernel.path);
     k->payload_len = l->kernel.size - k->payload_off;
     k->entry64 = k->version >= 0x20c && (viv_ld_le16(k->params + BP_XLOADFLAGS) & XLF_KERNEL_64);
+    if (k->entry64 && l->info->no_long_mode)
+        return viv_fail(err, ENOEXEC, "-kernel %s: a 64-bit kernel, and the CPU has no long mode; run it as "
+                        "qemu-system-x86_64 or with a -cpu that has lm", l->kernel.path);
     k->initrd_max = k->version >= 0x203 ? viv_ld_le32(k->params + BP_INITRD_MAX) : 0x37ffffff;
     k->cmdline_max = k->version >= 0x206 ? viv_ld_le32(k->params + BP_CMDLINE_SIZE) : 255;
     k->load_addr = VIV_MIB;

@@ -119,6 +119,8 @@ static void test_bzimage(void)
     expect_text(ram32(e.info + 0x218), "INITRD");
     g_assert_cmphex(ram32(e.info + 0x218), ==, RAM_BYTES - 4096);
 
+    i.no_long_mode = true;
+    bad(&i, "64-bit kernel");
     viv_st_le16(k + 0x236, 0); /* no 64-bit entry */
     g_free(kp);
     kp = file("bz32", k, sizeof(k));

@@ -29,6 +29,7 @@ struct viv_machine_config {
     struct viv_chr *serial[4]; /* NULL: none */
     unsigned serial_count;
     bool no_hpet, no_acpi;
+    bool cpu_32bit;      /* qemu-system-i386: every CPU model without long mode */
     bool cpu_is_default; /* nobody said -cpu: features it has to do without are no news */
     bool incoming;       /* -incoming: what runs comes from a saved state */
 };

@@ -140,6 +140,9 @@ static int make_cpus(const struct viv_machine_config *cfg, const struct viv_acce
                  s->threads, cfg->cpu);
     if (cfg->cpu_is_default)
         vm.cpuid->check = false;
+    rc = cfg->cpu_32bit ? viv_cpuid_drop_long_mode(vm.cpuid, err) : 0;
+    if (rc < 0)
+        return rc;
     viv_cpuid_set_topology(vm.cpuid, s->sockets, s->dies, s->cores, s->threads);
     rc = vm.accel->filter_cpuid ? vm.accel->filter_cpuid(vm.cpuid, err) : 0;
     if (rc < 0)

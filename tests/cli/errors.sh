@@ -67,6 +67,11 @@ bad "did you mean 'enforce'" -cpu qemu64,enforc
 bad "of the models host and max" -cpu qemu64,migratable=on
 bad "fill-mtrr-mask" -cpu qemu64,fill-mtrr-mask=off
 bad "kvm-no-smi-migration" -cpu host,kvm-no-smi-migration=on
+ln -s "$vm" qemu-system-i386
+x86_64=$vm vm=./qemu-system-i386
+bad "has 32-bit CPUs only; qemu-system-x86_64 has 64-bit ones" -cpu max,+lm -kernel kernel
+bad "not offered by qemu-system-i386 here: lm" -cpu qemu64,enforce -kernel kernel
+vm=$x86_64
 bad "-initrd needs -kernel" -initrd x
 bad "-append needs -kernel" -append x
 bad "cannot open 'nothere': No such file" -kernel nothere

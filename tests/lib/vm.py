@@ -40,6 +40,16 @@ def emulator():
     return words
 
 
+def i386(words, folder):
+    """The emulator under the name that makes it a 32-bit machine. QEMU has a program of its own for that."""
+    if os.path.basename(words[0]) == "qemu-system-x86_64":
+        return ["qemu-system-i386"] + words[1:]
+    link = os.path.join(folder, "qemu-system-i386")
+    if not os.path.exists(link):
+        os.symlink(os.path.realpath(words[0]), link)
+    return [link] + words[1:]
+
+
 def tool(name):
     return os.path.join(BUILD, "src/cmd", name)
 
@@ -61,21 +71,24 @@ def run_tool(args, **kw):
     return p.stdout.strip()
 
 
-def kernel():
-    """Path of Debian's cloud kernel (bzImage)."""
-    return run_tool(["tools/fetch-kernel", GUEST]).splitlines()[-1]
+def kernel(arch="amd64"):
+    """Path of Debian's cloud kernel (bzImage); with "i386" of the 686-pae kernel."""
+    return run_tool(["tools/fetch-kernel", "-a", arch, GUEST]).splitlines()[-1]
 
 
 VIRTIO = ["virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng", "virtio_console"]
 
 
-def initramfs(script, modules=VIRTIO, files=()):
+def initramfs(script, modules=VIRTIO, files=(), arch="amd64"):
     """Path of a gzip initramfs that loads modules and runs script, then powers off."""
-    kernel()
-    key = hashlib.sha256(json.dumps([script, list(modules), list(files)]).encode()).hexdigest()[:16]
+    kernel(arch)
+    key = hashlib.sha256(json.dumps([script, list(modules), list(files), arch]).encode()).hexdigest()[:16]
     out = os.path.join(GUEST, f"initramfs-{key}.gz")
     if not os.path.exists(out):
-        args = ["tools/mkinitramfs-busybox", "-o", out, "-k", os.path.join(GUEST, "kernel")]
+        unpacked = os.path.join(GUEST, "kernel" if arch == "amd64" else f"kernel-{arch}")
+        args = ["tools/mkinitramfs-busybox", "-o", out, "-k", unpacked]
+        if arch != "amd64":
+            args += ["-b", os.path.join(unpacked, "bin/busybox")]
         for m in modules:
             args += ["-m", m]
         for f in files:
@@ -93,9 +106,9 @@ def free_port():
 class Guest:
     """A VM with its serial port on our pipe."""
 
-    def __init__(self, args, name="guest", machine=None):
+    def __init__(self, args, name="guest", emu=None):
         self.name = name
-        self.args = emulator() + args
+        self.args = (emu or emulator()) + args
         self.log = bytearray()
         self.seen = 0
         self.p = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE,

@@ -93,6 +93,9 @@ static inline bool viv_cpuid_has(const struct viv_cpuid *m, enum viv_feature f)
 int viv_cpuid_parse(const char *text, struct viv_cpuid **out, struct viv_err *err);
 void viv_cpuid_set_topology(struct viv_cpuid *m, unsigned sockets, unsigned dies, unsigned cores,
                             unsigned threads);
+/* Makes the model a 32-bit CPU: without long mode and what only long mode has. Refused when long mode was asked for by
+ * name (+lm) or with enforce. After viv_cpuid_parse, before threads start. */
+int viv_cpuid_drop_long_mode(struct viv_cpuid *m, struct viv_err *err);
 /* Recomputes what follows from word[] (xcr0_mask, levels): after a filter changed features. */
 void viv_cpuid_finish(struct viv_cpuid *m);
 /* `-cpu help`. */

@@ -467,6 +467,27 @@ int viv_cpuid_restrict(struct viv_cpuid *m, const uint32_t have[VIV_FW_COUNT], c
     return 0;
 }
 
+int viv_cpuid_drop_long_mode(struct viv_cpuid *m, struct viv_err *err)
+{
+    static const enum viv_feature of_long_mode[] = {VIV_FT_LAHF_LM, VIV_FT_CX16, VIV_FT_FSGSBASE, VIV_FT_PCID,
+                                                    VIV_FT_LA57};
+    uint32_t have[VIV_FW_COUNT];
+
+    if (m->asked[VIV_FT_LM >> 5] >> (VIV_FT_LM & 31) & 1)
+        return viv_fail(err, ENOTSUP, "-cpu %s,+lm: qemu-system-i386 has 32-bit CPUs only; qemu-system-x86_64 has "
+                        "64-bit ones", m->model);
+    if (!viv_cpuid_has(m, VIV_FT_LM))
+        return 0;
+    for (size_t n = 0; n < VIV_ARRAY_SIZE(of_long_mode); n++)
+        m->word[of_long_mode[n] >> 5] &= ~(1u << (of_long_mode[n] & 31));
+    /* Intel has SYSCALL in 64-bit mode only (SDM vol. 2A CPUID, 80000001H). */
+    if (m->kind == VIV_VENDOR_INTEL)
+        m->word[VIV_FT_SYSCALL >> 5] &= ~(1u << (VIV_FT_SYSCALL & 31));
+    memset(have, 0xff, sizeof(have));
+    have[VIV_FT_LM >> 5] &= ~(1u << (VIV_FT_LM & 31));
+    return viv_cpuid_restrict(m, have, "qemu-system-i386", err);
+}
+
 /* ---- help ---- */
 
 static int by_name(const void *a, const void *b)

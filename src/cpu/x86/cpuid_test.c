@@ -96,6 +96,27 @@ static void test_restrict(void)
     g_free(m);
 }
 
+static void test_32bit(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_cpuid *m = parse("Haswell,check=off");
+    uint32_t r[4];
+
+    g_assert_cmpint(viv_cpuid_drop_long_mode(m, &err), ==, 0);
+    g_assert_false(viv_cpuid_has(m, VIV_FT_LM) || viv_cpuid_has(m, VIV_FT_SYSCALL) || viv_cpuid_has(m, VIV_FT_FSGSBASE));
+    g_assert_true(viv_cpuid_has(m, VIV_FT_AVX2));
+    viv_cpuid_leaf(m, 0, 0x80000008, 0, r);
+    g_assert_cmphex(r[0] & 0xffff, ==, 0x2024); /* 32 virtual, 36 physical bits */
+    g_free(m);
+    m = parse("qemu64,+lm");
+    g_assert_cmpint(viv_cpuid_drop_long_mode(m, &err), <, 0);
+    g_assert_nonnull(strstr(err.text, "qemu-system-x86_64"));
+    g_free(m);
+    m = parse("n270,enforce"); /* never had it */
+    g_assert_cmpint(viv_cpuid_drop_long_mode(m, &err), ==, 0);
+    g_free(m);
+}
+
 static void test_topology(void)
 {
     struct viv_cpuid *m = parse("EPYC");
@@ -137,6 +158,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cpuid/models", test_models);
     g_test_add_func("/cpuid/properties", test_properties);
     g_test_add_func("/cpuid/restrict", test_restrict);
+    g_test_add_func("/cpuid/32bit", test_32bit);
     g_test_add_func("/cpuid/topology", test_topology);
     g_test_add_func("/cpuid/clock-scale", test_clock_scale);
     return g_test_run();
