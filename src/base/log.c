@@ -37,6 +37,18 @@ static int category_index(const char *name, size_t len)
     return -1;
 }
 
+static int fail_unknown(const char *name, size_t len, struct viv_err *err)
+{
+    char list[256] = "";
+
+    for (int i = 0; i < VIV_LOG_CATEGORY_COUNT; i++) {
+        size_t used = strlen(list);
+
+        snprintf(list + used, sizeof(list) - used, "%s%s", i ? ", " : "", categories[i].name);
+    }
+    return viv_fail(err, EINVAL, "-d %.*s: no such log category; there are %s", len > 60 ? 60 : (int)len, name, list);
+}
+
 int viv_log_enable(const char *names, struct viv_err *err)
 {
     while (*names) {
@@ -44,8 +56,7 @@ int viv_log_enable(const char *names, struct viv_err *err)
         int i = category_index(names, len);
 
         if (i < 0)
-            return viv_fail(err, EINVAL, "-d %.*s: no such log category; '-d help' lists them",
-                            (int)len, names);
+            return fail_unknown(names, len, err);
         viv_log_mask |= 1u << i;
         names += len;
         names += *names == ',';
@@ -62,6 +73,11 @@ int viv_log_open(const char *path, struct viv_err *err)
     setvbuf(f, NULL, _IOLBF, 0);
     sink = f;
     return 0;
+}
+
+FILE *viv_log_file(void)
+{
+    return sink ? sink : stderr;
 }
 
 void viv_log_help(FILE *out)
@@ -142,7 +158,7 @@ void viv_log_write(enum viv_log_category c, const char *fmt, ...)
 
     snprintf(prefix, sizeof(prefix), "%s: ", categories[c].name);
     va_start(ap, fmt);
-    print_line(sink ? sink : stderr, prefix, fmt, ap);
+    print_line(viv_log_file(), prefix, fmt, ap);
     va_end(ap);
 }
 
@@ -184,6 +200,6 @@ void viv_guest_error(const char *who, const char *fmt, ...)
         viv_log_write(VIV_LOG_GUEST_ERRORS, "(%u suppressed)", suppressed);
     snprintf(prefix, sizeof(prefix), "guest_errors: %s: ", who);
     va_start(ap, fmt);
-    print_line(sink ? sink : stderr, prefix, fmt, ap);
+    print_line(viv_log_file(), prefix, fmt, ap);
     va_end(ap);
 }

@@ -21,7 +21,9 @@
     _(UNIMP, "unimp", "guest use of functions that are not implemented")                           \
     _(MMU, "mmu", "page walks that fault")                                                         \
     _(PCI, "pci", "PCI configuration and BAR placement")                                           \
-    _(VIRTIO, "virtio", "virtio feature negotiation and queue errors")
+    _(VIRTIO, "virtio", "virtio feature negotiation and queue errors")                              \
+    _(IN_ASM, "in_asm", "guest code of each block that -accel xlate translates")                   \
+    _(OUT_ASM, "out_asm", "host code it makes of it")
 
 enum viv_log_category {
 #define _(id, name, help) VIV_LOG_##id,
@@ -44,6 +46,8 @@ int viv_log_enable(const char *names, struct viv_err *err);
 /* Path for category output; opened (truncated) now. */
 int viv_log_open(const char *path, struct viv_err *err);
 void viv_log_help(FILE *out);
+/* Where categories go, for those that write whole pages themselves, under flockfile(3). Constant once options are read. */
+FILE *viv_log_file(void);
 
 void viv_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void viv_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
