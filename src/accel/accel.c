@@ -10,13 +10,19 @@
 #include <string.h>
 
 /* Fastest first. */
-static const struct viv_accel *const accels[] = {&viv_accel_kvm, &viv_accel_interp};
+static const struct viv_accel *const accels[] = {
+    &viv_accel_kvm,
+#ifdef VIV_XLATE
+    &viv_accel_xlate,
+#endif
+    &viv_accel_interp,
+};
 
 static const struct viv_accel *find(const char *name)
 {
-    /* Scripts written for QEMU ask for its software engine by name; ours answers. */
+    /* Scripts written for QEMU ask for its software engine by name; the fastest of ours answers. */
     if (!strcmp(name, "tcg"))
-        name = "interp";
+        return accels[1];
     for (size_t i = 0; i < VIV_ARRAY_SIZE(accels); i++) {
         if (!strcmp(accels[i]->name, name))
             return accels[i];
@@ -24,50 +30,55 @@ static const struct viv_accel *find(const char *name)
     return NULL;
 }
 
+static int fail_unknown(const char *name, struct viv_err *err)
+{
+    g_autoptr(GString) list = g_string_new(NULL);
+
+    for (size_t i = 0; i < VIV_ARRAY_SIZE(accels); i++)
+        g_string_append_printf(list, "%s%s", !i ? "" : i + 1 < VIV_ARRAY_SIZE(accels) ? ", " : " and ", accels[i]->name);
+    return viv_fail(err, EINVAL, "-accel %.60s: no such accelerator; there are %s", name, list->str);
+}
+
 static int choose_automatically(const struct viv_accel **out, struct viv_err *err)
 {
-    struct viv_err why = VIV_ERR_INIT;
+    g_autoptr(GString) why = g_string_new(NULL);
 
     for (size_t i = 0; i < VIV_ARRAY_SIZE(accels); i++) {
         struct viv_err reason = VIV_ERR_INIT;
 
         if (accels[i]->probe(&reason) == 0) {
-            if (why.code)
-                viv_info("not using KVM: %s; running on the software CPU (%s)", why.text,
-                         accels[i]->name);
+            if (why->len)
+                viv_info("%s; running on the software CPU (%s)", why->str, accels[i]->name);
             *out = accels[i];
             return 0;
         }
-        if (!why.code)
-            why = reason;
+        g_string_append_printf(why, "%snot using %s: %s", why->len ? "; " : "", i ? accels[i]->name : "KVM", reason.text);
     }
-    return viv_fail(err, ENODEV, "no accelerator works here: %s", why.text);
+    return viv_fail(err, ENODEV, "no accelerator works here: %s", why->str);
 }
 
-/* A list such as "kvm:interp": the first that works, and the reasons of those that did not. */
+/* A list such as "kvm:xlate": the first that works, and the reasons of those that did not. */
 static int choose_from_list(const char *text, const struct viv_accel **out, struct viv_err *err)
 {
     g_auto(GStrv) names = g_strsplit(text, ":", -1);
-    struct viv_err why = VIV_ERR_INIT;
+    g_autoptr(GString) why = g_string_new(NULL);
 
     for (char **n = names; *n; n++) {
         const struct viv_accel *a = find(*n);
         struct viv_err reason = VIV_ERR_INIT;
 
         if (!a)
-            return viv_fail(err, EINVAL, "-accel %s: no such accelerator; there are kvm and interp", *n);
-        if (a->probe(&reason) == 0) {
-            if (why.code)
-                viv_info("-accel %s: %s; using %s", text, why.text, a->name);
+            return fail_unknown(*n, err);
+        /* The last one may have a substitute, which viv_accel_settle() takes. */
+        if (a->probe(&reason) == 0 || (!n[1] && a->instead)) {
+            if (why->len)
+                viv_info("-accel %s: %s; using %s", text, why->str, a->name);
             *out = a;
             return 0;
         }
-        if (!why.code) {
-            why = reason;
-            viv_err_prefix(&why, "%s", *n);
-        }
+        g_string_append_printf(why, "%s%s: %s", why->len ? "; " : "", *n, reason.text);
     }
-    return viv_fail(err, ENODEV, "-accel %s: %s", text, why.text);
+    return viv_fail(err, ENODEV, "-accel %s: %s", text, why->str);
 }
 
 int viv_accel_choose(const char *text, const struct viv_accel **out, struct viv_err *err)
@@ -80,10 +91,21 @@ int viv_accel_choose(const char *text, const struct viv_accel **out, struct viv_
         return choose_from_list(text, out, err);
     a = find(text);
     if (!a)
-        return viv_fail(err, EINVAL, "-accel %s: no such accelerator; there are kvm and interp", text);
+        return fail_unknown(text, err);
     /* Asked for by name: its own create() says what is missing. A probe that only found it slow is a warning. */
     *out = a;
     return 0;
+}
+
+const struct viv_accel *viv_accel_settle(const struct viv_accel *a, bool options)
+{
+    struct viv_err why = VIV_ERR_INIT;
+
+    if (!a->instead || a->probe(&why) == 0)
+        return a;
+    viv_info("-accel %s: %s; running on %s instead, which is slower%s", a->name, why.text, a->instead->name,
+             options ? ", and without the options given" : "");
+    return a->instead;
 }
 
 bool viv_accel_help(const char *name)

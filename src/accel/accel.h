@@ -1,7 +1,8 @@
 /* Who runs the CPU. Boards and devices do not know; the machine picks one with viv_accel_choose().
  *
- * `interp` is the reference interpreter, `kvm` the kernel's. Chosen automatically: the fastest that really works
- * here, with one line that says why when it is not KVM. Asked for by name: that one or an error. */
+ * `kvm` is the kernel's, `xlate` the translator, `interp` the reference interpreter. Chosen automatically: the fastest
+ * that really works here, with one line that says why when it is not KVM. Asked for by name: that one, or what it names
+ * as its substitute with a line that says why, or an error. */
 #ifndef VIV_ACCEL_ACCEL_H
 #define VIV_ACCEL_ACCEL_H
 
@@ -11,6 +12,8 @@
 #include "mem/space.h"
 #include "opt/opt.h"
 #include "state/state.h"
+
+#include <glib.h>
 
 struct viv_cpuid;
 struct viv_x86;
@@ -26,6 +29,8 @@ struct viv_accel {
     const char *name;
     const char *desc;
     const struct viv_opt_def *props;
+    const struct viv_accel *instead; /* that also runs the machine, slower, where this one does not work; or NULL */
+    bool makes_code;                 /* -d in_asm, out_asm have something to show */
 
     /* Does it really work here? 0, or -errno with the check that failed and its remedy. Under 5 ms. */
     int (*probe)(struct viv_err *why);
@@ -53,14 +58,20 @@ struct viv_accel {
     /* Saved state beyond v->x86 and devices (in-kernel irqchip). May be NULL. */
     void (*save)(struct viv_state_writer *w);
     int (*load)(struct viv_state_reader *r, struct viv_err *err);
+    /* `info jit`: appends text for people. vCPUs stopped, device lock held. NULL: it makes no code. */
+    void (*info_jit)(struct viv_space *mem, GString *out);
 };
 
 extern const struct viv_accel viv_accel_kvm;
+extern const struct viv_accel viv_accel_xlate;
 extern const struct viv_accel viv_accel_interp;
 
-/* `text`: the -accel argument ("kvm", "interp", "kvm:interp" fallback list), NULL: automatic. Prints the line
+/* `text`: the -accel argument ("kvm", "interp", "kvm:xlate" fallback list), NULL: automatic. Prints the line
  * of why when automatic choice is not KVM. */
 int viv_accel_choose(const char *text, const struct viv_accel **out, struct viv_err *err);
+/* The same accelerator, or its substitute where it does not work, with a line why. After its options were read.
+ * `options`: some were given, which a substitute does not heed. */
+const struct viv_accel *viv_accel_settle(const struct viv_accel *a, bool options);
 bool viv_accel_help(const char *name); /* its options, or (NULL) all of them, to stdout; false: there is none */
 
 /* vCPU threads: made stopped, each with its v->x86 in power-on state. `env` as for create; `cpuid` is borrowed for

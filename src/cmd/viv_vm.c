@@ -30,8 +30,8 @@ static const struct {
     {.name = "qemu-system-x86_64-microvm", .machine = "microvm"},
     {.name = "qemu-system-i386", .cpu = "qemu32", .cpu_32bit = true},
     {.name = "viv-vm-i386", .cpu = "qemu32", .cpu_32bit = true},
-    {.name = "qemu-kvm", .accel = "kvm:interp"},
-    {.name = "kvm", .accel = "kvm:interp"},
+    {.name = "qemu-kvm", .accel = "kvm:tcg"},
+    {.name = "kvm", .accel = "kvm:tcg"},
 };
 
 static void set_personality(struct vm_args *a, const char *argv0)

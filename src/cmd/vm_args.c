@@ -110,7 +110,7 @@ HANDLER(on_accel)
         a->accel = g_strdup_printf("%s:%s", a->accel, text);
         if (strchr(a->accel, ','))
             return viv_fail(err, EINVAL, "-accel: several -accel with suboptions are not supported; "
-                                         "name one, or a list like -accel kvm:interp");
+                                         "name one, or a list like -accel kvm:xlate");
         return 0;
     }
     a->accel = text;
@@ -355,7 +355,7 @@ static const struct option options[] = {
      "accel= as -accel", on_machine},
     {"M", "name[,...]", NULL, on_machine},
     {"cpu", "cpu[,+feature][,-feature]", "selects the CPU model ('-cpu help' lists them)", on_cpu},
-    {"accel", "name[,prop[=value][,...]]", "who runs the CPU: kvm, interp, or a list kvm:interp "
+    {"accel", "name[,prop[=value][,...]]", "who runs the CPU: kvm, xlate, interp, or a list kvm:xlate "
      "(default: the fastest that works here)", on_accel},
     {"enable-kvm", NULL, "the same as -accel kvm", on_enable_kvm},
     {"smp", "[cpus=]n[,sockets=s][,dies=d][,cores=c][,threads=t]", "number of CPUs and their topology",
@@ -451,7 +451,7 @@ static const struct option options[] = {
     {"debugcon", "d", NULL, NULL, LATER},
     {"gdb", "d", NULL, NULL, "there is no gdb server yet"},
     {"s", NULL, NULL, NULL, "there is no gdb server yet"},
-    {"singlestep", NULL, NULL, NULL, LATER},
+    {"singlestep", NULL, NULL, NULL, "it is an option of the translator: -accel xlate,one-insn-per-tb=on"},
     {"icount", "o", NULL, NULL, LATER},
     {"loadvm", "t", NULL, NULL, "use -incoming file:PATH with a state saved by migrate \"file:PATH\""},
     {"trace", "o", NULL, NULL, "-d has what is there"},
@@ -472,7 +472,7 @@ static const struct option options[] = {
     {"win2k-hack", NULL, NULL, NULL, LATER},
     {"no-fd-bootchk", NULL, NULL, NULL, FIRMWARE},
     {"no-quit", NULL, NULL, NULL, GRAPHICS},
-    {"tb-size", "n", NULL, NULL, "there is no translator yet"},
+    {"tb-size", "n", NULL, NULL, "it is an option of the translator: -accel xlate,tb-size=N"},
     {"semihosting", NULL, NULL, NULL, "x86 has none"},
     {"iscsi", "o", NULL, NULL, LATER},
     {"xen-domid", "i", NULL, NULL, "Xen is not supported"},

@@ -188,6 +188,11 @@ COMMAND(query_chardev)
     return 0;
 }
 
+static void show_text(const json_t *r, GString *out)
+{
+    g_string_append(out, json_string_value(json_object_get(r, "human-readable-text")));
+}
+
 static void show_chardev(const json_t *r, GString *out)
 {
     size_t i;
@@ -470,6 +475,7 @@ const struct viv_mon_cmd viv_mon_cmds[] = {
     {"info usernet", NULL, NULL, NULL, "show user network connections", viv_mon_info_usernet},
     {"info qtree", NULL, NULL, NULL, "show the devices", viv_mon_info_qtree},
     {"info mtree", NULL, NULL, NULL, "show the memory map", viv_mon_info_mtree},
+    {"info jit", "x-query-jit", NULL, NULL, "show the translator's figures", viv_mon_info_jit, show_text},
     {"info registers", NULL, NULL, NULL, "show the CPU registers", viv_mon_info_registers},
     {NULL, "query-commands", NULL, NULL, "list the commands", query_commands},
     {NULL, "human-monitor-command", NULL, hmp_args, "run an HMP command", human_command},

@@ -7,6 +7,7 @@
 #include "machine/vm.h"
 #include "net/net.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 static int finish(GString *s, json_t **result)
@@ -116,4 +117,25 @@ int viv_mon_info_registers(struct viv_opts *o, json_t **result, struct viv_err *
     if (running)
         viv_vcpus_start();
     return finish(s, result);
+}
+
+/* Stopped for the moment: pages are counted from tables that a running vCPU changes. */
+int viv_mon_info_jit(struct viv_opts *o, json_t **result, struct viv_err *err)
+{
+    const struct viv_accel *a = viv_vm_accel();
+    bool running = viv_vm_state() == VIV_RUN_RUNNING;
+    GString *s;
+
+    if (!a->info_jit)
+        return viv_fail(err, ENOTSUP, "the CPU runs on %s, which makes no code; only -accel xlate has these figures",
+                        a->name);
+    s = g_string_new(NULL);
+    if (running)
+        viv_vcpus_stop();
+    a->info_jit(viv_vm_board()->mem, s);
+    if (running)
+        viv_vcpus_start();
+    *result = json_pack("{s:s}", "human-readable-text", s->str);
+    g_string_free(s, TRUE);
+    return 0;
 }

@@ -58,7 +58,29 @@ bad "did you mean 'pc'" -M pcc
 bad "no such machine" -M q35
 bad "-machine pc: unknown option 'foo'" -M pc,foo=1
 bad "neither 'on' nor 'off'" -M pc,hpet=perhaps
-bad "no such accelerator; there are kvm and interp" -accel foo
+if "$vm" -accel help | grep -q ^xlate; then
+bad "no such accelerator; there are kvm, xlate and interp" -accel foo
+bad "no such accelerator; there are kvm, xlate and interp" -accel kvm:foo
+bad "-accel xlate: unknown option 'foo'" -accel xlate,foo=1
+bad "-accel xlate: unknown option 'foo'" -accel tcg,foo=1
+bad "-accel xlate: tb-size=1 is too small for 8 CPUs: each has a cache of its own, of at least 256 KiB; use tb-size=2" \
+    -smp 8 -accel xlate,tb-size=1
+bad "use tb-size=1024 or less" -accel tcg,tb-size=1025
+bad "tb-size: 'x' is not a number" -accel xlate,tb-size=x
+bad "tb-size=-1 is out of range" -accel xlate,tb-size=-1
+bad "x-cache-size=1k is out of range" -accel xlate,x-cache-size=1k
+bad "tb-size and x-cache-size exclude each other" -accel xlate,tb-size=4,x-cache-size=1M
+bad "thread=single is not possible: each vCPU has a thread of its own" -smp 2 -accel tcg,thread=single
+bad "possible: multi, single" -accel tcg,thread=double
+bad "split-wx=off is not possible" -accel xlate,split-wx=off
+bad "one-insn-per-tb and x-max-insns exclude each other" -accel xlate,one-insn-per-tb=on,x-max-insns=2
+bad "x-max-insns=65 is out of range: 1 to 64" -accel xlate,x-max-insns=65
+bad "x-fail-nth=0 is out of range" -accel xlate,x-fail-nth=0
+bad "this machine runs on interp: use -accel xlate" -accel interp -d in_asm
+bad "this machine runs on interp: use -accel xlate" -accel interp -d int,out_asm
+fi
+bad "-accel xlate,tb-size=N" -tb-size 32
+bad "-accel xlate,one-insn-per-tb=on" -singlestep
 bad "-accel interp: unknown option 'foo'" -accel interp,foo=1
 bad "-accel exclude each other" -M pc,accel=interp -accel interp
 bad "did you mean 'Skylake-Client'" -cpu Skylake-Clien
@@ -137,7 +159,7 @@ bad "did you mean 'guest'" -name gest=x
 bad "possible: none" -rtc driftfix=slew
 bad "utc, localtime, 2026-01-31" -rtc base=locatime
 bad "no such log category" -d foo
-bad "no such log category" -d in_asm
+bad "-d op: no such log category; there are int, cpu_reset, guest_errors, unimp, mmu, pci, virtio, in_asm, out_asm" -d in_asm,op
 bad "cannot open log file" -D /no/such/folder/x
 bad "possible: reset, shutdown" -action reboot=x
 bad "no watchdog" -action watchdog=reset
@@ -175,6 +197,11 @@ help "hpet=<" -M pc,help
 help "Skylake-Client" -cpu help
 help "interp" -accel help
 help "-accel interp has no options" -accel interp,help
+if "$vm" -accel help | grep -q ^xlate; then
+help "tb-size=<int>" -accel xlate,help
+help "tb-size=<int>" -accel tcg,help
+fi
+help "in_asm " -d help
 help "num-queues=<int>" -device driver=virtio-blk,help
 help 'name "virtio-blk-pci", bus PCI' -device help
 help "num-queues=<int>" -device virtio-blk-pci,help
