@@ -90,5 +90,5 @@ void viv_debug_changed(struct viv_x86 *c)
         c->attention |= VIV_ATT_DEBUG;
     else
         c->attention &= ~VIV_ATT_DEBUG;
-    viv_tlb_flush_all(c);
+    viv_tlb_flush_data(c);
 }

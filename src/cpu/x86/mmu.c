@@ -1,17 +1,8 @@
-/* The software TLB and the accessors behind its inline fast path (tlb.h).
- *
- * Tables ("banks") of 1024 direct-mapped pages: one for supervisor accesses, several for user accesses, each user
- * bank owned by a PCID, so that a CR3 load that keeps the TLB is a change of pointer. c->tlb_cur points at the bank
- * for CPL and CR3, or at an always empty one while #AC may occur (CPL 3, CR0.AM, EFLAGS.AC).
+/* Guest memory for instructions: what a TLB miss does, and the accessors behind the inline fast path (tlb.h).
  *
  * With SMAP on, user pages never enter the supervisor bank; an access under EFLAGS.AC that misses there is
  * tried in the user bank, whose rights are a subset of what the supervisor may do to that page. Pages with an
- * enabled data breakpoint, MMIO, and stores to ROM never enter a bank: every access comes here.
- *
- * Each bank logs the slots filled with non-global pages; a CR3 load empties those only. Over-flushing is always
- * allowed, under-flushing never: INVLPG looks through all slots of a large page.
- *
- * tlb_gen grows with each flush: caches keyed by linear address (decoded blocks) compare it. */
+ * enabled data breakpoint, MMIO, and stores to ROM never enter a bank: every access comes here. */
 #include "cpu/x86/mmu.h"
 
 #include "cpu/vcpu.h"
@@ -21,269 +12,10 @@
 #include "cpu/x86/exc.h"
 #include "cpu/x86/interp/interp.h"
 #include "cpu/x86/mmu_int.h"
-#include "cpu/x86/tlb.h"
-#include "cpu/x86/walk.h"
+#include "cpu/x86/tlb_int.h"
 #include "mem/space.h"
 
-#include <glib.h>
 #include <string.h>
-
-#define EXEC_ENTRIES 256u
-#define LOG_SIZE     256u
-#define USER_BANKS   4u
-#define GPA_ENTRIES  256u
-#define LOG_EXEC     0x8000u
-
-struct bank {
-    struct viv_tlb_entry e[VIV_TLB_ENTRIES];
-    struct {
-        uint64_t tag;
-        uint8_t *hva; /* of the page */
-    } x[EXEC_ENTRIES];
-    uint16_t log[LOG_SIZE]; /* slots with non-global pages */
-    unsigned logged;        /* more than LOG_SIZE: flush everything */
-    bool huge;              /* holds parts of 1 GiB pages */
-    uint64_t large[8];      /* hash of the 4 MiB regions that hold parts of 2 and 4 MiB pages */
-    bool empty;             /* nothing filled since the last clear */
-    int pcid;               /* user banks: owner, -1 none */
-    uint64_t used;          /* stamp of last selection */
-};
-
-struct viv_x86_tlb {
-    struct bank super;
-    struct bank user[USER_BANKS];
-    struct bank none;
-    unsigned cur_user;
-    uint64_t stamp;
-    struct viv_gpa_page gpa[GPA_ENTRIES];
-};
-
-/* ---- banks ---- */
-
-static void bank_clear(struct bank *b)
-{
-    if (b->empty)
-        return;
-    b->empty = true;
-    for (unsigned n = 0; n < VIV_TLB_ENTRIES; n++)
-        b->e[n].tag_read = b->e[n].tag_write = VIV_TLB_NONE;
-    for (unsigned n = 0; n < EXEC_ENTRIES; n++)
-        b->x[n].tag = VIV_TLB_NONE;
-    b->logged = 0;
-    b->huge = false;
-    memset(b->large, 0, sizeof(b->large));
-}
-
-static unsigned region_hash(uint64_t lin)
-{
-    return (lin >> 22 ^ lin >> 31) & 511;
-}
-
-static void bank_note(struct bank *b, uint64_t lin, unsigned shift)
-{
-    b->empty = false;
-    if (shift >= 30)
-        b->huge = true;
-    else if (shift > 12)
-        b->large[region_hash(lin) / 64] |= 1ull << (region_hash(lin) & 63);
-}
-
-static void bank_clear_logged(struct bank *b)
-{
-    if (b->logged > LOG_SIZE) {
-        bank_clear(b);
-        return;
-    }
-    for (unsigned n = 0; n < b->logged; n++) {
-        if (b->log[n] & LOG_EXEC)
-            b->x[b->log[n] & ~LOG_EXEC].tag = VIV_TLB_NONE;
-        else
-            b->e[b->log[n]].tag_read = b->e[b->log[n]].tag_write = VIV_TLB_NONE;
-    }
-    b->logged = 0;
-}
-
-static void bank_log(struct bank *b, unsigned slot)
-{
-    if (b->logged < LOG_SIZE)
-        b->log[b->logged] = (uint16_t)slot;
-    if (b->logged <= LOG_SIZE)
-        b->logged++;
-}
-
-/* Every slot that may hold a part of the page `lin` is in; neighbours go too. */
-static void bank_drop_region(struct bank *b, uint64_t lin, unsigned shift)
-{
-    for (unsigned n = 0; n < VIV_TLB_ENTRIES; n++)
-        if (b->e[n].tag_read >> shift == lin >> shift)
-            b->e[n].tag_read = b->e[n].tag_write = VIV_TLB_NONE;
-    for (unsigned n = 0; n < EXEC_ENTRIES; n++)
-        if (b->x[n].tag >> shift == lin >> shift)
-            b->x[n].tag = VIV_TLB_NONE;
-}
-
-static void bank_drop(struct bank *b, uint64_t lin)
-{
-    uint64_t page = lin & VIV_PAGE_MASK;
-    struct viv_tlb_entry *e = &b->e[(lin >> 12) & (VIV_TLB_ENTRIES - 1)];
-
-    if (b->empty)
-        return;
-    if (b->huge) {
-        bank_drop_region(b, lin, 30);
-        return;
-    }
-    if (b->large[region_hash(lin) / 64] >> (region_hash(lin) & 63) & 1) {
-        bank_drop_region(b, lin, 22);
-        return;
-    }
-    if (e->tag_read == page)
-        e->tag_read = e->tag_write = VIV_TLB_NONE;
-    if (b->x[(lin >> 12) & (EXEC_ENTRIES - 1)].tag == page)
-        b->x[(lin >> 12) & (EXEC_ENTRIES - 1)].tag = VIV_TLB_NONE;
-}
-
-static struct bank *user_bank(struct viv_x86 *c)
-{
-    return &c->tlb->user[c->tlb->cur_user];
-}
-
-void viv_mmu_select(struct viv_x86 *c)
-{
-    if (c->cpl != 3)
-        c->tlb_cur = c->tlb->super.e;
-    else if ((c->cr0 & VIV_CR0_AM) && (c->eflags & VIV_FL_AC))
-        c->tlb_cur = c->tlb->none.e;
-    else
-        c->tlb_cur = user_bank(c)->e;
-}
-
-int viv_mmu_init(struct viv_x86 *c)
-{
-    c->tlb = g_try_malloc0(sizeof(*c->tlb));
-    if (!c->tlb)
-        return -1;
-    bank_clear(&c->tlb->none);
-    viv_mmu_flush_map(c);
-    viv_mmu_select(c);
-    return 0;
-}
-
-void viv_mmu_fini(struct viv_x86 *c)
-{
-    g_free(c->tlb);
-    c->tlb = NULL;
-}
-
-/* ---- flushes ---- */
-
-void viv_tlb_flush_all(struct viv_x86 *c)
-{
-    bank_clear(&c->tlb->super);
-    for (unsigned n = 0; n < USER_BANKS; n++) {
-        bank_clear(&c->tlb->user[n]);
-        c->tlb->user[n].pcid = -1;
-    }
-    c->tlb->cur_user = 0;
-    c->tlb->user[0].pcid = (int)(c->cr4 & VIV_CR4_PCIDE ? c->cr3 & 0xfff : 0);
-    c->tlb_gen++;
-    viv_mmu_select(c);
-}
-
-/* Also when several PCIDs are in use: user pages are rarely global, dropping those too is allowed. */
-void viv_tlb_flush_nonglobal(struct viv_x86 *c)
-{
-    bank_clear_logged(&c->tlb->super);
-    bank_clear(user_bank(c));
-    c->tlb_gen++;
-}
-
-void viv_tlb_flush_page(struct viv_x86 *c, uint64_t lin)
-{
-    bank_drop(&c->tlb->super, lin);
-    for (unsigned n = 0; n < USER_BANKS; n++)
-        if (c->tlb->user[n].pcid >= 0)
-            bank_drop(&c->tlb->user[n], lin);
-    c->tlb_gen++;
-}
-
-void viv_tlb_flush_pcid(struct viv_x86 *c, unsigned pcid)
-{
-    for (unsigned n = 0; n < USER_BANKS; n++)
-        if (c->tlb->user[n].pcid == (int)pcid)
-            bank_clear(&c->tlb->user[n]);
-    bank_clear_logged(&c->tlb->super);
-    c->tlb_gen++;
-}
-
-void viv_tlb_flush_user(struct viv_x86 *c)
-{
-    for (unsigned n = 0; n < USER_BANKS; n++)
-        bank_clear(&c->tlb->user[n]);
-    bank_clear_logged(&c->tlb->super);
-    c->tlb_gen++;
-}
-
-void viv_mmu_flush_map(struct viv_x86 *c)
-{
-    for (unsigned n = 0; n < GPA_ENTRIES; n++)
-        c->tlb->gpa[n].gpa = ~0ull;
-    viv_tlb_flush_all(c);
-}
-
-void viv_mmu_set_cr3(struct viv_x86 *c, uint64_t cr3, bool keep)
-{
-    struct viv_x86_tlb *t = c->tlb;
-    unsigned victim = 0;
-    int pcid = (int)(c->cr4 & VIV_CR4_PCIDE ? cr3 & 0xfff : 0);
-
-    c->cr3 = cr3;
-    c->tlb_gen++;
-    bank_clear_logged(&t->super);
-    for (unsigned n = 0; n < USER_BANKS; n++) {
-        if (t->user[n].pcid == pcid) {
-            t->cur_user = n;
-            if (!keep)
-                bank_clear_logged(&t->user[n]);
-            goto found;
-        }
-        if (t->user[n].used < t->user[victim].used)
-            victim = n;
-    }
-    t->cur_user = victim;
-    bank_clear(&t->user[victim]);
-    t->user[victim].pcid = pcid;
-found:
-    t->user[t->cur_user].used = ++t->stamp;
-    viv_mmu_select(c);
-}
-
-void viv_mmu_set_pkru(struct viv_x86 *c, uint32_t pkru)
-{
-    if (c->fpu.pkru == pkru)
-        return;
-    c->fpu.pkru = pkru;
-    if (c->cr4 & VIV_CR4_PKE)
-        viv_tlb_flush_user(c);
-}
-
-/* ---- physical pages ---- */
-
-const struct viv_gpa_page *viv_mmu_gpa_page(struct viv_x86 *c, uint64_t gpa)
-{
-    uint64_t page = gpa & VIV_PAGE_MASK;
-    struct viv_gpa_page *p = &c->tlb->gpa[(gpa >> 12) & (GPA_ENTRIES - 1)];
-    struct viv_range r;
-
-    if (p->gpa == page)
-        return p;
-    *p = (struct viv_gpa_page){.gpa = page};
-    if (viv_space_find(c->mem, page, &r) && r.hva && r.last - page >= VIV_PAGE_SIZE - 1) {
-        p->hva = r.hva + (page - r.start);
-        p->ram = r.kind == VIV_REGION_RAM;
-    }
-    return p;
-}
 
 static bool is_apic_page(const struct viv_x86 *c, uint64_t gpa)
 {
@@ -327,38 +59,6 @@ struct xlat {
     uint8_t *hva; /* NULL: go through the bus */
 };
 
-static void fill(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w,
-                 const struct viv_gpa_page *p, bool user)
-{
-    struct bank *b = user ? user_bank(c) : &c->tlb->super;
-    unsigned slot = (lin >> 12) & (VIV_TLB_ENTRIES - 1);
-    struct viv_tlb_entry *e = &b->e[slot];
-    bool write = p->ram && w->dirty && (w->write || (!user && !(c->cr0 & VIV_CR0_WP)));
-
-    if (write && viv_mmu_pkey_denies(c, w, true, user ? VIV_HOW_USER : 0))
-        write = false;
-    e->tag_read = lin & VIV_PAGE_MASK;
-    e->tag_write = write ? e->tag_read : VIV_TLB_NONE;
-    e->addend = (uintptr_t)p->hva - (lin & VIV_PAGE_MASK);
-    e->flags = &viv_arena_flags[viv_arena_page(p->hva)];
-    bank_note(b, lin, w->shift);
-    if (!w->global)
-        bank_log(b, slot);
-}
-
-static void fill_exec(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w,
-                      const struct viv_gpa_page *p, bool user)
-{
-    struct bank *b = user ? user_bank(c) : &c->tlb->super;
-    unsigned slot = (lin >> 12) & (EXEC_ENTRIES - 1);
-
-    b->x[slot].tag = lin & VIV_PAGE_MASK;
-    b->x[slot].hva = p->hva;
-    bank_note(b, lin, w->shift);
-    if (!w->global)
-        bank_log(b, slot | LOG_EXEC);
-}
-
 /* Which bank may hold this page for an access made like this? */
 static void cache(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w,
                   const struct viv_gpa_page *p, enum viv_access acc, unsigned how)
@@ -366,7 +66,7 @@ static void cache(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w,
     bool user = how & VIV_HOW_USER;
 
     if (acc == VIV_ACC_EXEC) {
-        fill_exec(c, lin, w, p, user);
+        viv_code_fill(c, &c->tlb->code, lin, w->shift, user, w->global, p->hva);
         return;
     }
     if (viv_debug_watches(c, lin & VIV_PAGE_MASK, VIV_PAGE_SIZE))
@@ -376,16 +76,24 @@ static void cache(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w,
             return;
         user = true;
     }
-    fill(c, lin, w, p, user);
+    viv_tlb_fill(c, lin, w, p, user);
 }
 
 static struct xlat translate(struct viv_x86 *c, uint64_t lin, enum viv_access acc, unsigned how)
 {
     struct viv_walk w;
     const struct viv_gpa_page *p;
-    uint32_t error = viv_mmu_walk(c, lin, acc, how, &w);
-    struct xlat x;
+    struct xlat x = {0};
+    uint32_t error;
 
+    if (acc == VIV_ACC_EXEC) { /* what has been promised is not looked up again: code_space.h */
+        x.hva = viv_code_find(&c->tlb->code, lin, how & VIV_HOW_USER);
+        if (x.hva) {
+            x.hva += lin & (VIV_PAGE_SIZE - 1);
+            return x;
+        }
+    }
+    error = viv_mmu_walk(c, lin, acc, how, &w);
     if (error)
         viv_x86_raise_pf(c, lin, error & ~VIV_WALK_FAULT);
     p = viv_mmu_gpa_page(c, w.gpa);
@@ -404,13 +112,13 @@ static uint8_t *lookup(struct viv_x86 *c, uint64_t lin, unsigned size, enum viv_
 {
     unsigned slot = (lin >> 12) & (VIV_TLB_ENTRIES - 1);
     uint64_t page = (lin + size - 1) & VIV_PAGE_MASK;
-    const struct viv_tlb_entry *e = how & VIV_HOW_USER ? &user_bank(c)->e[slot]
+    const struct viv_tlb_entry *e = how & VIV_HOW_USER ? &viv_tlb_user_bank(c)->e[slot]
                                                        : &c->tlb->super.e[slot];
 
     if ((acc == VIV_ACC_READ ? e->tag_read : e->tag_write) == page)
         return (uint8_t *)(lin + e->addend);
     if (!how && (c->eflags & VIV_FL_AC) && (c->cr4 & VIV_CR4_SMAP)) {
-        e = &user_bank(c)->e[slot];
+        e = &viv_tlb_user_bank(c)->e[slot];
         if ((acc == VIV_ACC_READ ? e->tag_read : e->tag_write) == page)
             return (uint8_t *)(lin + e->addend);
     }
@@ -668,18 +376,13 @@ void viv_probe(struct viv_x86 *c, uint64_t lin, unsigned len, enum viv_access ac
 
 void *viv_mmu_host(struct viv_x86 *c, uint64_t lin, unsigned len, enum viv_access acc)
 {
-    struct bank *b;
     uint8_t *h;
 
     if (crosses(lin, len))
         return NULL;
     lin = wrap(c, lin, 0);
-    if (acc == VIV_ACC_EXEC) {
-        b = c->cpl == 3 ? user_bank(c) : &c->tlb->super;
-        if (b->x[(lin >> 12) & (EXEC_ENTRIES - 1)].tag == (lin & VIV_PAGE_MASK))
-            return b->x[(lin >> 12) & (EXEC_ENTRIES - 1)].hva + (lin & 0xfff);
+    if (acc == VIV_ACC_EXEC)
         return translate(c, lin, acc, how_now(c)).hva;
-    }
     check_align(c, lin, len);
     h = lookup(c, lin, len, acc, how_now(c));
     if (h)
@@ -689,6 +392,11 @@ void *viv_mmu_host(struct viv_x86 *c, uint64_t lin, unsigned len, enum viv_acces
         return NULL;
     }
     return translate(c, lin, acc, how_now(c)).hva;
+}
+
+bool viv_mmu_exec_global(struct viv_x86 *c, uint64_t lin)
+{
+    return viv_code_is_global(&c->tlb->code, wrap(c, lin, 0), c->cpl == 3);
 }
 
 void viv_mmu_stored(struct viv_x86 *c, void *hva, unsigned len)

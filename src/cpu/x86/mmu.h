@@ -49,8 +49,10 @@ void viv_mmu_stored(struct viv_x86 *c, void *hva, unsigned len);
 /* Linear to physical without side effects, for debuggers and `info`: false when not mapped. */
 bool viv_mmu_translate_debug(struct viv_x86 *c, uint64_t lin, uint64_t *gpa);
 
-void viv_tlb_flush_all(struct viv_x86 *c);          /* with global pages */
-void viv_tlb_flush_nonglobal(struct viv_x86 *c);    /* CR3 load */
+/* `lin` was just answered by viv_mmu_host(VIV_ACC_EXEC): does c->code_space_global cover it? (code_space.h) */
+bool viv_mmu_exec_global(struct viv_x86 *c, uint64_t lin);
+
+void viv_tlb_flush_all(struct viv_x86 *c);                /* with global pages */
 void viv_tlb_flush_page(struct viv_x86 *c, uint64_t lin); /* INVLPG */
 
 #endif

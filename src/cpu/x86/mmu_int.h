@@ -13,6 +13,8 @@ void viv_mmu_set_cr3(struct viv_x86 *c, uint64_t cr3, bool keep);
 void viv_mmu_set_pkru(struct viv_x86 *c, uint32_t pkru);
 /* The physical memory map changed (VIV_REQ_TLB). */
 void viv_mmu_flush_map(struct viv_x86 *c);
+void viv_tlb_flush_page_of(struct viv_x86 *c, unsigned pcid, uint64_t lin); /* not if it is global */
+void viv_tlb_flush_data(struct viv_x86 *c); /* not what fetches use: breakpoints, protection keys */
 void viv_tlb_flush_pcid(struct viv_x86 *c, unsigned pcid);
 void viv_tlb_flush_user(struct viv_x86 *c); /* all PCIDs; keeps global pages */
 /* As viv_ld_sys would fault, without the load. */

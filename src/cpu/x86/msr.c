@@ -374,7 +374,7 @@ static bool write_common(struct viv_x86 *c, uint32_t index, uint64_t v)
         if (!has(c, VIV_FT_PKS) || v >> 32)
             return false;
         c->msr.pkrs = v;
-        viv_tlb_flush_all(c);
+        viv_tlb_flush_data(c);
         return true;
     case 0xda0:
         if (!has(c, VIV_FT_XSAVES) || (v & ~c->cpuid->xss_mask))

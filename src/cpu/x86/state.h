@@ -168,7 +168,8 @@ struct viv_x86 {
     uint64_t fast_base[6];
     uint64_t sp_mask;    /* width of the stack pointer */
     uint8_t canon_shift; /* 16, or 7 with LA57; 0 outside 64-bit mode */
-    uint64_t tlb_gen;  /* bumped by every TLB flush, INVLPG included: linear-address caches compare it */
+    /* What instruction fetches have been told stays true while these keep their values: cpu/x86/code_space.h. */
+    uint64_t code_space, code_space_global;
 
     struct viv_seg seg[VIV_SEG_COUNT];
     struct viv_dtr gdtr, idtr;

@@ -30,7 +30,7 @@ struct viv_block {
     struct viv_insn *insn;  /* count of them, then `bytes` bytes of code */
 };
 
-/* Where linear addresses lead, checked by TLB generation. */
+/* Where linear addresses lead, under a value of c->code_space or c->code_space_global. */
 struct viv_block_link {
     uint64_t lin;
     uint64_t key; /* viv_interp.block_key */
@@ -55,7 +55,7 @@ struct viv_block_cache *viv_block_cache_new(void);
 void viv_block_cache_free(struct viv_block_cache *b);
 
 /* The block at c->rip. Raises what fetching or decoding the first instruction raises. `guess`:
- * the block that was there under an older TLB generation, or NULL; most often it still is. */
+ * the block that was there under an older value of c->code_space, or NULL; most often it still is. */
 struct viv_block *viv_block_find(struct viv_x86 *c, struct viv_block_cache *b,
                                  struct viv_block *guess);
 

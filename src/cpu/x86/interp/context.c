@@ -39,7 +39,7 @@ void viv_interp_context(struct viv_x86 *c)
         c->sp_mask = c->seg[VIV_SS].attr & VIV_SEG_DB ? 0xffffffff : 0xffff;
     in->cs_base = long_mode ? 0 : c->seg[VIV_CS].base;
     in->cs_limit = long_mode ? ~(uint64_t)0 : c->seg[VIV_CS].limit;
-    in->block_key = c->tlb_gen << 8 | (uint64_t)(c->cpl == 3) << 7 | 0x40 | c->mode;
+    viv_interp_keys(c);
     c->canon_shift = !long_mode ? 0 : c->cr4 & VIV_CR4_LA57 ? 7 : 16;
 }
 

@@ -129,7 +129,7 @@ SYS(invpcid)
         (type == 0 && !viv_x86_canonical_base(c, lin)))
         viv_x86_gp0(c);
     switch (type) {
-    case 0: viv_tlb_flush_page(c, lin); break; /* of all PCIDs: allowed */
+    case 0: viv_tlb_flush_page_of(c, (unsigned)pcid, lin); break;
     case 1: viv_tlb_flush_pcid(c, (unsigned)pcid); break;
     case 2: viv_tlb_flush_all(c); break;
     case 3: viv_tlb_flush_user(c); break;

@@ -4,6 +4,7 @@
  * that the manual leaves alone are not touched. On restore everything is read and checked before any state
  * changes. */
 #include "cpu/x86/interp/x87.h"
+#include "cpu/x86/mmu_int.h"
 
 #define EXEC(name) void viv_exec_##name(struct viv_x86 *c, const struct viv_insn *i)
 
@@ -403,10 +404,8 @@ static void restore(struct viv_x86 *c, const struct viv_insn *i, u64 enabled, bo
     }
     if (rfbm & VIV_XCR0_AVX)
         restore_avx(c, load & VIV_XCR0_AVX ? ymm : NULL);
-    if ((rfbm & VIV_XCR0_PKRU) && c->fpu.pkru != pkru) {
-        c->fpu.pkru = pkru;
-        viv_tlb_flush_all(c);
-    }
+    if (rfbm & VIV_XCR0_PKRU)
+        viv_mmu_set_pkru(c, pkru);
 }
 
 EXEC(xrstor)

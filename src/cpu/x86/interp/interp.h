@@ -28,7 +28,9 @@ struct viv_interp {
 
     /* Derived by viv_interp_context(). */
     uint64_t cs_base, cs_limit; /* 0 and all-ones in 64-bit mode */
-    uint64_t block_key;         /* what the block at a linear address depends on besides the address */
+    /* What the block at a linear address depends on besides the address, for pages that are not global and for
+     * those that are. */
+    uint64_t block_key[2];
 
     struct viv_block_cache *blocks; /* run loop's own */
 };
@@ -56,6 +58,16 @@ static inline void viv_interp_leave_block(struct viv_x86 *c)
 /* Recomputes fast_base, sp_mask, canon_shift from the architectural state. The run loop does
  * this when it starts, after instructions with A_CTX and after delivering events. */
 void viv_interp_context(struct viv_x86 *c);
+
+/* The part of it that concerns block_key. */
+static inline void viv_interp_keys(struct viv_x86 *c)
+{
+    struct viv_interp *in = c->interp;
+    uint64_t how = (uint64_t)(c->cpl == 3) << 7 | 0x40 | c->mode;
+
+    in->block_key[0] = c->code_space ^ how;
+    in->block_key[1] = c->code_space_global ^ how;
+}
 
 /* Makes and drops c->interp. */
 int viv_interp_init(struct viv_x86 *c);

@@ -30,16 +30,17 @@ static inline struct viv_block *find(struct viv_x86 *c, struct viv_interp *in)
     struct viv_block_link *l = &b->link[(lin ^ lin >> VIV_LINK_BITS) & ((1u << VIV_LINK_BITS) - 1)];
     struct viv_block *k;
 
-    if (LIKELY(l->lin == lin && l->key == in->block_key)) {
+    if (LIKELY(l->lin == lin && (l->key == in->block_key[0] || l->key == in->block_key[1]))) {
         k = l->block;
         if (LIKELY(k->version == __atomic_load_n(l->version_at, __ATOMIC_ACQUIRE) &&
                    c->rip + k->bytes - 1 <= in->cs_limit))
             return k;
     }
     k = viv_block_find(c, b, l->lin == lin ? l->block : NULL);
+    viv_interp_keys(c); /* the fetch may have changed them */
     if (k != &b->single) {
         l->lin = lin;
-        l->key = in->block_key;
+        l->key = in->block_key[viv_mmu_exec_global(c, lin)];
         l->block = k;
         l->version_at = k->version_at;
     }
@@ -133,10 +134,10 @@ __attribute__((noinline)) static void run_blocks(struct viv_x86 *c, struct viv_i
 
         execute(c, in, k, k->count);
         if (UNLIKELY(k->end != VIV_BLOCK_PLAIN || !in->block_end)) {
-            /* A port or MMIO write may have changed the memory map, and with it the TLB
-             * generation. */
-            if (k->end == VIV_BLOCK_CONTEXT || in->block_key >> 8 != c->tlb_gen)
+            if (k->end == VIV_BLOCK_CONTEXT)
                 viv_interp_context(c);
+            else
+                viv_interp_keys(c); /* a port or MMIO write may have changed the memory map */
             if (c->attention || c->halted || c->shutdown)
                 return;
         }

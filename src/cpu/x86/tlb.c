@@ -1,0 +1,278 @@
+/* What the software TLB holds and how it is flushed.
+ *
+ * Tables ("banks") of 1024 direct-mapped pages: one for supervisor accesses, several for user accesses, each user
+ * bank owned by a PCID, so that a CR3 load that keeps the TLB is a change of pointer. c->tlb_cur points at the bank
+ * for CPL and CR3, or at an always empty one while #AC may occur (CPL 3, CR0.AM, EFLAGS.AC). Instruction fetches
+ * have tables of their own, one a user bank: code_space.h.
+ *
+ * Each bank logs the slots filled with non-global pages; a CR3 load empties those only. Over-flushing is always
+ * allowed, under-flushing never: INVLPG looks through all slots of a large page. */
+#include "cpu/x86/mmu_int.h"
+#include "cpu/x86/tlb_int.h"
+#include "mem/space.h"
+
+#include <glib.h>
+#include <string.h>
+
+/* ---- banks ---- */
+
+static void bank_clear(struct viv_tlb_bank *b)
+{
+    if (b->empty)
+        return;
+    b->empty = true;
+    for (unsigned n = 0; n < VIV_TLB_ENTRIES; n++)
+        b->e[n].tag_read = b->e[n].tag_write = VIV_TLB_NONE;
+    b->logged = 0;
+    b->huge = false;
+    memset(b->large, 0, sizeof(b->large));
+}
+
+static unsigned region_hash(uint64_t lin)
+{
+    return (lin >> 22 ^ lin >> 31) & 511;
+}
+
+static void bank_note(struct viv_tlb_bank *b, uint64_t lin, unsigned shift)
+{
+    b->empty = false;
+    if (shift >= 30)
+        b->huge = true;
+    else if (shift > 12)
+        b->large[region_hash(lin) / 64] |= 1ull << (region_hash(lin) & 63);
+}
+
+static void bank_clear_logged(struct viv_tlb_bank *b)
+{
+    if (b->logged > VIV_TLB_LOG) {
+        bank_clear(b);
+        return;
+    }
+    for (unsigned n = 0; n < b->logged; n++)
+        b->e[b->log[n]].tag_read = b->e[b->log[n]].tag_write = VIV_TLB_NONE;
+    b->logged = 0;
+}
+
+static void bank_log(struct viv_tlb_bank *b, unsigned slot)
+{
+    if (b->logged < VIV_TLB_LOG)
+        b->log[b->logged] = (uint16_t)slot;
+    if (b->logged <= VIV_TLB_LOG)
+        b->logged++;
+}
+
+/* Every slot that may hold a part of the page `lin` is in; neighbours go too. */
+static void bank_drop_region(struct viv_tlb_bank *b, uint64_t lin, unsigned shift)
+{
+    for (unsigned n = 0; n < VIV_TLB_ENTRIES; n++)
+        if (b->e[n].tag_read >> shift == lin >> shift)
+            b->e[n].tag_read = b->e[n].tag_write = VIV_TLB_NONE;
+}
+
+static void bank_drop(struct viv_tlb_bank *b, uint64_t lin)
+{
+    uint64_t page = lin & VIV_PAGE_MASK;
+    struct viv_tlb_entry *e = &b->e[(lin >> 12) & (VIV_TLB_ENTRIES - 1)];
+
+    if (b->empty)
+        return;
+    if (b->huge) {
+        bank_drop_region(b, lin, 30);
+        return;
+    }
+    if (b->large[region_hash(lin) / 64] >> (region_hash(lin) & 63) & 1) {
+        bank_drop_region(b, lin, 22);
+        return;
+    }
+    if (e->tag_read == page)
+        e->tag_read = e->tag_write = VIV_TLB_NONE;
+}
+
+void viv_mmu_select(struct viv_x86 *c)
+{
+    if (c->cpl != 3)
+        c->tlb_cur = c->tlb->super.e;
+    else if ((c->cr0 & VIV_CR0_AM) && (c->eflags & VIV_FL_AC))
+        c->tlb_cur = c->tlb->none.e;
+    else
+        c->tlb_cur = viv_tlb_user_bank(c)->e;
+}
+
+int viv_mmu_init(struct viv_x86 *c)
+{
+    c->tlb = g_try_malloc0(sizeof(*c->tlb));
+    if (!c->tlb)
+        return -1;
+    if (viv_code_init(c, &c->tlb->code, VIV_TLB_USER_BANKS) < 0) {
+        g_free(c->tlb);
+        c->tlb = NULL;
+        return -1;
+    }
+    bank_clear(&c->tlb->none);
+    viv_mmu_flush_map(c);
+    viv_mmu_select(c);
+    return 0;
+}
+
+void viv_mmu_fini(struct viv_x86 *c)
+{
+    if (c->tlb)
+        viv_code_fini(&c->tlb->code);
+    g_free(c->tlb);
+    c->tlb = NULL;
+}
+
+/* ---- flushes ---- */
+
+static int pcid_of(const struct viv_x86 *c, uint64_t cr3)
+{
+    return (int)(c->cr4 & VIV_CR4_PCIDE ? cr3 & 0xfff : 0);
+}
+
+static void own_bank(struct viv_x86 *c, unsigned bank, int pcid)
+{
+    c->tlb->cur_user = bank;
+    c->tlb->user[bank].pcid = pcid;
+    viv_code_select(c, &c->tlb->code, bank);
+    viv_mmu_select(c);
+}
+
+void viv_tlb_flush_data(struct viv_x86 *c)
+{
+    bank_clear(&c->tlb->super);
+    for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++)
+        bank_clear(&c->tlb->user[n]);
+}
+
+void viv_tlb_flush_all(struct viv_x86 *c)
+{
+    viv_tlb_flush_data(c);
+    for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++)
+        c->tlb->user[n].pcid = -1;
+    viv_code_flush_all(c, &c->tlb->code);
+    own_bank(c, 0, pcid_of(c, c->cr3));
+}
+
+/* Data of all PCIDs: a user page of another one may be global. */
+void viv_tlb_flush_page(struct viv_x86 *c, uint64_t lin)
+{
+    bank_drop(&c->tlb->super, lin);
+    for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++)
+        if (c->tlb->user[n].pcid >= 0)
+            bank_drop(&c->tlb->user[n], lin);
+    viv_code_drop(c, &c->tlb->code, c->tlb->cur_user, lin, true);
+}
+
+void viv_tlb_flush_page_of(struct viv_x86 *c, unsigned pcid, uint64_t lin)
+{
+    bank_drop(&c->tlb->super, lin);
+    for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++) {
+        if (c->tlb->user[n].pcid != (int)pcid)
+            continue;
+        bank_drop(&c->tlb->user[n], lin);
+        viv_code_drop(c, &c->tlb->code, n, lin, false);
+    }
+}
+
+void viv_tlb_flush_pcid(struct viv_x86 *c, unsigned pcid)
+{
+    for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++) {
+        if (c->tlb->user[n].pcid != (int)pcid)
+            continue;
+        bank_clear(&c->tlb->user[n]);
+        viv_code_flush(c, &c->tlb->code, n);
+    }
+    bank_clear_logged(&c->tlb->super);
+}
+
+void viv_tlb_flush_user(struct viv_x86 *c)
+{
+    for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++) {
+        bank_clear(&c->tlb->user[n]);
+        viv_code_flush(c, &c->tlb->code, n);
+    }
+    bank_clear_logged(&c->tlb->super);
+}
+
+void viv_mmu_flush_map(struct viv_x86 *c)
+{
+    for (unsigned n = 0; n < VIV_TLB_GPA; n++)
+        c->tlb->gpa[n].gpa = ~0ull;
+    viv_tlb_flush_all(c);
+}
+
+void viv_mmu_set_cr3(struct viv_x86 *c, uint64_t cr3, bool keep)
+{
+    struct viv_x86_tlb *t = c->tlb;
+    unsigned victim = 0;
+    int pcid = pcid_of(c, cr3);
+
+    c->cr3 = cr3;
+    bank_clear_logged(&t->super);
+    for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++) {
+        if (t->user[n].pcid == pcid) {
+            if (!keep) {
+                bank_clear_logged(&t->user[n]);
+                viv_code_flush(c, &t->code, n);
+            }
+            victim = n;
+            goto found;
+        }
+        if (t->user[n].used < t->user[victim].used)
+            victim = n;
+    }
+    bank_clear(&t->user[victim]);
+    viv_code_flush(c, &t->code, victim);
+found:
+    t->user[victim].used = ++t->stamp;
+    own_bank(c, victim, pcid);
+}
+
+/* Keys concern data only. Without SMAP the supervisor's table holds user pages too. */
+void viv_mmu_set_pkru(struct viv_x86 *c, uint32_t pkru)
+{
+    if (c->fpu.pkru == pkru)
+        return;
+    c->fpu.pkru = pkru;
+    if (c->cr4 & VIV_CR4_PKE)
+        viv_tlb_flush_data(c);
+}
+
+/* ---- physical pages ---- */
+
+const struct viv_gpa_page *viv_mmu_gpa_page(struct viv_x86 *c, uint64_t gpa)
+{
+    uint64_t page = gpa & VIV_PAGE_MASK;
+    struct viv_gpa_page *p = &c->tlb->gpa[(gpa >> 12) & (VIV_TLB_GPA - 1)];
+    struct viv_range r;
+
+    if (p->gpa == page)
+        return p;
+    *p = (struct viv_gpa_page){.gpa = page};
+    if (viv_space_find(c->mem, page, &r) && r.hva && r.last - page >= VIV_PAGE_SIZE - 1) {
+        p->hva = r.hva + (page - r.start);
+        p->ram = r.kind == VIV_REGION_RAM;
+    }
+    return p;
+}
+
+/* ---- fills ---- */
+
+void viv_tlb_fill(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w, const struct viv_gpa_page *p,
+                  bool user)
+{
+    struct viv_tlb_bank *b = user ? viv_tlb_user_bank(c) : &c->tlb->super;
+    unsigned slot = (lin >> 12) & (VIV_TLB_ENTRIES - 1);
+    struct viv_tlb_entry *e = &b->e[slot];
+    bool write = p->ram && w->dirty && (w->write || (!user && !(c->cr0 & VIV_CR0_WP)));
+
+    if (write && viv_mmu_pkey_denies(c, w, true, user ? VIV_HOW_USER : 0))
+        write = false;
+    e->tag_read = lin & VIV_PAGE_MASK;
+    e->tag_write = write ? e->tag_read : VIV_TLB_NONE;
+    e->addend = (uintptr_t)p->hva - (lin & VIV_PAGE_MASK);
+    e->flags = &viv_arena_flags[viv_arena_page(p->hva)];
+    bank_note(b, lin, w->shift);
+    if (!w->global)
+        bank_log(b, slot);
+}
