@@ -54,7 +54,7 @@ check-long: all
 	@tools/check $(B) --suite long
 
 bench: all
-	@tools/deps build test
+	@tools/deps build test guest
 	@bench/run $(B)
 
 format:
