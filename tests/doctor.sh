@@ -10,7 +10,7 @@ if [ -e /dev/kvm ]; then echo "$out" | grep -qE '^[A-Za-z]+ +/dev/kvm ' || fail 
 "$viv" doctor --json | python3 -c '
 import json, sys
 r = json.load(sys.stdin)
-assert r["accelerator"] in ("kvm", "interp"), r
+assert r["accelerator"] in ("kvm", "xlate", "interp"), r
 assert len(r["checks"]) > 10
 assert all(c["status"] in ("OK", "warn", "missing") and c["detail"] for c in r["checks"])
 assert r["accelerator"] == "kvm" or r["why-not-kvm"]

@@ -15,6 +15,7 @@ struct doctor {
     GArray *lines;
     bool kvm;
     char *why_not;
+    const char *software;
 };
 
 static const char *const status_text[] = {"OK", "warn", "missing"};
@@ -38,6 +39,11 @@ void doctor_set_kvm(struct doctor *d, bool usable, const char *why)
     d->why_not = g_strdup(why);
 }
 
+void doctor_set_software(struct doctor *d, const char *accel)
+{
+    d->software = accel;
+}
+
 static void print_text(const struct doctor *d)
 {
     for (guint i = 0; i < d->lines->len; i++) {
@@ -50,7 +56,8 @@ static void print_text(const struct doctor *d)
     if (d->kvm)
         printf("\nVirtual machines run here with KVM.\n");
     else
-        printf("\nVirtual machines run here on the software CPU: %s.\n", d->why_not ? d->why_not : "no KVM");
+        printf("\nVirtual machines run here on the software CPU (%s): %s.\n", d->software,
+               d->why_not ? d->why_not : "no KVM");
 }
 
 static void print_json(const struct doctor *d)
@@ -68,7 +75,7 @@ static void print_json(const struct doctor *d)
             json_object_set_new(o, "mend", json_string(l->remedy));
         json_array_append_new(checks, o);
     }
-    json_object_set_new(root, "accelerator", json_string(d->kvm ? "kvm" : "interp"));
+    json_object_set_new(root, "accelerator", json_string(d->kvm ? "kvm" : d->software));
     if (!d->kvm && d->why_not)
         json_object_set_new(root, "why-not-kvm", json_string(d->why_not));
     json_object_set_new(root, "checks", checks);
@@ -121,6 +128,7 @@ int viv_doctor_main(int argc, char **argv)
         }
     }
     doctor_check_kvm(&d, fresh);
+    doctor_check_software(&d);
     doctor_check_host(&d);
     doctor_check_parts(&d);
     if (json)

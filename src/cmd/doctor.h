@@ -14,10 +14,13 @@ void doctor_add(struct doctor *d, enum doctor_status s, const char *id, const ch
 
 /* The checks, in order of the report. */
 void doctor_check_kvm(struct doctor *d, bool fresh);
+void doctor_check_software(struct doctor *d);
 void doctor_check_host(struct doctor *d);
 void doctor_check_parts(struct doctor *d);
 /* KVM is there and good: otherwise VMs run on the software CPU. */
 void doctor_set_kvm(struct doctor *d, bool usable, const char *why);
+/* Which one that is: "xlate" or "interp". */
+void doctor_set_software(struct doctor *d, const char *accel);
 
 int viv_doctor_main(int argc, char **argv);
 

@@ -133,7 +133,7 @@ void doctor_check_kvm(struct doctor *d, bool fresh)
         doctor_add(d, DOCTOR_MISSING, "kvm speed", NULL, "%s", err.text);
         doctor_set_kvm(d, false, err.text);
     } else if (rate < VIV_KVM_SPEED_MIN) {
-        doctor_add(d, DOCTOR_WARN, "kvm speed", "use a host with VT-x or SVM, or the software CPU (-accel interp)",
+        doctor_add(d, DOCTOR_WARN, "kvm speed", "use a host with VT-x or SVM, or the software CPU (-accel xlate)",
                    "%.1f M kernel-mode instructions/s, %.0f M are needed: guest kernels are emulated%s", rate / 1e6,
                    VIV_KVM_SPEED_MIN / 1e6, cached ? " (measured earlier in this boot)" : "");
         doctor_set_kvm(d, false, "its KVM emulates guest kernels one instruction at a time");

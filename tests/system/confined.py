@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The translator where the kernel allows less: under Docker's default system call filter, under a service manager's rules
 about memory, and where no code can be made at all, which the interpreter then has to say and do."""
+import json
 import os
 import subprocess
 import sys
@@ -47,8 +48,11 @@ def on_interp(kernel, profile):
     want(profile, run(kernel, profile, ["-accel", "xlate,tb-size=8"]), ["and without the options given"])
     want(profile, run(kernel, profile, ["-accel", "tcg"]), ["-accel tcg: that is", why])
     want(profile, run(kernel, profile, ["-accel", "interp"]), [])
+    doctor = subprocess.run([CONFINE, profile, vm.tool("viv"), "doctor", "--json"], stdout=subprocess.PIPE, check=True)
+    chosen = json.loads(doctor.stdout)["accelerator"]
     said = run(kernel, profile, [])
-    if said:  # else KVM works here
+    if chosen != "kvm":
+        want(f"{profile}: viv doctor", chosen, ["interp"])
         want(profile, said, ["not using xlate: the host refuses"])
         want(profile, said, ["running on the software CPU (interp)"])
 
