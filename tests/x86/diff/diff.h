@@ -8,6 +8,8 @@
 #ifndef VIV_TESTS_X86_DIFF_H
 #define VIV_TESTS_X86_DIFF_H
 
+#include "../common/rnd.h"
+
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/decode/row.h"
 #include "cpu/x86/insn.h"
@@ -55,20 +57,6 @@ struct test_case {
     uint8_t code[CODE_SIZE]; /* only bytes at in.rip matter; the rest is INT3 */
     uint8_t data[DATA_SIZE], stack[STACK_SIZE];
 };
-
-/* Random numbers: splitmix64, so that a seed names a case. */
-static inline uint64_t rnd(uint64_t *s)
-{
-    uint64_t z = (*s += 0x9e3779b97f4a7c15ull);
-
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-    return z ^ z >> 31;
-}
-static inline unsigned below(uint64_t *s, unsigned n)
-{
-    return (unsigned)(rnd(s) % n);
-}
 
 extern uint8_t ro_page[RO_SIZE];
 
