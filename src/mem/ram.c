@@ -38,6 +38,7 @@ static struct {
     unsigned vcpus;
     bool expedited; /* membarrier PRIVATE_EXPEDITED is registered */
     const struct viv_ram_log_source *log;
+    void (*code_changed)(size_t page);
 } arena = {.code_lock = PTHREAD_MUTEX_INITIALIZER};
 
 void viv_ram_early(void)
@@ -189,14 +190,23 @@ uint32_t viv_ram_mark_code(const void *hva)
     return version;
 }
 
+void viv_ram_set_code_listener(void (*changed)(size_t page))
+{
+    __atomic_store_n(&arena.code_changed, changed, __ATOMIC_RELEASE);
+}
+
 static bool page_written(size_t page)
 {
     const uint8_t both = VIV_PAGE_CODE | VIV_PAGE_CLEAN_LOG;
     uint8_t old = __atomic_fetch_and(&viv_arena_flags[page], (uint8_t)~both, __ATOMIC_SEQ_CST);
+    void (*changed)(size_t);
 
     if (!(old & VIV_PAGE_CODE))
         return false;
     __atomic_fetch_add(&viv_arena_version[page], 1, __ATOMIC_SEQ_CST);
+    changed = __atomic_load_n(&arena.code_changed, __ATOMIC_ACQUIRE);
+    if (changed)
+        changed(page);
     return true;
 }
 

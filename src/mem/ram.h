@@ -60,6 +60,9 @@ uint32_t viv_ram_mark_code(const void *hva);
 /* Before the program makes its first thread: registers for membarrier(2), which then costs microseconds; with threads it
  * waits for a grace period of the kernel's, 10 ms and more. Optional: the first block does it otherwise. */
 void viv_ram_early(void);
+/* Who wants to know of each page that held code and has a new version now: called in the thread that changed it, before
+ * that thread goes on; any lock may be held. One listener; NULL: none. */
+void viv_ram_set_code_listener(void (*changed)(size_t page));
 /* Announced once by the machine; with 1, viv_ram_mark_code needs no barrier. */
 void viv_ram_set_vcpu_count(unsigned n);
 

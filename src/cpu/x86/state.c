@@ -11,24 +11,45 @@
 #include "cpu/x86/msr.h"
 #include "cpu/x86/seg.h"
 #include "cpu/x86/walk.h"
+#include "cpu/x86/xlate/layout.h"
 
 #include <glib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+/* The struct within the mapping that the translator's code expects around it (xlate/layout.h); what nobody touches costs
+ * nothing. */
+#define BEFORE (XL_GUARD + XL_STACK)
+
+static struct viv_x86 *region_new(void)
+{
+    uint8_t *p = mmap(NULL, BEFORE + XL_REGION, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (p == MAP_FAILED)
+        return NULL;
+    mprotect(p, XL_GUARD, PROT_NONE);
+    return (struct viv_x86 *)(p + BEFORE);
+}
+
+static void region_free(struct viv_x86 *c)
+{
+    munmap((uint8_t *)c - BEFORE, BEFORE + XL_REGION);
+}
 
 struct viv_x86 *viv_x86_new(struct viv_vcpu *v, const struct viv_cpuid *cpuid, struct viv_space *mem,
                             struct viv_space *io)
 {
-    struct viv_x86 *c = NULL;
+    struct viv_x86 *c = region_new();
 
-    if (posix_memalign((void **)&c, 64, sizeof(*c)) != 0)
+    if (!c)
         return NULL;
-    memset(c, 0, sizeof(*c));
     c->vcpu = v;
     c->cpuid = cpuid;
     c->mem = mem;
     c->io = io;
     if (viv_mmu_init(c) < 0) {
-        free(c);
+        region_free(c);
         return NULL;
     }
     return c;
@@ -39,7 +60,7 @@ void viv_x86_free(struct viv_x86 *c)
     if (!c)
         return;
     viv_mmu_fini(c);
-    free(c);
+    region_free(c);
 }
 
 static uint8_t mode_of(const struct viv_x86 *c)
@@ -235,6 +256,12 @@ static const struct viv_field x86_fields[] = {
     VIV_F_DERIVED(viv_x86, reg, "names gpr, rip, next_rip, zero"), X(eflags), X(arith),
     VIV_F_DERIVED(viv_x86, cpl, "viv_x86_update_mode"),
     VIV_F_DERIVED(viv_x86, mode, "viv_x86_update_mode"),
+    VIV_F_DERIVED(viv_x86, xl_page, "the translator's, each time it enters a block"),
+    VIV_F_DERIVED(viv_x86, xl_last, "the translator's, within a branch"),
+    VIV_F_DERIVED(viv_x86, xl_page_mask, "viv_xlate_attach"),
+    VIV_F_DERIVED(viv_x86, xl_space, "the translator's run loop"),
+    VIV_F_DERIVED(viv_x86, xl, "viv_xlate_attach and the translator's run loop"),
+    VIV_F_DERIVED(viv_x86, xlate, "viv_xlate_attach"),
     VIV_F_DERIVED(viv_x86, tlb_cur, "viv_mmu_select"),
     VIV_F_DERIVED(viv_x86, fast_base, "viv_interp_context"),
     VIV_F_DERIVED(viv_x86, sp_mask, "viv_interp_context"),

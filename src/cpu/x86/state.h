@@ -146,9 +146,33 @@ struct viv_space;
 struct viv_vcpu;
 struct viv_cpuid;
 struct viv_insn;
+struct viv_xlate;
+
+/* What translated code and its thunks use; not architectural. See xlate/layout.h. */
+struct viv_xl_state {
+    void *host_sp;      /* C stack of the thread that entered */
+    uint64_t jump_key;  /* added to an address: what the jump cache is looked up by */
+    uint64_t jump_mask; /* for PDEP */
+    uint32_t poll;      /* nonzero: come out and look; any thread sets it */
+    uint8_t vec_off;    /* vector registers are in `fpu`, not in the host's */
+    uint8_t wide;       /* 0: host has no AVX, 1: YMM, 2: ZMM and K */
+    uint16_t why;       /* enum viv_xl_why */
+    uint64_t ret;       /* thunk's way back into the block */
+    uint64_t save_r10;
+    uint64_t arg;       /* from a thunk to C */
+    uint8_t *zmm;       /* fpu.zmm, and k behind it */
+    uint32_t *mxcsr;
+    const void *thunk[16];
+};
 
 struct viv_x86 {
-    /* Hot: registers. `reg` names the same places for address arithmetic: see viv_insn.base. */
+    /* The translator's hottest words, and then the registers: within a signed byte of the start, which its code
+     * has in RSP. Offsets from here to `xl` are known to xlate/layout.h. */
+    uint64_t xl_page;      /* linear address of the page that the running translated block lies in */
+    uint64_t xl_last;      /* of the last indirect branch: offset in its page, and what it added to RSP */
+    uint64_t xl_page_mask; /* ~0xfff, for PEXT */
+    uint64_t xl_space;     /* linear addresses of code are good for cross-page links under this name; 0: look */
+    /* Registers. `reg` names the same places for address arithmetic: see viv_insn.base. */
     union {
         struct {
             uint64_t gpr[16];
@@ -158,6 +182,7 @@ struct viv_x86 {
         };
         uint64_t reg[19];
     };
+    struct viv_xl_state xl;
     uint32_t eflags;   /* without the six arithmetic flags; bit 1 set */
     uint16_t arith;
     uint8_t cpl;
@@ -213,6 +238,7 @@ struct viv_x86 {
     struct viv_x86_tlb *tlb;
     const struct viv_insn *insn;   /* being executed */
     void *interp;                  /* interpreter's own: decode cache, jump buffer */
+    struct viv_xlate *xlate;       /* translator's own, NULL without it */
     uint64_t insn_count;           /* instructions retired, for info and tests */
 };
 

@@ -9,6 +9,7 @@
  * allowed, under-flushing never: INVLPG looks through all slots of a large page. */
 #include "cpu/x86/mmu_int.h"
 #include "cpu/x86/tlb_int.h"
+#include "cpu/x86/xlate/l1.h"
 #include "mem/space.h"
 
 #include <glib.h>
@@ -69,23 +70,25 @@ static void bank_drop_region(struct viv_tlb_bank *b, uint64_t lin, unsigned shif
             b->e[n].tag_read = b->e[n].tag_write = VIV_TLB_NONE;
 }
 
-static void bank_drop(struct viv_tlb_bank *b, uint64_t lin)
+/* Whether more than the one page went. */
+static bool bank_drop(struct viv_tlb_bank *b, uint64_t lin)
 {
     uint64_t page = lin & VIV_PAGE_MASK;
     struct viv_tlb_entry *e = &b->e[(lin >> 12) & (VIV_TLB_ENTRIES - 1)];
 
     if (b->empty)
-        return;
+        return false;
     if (b->huge) {
         bank_drop_region(b, lin, 30);
-        return;
+        return true;
     }
     if (b->large[region_hash(lin) / 64] >> (region_hash(lin) & 63) & 1) {
         bank_drop_region(b, lin, 22);
-        return;
+        return true;
     }
     if (e->tag_read == page)
         e->tag_read = e->tag_write = VIV_TLB_NONE;
+    return false;
 }
 
 void viv_mmu_select(struct viv_x86 *c)
@@ -139,6 +142,7 @@ static void own_bank(struct viv_x86 *c, unsigned bank, int pcid)
 
 void viv_tlb_flush_data(struct viv_x86 *c)
 {
+    viv_l1_flush_all(c);
     bank_clear(&c->tlb->super);
     for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++)
         bank_clear(&c->tlb->user[n]);
@@ -153,29 +157,42 @@ void viv_tlb_flush_all(struct viv_x86 *c)
     own_bank(c, 0, pcid_of(c, c->cr3));
 }
 
+static void drop_first_level(struct viv_x86 *c, uint64_t lin, bool region)
+{
+    if (region)
+        viv_l1_flush_all(c);
+    else
+        viv_l1_drop(c, lin);
+}
+
 /* Data of all PCIDs: a user page of another one may be global. */
 void viv_tlb_flush_page(struct viv_x86 *c, uint64_t lin)
 {
-    bank_drop(&c->tlb->super, lin);
+    bool region = bank_drop(&c->tlb->super, lin);
+
     for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++)
         if (c->tlb->user[n].pcid >= 0)
-            bank_drop(&c->tlb->user[n], lin);
+            region |= bank_drop(&c->tlb->user[n], lin);
+    drop_first_level(c, lin, region);
     viv_code_drop(c, &c->tlb->code, c->tlb->cur_user, lin, true);
 }
 
 void viv_tlb_flush_page_of(struct viv_x86 *c, unsigned pcid, uint64_t lin)
 {
-    bank_drop(&c->tlb->super, lin);
+    bool region = bank_drop(&c->tlb->super, lin);
+
     for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++) {
         if (c->tlb->user[n].pcid != (int)pcid)
             continue;
-        bank_drop(&c->tlb->user[n], lin);
+        region |= bank_drop(&c->tlb->user[n], lin);
         viv_code_drop(c, &c->tlb->code, n, lin, false);
     }
+    drop_first_level(c, lin, region);
 }
 
 void viv_tlb_flush_pcid(struct viv_x86 *c, unsigned pcid)
 {
+    viv_l1_flush_all(c);
     for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++) {
         if (c->tlb->user[n].pcid != (int)pcid)
             continue;
@@ -187,6 +204,7 @@ void viv_tlb_flush_pcid(struct viv_x86 *c, unsigned pcid)
 
 void viv_tlb_flush_user(struct viv_x86 *c)
 {
+    viv_l1_flush_all(c);
     for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++) {
         bank_clear(&c->tlb->user[n]);
         viv_code_flush(c, &c->tlb->code, n);
@@ -208,6 +226,7 @@ void viv_mmu_set_cr3(struct viv_x86 *c, uint64_t cr3, bool keep)
     int pcid = pcid_of(c, cr3);
 
     c->cr3 = cr3;
+    viv_l1_flush_all(c);
     bank_clear_logged(&t->super);
     for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++) {
         if (t->user[n].pcid == pcid) {

@@ -22,6 +22,7 @@ struct viv_block_cache *viv_block_cache_new(void)
     if (!b)
         return NULL;
     b->size = ARENA_BYTES;
+    b->most = VIV_BLOCK_INSNS;
     b->arena = mmap(NULL, b->size, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (b->arena == MAP_FAILED) {
@@ -119,12 +120,12 @@ static struct viv_block *single(struct viv_x86 *c, struct viv_block_cache *b, ui
 /* Fills insn[] from the page; returns how many, 0 when the first does not decode from this page
  * alone. */
 static unsigned decode_run(struct viv_x86 *c, const uint8_t *start, struct viv_insn *insn,
-                           unsigned *bytes, uint8_t *end)
+                           unsigned most, unsigned *bytes, uint8_t *end)
 {
     unsigned room = VIV_PAGE_SIZE - ((uintptr_t)start & (VIV_PAGE_SIZE - 1)), n = 0, at = 0;
 
     *end = VIV_BLOCK_PLAIN;
-    while (n < VIV_BLOCK_INSNS && at < room) {
+    while (n < most && at < room) {
         if (viv_decode(start + at, room - at, c->mode, c->cpuid, &insn[n]) != VIV_DECODE_OK)
             break; /* comes up again as the first of its own */
         at += insn[n].len;
@@ -149,7 +150,7 @@ static struct viv_block *decode_block(struct viv_x86 *c, struct viv_block_cache 
     k->insn = (struct viv_insn *)(k + 1);
     k->version = viv_ram_mark_code(start); /* before the bytes are read: mem/ram.h */
     k->version_at = &viv_arena_version[viv_arena_page(start)];
-    k->count = decode_run(c, start, k->insn, &bytes, &end);
+    k->count = decode_run(c, start, k->insn, b->most, &bytes, &end);
     if (k->count == 0)
         return NULL;
     k->start = start;

@@ -46,6 +46,7 @@ struct viv_block_cache {
     struct viv_block *hash[1u << VIV_HASH_BITS];
     uint8_t *arena; /* blocks, instructions and code copies, thrown away together when full */
     size_t used, size;
+    unsigned most; /* instructions to decode at a time */
     struct viv_block single; /* an instruction that is not cached: crosses a page, or is not in RAM */
     struct viv_insn single_insn;
     uint64_t flushes, decoded; /* statistics */

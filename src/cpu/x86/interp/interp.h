@@ -33,6 +33,8 @@ struct viv_interp {
     uint64_t block_key[2];
 
     struct viv_block_cache *blocks; /* run loop's own */
+    /* Runs instructions instead of viv_interp_run_blocks(), by the same rules: the translator. NULL: none. */
+    void (*engine)(struct viv_x86 *c);
 };
 
 enum viv_run {
@@ -47,6 +49,11 @@ enum viv_run viv_interp_run(struct viv_x86 *c);
 /* Exactly one instruction (or one delivered exception; a repeated string instruction counts as one
  * iteration). For tests and debuggers. */
 enum viv_run viv_interp_step(struct viv_x86 *c);
+
+/* For engines, within viv_interp_run(): decoded blocks until there is something to look at or, if there is an engine,
+ * the context has changed; and one instruction. Faults leave through `jmp`. */
+void viv_interp_run_blocks(struct viv_x86 *c);
+void viv_interp_one(struct viv_x86 *c);
 
 /* After a store that changed decoded code, or anything else that wants the run loop's attention:
  * the block ends after this instruction. vCPU thread. */

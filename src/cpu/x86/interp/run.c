@@ -93,6 +93,14 @@ __attribute__((noinline)) static void one(struct viv_x86 *c, struct viv_interp *
     viv_interp_context(c);
 }
 
+void viv_interp_one(struct viv_x86 *c)
+{
+    struct viv_interp *in = c->interp;
+
+    execute(c, in, find(c, in), 1);
+    viv_interp_context(c);
+}
+
 /* Can a pending request be acted on now, or is it a masked interrupt? */
 static inline bool look(const struct viv_x86 *c, u32 r)
 {
@@ -126,18 +134,23 @@ static enum verdict boundary(struct viv_x86 *c, struct viv_interp *in, enum viv_
 
 /* Runs blocks until there is something to look at. A function of its own because what is live
  * across _setjmp would not stay in registers. */
-__attribute__((noinline)) static void run_blocks(struct viv_x86 *c, struct viv_interp *in)
+__attribute__((noinline)) void viv_interp_run_blocks(struct viv_x86 *c)
 {
+    struct viv_interp *in = c->interp;
+
     for (;;) {
         const struct viv_block *k = find(c, in);
         u32 r;
 
         execute(c, in, k, k->count);
         if (UNLIKELY(k->end != VIV_BLOCK_PLAIN || !in->block_end)) {
-            if (k->end == VIV_BLOCK_CONTEXT)
+            if (k->end == VIV_BLOCK_CONTEXT) {
                 viv_interp_context(c);
-            else
+                if (in->engine)
+                    return; /* perhaps it can go on from here */
+            } else {
                 viv_interp_keys(c); /* a port or MMIO write may have changed the memory map */
+            }
             if (c->attention || c->halted || c->shutdown)
                 return;
         }
@@ -150,6 +163,7 @@ __attribute__((noinline)) static void run_blocks(struct viv_x86 *c, struct viv_i
 enum viv_run viv_interp_run(struct viv_x86 *c)
 {
     struct viv_interp *in = c->interp;
+    void (*run)(struct viv_x86 *) = in->engine ? in->engine : viv_interp_run_blocks;
     enum viv_run why;
 
     viv_interp_context(c);
@@ -163,7 +177,7 @@ enum viv_run viv_interp_run(struct viv_x86 *c)
         if (v == ONE_INSN)
             one(c, in);
         else
-            run_blocks(c, in);
+            run(c);
     }
 }
 

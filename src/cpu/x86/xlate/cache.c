@@ -1,0 +1,282 @@
+/* The code cache of one vCPU: space for code, blocks by address, links between them, and what happens when guest
+ * code changes. Only the vCPU's own thread comes here, except for notices. */
+#include "cpu/x86/xlate/xlate_int.h"
+
+#include "mem/ram.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define CACHE_DEFAULT (32u << 20)
+#define CACHE_LEAST   (256u << 10)
+#define BLOCK_MOST    (48u << 10) /* code of the longest block, stubs included */
+
+static int map_views(struct viv_xlate *x, struct viv_err *err)
+{
+    int fd = memfd_create("viv-code", MFD_CLOEXEC);
+    int r;
+
+    if (fd < 0)
+        return viv_fail_os(err, errno, "translator: no memfd for its code cache");
+    if (ftruncate(fd, (off_t)x->size) < 0) {
+        r = viv_fail_os(err, errno, "translator: code cache of %zu MiB", x->size >> 20);
+        close(fd);
+        return r;
+    }
+    x->rw = mmap(NULL, x->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    x->rx = mmap(NULL, x->size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    r = errno;
+    close(fd);
+    if (x->rw != MAP_FAILED && x->rx != MAP_FAILED)
+        return 0;
+    viv_xl_cache_fini(x);
+    return viv_fail_os(err, r, "translator: the host refuses executable memory");
+}
+
+int viv_xl_cache_init(struct viv_xlate *x, struct viv_err *err)
+{
+    int r;
+
+    x->size = x->opts.cache_bytes ? x->opts.cache_bytes : CACHE_DEFAULT;
+    x->size = (x->size < CACHE_LEAST ? CACHE_LEAST : x->size) & ~(size_t)4095;
+    r = map_views(x, err);
+    if (r < 0)
+        return r;
+    x->arena_size = x->size;
+    x->fault_most = (unsigned)(x->size / 64);
+    x->arena = mmap(NULL, x->arena_size, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    x->faults = mmap(NULL, x->fault_most * sizeof(*x->faults), PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (x->arena == MAP_FAILED || x->faults == MAP_FAILED) {
+        viv_xl_cache_fini(x);
+        return viv_fail(err, ENOMEM, "translator: no memory for its tables");
+    }
+    x->e = (struct emit){.p = x->rw, .delta = x->rx - x->rw};
+    viv_xl_common_code(x);
+    x->start = (size_t)(x->e.p - x->rw);
+    x->stats.code_size = x->size;
+    return 0;
+}
+
+static void unmap(void *at, size_t n)
+{
+    if (at && at != MAP_FAILED)
+        munmap(at, n);
+}
+
+void viv_xl_cache_fini(struct viv_xlate *x)
+{
+    unmap(x->rw, x->size);
+    unmap(x->rx, x->size);
+    unmap(x->arena, x->arena_size);
+    unmap(x->faults, x->fault_most * sizeof(*x->faults));
+    x->rw = x->rx = x->arena = NULL;
+    x->faults = NULL;
+}
+
+void viv_xl_cache_flush(struct viv_xlate *x)
+{
+    x->e.p = x->rw + x->start;
+    x->arena_used = 0;
+    x->fault_count = 0;
+    memset(x->hash, 0, sizeof(x->hash));
+    memset(x->pages, 0, sizeof(x->pages));
+    memset((uint8_t *)x->c + XL_JC, 0, XL_JC_BYTES);
+    x->stats.flushes++;
+    x->stats.blocks = 0;
+}
+
+void viv_xl_cache_room(struct viv_xlate *x)
+{
+    size_t used = (size_t)(x->e.p - x->rw);
+    bool fail = x->opts.fail_nth && ++x->allocations % x->opts.fail_nth == 0;
+
+    if (fail || used + BLOCK_MOST > x->size || x->arena_used + BLOCK_MOST > x->arena_size ||
+        x->fault_count + 256 > x->fault_most)
+        viv_xl_cache_flush(x);
+}
+
+void *viv_xl_alloc(struct viv_xlate *x, size_t n)
+{
+    void *p = x->arena + x->arena_used;
+
+    x->arena_used += (n + 7) & ~(size_t)7;
+    return p;
+}
+
+/* ---- blocks ---- */
+
+static unsigned hash_of(const uint8_t *hva, unsigned mode)
+{
+    return (((uintptr_t)hva ^ (uint64_t)mode << 48) * 0x9e3779b97f4a7c15ull) >> (64 - XL_HASH_BITS);
+}
+
+static struct xl_page *page_of(struct viv_xlate *x, size_t page, bool make)
+{
+    struct xl_page **head = &x->pages[page & ((1u << XL_PAGE_BITS) - 1)], *p;
+
+    for (p = *head; p; p = p->next)
+        if (p->page == page)
+            return p;
+    if (!make)
+        return NULL;
+    p = viv_xl_alloc(x, sizeof(*p));
+    *p = (struct xl_page){.page = page, .next = *head};
+    *head = p;
+    return p;
+}
+
+void viv_xl_insert(struct viv_xlate *x, struct xl_block *b)
+{
+    struct xl_block **head = &x->hash[hash_of(b->hva, b->mode)];
+    struct xl_page *p = page_of(x, viv_arena_page(b->hva), true);
+
+    b->hash_next = *head;
+    *head = b;
+    b->page_next = p->blocks;
+    p->blocks = b;
+    x->stats.blocks++;
+}
+
+/* ---- links ---- */
+
+void viv_xl_link(struct viv_xlate *x, struct xl_site *s, struct xl_block *to)
+{
+    if (s->to || x->opts.no_chain)
+        return;
+    s->to = to;
+    s->next = to->in;
+    to->in = s;
+    e_patch(s->at, to->code);
+    x->stats.links++;
+}
+
+static void unlink_all(struct xl_block *b)
+{
+    struct xl_site *s, *next;
+
+    for (s = b->in; s; s = next) {
+        next = s->next;
+        e_patch(s->at, s->stub);
+        s->to = NULL;
+        s->next = NULL;
+    }
+    b->in = NULL;
+}
+
+/* ---- changed code ---- */
+
+/* Nothing reaches a stale block but old entries of the jump cache: its first bytes lead them to the dispatcher. */
+static void make_stale(struct xl_block *b)
+{
+    if (b->stale)
+        return;
+    b->stale = true;
+    unlink_all(b);
+    memcpy(b->saved, b->code, sizeof(b->saved));
+    b->code[0] = 0xe9;
+    e_patch(b->code + 1, b->stale_stub);
+}
+
+/* The same bytes still? Then it lives again. */
+static bool revalidate(struct viv_xlate *x, struct xl_block *b)
+{
+    uint32_t version = viv_ram_mark_code(b->hva);
+
+    if (memcmp(b->copy, b->hva, b->bytes))
+        return false;
+    memcpy(b->code, b->saved, sizeof(b->saved));
+    b->version = version;
+    b->stale = false;
+    x->stats.revalidations++;
+    return true;
+}
+
+static void forget(struct viv_xlate *x, struct xl_block *b)
+{
+    struct xl_block **at = &x->hash[hash_of(b->hva, b->mode)];
+    struct xl_page *p = page_of(x, viv_arena_page(b->hva), false);
+
+    while (*at != b)
+        at = &(*at)->hash_next;
+    *at = b->hash_next;
+    for (at = &p->blocks; *at != b; at = &(*at)->page_next)
+        ;
+    *at = b->page_next;
+    x->stats.blocks--;
+    x->stats.invalidations++;
+}
+
+struct xl_block *viv_xl_find(struct viv_xlate *x, const uint8_t *hva, unsigned mode)
+{
+    struct xl_block *b;
+
+    for (b = x->hash[hash_of(hva, mode)]; b; b = b->hash_next)
+        if (b->hva == hva && b->mode == mode)
+            break;
+    if (!b)
+        return NULL;
+    if (!b->stale && b->version != __atomic_load_n(b->version_at, __ATOMIC_ACQUIRE))
+        viv_xl_page_changed(x, viv_arena_page(hva));
+    if (!b->stale || revalidate(x, b))
+        return b;
+    forget(x, b);
+    return NULL;
+}
+
+void viv_xl_page_changed(struct viv_xlate *x, size_t page)
+{
+    struct xl_page *p = page_of(x, page, false);
+
+    if (!p)
+        return;
+    p->invalidations++;
+    for (struct xl_block *b = p->blocks; b; b = b->page_next)
+        make_stale(b);
+}
+
+void viv_xl_take_notices(struct viv_xlate *x)
+{
+    size_t page[XL_NOTICES];
+    unsigned n;
+
+    if (!__atomic_load_n(&x->notices, __ATOMIC_RELAXED))
+        return;
+    pthread_mutex_lock(&x->notice_lock);
+    n = x->notices;
+    if (n <= XL_NOTICES)
+        memcpy(page, x->notice, n * sizeof(*page));
+    x->notices = 0;
+    pthread_mutex_unlock(&x->notice_lock);
+    if (n > XL_NOTICES)
+        viv_xl_cache_flush(x);
+    else
+        for (unsigned k = 0; k < n; k++)
+            viv_xl_page_changed(x, page[k]);
+}
+
+/* ---- faults ---- */
+
+bool viv_xl_fault_at(struct viv_xlate *x, uintptr_t host, unsigned *off)
+{
+    uint32_t at = (uint32_t)(host - (uintptr_t)x->rx);
+    unsigned lo = 0, hi = x->fault_count;
+
+    if (host - (uintptr_t)x->rx >= x->size)
+        return false;
+    while (lo < hi) {
+        unsigned mid = (lo + hi) / 2;
+
+        if (x->faults[mid].at < at)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == x->fault_count || x->faults[lo].at != at)
+        return false;
+    *off = x->faults[lo].off;
+    return true;
+}

@@ -1,0 +1,114 @@
+/* Making one block: the state of the work, and its pieces. See docs/xlate.md for the shape of the code. */
+#ifndef VIV_CPU_X86_XLATE_GEN_H
+#define VIV_CPU_X86_XLATE_GEN_H
+
+#include "cpu/x86/decode/row.h"
+#include "cpu/x86/xlate/xlate_int.h"
+
+/* How an instruction is translated. */
+enum xl_class {
+    XC_HELPER,     /* its handler, called from the block */
+    XC_HELPER_END, /* its handler, and then the dispatcher */
+    XC_NOP,
+    XC_GENERIC,    /* the host's own, with registers and memory operand exchanged */
+    XC_VECTOR,     /* the same, on vector registers */
+    XC_LEA,
+    XC_SHIFT_CL,
+    XC_BIT_REG,    /* BT E,G: register form only */
+    XC_MOV_O,
+    XC_CMPXCHG16B,
+    XC_PCMPSTR,
+    XC_PUSH,
+    XC_POP,
+    XC_LEAVE,
+    XC_CALL_REL,
+    XC_CALL_IND,
+    XC_JMP_REL,
+    XC_JMP_IND,
+    XC_JCC,
+    XC_JRCXZ,
+    XC_LOOP,
+    XC_RET,
+};
+
+void viv_xl_classes_init(void);
+enum xl_class viv_xl_class(const struct viv_insn *i);
+/* Which operands (bits 0-3) the row writes, of those that are registers. */
+unsigned viv_xl_writes(const struct viv_insn *i);
+
+enum cold_kind { COLD_MISS, COLD_STORED, COLD_STORED_RIP, COLD_LINK, COLD_CROSS, COLD_EXIT, COLD_VEC };
+
+struct cold { /* out-of-line code to come */
+    enum cold_kind kind;
+    uint8_t *jmp;     /* displacement that leads here */
+    uint8_t *back;
+    struct emem ea;   /* COLD_MISS */
+    uint32_t info;
+    int32_t off;      /* where the guest goes on, from the start of the page */
+};
+
+#define XL_COLD 320
+
+struct gen {
+    struct viv_xlate *x;
+    struct emit *e;
+    const struct viv_insn *i;
+    const uint8_t *code; /* where the block begins */
+    unsigned mode;
+    bool lng;
+    int32_t off, next; /* of the instruction and of the one after it, in the page */
+    bool vec;          /* vector registers are known to be in the host's */
+    struct cold *cold; /* XL_COLD of them */
+    unsigned colds;
+    int32_t l1;        /* this mode's TLB set, from RSP */
+};
+
+/* Guest register to host register, or H_NONE: it lives in memory. */
+static inline unsigned xl_host(unsigned guest)
+{
+    static const uint8_t map[16] = {H_AX, H_8,    H_DX,   H_BX,   H_9,  H_BP, H_SI, H_DI,
+                                    H_NONE, H_NONE, H_NONE, H_NONE, H_12, H_13, H_14, H_15};
+
+    return map[guest];
+}
+static inline struct emem xl_home(unsigned guest)
+{
+    return EMEM(H_SP, (int32_t)(XL_O_GPR + 8 * guest));
+}
+static inline struct emem xl_word(int32_t offset)
+{
+    return EMEM(H_SP, offset);
+}
+
+struct cold *viv_xl_cold(struct gen *g, enum cold_kind kind, uint8_t *jmp);
+void viv_xl_emit_colds(struct gen *g);
+
+/* ---- mem.c ---- */
+/* The instruction's linear address: [host register + disp], or made in R10. Uses R10, R11, RCX. False: the
+ * interpreter's (16-bit addresses). */
+bool viv_xl_ea(struct gen *g, struct emem *ea);
+/* Looks it up; returns the host operand, good until RCX (and R10 if the address is there) change. R11 is the slot. Must
+ * come before the instruction changes anything. */
+struct emem viv_xl_access(struct gen *g, struct emem ea, unsigned size, bool write);
+/* After a store, when the instruction has done everything: has code been changed? R11: slot. Destroys RCX, R11. */
+void viv_xl_store_check(struct gen *g);
+void viv_xl_store_check_rip(struct gen *g); /* c->rip is set */
+/* The whole address into RCX, so that R10 is free and no REX is needed. */
+struct emem viv_xl_into_cx(struct gen *g, struct emem m);
+/* Operand's bytes in memory; 0: none. */
+unsigned viv_xl_mem_size(const struct viv_insn *i, unsigned operand);
+
+/* ---- gen_*.c: false: not this way, nothing was emitted that matters: use the handler ---- */
+bool viv_xl_gen_generic(struct gen *g, bool vector);
+bool viv_xl_gen_lea(struct gen *g);
+bool viv_xl_gen_shift_cl(struct gen *g);
+bool viv_xl_gen_mov_o(struct gen *g);
+bool viv_xl_gen_cmpxchg16b(struct gen *g);
+bool viv_xl_gen_push(struct gen *g);
+bool viv_xl_gen_pop(struct gen *g);
+bool viv_xl_gen_leave(struct gen *g);
+bool viv_xl_gen_branch(struct gen *g, enum xl_class k);
+void viv_xl_gen_next(struct gen *g, int32_t off); /* go on at off of this page, or beyond it */
+void viv_xl_need_vec(struct gen *g);
+
+#endif

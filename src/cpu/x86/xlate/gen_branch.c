@@ -1,0 +1,266 @@
+/* Near branches. Within the page: direct jumps, patched when the target is known. Out of it: through the jump cache,
+ * because where the next page leads is the business of the guest's page tables. Jumps back look whether somebody wants the
+ * vCPU to come out. */
+#include "cpu/x86/xlate/gen.h"
+
+#include "mem/ram.h"
+
+#include <stddef.h>
+
+#define SP H_9
+
+static bool in_page(int32_t off)
+{
+    return off >= 0 && off < (int32_t)VIV_PAGE_SIZE;
+}
+
+static void cold_to(struct gen *g, enum cold_kind kind, uint8_t *jmp, int32_t off)
+{
+    viv_xl_cold(g, kind, jmp)->off = off;
+}
+
+/* Leaves the block if xl.poll is set; nothing has been changed by the instruction yet but its own effects: RIP will
+ * be `off`. */
+static void poll(struct gen *g, int32_t off)
+{
+    struct emit *e = g->e;
+    uint8_t *ok;
+
+    e_load32(e, H_CX, xl_word(XL_O_POLL));
+    ok = e_jrcxz(e);
+    cold_to(g, COLD_EXIT, e_jmp(e), off);
+    e_patch8(ok, e->p);
+}
+
+/* RCX = the page + off. */
+static void target(struct gen *g, int32_t off)
+{
+    e_load(g->e, H_10, xl_word(XL_O_PAGE));
+    e_lea(g->e, g->lng, H_CX, EMEM(H_10, off));
+}
+
+static void to_cache(struct gen *g)
+{
+    e_patch(e_jmp(g->e), g->x->jump);
+}
+
+/* For a target that is not canonical: which instruction, and what it has added to RSP. */
+static void note_last(struct gen *g, int sp)
+{
+    struct emit *e = g->e;
+
+    e_op_mem(e, false, 0xc7, 0, xl_word(XL_O_LAST));
+    e32(e, (uint32_t)(g->off & 0xffff) | (uint32_t)sp << 16);
+}
+
+/* The first five bytes of a block are exchanged when its code changes: no jump that is patched otherwise may lie there. */
+static void keep_off_entry(struct gen *g)
+{
+    static const uint8_t nop[4][4] = {{0x90}, {0x66, 0x90}, {0x0f, 0x1f, 0x00}, {0x0f, 0x1f, 0x40, 0x00}};
+    ptrdiff_t n = g->code + 4 - g->e->p;
+
+    for (ptrdiff_t k = 0; k < n; k++)
+        e8(g->e, nop[n - 1][k]);
+}
+
+void viv_xl_gen_next(struct gen *g, int32_t off)
+{
+    if (in_page(off)) {
+        keep_off_entry(g);
+        cold_to(g, COLD_LINK, e_jmp(g->e), off);
+        return;
+    }
+    target(g, off);
+    to_cache(g);
+}
+
+static void jump(struct gen *g, int32_t off)
+{
+    if (in_page(off) && off <= g->off)
+        poll(g, off);
+    viv_xl_gen_next(g, off);
+}
+
+/* Jcc with the host's flags; goes on behind it. */
+static void conditional(struct gen *g, unsigned cc, int32_t off)
+{
+    struct emit *e = g->e;
+    uint8_t *over;
+
+    if (!in_page(off)) {
+        cold_to(g, COLD_CROSS, e_jcc(e, cc), off);
+    } else if (off > g->off) {
+        keep_off_entry(g);
+        cold_to(g, COLD_LINK, e_jcc(e, cc), off);
+    } else {
+        over = e_jcc8(e, cc ^ 1);
+        jump(g, off);
+        e_patch8(over, e->p);
+    }
+}
+
+static bool counted(struct gen *g, enum xl_class k, int32_t off)
+{
+    const struct viv_insn *i = g->i;
+    struct emit *e = g->e;
+    unsigned rcx = xl_host(VIV_RCX);
+    uint8_t *zero;
+
+    if (i->asz == 2 || (k == XC_JRCXZ && in_page(off) && off <= g->off))
+        return false;
+    if (k == XC_LOOP)
+        e_lea(e, i->asz == 8, rcx, EMEM((uint8_t)rcx, -1));
+    e_op_reg(e, i->asz == 8, 0x8b, H_CX, rcx);
+    zero = e_jrcxz(e);
+    if (k == XC_LOOP) {
+        jump(g, off);
+        e_patch8(zero, e->p);
+        return true;
+    }
+    {
+        uint8_t *over = e_jmp(e);
+
+        e_patch8(zero, e->p);
+        jump(g, off);
+        e_patch(over, e->p);
+    }
+    return true;
+}
+
+/* Pushes the address of the next instruction and moves RSP; the store check is still to come. Uses R10. */
+static int push_return(struct gen *g)
+{
+    struct emit *e = g->e;
+    struct emem m = EMEM(SP, -8);
+    int size = g->lng ? 8 : 4;
+
+    if (!g->lng) {
+        e_lea(e, false, H_10, EMEM(SP, -4));
+        m = EMEM(H_10, 0);
+    }
+    m = viv_xl_access(g, m, (unsigned)size, true);
+    if (m.base == H_10)
+        m = viv_xl_into_cx(g, m);
+    e_load(e, H_10, xl_word(XL_O_PAGE));
+    e_lea(e, g->lng, H_10, EMEM(H_10, g->next));
+    e_op_mem(e, g->lng, 0x89, H_10, m);
+    e_lea(e, g->lng, SP, EMEM(SP, -size));
+    return size;
+}
+
+static void call_relative(struct gen *g, int32_t off)
+{
+    int32_t next = g->next;
+
+    push_return(g);
+    g->next = off; /* where the guest is when the push has changed code */
+    viv_xl_store_check(g);
+    g->next = next;
+    viv_xl_gen_next(g, off);
+}
+
+/* Target of an indirect branch into RCX. */
+static bool indirect_target(struct gen *g)
+{
+    const struct viv_insn *i = g->i;
+    struct emit *e = g->e;
+    unsigned from;
+    struct emem m;
+
+    if (i->osz != (g->lng ? 8 : 4))
+        return false;
+    if (i->mem) {
+        if (!viv_xl_ea(g, &m))
+            return false;
+        m = viv_xl_access(g, m, i->osz, false);
+        e_op_mem(e, g->lng, 0x8b, H_CX, m);
+        from = H_CX;
+    } else {
+        from = xl_host(i->rm);
+        if (from == H_NONE) {
+            e_load(e, H_CX, xl_home(i->rm));
+            from = H_CX;
+        } else if (!g->lng) {
+            e_mov32(e, H_CX, from);
+            from = H_CX;
+        }
+    }
+    if (from != H_CX)
+        e_mov(e, H_CX, from);
+    return true;
+}
+
+/* The target waits in XL_O_ARG while the return address is pushed, which may fault: c->rip is not to change before. */
+static bool call_indirect(struct gen *g)
+{
+    struct emit *e = g->e;
+
+    if (!indirect_target(g))
+        return false;
+    e_store(e, xl_word(XL_O_ARG), H_CX);
+    note_last(g, -push_return(g));
+    e_load(e, H_10, xl_word(XL_O_ARG));
+    e_store(e, xl_word(XL_O_RIP), H_10);
+    viv_xl_store_check_rip(g);
+    e_load(e, H_CX, xl_word(XL_O_ARG));
+    to_cache(g);
+    return true;
+}
+
+static bool ret(struct gen *g)
+{
+    const struct viv_insn *i = g->i;
+    struct emit *e = g->e;
+    int size = g->lng ? 8 : 4;
+    int imm = viv_operand_info[i->row->operand[0]].kind == VIV_K_I ? (int)(i->imm & 0xffff) : 0;
+    struct emem m = EMEM(SP, 0);
+
+    if (i->osz != size || imm > 0x7ff0)
+        return false;
+    if (!g->lng) {
+        e_mov32(e, H_10, SP);
+        m = EMEM(H_10, 0);
+    }
+    m = viv_xl_access(g, m, (unsigned)size, false);
+    e_op_mem(e, g->lng, 0x8b, H_CX, m);
+    e_lea(e, g->lng, SP, EMEM(SP, size + imm));
+    note_last(g, size + imm);
+    to_cache(g);
+    return true;
+}
+
+bool viv_xl_gen_branch(struct gen *g, enum xl_class k)
+{
+    const struct viv_insn *i = g->i;
+    int64_t off = g->next + (int64_t)i->imm;
+
+    /* 16-bit operand size cuts EIP. */
+    if (i->osz == 2)
+        return false;
+    switch (k) {
+    case XC_JMP_REL:
+        jump(g, (int32_t)off);
+        return true;
+    case XC_JCC:
+        conditional(g, i->opcode & 15, (int32_t)off);
+        return true;
+    case XC_JRCXZ:
+    case XC_LOOP:
+        return counted(g, k, (int32_t)off);
+    case XC_CALL_REL:
+        call_relative(g, (int32_t)off);
+        return true;
+    case XC_CALL_IND:
+        return call_indirect(g);
+    case XC_JMP_IND:
+        if (!indirect_target(g))
+            return false;
+        note_last(g, 0);
+        to_cache(g);
+        return true;
+    case XC_RET:
+        return ret(g);
+    default:
+        return false;
+    }
+}

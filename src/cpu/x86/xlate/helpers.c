@@ -1,0 +1,81 @@
+/* What thunks.S calls. The guest's registers are in struct viv_x86; faults go to the run loop by longjmp. */
+#include "cpu/x86/exc.h"
+#include "cpu/x86/decode/row.h"
+#include "cpu/x86/interp/interp.h"
+#include "cpu/x86/mmu.h"
+#include "cpu/x86/xlate/l1.h"
+#include "cpu/x86/xlate/xlate_int.h"
+#include "mem/ram.h"
+
+#define SLOW (~0ull)
+
+static bool canonical(const struct viv_x86 *c, uint64_t lin)
+{
+    unsigned shift = c->cr4 & VIV_CR4_LA57 ? 7 : 16;
+
+    return (uint64_t)((int64_t)(lin << shift) >> shift) == lin;
+}
+
+static uint64_t rip_at(const struct viv_x86 *c, unsigned off)
+{
+    uint64_t rip = c->xl_page + off;
+
+    return c->mode == VIV_MODE_LONG ? rip : (uint32_t)rip;
+}
+
+uint64_t viv_xl_miss(struct viv_x86 *c, uint64_t lin, uint32_t info)
+{
+    unsigned size = XL_I_SIZE(info), set = c->cpl == 3 ? VIV_L1_USER : VIV_L1_SUPER;
+    bool write = info & XL_I_WRITE;
+    const struct viv_tlb_entry *e = viv_tlb_slot(c, lin);
+    uint64_t page = lin & VIV_PAGE_MASK;
+    void *hva;
+
+    c->xlate->stats.tlb_misses++;
+    c->rip = c->next_rip = rip_at(c, XL_I_OFFSET(info));
+    if ((write ? e->tag_write : e->tag_read) == page && ((lin + size - 1) & VIV_PAGE_MASK) == page)
+        return viv_l1_fill(c, set, lin, e);
+    /* Segment limits, addresses that are not canonical or wrap, pages crossed, the order of faults of a misaligned vector:
+     * all done in full elsewhere. */
+    if (c->mode == VIV_MODE_LONG ? !canonical(c, lin) : lin >> 32 != 0)
+        return SLOW;
+    if ((lin & (VIV_PAGE_SIZE - 1)) + size > VIV_PAGE_SIZE || (size >= 16 && (lin & (size - 1))))
+        return SLOW;
+    ((struct viv_interp *)c->interp)->block_first = NULL;
+    hva = viv_mmu_host(c, lin, size, write ? VIV_ACC_WRITE : VIV_ACC_READ);
+    if (!hva)
+        return SLOW;
+    if ((write ? e->tag_write : e->tag_read) == page)
+        return viv_l1_fill(c, set, lin, e);
+    return viv_l1_once(c, set, lin, hva);
+}
+
+void viv_xl_stored(struct viv_x86 *c, uint8_t *flags)
+{
+    size_t page = (size_t)(flags - viv_arena_flags);
+
+    viv_ram_store_slow(viv_arena_base + (page << VIV_PAGE_SHIFT), 1); /* the listener does the rest */
+}
+
+bool viv_xl_exec(struct viv_x86 *c, const struct viv_insn *i, unsigned off)
+{
+    struct viv_interp *in = c->interp;
+    uint64_t space = c->code_space, global = c->code_space_global, next;
+    bool same;
+
+    c->rip = rip_at(c, off);
+    next = c->rip + i->len;
+    if (c->mode != VIV_MODE_LONG)
+        next = (uint32_t)next;
+    c->next_rip = next;
+    c->insn = i;
+    in->block_first = NULL;
+    in->block_end = i + 1;
+    c->xlate->stats.helper_calls++;
+    i->exec(c, i);
+    same = space == c->code_space && global == c->code_space_global;
+    if ((i->row->attr & A_CTX) || !same)
+        viv_interp_context(c);
+    c->rip = c->next_rip;
+    return c->next_rip == next && in->block_end && !c->attention && !c->halted && same;
+}

@@ -1,0 +1,78 @@
+/* Where things lie around struct viv_x86, for translated code and thunks.S. Checked in layout.c.
+ *
+ * One mapping a vCPU: guard page, a small stack for return addresses and signal frames, struct viv_x86, the
+ * first-level TLB, the jump cache. Translated code has RSP = the struct, so `[rsp + disp8]` reaches the
+ * registers that have no host register, and CALL pushes below it. */
+#ifndef VIV_CPU_X86_XLATE_LAYOUT_H
+#define VIV_CPU_X86_XLATE_LAYOUT_H
+
+#define XL_GUARD 0x1000
+#define XL_STACK 0x10000 /* below the struct; a signal frame with all of AVX-512 and AMX takes 12 KiB */
+
+/* First-level TLB: 65536 slots by address bits 12-27, arrays of 8-byte values, one set for CPL 0-2 and one for CPL 3.
+ * Slot 65536 is for one access that must not be remembered. */
+#define XL_L1_SLOTS  0x10000
+#define XL_L1_ARRAY  0x81000
+#define XL_L1        0x10000 /* from the struct */
+#define XL_L1_READ   0                 /* minus the page address; 0: see l1.c */
+#define XL_L1_WRITE  (1 * XL_L1_ARRAY)
+#define XL_L1_ADDEND (2 * XL_L1_ARRAY) /* host minus linear address */
+#define XL_L1_FLAGS  (3 * XL_L1_ARRAY) /* address of the page's byte in viv_arena_flags */
+#define XL_L1_SET    (4 * XL_L1_ARRAY)
+
+/* Jump cache: 4096 entries of 32 bytes: minus (address + jump_key), host code, page address, -. */
+#define XL_JC       (XL_L1 + 2 * XL_L1_SET)
+#define XL_JC_BITS  12
+#define XL_JC_BYTES (32 << XL_JC_BITS)
+#define XL_REGION   (XL_JC + XL_JC_BYTES) /* bytes from the struct on */
+
+/* struct viv_x86 */
+#define XL_O_PAGE   0
+#define XL_O_LAST   8
+#define XL_O_MASK   16
+#define XL_O_SPACE  24
+#define XL_O_GPR    32
+#define XL_O_RIP    160
+#define XL_O_XL     184
+#define XL_O_SP     (XL_O_XL + 0)
+#define XL_O_JKEY   (XL_O_XL + 8)
+#define XL_O_JMASK  (XL_O_XL + 16)
+#define XL_O_POLL   (XL_O_XL + 24)
+#define XL_O_VECOFF (XL_O_XL + 28)
+#define XL_O_WIDE   (XL_O_XL + 29)
+#define XL_O_WHY    (XL_O_XL + 30)
+#define XL_O_RET    (XL_O_XL + 32)
+#define XL_O_R10    (XL_O_XL + 40)
+#define XL_O_ARG    (XL_O_XL + 48)
+#define XL_O_ZMM    (XL_O_XL + 56)
+#define XL_O_MXCSR  (XL_O_XL + 64)
+#define XL_O_THUNK  (XL_O_XL + 72)
+#define XL_O_ARITH  (XL_O_THUNK + 16 * 8 + 4)
+
+/* Thunks, by index in xl.thunk. */
+#define XL_T_EXIT       0  /* rcx: offset in the page of the next instruction */
+#define XL_T_EXIT_RIP   1  /* c->rip is right already */
+#define XL_T_LINK       2  /* as EXIT, and r11: site that wants to lead there directly */
+#define XL_T_JUMP_MISS  3  /* c->rip: target, not in the jump cache */
+#define XL_T_MISS       4  /* call; rcx: linear address, r11d: XL_I_*; back with r11: slot */
+#define XL_T_STORED     5  /* r11: flags byte, rcx: offset of the next instruction */
+#define XL_T_STORED_RIP 6  /* r11: flags byte; c->rip is right already */
+#define XL_T_EXEC       7  /* call; r11: struct viv_insn *, ecx: its offset in the page */
+#define XL_T_EXEC_END   8  /* jump; same, and the block ends */
+#define XL_T_VEC        9  /* call; vector registers into the host's */
+#define XL_T_FAULT      10 /* rcx: offset of the instruction that the host's CPU refused: the interpreter does it */
+#define XL_T_CALL       11 /* call; r11: function(c), ecx: offset of the instruction */
+
+/* What a miss is about: offset of the instruction in its page (may be beyond its end), size, write. */
+#define XL_I_OFFSET(i) ((i) & 0xffff)
+#define XL_I_SIZE(i)   (((i) >> 16) & 0x7f)
+#define XL_I_WRITE     (1 << 23)
+
+/* enum viv_xl_why */
+#define XL_WHY_NEXT   0 /* go on at c->rip */
+#define XL_WHY_LINK   1 /* arg: site */
+#define XL_WHY_INTERP 2 /* the interpreter does the instruction at c->rip */
+#define XL_WHY_JUMP   3 /* jump cache miss */
+#define XL_WHY_POLL   4
+
+#endif

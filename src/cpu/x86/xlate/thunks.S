@@ -1,0 +1,272 @@
+/* Between translated code and C. RSP is struct viv_x86 in translated code; see layout.h and docs/xlate.md.
+ *
+ * Guest registers live in the host's of the same name, except RCX in R8, RSP in R9, R8-R11 in memory. RCX, R10 and
+ * R11 are scratch. The arithmetic flags are the host's. */
+#include "cpu/x86/xlate/layout.h"
+
+    .intel_syntax noprefix
+    .text
+
+#define GPR(n) [rsp + XL_O_GPR + 8 * (n)]
+
+.macro SAVE_REGS
+    mov GPR(0), rax
+    mov GPR(1), r8
+    mov GPR(2), rdx
+    mov GPR(3), rbx
+    mov GPR(4), r9
+    mov GPR(5), rbp
+    mov GPR(6), rsi
+    mov GPR(7), rdi
+    mov GPR(12), r12
+    mov GPR(13), r13
+    mov GPR(14), r14
+    mov GPR(15), r15
+    lahf
+    seto al
+    mov word ptr [rsp + XL_O_ARITH], ax
+.endm
+
+.macro LOAD_REGS
+    movzx eax, word ptr [rsp + XL_O_ARITH]
+    add al, 0x7f /* OF */
+    sahf
+    mov rax, GPR(0)
+    mov r8, GPR(1)
+    mov rdx, GPR(2)
+    mov rbx, GPR(3)
+    mov r9, GPR(4)
+    mov rbp, GPR(5)
+    mov rsi, GPR(6)
+    mov rdi, GPR(7)
+    mov r12, GPR(12)
+    mov r13, GPR(13)
+    mov r14, GPR(14)
+    mov r15, GPR(15)
+.endm
+
+/* Vector registers to memory if they are in the host's. Destroys RAX, RCX, flags. */
+.macro PARK_VEC
+    cmp byte ptr [rsp + XL_O_VECOFF], 0
+    jne 99f
+    call viv_xl_park_vec
+99:
+.endm
+
+.macro LOAD_HOST_SP
+    mov rbx, rsp
+    mov rdi, rsp
+    mov rsp, [rbx + XL_O_SP]
+.endm
+
+/* void viv_xl_enter(struct viv_x86 *c, const void *code) */
+    .globl viv_xl_enter
+    .type viv_xl_enter, @function
+viv_xl_enter:
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+    sub rsp, 8
+    mov [rdi + XL_O_SP], rsp
+    mov rsp, rdi
+    mov r11, rsi
+    LOAD_REGS
+    jmp r11
+
+/* Everything is in memory, RSP is the struct. */
+leave:
+    PARK_VEC
+    mov rsp, [rsp + XL_O_SP]
+    add rsp, 8
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbp
+    pop rbx
+    ret
+
+/* RSP: struct + 8 below (called). */
+viv_xl_park_vec:
+    mov rax, [rsp + 8 + XL_O_ZMM]
+    mov rcx, [rsp + 8 + XL_O_MXCSR]
+    stmxcsr [rcx]
+    mov byte ptr [rsp + 8 + XL_O_VECOFF], 1
+    cmp byte ptr [rsp + 8 + XL_O_WIDE], 1
+    jb 1f
+    ja 2f
+    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    vmovdqa [rax + 64 * \n], ymm\n
+    .endr
+    vzeroupper
+    ldmxcsr host_mxcsr[rip]
+    ret
+1:  .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    movdqa [rax + 64 * \n], xmm\n
+    .endr
+    ldmxcsr host_mxcsr[rip]
+    ret
+2:  .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+    vmovdqa64 [rax + 64 * \n], zmm\n
+    .endr
+    .irp n, 0,1,2,3,4,5,6,7
+    kmovq [rax + 2048 + 8 * \n], k\n
+    .endr
+    vzeroupper
+    ldmxcsr host_mxcsr[rip]
+    ret
+
+/* Destroys RCX, R11; keeps flags. RSP: struct + 8 below. */
+viv_xl_load_vec:
+    mov r11, [rsp + 8 + XL_O_ZMM]
+    mov rcx, [rsp + 8 + XL_O_MXCSR]
+    ldmxcsr [rcx]
+    mov byte ptr [rsp + 8 + XL_O_VECOFF], 0
+    movzx ecx, byte ptr [rsp + 8 + XL_O_WIDE]
+    jrcxz 1f
+    lea ecx, [rcx - 1]
+    jrcxz 2f
+    jmp 3f
+1:  jmp 4f
+2:  .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    vmovdqa ymm\n, [r11 + 64 * \n]
+    .endr
+    ret
+3:  .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+    vmovdqa64 zmm\n, [r11 + 64 * \n]
+    .endr
+    .irp n, 0,1,2,3,4,5,6,7
+    kmovq k\n, [r11 + 2048 + 8 * \n]
+    .endr
+    ret
+4:  .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    movdqa xmm\n, [r11 + 64 * \n]
+    .endr
+    ret
+
+    .globl viv_xl_t_vec
+viv_xl_t_vec: /* called: return address at [rsp], struct above */
+    pop qword ptr [rsp + XL_O_RET]
+    call viv_xl_load_vec
+    jmp [rsp + XL_O_RET]
+
+    .globl viv_xl_t_exit, viv_xl_t_exit_rip, viv_xl_t_link, viv_xl_t_jump_miss, viv_xl_t_fault
+viv_xl_t_exit:
+    mov r10, [rsp + XL_O_PAGE]
+    lea rcx, [rcx + r10]
+    mov [rsp + XL_O_RIP], rcx
+viv_xl_t_exit_rip:
+    mov word ptr [rsp + XL_O_WHY], XL_WHY_NEXT
+    SAVE_REGS
+    jmp leave
+
+viv_xl_t_link:
+    mov r10, [rsp + XL_O_PAGE]
+    lea rcx, [rcx + r10]
+    mov [rsp + XL_O_RIP], rcx
+    mov [rsp + XL_O_ARG], r11
+    mov word ptr [rsp + XL_O_WHY], XL_WHY_LINK
+    SAVE_REGS
+    jmp leave
+
+viv_xl_t_jump_miss:
+    mov word ptr [rsp + XL_O_WHY], XL_WHY_JUMP
+    SAVE_REGS
+    jmp leave
+
+viv_xl_t_fault:
+    mov r10, [rsp + XL_O_PAGE]
+    lea rcx, [rcx + r10]
+    mov [rsp + XL_O_RIP], rcx
+interp:
+    mov word ptr [rsp + XL_O_WHY], XL_WHY_INTERP
+    SAVE_REGS
+    jmp leave
+
+/* uint64_t viv_xl_miss(c, lin, info): the slot, or -1: the interpreter is to do it (c->rip is set). */
+    .globl viv_xl_t_miss
+viv_xl_t_miss:
+    pop qword ptr [rsp + XL_O_RET]
+    mov [rsp + XL_O_R10], r10
+    SAVE_REGS
+    mov rsi, rcx
+    mov edx, r11d
+    movzx r12d, byte ptr [rsp + XL_O_VECOFF]
+    PARK_VEC
+    LOAD_HOST_SP
+    call viv_xl_miss
+    mov rsp, rbx
+    test r12d, r12d
+    jnz 1f
+    mov r13, rax
+    call viv_xl_load_vec
+    mov rax, r13
+1:  mov r11, rax
+    cmp rax, -1
+    je 2f
+    LOAD_REGS
+    mov r10, [rsp + XL_O_R10]
+    jmp [rsp + XL_O_RET]
+2:  mov word ptr [rsp + XL_O_WHY], XL_WHY_INTERP
+    jmp leave /* registers are in memory as they were */
+
+/* void viv_xl_stored(c, flags byte): code was changed, or the dirty log wants to know. */
+    .globl viv_xl_t_stored, viv_xl_t_stored_rip
+viv_xl_t_stored:
+    mov r10, [rsp + XL_O_PAGE]
+    lea rcx, [rcx + r10]
+    mov [rsp + XL_O_RIP], rcx
+viv_xl_t_stored_rip:
+    mov word ptr [rsp + XL_O_WHY], XL_WHY_NEXT
+    SAVE_REGS
+    PARK_VEC
+    mov rsi, r11
+    LOAD_HOST_SP
+    call viv_xl_stored
+    mov rsp, rbx
+    jmp leave
+
+/* bool viv_xl_exec(c, insn, offset): the handler; true: go on in the block. */
+    .globl viv_xl_t_exec, viv_xl_t_exec_end
+viv_xl_t_exec:
+    pop qword ptr [rsp + XL_O_RET]
+    mov r10d, ecx
+    SAVE_REGS
+    movzx r12d, byte ptr [rsp + XL_O_VECOFF]
+    PARK_VEC
+    mov rsi, r11
+    mov edx, r10d
+    LOAD_HOST_SP
+    call viv_xl_exec
+    mov rsp, rbx
+    test al, al
+    jz 2f
+    test r12d, r12d
+    jnz 1f
+    call viv_xl_load_vec
+1:  LOAD_REGS
+    jmp [rsp + XL_O_RET]
+2:  mov word ptr [rsp + XL_O_WHY], XL_WHY_NEXT
+    jmp leave
+
+viv_xl_t_exec_end:
+    mov r10d, ecx
+    SAVE_REGS
+    PARK_VEC
+    mov rsi, r11
+    mov edx, r10d
+    LOAD_HOST_SP
+    call viv_xl_exec
+    mov rsp, rbx
+    mov word ptr [rsp + XL_O_WHY], XL_WHY_NEXT
+    jmp leave
+
+    .section .rodata
+    .balign 4
+host_mxcsr:
+    .long 0x1f80
+
+    .section .note.GNU-stack, "", @progbits

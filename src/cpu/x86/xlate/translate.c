@@ -1,0 +1,303 @@
+/* One block: a straight run of instructions within a page, conditional branches left by the side. */
+#include "cpu/x86/xlate/gen.h"
+
+#include "cpu/x86/xlate/disasm.h"
+#include "cpu/x86/xlate/perfmap.h"
+#include "mem/ram.h"
+
+#include <glib.h>
+
+#define MOST_INSNS 48u
+
+struct cold *viv_xl_cold(struct gen *g, enum cold_kind kind, uint8_t *jmp)
+{
+    struct cold *c = &g->cold[g->colds++];
+
+    *c = (struct cold){.kind = kind, .jmp = jmp};
+    return c;
+}
+
+static struct emem thunk(unsigned n)
+{
+    return xl_word(XL_O_THUNK + 8 * (int32_t)n);
+}
+
+static void exit_to(struct gen *g, int32_t off, unsigned t)
+{
+    e_mov_imm(g->e, H_CX, (uint64_t)(int64_t)off);
+    e_jmp_mem(g->e, thunk(t));
+}
+
+/* A jump that can be patched: its stub tells the dispatcher which one it is. */
+static void cold_link(struct gen *g, const struct cold *c)
+{
+    struct viv_xlate *x = g->x;
+    struct xl_site *s = viv_xl_alloc(x, sizeof(*s));
+
+    *s = (struct xl_site){.at = c->jmp, .stub = g->e->p};
+    e_mov_imm(g->e, H_CX, (uint64_t)c->off);
+    e_mov_imm32(g->e, H_11, (uint32_t)((uint8_t *)s - x->arena));
+    e_jmp_mem(g->e, thunk(XL_T_LINK));
+}
+
+static void cold_miss(struct gen *g, const struct cold *c)
+{
+    struct emit *e = g->e;
+
+    if (c->ea.disp)
+        e_lea(e, true, H_CX, c->ea);
+    else
+        e_mov(e, H_CX, c->ea.base);
+    e_mov_imm32(e, H_11, c->info);
+    e_call_mem(e, thunk(XL_T_MISS));
+    e_patch(e_jmp(e), c->back);
+}
+
+void viv_xl_emit_colds(struct gen *g)
+{
+    struct emit *e = g->e;
+
+    for (unsigned n = 0; n < g->colds; n++) {
+        const struct cold *c = &g->cold[n];
+
+        e_patch(c->jmp, e->p);
+        switch (c->kind) {
+        case COLD_MISS:
+            cold_miss(g, c);
+            break;
+        case COLD_STORED:
+            exit_to(g, c->off, XL_T_STORED);
+            break;
+        case COLD_STORED_RIP:
+            e_jmp_mem(e, thunk(XL_T_STORED_RIP));
+            break;
+        case COLD_LINK:
+            cold_link(g, c);
+            break;
+        case COLD_CROSS:
+            e_load(e, H_10, xl_word(XL_O_PAGE));
+            e_lea(e, g->lng, H_CX, EMEM(H_10, c->off));
+            e_patch(e_jmp(e), g->x->jump);
+            break;
+        case COLD_EXIT:
+            exit_to(g, c->off, XL_T_EXIT);
+            break;
+        case COLD_VEC:
+            e_call_mem(e, thunk(XL_T_VEC));
+            e_patch(e_jmp(e), c->back);
+            break;
+        }
+    }
+}
+
+void viv_xl_need_vec(struct gen *g)
+{
+    struct emit *e = g->e;
+    struct cold *c;
+    uint8_t *there;
+
+    if (g->vec)
+        return;
+    g->vec = true;
+    e_op2_mem(e, false, 0xb6, H_CX, xl_word(XL_O_VECOFF)); /* movzx ecx, byte */
+    there = e_jrcxz(e);
+    c = viv_xl_cold(g, COLD_VEC, e_jmp(e));
+    e_patch8(there, e->p);
+    c->back = e->p;
+}
+
+/* The instruction's handler. */
+static void helper(struct gen *g, bool end)
+{
+    struct viv_insn *copy = viv_xl_alloc(g->x, sizeof(*copy));
+    struct emit *e = g->e;
+
+    *copy = *g->i;
+    e_mov_imm(e, H_11, (uintptr_t)copy);
+    e_mov_imm32(e, H_CX, (uint32_t)g->off);
+    if (end)
+        e_jmp_mem(e, thunk(XL_T_EXEC_END));
+    else
+        e_call_mem(e, thunk(XL_T_EXEC));
+}
+
+/* PCMPxSTRI leaves its index in ECX; the lengths of the explicit forms are in place. */
+static bool pcmpstr(struct gen *g)
+{
+    if (!viv_xl_gen_generic(g, true))
+        return false;
+    if (strstr(g->i->row->name, "stri"))
+        e_mov32(g->e, xl_host(VIV_RCX), H_CX);
+    return true;
+}
+
+static bool native(struct gen *g, enum xl_class k)
+{
+    switch (k) {
+    case XC_NOP: return true;
+    case XC_GENERIC: return viv_xl_gen_generic(g, false);
+    case XC_VECTOR: return viv_xl_gen_generic(g, true);
+    case XC_LEA: return viv_xl_gen_lea(g);
+    case XC_SHIFT_CL: return viv_xl_gen_shift_cl(g);
+    case XC_MOV_O: return viv_xl_gen_mov_o(g);
+    case XC_CMPXCHG16B: return viv_xl_gen_cmpxchg16b(g);
+    case XC_PCMPSTR: return pcmpstr(g);
+    case XC_PUSH: return viv_xl_gen_push(g);
+    case XC_POP: return viv_xl_gen_pop(g);
+    case XC_LEAVE: return viv_xl_gen_leave(g);
+    case XC_HELPER: case XC_HELPER_END: return false;
+    default: return viv_xl_gen_branch(g, k);
+    }
+}
+
+static bool ends(enum xl_class k)
+{
+    return k == XC_CALL_REL || k == XC_CALL_IND || k == XC_JMP_REL || k == XC_JMP_IND || k == XC_RET;
+}
+
+/* True: the block ends here. */
+static bool one(struct gen *g)
+{
+    enum xl_class k = viv_xl_class(g->i);
+    struct viv_xlate *x = g->x;
+    uint8_t *p = g->e->p;
+    unsigned colds = g->colds, faults = x->fault_count;
+    bool vec = g->vec, jump = g->i->row->attr & A_JUMP;
+
+    if (native(g, k))
+        return ends(k);
+    g->e->p = p;
+    g->colds = colds;
+    g->vec = vec;
+    x->fault_count = faults;
+    helper(g, k == XC_HELPER_END || jump);
+    return k == XC_HELPER_END || jump;
+}
+
+static unsigned most_insns(struct viv_xlate *x)
+{
+    unsigned most = x->opts.max_insns ? x->opts.max_insns : MOST_INSNS;
+
+    if (x->opts.random_ends) {
+        x->random = x->random * 1664525u + 1013904223u;
+        most = 1 + (x->random >> 16) % most;
+    }
+    return most > 64 ? 64 : most;
+}
+
+/* Where a block leads that has become stale. */
+static void stale_stub(struct gen *g, struct xl_block *b, int32_t off)
+{
+    b->stale_stub = g->e->p;
+    exit_to(g, off, XL_T_EXIT);
+}
+
+static void log_block(struct viv_xlate *x, const struct xl_block *b, uint64_t rip, size_t n)
+{
+    if (x->opts.log_in)
+        viv_xlate_log_in(x->opts.log_in, rip, b->copy, b->bytes, x->c->mode);
+    if (x->opts.log_out)
+        viv_xlate_log_out(x->opts.log_out, b->code, n, (uintptr_t)b->code + (uintptr_t)x->e.delta);
+    if (x->opts.perfmap)
+        viv_xlate_perfmap_add(b->code + x->e.delta, n, rip);
+}
+
+/* Instructions up to one that ends the block. Returns their number; *off: behind the last. */
+static unsigned body(struct gen *g, const uint8_t *page, int32_t *off)
+{
+    struct viv_xlate *x = g->x;
+    unsigned n = 0, most = most_insns(x);
+    bool end = false;
+
+    while (!end && n < most) {
+        struct viv_insn insn;
+        unsigned room = VIV_PAGE_SIZE - (unsigned)*off;
+
+        if (room == 0 ||
+            viv_decode(page + *off, room, x->c->mode, x->c->cpuid, &insn) != VIV_DECODE_OK)
+            break; /* goes on in the next page, or faults: not our business */
+        g->i = &insn;
+        g->off = *off;
+        g->next = *off + insn.len;
+        end = one(g);
+        *off = g->next;
+        n++;
+    }
+    if (end)
+        return n;
+    if (n == most || *off == (int32_t)VIV_PAGE_SIZE)
+        viv_xl_gen_next(g, *off);
+    else if (n)
+        exit_to(g, *off, XL_T_FAULT);
+    return n;
+}
+
+static void finish(struct viv_xlate *x, struct xl_block *b, uint64_t rip)
+{
+    size_t n = (size_t)(x->e.p - b->code);
+    uint8_t *copy = viv_xl_alloc(x, b->bytes);
+
+    memcpy(copy, b->hva, b->bytes);
+    b->copy = copy;
+    viv_xl_insert(x, b);
+    x->stats.translated++;
+    x->stats.guest_bytes += b->bytes;
+    x->stats.host_bytes += n;
+    x->stats.code_used = (uint64_t)(x->e.p - x->rw);
+    if (G_UNLIKELY(x->opts.log_in || x->opts.log_out || x->opts.perfmap))
+        log_block(x, b, rip, n);
+}
+
+struct xl_block *viv_xl_translate(struct viv_xlate *x, const uint8_t *hva, uint64_t rip, unsigned mode)
+{
+    struct gen g = {.x = x, .e = &x->e, .mode = mode, .lng = mode & XL_LONG, .cold = x->cold};
+    int32_t first = (int32_t)((uintptr_t)hva & (VIV_PAGE_SIZE - 1)), off = first;
+    struct xl_block *b;
+
+    viv_xl_cache_room(x);
+    g.code = x->e.p;
+    b = viv_xl_alloc(x, sizeof(*b));
+    *b = (struct xl_block){.hva = hva, .mode = (uint16_t)mode, .code = x->e.p};
+    b->version = viv_ram_mark_code(hva); /* before the bytes are read: mem/ram.h */
+    b->version_at = &viv_arena_version[viv_arena_page(hva)];
+    g.l1 = XL_L1 + (mode & XL_USER ? XL_L1_SET : 0);
+    b->insns = (uint16_t)body(&g, hva - first, &off);
+    if (b->insns == 0) {
+        x->e.p = b->code;
+        return NULL;
+    }
+    b->bytes = (uint16_t)(off - first);
+    viv_xl_emit_colds(&g);
+    stale_stub(&g, b, first);
+    finish(x, b, rip);
+    return b;
+}
+
+/* Indirect jump to the linear address in RCX: c->rip is set, and the jump cache says where its code is. */
+static void common_jump(struct viv_xlate *x)
+{
+    struct emit *e = &x->e;
+    uint8_t *hit;
+
+    x->jump = e->p;
+    e_store(e, xl_word(XL_O_RIP), H_CX);
+    e_rorx(e, true, H_10, H_CX, 11);
+    e_lea(e, true, H_10, EMEMX(H_10, H_CX, 0, 0));
+    e_pdep(e, H_10, H_10, xl_word(XL_O_JMASK));
+    e_load(e, H_11, xl_word(XL_O_JKEY));
+    e_lea(e, true, H_11, EMEMX(H_11, H_CX, 0, 0));
+    e_load(e, H_CX, EMEMX(H_SP, H_10, 0, XL_JC));
+    e_lea(e, true, H_CX, EMEMX(H_CX, H_11, 0, 0));
+    hit = e_jrcxz(e);
+    e_jmp_mem(e, thunk(XL_T_JUMP_MISS));
+    e_patch8(hit, e->p);
+    e_load(e, H_CX, EMEMX(H_SP, H_10, 0, XL_JC + 16));
+    e_store(e, xl_word(XL_O_PAGE), H_CX);
+    e_jmp_mem(e, EMEMX(H_SP, H_10, 0, XL_JC + 8));
+}
+
+void viv_xl_common_code(struct viv_xlate *x)
+{
+    common_jump(x);
+    x->e.p += -(uintptr_t)x->e.p & 63;
+}

@@ -1,0 +1,132 @@
+/* Inside the translator. */
+#ifndef VIV_CPU_X86_XLATE_INT_H
+#define VIV_CPU_X86_XLATE_INT_H
+
+#include "cpu/x86/insn.h"
+#include "cpu/x86/xlate/emit.h"
+#include "cpu/x86/xlate/layout.h"
+#include "cpu/x86/xlate/xlate.h"
+
+#include <pthread.h>
+
+#define XL_L1_LOG 16384u
+
+struct xl_l1_log {
+    unsigned logged; /* more than XL_L1_LOG: clear everything */
+    uint16_t slot[XL_L1_LOG];
+};
+
+/* What a block's code depends on besides the bytes. */
+enum {
+    XL_LONG = 1 << 0,  /* 64-bit mode; else 32-bit and flat */
+    XL_USER = 1 << 1,  /* CPL 3: the other TLB set */
+    XL_SSE = 1 << 2,   /* SSE runs without #UD, #NM and with all exceptions masked */
+    XL_AVX = 1 << 3,
+    XL_AVX512 = 1 << 4,
+    XL_NONE = 1 << 15, /* not for the translator */
+};
+
+/* A direct jump that leads to a stub until its target is known. */
+struct xl_site {
+    uint8_t *at;          /* its displacement (writable view) */
+    uint8_t *stub;        /* where it leads when not linked (writable view) */
+    struct xl_block *to;
+    struct xl_site *next; /* of those that lead to the same block */
+};
+
+struct xl_block {
+    const uint8_t *hva;  /* first guest byte */
+    uint8_t *code;       /* entry (writable view) */
+    const uint32_t *version_at;
+    uint32_t version;
+    uint16_t mode, bytes, insns;
+    bool stale;          /* its page has changed: the entry leads to the dispatcher */
+    uint8_t saved[5];    /* what the entry held */
+    uint8_t *stale_stub; /* where a stale entry leads (writable view) */
+    struct xl_block *hash_next, *page_next;
+    struct xl_site *in;
+    const uint8_t *copy; /* `bytes` bytes: the code that was translated */
+};
+
+/* Host instruction that may fault, with the guest's. Sorted by address, as code is made. */
+struct xl_fault {
+    uint32_t at;  /* from the start of the cache */
+    uint16_t off; /* guest offset in the page */
+};
+
+#define XL_HASH_BITS 16
+#define XL_PAGE_BITS 12
+#define XL_NOTICES   256
+
+struct xl_page { /* blocks of one host page */
+    size_t page;
+    struct xl_block *blocks;
+    uint64_t invalidations;
+    struct xl_page *next;
+};
+
+struct viv_xlate {
+    struct viv_x86 *c;
+    struct viv_xlate_opts opts;
+    struct viv_xlate_stats stats;
+
+    /* Code: one file, two views. */
+    uint8_t *rw, *rx;
+    size_t size, start; /* bytes; first byte after the common code */
+    struct emit e;
+    uint8_t *jump; /* common code: indirect jump to RCX (writable view) */
+
+    /* Everything about blocks, thrown away with them. */
+    uint8_t *arena;
+    size_t arena_used, arena_size;
+    struct xl_fault *faults;
+    unsigned fault_count, fault_most;
+    struct xl_block *hash[1u << XL_HASH_BITS];
+    struct xl_page *pages[1u << XL_PAGE_BITS];
+
+    /* What jump_key was made of. */
+    uint64_t key, key_space;
+    uint32_t key_mode;
+    uint32_t random; /* random_ends */
+    unsigned allocations;
+    struct cold *cold; /* translate.c's */
+
+    struct xl_l1_log l1[2];
+
+    /* Pages whose code has changed, from any thread. */
+    pthread_mutex_t notice_lock;
+    unsigned notices; /* more than XL_NOTICES: everything */
+    size_t notice[XL_NOTICES];
+};
+
+/* ---- cache.c ---- */
+int viv_xl_cache_init(struct viv_xlate *x, struct viv_err *err);
+void viv_xl_cache_fini(struct viv_xlate *x);
+void viv_xl_cache_flush(struct viv_xlate *x);
+/* Room for one more block, flushing everything if need be. */
+void viv_xl_cache_room(struct viv_xlate *x);
+void *viv_xl_alloc(struct viv_xlate *x, size_t n);
+struct xl_block *viv_xl_find(struct viv_xlate *x, const uint8_t *hva, unsigned mode);
+void viv_xl_insert(struct viv_xlate *x, struct xl_block *b);
+void viv_xl_link(struct viv_xlate *x, struct xl_site *s, struct xl_block *to);
+/* The page may have changed: its blocks are looked at again before they run. */
+void viv_xl_page_changed(struct viv_xlate *x, size_t page);
+void viv_xl_take_notices(struct viv_xlate *x);
+/* Is this host address in the cache, and if so, which guest instruction does it belong to? */
+bool viv_xl_fault_at(struct viv_xlate *x, uintptr_t host, unsigned *off);
+
+/* ---- translate.c ---- */
+/* Makes the block at hva; NULL when its first instruction cannot be translated. */
+struct xl_block *viv_xl_translate(struct viv_xlate *x, const uint8_t *hva, uint64_t rip, unsigned mode);
+void viv_xl_common_code(struct viv_xlate *x);
+
+/* ---- thunks.S and what it calls (helpers.c) ---- */
+void viv_xl_enter(struct viv_x86 *c, const void *code);
+uint64_t viv_xl_miss(struct viv_x86 *c, uint64_t lin, uint32_t info);
+void viv_xl_stored(struct viv_x86 *c, uint8_t *flags);
+bool viv_xl_exec(struct viv_x86 *c, const struct viv_insn *i, unsigned off);
+extern const uint8_t viv_xl_t_exit[], viv_xl_t_exit_rip[], viv_xl_t_link[], viv_xl_t_jump_miss[],
+    viv_xl_t_miss[], viv_xl_t_stored[], viv_xl_t_stored_rip[], viv_xl_t_exec[], viv_xl_t_exec_end[],
+    viv_xl_t_vec[], viv_xl_t_fault[];
+
+#endif
