@@ -5,6 +5,7 @@
  * enabled data breakpoint, MMIO, and stores to ROM never enter a bank: every access comes here. */
 #include "cpu/x86/mmu.h"
 
+#include "base/bytes.h"
 #include "cpu/vcpu.h"
 #include "cpu/x86/apic.h"
 #include "cpu/x86/cpuid.h"
@@ -60,13 +61,13 @@ struct xlat {
 };
 
 /* Which bank may hold this page for an access made like this? */
-static void cache(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w,
-                  const struct viv_gpa_page *p, enum viv_access acc, unsigned how)
+static void cache(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w, struct viv_gpa_page p,
+                  enum viv_access acc, unsigned how)
 {
     bool user = how & VIV_HOW_USER;
 
     if (acc == VIV_ACC_EXEC) {
-        viv_code_fill(c, &c->tlb->code, lin, w->shift, user, w->global, p->hva);
+        viv_code_fill(c, &c->tlb->code, lin, w->shift, user, w->global, p.hva);
         return;
     }
     if (viv_debug_watches(c, lin & VIV_PAGE_MASK, VIV_PAGE_SIZE))
@@ -82,7 +83,7 @@ static void cache(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w,
 static struct xlat translate(struct viv_x86 *c, uint64_t lin, enum viv_access acc, unsigned how)
 {
     struct viv_walk w;
-    const struct viv_gpa_page *p;
+    struct viv_gpa_page p;
     struct xlat x = {0};
     uint32_t error;
 
@@ -96,12 +97,12 @@ static struct xlat translate(struct viv_x86 *c, uint64_t lin, enum viv_access ac
     error = viv_mmu_walk(c, lin, acc, how, &w);
     if (error)
         viv_x86_raise_pf(c, lin, error & ~VIV_WALK_FAULT);
-    p = viv_mmu_gpa_page(c, w.gpa);
-    x = (struct xlat){.gpa = w.gpa};
-    if (p->hva) {
+    p = viv_tlb_gpa_page(c, w.gpa);
+    x.gpa = w.gpa;
+    if (p.hva) {
         cache(c, lin, &w, p, acc, how);
-        if (p->ram || acc == VIV_ACC_READ || acc == VIV_ACC_EXEC)
-            x.hva = p->hva + (w.gpa & 0xfff);
+        if (p.ram || acc == VIV_ACC_READ || acc == VIV_ACC_EXEC)
+            x.hva = p.hva + (w.gpa & 0xfff);
     }
     return x;
 }
@@ -228,6 +229,27 @@ static void store(struct viv_x86 *c, uint64_t lin, const void *buf, unsigned len
     copy_out(c, b, (const uint8_t *)buf + first, len - first);
 }
 
+/* One host access: another CPU sees all of it or nothing, if it is aligned. */
+static inline uint64_t host_load(const uint8_t *h, unsigned size)
+{
+    switch (size) {
+    case 1: return *h;
+    case 2: return viv_ld_le16(h);
+    case 4: return viv_ld_le32(h);
+    default: return viv_ld_le64(h);
+    }
+}
+
+static inline void host_store(uint8_t *h, uint64_t v, unsigned size)
+{
+    switch (size) {
+    case 1: *h = (uint8_t)v; break;
+    case 2: viv_st_le16(h, (uint16_t)v); break;
+    case 4: viv_st_le32(h, (uint32_t)v); break;
+    default: viv_st_le64(h, v); break;
+    }
+}
+
 static uint64_t load_scalar(struct viv_x86 *c, uint64_t lin, unsigned size, unsigned how)
 {
     uint64_t v = 0;
@@ -236,10 +258,8 @@ static uint64_t load_scalar(struct viv_x86 *c, uint64_t lin, unsigned size, unsi
     if (!(how & VIV_HOW_IMPLICIT))
         check_align(c, lin, size);
     h = lookup(c, lin, size, VIV_ACC_READ, how);
-    if (h) {
-        memcpy(&v, h, size);
-        return v;
-    }
+    if (h)
+        return host_load(h, size);
     if (!crosses(lin, size)) { /* a bus access keeps its size, whatever its alignment */
         struct xlat x;
 
@@ -248,8 +268,7 @@ static uint64_t load_scalar(struct viv_x86 *c, uint64_t lin, unsigned size, unsi
         x = translate(c, lin, VIV_ACC_READ, how);
         if (!x.hva)
             return mmio_read(c, x.gpa, size);
-        memcpy(&v, x.hva, size);
-        return v;
+        return host_load(x.hva, size);
     }
     load(c, lin, &v, size, VIV_ACC_READ, how);
     return v;
@@ -263,7 +282,7 @@ static void store_scalar(struct viv_x86 *c, uint64_t lin, uint64_t v, unsigned s
         check_align(c, lin, size);
     h = lookup(c, lin, size, VIV_ACC_WRITE, how);
     if (h) {
-        memcpy(h, &v, size);
+        host_store(h, v, size);
         viv_mmu_stored(c, h, size);
         return;
     }
@@ -277,7 +296,7 @@ static void store_scalar(struct viv_x86 *c, uint64_t lin, uint64_t v, unsigned s
             mmio_write(c, x.gpa, v, size);
             return;
         }
-        memcpy(x.hva, &v, size);
+        host_store(x.hva, v, size);
         viv_mmu_stored(c, x.hva, size);
         return;
     }

@@ -1,12 +1,12 @@
 /* What the software TLB holds and how it is flushed.
  *
- * Tables ("banks") of 1024 direct-mapped pages: one for supervisor accesses, several for user accesses, each user
+ * Tables ("banks") of 4096 direct-mapped pages: one for supervisor accesses, several for user accesses, each user
  * bank owned by a PCID, so that a CR3 load that keeps the TLB is a change of pointer. c->tlb_cur points at the bank
  * for CPL and CR3, or at an always empty one while #AC may occur (CPL 3, CR0.AM, EFLAGS.AC). Instruction fetches
  * have tables of their own, one a user bank: code_space.h.
  *
- * Each bank logs the slots filled with non-global pages; a CR3 load empties those only. Over-flushing is always
- * allowed, under-flushing never: INVLPG looks through all slots of a large page. */
+ * Each bank knows the slots filled, and those with non-global pages: a CR3 load empties those only. Over-flushing is
+ * always allowed, under-flushing never: INVLPG looks through all slots of a large page. */
 #include "cpu/x86/mmu_int.h"
 #include "cpu/x86/tlb_int.h"
 #include "cpu/x86/xlate/l1.h"
@@ -17,77 +17,129 @@
 
 /* ---- banks ---- */
 
+static void drop_slot(struct viv_tlb_entry *e)
+{
+    e->tag_read = e->tag_write = VIV_TLB_NONE;
+}
+
+/* The slots in bits of a word. */
+static void drop_slots(struct viv_tlb_entry *e, uint64_t bits)
+{
+    if (bits == ~0ull) {
+        for (unsigned n = 0; n < 64; n++)
+            drop_slot(&e[n]);
+        return;
+    }
+    for (; bits; bits &= bits - 1)
+        drop_slot(&e[__builtin_ctzll(bits)]);
+}
+
 static void bank_clear(struct viv_tlb_bank *b)
 {
     if (b->empty)
         return;
     b->empty = true;
-    for (unsigned n = 0; n < VIV_TLB_ENTRIES; n++)
-        b->e[n].tag_read = b->e[n].tag_write = VIV_TLB_NONE;
-    b->logged = 0;
-    b->huge = false;
+    for (uint64_t words = b->filled_words; words; words &= words - 1) {
+        unsigned n = (unsigned)__builtin_ctzll(words);
+
+        drop_slots(&b->e[n * 64], b->filled[n]);
+        b->filled[n] = b->nonglobal[n] = 0;
+    }
+    b->filled_words = b->nonglobal_words = 0;
+    memset(b->huge_top, 0, sizeof(b->huge_top));
+    memset(b->large_top, 0, sizeof(b->large_top));
     memset(b->large, 0, sizeof(b->large));
 }
 
-static unsigned region_hash(uint64_t lin)
+static void bank_clear_nonglobal(struct viv_tlb_bank *b)
+{
+    for (uint64_t words = b->nonglobal_words; words; words &= words - 1) {
+        unsigned n = (unsigned)__builtin_ctzll(words);
+
+        drop_slots(&b->e[n * 64], b->nonglobal[n]);
+        b->filled[n] &= ~b->nonglobal[n];
+        b->nonglobal[n] = 0;
+    }
+    b->nonglobal_words = 0;
+}
+
+static void bank_init(struct viv_tlb_bank *b)
+{
+    for (unsigned n = 0; n < VIV_TLB_ENTRIES; n++)
+        drop_slot(&b->e[n]);
+    b->empty = b->ready = true;
+}
+
+static inline void set_bit(uint64_t *bits, unsigned n)
+{
+    bits[n / 64] |= 1ull << (n & 63);
+}
+
+static inline bool test_bit(const uint64_t *bits, unsigned n)
+{
+    return bits[n / 64] >> (n & 63) & 1;
+}
+
+static inline unsigned top(uint64_t lin)
+{
+    return lin >> 39 & 511;
+}
+
+static inline unsigned region_hash(uint64_t lin)
 {
     return (lin >> 22 ^ lin >> 31) & 511;
 }
 
-static void bank_note(struct viv_tlb_bank *b, uint64_t lin, unsigned shift)
+static inline void bank_note(struct viv_tlb_bank *b, uint64_t lin, unsigned slot, unsigned shift, bool global)
 {
     b->empty = false;
-    if (shift >= 30)
-        b->huge = true;
-    else if (shift > 12)
-        b->large[region_hash(lin) / 64] |= 1ull << (region_hash(lin) & 63);
-}
-
-static void bank_clear_logged(struct viv_tlb_bank *b)
-{
-    if (b->logged > VIV_TLB_LOG) {
-        bank_clear(b);
+    set_bit(b->filled, slot);
+    b->filled_words |= 1ull << slot / 64;
+    if (global) {
+        b->nonglobal[slot / 64] &= ~(1ull << (slot & 63));
+    } else {
+        set_bit(b->nonglobal, slot);
+        b->nonglobal_words |= 1ull << slot / 64;
+    }
+    if (shift == VIV_PAGE_SHIFT)
+        return;
+    if (shift >= 30) {
+        set_bit(b->huge_top, top(lin));
         return;
     }
-    for (unsigned n = 0; n < b->logged; n++)
-        b->e[b->log[n]].tag_read = b->e[b->log[n]].tag_write = VIV_TLB_NONE;
-    b->logged = 0;
-}
-
-static void bank_log(struct viv_tlb_bank *b, unsigned slot)
-{
-    if (b->logged < VIV_TLB_LOG)
-        b->log[b->logged] = (uint16_t)slot;
-    if (b->logged <= VIV_TLB_LOG)
-        b->logged++;
+    set_bit(b->large_top, top(lin));
+    set_bit(b->large, region_hash(lin));
 }
 
 /* Every slot that may hold a part of the page `lin` is in; neighbours go too. */
 static void bank_drop_region(struct viv_tlb_bank *b, uint64_t lin, unsigned shift)
 {
-    for (unsigned n = 0; n < VIV_TLB_ENTRIES; n++)
-        if (b->e[n].tag_read >> shift == lin >> shift)
-            b->e[n].tag_read = b->e[n].tag_write = VIV_TLB_NONE;
+    for (uint64_t words = b->filled_words; words; words &= words - 1) {
+        struct viv_tlb_entry *e = &b->e[__builtin_ctzll(words) * 64];
+
+        for (unsigned n = 0; n < 64; n++)
+            if (e[n].tag_read >> shift == lin >> shift)
+                drop_slot(&e[n]);
+    }
 }
 
 /* Whether more than the one page went. */
 static bool bank_drop(struct viv_tlb_bank *b, uint64_t lin)
 {
-    uint64_t page = lin & VIV_PAGE_MASK;
     struct viv_tlb_entry *e = &b->e[(lin >> 12) & (VIV_TLB_ENTRIES - 1)];
 
     if (b->empty)
         return false;
-    if (b->huge) {
+    if (test_bit(b->huge_top, top(lin))) {
         bank_drop_region(b, lin, 30);
         return true;
     }
-    if (b->large[region_hash(lin) / 64] >> (region_hash(lin) & 63) & 1) {
+    if (test_bit(b->large_top, top(lin)) && test_bit(b->large, region_hash(lin))) {
         bank_drop_region(b, lin, 22);
         return true;
     }
-    if (e->tag_read == page)
-        e->tag_read = e->tag_write = VIV_TLB_NONE;
+    if (e->tag_read == (lin & VIV_PAGE_MASK))
+        drop_slot(e);
     return false;
 }
 
@@ -111,7 +163,10 @@ int viv_mmu_init(struct viv_x86 *c)
         c->tlb = NULL;
         return -1;
     }
-    bank_clear(&c->tlb->none);
+    bank_init(&c->tlb->super);
+    bank_init(&c->tlb->none);
+    for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++)
+        c->tlb->user[n].empty = true;
     viv_mmu_flush_map(c);
     viv_mmu_select(c);
     return 0;
@@ -134,6 +189,8 @@ static int pcid_of(const struct viv_x86 *c, uint64_t cr3)
 
 static void own_bank(struct viv_x86 *c, unsigned bank, int pcid)
 {
+    if (!c->tlb->user[bank].ready)
+        bank_init(&c->tlb->user[bank]);
     c->tlb->cur_user = bank;
     c->tlb->user[bank].pcid = pcid;
     viv_code_select(c, &c->tlb->code, bank);
@@ -199,7 +256,7 @@ void viv_tlb_flush_pcid(struct viv_x86 *c, unsigned pcid)
         bank_clear(&c->tlb->user[n]);
         viv_code_flush(c, &c->tlb->code, n);
     }
-    bank_clear_logged(&c->tlb->super);
+    bank_clear_nonglobal(&c->tlb->super);
 }
 
 void viv_tlb_flush_user(struct viv_x86 *c)
@@ -209,13 +266,18 @@ void viv_tlb_flush_user(struct viv_x86 *c)
         bank_clear(&c->tlb->user[n]);
         viv_code_flush(c, &c->tlb->code, n);
     }
-    bank_clear_logged(&c->tlb->super);
+    bank_clear_nonglobal(&c->tlb->super);
+}
+
+static void forget_ranges(struct viv_x86_tlb *t)
+{
+    for (unsigned n = 0; n < VIV_TLB_RANGES; n++)
+        t->range[n] = (struct viv_tlb_range){.start = ~0ull};
 }
 
 void viv_mmu_flush_map(struct viv_x86 *c)
 {
-    for (unsigned n = 0; n < VIV_TLB_GPA; n++)
-        c->tlb->gpa[n].gpa = ~0ull;
+    forget_ranges(c->tlb);
     viv_tlb_flush_all(c);
 }
 
@@ -227,11 +289,11 @@ void viv_mmu_set_cr3(struct viv_x86 *c, uint64_t cr3, bool keep)
 
     c->cr3 = cr3;
     viv_l1_flush_all(c);
-    bank_clear_logged(&t->super);
+    bank_clear_nonglobal(&t->super);
     for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++) {
         if (t->user[n].pcid == pcid) {
             if (!keep) {
-                bank_clear_logged(&t->user[n]);
+                bank_clear_nonglobal(&t->user[n]);
                 viv_code_flush(c, &t->code, n);
             }
             victim = n;
@@ -259,39 +321,53 @@ void viv_mmu_set_pkru(struct viv_x86 *c, uint32_t pkru)
 
 /* ---- physical pages ---- */
 
-const struct viv_gpa_page *viv_mmu_gpa_page(struct viv_x86 *c, uint64_t gpa)
+/* MMIO stays out of the near places. */
+static struct viv_gpa_page use_range(struct viv_x86_tlb *t, unsigned n, uint64_t page)
 {
-    uint64_t page = gpa & VIV_PAGE_MASK;
-    struct viv_gpa_page *p = &c->tlb->gpa[(gpa >> 12) & (VIV_TLB_GPA - 1)];
-    struct viv_range r;
+    struct viv_tlb_range r = t->range[n];
+    unsigned near = t->next_range % VIV_TLB_NEAR;
 
-    if (p->gpa == page)
-        return p;
-    *p = (struct viv_gpa_page){.gpa = page};
-    if (viv_space_find(c->mem, page, &r) && r.hva && r.last - page >= VIV_PAGE_SIZE - 1) {
-        p->hva = r.hva + (page - r.start);
-        p->ram = r.kind == VIV_REGION_RAM;
+    if (!r.hva)
+        return (struct viv_gpa_page){0};
+    if (n >= VIV_TLB_NEAR) {
+        t->range[n] = t->range[near];
+        t->range[near] = r;
+        t->next_range++;
     }
-    return p;
+    return (struct viv_gpa_page){.hva = r.hva + (page - r.start), .ram = r.ram};
+}
+
+struct viv_gpa_page viv_tlb_gpa_page_slow(struct viv_x86 *c, uint64_t page)
+{
+    struct viv_x86_tlb *t = c->tlb;
+    struct viv_range r;
+    unsigned n;
+
+    for (n = 0; n < VIV_TLB_RANGES; n++)
+        if (page - t->range[n].start <= t->range[n].span)
+            return use_range(t, n, page);
+    if (!viv_space_find(c->mem, page, &r) || r.last - page < VIV_PAGE_SIZE - 1)
+        return (struct viv_gpa_page){0};
+    n = VIV_TLB_NEAR + t->next_range++ % (VIV_TLB_RANGES - VIV_TLB_NEAR);
+    t->range[n] = (struct viv_tlb_range){.start = r.start, .span = r.last - r.start - (VIV_PAGE_SIZE - 1),
+                                         .hva = r.hva, .ram = r.hva && r.kind == VIV_REGION_RAM};
+    return use_range(t, n, page);
 }
 
 /* ---- fills ---- */
 
-void viv_tlb_fill(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w, const struct viv_gpa_page *p,
-                  bool user)
+void viv_tlb_fill(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w, struct viv_gpa_page p, bool user)
 {
     struct viv_tlb_bank *b = user ? viv_tlb_user_bank(c) : &c->tlb->super;
     unsigned slot = (lin >> 12) & (VIV_TLB_ENTRIES - 1);
     struct viv_tlb_entry *e = &b->e[slot];
-    bool write = p->ram && w->dirty && (w->write || (!user && !(c->cr0 & VIV_CR0_WP)));
+    bool write = p.ram && w->dirty && (w->write || (!user && !(c->cr0 & VIV_CR0_WP)));
 
     if (write && viv_mmu_pkey_denies(c, w, true, user ? VIV_HOW_USER : 0))
         write = false;
     e->tag_read = lin & VIV_PAGE_MASK;
     e->tag_write = write ? e->tag_read : VIV_TLB_NONE;
-    e->addend = (uintptr_t)p->hva - (lin & VIV_PAGE_MASK);
-    e->flags = &viv_arena_flags[viv_arena_page(p->hva)];
-    bank_note(b, lin, w->shift);
-    if (!w->global)
-        bank_log(b, slot);
+    e->addend = (uintptr_t)p.hva - (lin & VIV_PAGE_MASK);
+    e->flags = &viv_arena_flags[viv_arena_page(p.hva)];
+    bank_note(b, lin, slot, w->shift, w->global);
 }

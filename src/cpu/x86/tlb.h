@@ -10,7 +10,7 @@
 #include "cpu/x86/state.h"
 #include "mem/ram.h"
 
-#define VIV_TLB_BITS    10
+#define VIV_TLB_BITS    12
 #define VIV_TLB_ENTRIES (1u << VIV_TLB_BITS)
 #define VIV_TLB_NONE    1ull /* a tag that never matches: not page aligned */
 

@@ -8,6 +8,7 @@
 
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/interp/interp.h"
+#include "cpu/x86/tlb_int.h"
 #include "mem/dma.h"
 #include "mem/space.h"
 
@@ -23,32 +24,32 @@
 
 static uint64_t read_entry(struct viv_x86 *c, uint64_t gpa, bool wide, unsigned how)
 {
-    const struct viv_gpa_page *p;
+    struct viv_gpa_page p;
 
     if (how & VIV_HOW_DEBUG) {
         uint64_t v = 0;
 
         return viv_dma_read(c->mem, gpa, &v, wide ? 8 : 4) == 0 ? v : 0;
     }
-    p = viv_mmu_gpa_page(c, gpa);
-    if (!p->hva)
+    p = viv_tlb_gpa_page(c, gpa);
+    if (!p.hva)
         return viv_space_read(c->mem, gpa, wide ? 8 : 4);
     if (wide)
-        return __atomic_load_n((uint64_t *)(p->hva + (gpa & 0xff8)), __ATOMIC_RELAXED);
-    return __atomic_load_n((uint32_t *)(p->hva + (gpa & 0xffc)), __ATOMIC_RELAXED);
+        return __atomic_load_n((uint64_t *)(p.hva + (gpa & 0xff8)), __ATOMIC_RELAXED);
+    return __atomic_load_n((uint32_t *)(p.hva + (gpa & 0xffc)), __ATOMIC_RELAXED);
 }
 
 /* Returns false when the entry changed under us. */
 static bool update_entry(struct viv_x86 *c, const struct viv_walk *w, unsigned level, uint64_t new)
 {
-    const struct viv_gpa_page *p = viv_mmu_gpa_page(c, w->entry_gpa[level]);
+    struct viv_gpa_page p = viv_tlb_gpa_page(c, w->entry_gpa[level]);
     uint64_t old = w->entry[level];
     void *host;
     bool ok;
 
-    if (!p->ram)
+    if (!p.ram)
         return true;
-    host = p->hva + (w->entry_gpa[level] & 0xfff);
+    host = p.hva + (w->entry_gpa[level] & 0xfff);
     if (w->wide) {
         ok = __atomic_compare_exchange_n((uint64_t *)host, &old, new, false, __ATOMIC_SEQ_CST,
                                          __ATOMIC_SEQ_CST);
@@ -148,22 +149,8 @@ static uint32_t walk_narrow(struct viv_x86 *c, uint64_t lin, unsigned how, struc
     return 0;
 }
 
-bool viv_mmu_pkey_denies(const struct viv_x86 *c, const struct viv_walk *w, bool write, unsigned how)
-{
-    uint32_t keys;
-
-    if (!(c->msr.efer & VIV_EFER_LMA))
-        return false;
-    if (w->user ? !(c->cr4 & VIV_CR4_PKE) : !(c->cr4 & VIV_CR4_PKS))
-        return false;
-    keys = (w->user ? c->fpu.pkru : (uint32_t)c->msr.pkrs) >> (w->pkey * 2);
-    if (keys & 1)
-        return true;
-    return write && (keys & 2) && ((how & VIV_HOW_USER) || (c->cr0 & VIV_CR0_WP));
-}
-
 /* Rights of the whole translation (SDM 4.6.1). Returns 0 or error bits. */
-static uint32_t check_rights(const struct viv_x86 *c, const struct viv_walk *w, enum viv_access acc,
+static inline uint32_t check_rights(const struct viv_x86 *c, const struct viv_walk *w, enum viv_access acc,
                              unsigned how)
 {
     bool write = acc == VIV_ACC_WRITE || acc == VIV_ACC_RMW;
@@ -199,12 +186,85 @@ static bool set_accessed(struct viv_x86 *c, struct viv_walk *w, bool write)
     return true;
 }
 
+static uint32_t fault_error(const struct viv_x86 *c, uint32_t error, enum viv_access acc, unsigned how)
+{
+    bool wide = c->cr4 & VIV_CR4_PAE;
+
+    error |= VIV_WALK_FAULT | (acc == VIV_ACC_WRITE || acc == VIV_ACC_RMW ? VIV_PFE_W : 0) |
+             (how & VIV_HOW_USER ? VIV_PFE_U : 0);
+    if (acc == VIV_ACC_EXEC && ((c->cr4 & VIV_CR4_SMEP) || (wide && (c->msr.efer & VIV_EFER_NXE))))
+        error |= VIV_PFE_I;
+    return error;
+}
+
+/* A large page: bits below its frame, but for bit 12 (PAT), are reserved. */
+static bool odd_large(const struct viv_x86 *c, uint64_t e, unsigned shift)
+{
+    return shift > 30 || (shift == 30 && !viv_cpuid_has(c->cpuid, VIV_FT_PDPE1GB)) ||
+           (e & ((1ull << shift) - 1) & ~0x1fffull);
+}
+
+/* The common case: IA-32e paging, tables in RAM or ROM, and no accessed or dirty bit to set. The same judgement as
+ * below, with rights added up on the way. True: *error is 0 and `w` is filled but for its entries, or it is that of a
+ * fault. False: anything else; nothing has been changed. */
+static bool walk_quick(struct viv_x86 *c, uint64_t lin, enum viv_access acc, unsigned how, struct viv_walk *w,
+                       uint32_t *error)
+{
+    uint64_t reserved = (PTE_ADDR & ~((1ull << c->cpuid->phys_bits) - 1)) |
+                        (c->msr.efer & VIV_EFER_NXE ? 0 : PTE_NX);
+    uint64_t table = c->cr3, all = ~0ull, any = 0, e;
+    unsigned shift = c->cr4 & VIV_CR4_LA57 ? 48 : 39;
+
+    for (;; shift -= 9) {
+        struct viv_gpa_page p = viv_tlb_gpa_page(c, table & PTE_ADDR);
+
+        if (__builtin_expect(!p.hva, 0))
+            return false;
+        e = __atomic_load_n((uint64_t *)(p.hva + ((lin >> shift) & 511) * 8), __ATOMIC_RELAXED);
+        if (!(e & PTE_P)) {
+            *error = fault_error(c, 0, acc, how);
+            return true;
+        }
+        if (e & reserved)
+            return false;
+        all &= e;
+        any |= e;
+        if (shift == VIV_PAGE_SHIFT)
+            break;
+        if (e & PTE_PS) {
+            if (odd_large(c, e, shift))
+                return false;
+            break;
+        }
+        table = e;
+    }
+    w->user = all & PTE_U;
+    w->write = all & PTE_W;
+    w->nx = any & PTE_NX;
+    w->pkey = (e >> 59) & 15;
+    *error = check_rights(c, w, acc, how);
+    if (*error) {
+        *error = fault_error(c, *error, acc, how);
+        return true;
+    }
+    if (!(all & PTE_A) || ((acc == VIV_ACC_WRITE || acc == VIV_ACC_RMW) && !(e & PTE_D)))
+        return false;
+    w->shift = (uint8_t)shift;
+    w->gpa = (e & PTE_ADDR & ~((1ull << shift) - 1)) | (lin & ((1ull << shift) - 1));
+    w->dirty = e & PTE_D;
+    w->global = (e & PTE_G) && (c->cr4 & VIV_CR4_PGE);
+    return true;
+}
+
 uint32_t viv_mmu_walk(struct viv_x86 *c, uint64_t lin, enum viv_access acc, unsigned how,
                       struct viv_walk *w)
 {
     bool write = acc == VIV_ACC_WRITE || acc == VIV_ACC_RMW;
     uint32_t error;
 
+    if ((c->cr0 & VIV_CR0_PG) && (c->msr.efer & VIV_EFER_LMA) && !(how & VIV_HOW_DEBUG) &&
+        walk_quick(c, lin, acc, how, w, &error))
+        return error;
     if (!(c->cr0 & VIV_CR0_PG)) {
         *w = (struct viv_walk){.gpa = lin & 0xffffffff, .shift = 12, .user = true, .write = true,
                                .dirty = true};
@@ -228,11 +288,7 @@ uint32_t viv_mmu_walk(struct viv_x86 *c, uint64_t lin, enum viv_access acc, unsi
         w->global = (leaf & PTE_G) && (c->cr4 & VIV_CR4_PGE);
         return 0;
     }
-    error |= VIV_WALK_FAULT | (write ? VIV_PFE_W : 0) | (how & VIV_HOW_USER ? VIV_PFE_U : 0);
-    if (acc == VIV_ACC_EXEC &&
-        ((c->cr4 & VIV_CR4_SMEP) || (w->wide && (c->msr.efer & VIV_EFER_NXE))))
-        error |= VIV_PFE_I;
-    return error;
+    return fault_error(c, error, acc, how);
 }
 
 bool viv_mmu_load_pdptes(struct viv_x86 *c, uint64_t cr3)

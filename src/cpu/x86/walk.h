@@ -40,15 +40,17 @@ struct viv_walk {
 uint32_t viv_mmu_walk(struct viv_x86 *c, uint64_t lin, enum viv_access acc, unsigned how,
                       struct viv_walk *w);
 /* Does the key of page `w` forbid this access? */
-bool viv_mmu_pkey_denies(const struct viv_x86 *c, const struct viv_walk *w, bool write, unsigned how);
+static inline bool viv_mmu_pkey_denies(const struct viv_x86 *c, const struct viv_walk *w, bool write, unsigned how)
+{
+    uint32_t keys;
 
-/* Host address of a guest-physical page for reading (RAM, ROM) or NULL; cached per vCPU. */
-struct viv_gpa_page {
-    uint64_t gpa; /* page address; ~0: empty */
-    uint8_t *hva; /* NULL: MMIO, hole, or a page shared by ranges */
-    bool ram;     /* may be written directly */
-};
-const struct viv_gpa_page *viv_mmu_gpa_page(struct viv_x86 *c, uint64_t gpa);
+    if (!(c->cr4 & (w->user ? VIV_CR4_PKE : VIV_CR4_PKS)) || !(c->msr.efer & VIV_EFER_LMA))
+        return false;
+    keys = (w->user ? c->fpu.pkru : (uint32_t)c->msr.pkrs) >> (w->pkey * 2);
+    if (keys & 1)
+        return true;
+    return write && (keys & 2) && ((how & VIV_HOW_USER) || (c->cr0 & VIV_CR0_WP));
+}
 
 /* PAE: loads the four PDPTEs from CR3 (value given). False: a reserved bit is set, #GP(0). */
 bool viv_mmu_load_pdptes(struct viv_x86 *c, uint64_t cr3);

@@ -201,6 +201,7 @@ static void one_walk(struct test_cpu *t)
             viv_st_le64(slot(t, &s, n, lin), e[n]);
         }
     }
+    viv_tlb_flush_all(t->c); /* control bits and entries are not those of the last walk */
     v = model(&s, e);
     error = viv_mmu_walk(t->c, lin, s.acc, (s.user ? VIV_HOW_USER : 0) | (s.implicit ? VIV_HOW_IMPLICIT : 0), &w);
     g_assert_cmpuint(error, ==, v.fault ? v.error | VIV_WALK_FAULT : 0);
