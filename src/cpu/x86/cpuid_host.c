@@ -54,13 +54,36 @@ static const uint16_t host_run[] = {
     VIV_FT_MMX, VIV_FT_SSE, VIV_FT_SSE2, VIV_FT_SSE3, VIV_FT_SSSE3, VIV_FT_SSE41, VIV_FT_SSE42,
     VIV_FT_SSE4A, VIV_FT_PCLMULQDQ, VIV_FT_FMA, VIV_FT_FMA4, VIV_FT_XOP, VIV_FT_AES, VIV_FT_AVX,
     VIV_FT_F16C, VIV_FT_RDRAND, VIV_FT_RDSEED, VIV_FT_AVX2, VIV_FT_SHA, VIV_FT_GFNI, VIV_FT_VAES,
-    VIV_FT_VPCLMULQDQ, VIV_FT_AVX_VNNI, VIV_FT_3DNOW, VIV_FT_3DNOWEXT, VIV_FT_AVX512F, VIV_FT_POPCNT,
+    VIV_FT_VPCLMULQDQ, VIV_FT_AVX_VNNI, VIV_FT_3DNOW, VIV_FT_3DNOWEXT, VIV_FT_POPCNT,
     VIV_FT_ABM, VIV_FT_BMI1, VIV_FT_BMI2, VIV_FT_ADX, VIV_FT_AVX_IFMA,
+};
+
+/* Of these all the first four or none: the interpreter runs them with 64-bit opmasks, and at every length. */
+static const uint16_t avx512[] = {
+    VIV_FT_AVX512F, VIV_FT_AVX512BW, VIV_FT_AVX512DQ, VIV_FT_AVX512VL, VIV_FT_AVX512CD, VIV_FT_AVX512IFMA,
+    VIV_FT_AVX512VBMI, VIV_FT_AVX512VBMI2, VIV_FT_AVX512VNNI, VIV_FT_AVX512BITALG, VIV_FT_AVX512VPOPCNTDQ,
 };
 
 static void set(uint32_t *word, unsigned f)
 {
     word[f >> 5] |= 1u << (f & 31);
+}
+
+static bool has(const uint32_t *word, unsigned f)
+{
+    return word[f >> 5] >> (f & 31) & 1;
+}
+
+static void set_avx512(uint32_t *word, const uint32_t *host)
+{
+    bool usable = true;
+
+    set(word, VIV_FT_AVX512VL); /* of no row: it is implied by EVEX.L'L */
+    for (unsigned n = 0; n < 4; n++)
+        usable = usable && has(host, avx512[n]);
+    for (unsigned n = 0; n < sizeof(avx512) / sizeof(avx512[0]); n++)
+        if (!usable || !has(host, avx512[n]))
+            word[avx512[n] >> 5] &= ~(1u << (avx512[n] & 31));
 }
 
 void viv_cpuid_software_words(uint32_t word[VIV_FW_COUNT])
@@ -72,8 +95,9 @@ void viv_cpuid_software_words(uint32_t word[VIV_FW_COUNT])
     for (unsigned n = 0; n < viv_row_count; n++)
         set(word, viv_rows[n].feature);
     for (unsigned n = 0; n < sizeof(host_run) / sizeof(host_run[0]); n++)
-        if (!(host[host_run[n] >> 5] >> (host_run[n] & 31) & 1))
+        if (!has(host, host_run[n]))
             word[host_run[n] >> 5] &= ~(1u << (host_run[n] & 31));
+    set_avx512(word, host);
     for (unsigned n = 0; n < sizeof(system_features) / sizeof(system_features[0]); n++)
         set(word, system_features[n]);
     /* MONITOR exists as an instruction, but its wait would not wait. */

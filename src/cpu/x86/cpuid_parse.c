@@ -161,7 +161,7 @@ void viv_cpuid_finish(struct viv_cpuid *m)
         m->xcr0_mask = 3;
         if (viv_cpuid_has(m, VIV_FT_AVX))
             m->xcr0_mask |= 4;
-        if (viv_cpuid_has(m, VIV_FT_AVX512F))
+        if (viv_cpuid_has(m, VIV_FT_AVX512F) && viv_cpuid_has(m, VIV_FT_AVX))
             m->xcr0_mask |= 0xe0;
         if (viv_cpuid_has(m, VIV_FT_PKU))
             m->xcr0_mask |= 1 << 9;

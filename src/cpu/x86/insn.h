@@ -49,7 +49,7 @@ struct viv_insn {
     uint8_t osz;    /* effective operand size in bytes: 2, 4, 8 (byte operands: 1, from the row) */
     uint8_t asz;    /* effective address size in bytes: 2, 4, 8 */
     uint8_t modrm;  /* raw byte, 0 when none */
-    uint8_t reg;    /* modrm.reg, extended */
+    uint8_t reg;    /* modrm.reg, extended; EVEX: 0-31 where a vector, as rm, vvvv and the index of VSIB */
     uint8_t rm;     /* modrm.rm extended when mod == 3; register of a Z operand (opcode bits 0-2) */
     uint8_t reg8;   /* byte offset of `reg` and `rm` in gpr[] as byte registers: AH..BH are odd */
     uint8_t rm8;
@@ -62,12 +62,22 @@ struct viv_insn {
     uint8_t rex;    /* W R X B in bits 3-0, bit 6 set when a REX prefix was there */
     uint8_t vvvv;   /* VEX register */
     uint8_t vex;    /* 0 none, 2 or 3 = C5 / C4, 4 = EVEX */
-    uint8_t vl;     /* VEX.L: 0 = 128, 1 = 256 */
+    uint8_t vl;     /* vector length: 0 = 128, 1 = 256, 2 = 512 bits; 0 where EVEX.L'L does not count */
     bool vex_w;
     bool lock;
     uint8_t rep;    /* 0, 0xf2 or 0xf3: the last one given */
     bool opsz_pfx;  /* 66 was given */
     uint8_t opcode; /* last opcode byte */
+    uint8_t mask;   /* EVEX.aaa: opmask register, 0 none */
+    bool zeroing;   /* EVEX.z */
+    uint8_t evex_b; /* what EVEX.b asks for: enum viv_evex_b */
+};
+
+enum viv_evex_b {
+    VIV_EB_NONE,
+    VIV_EB_BROADCAST, /* the memory operand is one element */
+    VIV_EB_SAE,       /* no exceptions, MXCSR's rounding and flags untouched */
+    VIV_EB_ROUND = 4, /* + MXCSR.RC's value: no exceptions and this rounding */
 };
 
 /* Values of base and index besides register numbers: places in viv_x86.reg[], so that adding
@@ -84,6 +94,7 @@ struct viv_row {
     uint8_t operand[4]; /* enum viv_operand */
     uint32_t attr;      /* A_* */
     uint16_t feature;   /* enum viv_feature: #UD when the guest's CPUID lacks it */
+    uint16_t evex;      /* E_*: rows_evex.def */
     viv_exec_fn exec;
     const viv_exec_fn *forms; /* instead of exec: by memory form and operand size */
 };

@@ -38,6 +38,8 @@ struct cpu_state {
     uint64_t rip, flags, fs_base, gs_base;
     uint8_t fx[512] __attribute__((aligned(16))); /* FXSAVE64 layout */
     uint8_t ymm[16][16];                          /* upper halves */
+    uint64_t k[8];                                /* the rest in XSAVE's order: opmasks, */
+    uint8_t hi256[16][32], hi16[16][64];          /* bits 256 and up of ZMM0-15, ZMM16-31 */
 };
 
 struct outcome {
@@ -66,6 +68,7 @@ struct gen_options {
     const uint8_t *bytes; /* only these */
     unsigned len;
     int mode;             /* 32, 64, or 0: both */
+    bool evex;            /* only AVX-512 */
 };
 void gen_init(const struct viv_cpuid *cpuid);
 /* False: nothing that can be run came out of this seed. */

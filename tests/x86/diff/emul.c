@@ -130,7 +130,7 @@ void emul_init(const struct viv_cpuid *cpuid)
     cpu->cr3 = cr3;
     cpu->cr4 = VIV_CR4_PAE | VIV_CR4_OSFXSR | VIV_CR4_OSXMMEXCPT | VIV_CR4_OSXSAVE | VIV_CR4_FSGSBASE;
     cpu->msr.efer = VIV_EFER_SCE | VIV_EFER_LME | VIV_EFER_LMA | VIV_EFER_NXE;
-    cpu->xcr0 = 7;
+    cpu->xcr0 = cpuid->xcr0_mask;
     cpu->idtr = (struct viv_dtr){.base = SYS_BASE, .limit = 0xfff};
     cpu->gdtr = (struct viv_dtr){.base = SYS_BASE + 0x1000, .limit = 7 * 8 - 1};
     cpu->seg[VIV_TR] = (struct viv_seg){.base = SYS_BASE + 0x1800, .limit = 0x67, .attr = 0x8b, .sel = 8};
@@ -168,7 +168,10 @@ static void put_state(const struct test_case *t)
     for (unsigned n = 0; n < 16; n++) {
         memcpy(f->zmm[n], s->fx + 160 + 16 * n, 16);
         memcpy(f->zmm[n] + 16, s->ymm[n], 16);
+        memcpy(f->zmm[n] + 32, s->hi256[n], 32);
+        memcpy(f->zmm[n + 16], s->hi16[n], 64);
     }
+    memcpy(f->k, s->k, sizeof(f->k));
     viv_x86_update_mode(cpu);
 }
 
@@ -193,7 +196,10 @@ static void get_state(struct cpu_state *s)
     for (unsigned n = 0; n < 16; n++) {
         memcpy(s->fx + 160 + 16 * n, f->zmm[n], 16);
         memcpy(s->ymm[n], f->zmm[n] + 16, 16);
+        memcpy(s->hi256[n], f->zmm[n] + 32, 32);
+        memcpy(s->hi16[n], f->zmm[n + 16], 64);
     }
+    memcpy(s->k, f->k, sizeof(f->k));
 }
 
 static bool has_error_code(unsigned v)

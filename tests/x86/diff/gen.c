@@ -73,6 +73,26 @@ static void make_pool(void)
     }
 }
 
+/* AVX-512 state. Opmasks are mostly such that some elements are in and some are out. */
+static void take_avx512(struct test_case *t, uint64_t *s)
+{
+    struct cpu_state *c = &t->in;
+
+    memcpy(c->hi256, pool[below(s, POOL)].data + 512 * below(s, 15), sizeof(c->hi256));
+    memcpy(c->hi16, pool[below(s, POOL)].data + 512 * below(s, 14), sizeof(c->hi16));
+    for (unsigned n = 0; n < 8; n++) {
+        switch (below(s, 6)) {
+        case 0: c->k[n] = ~0ull; break;
+        case 1: c->k[n] = below(s, 2) ? 0 : ~0ull << below(s, 64); break;
+        case 2: c->k[n] = 1ull << below(s, 64); break;
+        case 3: c->k[n] = rnd(s) & rnd(s) & 0x00ff00ff00ff00ffull; break;
+        default: c->k[n] = rnd(s); break;
+        }
+    }
+    if (below(s, 8) == 0)
+        memset(c->k, 0, 1600);
+}
+
 static void take_memory(struct test_case *t, uint64_t *s)
 {
     unsigned k = below(s, POOL);
@@ -230,11 +250,48 @@ static void put_vex(struct enc *e, uint64_t *s, const struct viv_row *r, bool lo
     put(e, w << 7 | vvvv << 3 | l << 2 | pp[r->pfx]);
 }
 
+/* Mostly what the row takes, sometimes what it must refuse. */
+static void put_evex(struct enc *e, uint64_t *s, const struct viv_row *r, bool long_mode)
+{
+    static const uint8_t pp[] = {[VIV_PFX_NP] = 0, [VIV_PFX_66] = 1, [VIV_PFX_F3] = 2, [VIV_PFX_F2] = 3};
+    unsigned w = allows(r->select, S_W1, S_W0) && (!allows(r->select, S_W0, S_W1) || below(s, 4) == 0);
+    unsigned lengths = r->select >> 22 & 3, l = below(s, 3), aaa = 0, p0, p2;
+    bool z = below(s, 3) == 0, b = below(s, 4) == 0, v4 = (r->select & S_V0) ? below(s, 30) : below(s, 2);
+
+    lengths |= r->select & S_L2 ? 4 : 0;
+    while (lengths && !(lengths >> l & 1))
+        l = below(s, 3);
+    if (below(s, 30) == 0)
+        l = below(s, 4);
+    if ((r->evex & E_MASK) ? below(s, 8) : below(s, 30) == 0)
+        aaa = below(s, 8);
+    if ((!(r->evex & E_Z) || !aaa) && below(s, 16))
+        z = false;
+    if (!(r->evex & (E_BCD | E_BCQ | E_ER | E_SAE)) && below(s, 16))
+        b = false;
+    p0 = long_mode ? (unsigned)rnd(s) & 0xf0 : 0xf0;
+    if (!long_mode && below(s, 8) == 0)
+        p0 &= ~(0x10u << below(s, 2)); /* B, R' */
+    if (viv_operand_info[r->operand[0]].kind == VIV_K_KG && below(s, 8))
+        p0 |= 0x90;
+    p2 = (unsigned)z << 7 | l << 5 | (unsigned)b << 4 | (unsigned)v4 << 3 | aaa;
+    if (!long_mode && below(s, 8))
+        p2 |= 8;
+    if (below(s, 16) == 0)
+        put(e, 0x67);
+    put(e, 0x62);
+    put(e, p0 | r->map);
+    put(e, w << 7 | ((r->select & S_V0) && below(s, 30) ? 15 : (unsigned)rnd(s) & 15) << 3 | 4 | pp[r->pfx]);
+    put(e, p2);
+}
+
 static void encode_row(struct enc *e, uint64_t *s, const struct viv_row *r, bool long_mode)
 {
-    bool vex = r->select & S_VEX;
+    bool vex = r->select & (S_VEX | S_EVEX);
 
-    if (vex)
+    if (r->select & S_EVEX)
+        put_evex(e, s, r, long_mode);
+    else if (vex)
         put_vex(e, s, r, long_mode);
     else
         put_prefixes(e, s, r, long_mode);
@@ -254,6 +311,15 @@ static void encode_row(struct enc *e, uint64_t *s, const struct viv_row *r, bool
     put_random(e, s, 8); /* immediates, and then some */
 }
 
+/* 62H and a payload with few reserved bits wrong. */
+static void random_evex(struct enc *e, uint64_t *s, bool long_mode)
+{
+    put(e, 0x62);
+    put(e, ((long_mode || below(s, 8) == 0 ? (unsigned)rnd(s) : 0xf0) & 0xf0) | (below(s, 16) ? 1 + below(s, 3) : below(s, 16)));
+    put(e, ((unsigned)rnd(s) & 0x83) | (below(s, 2) ? 0x78 : (unsigned)rnd(s) & 0x78) | (below(s, 16) ? 4 : 0));
+    put(e, ((unsigned)rnd(s) & 0x67) | (below(s, 4) ? 8 : 0) | (below(s, 4) ? 0 : 0x80) | (below(s, 4) ? 0 : 0x10));
+}
+
 static void random_bytes(struct enc *e, uint64_t *s, bool long_mode)
 {
     static const uint8_t pfx[] = {0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x64, 0x2e};
@@ -268,6 +334,7 @@ static void random_bytes(struct enc *e, uint64_t *s, bool long_mode)
     case 3: put(e, 0xc4); put(e, (below(s, 8) << 5) | (below(s, 8) ? 1 + below(s, 3) : below(s, 32)));
             put(e, below(s, 2) ? 0x78 | below(s, 8) | below(s, 2) << 7 : (unsigned)rnd(s)); break;
     case 4: put(e, 0xc5); put(e, (unsigned)rnd(s)); break;
+    case 5: random_evex(e, s, long_mode); break;
     default: break;
     }
     while (e->n < 15)
@@ -312,6 +379,14 @@ static void aim(struct test_case *t, uint64_t *s, const struct viv_insn *i)
         t->in.gpr[VIV_RSP] &= 0xffffffff;
 }
 
+/* Where byte `at` of a vector register is kept. */
+static uint8_t *vector_part(struct cpu_state *c, unsigned r, unsigned at)
+{
+    if (r >= 16)
+        return c->hi16[r - 16] + at;
+    return at < 16 ? c->fx + 160 + 16 * r + at : at < 32 ? c->ymm[r] + at - 16 : c->hi256[r] + at - 32;
+}
+
 static void special(struct test_case *t, uint64_t *s, const struct viv_insn *i)
 {
     const char *n = i->row->name;
@@ -319,20 +394,23 @@ static void special(struct test_case *t, uint64_t *s, const struct viv_insn *i)
 
     if (!strncmp(n, "xsave", 5) || !strncmp(n, "xrstor", 6)) {
         /* the kernel has more components enabled than we have */
-        c->gpr[VIV_RAX] &= 7;
+        c->gpr[VIV_RAX] &= 0xe7;
         c->gpr[VIV_RDX] = 0;
         c->ymm[0][0] |= 1; /* "in use" need not be exact: keep to what is */
+        c->k[1] |= 1;
+        c->hi256[0][0] |= 1;
+        c->hi16[0][0] |= 1;
     }
     if (!strncmp(n, "xrstor", 6) && i->mem && i->base < 16) {
         uint64_t ea = c->gpr[i->base] + (uint64_t)(int64_t)i->disp +
                       (i->index < 16 ? c->gpr[i->index] << i->scale : 0);
         uint64_t off = ea - DATA_BASE;
 
-        if (off < DATA_SIZE - 1024 && below(s, 8)) {
+        if (off < DATA_SIZE - 2752 && below(s, 8)) {
             memset(t->data + off + 512, 0, 64);
-            t->data[off + 512] = (uint8_t)below(s, 8);
+            t->data[off + 512] = (uint8_t)rnd(s) & 0xe7;
             if (below(s, 2)) {
-                t->data[off + 520] = t->data[off + 512] | (uint8_t)below(s, 8);
+                t->data[off + 520] = t->data[off + 512] | ((uint8_t)rnd(s) & 0xe7);
                 t->data[off + 527] = 0x80;
             }
             memset(t->data + off + 26, 0, 2); /* MXCSR's reserved half */
@@ -346,19 +424,10 @@ static void special(struct test_case *t, uint64_t *s, const struct viv_insn *i)
         }
     }
     if ((i->row->attr & A_VSIB)) { /* vector indices: small, so that addresses stay in the data */
-        uint8_t *lo = c->fx + 160 + 16 * (i->index & 15), *hi = c->ymm[i->index & 15];
+        for (unsigned k = 0; k < 64; k += i->row->opcode & 1 ? 8 : 4) {
+            uint64_t v = below(s, 8) ? below(s, 64) : below(s, 0x1000);
 
-        for (unsigned k = 0; k < 4; k++) {
-            uint32_t v = below(s, 8) ? below(s, 64) : below(s, 0x1000);
-
-            if (i->row->opcode & 1) {
-                uint64_t q = v;
-                memcpy(k < 2 ? lo + 8 * k : hi + 8 * (k - 2), &q, 8);
-            } else {
-                memcpy(lo + 4 * k, &v, 4);
-                v = below(s, 64);
-                memcpy(hi + 4 * k, &v, 4);
-            }
+            memcpy(vector_part(c, i->index, k), &v, i->row->opcode & 1 ? 8 : 4);
         }
     }
 }
@@ -384,9 +453,14 @@ bool gen_case(struct test_case *t, uint64_t seed, const struct gen_options *o)
 
         do {
             row = rows[below(&s, row_count)];
-        } while (o->row && strcmp(row->name, o->row) && tries++ < 100000);
+        } while (((o->row && strcmp(row->name, o->row)) || (o->evex && !(row->attr & A_AVX512))) && tries++ < 100000);
         encode_row(&e, &s, row, t->long_mode);
         t->origin = "row";
+    } else if (o->evex) {
+        random_evex(&e, &s, t->long_mode);
+        put_random(&e, &s, 8);
+        put_random(&e, &s, 8);
+        t->origin = "bytes";
     } else {
         random_bytes(&e, &s, t->long_mode);
         t->origin = "bytes";
@@ -399,6 +473,7 @@ bool gen_case(struct test_case *t, uint64_t seed, const struct gen_options *o)
 
     make_registers(t, &s);
     random_fp(&s, t->in.fx, t->in.ymm);
+    take_avx512(t, &s);
     take_memory(t, &s);
     gen_decode(t, &i, &r);
     t->row = r == VIV_DECODE_OK ? i.row : NULL;

@@ -43,7 +43,7 @@ static void make_model(void)
     model.word[0] = 1;
     model.phys_bits = 46;
     model.virt_bits = (uint8_t)virt_bits();
-    model.xcr0_mask = 7;
+    model.xcr0_mask = viv_cpuid_has(&model, VIV_FT_AVX512F) ? 0xe7 : 7;
 }
 
 static void count_reason(const char *why)
@@ -151,8 +151,9 @@ static unsigned summary(uint64_t done, uint64_t failed, double took, bool list)
 
 static void usage(void)
 {
-    printf("diff-cpu [--count N] [--seed N] [--row NAME] [--bytes HEX] [--mode 32|64] [--show N] [--rows]\n"
+    printf("diff-cpu [--count N] [--seed N] [--row NAME] [--bytes HEX] [--mode 32|64] [--show N] [--rows] [--evex]\n"
            "  --case N   one case, by the number printed with a difference\n"
+           "  --evex     only AVX-512: rows of rows_evex.def, and random bytes behind 62H\n"
            "  --rows     list the rows that were not met\n");
 }
 
@@ -160,7 +161,7 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"count", 1, NULL, 'c'}, {"seed", 1, NULL, 's'}, {"row", 1, NULL, 'r'}, {"bytes", 1, NULL, 'b'},
-        {"mode", 1, NULL, 'm'},  {"show", 1, NULL, 'n'}, {"case", 1, NULL, 'k'}, {"rows", 0, NULL, 'l'},
+        {"mode", 1, NULL, 'm'},  {"show", 1, NULL, 'n'}, {"case", 1, NULL, 'k'}, {"rows", 0, NULL, 'l'}, {"evex", 0, NULL, 'e'},
         {"help", 0, NULL, 'h'},  {NULL, 0, NULL, 0},
     };
     static struct test_case t;
@@ -186,6 +187,7 @@ int main(int argc, char **argv)
         case 'm': o.mode = atoi(optarg); break;
         case 'n': shown = strtoull(optarg, NULL, 0); break;
         case 'l': list = true; break;
+        case 'e': o.evex = true; break;
         default: usage(); return c == 'h' ? 0 : 1;
         }
     }

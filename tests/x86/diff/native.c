@@ -8,6 +8,7 @@
 
 #include "cpu/x86/interp/stubs.h"
 
+#include <cpuid.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -59,6 +60,9 @@ static const int greg_of[16] = {
 
 #define XSTATE_BV 512
 #define XSTATE_AVX 576
+#define STATE 0xe7u /* components of struct cpu_state */
+
+static unsigned xstate_avx512; /* opmask, ZMM_Hi256 and Hi16_ZMM follow each other; 0: the host has none */
 
 static void put_fp(uint8_t *x, const struct cpu_state *s)
 {
@@ -66,9 +70,11 @@ static void put_fp(uint8_t *x, const struct cpu_state *s)
 
     memcpy(x, s->fx, 416); /* not the kernel's words at 464 */
     memcpy(&bv, x + XSTATE_BV, 8);
-    bv = (bv & (1u << 9)) | 7; /* PKRU stays as it is */
+    bv = (bv & (1u << 9)) | (xstate_avx512 ? STATE : 7); /* PKRU stays as it is */
     memcpy(x + XSTATE_BV, &bv, 8);
     memcpy(x + XSTATE_AVX, s->ymm, 256);
+    if (xstate_avx512)
+        memcpy(x + xstate_avx512, s->k, 1600);
 }
 
 static void init_fp(uint8_t *x)
@@ -103,6 +109,26 @@ static void get_fp(const uint8_t *x, struct cpu_state *s)
         memcpy(s->ymm, x + XSTATE_AVX, 256);
     else
         memset(s->ymm, 0, 256);
+    memset(s->k, 0, 1600);
+    if (xstate_avx512 && (bv & 0x20))
+        memcpy(s->k, x + xstate_avx512, 64);
+    if (xstate_avx512 && (bv & 0x40))
+        memcpy(s->hi256, x + xstate_avx512 + 64, 512);
+    if (xstate_avx512 && (bv & 0x80))
+        memcpy(s->hi16, x + xstate_avx512 + 576, 1024);
+}
+
+static void find_avx512(void)
+{
+    unsigned b, a, c, d, at[8] = {0};
+
+    __cpuid_count(0xd, 0, a, b, c, d);
+    if ((a & STATE) != STATE)
+        return;
+    for (unsigned n = 5; n < 8; n++)
+        __cpuid_count(0xd, n, a, at[n], c, d);
+    if (at[6] == at[5] + 64 && at[7] == at[6] + 512)
+        xstate_avx512 = at[5];
 }
 
 static void enter(ucontext_t *u)
@@ -168,7 +194,7 @@ void native_on_signal(int sig, siginfo_t *info, void *context)
         enter(u);
     } else if (phase == RUN) {
         leave(u, sig, info);
-    } else if (sig == SIGFPE && rip >= (uintptr_t)viv_stubs_start && rip < (uintptr_t)viv_stubs_end) {
+    } else if (sig == SIGFPE && viv_stubs_contain(rip)) {
         u->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)viv_stub_recover; /* as stubs_host.c */
     } else {
         fprintf(stderr, "signal %d at %#lx, address %p, outside any case; last case:\n", sig,
@@ -211,6 +237,7 @@ void native_init(void)
     mprotect((void *)(uintptr_t)RO_BASE, RO_SIZE, PROT_READ);
     native_stack = area(STACK_BASE, STACK_SIZE, PROT_READ | PROT_WRITE, -1);
     memset(code_alias, 0xcc, CODE_SIZE);
+    find_avx512();
 
     /* 32-bit code needs DS and ES; sigreturn leaves them as they are. */
     __asm__ volatile("mov %0, %%ds\n mov %0, %%es" ::"r"(0x2b));

@@ -106,6 +106,18 @@ static void put_vex(struct code *c, const struct viv_row *r)
     put(c, r->opcode);
 }
 
+/* No opmask but where there must be one, the first length the row takes. */
+static void put_evex(struct code *c, const struct viv_row *r)
+{
+    unsigned l = r->select & S_L1 ? 1 : r->select & S_L2 ? 2 : 0;
+
+    put(c, 0x62);
+    put(c, 0xf0 | (unsigned)(r->map - VIV_MAP_0F + 1));
+    put(c, (r->select & S_W1 ? 0x80 : 0) | 0xf << 3 | 4 | pp(r));
+    put(c, l << 5 | 8 | (r->evex & E_K ? 1 : 0));
+    put(c, r->opcode);
+}
+
 static void put_legacy(struct code *c, const struct viv_row *r)
 {
     static const uint8_t prefix[] = {0, 0x66, 0xf3, 0xf2};
@@ -127,7 +139,7 @@ static void put_legacy(struct code *c, const struct viv_row *r)
 
 static void encode(struct code *c, const struct viv_row *r)
 {
-    bool vex = r->select & S_VEX;
+    unsigned encoding = r->select & S_EVEX ? VIV_ENC_EVEX : r->select & S_VEX ? VIV_ENC_VEX : VIV_ENC_LEGACY;
 
     c->len = 0;
     if (r->map == VIV_MAP_X87_MEM) {
@@ -144,11 +156,13 @@ static void encode(struct code *c, const struct viv_row *r)
         fprintf(stderr, "features: no encoding for row '%s' of map %u\n", r->name, r->map);
         exit(1);
     }
-    if (vex)
+    if (encoding == VIV_ENC_EVEX)
+        put_evex(c, r);
+    else if (encoding == VIV_ENC_VEX)
         put_vex(c, r);
     else
         put_legacy(c, r);
-    if (viv_slot_find(r->map, r->opcode, vex)->modrm)
+    if (viv_slot_find(r->map, r->opcode, encoding)->modrm)
         put_modrm(c, r);
     put_immediates(c, r);
 }

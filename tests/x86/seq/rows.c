@@ -72,7 +72,7 @@ static bool machine_row(const struct viv_row *r)
 static int category(const struct viv_row *r, unsigned *weight)
 {
     *weight = 4;
-    if (named(r, banned) || (machine_row(r) && uses(r, VIV_K_DREG)))
+    if (named(r, banned) || (machine_row(r) && uses(r, VIV_K_DREG)) || (r->attr & A_AVX512))
         return -1;
     if (named(r, system_rows))
         return CAT_SYS;
@@ -171,5 +171,5 @@ bool rows_banned(const struct viv_insn *i)
 
 bool rows_expected(const struct viv_row *r)
 {
-    return viv_cpuid_has(model, r->feature) && !named(r, banned);
+    return viv_cpuid_has(model, r->feature) && !named(r, banned) && !(r->attr & A_AVX512);
 }

@@ -5,26 +5,9 @@
  * memory-only forms share opcodes; the table (table.c) knows per opcode whether there is a ModRM
  * byte at all.
  *
- * What is left out: EVEX, XOP and 3DNow! encodings are #UD. */
+ * EVEX encodings go on in evex.c. What is left out: XOP and 3DNow! encodings are #UD. */
 #include "cpu/x86/decode/decode_int.h"
 #include "base/bytes.h"
-
-#define VIV_INSN_MAX 15
-
-struct dec {
-    const uint8_t *p;
-    unsigned avail, pos;
-    enum viv_decode_result fail; /* set once something did not fit */
-    unsigned mode;
-    const struct viv_cpuid *cpuid;
-    struct viv_insn *i;
-    bool amd;
-    uint8_t seg_override; /* VIV_SEG_COUNT: none */
-    uint8_t pfx;          /* mandatory prefix: enum viv_pfx NP 66 F3 F2 */
-    uint8_t addr67;
-    uint8_t map;
-    uint16_t opcode; /* as rows spell it */
-};
 
 /* False when the instruction does not fit in 15 bytes or in what was given. */
 static bool need(struct dec *d, unsigned n)
@@ -43,7 +26,7 @@ static uint8_t byte(struct dec *d)
     return need(d, 1) ? d->p[d->pos++] : 0;
 }
 
-static uint64_t number(struct dec *d, unsigned n)
+uint64_t viv_dec_number(struct dec *d, unsigned n)
 {
     uint64_t v = 0;
 
@@ -109,11 +92,11 @@ static uint8_t prefixes(struct dec *d)
     }
 }
 
-/* C4 and C5: VEX in 64-bit mode; elsewhere LES/LDS unless the next byte would be a register
- * form; never in real and virtual-8086 mode (SDM 2A 2.3.5). */
+/* C4, C5 and 62: VEX and EVEX in 64-bit mode; elsewhere LES, LDS and BOUND unless the next byte would be a
+ * register form; never in real and virtual-8086 mode (SDM 2A 2.3.5, 2.7). */
 static bool is_vex(struct dec *d, uint8_t b)
 {
-    if (b != 0xc4 && b != 0xc5)
+    if (b != 0xc4 && b != 0xc5 && b != 0x62)
         return false;
     if (d->mode == VIV_MODE_REAL || d->mode == VIV_MODE_V86 || !need(d, 1))
         return false;
@@ -185,11 +168,11 @@ static void modrm16(struct dec *d, unsigned mod, unsigned rm)
     if (mod == 0 && rm == 6) {
         i->base = VIV_NO_REG;
         i->seg = VIV_DS;
-        i->disp = (int16_t)number(d, 2);
+        i->disp = (int16_t)viv_dec_number(d, 2);
     } else if (mod == 1) {
         i->disp = (int8_t)byte(d);
     } else if (mod == 2) {
-        i->disp = (int16_t)number(d, 2);
+        i->disp = (int16_t)viv_dec_number(d, 2);
     }
 }
 
@@ -213,11 +196,11 @@ static void modrm32(struct dec *d, unsigned mod, unsigned rm)
     if (mod == 0 && base == 5) {
         i->seg = VIV_DS;
         i->base = rm == 5 && d->mode == VIV_MODE_LONG ? VIV_RIP_REL : VIV_NO_REG;
-        i->disp = (int32_t)number(d, 4);
+        i->disp = (int32_t)viv_dec_number(d, 4);
     } else if (mod == 1) {
         i->disp = (int8_t)byte(d);
     } else if (mod == 2) {
-        i->disp = (int32_t)number(d, 4);
+        i->disp = (int32_t)viv_dec_number(d, 4);
     }
 }
 
@@ -230,7 +213,7 @@ static void settle_index(struct viv_insn *i, const struct viv_row *row)
     }
 }
 
-static void modrm(struct dec *d, bool mod_ignored)
+void viv_dec_modrm(struct dec *d, bool mod_ignored)
 {
     struct viv_insn *i = d->i;
     unsigned mod, rm;
@@ -352,11 +335,11 @@ static void immediate(struct dec *d, unsigned op)
         else if (o->size == VIV_SZ_BS)
             i->imm = (uint64_t)(int8_t)byte(d);
         else if (o->size == VIV_SZ_W)
-            i->imm = number(d, 2);
+            i->imm = viv_dec_number(d, 2);
         else if (o->size == VIV_SZ_Z)
-            i->imm = sign_extend(number(d, z), z);
+            i->imm = sign_extend(viv_dec_number(d, z), z);
         else
-            i->imm = number(d, i->osz);
+            i->imm = viv_dec_number(d, i->osz);
         break;
     case VIV_K_ONE: i->imm = 1; break;
     case VIV_K_I2: i->imm2 = byte(d); break;
@@ -365,13 +348,13 @@ static void immediate(struct dec *d, unsigned op)
         if (o->size == VIV_SZ_B)
             i->imm = (uint64_t)(int8_t)byte(d);
         else
-            i->imm = sign_extend(number(d, z), z);
+            i->imm = sign_extend(viv_dec_number(d, z), z);
         break;
     case VIV_K_AP:
-        i->imm = number(d, z);
-        i->imm2 = number(d, 2);
+        i->imm = viv_dec_number(d, z);
+        i->imm2 = viv_dec_number(d, 2);
         break;
-    case VIV_K_O: i->imm = number(d, i->asz); break;
+    case VIV_K_O: i->imm = viv_dec_number(d, i->asz); break;
     default: break;
     }
 }
@@ -383,7 +366,7 @@ static uint8_t byte_register(const struct viv_insn *i, uint8_t r)
     return r * 8;
 }
 
-static void operands(struct dec *d, const struct viv_row *row)
+void viv_dec_operands(struct dec *d, const struct viv_row *row)
 {
     struct viv_insn *i = d->i;
 
@@ -406,6 +389,22 @@ static void operands(struct dec *d, const struct viv_row *row)
     i->rm8 = byte_register(i, i->rm);
 }
 
+/* A vector index needs a SIB byte; there are eight opmask registers. */
+static bool registers_fit(struct viv_insn *i, const struct viv_row *row)
+{
+    if (row->attr & A_VSIB)
+        return i->sib && i->asz != 2;
+    for (unsigned n = 0; n < 4; n++) {
+        unsigned kind = viv_operand_info[row->operand[n]].kind;
+
+        if ((kind == VIV_K_KG && i->reg > 7) || (kind == VIV_K_KH && i->vvvv > 7))
+            return false;
+        if (kind == VIV_K_KE)
+            i->rm &= 7; /* VEX.B does not count */
+    }
+    return true;
+}
+
 static enum viv_decode_result choose(struct dec *d, const struct viv_slot *s)
 {
     struct viv_insn *i = d->i;
@@ -414,12 +413,12 @@ static enum viv_decode_result choose(struct dec *d, const struct viv_slot *s)
     if (!row)
         return VIV_DECODE_UD;
     i->row = row;
-    operands(d, row);
+    viv_dec_operands(d, row);
     if (d->fail)
         return d->fail;
     if (i->lock && !((row->attr & A_LOCK) && i->mem))
         return VIV_DECODE_UD;
-    if ((row->attr & A_VSIB) && (!i->sib || i->asz == 2))
+    if ((row->attr & (A_VSIB | A_AVX512)) && !registers_fit(i, row))
         return VIV_DECODE_UD;
     i->len = d->pos;
     i->exec = row->forms ? row->forms[(i->mem ? 4 : 0) + __builtin_ctz(i->osz)] : row->exec;
@@ -435,11 +434,11 @@ static const struct viv_slot *x87_slot(struct dec *d)
     const struct viv_slot *s;
 
     if (i->mem)
-        return viv_slot_find(VIV_MAP_X87_MEM, esc << 3 | (i->modrm >> 3 & 7), false);
-    s = viv_slot_find(VIV_MAP_X87_REG, code, false);
+        return viv_slot_find(VIV_MAP_X87_MEM, esc << 3 | (i->modrm >> 3 & 7), VIV_ENC_LEGACY);
+    s = viv_slot_find(VIV_MAP_X87_REG, code, VIV_ENC_LEGACY);
     if (s->count)
         return s;
-    s = viv_slot_find(VIV_MAP_X87_REG, code & ~7u, false);
+    s = viv_slot_find(VIV_MAP_X87_REG, code & ~7u, VIV_ENC_LEGACY);
     if (s->count) {
         const uint8_t *op = viv_slot_row(s, 0)->operand;
 
@@ -473,6 +472,8 @@ enum viv_decode_result viv_decode(const uint8_t *bytes, unsigned avail, unsigned
         out->seg = d.seg_override; /* of implicit operands; ModRM has defaults of its own */
     out->asz = !d.addr67 ? asz[mode] : asz[mode] == 4 ? 2 : 4;
     if (is_vex(&d, b)) {
+        if (b == 0x62)
+            return viv_dec_evex(&d);
         if (!vex_prefix(&d, b))
             return d.fail ? d.fail : VIV_DECODE_UD;
     } else {
@@ -481,9 +482,9 @@ enum viv_decode_result viv_decode(const uint8_t *bytes, unsigned avail, unsigned
     if (d.fail)
         return d.fail;
     out->opcode = d.opcode;
-    s = viv_slot_find(d.map, d.opcode, out->vex);
+    s = viv_slot_find(d.map, d.opcode, out->vex ? VIV_ENC_VEX : VIV_ENC_LEGACY);
     if (s->modrm) {
-        modrm(&d, s->mod_ignored);
+        viv_dec_modrm(&d, s->mod_ignored);
         if (d.map == VIV_MAP_BASE && (d.opcode & 0xf8) == 0xd8)
             s = x87_slot(&d);
     }

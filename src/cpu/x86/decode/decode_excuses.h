@@ -67,6 +67,8 @@ static const char *excused_ours(const struct viv_insn *i, const struct prefixes 
         return "REX.R does not count in segment register numbers";
     if (*p->opcode >= 0xa0 && *p->opcode <= 0xa3)
         return "capstone: REP moffs";
+    if (i->row->attr & A_AVX512)
+        return "capstone knows little but AVX512F, and of that not vvvv = 1111b nor X without SIB";
     if (i->vex && (i->row->feature == VIV_FT_AVX_VNNI || i->row->feature == VIV_FT_GFNI ||
                    i->row->feature == VIV_FT_VAES || i->row->feature == VIV_FT_VPCLMULQDQ))
         return "newer than capstone";
@@ -87,7 +89,7 @@ static const char *excused_theirs(const cs_insn *cs, const struct prefixes *p)
     if (p->asz && p->opcode[0] == 0x0f)
         return "capstone takes 67 for 66";
     if (*p->opcode == 0x62)
-        return "EVEX is not offered";
+        return "capstone ignores bits of the EVEX payload that are reserved, and W, z, b, aaa and L'L where they must not be";
     if (*p->opcode == 0x8e)
         return "MOV CS is #UD";
     if (!strcmp(cs->mnemonic, "swapgs") || !strcmp(cs->mnemonic, "adcx") ||

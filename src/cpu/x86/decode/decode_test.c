@@ -31,6 +31,17 @@ static void put_vex(struct shape *s, const struct viv_row *r, unsigned vvvv)
     put(s, w << 7 | (~vvvv & 15) << 3 | l << 2 | pp[r->pfx]);
 }
 
+static void put_evex(struct shape *s, const struct viv_row *r, unsigned vvvv)
+{
+    static const uint8_t pp[] = {[VIV_PFX_NP] = 0, [VIV_PFX_66] = 1, [VIV_PFX_F3] = 2, [VIV_PFX_F2] = 3};
+    unsigned l = r->select & S_L1 ? 1 : r->select & S_L2 ? 2 : 0;
+
+    put(s, 0x62);
+    put(s, 0xf0 | (r->map - VIV_MAP_0F + 1));
+    put(s, !!(r->select & S_W1) << 7 | (~vvvv & 15) << 3 | 4 | pp[r->pfx]);
+    put(s, l << 5 | 8 | (r->evex & E_K ? 1 : 0));
+}
+
 static void put_opcode(struct shape *s, const struct viv_row *r, unsigned mode)
 {
     if (r->pfx == VIV_PFX_66 || (r->select & S_OSZ2 && mode != VIV_MODE_PROT16) ||
@@ -88,7 +99,7 @@ static bool has_modrm(const struct viv_row *r)
 {
     if (r->map >= VIV_MAP_X87_MEM)
         return true;
-    return viv_slot_find(r->map, r->opcode, r->select & S_VEX)->modrm;
+    return (r->select & S_EVEX) || viv_slot_find(r->map, r->opcode, r->select & S_VEX ? VIV_ENC_VEX : VIV_ENC_LEGACY)->modrm;
 }
 
 static bool decodes_to(const struct viv_row *r, unsigned mode, unsigned vvvv)
@@ -97,7 +108,10 @@ static bool decodes_to(const struct viv_row *r, unsigned mode, unsigned vvvv)
     struct viv_insn i;
 
     memset(s.bytes, 0, sizeof(s.bytes));
-    if (r->select & S_VEX) {
+    if (r->select & S_EVEX) {
+        put_evex(&s, r, vvvv);
+        put(&s, (uint8_t)r->opcode);
+    } else if (r->select & S_VEX) {
         put_vex(&s, r, vvvv);
         put(&s, (uint8_t)r->opcode);
     } else {
@@ -248,6 +262,107 @@ static void addressing(void)
     g_assert_cmpint(i.disp, ==, -2);
 }
 
+/* EVEX, as the GNU assembler encodes it: lengths, compressed displacements, register numbers, payload. */
+struct evex_known {
+    const char *hex, *name;
+    int32_t disp;
+    uint8_t reg, vvvv, rm, vl, mask, zeroing, evex_b;
+};
+
+static const struct evex_known evex_known[] = {
+    {"62f174cb585001", "vaddps", 0x40, 2, 1, 0, 2, 3, 1, VIV_EB_NONE},
+    {"62617450587001", "vaddps", 4, 30, 17, 0, 2, 0, 0, VIV_EB_BROADCAST},
+    {"62f1ed7858d9", "vaddpd", 0, 3, 2, 1, 2, 0, 0, VIV_EB_ROUND + 3},
+    {"62f16c19c2e903", "vcmpps", 0, 5, 2, 1, 2, 1, 0, VIV_EB_SAE},
+    {"62617f097f4fff", "vmovdqu8", -16, 25, 0, 0, 0, 1, 0, VIV_EB_NONE},
+    {"62f27e48324e01", "vpmovqb", 8, 1, 0, 0, 2, 0, 0, VIV_EB_NONE},
+    {"62f27d42904ca001", "vpgatherdd", 4, 1, 0, 0, 2, 2, 0, VIV_EB_NONE},
+    {"62f27d498b4801", "vpcompressd", 4, 1, 0, 0, 2, 1, 0, VIV_EB_NONE},
+    {"62f17c485a6101", "vcvtps2pd", 0x20, 4, 0, 0, 2, 0, 0, VIV_EB_NONE},
+    {"62f27d281a6101", "vbroadcastf32x4", 0x10, 4, 0, 0, 1, 0, 0, VIV_EB_NONE},
+    {"6263fd0816680101", "vpextrd", 8, 29, 0, 0, 0, 0, 0, VIV_EB_NONE},
+    {"6261ff08127801", "vmovddup", 8, 31, 0, 0, 0, 0, 0, VIV_EB_NONE},
+    {"62f3f5483a500101", "vinserti64x4", 0x20, 2, 1, 0, 2, 0, 0, VIV_EB_NONE},
+    {"62f26d1fb9d9", "vfmadd231ss", 0, 3, 2, 1, 0, 7, 0, VIV_EB_ROUND},
+    {"62a3fd4025c0ff", "vpternlogq", 0, 16, 16, 16, 2, 0, 0, VIV_EB_NONE},
+    {"62f1f7587bd0", "vcvtusi2sd", 0, 2, 1, 0, 0, 0, 0, VIV_EB_ROUND + 2},
+    {"c4e1f8914808", "kmovq", 8, 1, 0, 0, 0, 0, 0, VIV_EB_NONE},
+    {"c4e3f931d103", "kshiftrq", 0, 2, 0, 1, 0, 0, 0, VIV_EB_NONE},
+    {"c4e1ec4bd9", "kunpckdq", 0, 3, 2, 1, 1, 0, 0, VIV_EB_NONE},
+    {"c4c1fb92c9", "kmovq", 0, 1, 0, 9, 0, 0, 0, VIV_EB_NONE},
+};
+
+/* The same with something that must not be: all found on silicon too (tests/x86/diff). */
+static const char *const evex_undefined[] = {
+    "6662f174cb585001", /* 66 before EVEX */
+    "62f874cb585001",   /* reserved bit of P0 */
+    "62f170cb585001",   /* P1[2] clear */
+    "62f1f4cb585001",   /* W */
+    "62f174c8585001",   /* zeroing without opmask */
+    "62f17468585001",   /* L'L = 3 */
+    "62f27d5858d9",     /* b with a register: VPBROADCASTD takes neither rounding nor SAE */
+    "62617f897f4fff",   /* zeroing of memory */
+    "62f27d40904ca001", /* gather without opmask */
+    "62f27d42904801",   /* gather without SIB */
+    "62616c19c2e903",   /* R of an opmask destination */
+    "62f17c405a6101",   /* V' without operand in vvvv */
+    "62f174485a6101",   /* vvvv without operand */
+    "c4617c4bd9",       /* R of an opmask */
+};
+
+static void evex(void)
+{
+    for (unsigned n = 0; n < G_N_ELEMENTS(evex_known); n++) {
+        const struct evex_known *k = &evex_known[n];
+        uint8_t bytes[32];
+        unsigned len = from_hex(k->hex, bytes);
+        struct viv_insn i;
+
+        g_test_message("%s %s", k->hex, k->name);
+        g_assert_cmpint(viv_decode(bytes, len, VIV_MODE_LONG, NULL, &i), ==, VIV_DECODE_OK);
+        g_assert_cmpstr(i.row->name, ==, k->name);
+        g_assert_cmpuint(i.len, ==, len);
+        g_assert_cmpint(i.disp, ==, k->disp);
+        g_assert_cmpuint(i.reg, ==, k->reg);
+        g_assert_cmpuint(i.vvvv, ==, k->vvvv);
+        g_assert_cmpuint(i.rm, ==, k->rm);
+        g_assert_cmpuint(i.vl, ==, k->vl);
+        g_assert_cmpuint(i.mask, ==, k->mask);
+        g_assert_cmpuint(i.zeroing, ==, k->zeroing);
+        g_assert_cmpuint(i.evex_b, ==, k->evex_b);
+    }
+    for (unsigned n = 0; n < G_N_ELEMENTS(evex_undefined); n++) {
+        uint8_t bytes[32] = {0};
+        struct viv_insn i;
+
+        from_hex(evex_undefined[n], bytes);
+        g_test_message("%s", evex_undefined[n]);
+        g_assert_cmpint(viv_decode(bytes, 15, VIV_MODE_LONG, NULL, &i), ==, VIV_DECODE_UD);
+    }
+}
+
+/* AVX512VL is asked for where the length is below 512 and counts. */
+static void evex_features(void)
+{
+    static const uint8_t zmm[] = {0x62, 0xf1, 0x74, 0x48, 0x58, 0xd1}, xmm[] = {0x62, 0xf1, 0x74, 0x08, 0x58, 0xd1};
+    static const uint8_t scalar[] = {0x62, 0xf1, 0x76, 0x08, 0x58, 0xd1}, bw[] = {0x62, 0xf1, 0x75, 0x48, 0xfc, 0xd1};
+    struct viv_cpuid *m = g_new0(struct viv_cpuid, 1);
+    struct viv_insn i;
+
+    m->word[VIV_FW_NONE] = 1;
+    m->kind = VIV_VENDOR_INTEL;
+    g_assert_cmpint(viv_decode(zmm, 6, VIV_MODE_LONG, m, &i), ==, VIV_DECODE_UD);
+    m->word[VIV_FW_7_EBX] = 1u << (VIV_FT_AVX512F & 31);
+    g_assert_cmpint(viv_decode(zmm, 6, VIV_MODE_LONG, m, &i), ==, VIV_DECODE_OK);
+    g_assert_cmpint(viv_decode(scalar, 6, VIV_MODE_LONG, m, &i), ==, VIV_DECODE_OK);
+    g_assert_cmpint(viv_decode(xmm, 6, VIV_MODE_LONG, m, &i), ==, VIV_DECODE_UD);
+    g_assert_cmpint(viv_decode(bw, 6, VIV_MODE_LONG, m, &i), ==, VIV_DECODE_UD);
+    m->word[VIV_FW_7_EBX] |= 1u << (VIV_FT_AVX512VL & 31) | 1u << (VIV_FT_AVX512BW & 31);
+    g_assert_cmpint(viv_decode(xmm, 6, VIV_MODE_LONG, m, &i), ==, VIV_DECODE_OK);
+    g_assert_cmpint(viv_decode(bw, 6, VIV_MODE_LONG, m, &i), ==, VIV_DECODE_OK);
+    g_free(m);
+}
+
 /* Features: LZCNT without its bit is BSR; AMD takes 66 on near branches. */
 static void features(void)
 {
@@ -318,6 +433,14 @@ static void random_bytes(uint8_t *b, bool long_mode)
         if (random32() % 2) {
             b[n++] = 0xc4;
             b[n++] = (uint8_t)(0xe0 | (1 + random32() % 3));
+        }
+        break;
+    case 3:
+        if (random32() % 4 == 0) {
+            b[n++] = 0x62;
+            b[n++] = (uint8_t)((long_mode ? random32() & 0xf0 : 0xf0) | (1 + random32() % 3));
+            b[n++] = (uint8_t)((random32() & 0x83) | 4 | (random32() % 2 ? 0x78 : random32() & 0x78));
+            b[n++] = (uint8_t)((random32() & 0x6f) | 8);
         }
         break;
     default: break;
@@ -428,6 +551,8 @@ int main(int argc, char **argv)
     g_test_add_func("/decode/known", known_encodings);
     g_test_add_func("/decode/addressing", addressing);
     g_test_add_func("/decode/features", features);
+    g_test_add_func("/decode/evex", evex);
+    g_test_add_func("/decode/evex-features", evex_features);
     g_test_add_func("/decode/capstone-64", capstone64);
     g_test_add_func("/decode/capstone-32", capstone32);
     g_test_add_func("/decode/capstone-16", capstone16);

@@ -6,7 +6,7 @@
  * pfx      ANY NP 66 F3 F2 NR                                       (enum viv_pfx)
  * opcode   last opcode byte; x87: MEM (byte & 7) << 3 | reg, REG (byte & 7) << 6 | (modrm & 63)
  * select   0, or S_* or-ed: which ModRM, VEX and mode shapes the row takes. A row with S_VEX is
- *          VEX-only, one without is legacy-only.
+ *          VEX-only, one with S_EVEX EVEX-only, one without legacy-only.
  * name     mnemonic as in the manual, lower case
  * op1..4   operands in the manual's letters (SDM 2D appendix A.2), _ when there is none
  * attr     0, or A_* or-ed
@@ -16,6 +16,9 @@
  *
  *   ROWF(..., forms)   as ROW; the last column names an array viv_forms_<forms>[8] of handlers,
  *                      indexed by (memory operand ? 4 : 0) + log2(operand size): 1 2 4 8 bytes
+ *
+ *   ROWE(map, pfx, opcode, select, "name", op1, op2, op3, op4, attr, evex, feature, exec)
+ *                      as ROW, of rows_evex.def; evex: 0, or E_* or-ed
  *
  * Matching, for one map and opcode: rows with the exact prefix first (F3/F2 beats 66), then NR,
  * then ANY, in file order; the first whose select and feature fit wins; none: #UD. In NP, 66, F3
@@ -44,6 +47,8 @@
 #define S_OSZ4  (1u << 27)
 #define S_OSZ8  (1u << 28)
 #define S_V0    (1u << 29)        /* VEX.vvvv unused: must be 1111b, else #UD */
+#define S_EVEX  (1u << 30)        /* EVEX encoded */
+#define S_L2    (1u << 31)        /* EVEX.L'L = 2; several of S_L0 S_L1 S_L2 may be or-ed there */
 
 /* Attributes. */
 #define A_LOCK  (1u << 0)  /* LOCK allowed when the first operand is memory */
@@ -69,6 +74,28 @@
 #define A_O64F  (1u << 20) /* operand size 64 in 64-bit mode, 32 elsewhere (MOV CR) */
 #define A_Y     (1u << 21) /* operand size 4, or 8 with REX.W; 66 is not the operand size */
 #define A_FP    (1u << 22) /* rounds by MXCSR and may raise #XM */
+#define A_AVX512 (1u << 23) /* opmask or ZMM state (CR4.OSXSAVE, XCR0[7:5] too) */
+
+/* Column evex. An element is what one bit of the opmask governs: of the destination, or of the first vector source
+ * when the destination is an opmask. */
+#define E_B     0u         /* elements of 1, 2, 4, 8 bytes */
+#define E_W     1u
+#define E_D     2u
+#define E_Q     3u
+#define E_SIZE(e) (1u << ((e) & 3))
+#define E_BCD   (1u << 2)  /* EVEX.b with memory: one doubleword, or quadword, is broadcast */
+#define E_BCQ   (1u << 3)
+#define E_ER    (1u << 4)  /* EVEX.b with a register: rounding by L'L, no exceptions */
+#define E_SAE   (1u << 5)  /* EVEX.b with a register: no exceptions */
+#define E_MASK  (1u << 6)  /* takes an opmask; others: aaa must be 0 */
+#define E_Z     (1u << 7)  /* takes zeroing, unless the destination is memory */
+#define E_K     (1u << 8)  /* aaa must not be 0: gathers, scatters */
+#define E_NF    (1u << 9)  /* elements masked off are accessed all the same and may fault (types E4NF, E6NF ...) */
+#define E_NOVL  (1u << 10) /* scalar, or 128 bits only: no AVX512VL */
+#define E_PACK  (1u << 11) /* the memory operand is as many elements as the opmask has bits: VPCOMPRESSD, VPEXPANDD */
+#define E_UNIT  (1u << 12) /* the memory operand is repeated: VPBROADCASTD and family */
+#define E_ALIGN (1u << 13) /* #GP when not aligned to its size */
+#define E_NOAC  (1u << 14) /* no #AC even when no longer than 8 bytes */
 
 /* Operands: X(letters, kind, size). */
 #define VIV_OPERANDS(X)                                                                            \
@@ -122,7 +149,10 @@
     X(Uq, U, Q)                                                                                    \
     X(Lx, L, X) X(Ldq, L, DQ)                                                                      \
     X(XMM0, XMM0, DQ)                                                                              \
-    X(VMx, VM, X) X(VMy, VM, X) X(VMxh, VM, XH) /* VSIB memory: index is a vector register */
+    X(VMx, VM, X) X(VMy, VM, X) X(VMxh, VM, XH) /* VSIB memory: index is a vector register */      \
+    X(Vxh, V, XH) X(Vxq, V, XQ) X(Vxe, V, XE) X(Hxh, H, XH) X(Uxh, U, XH) /* narrower than the vector length */ \
+    /* opmask: modrm.reg, VEX.vvvv, modrm.rm register, modrm.rm register or memory */              \
+    X(Kg, KG, Q) X(Kh, KH, Q) X(Ke, KE, Q) X(KMb, KE, B) X(KMw, KE, W) X(KMd, KE, D) X(KMq, KE, Q)
 
 enum viv_operand {
 #define X(letters, kind, size) VIV_OP_##letters,
@@ -135,7 +165,7 @@ enum viv_operand_kind {
     VIV_K_NONE, VIV_K_E, VIV_K_R, VIV_K_M, VIV_K_G, VIV_K_SREG, VIV_K_CREG, VIV_K_DREG, VIV_K_BREG,
     VIV_K_Z, VIV_K_I, VIV_K_ONE, VIV_K_I2, VIV_K_J, VIV_K_AP, VIV_K_O, VIV_K_X, VIV_K_Y, VIV_K_FIX,
     VIV_K_FIXSEG, VIV_K_FLAGS, VIV_K_ST0, VIV_K_STI, VIV_K_P, VIV_K_Q, VIV_K_N, VIV_K_V, VIV_K_H,
-    VIV_K_W, VIV_K_U, VIV_K_L, VIV_K_XMM0, VIV_K_VM,
+    VIV_K_W, VIV_K_U, VIV_K_L, VIV_K_XMM0, VIV_K_VM, VIV_K_KG, VIV_K_KH, VIV_K_KE,
 };
 
 /* Sizes: fixed ones, V operand size, Z min(operand size, 4), Y 4 or 8 by W, O 8 in 64-bit mode

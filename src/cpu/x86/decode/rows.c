@@ -21,6 +21,10 @@ const struct viv_operand_info viv_operand_info[VIV_OP_COUNT] = {
     {ROW_HEAD(map, pfx, opcode, select, name, op1, op2, op3, op4, attr, feature),                  \
      .forms = viv_forms_##forms_},
 
+#define ROWE(map, pfx, opcode, select, name, op1, op2, op3, op4, attr, evex_, feature, exec_)      \
+    {ROW_HEAD(map, pfx, opcode, select, name, op1, op2, op3, op4, attr, feature),                  \
+     .evex = evex_, .exec = viv_exec_##exec_},
+
 const struct viv_row viv_rows[] = {
 #include "cpu/x86/decode/rows.def"
 };

@@ -14,7 +14,7 @@ static const uint16_t map_base[VIV_MAP_COUNT] = {
 };
 #define SLOTS 1600
 
-static struct viv_slot slots[2][SLOTS]; /* legacy, VEX */
+static struct viv_slot slots[3][SLOTS]; /* enum viv_encoding */
 static uint16_t order[MAX_ROWS];        /* row numbers, grouped by slot, file order within one */
 static pthread_once_t built = PTHREAD_ONCE_INIT;
 
@@ -22,7 +22,7 @@ static bool row_has_modrm(const struct viv_row *r)
 {
     if (r->select & (0xffff | S_MEM | S_REG))
         return true;
-    if (r->map >= VIV_MAP_X87_MEM || (r->select & S_VEX))
+    if (r->map >= VIV_MAP_X87_MEM || (r->select & (S_VEX | S_EVEX)))
         return r->map >= VIV_MAP_X87_MEM || r->opcode != 0x77; /* VZEROUPPER, VZEROALL */
     for (unsigned n = 0; n < 4; n++) {
         switch (viv_operand_info[r->operand[n]].kind) {
@@ -39,7 +39,7 @@ static bool row_has_modrm(const struct viv_row *r)
 
 static struct viv_slot *slot_of(const struct viv_row *r)
 {
-    return &slots[r->select & S_VEX ? 1 : 0][map_base[r->map] + r->opcode];
+    return &slots[r->select & S_EVEX ? VIV_ENC_EVEX : r->select & S_VEX ? VIV_ENC_VEX : VIV_ENC_LEGACY][map_base[r->map] + r->opcode];
 }
 
 static void build(void)
@@ -54,7 +54,7 @@ static void build(void)
         s->modrm |= row_has_modrm(&viv_rows[n]);
         s->mod_ignored |= viv_rows[n].map == VIV_MAP_0F && (viv_rows[n].opcode & 0xfc) == 0x20;
     }
-    for (unsigned v = 0; v < 2; v++) {
+    for (unsigned v = 0; v < 3; v++) {
         for (unsigned n = 0; n < SLOTS; n++) {
             slots[v][n].first = next;
             next += slots[v][n].count;
@@ -70,10 +70,10 @@ static void build(void)
         slots[0][n].modrm = true; /* x87 escapes: rows are in maps of their own */
 }
 
-const struct viv_slot *viv_slot_find(unsigned map, unsigned opcode, bool vex)
+const struct viv_slot *viv_slot_find(unsigned map, unsigned opcode, unsigned encoding)
 {
     pthread_once(&built, build);
-    return &slots[vex][map_base[map] + opcode];
+    return &slots[encoding][map_base[map] + opcode];
 }
 
 const struct viv_row *viv_slot_row(const struct viv_slot *s, unsigned n)

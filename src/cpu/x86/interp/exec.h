@@ -9,8 +9,11 @@
     void viv_exec_##exec(struct viv_x86 *c, const struct viv_insn *i);
 #define ROWF(map, pfx, opcode, select, name, op1, op2, op3, op4, attr, feature, forms)             \
     extern const viv_exec_fn viv_forms_##forms[8];
+#define ROWE(map, pfx, opcode, select, name, op1, op2, op3, op4, attr, evex, feature, exec)        \
+    void viv_exec_##exec(struct viv_x86 *c, const struct viv_insn *i);
 #include "cpu/x86/decode/rows.def"
 #undef ROW
 #undef ROWF
+#undef ROWE
 
 #endif

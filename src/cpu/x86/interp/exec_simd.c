@@ -94,13 +94,14 @@ static void init(void)
     while (!(viv_rows[n].attr & A_MMX)) /* rows_mmx.def comes first of the three */
         n++;
     first_row = n;
-    for (; n < viv_row_count && n - first_row < MAX_PLANS; n++)
+    for (; n < viv_row_count && n - first_row < MAX_PLANS && !(viv_rows[n].attr & A_AVX512); n++)
         plan_row(&plans[n - first_row], &viv_rows[n], viv_stub_table[n - first_row]);
 }
 
 void viv_stubs_init(void)
 {
     pthread_once(&once, init);
+    viv_evex_init();
     viv_stubs_install_handler();
 }
 

@@ -10,7 +10,7 @@ static unsigned length(const struct viv_insn *i)
 
 static void load_full(struct viv_x86 *c, const struct viv_insn *i, bool align)
 {
-    uint8_t v[32];
+    uint8_t v[64];
     unsigned n = length(i);
 
     need_vec(c, i);
@@ -23,7 +23,7 @@ static void load_full(struct viv_x86 *c, const struct viv_insn *i, bool align)
 
 static void store_full(struct viv_x86 *c, const struct viv_insn *i, bool align)
 {
-    uint8_t v[32];
+    uint8_t v[64];
     unsigned n = length(i);
 
     need_vec(c, i);

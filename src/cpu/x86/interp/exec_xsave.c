@@ -8,7 +8,7 @@
 
 #define EXEC(name) void viv_exec_##name(struct viv_x86 *c, const struct viv_insn *i)
 
-#define KNOWN (VIV_XCR0_X87 | VIV_XCR0_SSE | VIV_XCR0_AVX | VIV_XCR0_PKRU)
+#define KNOWN (VIV_XCR0_X87 | VIV_XCR0_AVX512 | VIV_XCR0_PKRU)
 #define XCOMP_COMPACT (1ull << 63)
 #define HEADER 512
 #define LEGACY_AND_HEADER 576
@@ -192,6 +192,17 @@ static bool all_zero(const uint8_t *p, unsigned n)
     return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
+/* Bytes of ZMM_Hi256 and Hi16_ZMM that this mode can reach (SDM 1, 13.5.5). */
+static unsigned hi256_bytes(const struct viv_x86 *c)
+{
+    return 32 * xmm_count(c);
+}
+
+static unsigned hi16_bytes(const struct viv_x86 *c)
+{
+    return c->mode == VIV_MODE_LONG ? 1024 : 0;
+}
+
 static bool x87_in_use(const struct viv_x86_fpu *f)
 {
     return f->fcw != 0x37f || f->fsw || f->ftw || f->fop || f->fip || f->fdp || f->fcs || f->fds ||
@@ -208,7 +219,13 @@ static u64 in_use(const struct viv_x86 *c)
             v |= VIV_XCR0_SSE;
         if (!all_zero(c->fpu.zmm[n] + 16, 16))
             v |= VIV_XCR0_AVX;
+        if (!all_zero(c->fpu.zmm[n] + 32, 32))
+            v |= VIV_XCR0_ZMM_HI256;
     }
+    if (!all_zero((const uint8_t *)c->fpu.k, sizeof(c->fpu.k)))
+        v |= VIV_XCR0_OPMASK;
+    if (!all_zero(c->fpu.zmm[16], hi16_bytes(c))) /* outside 64-bit mode: counts as not in use */
+        v |= VIV_XCR0_HI16_ZMM;
     return v | (c->fpu.pkru ? VIV_XCR0_PKRU : 0);
 }
 
@@ -233,10 +250,25 @@ static unsigned component_offset(unsigned n, u64 comp, unsigned *size)
 
 struct save {
     struct pieces s;
-    uint8_t head[24], st[128], xmm[256], ymm[256];
+    uint8_t head[24], st[128], xmm[256], ymm[256], hi256[512];
     uint32_t mxcsr[2];
     uint64_t header[8], pkru;
 };
+
+static void add_avx512(struct save *w, const struct viv_x86 *c, u64 which, u64 comp)
+{
+    unsigned size;
+
+    if (which & VIV_XCR0_OPMASK)
+        add(&w->s, component_offset(5, comp, &size), c->fpu.k, sizeof(c->fpu.k));
+    if (which & VIV_XCR0_ZMM_HI256) {
+        for (unsigned n = 0; n < 16; n++)
+            memcpy(w->hi256 + 32 * n, c->fpu.zmm[n] + 32, 32);
+        add(&w->s, component_offset(6, comp, &size), w->hi256, hi256_bytes(c));
+    }
+    if ((which & VIV_XCR0_HI16_ZMM) && hi16_bytes(c))
+        add(&w->s, component_offset(7, comp, &size), c->fpu.zmm[16], 1024);
+}
 
 static void add_components(struct save *w, const struct viv_x86 *c, const struct viv_insn *i,
                            u64 which, u64 comp)
@@ -257,6 +289,8 @@ static void add_components(struct save *w, const struct viv_x86 *c, const struct
             memcpy(w->ymm + 16 * n, c->fpu.zmm[n] + 16, 16);
         add(&w->s, offset, w->ymm, 16 * xmm_count(c));
     }
+    if (which & (VIV_XCR0_OPMASK | VIV_XCR0_ZMM_HI256 | VIV_XCR0_HI16_ZMM))
+        add_avx512(w, c, which, comp);
     if (which & VIV_XCR0_PKRU) {
         offset = component_offset(9, comp, &size);
         w->pkru = c->fpu.pkru;
@@ -281,6 +315,9 @@ static void save_standard(struct viv_x86 *c, const struct viv_insn *i, bool opti
     rfbm = requested(c) & c->xcr0;
     lin = area_linear(c, i, LEGACY_AND_HEADER, 64, VIV_ACC_WRITE);
     used = in_use(c);
+    /* As far as the last component, also where it is not written: in its initial state, or out of reach of this
+     * mode. */
+    viv_probe(c, lin + viv_xsave_size(rfbm, false) - 1, 1, VIV_ACC_WRITE);
     viv_probe(c, lin + HEADER, 8, VIV_ACC_RMW);
     w.header[0] = (viv_ld64(c, lin + HEADER) & ~rfbm) | (used & rfbm);
     add_components(&w, c, i, optimize ? rfbm & used : rfbm, 0);
@@ -359,6 +396,35 @@ static void restore_avx(struct viv_x86 *c, const uint8_t *ymm)
     }
 }
 
+/* Opmasks and the AVX-512 parts of vector registers as they will be: zero unless loaded. */
+struct avx512 {
+    uint64_t k[8];
+    uint8_t hi256[512], hi16[1024];
+};
+
+static void load_avx512(struct viv_x86 *c, struct avx512 *a, u64 lin, u64 load, u64 comp)
+{
+    unsigned size;
+
+    memset(a, 0, sizeof(*a));
+    if (load & VIV_XCR0_OPMASK)
+        viv_ld_bytes(c, lin + component_offset(5, comp, &size), a->k, sizeof(a->k));
+    if (load & VIV_XCR0_ZMM_HI256)
+        viv_ld_bytes(c, lin + component_offset(6, comp, &size), a->hi256, hi256_bytes(c));
+    if ((load & VIV_XCR0_HI16_ZMM) && hi16_bytes(c))
+        viv_ld_bytes(c, lin + component_offset(7, comp, &size), a->hi16, hi16_bytes(c));
+}
+
+static void restore_avx512(struct viv_x86 *c, const struct avx512 *a, u64 rfbm)
+{
+    if (rfbm & VIV_XCR0_OPMASK)
+        memcpy(c->fpu.k, a->k, sizeof(a->k));
+    for (unsigned n = 0; (rfbm & VIV_XCR0_ZMM_HI256) && n < xmm_count(c); n++)
+        memcpy(c->fpu.zmm[n] + 32, a->hi256 + 32 * n, 32);
+    if (rfbm & VIV_XCR0_HI16_ZMM)
+        memcpy(c->fpu.zmm[16], a->hi16, hi16_bytes(c));
+}
+
 static void restore(struct viv_x86 *c, const struct viv_insn *i, u64 enabled, bool supervisor)
 {
     uint8_t legacy[LEGACY_AND_HEADER], ymm[256];
@@ -367,6 +433,7 @@ static void restore(struct viv_x86 *c, const struct viv_insn *i, u64 enabled, bo
     u64 rfbm = requested(c) & enabled, load, lin;
     bool compact, takes_mxcsr;
     unsigned size, offset;
+    struct avx512 wide;
 
     lin = area_linear(c, i, LEGACY_AND_HEADER, 64, VIV_ACC_READ);
     viv_ld_bytes(c, lin, legacy, sizeof(legacy));
@@ -382,6 +449,8 @@ static void restore(struct viv_x86 *c, const struct viv_insn *i, u64 enabled, bo
         offset = component_offset(2, h[1], &size);
         viv_ld_bytes(c, lin + offset, ymm, 16 * xmm_count(c));
     }
+    if (rfbm & ~(u64)(VIV_XCR0_X87 | VIV_XCR0_SSE | VIV_XCR0_AVX))
+        load_avx512(c, &wide, lin, load, h[1]);
     if (load & VIV_XCR0_PKRU) {
         offset = component_offset(9, h[1], &size);
         pkru = viv_ld32(c, lin + offset);
@@ -404,6 +473,8 @@ static void restore(struct viv_x86 *c, const struct viv_insn *i, u64 enabled, bo
     }
     if (rfbm & VIV_XCR0_AVX)
         restore_avx(c, load & VIV_XCR0_AVX ? ymm : NULL);
+    if (rfbm & ~(u64)(VIV_XCR0_X87 | VIV_XCR0_SSE | VIV_XCR0_AVX))
+        restore_avx512(c, &wide, rfbm);
     if (rfbm & VIV_XCR0_PKRU)
         viv_mmu_set_pkru(c, pkru);
 }

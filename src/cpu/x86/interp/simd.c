@@ -37,6 +37,13 @@ void viv_simd_refuse_avx(struct viv_x86 *c)
     viv_x86_raise(c, VIV_NM);
 }
 
+void viv_simd_refuse_avx512(struct viv_x86 *c)
+{
+    if (!(c->cr4 & VIV_CR4_OSXSAVE) || (~c->xcr0 & VIV_XCR0_AVX512))
+        viv_x86_ud(c);
+    viv_x86_raise(c, VIV_NM);
+}
+
 /* Before the address is looked at otherwise: a misaligned one that is not canonical either is #GP, never #SS. */
 static void aligned(struct viv_x86 *c, const struct viv_insn *i, unsigned size)
 {

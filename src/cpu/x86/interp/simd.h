@@ -10,11 +10,16 @@
 #define VIV_XCR0_X87  (1u << 0)
 #define VIV_XCR0_SSE  (1u << 1)
 #define VIV_XCR0_AVX  (1u << 2)
+#define VIV_XCR0_OPMASK    (1u << 5)
+#define VIV_XCR0_ZMM_HI256 (1u << 6) /* bits 256 and up of ZMM0-15 */
+#define VIV_XCR0_HI16_ZMM  (1u << 7) /* ZMM16-31 */
+#define VIV_XCR0_AVX512    0xe6u     /* all that AVX-512 needs */
 #define VIV_XCR0_PKRU (1u << 9)
 
 /* #UD or #NM as the state says (SDM 2A table 2-15 and following; 3A 13.1). */
 _Noreturn void viv_simd_refuse_sse(struct viv_x86 *c);
 _Noreturn void viv_simd_refuse_avx(struct viv_x86 *c);
+_Noreturn void viv_simd_refuse_avx512(struct viv_x86 *c);
 /* Before an MMX (CR0.EM: #UD) or a waiting x87 instruction (CR0.EM: #NM): #NM, then #MF when one is pending. */
 void viv_x87_check(struct viv_x86 *c, bool mmx);
 
@@ -30,9 +35,17 @@ static inline void need_avx(struct viv_x86 *c)
         viv_simd_refuse_avx(c);
 }
 
+static inline void need_avx512(struct viv_x86 *c)
+{
+    if (UNLIKELY((c->cr0 & VIV_CR0_TS) || !(c->cr4 & VIV_CR4_OSXSAVE) || (~c->xcr0 & VIV_XCR0_AVX512)))
+        viv_simd_refuse_avx512(c);
+}
+
 static inline void need_vec(struct viv_x86 *c, const struct viv_insn *i)
 {
-    if (i->vex)
+    if (UNLIKELY(i->vex == 4))
+        need_avx512(c);
+    else if (i->vex)
         need_avx(c);
     else
         need_sse(c);
@@ -83,7 +96,7 @@ static inline void align_check(struct viv_x86 *c, u64 lin, unsigned align)
         viv_x86_raise_error(c, VIV_AC, 0);
 }
 
-/* Writes the low n bytes of a vector register (n = 16 or 32). A VEX encoding zeroes the rest, a legacy one keeps
+/* Writes the low n bytes of a vector register (n = 16, 32 or 64). A VEX encoding zeroes the rest, a legacy one keeps
  * it. */
 static inline void set_vec(struct viv_x86 *c, const struct viv_insn *i, unsigned r, const void *v,
                            unsigned n)

@@ -66,14 +66,19 @@ extern const uint8_t viv_stub_ret[]; /* does nothing */
 extern const uint8_t viv_stubs_start[], viv_stubs_end[];
 extern const uint8_t viv_stub_recover[];
 
+/* In the stubs of either file? */
+bool viv_stubs_contain(uintptr_t rip);
+
 /* Once, by any thread, before the first instruction runs: works out what each row needs and installs the SIGFPE
  * handler, which chains to the one that was there. */
 void viv_stubs_init(void);
 void viv_stubs_install_handler(void);
+void viv_evex_init(void);
 
 struct viv_insn;
-/* The stub of a decoded `simd` instruction. */
+/* The stub of a decoded `simd` instruction; of an `evex` or `opmask` one. */
 const void *viv_stub_of(const struct viv_insn *i);
+const void *viv_evex_stub_of(const struct viv_insn *i);
 
 #define VIV_MXCSR_HOST 0x1f80u
 

@@ -1,5 +1,5 @@
 /* SIGFPE: an SSE instruction in a stub met an exception that the guest has not masked. */
-#include "cpu/x86/interp/stubs.h"
+#include "cpu/x86/interp/evex.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -7,6 +7,12 @@
 
 static struct sigaction previous;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+bool viv_stubs_contain(uintptr_t rip)
+{
+    return (rip >= (uintptr_t)viv_stubs_start && rip < (uintptr_t)viv_stubs_end) ||
+           (rip >= (uintptr_t)viv_evex_stubs_start && rip < (uintptr_t)viv_evex_stubs_end);
+}
 
 /* Everything else is somebody else's, or what it would have been without us. */
 static void chain(int sig, siginfo_t *info, void *context)
@@ -26,7 +32,7 @@ static void on_fpe(int sig, siginfo_t *info, void *context)
     ucontext_t *u = context;
     uintptr_t rip = u->uc_mcontext.gregs[REG_RIP];
 
-    if (rip >= (uintptr_t)viv_stubs_start && rip < (uintptr_t)viv_stubs_end)
+    if (viv_stubs_contain(rip))
         u->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)viv_stub_recover;
     else
         chain(sig, info, context);
