@@ -1,0 +1,157 @@
+/* Faults in the middle of an instruction leave everything as it was. */
+#include "cpu/x86/xlate/xlate_testing.h"
+
+
+#include <glib.h>
+#include <string.h>
+
+/* ---- faults in the middle ---- */
+
+struct faulty {
+    const char *name;
+    uint8_t code[12];
+    unsigned len;
+};
+
+/* With RSP in RBX's place when `rsp`; RBX and RSP name the absent page. */
+static void check_fault(const struct faulty *f, uint64_t rsp, uint64_t cr2)
+{
+    uint64_t before[16];
+    static const uint16_t flags = VIV_AR_CF | VIV_AR_SF | VIV_AR_PF;
+
+    load(TEST_CODE + 1, f->code, f->code + f->len);
+    t->ram[TEST_CODE] = 0x90;
+    for (unsigned n = 0; n < 16; n++)
+        c->gpr[n] = 0x1111111111111111ull * n;
+    c->gpr[VIV_RBX] = SMALL + 0x1000;
+    c->gpr[VIV_RCX] = 4;
+    c->gpr[VIV_RSI] = TEST_DATA;
+    c->gpr[VIV_RDI] = SMALL + 0x1000;
+    c->gpr[VIV_RBP] = SMALL + 0x1000;
+    c->gpr[VIV_RSP] = rsp;
+    memcpy(before, c->gpr, sizeof(before));
+    c->arith = flags;
+    c->rip = c->next_rip = TEST_CODE;
+    c->halted = false;
+    c->cr2 = 0;
+    g_test_message("%s", f->name);
+    g_assert_cmpint(test_cpu_run(t), ==, VIV_RUN_HALT);
+    g_assert_cmpint(test_cpu_exception(t), ==, VIV_PF);
+    g_assert_cmphex(c->cr2, ==, cr2);
+    g_assert_cmphex(frame(0), ==, TEST_CODE + 1);
+    g_assert_cmphex(frame(2) & VIV_FL_ARITH, ==, viv_arith_to_flags(flags));
+    g_assert_cmphex(frame(3), ==, rsp);
+    before[VIV_RSP] = c->gpr[VIV_RSP];
+    g_assert_cmpmem(c->gpr, sizeof(before), before, sizeof(before));
+}
+
+static void test_fault_stack(void)
+{
+    static const struct faulty push[] = {
+        {"push reg", {0x50}, 1},          {"push imm", {0x6a, 5}, 2},          {"push mem", {0xff, 0x36}, 2},
+        {"pushf", {0x9c}, 1},             {"call rel", {0xe8, 0, 1, 0, 0}, 5}, {"call reg", {0xff, 0xd6}, 2},
+        {"call mem", {0xff, 0x16}, 2},    {"enter", {0xc8, 8, 0, 0}, 4},       {"push fs", {0x0f, 0xa0}, 2},
+        {"push rsp", {0x54}, 1},          {"push16", {0x66, 0x50}, 2},
+    };
+    static const struct faulty pop[] = {
+        {"pop reg", {0x58}, 1},  {"pop mem", {0x8f, 0x06}, 2}, {"ret", {0xc3}, 1}, {"ret imm", {0xc2, 8, 0}, 3},
+        {"popf", {0x9d}, 1},     {"pop rsp", {0x5c}, 1},       {"leave", {0xc9}, 1}, {"iret", {0x48, 0xcf}, 2},
+    };
+
+    start(NULL);
+    map(SMALL, PAGE_1 | 7);
+    map(SMALL + 0x2000, PAGE_2 | 7);
+    for (unsigned again = 0; again < 2; again++) {
+        for (unsigned n = 0; n < G_N_ELEMENTS(push); n++)
+            check_fault(&push[n], SMALL + 0x2000, push[n].code[0] == 0x66 ? SMALL + 0x1ffe : SMALL + 0x1ff8);
+        for (unsigned n = 0; n < G_N_ELEMENTS(pop); n++)
+            check_fault(&pop[n], SMALL + 0x1000, SMALL + 0x1000);
+    }
+    finish();
+}
+
+/* Two memory operands: the second fault leaves the stack pointer where it was too. */
+static void test_fault_pop_memory(void)
+{
+    static const struct faulty f[] = {
+        {"pop to memory", {0x8f, 0x03}, 2},    {"pop to memory by rsp", {0x8f, 0x84, 0x24, 0xf8, 0x0f, 0, 0}, 7},
+        {"push from memory", {0xff, 0x33}, 2}, {"call memory", {0xff, 0x13}, 2},
+    };
+
+    start(NULL);
+    map(SMALL, PAGE_1 | 7);
+    check_fault(&f[0], TEST_STACK, SMALL + 0x1000);
+    check_fault(&f[1], SMALL, SMALL + 0x1000); /* RSP counts after the pop */
+    check_fault(&f[2], TEST_STACK, SMALL + 0x1000);
+    check_fault(&f[3], TEST_STACK, SMALL + 0x1000);
+    finish();
+}
+
+static void test_fault_memory(void)
+{
+    static const struct faulty f[] = {
+        {"mov load", {0x48, 0x8b, 0x03}, 3},        {"mov store", {0x48, 0x89, 0x03}, 3},
+        {"add store", {0x48, 0x01, 0x03}, 3},       {"adc load", {0x48, 0x13, 0x03}, 3},
+        {"lock xadd", {0xf0, 0x0f, 0xc1, 0x03}, 4}, {"xchg", {0x87, 0x03}, 2},
+        {"cmpxchg", {0x0f, 0xb1, 0x13}, 3},         {"lock cmpxchg16b", {0xf0, 0x48, 0x0f, 0xc7, 0x0b}, 5},
+        {"shl", {0xd3, 0x23}, 2},                   {"inc", {0xff, 0x03}, 2},
+        {"mul", {0xf7, 0x23}, 2},                   {"div", {0xf7, 0x33}, 2},
+        {"bts", {0x0f, 0xab, 0x03}, 3},             {"movups load", {0x0f, 0x10, 0x03}, 3},
+        {"movaps store", {0x0f, 0x29, 0x03}, 3},    {"movsb", {0xa4}, 1},
+        {"rep movsb", {0xf3, 0xa4}, 2},             {"rep stosq", {0xf3, 0x48, 0xab}, 3},
+        {"movbe", {0x0f, 0x38, 0xf1, 0x03}, 4},     {"sete", {0x0f, 0x94, 0x03}, 3},
+        {"cmove", {0x0f, 0x44, 0x03}, 3},           {"fstp", {0xdd, 0x1b}, 2},
+    };
+
+    start(NULL);
+    c->fpu.ftw = 0xff;
+    for (unsigned again = 0; again < 2; again++) {
+        for (unsigned n = 0; n < G_N_ELEMENTS(f); n++) {
+            uint8_t tags = c->fpu.ftw;
+
+            if (!strcmp(f[n].name, "bts"))
+                continue; /* its bit offset leads elsewhere */
+            check_fault(&f[n], TEST_STACK, SMALL + 0x1000);
+            g_assert_cmphex(c->fpu.ftw, ==, tags);
+        }
+    }
+    finish();
+}
+
+/* What lies on the first page is not stored when the second is not there. */
+static void test_fault_crossing(void)
+{
+    static const struct faulty f[] = {
+        {"mov", {0x48, 0x89, 0x43, 0xfc}, 4},     {"add", {0x48, 0x01, 0x43, 0xfc}, 4},
+        {"movups", {0x0f, 0x11, 0x43, 0xf7}, 4},  {"xchg", {0x48, 0x87, 0x43, 0xff}, 4},
+        {"vmovups", {0xc5, 0xfc, 0x11, 0x43, 0xe1}, 5}, {"mov imm", {0x48, 0xc7, 0x43, 0xfc, 1, 2, 3, 4}, 8},
+        {"movnti", {0x0f, 0xc3, 0x43, 0xfe}, 4},  {"fst", {0xdd, 0x53, 0xfc}, 3},
+    };
+    uint8_t page[4096];
+
+    start(NULL);
+    c->cr4 |= VIV_CR4_OSXSAVE;
+    c->xcr0 = 7;
+    c->fpu.ftw = 0xff;
+    viv_x86_update_mode(c);
+    memset(page, 0xa5, sizeof(page));
+    load(PAGE_1, page, page + sizeof(page));
+    map(SMALL, PAGE_1 | 7);
+    for (unsigned again = 0; again < 2; again++) {
+        for (unsigned n = 0; n < G_N_ELEMENTS(f); n++) {
+            check_fault(&f[n], TEST_STACK, SMALL + 0x1000);
+            g_assert_cmpmem(t->ram + PAGE_1, 4096, page, 4096);
+        }
+    }
+    finish();
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/xlate/fault/stack", test_fault_stack);
+    g_test_add_func("/xlate/fault/two-operands", test_fault_pop_memory);
+    g_test_add_func("/xlate/fault/memory", test_fault_memory);
+    g_test_add_func("/xlate/fault/crossing", test_fault_crossing);
+    return run_tests();
+}
