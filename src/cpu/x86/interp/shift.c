@@ -10,6 +10,28 @@
 #define LOAD_FLAGS "addb $127,%%al\n\tsahf\n\t"
 #define SAVE_FLAGS "\n\tlahf\n\tseto %%al"
 
+/* OF is defined for rotates by one bit only (SDM 2B, RCL/RCR/ROL/ROR). By other immediate counts Intel's CPUs let ROL and
+ * ROR of a register keep it, in memory and by CL they compute one; here all counts are in CL. */
+static bool imm_keeps_of;
+#define IMM_KEEPS_OF_rol imm_keeps_of
+#define IMM_KEEPS_OF_ror imm_keeps_of
+#define IMM_KEEPS_OF_rcl false
+#define IMM_KEEPS_OF_rcr false
+#define IMM_KEEPS_OF_shl false
+#define IMM_KEEPS_OF_shr false
+#define IMM_KEEPS_OF_sar false
+
+/* As the host does, because that is what translated code shows. */
+__attribute__((constructor)) static void ask_host(void)
+{
+    unsigned char with = 0, without = 0, v = 0x44;
+
+    __asm__("movb $127,%%al\n\taddb $1,%%al\n\trolb $3,%[v]\n\tseto %[of]" : [of] "=q"(with), [v] "+q"(v) : : "eax", "cc");
+    v = 0x10;
+    __asm__("xorl %%eax,%%eax\n\trolb $3,%[v]\n\tseto %[of]" : [of] "=q"(without), [v] "+q"(v) : : "eax", "cc");
+    imm_keeps_of = with && !without;
+}
+
 #define SHIFT(name, bits)                                                                          \
     static inline u##bits name##_op##bits(struct viv_x86 *c, u##bits d, u8 count)                  \
     {                                                                                              \
@@ -22,28 +44,36 @@
         c->arith = fl;                                                                             \
         return d;                                                                                  \
     }                                                                                              \
+    static inline u##bits name##_imm##bits(struct viv_x86 *c, u##bits d, u8 count)                 \
+    {                                                                                              \
+        u16 before = c->arith;                                                                     \
+                                                                                                   \
+        d = name##_op##bits(c, d, count);                                                          \
+        if (IMM_KEEPS_OF_##name && (count & (bits == 64 ? 63 : 31)) > 1)                           \
+            c->arith = (c->arith & ~VIV_AR_OF) | (before & VIV_AR_OF);                             \
+        return d;                                                                                  \
+    }                                                                                              \
     HANDLER(name##_E_I_r##bits)                                                                    \
     {                                                                                              \
-        rm_set##bits(c, i, name##_op##bits(c, rm_get##bits(c, i), (u8)i->imm));                    \
+        rm_set##bits(c, i, name##_imm##bits(c, rm_get##bits(c, i), (u8)i->imm));                   \
     }                                                                                              \
     HANDLER(name##_E_C_r##bits)                                                                    \
     {                                                                                              \
         rm_set##bits(c, i, name##_op##bits(c, rm_get##bits(c, i), (u8)c->gpr[VIV_RCX]));           \
     }                                                                                              \
-    static inline void name##_mem##bits(struct viv_x86 *c, const struct viv_insn *i, u8 count)     \
+    HANDLER(name##_E_I_m##bits)                                                                    \
     {                                                                                              \
         struct rmw m;                                                                              \
         u##bits d = rmw_begin##bits(c, i, &m);                                                     \
                                                                                                    \
-        rmw_end##bits(c, i, &m, name##_op##bits(c, d, count));                                     \
-    }                                                                                              \
-    HANDLER(name##_E_I_m##bits)                                                                    \
-    {                                                                                              \
-        name##_mem##bits(c, i, (u8)i->imm);                                                        \
+        rmw_end##bits(c, i, &m, name##_op##bits(c, d, (u8)i->imm));                                \
     }                                                                                              \
     HANDLER(name##_E_C_m##bits)                                                                    \
     {                                                                                              \
-        name##_mem##bits(c, i, (u8)c->gpr[VIV_RCX]);                                               \
+        struct rmw m;                                                                              \
+        u##bits d = rmw_begin##bits(c, i, &m);                                                     \
+                                                                                                   \
+        rmw_end##bits(c, i, &m, name##_op##bits(c, d, (u8)c->gpr[VIV_RCX]));                       \
     }
 #define SHIFTS(name)                                                                               \
     SHIFT(name, 8) SHIFT(name, 16) SHIFT(name, 32) SHIFT(name, 64)                                 \
