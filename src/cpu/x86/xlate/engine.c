@@ -343,6 +343,8 @@ static void run(struct viv_x86 *c)
         struct xl_block *b;
 
         if (mode == XL_NONE) {
+            if (must_look(c)) /* IRET to here may have set RF */
+                return;
             ((struct viv_interp *)c->interp)->blocks->most = VIV_BLOCK_INSNS;
             viv_interp_run_blocks(c);
             return;

@@ -118,7 +118,8 @@ static bool plain(struct gen *g, struct regs *r, unsigned n, int f, bool store)
     /* A store of 32 bits to its memory would not clear the upper half. */
     bool in_place = !r->has_mem && !(store && !byte && i->osz == 4) && i->vex == 0 &&
                     !(store && (i->row->attr & A_SSE)) && strcmp(i->row->name, "xchg") &&
-                    strcmp(i->row->name, "xadd") && strncmp(i->row->name, "bt", 2);
+                    strcmp(i->row->name, "xadd") && strncmp(i->row->name, "bt", 2) &&
+                    strncmp(i->row->name, "ro", 2); /* OF after ROL by more than 1 is another in memory */
 
     if (host != H_NONE) {
         *place(r, f) = host;
@@ -286,7 +287,7 @@ static void immediates(struct gen *g)
     for (unsigned k = 0; k < 4; k++)
         is4 |= kind(i, k) == VIV_K_L;
     if (is4)
-        e8(g->e, i->imm2);
+        e8(g->e, i->imm2 & (g->lng ? 0xff : 0x7f)); /* a register: eight of them outside 64-bit mode */
     else
         for (unsigned k = 0; k < n; k++)
             e8(g->e, (unsigned)(i->imm >> 8 * k));
@@ -346,6 +347,15 @@ static void legacy(struct gen *g, const struct regs *r, bool modrm)
     }
 }
 
+/* Outside 64-bit mode general registers have 32 bits whatever VEX.W says (SDM 2A, 2.3.4). */
+static bool vex_w(const struct gen *g)
+{
+    for (unsigned n = 0; !g->lng && n < 4; n++)
+        if (viv_operand_info[g->i->row->operand[n]].size == VIV_SZ_Y)
+            return false;
+    return g->i->vex_w;
+}
+
 static void vex(struct gen *g, const struct regs *r, bool modrm)
 {
     const struct viv_insn *i = g->i;
@@ -353,7 +363,7 @@ static void vex(struct gen *g, const struct regs *r, bool modrm)
     unsigned map = i->row->map == VIV_MAP_0F ? 1 : i->row->map == VIV_MAP_0F38 ? 2 : 3;
     unsigned rxb = (r->reg >= 8 ? 4 : 0) | (r->has_mem ? rex_mem(r->mem) : r->rm >= 8 ? 1 : 0);
 
-    e_vex(g->e, rxb, map, i->vex_w, r->vvvv, i->vl, i->row->pfx <= VIV_PFX_F2 ? pp[i->row->pfx] : 0);
+    e_vex(g->e, rxb, map, vex_w(g), r->vvvv, i->vl, i->row->pfx <= VIV_PFX_F2 ? pp[i->row->pfx] : 0);
     e8(g->e, r->opcode);
     if (!modrm) /* VZEROUPPER, VZEROALL */
         return;
@@ -374,6 +384,8 @@ static void encode(struct gen *g, struct regs *r)
         r->reg = i->opcode >> 3 & 1;
         modrm = true;
     }
+    if (i->row->map == VIV_MAP_BASE && i->opcode == 0x82)
+        r->opcode = 0x80; /* its alias outside 64-bit mode */
     if (i->vex)
         vex(g, r, modrm);
     else
@@ -405,6 +417,10 @@ bool viv_xl_gen_generic(struct gen *g, bool vector)
 
     if (vector) {
         if (!(g->mode & (i->vex ? XL_AVX : XL_SSE)))
+            return false;
+        if (i->mem && write && (i->row->attr & A_FP)) /* VCVTPS2PH: MXCSR is changed even if the store faults */
+            return false;
+        if (!g->lng && i->row->operand[0] == VIV_OP__) /* VZEROALL and VZEROUPPER leave 8 to 15 alone */
             return false;
         viv_xl_need_vec(g);
     }

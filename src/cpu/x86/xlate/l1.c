@@ -28,12 +28,12 @@ static void clear_slot(struct viv_x86 *c, unsigned set, unsigned slot)
     array(c, set, XL_L1_READ)[slot] = array(c, set, XL_L1_WRITE)[slot] = empty(slot);
 }
 
+/* Memory may hold what another translator left. */
 void viv_l1_init(struct viv_x86 *c)
 {
     for (unsigned set = 0; set < VIV_L1_SETS; set++) {
-        clear_slot(c, set, 0);
-        clear_slot(c, set, XL_L1_SLOTS - 1);
-        c->xlate->l1[set].logged = 0;
+        c->xlate->l1[set].logged = XL_L1_LOG + 1;
+        viv_l1_flush(c, set);
     }
 }
 

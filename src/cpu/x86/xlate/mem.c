@@ -81,7 +81,7 @@ bool viv_xl_ea(struct gen *g, struct emem *ea)
     const struct viv_insn *i = g->i;
     bool wide = i->asz == 8;
 
-    if (i->asz == 2)
+    if (i->asz == 2 || (i->seg == VIV_CS && !g->lng)) /* CS may be read only, or not even that */
         return false;
     /* A displacement near either end could wrap in disp + size - 1, and page + disp. */
     if (i->disp > 0x7fff0000 || i->disp < -0x7fff0000)
