@@ -10,7 +10,7 @@
 struct options {
     uint64_t count, seed, single, show;
     double seconds;
-    bool list, no_shrink;
+    bool list, no_shrink, dump;
     enum engine engine;
     const char *cpu;
     struct gen_options gen;
@@ -28,8 +28,9 @@ static double seconds(void)
 static void usage(void)
 {
     printf("seq-diff [--count N] [--time SECONDS] [--seed N] [--case N] [--mode 64|32|compat] [--engine xlate|interp]\n"
-           "         [--cpu MODEL] [--knob NAME[=N]]... [--show N] [--no-shrink] [--rows]\n"
+           "         [--cpu MODEL] [--knob NAME[=N]]... [--show N] [--no-shrink] [--dump] [--rows]\n"
            "  --case N   one sequence, by the number printed with a difference\n"
+           "  --dump     print each sequence and its runs before it is run\n"
            "  --rows     list the rows that were not met\n"
            "  --knob     max_insns=N no_chain random_ends fail_nth=N interp_cold cache_bytes=N\n");
 }
@@ -82,7 +83,7 @@ static bool parse(int argc, char **argv, struct options *o)
     static const struct option options[] = {
         {"count", 1, NULL, 'c'}, {"seed", 1, NULL, 's'}, {"time", 1, NULL, 't'},   {"case", 1, NULL, 'k'},
         {"mode", 1, NULL, 'm'},  {"show", 1, NULL, 'n'}, {"engine", 1, NULL, 'e'}, {"knob", 1, NULL, 'o'},
-        {"cpu", 1, NULL, 'p'},   {"rows", 0, NULL, 'l'}, {"no-shrink", 0, NULL, 'r'}, {"help", 0, NULL, 'h'},
+        {"cpu", 1, NULL, 'p'},   {"rows", 0, NULL, 'l'}, {"no-shrink", 0, NULL, 'r'}, {"dump", 0, NULL, 'd'}, {"help", 0, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     int c;
@@ -96,6 +97,7 @@ static bool parse(int argc, char **argv, struct options *o)
         case 'n': o->show = strtoull(optarg, NULL, 0); break;
         case 'l': o->list = true; break;
         case 'r': o->no_shrink = true; break;
+        case 'd': o->dump = true; break;
         case 'p': o->cpu = optarg; break;
         case 'm':
             if (!parse_mode(optarg, &o->gen))
@@ -177,6 +179,11 @@ static enum verdict one(uint64_t seed, const struct options *o, bool show)
 
     gen_seq(&q, seed, &o->gen);
     plan_make(&p, &q);
+    if (o->dump) {
+        show_seq(&q, stdout);
+        for (unsigned n = 0; n < p.runs; n++)
+            show_scene(&p.scene[n], n, stdout);
+    }
     v = run_seq(&q, &p, NULL);
     run_stats.sequences++;
     run_stats.left_out += v == LEFT_OUT;

@@ -10,8 +10,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#define HAVE_XLATE 0 /* the translator is still being written: until then ENGINE_INTERP alone */
-
 struct run_stats run_stats;
 static struct machine ref, fast;
 static enum engine engine;
@@ -28,10 +26,8 @@ static void on_alarm(int sig)
         return;
     fired = 1;
     atomic_fetch_or(&fast.vcpu.requests, VIV_REQ_STOP);
-#if HAVE_XLATE
     if (engine == ENGINE_XLATE)
         viv_xlate_kick(fast.c);
-#endif
 }
 
 static void start_clock(void)
@@ -59,14 +55,13 @@ void run_tell_case(void)
 
 static void attach(void)
 {
-#if HAVE_XLATE
-    struct viv_err err = {0};
+    struct viv_err err = VIV_ERR_INIT;
 
-    if (engine == ENGINE_XLATE && viv_xlate_attach(fast.c, &xlate_opts, &err) < 0) {
-        printf("no translator: %s\n", viv_err_text(&err));
+    if (engine == ENGINE_XLATE &&
+        (viv_xlate_probe(&err) < 0 || viv_xlate_attach(fast.c, &xlate_opts, &err) < 0)) {
+        printf("SKIP: %s\n", err.text);
         exit(77);
     }
-#endif
 }
 
 void run_clean(void)
@@ -77,15 +72,13 @@ void run_clean(void)
             exit(77);
         return;
     }
-#if HAVE_XLATE
     viv_xlate_detach(fast.c);
     attach();
-#endif
 }
 
 void run_init(enum engine e, const struct viv_cpuid *cpuid, const struct viv_xlate_opts *opts)
 {
-    engine = HAVE_XLATE ? e : ENGINE_INTERP;
+    engine = e;
     xlate_opts = *opts;
     viv_ram_set_vcpu_count(1);
     machine_make(&ref, "ref", cpuid);
@@ -204,7 +197,6 @@ enum verdict run_seq(const struct seq *q, const struct plan *p, FILE *out)
         if (ended && !show_differences(&ref, &fast, NULL))
             continue;
         if (out) {
-            fprintf(out, "run %u of %u:\n", n + 1, p->runs);
             show_scene(&p->scene[n], n, out);
             if (!ended)
                 fprintf(out, "  did not end\n");

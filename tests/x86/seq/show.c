@@ -54,7 +54,7 @@ void show_seq(const struct seq *q, FILE *out)
 
 void show_scene(const struct scene *s, unsigned n, FILE *out)
 {
-    fprintf(out, "  %s, CPL %u, start %" PRIx64 ", handlers %s%s%s%s%s%s\n", mode_name[s->mode], s->cpl, s->start,
+    fprintf(out, "  run %u: %s, CPL %u, start %" PRIx64 ", handlers %s%s%s%s%s%s\n", n + 1, mode_name[s->mode], s->cpl, s->start,
             s->skip ? "skip" : "halt", s->ist ? ", IST" : "", s->warm ? ", warm TLB" : "",
             s->keep_memory ? ", memory as left" : "", s->keep_code ? ", code as left" : "", s->nmi ? ", NMI" : "");
     if (s->dma_item >= 0)

@@ -25,7 +25,7 @@ struct viv_xlate_opts {
     bool no_chain;          /* every block goes back to the dispatcher */
     bool random_ends;       /* blocks end at random instructions */
     unsigned fail_nth;      /* the n-th allocation of code space, counted over and over, fails: everything is flushed */
-    bool interp_cold;       /* nothing is translated at its first execution */
+    bool interp_cold;       /* what is not translated yet is interpreted instead, half of the times */
 };
 
 struct viv_xlate_stats {
