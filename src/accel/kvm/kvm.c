@@ -49,7 +49,7 @@ static void warn_if_slow(void)
 
     if (viv_kvm_speed(false, &rate, &cached, &ignored) == 0 && rate < VIV_KVM_SPEED_MIN)
         viv_warn("-accel kvm: this host's KVM runs guest kernel code at %.1f M instructions/s only; "
-                 "-accel interp may be faster", rate / 1e6);
+                 "-accel xlate may be faster", rate / 1e6);
 }
 
 static int read_msr_list(struct viv_err *err)
