@@ -10,19 +10,13 @@
 #include <string.h>
 
 /* Fastest first. */
-static const struct viv_accel *const accels[] = {
-    &viv_accel_kvm,
-#ifdef VIV_XLATE
-    &viv_accel_xlate,
-#endif
-    &viv_accel_interp,
-};
+static const struct viv_accel *const accels[] = {&viv_accel_kvm, &viv_accel_xlate, &viv_accel_interp};
 
 static const struct viv_accel *find(const char *name)
 {
-    /* Scripts written for QEMU ask for its software engine by name; the fastest of ours answers. */
+    /* Scripts written for QEMU ask for its software engine by name; ours answers. */
     if (!strcmp(name, "tcg"))
-        return accels[1];
+        name = "xlate";
     for (size_t i = 0; i < VIV_ARRAY_SIZE(accels); i++) {
         if (!strcmp(accels[i]->name, name))
             return accels[i];

@@ -5,7 +5,6 @@
 
 void doctor_check_software(struct doctor *d)
 {
-#ifdef VIV_XLATE
     struct viv_err err = VIV_ERR_INIT;
 
     if (viv_xlate_probe(&err) == 0) {
@@ -14,6 +13,5 @@ void doctor_check_software(struct doctor *d)
         return;
     }
     doctor_add(d, DOCTOR_WARN, "translator", NULL, "%s: the software CPU is the slower -accel interp", err.text);
-#endif
     doctor_set_software(d, "interp");
 }

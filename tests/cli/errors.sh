@@ -58,7 +58,6 @@ bad "did you mean 'pc'" -M pcc
 bad "no such machine" -M q35
 bad "-machine pc: unknown option 'foo'" -M pc,foo=1
 bad "neither 'on' nor 'off'" -M pc,hpet=perhaps
-if "$vm" -accel help | grep -q ^xlate; then
 bad "no such accelerator; there are kvm, xlate and interp" -accel foo
 bad "no such accelerator; there are kvm, xlate and interp" -accel kvm:foo
 bad "-accel xlate: unknown option 'foo'" -accel xlate,foo=1
@@ -78,7 +77,6 @@ bad "x-max-insns=65 is out of range: 1 to 64" -accel xlate,x-max-insns=65
 bad "x-fail-nth=0 is out of range" -accel xlate,x-fail-nth=0
 bad "this machine runs on interp: use -accel xlate" -accel interp -d in_asm
 bad "this machine runs on interp: use -accel xlate" -accel interp -d int,out_asm
-fi
 bad "-accel xlate,tb-size=N" -tb-size 32
 bad "-accel xlate,one-insn-per-tb=on" -singlestep
 bad "-accel interp: unknown option 'foo'" -accel interp,foo=1
@@ -197,10 +195,8 @@ help "hpet=<" -M pc,help
 help "Skylake-Client" -cpu help
 help "interp" -accel help
 help "-accel interp has no options" -accel interp,help
-if "$vm" -accel help | grep -q ^xlate; then
 help "tb-size=<int>" -accel xlate,help
 help "tb-size=<int>" -accel tcg,help
-fi
 help "in_asm " -d help
 help "num-queues=<int>" -device driver=virtio-blk,help
 help 'name "virtio-blk-pci", bus PCI' -device help
