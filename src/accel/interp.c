@@ -8,7 +8,7 @@ static int probe(struct viv_err *why)
 
 static int filter_cpuid(struct viv_cpuid *model, struct viv_err *err)
 {
-    return viv_soft_filter_cpuid(model, "interp", err);
+    return viv_soft_filter_cpuid(model, "interp", true, err);
 }
 
 const struct viv_accel viv_accel_interp = {

@@ -58,11 +58,13 @@ int viv_soft_create(const struct viv_accel_env *env, struct viv_intc **out, stru
     return 0;
 }
 
-int viv_soft_filter_cpuid(struct viv_cpuid *model, const char *accel, struct viv_err *err)
+int viv_soft_filter_cpuid(struct viv_cpuid *model, const char *accel, bool avx512, struct viv_err *err)
 {
     uint32_t have[VIV_FW_COUNT];
 
     viv_cpuid_software_words(have);
+    if (!avx512)
+        viv_cpuid_drop_avx512(have);
     return viv_cpuid_restrict(model, have, accel, err);
 }
 

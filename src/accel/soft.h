@@ -7,7 +7,7 @@
 
 int viv_soft_create(const struct viv_accel_env *env, struct viv_intc **out, struct viv_err *err);
 /* `accel`: its name, for errors. */
-int viv_soft_filter_cpuid(struct viv_cpuid *model, const char *accel, struct viv_err *err);
+int viv_soft_filter_cpuid(struct viv_cpuid *model, const char *accel, bool avx512, struct viv_err *err);
 int viv_soft_vcpu_init(struct viv_vcpu *v, struct viv_err *err);
 int viv_soft_vcpu_run(struct viv_vcpu *v, struct viv_err *err);
 

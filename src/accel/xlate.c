@@ -122,7 +122,8 @@ static int create(const struct viv_accel_env *env, struct viv_intc **intc, struc
 
 static int filter_cpuid(struct viv_cpuid *model, struct viv_err *err)
 {
-    return viv_soft_filter_cpuid(model, "xlate", err);
+    /* Translated code keeps 256 bits of the vector registers (xl.wide): VEX instructions would leave the rest stale. */
+    return viv_soft_filter_cpuid(model, "xlate", false, err);
 }
 
 static int vcpu_init(struct viv_vcpu *v, struct viv_err *err)

@@ -123,6 +123,8 @@ void viv_cpuid_host_words(uint32_t word[VIV_FW_COUNT]);
 /* What the software CPU executes here: implemented, and for what it runs on the host's own units, present in
  * the host too. */
 void viv_cpuid_software_words(uint32_t word[VIV_FW_COUNT]);
+/* Clears AVX-512 in all its parts. */
+void viv_cpuid_drop_avx512(uint32_t word[VIV_FW_COUNT]);
 /* The name of a feature bit, NULL when it has none. */
 const char *viv_cpuid_feature_name(enum viv_cpuid_word word, unsigned bit);
 

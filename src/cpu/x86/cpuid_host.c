@@ -86,6 +86,13 @@ static void set_avx512(uint32_t *word, const uint32_t *host)
             word[avx512[n] >> 5] &= ~(1u << (avx512[n] & 31));
 }
 
+void viv_cpuid_drop_avx512(uint32_t word[VIV_FW_COUNT])
+{
+    static const uint32_t none[VIV_FW_COUNT];
+
+    set_avx512(word, none);
+}
+
 void viv_cpuid_software_words(uint32_t word[VIV_FW_COUNT])
 {
     uint32_t host[VIV_FW_COUNT];
