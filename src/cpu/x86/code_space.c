@@ -57,7 +57,10 @@ static uint8_t *find(const struct viv_code_table *t, uint64_t lin, bool user)
 
 static void publish(struct viv_x86 *c, const struct viv_code_spaces *s)
 {
-    c->code_space = s->local[s->cur].value;
+    bool user = c->cpl == 3;
+    const struct viv_code_table *t = &s->local[s->cur][user];
+
+    c->code_space = user || t->used ? t->value : s->nothing_local;
     c->code_space_global = s->global.value;
 }
 
@@ -75,10 +78,19 @@ static bool clear(struct viv_code_table *t)
     return true;
 }
 
-static void drop_local(struct viv_code_spaces *s, unsigned table)
+static void drop_local(struct viv_code_spaces *s, struct viv_code_table *t)
 {
-    if (clear(&s->local[table]))
-        s->local[table].value = next_value(s);
+    if (clear(t))
+        t->value = next_value(s);
+}
+
+static void new_values(struct viv_code_spaces *s)
+{
+    s->global.value = next_value(s);
+    s->nothing_local = next_value(s);
+    for (unsigned n = 0; n < s->banks; n++)
+        for (unsigned user = 0; user < 2; user++)
+            s->local[n][user].value = next_value(s);
 }
 
 /* Global pages are part of what every other value promises. */
@@ -86,23 +98,19 @@ static void drop_global(struct viv_code_spaces *s)
 {
     if (!clear(&s->global))
         return;
-    s->global.value = next_value(s);
-    for (unsigned n = 0; n < s->count; n++)
-        s->local[n].value = next_value(s);
+    new_values(s);
 }
 
-int viv_code_init(struct viv_x86 *c, struct viv_code_spaces *s, unsigned count)
+int viv_code_init(struct viv_x86 *c, struct viv_code_spaces *s, unsigned banks)
 {
-    s->local = g_try_new0(struct viv_code_table, count);
+    s->local = g_try_malloc0(banks * sizeof(s->local[0]));
     if (!s->local)
         return -ENOMEM;
-    s->count = count;
+    s->banks = banks;
     s->global.gen = 1;
-    s->global.value = next_value(s);
-    for (unsigned n = 0; n < count; n++) {
-        s->local[n].gen = 1;
-        s->local[n].value = next_value(s);
-    }
+    for (unsigned n = 0; n < banks; n++)
+        s->local[n][0].gen = s->local[n][1].gen = 1;
+    new_values(s);
     publish(c, s);
     return 0;
 }
@@ -117,14 +125,14 @@ void viv_code_fini(struct viv_code_spaces *s)
  * PCID's own value has promised comes first. */
 uint8_t *viv_code_find(const struct viv_code_spaces *s, uint64_t lin, bool user)
 {
-    uint8_t *hva = find(&s->local[s->cur], lin, user);
+    uint8_t *hva = find(&s->local[s->cur][user], lin, user);
 
     return hva ? hva : find(&s->global, lin, user);
 }
 
 bool viv_code_is_global(const struct viv_code_spaces *s, uint64_t lin, bool user)
 {
-    return !find(&s->local[s->cur], lin, user) && find(&s->global, lin, user);
+    return !find(&s->local[s->cur][user], lin, user) && find(&s->global, lin, user);
 }
 
 static bool in_region(const struct viv_code_table *t, uint64_t lin)
@@ -151,40 +159,46 @@ static void note_region(struct viv_code_table *t, uint64_t lin, unsigned shift)
 void viv_code_fill(struct viv_x86 *c, struct viv_code_spaces *s, uint64_t lin, unsigned shift, bool user,
                    bool global, uint8_t *hva)
 {
-    struct viv_code_table *t = global ? &s->global : &s->local[s->cur];
+    struct viv_code_table *t = global ? &s->global : &s->local[s->cur][user];
     unsigned n;
 
     if (t->used >= MOST_USED) {
         if (global)
             drop_global(s);
         else
-            drop_local(s, s->cur);
-        publish(c, s);
+            drop_local(s, t);
     }
     n = probe(t, lin, user);
     t->e[n].tag = tag_of(t, lin, user);
     t->e[n].hva = hva;
     t->used++;
     note_region(t, lin, shift);
-}
-
-void viv_code_select(struct viv_x86 *c, struct viv_code_spaces *s, unsigned table)
-{
-    s->cur = table;
     publish(c, s);
 }
 
-void viv_code_flush(struct viv_x86 *c, struct viv_code_spaces *s, unsigned table)
+void viv_code_select(struct viv_x86 *c, struct viv_code_spaces *s, unsigned bank)
 {
-    drop_local(s, table);
+    s->cur = bank;
+    publish(c, s);
+}
+
+static void flush(struct viv_code_spaces *s, unsigned bank)
+{
+    drop_local(s, &s->local[bank][0]);
+    drop_local(s, &s->local[bank][1]);
+}
+
+void viv_code_flush(struct viv_x86 *c, struct viv_code_spaces *s, unsigned bank)
+{
+    flush(s, bank);
     publish(c, s);
 }
 
 void viv_code_flush_all(struct viv_x86 *c, struct viv_code_spaces *s)
 {
     drop_global(s);
-    for (unsigned n = 0; n < s->count; n++)
-        drop_local(s, n);
+    for (unsigned n = 0; n < s->banks; n++)
+        flush(s, n);
     publish(c, s);
 }
 
@@ -193,11 +207,12 @@ static bool holds(const struct viv_code_table *t, uint64_t lin)
     return t->used && (in_region(t, lin) || find(t, lin, false) || find(t, lin, true));
 }
 
-void viv_code_drop(struct viv_x86 *c, struct viv_code_spaces *s, unsigned table, uint64_t lin, bool global)
+void viv_code_drop(struct viv_x86 *c, struct viv_code_spaces *s, unsigned bank, uint64_t lin, bool global)
 {
     if (global && holds(&s->global, lin))
         drop_global(s);
-    if (holds(&s->local[table], lin))
-        drop_local(s, table);
+    for (unsigned user = 0; user < 2; user++)
+        if (holds(&s->local[bank][user], lin))
+            drop_local(s, &s->local[bank][user]);
     publish(c, s);
 }

@@ -6,8 +6,9 @@
  * it alone. Values are never used again once they have changed, so a cache keyed by (address, value) needs no
  * flush.
  *
- * The promise is kept by remembering exactly what was answered: a table of pages for each PCID bank and one of
- * global pages. Nothing is evicted from a table one page at a time, so nothing in it is ever looked up anew in the
+ * The promise is kept by remembering exactly what was answered: for each PCID bank a table of what the supervisor fetched
+ * and one of what users fetched, and one table of global pages. As long as the supervisor has fetched from global
+ * pages only, its value does not depend on the bank: a kernel keeps its code over CR3 loads. Nothing is evicted from a table one page at a time, so nothing in it is ever looked up anew in the
  * guest's page tables; what must go (INVLPG of a page in it, a flush, no room) takes the whole table and its value
  * with it. Over-flushing is allowed, as in any TLB. Keys do not matter to fetches, nor does CR0.WP; what does (CR0.PG,
  * CR4.SMEP, EFER.NXE, ...) flushes everything. */
@@ -26,7 +27,7 @@ struct viv_code_table {
     } e[VIV_CODE_SLOTS];
     unsigned used;
     unsigned gen;   /* of the valid tags; never 0 */
-    uint64_t value; /* what c->code_space is while this table is the current one */
+    uint64_t value; /* what c->code_space is while this table is the current one, and the promise is its own */
     /* Large pages of which a part is in the table; more than fit: any page may be part of one. */
     unsigned regions;
     struct {
@@ -38,12 +39,13 @@ struct viv_code_table {
 struct viv_code_spaces {
     uint64_t serial; /* of values */
     struct viv_code_table global;
-    unsigned count, cur;
-    struct viv_code_table *local; /* one a bank */
+    uint64_t nothing_local; /* c->code_space of supervisors that have fetched from global pages only */
+    unsigned banks, cur;
+    struct viv_code_table (*local)[2]; /* by bank; for supervisor and user */
 };
 
-/* `count` tables for non-global pages; 0 or -ENOMEM. */
-int viv_code_init(struct viv_x86 *c, struct viv_code_spaces *s, unsigned count);
+/* 0 or -ENOMEM. */
+int viv_code_init(struct viv_x86 *c, struct viv_code_spaces *s, unsigned banks);
 void viv_code_fini(struct viv_code_spaces *s);
 
 /* Host address of the page, or NULL: walk and viv_code_fill(). */
@@ -53,10 +55,11 @@ bool viv_code_is_global(const struct viv_code_spaces *s, uint64_t lin, bool user
 void viv_code_fill(struct viv_x86 *c, struct viv_code_spaces *s, uint64_t lin, unsigned shift, bool user,
                    bool global, uint8_t *hva);
 
-void viv_code_select(struct viv_x86 *c, struct viv_code_spaces *s, unsigned table);
-void viv_code_flush(struct viv_x86 *c, struct viv_code_spaces *s, unsigned table);
+/* CPL or bank changed: sets c->code_space and c->code_space_global. */
+void viv_code_select(struct viv_x86 *c, struct viv_code_spaces *s, unsigned bank);
+void viv_code_flush(struct viv_x86 *c, struct viv_code_spaces *s, unsigned bank);
 void viv_code_flush_all(struct viv_x86 *c, struct viv_code_spaces *s); /* with global pages */
-/* INVLPG: of one table, and of global pages if `global`. */
-void viv_code_drop(struct viv_x86 *c, struct viv_code_spaces *s, unsigned table, uint64_t lin, bool global);
+/* INVLPG: of one bank, and of global pages if `global`. */
+void viv_code_drop(struct viv_x86 *c, struct viv_code_spaces *s, unsigned bank, uint64_t lin, bool global);
 
 #endif

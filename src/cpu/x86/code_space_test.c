@@ -217,6 +217,43 @@ static void test_global(void)
     g_assert_false(viv_mmu_exec_global(c, CODE));
 }
 
+/* A kernel whose code is global keeps its value over CR3 loads and among PCIDs; user code in the same address space
+ * does not, and the first fetch from a page that is not global makes the kernel's value the PCID's own. */
+static void test_kernel(void)
+{
+    struct test_cpu *t = start();
+    struct viv_x86 *c = t->c;
+    uint64_t root = c->cr3, kernel, user, own;
+
+    set_pte(t, CODE, PAGE_A | RIGHTS | G);
+    viv_cr_write(c, 4, c->cr4 | VIV_CR4_PCIDE);
+    fetch(t, CODE);
+    kernel = c->code_space;
+    viv_x86_set_cpl(c, 3);
+    fetch(t, OTHER);
+    user = c->code_space;
+    g_assert_cmphex(user, !=, kernel);
+    viv_x86_set_cpl(c, 0);
+    g_assert_cmphex(c->code_space, ==, kernel);
+    viv_cr_write(c, 3, root);
+    g_assert_cmphex(c->code_space, ==, kernel);
+    viv_cr_write(c, 3, root | 5);
+    g_assert_cmphex(c->code_space, ==, kernel);
+    viv_cr_write(c, 3, 1ull << 63 | root);
+    viv_x86_set_cpl(c, 3);
+    g_assert_cmphex(c->code_space, !=, user);
+    viv_x86_set_cpl(c, 0);
+    fetch(t, DATA);
+    own = c->code_space;
+    g_assert_cmphex(own, !=, kernel);
+    viv_cr_write(c, 3, 1ull << 63 | root | 5);
+    g_assert_cmphex(c->code_space, !=, own);
+    viv_cr_write(c, 3, 1ull << 63 | root);
+    g_assert_cmphex(c->code_space, ==, own);
+    viv_cr_write(c, 3, root);
+    g_assert_cmphex(c->code_space, !=, own);
+}
+
 /* What else ends a promise, and what does not. */
 static void test_controls(void)
 {
@@ -396,6 +433,7 @@ int main(int argc, char **argv)
     g_test_add_func("/code-space/pcid", test_pcid);
     g_test_add_func("/code-space/invpcid", test_invpcid);
     g_test_add_func("/code-space/global", test_global);
+    g_test_add_func("/code-space/kernel", test_kernel);
     g_test_add_func("/code-space/controls", test_controls);
     g_test_add_func("/code-space/nx", test_nx);
     g_test_add_func("/code-space/full", test_full);

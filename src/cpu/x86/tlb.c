@@ -151,6 +151,7 @@ void viv_mmu_select(struct viv_x86 *c)
         c->tlb_cur = c->tlb->none.e;
     else
         c->tlb_cur = viv_tlb_user_bank(c)->e;
+    viv_code_select(c, &c->tlb->code, c->tlb->cur_user);
 }
 
 int viv_mmu_init(struct viv_x86 *c)
@@ -193,7 +194,6 @@ static void own_bank(struct viv_x86 *c, unsigned bank, int pcid)
         bank_init(&c->tlb->user[bank]);
     c->tlb->cur_user = bank;
     c->tlb->user[bank].pcid = pcid;
-    viv_code_select(c, &c->tlb->code, bank);
     viv_mmu_select(c);
 }
 
