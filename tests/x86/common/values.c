@@ -156,3 +156,22 @@ bool row_modrm(const struct viv_row *r)
     }
     return false;
 }
+
+struct evex_bits random_evex(uint64_t *s, const struct viv_row *r)
+{
+    struct evex_bits e = {.l = below(s, 3), .z = below(s, 3) == 0, .b = below(s, 4) == 0};
+    unsigned lengths = (r->select >> 22 & 3) | (r->select & S_L2 ? 4 : 0);
+
+    e.w = allows(r->select, S_W1, S_W0) && (!allows(r->select, S_W0, S_W1) || below(s, 4) == 0);
+    while (lengths && !(lengths >> e.l & 1))
+        e.l = below(s, 3);
+    if (below(s, 30) == 0)
+        e.l = below(s, 4);
+    if ((r->evex & E_MASK) ? below(s, 8) : below(s, 30) == 0)
+        e.aaa = below(s, 8);
+    if ((!(r->evex & E_Z) || !e.aaa) && below(s, 16))
+        e.z = false;
+    if (!(r->evex & (E_BCD | E_BCQ | E_ER | E_SAE)) && below(s, 16))
+        e.b = false;
+    return e;
+}

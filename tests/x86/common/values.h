@@ -27,6 +27,13 @@ static inline bool allows(uint32_t select, uint32_t one, uint32_t other)
 {
     return (select & one) || !(select & other);
 }
+/* What EVEX adds to a row: mostly as the row takes it, sometimes what it must refuse. */
+struct evex_bits {
+    unsigned l, aaa;
+    bool w, z, b;
+};
+struct evex_bits random_evex(uint64_t *s, const struct viv_row *r);
+
 /* One of the bits set in mask, 0 to 7. */
 unsigned pick_bit(uint64_t *s, unsigned mask);
 bool operand_kind(const struct viv_row *r, unsigned kind);

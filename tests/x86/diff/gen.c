@@ -5,6 +5,7 @@
 
 #include "../common/values.h"
 
+#include <cpuid.h>
 #include <stdlib.h>
 
 uint8_t ro_page[RO_SIZE];
@@ -13,13 +14,30 @@ static const struct viv_row **rows;
 static unsigned row_count;
 static const struct viv_cpuid *cpu_model;
 
+static uint8_t xsave_components; /* that lie in the host's areas where ours have them */
+
 static void make_pool(void);
+
+static uint8_t same_layout(void)
+{
+    uint8_t same = 7;
+
+    for (unsigned n = 5; n < 8; n++) {
+        uint32_t a, b, c, d, size, offset;
+
+        __cpuid_count(0xd, n, a, b, c, d);
+        if (viv_xsave_component(n, &size, &offset) && a == size && b == offset)
+            same |= (uint8_t)(1u << n);
+    }
+    return same;
+}
 
 void gen_init(const struct viv_cpuid *cpuid)
 {
     uint64_t s = 7;
 
     cpu_model = cpuid;
+    xsave_components = same_layout();
     for (unsigned n = 0; n < RO_SIZE; n++)
         ro_page[n] = (uint8_t)rnd(&s);
     make_pool();
@@ -250,39 +268,25 @@ static void put_vex(struct enc *e, uint64_t *s, const struct viv_row *r, bool lo
     put(e, w << 7 | vvvv << 3 | l << 2 | pp[r->pfx]);
 }
 
-/* Mostly what the row takes, sometimes what it must refuse. */
 static void put_evex(struct enc *e, uint64_t *s, const struct viv_row *r, bool long_mode)
 {
     static const uint8_t pp[] = {[VIV_PFX_NP] = 0, [VIV_PFX_66] = 1, [VIV_PFX_F3] = 2, [VIV_PFX_F2] = 3};
-    unsigned w = allows(r->select, S_W1, S_W0) && (!allows(r->select, S_W0, S_W1) || below(s, 4) == 0);
-    unsigned lengths = r->select >> 22 & 3, l = below(s, 3), aaa = 0, p0, p2;
-    bool z = below(s, 3) == 0, b = below(s, 4) == 0, v4 = (r->select & S_V0) ? below(s, 30) : below(s, 2);
+    struct evex_bits x = random_evex(s, r);
+    bool v4 = (r->select & S_V0) ? below(s, 30) : below(s, 2);
+    unsigned p0 = long_mode ? (unsigned)rnd(s) & 0xf0 : 0xf0;
 
-    lengths |= r->select & S_L2 ? 4 : 0;
-    while (lengths && !(lengths >> l & 1))
-        l = below(s, 3);
-    if (below(s, 30) == 0)
-        l = below(s, 4);
-    if ((r->evex & E_MASK) ? below(s, 8) : below(s, 30) == 0)
-        aaa = below(s, 8);
-    if ((!(r->evex & E_Z) || !aaa) && below(s, 16))
-        z = false;
-    if (!(r->evex & (E_BCD | E_BCQ | E_ER | E_SAE)) && below(s, 16))
-        b = false;
-    p0 = long_mode ? (unsigned)rnd(s) & 0xf0 : 0xf0;
     if (!long_mode && below(s, 8) == 0)
         p0 &= ~(0x10u << below(s, 2)); /* B, R' */
     if (viv_operand_info[r->operand[0]].kind == VIV_K_KG && below(s, 8))
         p0 |= 0x90;
-    p2 = (unsigned)z << 7 | l << 5 | (unsigned)b << 4 | (unsigned)v4 << 3 | aaa;
     if (!long_mode && below(s, 8))
-        p2 |= 8;
+        v4 = true;
     if (below(s, 16) == 0)
         put(e, 0x67);
     put(e, 0x62);
     put(e, p0 | r->map);
-    put(e, w << 7 | ((r->select & S_V0) && below(s, 30) ? 15 : (unsigned)rnd(s) & 15) << 3 | 4 | pp[r->pfx]);
-    put(e, p2);
+    put(e, (unsigned)x.w << 7 | ((r->select & S_V0) && below(s, 30) ? 15 : (unsigned)rnd(s) & 15) << 3 | 4 | pp[r->pfx]);
+    put(e, (unsigned)x.z << 7 | x.l << 5 | (unsigned)x.b << 4 | (unsigned)v4 << 3 | x.aaa);
 }
 
 static void encode_row(struct enc *e, uint64_t *s, const struct viv_row *r, bool long_mode)
@@ -312,7 +316,7 @@ static void encode_row(struct enc *e, uint64_t *s, const struct viv_row *r, bool
 }
 
 /* 62H and a payload with few reserved bits wrong. */
-static void random_evex(struct enc *e, uint64_t *s, bool long_mode)
+static void evex_bytes(struct enc *e, uint64_t *s, bool long_mode)
 {
     put(e, 0x62);
     put(e, ((long_mode || below(s, 8) == 0 ? (unsigned)rnd(s) : 0xf0) & 0xf0) | (below(s, 16) ? 1 + below(s, 3) : below(s, 16)));
@@ -334,7 +338,7 @@ static void random_bytes(struct enc *e, uint64_t *s, bool long_mode)
     case 3: put(e, 0xc4); put(e, (below(s, 8) << 5) | (below(s, 8) ? 1 + below(s, 3) : below(s, 32)));
             put(e, below(s, 2) ? 0x78 | below(s, 8) | below(s, 2) << 7 : (unsigned)rnd(s)); break;
     case 4: put(e, 0xc5); put(e, (unsigned)rnd(s)); break;
-    case 5: random_evex(e, s, long_mode); break;
+    case 5: evex_bytes(e, s, long_mode); break;
     default: break;
     }
     while (e->n < 15)
@@ -394,7 +398,7 @@ static void special(struct test_case *t, uint64_t *s, const struct viv_insn *i)
 
     if (!strncmp(n, "xsave", 5) || !strncmp(n, "xrstor", 6)) {
         /* the kernel has more components enabled than we have */
-        c->gpr[VIV_RAX] &= 0xe7;
+        c->gpr[VIV_RAX] &= xsave_components;
         c->gpr[VIV_RDX] = 0;
         c->ymm[0][0] |= 1; /* "in use" need not be exact: keep to what is */
         c->k[1] |= 1;
@@ -408,9 +412,9 @@ static void special(struct test_case *t, uint64_t *s, const struct viv_insn *i)
 
         if (off < DATA_SIZE - 2752 && below(s, 8)) {
             memset(t->data + off + 512, 0, 64);
-            t->data[off + 512] = (uint8_t)rnd(s) & 0xe7;
+            t->data[off + 512] = (uint8_t)rnd(s) & xsave_components;
             if (below(s, 2)) {
-                t->data[off + 520] = t->data[off + 512] | ((uint8_t)rnd(s) & 0xe7);
+                t->data[off + 520] = t->data[off + 512] | ((uint8_t)rnd(s) & xsave_components);
                 t->data[off + 527] = 0x80;
             }
             memset(t->data + off + 26, 0, 2); /* MXCSR's reserved half */
@@ -457,7 +461,7 @@ bool gen_case(struct test_case *t, uint64_t seed, const struct gen_options *o)
         encode_row(&e, &s, row, t->long_mode);
         t->origin = "row";
     } else if (o->evex) {
-        random_evex(&e, &s, t->long_mode);
+        evex_bytes(&e, &s, t->long_mode);
         put_random(&e, &s, 8);
         put_random(&e, &s, 8);
         t->origin = "bytes";

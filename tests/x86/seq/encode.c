@@ -3,7 +3,8 @@
 
 struct shape {
     const struct viv_row *r;
-    bool p66, w, l, vex, mem, lock;
+    bool p66, w, l, vex, evex, mem, lock;
+    struct evex_bits e;
     uint8_t rep;
     bool rex_empty; /* a REX prefix without bits: other byte registers */
     unsigned reg, rm, vvvv;
@@ -46,6 +47,11 @@ static void choose_size(struct gen *g, struct shape *h)
     unsigned kind = below(&g->s, 20);
     bool open = r->pfx == VIV_PFX_ANY || r->pfx == VIV_PFX_NR;
 
+    if (h->evex) {
+        h->e = random_evex(&g->s, r);
+        h->w = h->e.w;
+        return;
+    }
     h->p66 = r->pfx == VIV_PFX_66 || (r->select & S_OSZ2) ||
              (open && !(r->select & (S_OSZ4 | S_OSZ8)) && kind < (r->attr & A_BYTE ? 1u : 3u));
     h->w = (r->select & (S_W1 | S_OSZ8)) ||
@@ -60,6 +66,19 @@ static void choose_size(struct gen *g, struct shape *h)
         h->rep = below(&g->s, 2) ? 0xf3 : 0xf2;
     else if (r->pfx == VIV_PFX_ANY && below(&g->s, 100) == 0)
         h->rep = below(&g->s, 2) ? 0xf3 : 0xf2;
+}
+
+/* ZMM16-31. */
+static void choose_high(struct gen *g, struct shape *h)
+{
+    unsigned high = below(&g->s, 8);
+
+    if (operand_kind(h->r, VIV_K_V))
+        h->reg |= high << 4 & 16;
+    if (operand_kind(h->r, VIV_K_H))
+        h->vvvv |= high << 3 & 16;
+    if (operand_kind(h->r, VIV_K_W) || operand_kind(h->r, VIV_K_U))
+        h->rm |= high << 2 & 16;
 }
 
 static void choose_registers(struct gen *g, struct shape *h)
@@ -85,11 +104,20 @@ static void choose_registers(struct gen *g, struct shape *h)
     if ((r->select & S_V0) && below(&g->s, 400) == 0)
         h->vvvv = 5;
     h->rex_empty = g->wide && below(&g->s, 8) == 0;
+    if (operand_kind(r, VIV_K_KG))
+        h->reg &= 7;
+    if (operand_kind(r, VIV_K_KH))
+        h->vvvv &= 7;
+    if (h->evex && g->wide)
+        choose_high(g, h);
 }
 
 static unsigned fixed_size(unsigned size, const struct shape *h)
 {
-    unsigned v = h->w ? 8 : h->p66 ? 2 : 4, x = h->l ? 32 : 16;
+    unsigned v = h->w ? 8 : h->p66 ? 2 : 4, x = h->evex ? 16u << (h->e.l & 3) : h->l ? 32 : 16;
+
+    if (h->evex && h->e.b)
+        return h->r->evex & E_BCQ ? 8 : 4;
 
     switch (size) {
     case VIV_SZ_B: case VIV_SZ_BS: case VIV_SZ_DB: case VIV_SZ_YB: return 1;
@@ -116,7 +144,7 @@ static unsigned memory_size(const struct shape *h)
         const struct viv_operand_info *o = &viv_operand_info[h->r->operand[n]];
 
         switch (o->kind) {
-        case VIV_K_E: case VIV_K_M: case VIV_K_W: case VIV_K_Q: case VIV_K_VM:
+        case VIV_K_E: case VIV_K_M: case VIV_K_W: case VIV_K_Q: case VIV_K_VM: case VIV_K_KE:
             if (h->r->operand[n] == VIV_OP_M || h->r->operand[n] == VIV_OP_Mfx)
                 return 64; /* save areas are aligned */
             return h->r->attr & A_BYTE ? 1 : fixed_size(o->size, h);
@@ -142,6 +170,10 @@ static bool choose_memory(struct gen *g, struct shape *h, const uint64_t *target
 
     if (!h->mem)
         return true;
+    if (h->evex && (h->r->attr & A_VSIB) && g->wide && below(&g->s, 8)) {
+        make_vsib(g, t, 16 + 2 * (h->r->opcode & 1) + below(&g->s, 2), &h->m);
+        return true;
+    }
     if (h->r->attr & A_VSIB) {
         make_vsib(g, t, g->vsib_index >= 0 ? (unsigned)g->vsib_index : below(&g->s, g->wide ? 16 : 8), &h->m);
         return true;
@@ -217,6 +249,29 @@ static void put_vex(struct gen *g, struct out *o, const struct shape *h)
     put(o, h->r->opcode);
 }
 
+static void put_evex(struct out *o, const struct shape *h)
+{
+    static const uint8_t pp[] = {[VIV_PFX_NP] = 0, [VIV_PFX_66] = 1, [VIV_PFX_F3] = 2, [VIV_PFX_F2] = 3};
+    unsigned r = ~h->reg >> 3 & 1, r4 = ~h->reg >> 4 & 1, b = ~(h->mem ? h->m.base_hi : h->rm >> 3) & 1;
+    unsigned x = ~(h->mem ? h->m.index_hi : h->rm >> 4) & 1;
+    unsigned v4 = ~(h->mem && (h->r->attr & A_VSIB) ? h->m.index_v4 : h->vvvv >> 4) & 1;
+
+    put(o, 0x62);
+    put(o, r << 7 | x << 6 | b << 5 | r4 << 4 | h->r->map);
+    put(o, (unsigned)h->w << 7 | (~h->vvvv & 15) << 3 | 4 | pp[h->r->pfx]);
+    put(o, (unsigned)h->e.z << 7 | h->e.l << 5 | (unsigned)h->e.b << 4 | v4 << 3 | h->e.aaa);
+    put(o, h->r->opcode);
+}
+
+/* Eight bits of displacement would be scaled: the long form, or an address somewhere near. */
+static void widen_disp(struct gen *g, struct shape *h)
+{
+    if (!h->mem || h->m.disp_bytes != 1 || below(&g->s, 4) == 0)
+        return;
+    h->m.disp_bytes = 4;
+    h->m.mod = 2;
+}
+
 static void put_immediates(struct gen *g, struct out *o, const struct shape *h)
 {
     uint64_t v = interesting(&g->s);
@@ -264,7 +319,7 @@ static bool finish(struct gen *g, const struct out *o, const struct shape *h, un
 
 static bool encode(struct gen *g, const struct viv_row *r, const uint64_t *target, struct item *it)
 {
-    struct shape h = {.r = r, .vex = r->select & S_VEX};
+    struct shape h = {.r = r, .vex = r->select & S_VEX, .evex = r->select & S_EVEX};
     struct out o = {.n = 0};
     unsigned disp_at = 0;
     bool modrm = row_modrm(r);
@@ -282,10 +337,14 @@ static bool encode(struct gen *g, const struct viv_row *r, const uint64_t *targe
         put(&o, h.m.seg);
     if (h.m.addr32)
         put(&o, 0x67);
-    if (h.vex)
+    if (h.evex) {
+        widen_disp(g, &h);
+        put_evex(&o, &h);
+    } else if (h.vex) {
         put_vex(g, &o, &h);
-    else
+    } else {
         put_legacy(g, &o, &h);
+    }
     if (modrm)
         put_modrm(&o, &h, &disp_at);
     put_immediates(g, &o, &h);

@@ -3,14 +3,17 @@
 
 /* Weights of the categories, then of macros, in sequences of one kind each. */
 static const unsigned flavours[][CAT_COUNT + 1] = {
-    /* common flags rare string sse avx mmx x87 sys stack macro */
-    {40, 18, 8, 2, 4, 3, 1, 1, 1, 5, 18},
-    {60, 15, 5, 1, 0, 0, 0, 0, 0, 8, 20},
-    {25, 35, 20, 1, 1, 1, 0, 0, 0, 4, 14},
-    {20, 8, 4, 1, 30, 25, 1, 1, 1, 2, 8},
-    {15, 8, 4, 1, 5, 3, 20, 35, 1, 2, 8},
-    {20, 10, 8, 15, 6, 6, 4, 4, 12, 6, 18},
-    {10, 10, 40, 4, 10, 10, 4, 4, 2, 4, 10},
+    /* common flags rare string sse avx avx512 mmx x87 sys stack macro */
+    {40, 18, 8, 2, 4, 3, 0, 1, 1, 1, 5, 18},
+    {60, 15, 5, 1, 0, 0, 0, 0, 0, 0, 8, 20},
+    {25, 35, 20, 1, 1, 1, 0, 0, 0, 0, 4, 14},
+    {20, 8, 4, 1, 30, 25, 0, 1, 1, 1, 2, 8},
+    {15, 8, 4, 1, 5, 3, 0, 20, 35, 1, 2, 8},
+    {20, 10, 8, 15, 6, 6, 0, 4, 4, 12, 6, 18},
+    {10, 10, 40, 4, 10, 10, 0, 4, 4, 2, 4, 10},
+    /* the rest with AVX-512 only */
+    {20, 8, 4, 1, 4, 16, 50, 0, 1, 1, 2, 8},
+    {20, 6, 4, 1, 12, 12, 12, 6, 2, 4, 4, 12},
 };
 
 bool room(const struct gen *g, unsigned items)
@@ -161,7 +164,7 @@ void gen_seq(struct seq *q, uint64_t seed, const struct gen_options *o)
                                                RUN_COMPAT}[below(&g.s, 8)];
     g.wide = q->mode == RUN_LONG;
     g.calm = below(&g.s, 2);
-    memcpy(g.weight, flavours[below(&g.s, sizeof(flavours) / sizeof(flavours[0]))], sizeof(g.weight));
+    memcpy(g.weight, flavours[below(&g.s, sizeof(flavours) / sizeof(flavours[0]) - (seq_avx512 ? 0 : 2))], sizeof(g.weight));
     choose_places(&g);
     make_registers(&g);
     emit_some(&g, 1 + below(&g.s, 40));

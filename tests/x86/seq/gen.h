@@ -28,6 +28,7 @@ struct memop {
     uint8_t mod, rm, sib, disp_bytes;
     bool has_sib, rip;
     uint8_t index_hi, base_hi; /* REX.X, REX.B */
+    uint8_t index_v4;          /* EVEX.V' of a vector index */
     uint64_t target;           /* linear */
     int32_t disp;
 };

@@ -353,7 +353,7 @@ static void put_control(struct machine *m, const struct scene *s)
     c->cr3 = wide ? PHYS_CR3_LONG : PHYS_CR3_PAE;
     c->cr4 = s->cr4;
     c->cr8 = 0;
-    c->xcr0 = 7;
+    c->xcr0 = seq_avx512 ? 0xe7 : 7;
     memcpy(c->pdpte, m->ram + PHYS_CR3_PAE, sizeof(c->pdpte));
     memset(&c->msr, 0, sizeof(c->msr));
     c->msr.efer = VIV_EFER_NXE | VIV_EFER_SCE | (wide ? VIV_EFER_LME | VIV_EFER_LMA : 0);

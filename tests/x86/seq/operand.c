@@ -207,7 +207,8 @@ void make_vsib(struct gen *g, uint64_t target, unsigned index, struct memop *m)
     emit_mov(g, base, g->wide ? target : (uint32_t)target);
     m->has_sib = true;
     m->sib = (uint8_t)(below(&g->s, 4) << 6 | (index & 7) << 3);
-    m->index_hi = index >> 3;
+    m->index_hi = index >> 3 & 1;
+    m->index_v4 = index >> 4 & 1;
     set_base(m, base);
 }
 

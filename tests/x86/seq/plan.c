@@ -74,6 +74,26 @@ static void new_fp(struct scene *c, uint64_t *s)
     }
 }
 
+/* The parts of vector registers that AVX-512 adds. ZMM16-19 are indices for gathers. */
+static void new_avx512(struct scene *c, uint64_t *s)
+{
+    struct viv_x86_fpu *f = &c->fpu;
+
+    for (unsigned n = 0; n < 32; n++)
+        fill(s, f->zmm[n] + (n < 16 ? 32 : 0), n < 16 ? 32 : 64);
+    for (unsigned k = 0; k < 64; k += 4) {
+        uint32_t d = k * 3 % 56;
+        uint64_t q = k * 5 % 80;
+
+        memcpy(f->zmm[16] + k, &d, 4);
+        memcpy(f->zmm[17] + k, &d, 4);
+        memcpy(f->zmm[18] + (k & 56), &q, 8);
+        memcpy(f->zmm[19] + (k & 56), &q, 8);
+    }
+    for (unsigned n = 0; n < 8; n++)
+        f->k[n] = below(s, 4) ? rnd(s) : below(s, 2) ? ~0ull : 1ull << below(s, 64);
+}
+
 static void new_flags(struct scene *c, uint64_t *s)
 {
     c->flags = 2 | (rnd(s) & VIV_FL_ARITH) | (below(s, 2) ? VIV_FL_IF : 0);
@@ -156,8 +176,11 @@ static void next_scene(struct scene *c, const struct seq *q, uint64_t *s, bool f
     }
     new_registers(c, q, s, first);
     new_flags(c, s);
-    if (first || below(s, 2))
+    if (first || below(s, 2)) {
         new_fp(c, s);
+        if (seq_avx512)
+            new_avx512(c, s);
+    }
     if (first || below(s, 3) == 0)
         c->images = below(s, POOL);
     c->keep_memory = !first && below(s, 4) == 0;

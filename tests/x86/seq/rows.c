@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+bool seq_avx512;
 static const struct viv_cpuid *model;
 
 struct list {
@@ -72,8 +73,10 @@ static bool machine_row(const struct viv_row *r)
 static int category(const struct viv_row *r, unsigned *weight)
 {
     *weight = 4;
-    if (named(r, banned) || (machine_row(r) && uses(r, VIV_K_DREG)) || (r->attr & A_AVX512))
+    if (named(r, banned) || (machine_row(r) && uses(r, VIV_K_DREG)))
         return -1;
+    if (r->attr & A_AVX512)
+        return seq_avx512 ? CAT_AVX512 : -1;
     if (named(r, system_rows))
         return CAT_SYS;
     if (named(r, macros))
@@ -171,5 +174,5 @@ bool rows_banned(const struct viv_insn *i)
 
 bool rows_expected(const struct viv_row *r)
 {
-    return viv_cpuid_has(model, r->feature) && !named(r, banned) && !(r->attr & A_AVX512);
+    return viv_cpuid_has(model, r->feature) && !named(r, banned) && (seq_avx512 || !(r->attr & A_AVX512));
 }

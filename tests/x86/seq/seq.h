@@ -111,7 +111,11 @@ void machine_fixups(struct machine *m, const uint8_t *fixup);
 const uint8_t *machine_static(const struct machine *m, size_t *bytes);
 
 /* rows.c */
-enum category { CAT_COMMON, CAT_FLAGS, CAT_RARE, CAT_STRING, CAT_SSE, CAT_AVX, CAT_MMX, CAT_X87, CAT_SYS, CAT_STACK, CAT_COUNT };
+enum category {
+    CAT_COMMON, CAT_FLAGS, CAT_RARE, CAT_STRING, CAT_SSE, CAT_AVX, CAT_AVX512, CAT_MMX, CAT_X87, CAT_SYS, CAT_STACK, CAT_COUNT
+};
+/* Sequences have AVX-512, and XCR0 allows it. Set before rows_init. */
+extern bool seq_avx512;
 void rows_init(const struct viv_cpuid *cpuid);
 const struct viv_row *rows_named(const char *name, unsigned opcode); /* opcode 0: any */
 const struct viv_row *rows_pick(uint64_t *s, enum category cat);

@@ -90,11 +90,6 @@ static const void *stub_of(const struct plan *p, const struct viv_insn *i)
     return s + 8 * (i->mem && p->element ? imm & 0x3f : imm); /* a memory source has but one element */
 }
 
-const void *viv_evex_stub_of(const struct viv_insn *i)
-{
-    return stub_of(plan_of(i), i);
-}
-
 static u64 low_bits(unsigned n)
 {
     return n >= 64 ? ~0ull : (1ull << n) - 1;

@@ -76,9 +76,8 @@ void viv_stubs_install_handler(void);
 void viv_evex_init(void);
 
 struct viv_insn;
-/* The stub of a decoded `simd` instruction; of an `evex` or `opmask` one. */
+/* The stub of a decoded `simd` instruction. */
 const void *viv_stub_of(const struct viv_insn *i);
-const void *viv_evex_stub_of(const struct viv_insn *i);
 
 #define VIV_MXCSR_HOST 0x1f80u
 
