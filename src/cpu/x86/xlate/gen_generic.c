@@ -350,6 +350,8 @@ static void legacy(struct gen *g, const struct regs *r, bool modrm)
 /* Outside 64-bit mode general registers have 32 bits whatever VEX.W says (SDM 2A, 2.3.4). */
 static bool vex_w(const struct gen *g)
 {
+    if (!g->lng && strstr(g->i->row->name, "pcmpestr")) /* lengths in EAX and EDX */
+        return false;
     for (unsigned n = 0; !g->lng && n < 4; n++)
         if (viv_operand_info[g->i->row->operand[n]].size == VIV_SZ_Y)
             return false;
