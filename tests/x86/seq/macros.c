@@ -357,6 +357,11 @@ static void push_flags(struct gen *g)
         f |= (uint32_t)rnd(&g->s) & (VIV_FL_IF | VIV_FL_IOPL | VIV_FL_AC | VIV_FL_ID | VIV_FL_NT | VIV_FL_RF);
     if (below(&g->s, 12) == 0)
         f |= VIV_FL_TF;
+    if (below(&g->s, 8) == 0) { /* 16 bits */
+        emit(g, (uint8_t[]){0x66, 0x68, (uint8_t)f, (uint8_t)(f >> 8)}, 4);
+        emit(g, "\x66\x9d", 2);
+        return;
+    }
     add8(&it, 0x68);
     add32(&it, f);
     emit_item(g, &it);
@@ -413,14 +418,14 @@ static void save_restore(struct gen *g)
     if (below(&g->s, 8) == 0)
         at = DATA_B - 64 * below(&g->s, 8); /* across a page */
     if (k >= 1 && k <= 3) {
-        emit_mov(g, VIV_RAX, below(&g->s, 8));
+        emit_mov(g, VIV_RAX, rnd(&g->s) & 0xe7);
         if (below(&g->s, 4))
             emit_mov(g, VIV_RDX, 0);
     }
     with_row(g, rows_named(pair[k][0], 0), at);
     emit_some(g, below(&g->s, 4));
     if (k >= 1 && k <= 3)
-        emit_mov(g, VIV_RAX, below(&g->s, 8));
+        emit_mov(g, VIV_RAX, rnd(&g->s) & 0xe7);
     with_row(g, rows_named(pair[k][1], 0), at);
 }
 

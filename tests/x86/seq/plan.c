@@ -40,6 +40,19 @@ void plan_init(const struct machine *m)
     }
 }
 
+bool plan_tables_changed(const uint8_t *low)
+{
+    for (unsigned n = 0; n < 0x1000; n += 8) {
+        uint64_t was, is;
+
+        memcpy(&was, pool[0].page[HOT_TABLE_LOW] + n, 8);
+        memcpy(&is, low + n, 8);
+        if ((was ^ is) & ~0x60ull)
+            return true;
+    }
+    return false;
+}
+
 void plan_images(const struct scene *s, const uint8_t *code, const uint8_t *want[HOT_PAGES])
 {
     for (unsigned p = 0; p < HOT_PAGES; p++)

@@ -178,6 +178,9 @@ static void prepare(struct machine *m, const struct seq *q, const struct scene *
     machine_restore(m, want);
     change(m, q, s);
     machine_put(m, s);
+    /* A sequence may end between an edit and its INVLPG: what a TLB still holds then is its own business. */
+    if (s->warm && plan_tables_changed(m->ram + PHYS_PAGE(HOT_TABLE_LOW)))
+        viv_tlb_flush_all(m->c);
 }
 
 enum verdict run_seq(const struct seq *q, const struct plan *p, FILE *out)

@@ -134,6 +134,9 @@ void plan_make(struct plan *p, const struct seq *q);
 /* The contents of the hot pages before run n; `code` (CODE_BYTES) may be changed by the plan's DMA. */
 void plan_images(const struct scene *s, const uint8_t *code, const uint8_t *want[HOT_PAGES]);
 
+/* Has the guest edited its page tables? Accessed and dirty bits do not count. */
+bool plan_tables_changed(const uint8_t *low);
+
 /* run.c */
 enum verdict { SAME, DIFFERENT, LEFT_OUT };
 enum engine { ENGINE_XLATE, ENGINE_INTERP };
