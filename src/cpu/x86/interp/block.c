@@ -62,10 +62,15 @@ _Noreturn static void raise_decode(struct viv_x86 *c, enum viv_decode_result r)
     viv_x86_raise(c, VIV_UD);
 }
 
-/* Outside 64-bit mode every byte of an instruction lies within CS. */
+/* Outside 64-bit mode every byte of an instruction lies within CS. In it code that runs over the end of the lower half
+ * comes to an address that is not canonical. */
 static void check_limit(struct viv_x86 *c, uint64_t rip, unsigned len)
 {
-    if (c->mode != VIV_MODE_LONG && rip + len - 1 > c->seg[VIV_CS].limit)
+    unsigned shift = c->cr4 & VIV_CR4_LA57 ? 7 : 16;
+    bool bad = c->mode == VIV_MODE_LONG ? (uint64_t)((int64_t)(rip << shift) >> shift) != rip
+                                        : rip + len - 1 > c->seg[VIV_CS].limit;
+
+    if (bad)
         viv_x86_raise_error(c, VIV_GP, 0);
 }
 
@@ -119,10 +124,10 @@ static struct viv_block *single(struct viv_x86 *c, struct viv_block_cache *b, ui
 
 /* Fills insn[] from the page; returns how many, 0 when the first does not decode from this page
  * alone. */
-static unsigned decode_run(struct viv_x86 *c, const uint8_t *start, struct viv_insn *insn,
+static unsigned decode_run(struct viv_x86 *c, const uint8_t *start, unsigned room, struct viv_insn *insn,
                            unsigned most, unsigned *bytes, uint8_t *end)
 {
-    unsigned room = VIV_PAGE_SIZE - ((uintptr_t)start & (VIV_PAGE_SIZE - 1)), n = 0, at = 0;
+    unsigned n = 0, at = 0;
 
     *end = VIV_BLOCK_PLAIN;
     while (n < most && at < room) {
@@ -141,7 +146,8 @@ static struct viv_block *decode_block(struct viv_x86 *c, struct viv_block_cache 
                                       const uint8_t *start)
 {
     struct viv_block *k;
-    unsigned bytes;
+    uint8_t copy[VIV_BLOCK_INSNS * 15]; /* what is decoded is what is compared later, whoever writes there meanwhile */
+    unsigned bytes, room = VIV_PAGE_SIZE - ((uintptr_t)start & (VIV_PAGE_SIZE - 1)), want = b->most * 15;
     uint8_t end;
 
     if (b->used + BLOCK_MOST > b->size)
@@ -150,14 +156,15 @@ static struct viv_block *decode_block(struct viv_x86 *c, struct viv_block_cache 
     k->insn = (struct viv_insn *)(k + 1);
     k->version = viv_ram_mark_code(start); /* before the bytes are read: mem/ram.h */
     k->version_at = &viv_arena_version[viv_arena_page(start)];
-    k->count = decode_run(c, start, k->insn, b->most, &bytes, &end);
+    memcpy(copy, start, room < want ? room : want);
+    k->count = decode_run(c, copy, room, k->insn, b->most, &bytes, &end);
     if (k->count == 0)
         return NULL;
     k->start = start;
     k->bytes = bytes;
     k->mode = c->mode;
     k->end = end;
-    memcpy(k->insn + k->count, start, bytes);
+    memcpy(k->insn + k->count, copy, bytes);
     b->used += (sizeof(*k) + k->count * sizeof(*k->insn) + bytes + 15) & ~(size_t)15;
     b->decoded++;
     return k;
