@@ -11,7 +11,7 @@ static const char *const generic[] = {
     "shld", "shrd", "bt", "bts", "btr", "btc", "xchg", "xadd", "cmpxchg", "movnti", "movbe", "crc32",
     "adcx", "adox", "andn", "blsr", "blsmsk", "blsi", "bzhi", "pext", "pdep", "mulx", "bextr", "shlx",
     "sarx", "shrx", "rorx", "popcnt", "tzcnt", "lzcnt", "bsf", "bsr", "bswap", "cbw", "cwde", "cdqe",
-    "cwd", "cdq", "cqo", "lahf", "sahf", "clc", "stc", "cmc", "lfence", "mfence", "sfence", "movdiri",
+    "cwd", "cdq", "cqo", "lahf", "sahf", "clc", "stc", "cmc", "lfence", "mfence", "sfence",
     "cmovo", "cmovno", "cmovb", "cmovae", "cmove", "cmovne", "cmovbe", "cmova", "cmovs", "cmovns",
     "cmovp", "cmovnp", "cmovl", "cmovge", "cmovle", "cmovg", "seto", "setno", "setb", "setae", "sete",
     "setne", "setbe", "seta", "sets", "setns", "setp", "setnp", "setl", "setge", "setle", "setg",
