@@ -15,6 +15,7 @@
 #include <glib.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
 _Static_assert(offsetof(struct viv_x86, xl_page) == XL_O_PAGE, "layout.h");
 _Static_assert(offsetof(struct viv_x86, xl_last) == XL_O_LAST, "layout.h");
@@ -48,9 +49,12 @@ static bool host_has_bmi2(void)
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_BMI2);
 }
 
-static bool host_has_avx(void)
+/* struct viv_xl_state.wide. VEX clears what is above 256 bits: with AVX-512 the guest sees that. */
+static uint8_t width_for(const struct viv_x86 *c)
 {
-    return __builtin_cpu_supports("avx");
+    if (!__builtin_cpu_supports("avx"))
+        return 0;
+    return (c->xcr0 & 0xe0) == 0xe0 && __builtin_cpu_supports("avx512bw") ? 2 : 1;
 }
 
 int viv_xlate_probe(struct viv_err *why)
@@ -83,6 +87,9 @@ static void set_thunks(struct viv_x86 *c)
 
 /* ---- notices of changed code ---- */
 
+/* A name under which nothing is in any jump cache. Secret, as names are: an empty entry answers to minus the name. */
+static uint64_t no_name;
+
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static GPtrArray *all; /* struct viv_xlate * */
 
@@ -109,6 +116,19 @@ static void code_changed(size_t page)
         viv_xlate_kick(x->c);
     }
     pthread_mutex_unlock(&all_lock);
+}
+
+/* The jump cache compares sums of an address, which the guest chooses, and a name: who knew two names could jump from CPL 3
+ * into what was translated for CPL 0. */
+static int make_secrets(struct viv_xlate *x)
+{
+    uint64_t zero = 0, v[2];
+
+    if (getrandom(v, sizeof(v), 0) != sizeof(v))
+        return -EIO;
+    x->secret = v[0];
+    __atomic_compare_exchange_n(&no_name, &zero, v[1], false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    return 0;
 }
 
 static void enlist(struct viv_xlate *x, bool in)
@@ -141,7 +161,8 @@ int viv_xlate_attach(struct viv_x86 *c, const struct viv_xlate_opts *opts, struc
     x->opts = *opts;
     x->random = 1;
     pthread_mutex_init(&x->notice_lock, NULL);
-    r = viv_xl_cache_init(x, err);
+    r = make_secrets(x);
+    r = r < 0 ? viv_fail_os(err, -r, "translator: no random numbers") : viv_xl_cache_init(x, err);
     if (r < 0) {
         g_free(x->cold);
         g_free(x);
@@ -151,7 +172,6 @@ int viv_xlate_attach(struct viv_x86 *c, const struct viv_xlate_opts *opts, struc
     c->xl_page_mask = VIV_PAGE_MASK;
     c->xl.jump_mask = ((1ull << XL_JC_BITS) - 1) << 5;
     c->xl.vec_off = 1;
-    c->xl.wide = host_has_avx();
     c->xl.zmm = c->fpu.zmm[0];
     c->xl.mxcsr = &c->fpu.mxcsr;
     set_thunks(c);
@@ -182,7 +202,7 @@ void viv_xlate_detach(struct viv_x86 *c)
 void viv_xlate_kick(struct viv_x86 *c)
 {
     __atomic_store_n(&c->xl.poll, 1, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&c->xl.jump_key, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&c->xl.jump_key, __atomic_load_n(&no_name, __ATOMIC_RELAXED), __ATOMIC_SEQ_CST);
     __atomic_store_n(&c->xl_space, 0, __ATOMIC_SEQ_CST);
 }
 
@@ -249,7 +269,7 @@ static void name_space(struct viv_xlate *x, unsigned mode)
 
     x->key_space = space_of(c);
     x->key_mode = mode;
-    x->key = mix(x->key_space ^ (uint64_t)mode << 48) | 1;
+    x->key = mix(mix(x->key_space ^ x->secret) ^ (uint64_t)mode << 48);
     __atomic_store_n(&c->xl.jump_key, x->key, __ATOMIC_SEQ_CST);
     __atomic_store_n(&c->xl_space, x->key, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&c->xl.poll, __ATOMIC_SEQ_CST))
@@ -262,25 +282,36 @@ static inline void renamed(struct viv_xlate *x, unsigned mode)
         name_space(x, mode);
 }
 
-/* Before the requests are looked at: from here on a new one makes translated code come out again. */
+/* Before the requests are looked at: from here on a new one makes translated code come out again. A kick may have set
+ * `poll`, have been seen, and take the names away only now. */
 static void settle(struct viv_xlate *x, unsigned mode)
 {
-    if (__atomic_load_n(&x->c->xl.poll, __ATOMIC_RELAXED)) {
+    if (__atomic_load_n(&x->c->xl.poll, __ATOMIC_RELAXED) ||
+        __atomic_load_n(&x->c->xl.jump_key, __ATOMIC_RELAXED) != x->key) {
         __atomic_exchange_n(&x->c->xl.poll, 0, __ATOMIC_SEQ_CST);
         name_space(x, mode);
         viv_xl_take_notices(x);
     }
 }
 
-/* A branch to an address that is not canonical: #GP of the branch, which has moved RSP already. */
-static void check_target(struct viv_x86 *c)
+static inline bool canonical_rip(const struct viv_x86 *c)
 {
     unsigned shift = c->cr4 & VIV_CR4_LA57 ? 7 : 16;
 
-    if (c->mode != VIV_MODE_LONG || (uint64_t)((int64_t)(c->rip << shift) >> shift) == c->rip)
+    return c->mode != VIV_MODE_LONG || (uint64_t)((int64_t)(c->rip << shift) >> shift) == c->rip;
+}
+
+/* A branch to an address that is not canonical: #GP of the branch, which has moved RSP already. Without a branch it is the
+ * fetch's, and RIP is where it stands. */
+static void check_target(struct viv_x86 *c)
+{
+    if (canonical_rip(c))
         return;
-    c->gpr[VIV_RSP] -= (uint64_t)(int64_t)(int16_t)(c->xl_last >> 16);
-    c->rip = c->next_rip = c->xl_page + (c->xl_last & 0xffff);
+    if ((uint16_t)c->xl_last != (uint16_t)XL_NO_BRANCH) {
+        c->gpr[VIV_RSP] -= (uint64_t)(int64_t)(int16_t)(c->xl_last >> 16);
+        c->rip = c->xl_page + (c->xl_last & 0xffff);
+    }
+    c->next_rip = c->rip;
     viv_x86_raise_error(c, VIV_GP, 0);
 }
 
@@ -288,10 +319,13 @@ static void check_target(struct viv_x86 *c)
 static struct xl_block *block_at(struct viv_xlate *x, unsigned mode)
 {
     struct viv_x86 *c = x->c;
-    const uint8_t *hva = viv_mmu_host(c, c->rip, 1, VIV_ACC_EXEC);
+    const uint8_t *hva;
     struct xl_block *b;
 
     x->stats.dispatches++;
+    if (!canonical_rip(c))
+        return NULL;
+    hva = viv_mmu_host(c, c->rip, 1, VIV_ACC_EXEC);
     if (!hva)
         return NULL;
     b = viv_xl_find(x, hva, mode);
@@ -300,13 +334,14 @@ static struct xl_block *block_at(struct viv_xlate *x, unsigned mode)
     return b ? b : viv_xl_translate(x, hva, c->rip, mode);
 }
 
-static void remember_jump(struct viv_xlate *x, uint64_t rip, const struct xl_block *b)
+/* Not after a jump: only what leads to another block, which has been changed. */
+static void remember_jump(struct viv_xlate *x, uint64_t rip, const struct xl_block *b, bool jump)
 {
     struct viv_x86 *c = x->c;
     uint64_t h = (rip >> 11 | rip << 53) + rip;
     uint64_t *e = (uint64_t *)((uint8_t *)c + XL_JC + ((h & ((1u << XL_JC_BITS) - 1)) << 5));
 
-    if (x->opts.no_chain)
+    if (x->opts.no_chain || (!jump && e[0] != -(rip + x->key)))
         return;
     e[0] = -(rip + x->key);
     e[1] = (uintptr_t)b->code + (uintptr_t)x->e.delta;
@@ -339,8 +374,11 @@ static void run(struct viv_x86 *c)
     bool jump = false;
 
     for (;;) {
-        unsigned mode = mode_of(c);
         struct xl_block *b;
+        unsigned mode;
+
+        c->xl.wide = width_for(c); /* vector registers are in memory now */
+        mode = mode_of(c);
 
         if (mode == XL_NONE) {
             if (must_look(c)) /* IRET to here may have set RF */
@@ -359,11 +397,11 @@ static void run(struct viv_x86 *c)
             interpret(x);
             continue;
         }
-        renamed(x, mode); /* the fetch may have changed it */
-        if (link && flushes == x->stats.flushes)
+        /* The fetch may have changed it: then the page need not be the one that the jump to be patched lies in. */
+        if (link && flushes == x->stats.flushes && x->key_space == space_of(c))
             viv_xl_link(x, link, b);
-        if (jump)
-            remember_jump(x, c->rip, b);
+        renamed(x, mode);
+        remember_jump(x, c->rip, b, jump);
         c->xl_page = c->rip & VIV_PAGE_MASK;
         viv_xl_enter(c, b->code + x->e.delta);
         if (c->mode != VIV_MODE_LONG)

@@ -57,6 +57,7 @@ struct gen {
     unsigned mode;
     bool lng;
     int32_t off, next; /* of the instruction and of the one after it, in the page */
+#define XL_NO_BRANCH (-1) /* off: behind the last instruction */
     bool vec;          /* vector registers are known to be in the host's */
     struct cold *cold; /* XL_COLD of them */
     unsigned colds;

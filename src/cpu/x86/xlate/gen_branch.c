@@ -45,12 +45,15 @@ static void to_cache(struct gen *g)
 }
 
 /* For a target that is not canonical: which instruction, and what it has added to RSP. */
+static uint32_t last_word(const struct gen *g, int sp)
+{
+    return (uint32_t)(g->off & 0xffff) | (uint32_t)sp << 16;
+}
+
 static void note_last(struct gen *g, int sp)
 {
-    struct emit *e = g->e;
-
-    e_op_mem(e, false, 0xc7, 0, xl_word(XL_O_LAST));
-    e32(e, (uint32_t)(g->off & 0xffff) | (uint32_t)sp << 16);
+    e_op_mem(g->e, false, 0xc7, 0, xl_word(XL_O_LAST));
+    e32(g->e, last_word(g, sp));
 }
 
 /* The first five bytes of a block are exchanged when its code changes: no jump that is patched otherwise may lie there. */
@@ -63,15 +66,22 @@ static void keep_off_entry(struct gen *g)
         e8(g->e, nop[n - 1][k]);
 }
 
-void viv_xl_gen_next(struct gen *g, int32_t off)
+/* `sp`: what the branch has added to RSP. */
+static void next(struct gen *g, int32_t off, int sp)
 {
     if (in_page(off)) {
         keep_off_entry(g);
         cold_to(g, COLD_LINK, e_jmp(g->e), off);
         return;
     }
+    note_last(g, sp);
     target(g, off);
     to_cache(g);
+}
+
+void viv_xl_gen_next(struct gen *g, int32_t off)
+{
+    next(g, off, 0);
 }
 
 static void jump(struct gen *g, int32_t off)
@@ -89,6 +99,7 @@ static void conditional(struct gen *g, unsigned cc, int32_t off)
 
     if (!in_page(off)) {
         cold_to(g, COLD_CROSS, e_jcc(e, cc), off);
+        g->cold[g->colds - 1].info = last_word(g, 0);
     } else if (off > g->off) {
         keep_off_entry(g);
         cold_to(g, COLD_LINK, e_jcc(e, cc), off);
@@ -150,13 +161,13 @@ static int push_return(struct gen *g)
 
 static void call_relative(struct gen *g, int32_t off)
 {
-    int32_t next = g->next;
+    int32_t behind = g->next;
+    int size = push_return(g);
 
-    push_return(g);
     g->next = off; /* where the guest is when the push has changed code */
     viv_xl_store_check(g);
-    g->next = next;
-    viv_xl_gen_next(g, off);
+    g->next = behind;
+    next(g, off, -size);
 }
 
 /* Target of an indirect branch into RCX. */
@@ -234,8 +245,8 @@ bool viv_xl_gen_branch(struct gen *g, enum xl_class k)
     const struct viv_insn *i = g->i;
     int64_t off = g->next + (int64_t)i->imm;
 
-    /* 16-bit operand size cuts EIP. */
-    if (i->osz == 2)
+    /* 16-bit operand size cuts EIP; EIP wraps, RIP does not. */
+    if (i->osz == 2 || (g->lng && off != (int32_t)off))
         return false;
     switch (k) {
     case XC_JMP_REL:

@@ -7,7 +7,8 @@
 
 #include <glib.h>
 
-#define MOST_INSNS 48u
+#define MOST_INSNS    48u
+#define MOST_POSSIBLE 64u /* for tests */
 
 struct cold *viv_xl_cold(struct gen *g, enum cold_kind kind, uint8_t *jmp)
 {
@@ -75,6 +76,8 @@ void viv_xl_emit_colds(struct gen *g)
             cold_link(g, c);
             break;
         case COLD_CROSS:
+            e_op_mem(e, false, 0xc7, 0, xl_word(XL_O_LAST));
+            e32(e, c->info);
             e_load(e, H_10, xl_word(XL_O_PAGE));
             e_lea(e, g->lng, H_CX, EMEM(H_10, c->off));
             e_patch(e_jmp(e), g->x->jump);
@@ -182,7 +185,7 @@ static unsigned most_insns(struct viv_xlate *x)
         x->random = x->random * 1664525u + 1013904223u;
         most = 1 + (x->random >> 16) % most;
     }
-    return most > 64 ? 64 : most;
+    return most > MOST_POSSIBLE ? MOST_POSSIBLE : most;
 }
 
 /* Where a block leads that has become stale. */
@@ -202,11 +205,12 @@ static void log_block(struct viv_xlate *x, const struct xl_block *b, uint64_t ri
         viv_xlate_perfmap_add(b->code + x->e.delta, n, rip);
 }
 
-/* Instructions up to one that ends the block. Returns their number; *off: behind the last. */
-static unsigned body(struct gen *g, const uint8_t *page, int32_t *off)
+/* Instructions up to one that ends the block. Returns their number; *off: behind the last. `code`: what stands at *off. */
+static unsigned body(struct gen *g, const uint8_t *code, int32_t *off)
 {
     struct viv_xlate *x = g->x;
     unsigned n = 0, most = most_insns(x);
+    const int32_t first = *off;
     bool end = false;
 
     while (!end && n < most) {
@@ -214,7 +218,7 @@ static unsigned body(struct gen *g, const uint8_t *page, int32_t *off)
         unsigned room = VIV_PAGE_SIZE - (unsigned)*off;
 
         if (room == 0 ||
-            viv_decode(page + *off, room, x->c->mode, x->c->cpuid, &insn) != VIV_DECODE_OK)
+            viv_decode(code + (*off - first), room, x->c->mode, x->c->cpuid, &insn) != VIV_DECODE_OK)
             break; /* goes on in the next page, or faults: not our business */
         g->i = &insn;
         g->off = *off;
@@ -225,6 +229,7 @@ static unsigned body(struct gen *g, const uint8_t *page, int32_t *off)
     }
     if (end)
         return n;
+    g->off = XL_NO_BRANCH;
     if (n == most || *off == (int32_t)VIV_PAGE_SIZE)
         viv_xl_gen_next(g, *off);
     else if (n)
@@ -232,12 +237,12 @@ static unsigned body(struct gen *g, const uint8_t *page, int32_t *off)
     return n;
 }
 
-static void finish(struct viv_xlate *x, struct xl_block *b, uint64_t rip)
+static void finish(struct viv_xlate *x, struct xl_block *b, const uint8_t *code, uint64_t rip)
 {
     size_t n = (size_t)(x->e.p - b->code);
     uint8_t *copy = viv_xl_alloc(x, b->bytes);
 
-    memcpy(copy, b->hva, b->bytes);
+    memcpy(copy, code, b->bytes);
     b->copy = copy;
     viv_xl_insert(x, b);
     x->stats.translated++;
@@ -252,24 +257,30 @@ struct xl_block *viv_xl_translate(struct viv_xlate *x, const uint8_t *hva, uint6
 {
     struct gen g = {.x = x, .e = &x->e, .mode = mode, .lng = mode & XL_LONG, .cold = x->cold};
     int32_t first = (int32_t)((uintptr_t)hva & (VIV_PAGE_SIZE - 1)), off = first;
+    uint8_t code[15 * MOST_POSSIBLE];
     struct xl_block *b;
+    size_t arena;
 
     viv_xl_cache_room(x);
     g.code = x->e.p;
+    arena = x->arena_used;
     b = viv_xl_alloc(x, sizeof(*b));
     *b = (struct xl_block){.hva = hva, .mode = (uint16_t)mode, .code = x->e.p};
     b->version = viv_ram_mark_code(hva); /* before the bytes are read: mem/ram.h */
     b->version_at = &viv_arena_version[viv_arena_page(hva)];
     g.l1 = XL_L1 + (mode & XL_USER ? XL_L1_SET : 0);
-    b->insns = (uint16_t)body(&g, hva - first, &off);
+    /* What is decoded is what is compared later, whoever writes there meanwhile. */
+    memcpy(code, hva, MIN(sizeof(code), VIV_PAGE_SIZE - (size_t)first));
+    b->insns = (uint16_t)body(&g, code, &off);
     if (b->insns == 0) {
         x->e.p = b->code;
+        x->arena_used = arena;
         return NULL;
     }
     b->bytes = (uint16_t)(off - first);
     viv_xl_emit_colds(&g);
     stale_stub(&g, b, first);
-    finish(x, b, rip);
+    finish(x, b, code, rip);
     return b;
 }
 

@@ -85,7 +85,7 @@ struct viv_xlate {
     struct xl_page *pages[1u << XL_PAGE_BITS];
 
     /* What jump_key was made of. */
-    uint64_t key, key_space;
+    uint64_t key, key_space, secret;
     uint32_t key_mode;
     uint32_t random; /* random_ends */
     unsigned allocations;

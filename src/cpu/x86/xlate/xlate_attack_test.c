@@ -1,0 +1,346 @@
+/* What a hostile guest, or an unlucky moment, could do to the translator. */
+#include "cpu/x86/xlate/xlate_testing.h"
+
+#include "base/bytes.h"
+#include "cpu/x86/exc.h"
+#include "mem/ram.h"
+
+#include <glib.h>
+#include <string.h>
+
+/* ---- names ---- */
+
+GUEST(to_zero, "xor %eax, %eax\n"
+               "mov $200000, %ecx\n"
+               "jmp *%rax");
+GUEST(at_zero, "dec %ecx\n"
+               "jz 0f\n"
+               "jmp *%rax\n"
+               "0: hlt");
+
+static bool stop;
+
+static void *kick_on(void *arg)
+{
+    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
+        viv_xlate_kick(c);
+    return NULL;
+}
+
+/* An empty entry of the jump cache holds zeros: no address may find it, at any moment. */
+static void test_jump_to_zero(void)
+{
+    GThread *other;
+
+    start(&(struct viv_xlate_opts){.no_chain = true}); /* its entries stay empty */
+    LOAD(TEST_CODE, to_zero);
+    LOAD(0, at_zero);
+    stop = false;
+    other = g_thread_new("kicks", kick_on, NULL);
+    run(TEST_CODE);
+    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+    g_thread_join(other);
+    g_assert_cmpuint(c->gpr[VIV_RCX], ==, 0);
+    finish();
+}
+
+/* A guest that knew the names could compute an address that finds another mode's entry. */
+static void test_names_differ(void)
+{
+    uint64_t name[3];
+
+    for (unsigned n = 0; n < 3; n++) {
+        start(NULL);
+        LOAD(TEST_CODE, to_zero);
+        LOAD(0, at_zero);
+        run(TEST_CODE);
+        name[n] = c->xl.jump_key;
+        viv_xlate_kick(c);
+        g_assert_cmphex(c->xl.jump_key, !=, 0);
+        g_assert_cmphex(c->xl.jump_key, !=, name[n]);
+        finish();
+    }
+    g_assert_cmphex(name[0], !=, name[1]);
+    g_assert_cmphex(name[1] - name[0], !=, name[2] - name[1]);
+}
+
+GUEST(call_loop, "mov $1000, %ecx\n"
+                 "0: call *%rsi\n"
+                 "dec %ecx\n"
+                 "jnz 0b\n"
+                 "hlt");
+GUEST(callee_1, "mov $1, %eax\n"
+                "ret");
+GUEST(callee_2, "mov $2, %eax\n"
+                "ret");
+
+/* A kick whose last store comes after the vCPU has seen the first: the names come back. */
+static void test_late_kick(void)
+{
+    uint64_t before;
+
+    start(NULL);
+    LOAD(TEST_CODE, call_loop);
+    LOAD(TEST_DATA, callee_1);
+    c->gpr[VIV_RSI] = TEST_DATA;
+    run(TEST_CODE);
+    before = stats().dispatches;
+    viv_xlate_kick(c);
+    c->xl.poll = 0;
+    run(TEST_CODE);
+    g_assert_cmpuint(stats().dispatches - before, <, 20);
+    finish();
+}
+
+/* The entries that lead to code that has been replaced are replaced as well. */
+static void test_replaced_callee(void)
+{
+    uint64_t before;
+
+    start(NULL);
+    LOAD(TEST_CODE, call_loop);
+    LOAD(TEST_DATA, callee_1);
+    c->gpr[VIV_RSI] = TEST_DATA;
+    run(TEST_CODE);
+    LOAD(TEST_DATA, callee_2);
+    before = stats().dispatches;
+    run(TEST_CODE);
+    g_assert_cmpuint(c->gpr[VIV_RAX], ==, 2);
+    g_assert_cmpuint(stats().dispatches - before, <, 20);
+    finish();
+}
+
+/* ---- code that is written while it is read ---- */
+
+#define WRITES 20000u
+
+static struct {
+    uint32_t round, written; /* atomic */
+} race;
+
+static void *write_code(void *arg)
+{
+    uint32_t rnd = 1;
+
+    for (uint32_t n = 1; n <= WRITES; n++) {
+        while (__atomic_load_n(&race.round, __ATOMIC_ACQUIRE) < n)
+            ;
+        rnd = rnd * 1664525u + 1013904223u;
+        for (volatile uint32_t k = 0; k < rnd >> 20; k = k + 1)
+            ;
+        __atomic_store_n((uint32_t *)(t->ram + TEST_CODE), n << 8 | 0xb8, __ATOMIC_RELAXED); /* mov $n, %eax */
+        viv_ram_written(t->ram + TEST_CODE, 4);
+        __atomic_store_n(&race.written, n, __ATOMIC_RELEASE);
+    }
+    return NULL;
+}
+
+/* What runs when nobody writes any more is what stands there. */
+static void code_written_while_read(const struct viv_xlate_opts *opts)
+{
+    uint8_t code[256];
+    GThread *other;
+
+    start(opts);
+    memset(code, 0x90, sizeof(code)); /* that take time to translate */
+    memcpy(code, (uint8_t[]){0xb8, 0, 0, 0, 0}, 5);
+    memcpy(code + 40, (uint8_t[]){0xf4}, 1);
+    load(TEST_CODE, code, code + sizeof(code));
+    race.round = race.written = 0;
+    other = g_thread_new("writer", write_code, NULL);
+    for (uint32_t n = 1; n <= WRITES; n++) {
+        uint32_t one = n << 16; /* new code on the same page each time */
+
+        viv_st_le32(t->ram + TEST_CODE + 36, one | 0x9090);
+        viv_ram_written(t->ram + TEST_CODE + 36, 4);
+        viv_st_le32(t->ram + TEST_CODE + 36, 0x90909090);
+        viv_ram_written(t->ram + TEST_CODE + 36, 4);
+        __atomic_store_n(&race.round, n, __ATOMIC_RELEASE);
+        run(TEST_CODE);
+        while (__atomic_load_n(&race.written, __ATOMIC_ACQUIRE) < n)
+            ;
+        run(TEST_CODE);
+        g_assert_cmpuint(c->gpr[VIV_RAX], ==, n);
+    }
+    g_thread_join(other);
+    finish();
+}
+
+static void test_written_while_read(void)
+{
+    code_written_while_read(NULL);
+}
+
+static void test_written_while_read_interp(void)
+{
+    code_written_while_read(&(struct viv_xlate_opts){.interp_cold = true});
+}
+
+/* ---- branches that go far ---- */
+
+GUEST(far_jmp, ".byte 0xe9; .long 0x7fffffff");
+GUEST(far_jcc, ".byte 0x0f, 0x81; .long 0x7fffffff"); /* jno */
+GUEST(far_call, ".byte 0xe8; .long 0x7fffffff");
+GUEST(far_back, ".byte 0xe9; .long 0x80000000");
+
+static void far(const uint8_t *from, const uint8_t *end, int64_t distance)
+{
+    start(NULL);
+    load(TEST_CODE, from, end);
+    run(TEST_CODE);
+    g_assert_cmpint(test_cpu_exception(t), ==, VIV_PF);
+    g_assert_cmphex(c->cr2, ==, TEST_CODE + (uint64_t)(end - from) + (uint64_t)distance);
+    finish();
+}
+
+static void test_far_branches(void)
+{
+    far(far_jmp, far_jmp_end, 0x7fffffff);
+    far(far_jcc, far_jcc_end, 0x7fffffff);
+    far(far_call, far_call_end, 0x7fffffff);
+    far(far_back, far_back_end, -0x80000000ll);
+}
+
+/* ---- the end of the canonical addresses ---- */
+
+#define LAST_PAGE 0x7ffffffff000ull
+#define END       0x800000000000ull
+
+static void map_last_page(uint32_t phys)
+{
+    viv_st_le64(t->ram + 0x100000 + 255 * 8, 0x109007);
+    viv_st_le64(t->ram + 0x109000 + 511 * 8, 0x10a007);
+    viv_st_le64(t->ram + 0x10a000 + 511 * 8, 0x10b007);
+    viv_st_le64(t->ram + 0x10b000 + 511 * 8, phys | 7);
+}
+
+static void at_the_end(const char *name, const uint8_t *code, unsigned len, unsigned offset, uint64_t rip)
+{
+    static const uint8_t enter[] = {0xff, 0xe6}; /* jmp *%rsi */
+
+    for (unsigned again = 0; again < 2; again++) {
+        g_test_message("%s", name);
+        load(TEST_CODE, enter, enter + 2);
+        memset(t->ram + PAGE_1, 0x90, 4096);
+        load(PAGE_1 + offset, code, code + len);
+        c->gpr[VIV_RSI] = LAST_PAGE + offset;
+        c->gpr[VIV_RBX] = END;
+        viv_st_le64(t->ram + TEST_STACK, END);
+        run(TEST_CODE);
+        g_assert_cmpint(test_cpu_exception(t), ==, VIV_GP);
+        g_assert_cmphex(frame(0), ==, rip);
+        g_assert_cmphex(frame(3), ==, TEST_STACK);
+    }
+}
+
+static void test_end_of_canonical(void)
+{
+    static const uint8_t ret_imm[] = {0xc2, 0x30, 0}, fall[] = {0x90, 0x90}, fall_1[] = {0x31, 0xc0};
+    static const uint8_t jmp[] = {0xe9, 0, 1, 0, 0}, call[] = {0xe8, 0, 1, 0, 0};
+    static const uint8_t jcc[] = {0x31, 0xc0, 0x0f, 0x84, 0, 1, 0, 0}, jmp_rbx[] = {0xff, 0xe3}, call_rbx[] = {0xff, 0xd3};
+
+    start(NULL);
+    map_last_page(PAGE_1);
+    at_the_end("ret", ret_imm, 3, 0xf00, LAST_PAGE + 0xf00); /* leaves something behind for the others */
+    at_the_end("fall", fall, 2, 0xffe, END);
+    at_the_end("fall from another block", fall_1, 2, 0xf00, END);
+    at_the_end("ret", ret_imm, 3, 0xf00, LAST_PAGE + 0xf00);
+    at_the_end("jmp", jmp, 5, 0xfc0, LAST_PAGE + 0xfc0);
+    at_the_end("ret", ret_imm, 3, 0xf00, LAST_PAGE + 0xf00);
+    at_the_end("jcc", jcc, 8, 0xfc0, LAST_PAGE + 0xfc2);
+    at_the_end("call", call, 5, 0xfc0, LAST_PAGE + 0xfc0);
+    at_the_end("jmp reg", jmp_rbx, 2, 0xfc0, LAST_PAGE + 0xfc0);
+    at_the_end("call reg", call_rbx, 2, 0xfc0, LAST_PAGE + 0xfc0);
+    finish();
+    start(&(struct viv_xlate_opts){.interp_cold = true});
+    map_last_page(PAGE_1);
+    at_the_end("fall", fall, 2, 0xffe, END);
+    at_the_end("jmp", jmp, 5, 0xfc0, LAST_PAGE + 0xfc0);
+    finish();
+}
+
+/* ---- what the host does otherwise than the guest's CPU ---- */
+
+GUEST(vex_code, "vmovaps %xmm1, %xmm0\n"
+                "vpaddd %ymm1, %ymm2, %ymm2\n"
+                "movaps %xmm1, %xmm3\n"
+                "hlt");
+
+/* VEX clears up to bit 511, SSE nothing. */
+static void test_vex_clears(void)
+{
+    static const uint8_t none[32];
+
+    start(NULL);
+    if (!(~t->cpuid->xcr0_mask & 0xe6)) {
+        c->cr4 |= VIV_CR4_OSXSAVE;
+        c->xcr0 = 0xe7;
+        viv_x86_update_mode(c);
+        memset(c->fpu.zmm, 0xa5, sizeof(c->fpu.zmm));
+        LOAD(TEST_CODE, vex_code);
+        run(TEST_CODE);
+        g_assert_cmpmem(c->fpu.zmm[0] + 32, 32, none, 32);
+        g_assert_cmpmem(c->fpu.zmm[0] + 16, 16, none, 16);
+        g_assert_cmpmem(c->fpu.zmm[2] + 32, 32, none, 32);
+        g_assert_cmphex(c->fpu.zmm[2][16], ==, 0x4a);
+        g_assert_cmpmem(c->fpu.zmm[3], 64, c->fpu.zmm[1], 64);
+        g_assert_cmphex(c->fpu.zmm[31][63], ==, 0xa5);
+    } else {
+        g_test_skip("no AVX-512");
+    }
+    finish();
+}
+
+GUEST(movdiri_code, "movdiri %eax, (%rbx)\n"
+                    "hlt");
+
+/* Promised to the guest whatever the host has. */
+static void test_movdiri(void)
+{
+    uint64_t before;
+
+    start(NULL);
+    LOAD(TEST_CODE, movdiri_code);
+    c->gpr[VIV_RAX] = 0x12345678;
+    c->gpr[VIV_RBX] = TEST_DATA;
+    before = stats().helper_calls;
+    run(TEST_CODE);
+    g_assert_cmphex(viv_ld_le32(t->ram + TEST_DATA), ==, 0x12345678);
+    g_assert_cmpuint(stats().helper_calls - before, ==, 2); /* with HLT */
+    finish();
+}
+
+/* ---- what grows ---- */
+
+GUEST(crossing, "0: dec %ecx\n"
+                "mov $0x12345678, %eax\n" /* its last bytes are on the next page */
+                "jnz 0b\n"
+                "hlt");
+
+static void test_crossing_instruction(void)
+{
+    start(&(struct viv_xlate_opts){.cache_bytes = 256 << 10});
+    LOAD(TEST_CODE + 0x1000 - 4, crossing);
+    c->gpr[VIV_RCX] = 20000;
+    run(TEST_CODE + 0x1000 - 4);
+    g_assert_cmpuint(c->gpr[VIV_RCX], ==, 0);
+    g_assert_cmpuint(stats().flushes, ==, 0);
+    finish();
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/xlate/attack/jump-to-zero", test_jump_to_zero);
+    g_test_add_func("/xlate/attack/names", test_names_differ);
+    g_test_add_func("/xlate/attack/late-kick", test_late_kick);
+    g_test_add_func("/xlate/attack/replaced-callee", test_replaced_callee);
+    g_test_add_func("/xlate/attack/written-while-read", test_written_while_read);
+    g_test_add_func("/xlate/attack/written-while-read/interp", test_written_while_read_interp);
+    g_test_add_func("/xlate/attack/far-branches", test_far_branches);
+    g_test_add_func("/xlate/attack/end-of-canonical", test_end_of_canonical);
+    g_test_add_func("/xlate/attack/vex-clears", test_vex_clears);
+    g_test_add_func("/xlate/attack/movdiri", test_movdiri);
+    g_test_add_func("/xlate/attack/crossing-instruction", test_crossing_instruction);
+    return run_tests();
+}
