@@ -250,6 +250,7 @@ void viv_x86_deliver(struct viv_x86 *c, enum viv_event_kind kind, unsigned vecto
     if (kind == VIV_EV_FAULT && vector != VIV_DB)
         e.flags |= VIV_FL_RF; /* 17.3.1.1: pushed by faults, so that their instruction may restart */
     c->sti_shadow = c->mov_ss_shadow = false;
+    c->shadow_rip = VIV_NO_SHADOW;
     if (c->mode == VIV_MODE_REAL)
         deliver_ivt(c, &e, c->idtr.base, c->idtr.limit, VIV_FL_IF | VIV_FL_TF | VIV_FL_RF | VIV_FL_AC);
     else if (viv_x86_long_active(c))

@@ -137,10 +137,21 @@ static void check_exec_breakpoint(struct viv_x86 *c)
     }
 }
 
+void viv_x86_note_shadow(struct viv_x86 *c)
+{
+    if (c->rip == c->shadow_rip) {
+        c->sti_shadow = true;
+        c->attention |= VIV_ATT_SHADOW;
+    }
+    c->shadow_rip = VIV_NO_SHADOW;
+}
+
 bool viv_x86_take_event(struct viv_x86 *c)
 {
-    bool shadowed = c->sti_shadow || c->mov_ss_shadow;
+    bool shadowed;
 
+    viv_x86_note_shadow(c);
+    shadowed = c->sti_shadow || c->mov_ss_shadow;
     c->next_rip = c->rip;
     c->attention &= ~(VIV_ATT_TRAP | VIV_ATT_SHADOW);
     if (take_trap(c) || take_smi(c) || take_nmi(c) || take_intr(c))

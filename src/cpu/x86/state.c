@@ -173,6 +173,7 @@ void viv_x86_reset(struct viv_x86 *c, bool init, bool bsp)
     c->msr.efer = 0;
     c->pending_db = 0;
     c->sti_shadow = c->mov_ss_shadow = c->halted = c->monitor_armed = false;
+    c->shadow_rip = VIV_NO_SHADOW;
     c->step_armed = c->intr_latched = c->delivering = c->event_injected = c->shutdown = false;
     c->wait_sipi = !bsp;
     if (!init) {
@@ -275,7 +276,7 @@ static const struct viv_field x86_fields[] = {
     X(nmi_pending), X(smi_pending), X(in_smm), X(halted), X(wait_sipi), X(shutdown), X(event_injected),
     X(event_vector), X(event_has_error), X(event_error), X(tsc_offset), X(pending_db),
     VIV_F_DERIVED(viv_x86, attention, "viv_x86_update_mode"),
-    X(step_armed),
+    VIV_F_DERIVED(viv_x86, shadow_rip, "sti_shadow is set when the CPU stops there"), X(step_armed),
     VIV_F_DERIVED(viv_x86, intr_latched, "the first boundary looks at the APIC"),
     VIV_F_DERIVED(viv_x86, delivering, "false at an instruction boundary"),
     VIV_F_DERIVED(viv_x86, deliver_vector, "only while delivering"),

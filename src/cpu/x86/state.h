@@ -225,6 +225,7 @@ struct viv_x86 {
     /* Not architectural. */
     uint32_t attention;  /* VIV_ATT_*: nonzero makes the run loop call viv_x86_take_event() before the next
                           * instruction */
+    uint64_t shadow_rip; /* where an STI shadow ends that nobody had to wait for; VIV_NO_SHADOW: nowhere */
     bool step_armed;     /* TF was set when the current instruction began */
     bool intr_latched;   /* an interrupt waits for IF, a shadow or TPR */
     bool delivering;     /* viv_x86_deliver() is at work: a fault now is a nested one */
@@ -241,6 +242,8 @@ struct viv_x86 {
     struct viv_xlate *xlate;       /* translator's own, NULL without it */
     uint64_t insn_count;           /* instructions retired, for info and tests */
 };
+
+#define VIV_NO_SHADOW (1ull << 62) /* no instruction is there */
 
 /* Why the run loop must look closer before the next instruction. */
 enum {

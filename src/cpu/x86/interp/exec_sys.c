@@ -6,6 +6,7 @@
 #include "cpu/x86/apic.h"
 #include "cpu/x86/debug.h"
 #include "cpu/x86/hypercall.h"
+#include "cpu/x86/interp/interp.h"
 #include "cpu/x86/mmu_int.h"
 #include "cpu/x86/msr.h"
 #include "cpu/x86/smm.h"
@@ -106,14 +107,17 @@ SYS(wbinvd) { need_cpl0(c); }
 
 SYS(invlpg)
 {
-    u64 ea = ea_of(c, i);
+    u64 ea = ea_of(c, i), space, global;
 
     need_cpl0(c);
     if (c->mode == VIV_MODE_LONG)
         ea += i->seg >= VIV_FS ? c->seg[i->seg].base : 0;
     else
         ea = (u32)(ea + c->seg[i->seg].base);
+    space = c->code_space, global = c->code_space_global;
     viv_tlb_flush_page(c, ea);
+    if (space != c->code_space || global != c->code_space_global)
+        viv_interp_leave_block(c); /* perhaps out of the page that this block is in */
 }
 
 SYS(invpcid)
@@ -260,16 +264,31 @@ SYS(cli)
     viv_x86_flags_changed(c, old);
 }
 
+static bool event_waits(const struct viv_x86 *c)
+{
+    return c->attention || c->intr_latched || (c->vcpu && atomic_load_explicit(&c->vcpu->requests, memory_order_relaxed));
+}
+
+/* The shadow matters only if something is there to be held off when the next instruction begins. If nothing waits now, it
+ * is enough to know where that instruction is: viv_x86_take_event() compares. */
+static void sti_shadow(struct viv_x86 *c)
+{
+    c->shadow_rip = c->next_rip;
+    if (!event_waits(c))
+        return;
+    c->sti_shadow = true;
+    c->attention |= VIV_ATT_SHADOW;
+    viv_interp_leave_block(c);
+}
+
 SYS(sti)
 {
     u32 old = c->eflags;
 
     if (c->mode == VIV_MODE_REAL || c->cpl <= viv_x86_iopl(c)) {
         c->eflags |= VIV_FL_IF;
-        if (!(old & VIV_FL_IF)) {
-            c->sti_shadow = true;
-            c->attention |= VIV_ATT_SHADOW;
-        }
+        if (!(old & VIV_FL_IF))
+            sti_shadow(c);
     } else if (c->cpl == 3 && (c->cr4 & (c->mode == VIV_MODE_V86 ? VIV_CR4_VME : VIV_CR4_PVI)) &&
                !(old & VIV_FL_VIP)) {
         c->eflags |= VIV_FL_VIF;
@@ -332,7 +351,10 @@ SYS(popf)
         mask |= VIV_FL_IF;
     }
     set_sp(c, sp);
-    viv_x86_load_flags(c, (old & ~mask) | (f & mask));
+    f = (old & ~mask) | (f & mask);
+    viv_x86_load_flags(c, f);
+    if (event_waits(c) || (c->cpl == 3 && ((old ^ f) & VIV_FL_AC)))
+        viv_interp_leave_block(c);
 }
 
 /* ---- ports ---- */

@@ -388,7 +388,7 @@ SYS(swapgs)
     u64 base = c->seg[VIV_GS].base;
 
     need_cpl0(c);
-    c->seg[VIV_GS].base = c->msr.kernel_gs_base;
+    c->fast_base[VIV_GS] = c->seg[VIV_GS].base = c->msr.kernel_gs_base; /* 64-bit mode only */
     c->msr.kernel_gs_base = base;
 }
 
@@ -405,7 +405,7 @@ static void write_base(struct viv_x86 *c, const struct viv_insn *i, unsigned seg
     need_fsgsbase(c);
     if (!viv_x86_canonical(c, v)) /* by paging mode, unlike WRMSR: so does silicon */
         viv_x86_gp0(c);
-    c->seg[seg].base = v;
+    c->fast_base[seg] = c->seg[seg].base = v;
 }
 
 SYS(rdfsbase)

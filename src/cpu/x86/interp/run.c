@@ -119,8 +119,10 @@ static enum verdict boundary(struct viv_x86 *c, struct viv_interp *in, enum viv_
         *why = VIV_RUN_SHUTDOWN;
         return LEAVE;
     }
-    if (r & OUTSIDE)
+    if (r & OUTSIDE) {
+        viv_x86_note_shadow(c);
         return LEAVE;
+    }
     if ((r & EVENTS) || c->attention) {
         viv_x86_take_event(c);
         viv_interp_context(c);
