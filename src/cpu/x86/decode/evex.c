@@ -115,7 +115,7 @@ static bool modifiers(struct viv_insn *i, const struct viv_row *r, const struct 
 static bool registers(struct dec *d, const struct viv_row *r, const struct payload *e)
 {
     struct viv_insn *i = d->i;
-    unsigned r4 = ~e->p0 & 0x10, v4 = ~e->p2 << 1 & 0x10, x4 = ~e->p0 >> 2 & 0x10;
+    unsigned r4 = ~e->p0 & 0x10u, v4 = (~e->p2 & 8u) << 1, x4 = (~e->p0 & 0x40u) >> 2;
     bool vsib = r->attr & A_VSIB, uses_v = vsib;
 
     if (d->mode != VIV_MODE_LONG) {

@@ -44,7 +44,7 @@ static void plan_operand(struct plan *p, unsigned n, unsigned op)
     p->kind[role] = (uint8_t)kind;
     if (n == 0)
         p->dest = (uint8_t)role;
-    if (n == 0 || (n == 1 && p->kind[p->dest] == VIV_K_KG))
+    if (n == 0 || (n == 1 && p->dest != NO_DEST && p->kind[p->dest] == VIV_K_KG))
         p->dest_size = o->size;
 }
 
