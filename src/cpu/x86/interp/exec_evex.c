@@ -203,6 +203,32 @@ static void load_vector(struct viv_x86 *c, const struct viv_insn *i, uint8_t *v,
         broadcast(v, bytes);
 }
 
+/* All of the operand lies in one writable page of RAM: the wanted parts go there at once. */
+static bool store_parts_fast(struct viv_x86 *c, const struct viv_insn *i, const uint8_t *v, struct parts m)
+{
+    unsigned bytes = m.size * m.count;
+    u64 lin = c->fast_base[i->seg] + ea_of(c, i), left;
+    const struct viv_tlb_entry *e = viv_tlb_slot(c, lin);
+    uint8_t *to = (uint8_t *)(lin + e->addend);
+
+    if (((lin + bytes - 1) & VIV_PAGE_MASK) != e->tag_write || (bytes <= 8 && (lin & (bytes - 1))))
+        return false;
+    for (left = m.wanted; left; left &= left - 1) {
+        unsigned at = m.size * (unsigned)__builtin_ctzll(left);
+        u64 x = 0;
+
+        switch (m.size) {
+        case 1: host_st8(to + at, v[at]); break;
+        case 2: memcpy(&x, v + at, 2); host_st16(to + at, (u16)x); break;
+        case 4: memcpy(&x, v + at, 4); host_st32(to + at, (u32)x); break;
+        default: memcpy(&x, v + at, 8); host_st64(to + at, x); break;
+        }
+    }
+    if (UNLIKELY(*(volatile u8 *)e->flags) && m.wanted)
+        viv_mmu_stored(c, to, bytes);
+    return true;
+}
+
 static void store_vector(struct viv_x86 *c, const struct viv_insn *i, const uint8_t *v, unsigned n, u64 active)
 {
     unsigned e = i->row->evex, bytes = viv_evex_memory(i);
@@ -215,6 +241,8 @@ static void store_vector(struct viv_x86 *c, const struct viv_insn *i, const uint
         vec_store(c, i, v, bytes, false);
         return;
     }
+    if (LIKELY(store_parts_fast(c, i, v, m)))
+        return;
     if (e & E_NF)
         viv_probe(c, viv_x86_linear(c, i->seg, ea, bytes, VIV_ACC_WRITE), bytes, VIV_ACC_WRITE);
     check_parts(c, i, m, VIV_ACC_WRITE);
