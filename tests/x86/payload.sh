@@ -35,7 +35,7 @@ run firmware -M pc,pit=off -append nopit
 run firmware -M microvm,pic=on,pit=on
 # KVM without VT-x or SVM under it does not know all their instructions; with it, this is the host's CPU.
 if [ "${accel%%,*}" != kvm ]; then
-    for p in smc latency; do
+    for p in smc latency precise debug; do
         run $p
     done
 fi
