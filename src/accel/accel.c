@@ -12,7 +12,7 @@
 /* Fastest first. */
 static const struct viv_accel *const accels[] = {&viv_accel_kvm, &viv_accel_xlate, &viv_accel_interp};
 
-static const struct viv_accel *find(const char *name)
+const struct viv_accel *viv_accel_find(const char *name)
 {
     /* Scripts written for QEMU ask for its software engine by name; ours answers. */
     if (!strcmp(name, "tcg"))
@@ -58,7 +58,7 @@ static int choose_from_list(const char *text, const struct viv_accel **out, stru
     g_autoptr(GString) why = g_string_new(NULL);
 
     for (char **n = names; *n; n++) {
-        const struct viv_accel *a = find(*n);
+        const struct viv_accel *a = viv_accel_find(*n);
         struct viv_err reason = VIV_ERR_INIT;
 
         if (!a)
@@ -83,7 +83,7 @@ int viv_accel_choose(const char *text, const struct viv_accel **out, struct viv_
         return choose_automatically(out, err);
     if (strchr(text, ':'))
         return choose_from_list(text, out, err);
-    a = find(text);
+    a = viv_accel_find(text);
     if (!a)
         return fail_unknown(text, err);
     /* Asked for by name: its own create() says what is missing. A probe that only found it slow is a warning. */
@@ -104,7 +104,7 @@ const struct viv_accel *viv_accel_settle(const struct viv_accel *a, bool options
 
 bool viv_accel_help(const char *name)
 {
-    const struct viv_accel *a = name ? find(name) : NULL;
+    const struct viv_accel *a = name ? viv_accel_find(name) : NULL;
     g_autofree char *what = g_strdup_printf("-accel %s", name ? name : "");
 
     if (a && a->props)

@@ -66,6 +66,8 @@ extern const struct viv_accel viv_accel_kvm;
 extern const struct viv_accel viv_accel_xlate;
 extern const struct viv_accel viv_accel_interp;
 
+/* NULL: there is none. "tcg" is one of ours. */
+const struct viv_accel *viv_accel_find(const char *name);
 /* `text`: the -accel argument ("kvm", "interp", "kvm:xlate" fallback list), NULL: automatic. Prints the line
  * of why when automatic choice is not KVM. */
 int viv_accel_choose(const char *text, const struct viv_accel **out, struct viv_err *err);

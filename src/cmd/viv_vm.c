@@ -48,7 +48,7 @@ static void set_personality(struct vm_args *a, const char *argv0)
             a->default_machine = personalities[i].machine;
         if (personalities[i].cpu)
             a->default_cpu = personalities[i].cpu;
-        a->accel = personalities[i].accel;
+        a->default_accel = personalities[i].accel;
         a->cfg.cpu_32bit = personalities[i].cpu_32bit;
     }
 }

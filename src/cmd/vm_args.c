@@ -105,15 +105,10 @@ HANDLER(on_mem)
 
 HANDLER(on_accel)
 {
-    if (a->accel) {
-        /* QEMU's way to say "the first that works": several -accel. */
-        a->accel = g_strdup_printf("%s:%s", a->accel, text);
-        if (strchr(a->accel, ','))
-            return viv_fail(err, EINVAL, "-accel: several -accel with suboptions are not supported; "
-                                         "name one, or a list like -accel kvm:xlate");
-        return 0;
-    }
-    a->accel = text;
+    /* Several: the first that works. */
+    if (!a->accels)
+        a->accels = g_ptr_array_new();
+    g_ptr_array_add(a->accels, (gpointer)text);
     return 0;
 }
 

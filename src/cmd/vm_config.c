@@ -159,11 +159,16 @@ static int fill_machine(struct vm_args *a, struct viv_err *err)
     rc = find_machine(a, type ? type : a->default_machine, err);
     if (rc < 0)
         return rc;
-    a->cfg.accel = a->accel;
-    if (accel && a->accel)
+    if (accel && a->accels)
         return viv_fail(err, EINVAL, "-machine accel= and -accel exclude each other");
-    if (accel)
-        a->cfg.accel = g_strdup(accel);
+    if (!a->accels && (accel || a->default_accel)) {
+        a->accels = g_ptr_array_new();
+        g_ptr_array_add(a->accels, g_strdup(accel ? accel : a->default_accel));
+    }
+    if (a->accels) {
+        g_ptr_array_add(a->accels, NULL);
+        a->cfg.accels = (const char *const *)a->accels->pdata;
+    }
     what = g_strdup_printf("-machine %s", a->cfg.cls->name);
     return viv_opts_from_raw(what, a->cfg.cls->props ? a->cfg.cls->props : none, r, &a->cfg.machine_opts,
                              err);

@@ -19,7 +19,7 @@ struct viv_machine_config {
     struct viv_smp smp;
     uint64_t ram_bytes;
     const char *cpu; /* "-cpu" text, NULL: default of machine and accelerator */
-    const char *accel;
+    const char *const *accels; /* each -accel, ending with NULL; NULL: automatic */
     const char *kernel, *initrd, *append, *dtb;
     const char *bios;
     const char *name; /* -name */

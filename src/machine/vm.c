@@ -3,6 +3,7 @@
  * All of it happens on the loop thread. A device that wants something of the VM asks through bus/vmreq.h, because it
  * runs on a vCPU's thread, and a vCPU cannot wait for itself to stop. */
 #include "machine/vm.h"
+#include "machine/vm_accel.h"
 
 #include "base/log.h"
 #include "base/units.h"
@@ -150,56 +151,6 @@ static int make_cpus(const struct viv_machine_config *cfg, const struct viv_acce
     return viv_vcpus_create(vm.accel, env, vm.cpuid, err);
 }
 
-/* Those of the accelerator that was asked for, even if another one has to take its place. */
-static int read_accel_options(struct viv_raw_opts *r, struct viv_accel_env *env, struct viv_err *err)
-{
-    static const struct viv_opt_def none[] = {VIV_OPT_END};
-    g_autofree char *what = g_strdup_printf("-accel %s", vm.accel->name);
-    const struct viv_accel *works;
-    int rc;
-
-    env->props = vm.accel->props ? vm.accel->props : none;
-    rc = viv_opts_from_raw(what, env->props, r, &env->opts, err);
-    if (rc < 0)
-        return rc;
-    works = viv_accel_settle(vm.accel, viv_raw_count(r) > 0);
-    if (works != vm.accel) {
-        viv_opts_free(env->opts);
-        env->props = works->props ? works->props : none;
-        env->opts = viv_opts_new(what, env->props);
-        vm.accel = works;
-    }
-    return 0;
-}
-
-/* "-accel NAME,k=v": the name (list) and the accelerator's own options. */
-static int choose_accel(const struct viv_machine_config *cfg, struct viv_accel_env *env,
-                        struct viv_err *err)
-{
-    g_autofree char *name = NULL;
-    struct viv_raw_opts *r;
-    int rc;
-
-    if (cfg->accel) {
-        rc = viv_raw_parse("-accel", "accel", cfg->accel, &r, err);
-        if (rc < 0)
-            return rc;
-        name = viv_raw_take(r, "accel");
-    } else {
-        r = viv_raw_new("-accel");
-    }
-    rc = viv_accel_choose(name, &vm.accel, err);
-    if (!rc && !g_strcmp0(name, "tcg"))
-        viv_info("-accel tcg: that is Vivarium's software CPU (%s)", vm.accel->name);
-    if (!rc)
-        rc = read_accel_options(r, env, err);
-    viv_raw_free(r);
-    if (!rc && (viv_log_on(VIV_LOG_IN_ASM) || viv_log_on(VIV_LOG_OUT_ASM)) && !vm.accel->makes_code)
-        rc = viv_fail(err, ENOTSUP, "-d in_asm and out_asm show the translator's code, and this machine runs on %s: use "
-                      "-accel xlate where it works", vm.accel->name);
-    return rc;
-}
-
 /* FNV-1a of what tells this VM from its neighbours. */
 static uint32_t identity(const struct viv_machine_config *cfg)
 {
@@ -223,9 +174,11 @@ int viv_vm_create(const struct viv_machine_config *cfg, struct viv_err *err)
 
     VIV_ASSERT_DEV_LOCKED();
     vm.cfg = cfg;
-    rc = choose_accel(cfg, &env, err);
-    if (rc < 0)
+    rc = viv_vm_choose_accel(cfg->accels, &vm.accel, &env, err);
+    if (rc < 0) {
+        viv_opts_free(env.opts);
         return rc;
+    }
     vm.board.mem = env.mem = viv_space_new("memory", PHYS_BITS);
     vm.board.io = env.io = viv_space_new("io", IO_BITS);
     vm.board.vm_identity = identity(cfg);

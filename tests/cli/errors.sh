@@ -61,6 +61,9 @@ bad "neither 'on' nor 'off'" -M pc,hpet=perhaps
 bad "no such accelerator; there are kvm, xlate and interp" -accel foo
 bad "no such accelerator; there are kvm, xlate and interp" -accel kvm:foo
 bad "-accel xlate: unknown option 'foo'" -accel xlate,foo=1
+bad "-accel xlate: unknown option 'foo'" -accel interp -accel tcg,foo=1
+bad "-accel interp: unknown option 'foo'" -accel interp,foo=1 -accel tcg
+bad "-accel tb-size=5: it must begin with a name" -accel tb-size=5
 bad "-accel xlate: unknown option 'foo'" -accel tcg,foo=1
 bad "-accel xlate: tb-size=1 is too small for 8 CPUs: each has a cache of its own, of at least 256 KiB; use tb-size=2" \
     -smp 8 -accel xlate,tb-size=1
