@@ -258,7 +258,7 @@ static const struct viv_field x86_fields[] = {
     VIV_F_DERIVED(viv_x86, cpl, "viv_x86_update_mode"),
     VIV_F_DERIVED(viv_x86, mode, "viv_x86_update_mode"),
     VIV_F_DERIVED(viv_x86, xl_page, "the translator's, each time it enters a block"),
-    VIV_F_DERIVED(viv_x86, xl_last, "the translator's, within a branch"),
+    VIV_F_DERIVED(viv_x86, xl_gspace, "the translator's run loop"),
     VIV_F_DERIVED(viv_x86, xl_page_mask, "viv_xlate_attach"),
     VIV_F_DERIVED(viv_x86, xl_space, "the translator's run loop"),
     VIV_F_DERIVED(viv_x86, xl, "viv_xlate_attach and the translator's run loop"),

@@ -162,6 +162,7 @@ struct viv_xl_state {
     uint64_t arg;       /* from a thunk to C */
     uint8_t *zmm;       /* fpu.zmm, and k behind it */
     uint32_t *mxcsr;
+    int64_t last;       /* XL_LAST */
     const void *thunk[16];
 };
 
@@ -169,9 +170,9 @@ struct viv_x86 {
     /* The translator's hottest words, and then the registers: within a signed byte of the start, which its code
      * has in RSP. Offsets from here to `xl` are known to xlate/layout.h. */
     uint64_t xl_page;      /* linear address of the page that the running translated block lies in */
-    uint64_t xl_last;      /* of the last indirect branch: offset in its page, and what it added to RSP */
+    uint64_t xl_gspace;    /* as xl_space, for pages that are mapped global */
     uint64_t xl_page_mask; /* ~0xfff, for PEXT */
-    uint64_t xl_space;     /* linear addresses of code are good for cross-page links under this name; 0: look */
+    uint64_t xl_space;     /* name of what linear addresses of code lead to now; 0: look */
     /* Registers. `reg` names the same places for address arithmetic: see viv_insn.base. */
     union {
         struct {

@@ -129,29 +129,79 @@ static struct xl_page *page_of(struct viv_xlate *x, size_t page, bool make)
     return p;
 }
 
+static void refer(struct viv_xlate *x, struct xl_block *b, unsigned n, const uint8_t *hva)
+{
+    struct xl_page *p = page_of(x, viv_arena_page(hva), true);
+
+    b->ref[n] = (struct xl_ref){.block = b, .next = p->blocks};
+    p->blocks = &b->ref[n];
+}
+
 void viv_xl_insert(struct viv_xlate *x, struct xl_block *b)
 {
     struct xl_block **head = &x->hash[hash_of(b->hva, b->mode)];
-    struct xl_page *p = page_of(x, viv_arena_page(b->hva), true);
 
     b->hash_next = *head;
     *head = b;
-    b->page_next = p->blocks;
-    p->blocks = b;
+    refer(x, b, 0, b->hva);
+    if (b->hva2)
+        refer(x, b, 1, b->hva2);
     x->stats.blocks++;
 }
 
 /* ---- links ---- */
 
-void viv_xl_link(struct viv_xlate *x, struct xl_site *s, struct xl_block *to)
+/* The question that viv_xl_gen_space() makes: mov r11, i64; mov rcx, [rsp + d8]; ... */
+#define SPACE_I64 2
+#define SPACE_D8  14
+
+static void put64(uint8_t *at, uint64_t v)
 {
-    if (s->to || x->opts.no_chain)
+    memcpy(at, &v, 8);
+}
+
+void viv_xl_set_space(struct viv_xlate *x, uint8_t *space, bool global)
+{
+    space[SPACE_D8] = global ? XL_O_GSPACE : XL_O_SPACE;
+    put64(space + SPACE_I64, -((global ? x->gspace : x->space) + x->c->xl_page));
+}
+
+void viv_xl_link(struct viv_xlate *x, struct xl_site *s, struct xl_block *to, bool global)
+{
+    if (x->opts.no_chain)
         return;
+    if (s->space)
+        viv_xl_set_space(x, s->space, global);
+    if (s->to == to)
+        return;
+    if (s->to)
+        viv_xl_unlink(s);
     s->to = to;
     s->next = to->in;
     to->in = s;
     e_patch(s->at, to->code);
     x->stats.links++;
+}
+
+/* The jump leads to its stub again. */
+static void reset(struct xl_site *s)
+{
+    if (s->space)
+        put64(s->space + SPACE_I64, XL_SPACE_NEVER);
+    else
+        e_patch(s->at, s->stub);
+    s->to = NULL;
+    s->next = NULL;
+}
+
+void viv_xl_unlink(struct xl_site *s)
+{
+    struct xl_site **at = &s->to->in;
+
+    while (*at != s)
+        at = &(*at)->next;
+    *at = s->next;
+    reset(s);
 }
 
 static void unlink_all(struct xl_block *b)
@@ -160,9 +210,7 @@ static void unlink_all(struct xl_block *b)
 
     for (s = b->in; s; s = next) {
         next = s->next;
-        e_patch(s->at, s->stub);
-        s->to = NULL;
-        s->next = NULL;
+        reset(s);
     }
     b->in = NULL;
 }
@@ -184,30 +232,52 @@ static void make_stale(struct xl_block *b)
 /* The same bytes still? Then it lives again. */
 static bool revalidate(struct viv_xlate *x, struct xl_block *b)
 {
-    uint32_t version = viv_ram_mark_code(b->hva);
+    size_t first = b->hva2 ? VIV_PAGE_SIZE - ((uintptr_t)b->hva & (VIV_PAGE_SIZE - 1)) : b->bytes;
+    uint32_t version = viv_ram_mark_code(b->hva), version2 = b->hva2 ? viv_ram_mark_code(b->hva2) : 0;
 
-    if (memcmp(b->copy, b->hva, b->bytes))
+    if (memcmp(b->copy, b->hva, first) || (b->hva2 && memcmp(b->copy + first, b->hva2, b->bytes - first)))
         return false;
     memcpy(b->code, b->saved, sizeof(b->saved));
-    b->version = version;
+    b->version[0] = version;
+    b->version[1] = version2;
     b->stale = false;
     x->stats.revalidations++;
     return true;
 }
 
+static void drop_ref(struct viv_xlate *x, struct xl_ref *r, const uint8_t *hva)
+{
+    struct xl_ref **at = &page_of(x, viv_arena_page(hva), false)->blocks;
+
+    while (*at != r)
+        at = &(*at)->next;
+    *at = r->next;
+}
+
 static void forget(struct viv_xlate *x, struct xl_block *b)
 {
     struct xl_block **at = &x->hash[hash_of(b->hva, b->mode)];
-    struct xl_page *p = page_of(x, viv_arena_page(b->hva), false);
 
     while (*at != b)
         at = &(*at)->hash_next;
     *at = b->hash_next;
-    for (at = &p->blocks; *at != b; at = &(*at)->page_next)
-        ;
-    *at = b->page_next;
+    drop_ref(x, &b->ref[0], b->hva);
+    if (b->hva2)
+        drop_ref(x, &b->ref[1], b->hva2);
     x->stats.blocks--;
     x->stats.invalidations++;
+}
+
+static bool up_to_date(const struct xl_block *b)
+{
+    return b->version[0] == __atomic_load_n(b->version_at[0], __ATOMIC_ACQUIRE) &&
+           (!b->hva2 || b->version[1] == __atomic_load_n(b->version_at[1], __ATOMIC_ACQUIRE));
+}
+
+void viv_xl_forget(struct viv_xlate *x, struct xl_block *b)
+{
+    make_stale(b);
+    forget(x, b);
 }
 
 struct xl_block *viv_xl_find(struct viv_xlate *x, const uint8_t *hva, unsigned mode)
@@ -219,8 +289,8 @@ struct xl_block *viv_xl_find(struct viv_xlate *x, const uint8_t *hva, unsigned m
             break;
     if (!b)
         return NULL;
-    if (!b->stale && b->version != __atomic_load_n(b->version_at, __ATOMIC_ACQUIRE))
-        viv_xl_page_changed(x, viv_arena_page(hva));
+    if (!b->stale && !up_to_date(b))
+        make_stale(b);
     if (!b->stale || revalidate(x, b))
         return b;
     forget(x, b);
@@ -234,8 +304,8 @@ void viv_xl_page_changed(struct viv_xlate *x, size_t page)
     if (!p)
         return;
     p->invalidations++;
-    for (struct xl_block *b = p->blocks; b; b = b->page_next)
-        make_stale(b);
+    for (struct xl_ref *r = p->blocks; r; r = r->next)
+        make_stale(r->block);
 }
 
 void viv_xl_take_notices(struct viv_xlate *x)

@@ -18,7 +18,8 @@
 #include <sys/random.h>
 
 _Static_assert(offsetof(struct viv_x86, xl_page) == XL_O_PAGE, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl_last) == XL_O_LAST, "layout.h");
+_Static_assert(offsetof(struct viv_x86, xl_gspace) == XL_O_GSPACE, "layout.h");
+_Static_assert(offsetof(struct viv_x86, xl.last) == XL_O_LAST, "layout.h");
 _Static_assert(offsetof(struct viv_x86, xl_page_mask) == XL_O_MASK, "layout.h");
 _Static_assert(offsetof(struct viv_x86, xl_space) == XL_O_SPACE, "layout.h");
 _Static_assert(offsetof(struct viv_x86, gpr) == XL_O_GPR, "layout.h");
@@ -73,7 +74,7 @@ int viv_xlate_probe(struct viv_err *why)
 static void set_thunks(struct viv_x86 *c)
 {
     c->xl.thunk[XL_T_EXIT] = viv_xl_t_exit;
-    c->xl.thunk[XL_T_EXIT_RIP] = viv_xl_t_exit_rip;
+    c->xl.thunk[XL_T_CROSS] = viv_xl_t_cross;
     c->xl.thunk[XL_T_LINK] = viv_xl_t_link;
     c->xl.thunk[XL_T_JUMP_MISS] = viv_xl_t_jump_miss;
     c->xl.thunk[XL_T_MISS] = viv_xl_t_miss;
@@ -198,12 +199,14 @@ void viv_xlate_detach(struct viv_x86 *c)
     g_free(x);
 }
 
-/* The order is the other way round in settle(): what is set here is either seen there or still there afterwards. */
+/* `poll` first and `jump_key` last: whenever settle() comes in between, it finds the one or later the other. The order is the
+ * other way round in settle(): what is set here is either seen there or still there afterwards. */
 void viv_xlate_kick(struct viv_x86 *c)
 {
     __atomic_store_n(&c->xl.poll, 1, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&c->xl.jump_key, __atomic_load_n(&no_name, __ATOMIC_RELAXED), __ATOMIC_SEQ_CST);
     __atomic_store_n(&c->xl_space, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&c->xl_gspace, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&c->xl.jump_key, __atomic_load_n(&no_name, __ATOMIC_RELAXED), __ATOMIC_SEQ_CST);
 }
 
 /* ---- running ---- */
@@ -271,7 +274,10 @@ static void name_space(struct viv_xlate *x, unsigned mode)
     x->key_mode = mode;
     x->key = mix(mix(x->key_space ^ x->secret) ^ (uint64_t)mode << 48);
     __atomic_store_n(&c->xl.jump_key, x->key, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&c->xl_space, x->key, __ATOMIC_SEQ_CST);
+    x->space = mix(c->code_space ^ x->secret);
+    x->gspace = mix(c->code_space_global ^ x->secret);
+    __atomic_store_n(&c->xl_space, x->space, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&c->xl_gspace, x->gspace, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&c->xl.poll, __ATOMIC_SEQ_CST))
         viv_xlate_kick(c);
 }
@@ -305,11 +311,17 @@ static inline bool canonical_rip(const struct viv_x86 *c)
  * fetch's, and RIP is where it stands. */
 static void check_target(struct viv_x86 *c)
 {
+    int32_t last;
+
     if (canonical_rip(c))
         return;
-    if ((uint16_t)c->xl_last != (uint16_t)XL_NO_BRANCH) {
-        c->gpr[VIV_RSP] -= (uint64_t)(int64_t)(int16_t)(c->xl_last >> 16);
-        c->rip = c->xl_page + (c->xl_last & 0xffff);
+    if (c->xl.last >= 0)
+        last = (int32_t)c->xl.last;
+    else
+        last = ((struct xl_site *)(c->xlate->arena + ~c->xl.last))->last;
+    if (last >= 0) {
+        c->gpr[VIV_RSP] -= (uint64_t)(int64_t)XL_LAST_SP(last);
+        c->rip = c->xl_page + XL_LAST_OFF(last);
     }
     c->next_rip = c->rip;
     viv_x86_raise_error(c, VIV_GP, 0);
@@ -365,24 +377,100 @@ static void interpret(struct viv_xlate *x)
     viv_interp_one(x->c);
 }
 
+/* What the block that has come back wants. */
+struct wish {
+    struct xl_site *link; /* to be led on directly */
+    bool jump;            /* to be found in the jump cache */
+    struct xl_block *enter; /* to be entered again */
+    bool interpret;
+};
+
+/* A block whose instruction goes on in another page, under another space than last time. */
+static void crossed(struct viv_xlate *x, struct xl_block *b, unsigned mode, struct wish *w)
+{
+    struct viv_x86 *c = x->c;
+    uint64_t next = c->xl_page + VIV_PAGE_SIZE;
+    const uint8_t *hva2;
+
+    c->rip = c->next_rip = c->xl_page + ((uintptr_t)b->hva & (VIV_PAGE_SIZE - 1));
+    if (!(mode & XL_LONG))
+        next = (uint32_t)next;
+    hva2 = viv_mmu_host(c, next, 1, VIV_ACC_EXEC);
+    renamed(x, mode);
+    if (hva2 == b->hva2) {
+        viv_xl_set_space(x, b->space, viv_mmu_exec_global(c, next));
+        w->enter = b;
+    } else {
+        viv_xl_forget(x, b);
+    }
+}
+
+static void came_back(struct viv_xlate *x, unsigned mode, struct wish *w)
+{
+    struct viv_x86 *c = x->c;
+
+    switch (c->xl.why) {
+    case XL_WHY_LINK:
+        w->link = (struct xl_site *)(x->arena + c->xl.arg);
+        c->rip = c->xl_page + (uint64_t)(int64_t)w->link->off;
+        break;
+    case XL_WHY_JUMP:
+        x->stats.jump_misses++;
+        check_target(c);
+        w->jump = true;
+        if (c->xl.last < 0)
+            w->link = (struct xl_site *)(x->arena + ~c->xl.last);
+        break;
+    case XL_WHY_CROSS:
+        crossed(x, (struct xl_block *)(x->arena + c->xl.arg), mode, w);
+        break;
+    case XL_WHY_INTERP:
+        w->interpret = true;
+        break;
+    default:
+        break;
+    }
+    if (c->mode != VIV_MODE_LONG)
+        c->rip = (uint32_t)c->rip;
+    c->next_rip = c->rip;
+}
+
+/* The next block, with what the last one wished for done. NULL: the interpreter's instruction. */
+static struct xl_block *next_block(struct viv_xlate *x, unsigned mode, const struct wish *w)
+{
+    struct viv_x86 *c = x->c;
+    uint64_t flushes = x->stats.flushes;
+    struct xl_block *b = block_at(x, mode);
+
+    bool same = x->key_space == space_of(c);
+
+    renamed(x, mode);
+    if (!b)
+        return NULL;
+    /* The fetch may have changed it: then the page need not be the one that the jump to be patched lies in. */
+    if (w->link && same && flushes == x->stats.flushes)
+        viv_xl_link(x, w->link, b, viv_mmu_exec_global(c, c->rip));
+    remember_jump(x, c->rip, b, w->jump);
+    return b;
+}
+
 /* Runs until there is something to look at. Faults leave by longjmp. */
 static void run(struct viv_x86 *c)
 {
     struct viv_xlate *x = c->xlate;
-    struct xl_site *link = NULL;
-    uint64_t flushes = 0;
-    bool jump = false;
+    struct wish w = {NULL};
 
     for (;;) {
+        uint64_t flushes = x->stats.flushes;
         struct xl_block *b;
         unsigned mode;
 
         c->xl.wide = width_for(c); /* vector registers are in memory now */
         mode = mode_of(c);
 
+        if (must_look(c))
+            return;
         if (mode == XL_NONE) {
-            if (must_look(c)) /* IRET to here may have set RF */
-                return;
             ((struct viv_interp *)c->interp)->blocks->most = VIV_BLOCK_INSNS;
             viv_interp_run_blocks(c);
             return;
@@ -390,43 +478,17 @@ static void run(struct viv_x86 *c)
         settle(x, mode);
         if (must_look(c))
             return;
-        b = block_at(x, mode);
+        if (flushes != x->stats.flushes) /* notices did it */
+            w = (struct wish){NULL, .interpret = w.interpret};
+        b = w.interpret ? NULL : w.enter && !w.enter->stale ? w.enter : next_block(x, mode, &w);
+        w = (struct wish){NULL};
         if (!b) {
-            link = NULL;
-            jump = false;
             interpret(x);
             continue;
         }
-        /* The fetch may have changed it: then the page need not be the one that the jump to be patched lies in. */
-        if (link && flushes == x->stats.flushes && x->key_space == space_of(c))
-            viv_xl_link(x, link, b);
-        renamed(x, mode);
-        remember_jump(x, c->rip, b, jump);
         c->xl_page = c->rip & VIV_PAGE_MASK;
         viv_xl_enter(c, b->code + x->e.delta);
-        if (c->mode != VIV_MODE_LONG)
-            c->rip = (uint32_t)c->rip;
-        link = NULL;
-        jump = false;
-        flushes = x->stats.flushes;
-        switch (c->xl.why) {
-        case XL_WHY_LINK:
-            link = (struct xl_site *)(x->arena + c->xl.arg);
-            break;
-        case XL_WHY_JUMP:
-            x->stats.jump_misses++;
-            check_target(c);
-            jump = true;
-            break;
-        case XL_WHY_INTERP:
-            if (must_look(c))
-                return;
-            interpret(x);
-            break;
-        default:
-            break;
-        }
-        c->next_rip = c->rip;
+        came_back(x, mode, &w);
     }
 }
 
@@ -447,7 +509,7 @@ unsigned viv_xlate_top_pages(const struct viv_x86 *c, struct viv_xlate_page *out
                                        .invalidations = p->invalidations};
             unsigned at;
 
-            for (struct xl_block *b = p->blocks; b; b = b->page_next)
+            for (struct xl_ref *r = p->blocks; r; r = r->next)
                 v.blocks++;
             for (at = have; at > 0 && out[at - 1].blocks < v.blocks; at--)
                 if (at < n)

@@ -36,15 +36,14 @@ enum xl_class viv_xl_class(const struct viv_insn *i);
 /* Which operands (bits 0-3) the row writes, of those that are registers. */
 unsigned viv_xl_writes(const struct viv_insn *i);
 
-enum cold_kind { COLD_MISS, COLD_STORED, COLD_STORED_RIP, COLD_LINK, COLD_CROSS, COLD_EXIT, COLD_VEC };
+enum cold_kind { COLD_LINK, COLD_CROSS, COLD_EXIT, COLD_VEC };
 
 struct cold { /* out-of-line code to come */
     enum cold_kind kind;
     uint8_t *jmp;     /* displacement that leads here */
     uint8_t *back;
-    struct emem ea;   /* COLD_MISS */
-    uint32_t info;
     int32_t off;      /* where the guest goes on, from the start of the page */
+    struct xl_site *site; /* COLD_CROSS */
 };
 
 #define XL_COLD 320
@@ -81,16 +80,19 @@ static inline struct emem xl_word(int32_t offset)
     return EMEM(H_SP, offset);
 }
 
+/* A call to a thunk, by way of the common code. */
+void viv_xl_call(struct gen *g, unsigned thunk);
 struct cold *viv_xl_cold(struct gen *g, enum cold_kind kind, uint8_t *jmp);
 void viv_xl_emit_colds(struct gen *g);
 
 /* ---- mem.c ---- */
-/* The instruction's linear address: [host register + disp], or made in R10. Uses R10, R11, RCX. False: the
- * interpreter's (16-bit addresses). */
-bool viv_xl_ea(struct gen *g, struct emem *ea);
-/* Looks it up; returns the host operand, good until RCX (and R10 if the address is there) change. R11 is the slot. Must
- * come before the instruction changes anything. */
-struct emem viv_xl_access(struct gen *g, struct emem ea, unsigned size, bool write);
+/* base + index << scale + disp into `to`, 64 or 32 bits wide. Uses R10 and R11. */
+void viv_xl_sum(struct gen *g, unsigned to, bool wide);
+/* The instruction's linear address into R10. Uses R11, RCX. False: the interpreter's (16-bit addresses). */
+bool viv_xl_ea(struct gen *g);
+/* Looks R10 up; returns the host operand, good until RCX or R10 change. R11 is the slot. Must come before the instruction
+ * changes anything. */
+struct emem viv_xl_access(struct gen *g, unsigned size, bool write);
 /* After a store, when the instruction has done everything: has code been changed? R11: slot. Destroys RCX, R11. */
 void viv_xl_store_check(struct gen *g);
 void viv_xl_store_check_rip(struct gen *g); /* c->rip is set */
@@ -110,6 +112,7 @@ bool viv_xl_gen_pop(struct gen *g);
 bool viv_xl_gen_leave(struct gen *g);
 bool viv_xl_gen_branch(struct gen *g, enum xl_class k);
 void viv_xl_gen_next(struct gen *g, int32_t off); /* go on at off of this page, or beyond it */
+uint8_t *viv_xl_gen_space(struct gen *g, unsigned over);
 void viv_xl_need_vec(struct gen *g);
 
 #endif

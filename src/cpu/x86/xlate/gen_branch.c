@@ -32,28 +32,18 @@ static void poll(struct gen *g, int32_t off)
     e_patch8(ok, e->p);
 }
 
-/* RCX = the page + off. */
-static void target(struct gen *g, int32_t off)
+/* For an indirect target that is not canonical: which instruction, and what it has added to RSP. */
+static void note_last(struct gen *g, int sp)
 {
-    e_load(g->e, H_10, xl_word(XL_O_PAGE));
-    e_lea(g->e, g->lng, H_CX, EMEM(H_10, off));
+    struct emit *e = g->e;
+
+    e_op_mem(e, true, 0xc7, 0, xl_word(XL_O_LAST));
+    e32(e, (uint32_t)XL_LAST(g->off, sp));
 }
 
 static void to_cache(struct gen *g)
 {
     e_patch(e_jmp(g->e), g->x->jump);
-}
-
-/* For a target that is not canonical: which instruction, and what it has added to RSP. */
-static uint32_t last_word(const struct gen *g, int sp)
-{
-    return (uint32_t)(g->off & 0xffff) | (uint32_t)sp << 16;
-}
-
-static void note_last(struct gen *g, int sp)
-{
-    e_op_mem(g->e, false, 0xc7, 0, xl_word(XL_O_LAST));
-    e32(g->e, last_word(g, sp));
 }
 
 /* The first five bytes of a block are exchanged when its code changes: no jump that is patched otherwise may lie there. */
@@ -66,17 +56,52 @@ static void keep_off_entry(struct gen *g)
         e8(g->e, nop[n - 1][k]);
 }
 
-/* `sp`: what the branch has added to RSP. */
+/* Are we at the linear address where it was asked last, and does linear memory of code look as it did? Jumps over the next
+ * `over` bytes if so. R10: the page. */
+uint8_t *viv_xl_gen_space(struct gen *g, unsigned over)
+{
+    struct emit *e = g->e;
+    uint8_t *space, *yes;
+
+    keep_off_entry(g);
+    space = e->p;
+    e8(e, 0x49); /* mov r11, i64 */
+    e8(e, 0xbb);
+    e64(e, XL_SPACE_NEVER);
+    e_load(e, H_CX, xl_word(XL_O_SPACE));
+    e_load(e, H_10, xl_word(XL_O_PAGE));
+    e_lea(e, true, H_CX, EMEMX(H_CX, H_10, 0, 0));
+    e_lea(e, true, H_CX, EMEMX(H_CX, H_11, 0, 0));
+    yes = e_jrcxz(e);
+    *yes = (uint8_t)over;
+    return space;
+}
+
+/* To another page: patched as well, but good only as long as the answer is yes. `sp`: what the branch has added to RSP. */
+static void cross(struct gen *g, int32_t off, int sp)
+{
+    struct emit *e = g->e;
+    struct xl_site *s = viv_xl_alloc(g->x, sizeof(*s));
+    struct cold *c;
+
+    *s = (struct xl_site){.off = off, .last = g->off == XL_NO_BRANCH ? -1 : XL_LAST(g->off, sp)};
+    s->space = viv_xl_gen_space(g, 5);
+    c = viv_xl_cold(g, COLD_CROSS, e_jmp(e));
+    c->off = off;
+    c->site = s;
+    e_lea(e, g->lng, H_10, EMEM(H_10, off & ~(int32_t)(VIV_PAGE_SIZE - 1)));
+    e_store(e, xl_word(XL_O_PAGE), H_10);
+    s->at = e_jmp(e);
+}
+
 static void next(struct gen *g, int32_t off, int sp)
 {
-    if (in_page(off)) {
-        keep_off_entry(g);
-        cold_to(g, COLD_LINK, e_jmp(g->e), off);
+    if (!in_page(off)) {
+        cross(g, off, sp);
         return;
     }
-    note_last(g, sp);
-    target(g, off);
-    to_cache(g);
+    keep_off_entry(g);
+    cold_to(g, COLD_LINK, e_jmp(g->e), off);
 }
 
 void viv_xl_gen_next(struct gen *g, int32_t off)
@@ -98,8 +123,10 @@ static void conditional(struct gen *g, unsigned cc, int32_t off)
     uint8_t *over;
 
     if (!in_page(off)) {
-        cold_to(g, COLD_CROSS, e_jcc(e, cc), off);
-        g->cold[g->colds - 1].info = last_word(g, 0);
+        uint8_t *no = e_jcc(e, cc ^ 1);
+
+        cross(g, off, 0);
+        e_patch(no, e->p);
     } else if (off > g->off) {
         keep_off_entry(g);
         cold_to(g, COLD_LINK, e_jcc(e, cc), off);
@@ -142,16 +169,11 @@ static bool counted(struct gen *g, enum xl_class k, int32_t off)
 static int push_return(struct gen *g)
 {
     struct emit *e = g->e;
-    struct emem m = EMEM(SP, -8);
+    struct emem m;
     int size = g->lng ? 8 : 4;
 
-    if (!g->lng) {
-        e_lea(e, false, H_10, EMEM(SP, -4));
-        m = EMEM(H_10, 0);
-    }
-    m = viv_xl_access(g, m, (unsigned)size, true);
-    if (m.base == H_10)
-        m = viv_xl_into_cx(g, m);
+    e_lea(e, g->lng, H_10, EMEM(SP, -size));
+    m = viv_xl_into_cx(g, viv_xl_access(g, (unsigned)size, true));
     e_load(e, H_10, xl_word(XL_O_PAGE));
     e_lea(e, g->lng, H_10, EMEM(H_10, g->next));
     e_op_mem(e, g->lng, 0x89, H_10, m);
@@ -181,9 +203,9 @@ static bool indirect_target(struct gen *g)
     if (i->osz != (g->lng ? 8 : 4))
         return false;
     if (i->mem) {
-        if (!viv_xl_ea(g, &m))
+        if (!viv_xl_ea(g))
             return false;
-        m = viv_xl_access(g, m, i->osz, false);
+        m = viv_xl_access(g, i->osz, false);
         e_op_mem(e, g->lng, 0x8b, H_CX, m);
         from = H_CX;
     } else {
@@ -224,15 +246,12 @@ static bool ret(struct gen *g)
     struct emit *e = g->e;
     int size = g->lng ? 8 : 4;
     int imm = viv_operand_info[i->row->operand[0]].kind == VIV_K_I ? (int)(i->imm & 0xffff) : 0;
-    struct emem m = EMEM(SP, 0);
+    struct emem m;
 
     if (i->osz != size || imm > 0x7ff0)
         return false;
-    if (!g->lng) {
-        e_mov32(e, H_10, SP);
-        m = EMEM(H_10, 0);
-    }
-    m = viv_xl_access(g, m, (unsigned)size, false);
+    e_op_reg(e, g->lng, 0x8b, H_10, SP);
+    m = viv_xl_access(g, (unsigned)size, false);
     e_op_mem(e, g->lng, 0x8b, H_CX, m);
     e_lea(e, g->lng, SP, EMEM(SP, size + imm));
     note_last(g, size + imm);

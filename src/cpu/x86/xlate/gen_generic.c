@@ -435,11 +435,11 @@ bool viv_xl_gen_generic(struct gen *g, bool vector)
         if (!i->mem || (kind(i, n) != VIV_K_E && kind(i, n) != VIV_K_M && kind(i, n) != VIV_K_W))
             continue;
         size = viv_xl_mem_size(i, n);
-        if (size == 0 || !viv_xl_ea(g, &r.mem))
+        if (size == 0 || !viv_xl_ea(g))
             return false;
-        r.mem = viv_xl_access(g, r.mem, size, write);
+        r.mem = viv_xl_access(g, size, write);
         r.has_mem = true;
-        r.free = (r.mem.base == H_10 ? 0 : 1 << H_10) | (write ? 0 : 1 << H_11);
+        r.free = write ? 0 : 1 << H_11;
     }
     if (i->mem && !r.has_mem)
         return false;

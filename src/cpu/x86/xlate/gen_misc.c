@@ -12,29 +12,23 @@ static unsigned value_of(struct gen *g, unsigned guest, unsigned scratch)
     return scratch;
 }
 
+/* LEA has no segment and looks nothing up: straight into the register if base and index are in registers. */
 bool viv_xl_gen_lea(struct gen *g)
 {
     const struct viv_insn *i = g->i;
     struct emit *e = g->e;
-    struct viv_insn plain = *i;
-    struct emem m;
-    unsigned to = xl_host(i->reg);
-    bool ok;
+    unsigned to = xl_host(i->reg), into = to == H_NONE ? H_11 : to;
 
-    if (i->osz == 2)
+    if (i->osz == 2 || i->asz == 2 || (i->base == VIV_RIP_REL && i->disp > 0x7fff0000))
         return false;
-    plain.seg = VIV_DS; /* LEA has no segment */
-    g->i = &plain;
-    ok = viv_xl_ea(g, &m);
-    g->i = i;
-    if (!ok)
-        return false;
-    if (to != H_NONE) {
-        e_lea(e, i->osz == 8, to, m);
-        return true;
+    if (i->asz == 4 && i->osz == 8) {
+        viv_xl_sum(g, H_10, false);
+        e_mov(e, into, H_10);
+    } else {
+        viv_xl_sum(g, into, i->osz == 8);
     }
-    e_lea(e, i->osz == 8, H_11, m);
-    e_store(e, xl_home(i->reg), H_11);
+    if (to == H_NONE)
+        e_store(e, xl_home(i->reg), H_11);
     return true;
 }
 
@@ -50,9 +44,9 @@ bool viv_xl_gen_shift_cl(struct gen *g)
     if (byte && !i->mem && (i->rm8 & 1))
         return false;
     if (i->mem) {
-        if (!viv_xl_ea(g, &m))
+        if (!viv_xl_ea(g))
             return false;
-        m = viv_xl_access(g, m, byte ? 1 : i->osz, true);
+        m = viv_xl_access(g, byte ? 1 : i->osz, true);
         e_lea(e, true, H_10, m);
         m = EMEM(H_10, 0);
     } else {
@@ -98,7 +92,7 @@ bool viv_xl_gen_mov_o(struct gen *g)
     if (i->asz == 2 || i->seg == VIV_FS || i->seg == VIV_GS || (i->seg == VIV_CS && !g->lng))
         return false;
     e_mov_imm(e, H_10, i->asz == 8 ? i->imm : (uint32_t)i->imm);
-    m = viv_xl_access(g, EMEM(H_10, 0), byte ? 1 : i->osz, write);
+    m = viv_xl_access(g, byte ? 1 : i->osz, write);
     if (!byte && i->osz == 2)
         e8(e, 0x66);
     e_op_mem(e, !byte && i->osz == 8, (write ? 0x88 : 0x8a) | !byte, H_AX, m);
@@ -114,9 +108,9 @@ bool viv_xl_gen_cmpxchg16b(struct gen *g)
     struct emem m;
     struct viv_xlate *x = g->x;
 
-    if (!viv_xl_ea(g, &m))
+    if (!viv_xl_ea(g))
         return false;
-    m = viv_xl_access(g, m, 16, true);
+    m = viv_xl_access(g, 16, true);
     e_lea(e, true, H_10, m);
     e_mov(e, H_CX, xl_host(VIV_RCX));
     x->faults[x->fault_count++] = (struct xl_fault){.at = (uint32_t)(e->p - x->rw), .off = (uint16_t)g->off};
@@ -139,21 +133,13 @@ static unsigned stack_size(const struct gen *g)
     return g->lng ? 8 : 4;
 }
 
-/* Address of the new top of the stack. */
-static struct emem below(struct gen *g)
+/* R10: RSP + n, a linear address. */
+static void stack_at(struct gen *g, int n)
 {
-    if (g->lng)
-        return EMEM(SP, -8);
-    e_lea(g->e, false, H_10, EMEM(SP, -4));
-    return EMEM(H_10, 0);
-}
-
-static struct emem top(struct gen *g)
-{
-    if (g->lng)
-        return EMEM(SP, 0);
-    e_mov32(g->e, H_10, SP);
-    return EMEM(H_10, 0);
+    if (g->lng && n == 0)
+        e_mov(g->e, H_10, SP);
+    else
+        e_lea(g->e, g->lng, H_10, EMEM(SP, n));
 }
 
 static void move_sp(struct gen *g, int n)
@@ -161,31 +147,42 @@ static void move_sp(struct gen *g, int n)
     e_lea(g->e, g->lng, SP, EMEM(SP, n));
 }
 
+/* PUSH from memory: the value waits in xl.arg, because the store needs all scratch registers. */
+static bool push_memory(struct gen *g, unsigned size)
+{
+    struct emit *e = g->e;
+    struct emem m;
+
+    if (!viv_xl_ea(g))
+        return false;
+    m = viv_xl_access(g, size, false);
+    e_op_mem(e, g->lng, 0x8b, H_CX, m);
+    e_store(e, xl_word(XL_O_ARG), H_CX);
+    return true;
+}
+
 bool viv_xl_gen_push(struct gen *g)
 {
     const struct viv_insn *i = g->i;
     struct emit *e = g->e;
-    unsigned k = viv_operand_info[i->row->operand[0]].kind, size = stack_size(g), from = H_NONE;
+    unsigned k = viv_operand_info[i->row->operand[0]].kind, size = stack_size(g), from;
+    bool memory = k == VIV_K_E && i->mem;
     struct emem m;
 
-    if (i->osz != size)
+    if (i->osz != size || (memory && !push_memory(g, size)))
         return false;
-    if (k == VIV_K_E && i->mem) {
-        if (!g->lng || !viv_xl_ea(g, &m))
-            return false;
-        m = viv_xl_access(g, m, size, false);
-        e_load(e, H_10, m);
-        from = H_10;
-    }
-    m = viv_xl_access(g, below(g), size, true);
-    if (m.base == H_10)
-        m = viv_xl_into_cx(g, m);
+    stack_at(g, -(int)size);
+    m = viv_xl_access(g, size, true);
     if (k == VIV_K_I) {
         e_op_mem(e, g->lng, 0xc7, 0, m);
         e32(e, (uint32_t)i->imm);
     } else {
-        if (from == H_NONE)
-            from = value_of(g, i->rm, H_10);
+        from = memory ? H_NONE : xl_host(i->rm);
+        if (from == H_NONE) {
+            m = viv_xl_into_cx(g, m);
+            e_load(e, H_10, memory ? xl_word(XL_O_ARG) : xl_home(i->rm));
+            from = H_10;
+        }
         e_op_mem(e, g->lng, 0x89, from, m);
     }
     move_sp(g, -(int)size);
@@ -202,7 +199,8 @@ bool viv_xl_gen_pop(struct gen *g)
 
     if (i->osz != size || i->mem)
         return false;
-    m = viv_xl_access(g, top(g), size, false);
+    stack_at(g, 0);
+    m = viv_xl_access(g, size, false);
     if (i->rm == VIV_RSP) {
         e_op_mem(e, g->lng, 0x8b, SP, m);
         return true;
@@ -218,15 +216,12 @@ bool viv_xl_gen_leave(struct gen *g)
 {
     struct emit *e = g->e;
     unsigned size = stack_size(g);
-    struct emem m = EMEM(H_BP, 0);
+    struct emem m;
 
     if (g->i->osz != size)
         return false;
-    if (!g->lng) {
-        e_mov32(e, H_10, H_BP);
-        m = EMEM(H_10, 0);
-    }
-    m = viv_xl_access(g, m, size, false);
+    e_op_reg(e, g->lng, 0x8b, H_10, H_BP);
+    m = viv_xl_access(g, size, false);
     e_op_mem(e, g->lng, 0x8b, H_11, m);
     e_lea(e, g->lng, SP, EMEM(H_BP, (int)size));
     e_mov(e, H_BP, H_11);

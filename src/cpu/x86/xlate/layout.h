@@ -20,15 +20,15 @@
 #define XL_L1_FLAGS  (3 * XL_L1_ARRAY) /* address of the page's byte in viv_arena_flags */
 #define XL_L1_SET    (4 * XL_L1_ARRAY)
 
-/* Jump cache: 4096 entries of 32 bytes: minus (address + jump_key), host code, page address, -. */
+/* Jump cache: 16384 entries of 32 bytes: minus (address + jump_key), host code, page address, -. */
 #define XL_JC       (XL_L1 + 2 * XL_L1_SET)
-#define XL_JC_BITS  12
+#define XL_JC_BITS  14
 #define XL_JC_BYTES (32 << XL_JC_BITS)
 #define XL_REGION   (XL_JC + XL_JC_BYTES) /* bytes from the struct on */
 
 /* struct viv_x86 */
 #define XL_O_PAGE   0
-#define XL_O_LAST   8
+#define XL_O_GSPACE 8
 #define XL_O_MASK   16
 #define XL_O_SPACE  24
 #define XL_O_GPR    32
@@ -46,33 +46,43 @@
 #define XL_O_ARG    (XL_O_XL + 48)
 #define XL_O_ZMM    (XL_O_XL + 56)
 #define XL_O_MXCSR  (XL_O_XL + 64)
-#define XL_O_THUNK  (XL_O_XL + 72)
+#define XL_O_LAST   (XL_O_XL + 72)
+#define XL_O_THUNK  (XL_O_XL + 80)
 #define XL_O_ARITH  (XL_O_THUNK + 16 * 8 + 4)
 
-/* Thunks, by index in xl.thunk. */
-#define XL_T_EXIT       0  /* rcx: offset in the page of the next instruction */
-#define XL_T_EXIT_RIP   1  /* c->rip is right already */
-#define XL_T_LINK       2  /* as EXIT, and r11: site that wants to lead there directly */
-#define XL_T_JUMP_MISS  3  /* c->rip: target, not in the jump cache */
-#define XL_T_MISS       4  /* call; rcx: linear address, r11d: XL_I_*; back with r11: slot */
-#define XL_T_STORED     5  /* r11: flags byte, rcx: offset of the next instruction */
-#define XL_T_STORED_RIP 6  /* r11: flags byte; c->rip is right already */
-#define XL_T_EXEC       7  /* call; r11: struct viv_insn *, ecx: its offset in the page */
-#define XL_T_EXEC_END   8  /* jump; same, and the block ends */
-#define XL_T_VEC        9  /* call; vector registers into the host's */
-#define XL_T_FAULT      10 /* rcx: offset of the instruction that the host's CPU refused: the interpreter does it */
-#define XL_T_CALL       11 /* call; r11: function(c), ecx: offset of the instruction */
+/* Thunks, by index in xl.thunk. Those marked (d) are called from the block with 4 bytes of data behind the call. */
+#define XL_T_EXIT       0  /* (d) offset in the page of the next instruction */
+#define XL_T_LINK       1  /* (d) place of the site in the arena, that wants to lead on directly */
+#define XL_T_JUMP_MISS  2  /* jump; c->rip: target, not in the jump cache */
+#define XL_T_MISS       3  /* (d) XL_I_*; r10: linear address; back behind the data with r11: slot */
+#define XL_T_STORED     4  /* (d) offset of the next instruction; r11: flags byte */
+#define XL_T_STORED_RIP 5  /* call; c->rip is right already; r11: flags byte */
+#define XL_T_EXEC       6  /* call; r11: struct viv_insn *, ecx: its offset in the page */
+#define XL_T_EXEC_END   7  /* jump; same, and the block ends */
+#define XL_T_VEC        8  /* call; vector registers into the host's */
+#define XL_T_FAULT      9  /* jump; rcx: offset of the instruction: the interpreter does it */
+#define XL_T_CROSS      10 /* (d) place of the block in the arena, whose instruction crosses into a page that may be another now */
+#define XL_T_COUNT      11
+
+/* What xl.last says about the jump that is under way: offset and what it has added to RSP; negative: place of the site
+ * in the arena, inverted. */
+#define XL_LAST(off, sp) (((sp) + 16) << 12 | (off))
+#define XL_LAST_OFF(v)   ((v) & 0xfff)
+#define XL_LAST_SP(v)    (((v) >> 12) - 16)
 
 /* What a miss is about: offset of the instruction in its page (may be beyond its end), size, write. */
 #define XL_I_OFFSET(i) ((i) & 0xffff)
 #define XL_I_SIZE(i)   (((i) >> 16) & 0x7f)
 #define XL_I_WRITE     (1 << 23)
 
+/* What the question about the space holds before it is asked: no name is known to be this. */
+#define XL_SPACE_NEVER 0x7db1c3a5f2e96b48
+
 /* enum viv_xl_why */
 #define XL_WHY_NEXT   0 /* go on at c->rip */
 #define XL_WHY_LINK   1 /* arg: site */
 #define XL_WHY_INTERP 2 /* the interpreter does the instruction at c->rip */
 #define XL_WHY_JUMP   3 /* jump cache miss */
-#define XL_WHY_POLL   4
+#define XL_WHY_CROSS  4 /* arg: block */
 
 #endif

@@ -2,17 +2,17 @@
  *
  * A hit, for [base + disp] of `size` bytes, without touching the flags:
  *
- *     lea   r11, [base + disp]
- *     rorx  r11, r11, 12
+ *     lea   r10, [base + disp]
+ *     rorx  r11, r10, 12
  *     movzx r11d, r11w                          slot by the first byte
  *     mov   rcx, [rsp + r11 * 8 + TAG]          minus the page
- *     lea   rcx, [rcx + base + disp + size - 1] offset of the last byte in the page, if it is this one
+ *     lea   rcx, [rcx + r10 + size - 1]         offset of the last byte in the page, if it is this one
  *     pext  rcx, rcx, [rsp + MASK]              anything above 4095?
  *     jrcxz hit
- *     jmp   miss
+ *     call  miss                                with what it has to know behind it
  *   hit:
  *     mov   rcx, [rsp + r11 * 8 + ADDEND]
- *     ...   [base + rcx + disp]
+ *     ...   [r10 + rcx]
  *
  * An access that crosses a page misses: the slot is the first byte's, and no slot holds the page of its neighbour. */
 #include "cpu/x86/xlate/gen.h"
@@ -45,8 +45,7 @@ static bool has_base(const struct gen *g, unsigned seg)
     return seg == VIV_FS || seg == VIV_GS;
 }
 
-/* base + index << scale + disp into R10, 32 bits wide where addresses are. */
-static void sum(struct gen *g, bool wide)
+void viv_xl_sum(struct gen *g, unsigned to, bool wide)
 {
     const struct viv_insn *i = g->i;
     struct emit *e = g->e;
@@ -71,59 +70,46 @@ static void sum(struct gen *g, bool wide)
         }
     }
     if (m.base == H_NONE && m.index == H_NONE)
-        e_mov_imm(e, H_10, wide ? (uint64_t)(int64_t)m.disp : (uint32_t)m.disp);
+        e_mov_imm(e, to, wide ? (uint64_t)(int64_t)m.disp : (uint32_t)m.disp);
+    else if (m.base != H_NONE && m.index == H_NONE && !m.disp && wide)
+        e_mov(e, to, m.base);
     else
-        e_lea(e, wide, H_10, m);
+        e_lea(e, wide, to, m);
 }
 
-bool viv_xl_ea(struct gen *g, struct emem *ea)
+bool viv_xl_ea(struct gen *g)
 {
     const struct viv_insn *i = g->i;
     bool wide = i->asz == 8;
 
     if (i->asz == 2 || (i->seg == VIV_CS && !g->lng)) /* CS may be read only, or not even that */
         return false;
-    /* A displacement near either end could wrap in disp + size - 1, and page + disp. */
-    if (i->disp > 0x7fff0000 || i->disp < -0x7fff0000)
+    if (i->base == VIV_RIP_REL && i->disp > 0x7fff0000) /* with the place in the page it could overflow */
         return false;
-    if (wide && !has_base(g, i->seg) && i->base < 16 && i->index == VIV_NO_REG &&
-        xl_host(i->base) != H_NONE) {
-        *ea = EMEM((uint8_t)xl_host(i->base), i->disp);
-        return true;
-    }
-    sum(g, wide);
+    viv_xl_sum(g, H_10, wide);
     if (has_base(g, i->seg)) {
         e_load(g->e, H_CX, xl_word((int32_t)(offsetof(struct viv_x86, fast_base) + 8 * i->seg)));
         e_lea(g->e, true, H_10, EMEMX(H_10, H_CX, 0, 0));
     }
-    *ea = EMEM(H_10, 0);
     return true;
 }
 
-struct emem viv_xl_access(struct gen *g, struct emem ea, unsigned size, bool write)
+struct emem viv_xl_access(struct gen *g, unsigned size, bool write)
 {
     struct emit *e = g->e;
-    struct cold *c;
     uint8_t *hit;
-    unsigned first = ea.base;
 
-    if (ea.disp) {
-        e_lea(e, true, H_11, ea);
-        first = H_11;
-    }
-    e_rorx(e, true, H_11, first, 12);
+    e_rorx(e, true, H_11, H_10, 12);
     e_movzx16(e, H_11, H_11);
     e_load(e, H_CX, EMEMX(H_SP, H_11, 3, g->l1 + (write ? XL_L1_WRITE : XL_L1_READ)));
-    e_lea(e, true, H_CX, EMEMX(ea.base, H_CX, 0, ea.disp + (int32_t)size - 1));
+    e_lea(e, true, H_CX, EMEMX(H_10, H_CX, 0, (int32_t)size - 1));
     e_pext(e, H_CX, H_CX, xl_word(XL_O_MASK));
     hit = e_jrcxz(e);
-    c = viv_xl_cold(g, COLD_MISS, e_jmp(e));
+    viv_xl_call(g, XL_T_MISS);
+    e32(e, (uint32_t)g->off | size << 16 | (write ? XL_I_WRITE : 0));
     e_patch8(hit, e->p);
-    c->back = e->p;
-    c->ea = ea;
-    c->info = (uint32_t)g->off | size << 16 | (write ? XL_I_WRITE : 0);
     e_load(e, H_CX, EMEMX(H_SP, H_11, 3, g->l1 + XL_L1_ADDEND));
-    return EMEMX(ea.base, H_CX, 0, ea.disp);
+    return EMEMX(H_10, H_CX, 0, 0);
 }
 
 struct emem viv_xl_into_cx(struct gen *g, struct emem m)
@@ -132,26 +118,26 @@ struct emem viv_xl_into_cx(struct gen *g, struct emem m)
     return EMEM(H_CX, 0);
 }
 
-static struct cold *check(struct gen *g, enum cold_kind kind)
+static void check(struct gen *g, unsigned thunk)
 {
     struct emit *e = g->e;
     uint8_t *ok;
-    struct cold *c;
 
     e_load(e, H_11, EMEMX(H_SP, H_11, 3, g->l1 + XL_L1_FLAGS));
     e_op2_mem(e, false, 0xb6, H_CX, EMEM(H_11, 0)); /* movzx ecx, byte [r11] */
     ok = e_jrcxz(e);
-    c = viv_xl_cold(g, kind, e_jmp(e));
+    viv_xl_call(g, thunk);
+    if (thunk == XL_T_STORED)
+        e32(e, (uint32_t)g->next);
     e_patch8(ok, e->p);
-    return c;
 }
 
 void viv_xl_store_check(struct gen *g)
 {
-    check(g, COLD_STORED)->off = g->next;
+    check(g, XL_T_STORED);
 }
 
 void viv_xl_store_check_rip(struct gen *g)
 {
-    check(g, COLD_STORED_RIP);
+    check(g, XL_T_STORED_RIP);
 }

@@ -153,23 +153,42 @@ viv_xl_t_vec: /* called: return address at [rsp], struct above */
     call viv_xl_load_vec
     jmp [rsp + XL_O_RET]
 
-    .globl viv_xl_t_exit, viv_xl_t_exit_rip, viv_xl_t_link, viv_xl_t_jump_miss, viv_xl_t_fault
+/* The word behind the call into RAX; RET: behind it. Everything has been saved. */
+.macro DATA
+    mov rcx, [rsp + XL_O_RET]
+    movsxd rax, dword ptr [rcx]
+    add rcx, 4
+    mov [rsp + XL_O_RET], rcx
+.endm
+
+.macro RIP_FROM_DATA
+    DATA
+    add rax, [rsp + XL_O_PAGE]
+    mov [rsp + XL_O_RIP], rax
+.endm
+
+    .globl viv_xl_t_exit, viv_xl_t_link, viv_xl_t_jump_miss, viv_xl_t_fault, viv_xl_t_cross
 viv_xl_t_exit:
-    mov r10, [rsp + XL_O_PAGE]
-    lea rcx, [rcx + r10]
-    mov [rsp + XL_O_RIP], rcx
-viv_xl_t_exit_rip:
-    mov word ptr [rsp + XL_O_WHY], XL_WHY_NEXT
+    pop qword ptr [rsp + XL_O_RET]
     SAVE_REGS
+    RIP_FROM_DATA
+    mov word ptr [rsp + XL_O_WHY], XL_WHY_NEXT
     jmp leave
 
 viv_xl_t_link:
-    mov r10, [rsp + XL_O_PAGE]
-    lea rcx, [rcx + r10]
-    mov [rsp + XL_O_RIP], rcx
-    mov [rsp + XL_O_ARG], r11
-    mov word ptr [rsp + XL_O_WHY], XL_WHY_LINK
+    pop qword ptr [rsp + XL_O_RET]
     SAVE_REGS
+    DATA
+    mov [rsp + XL_O_ARG], rax
+    mov word ptr [rsp + XL_O_WHY], XL_WHY_LINK
+    jmp leave
+
+viv_xl_t_cross:
+    pop qword ptr [rsp + XL_O_RET]
+    SAVE_REGS
+    DATA
+    mov [rsp + XL_O_ARG], rax
+    mov word ptr [rsp + XL_O_WHY], XL_WHY_CROSS
     jmp leave
 
 viv_xl_t_jump_miss:
@@ -181,7 +200,6 @@ viv_xl_t_fault:
     mov r10, [rsp + XL_O_PAGE]
     lea rcx, [rcx + r10]
     mov [rsp + XL_O_RIP], rcx
-interp:
     mov word ptr [rsp + XL_O_WHY], XL_WHY_INTERP
     SAVE_REGS
     jmp leave
@@ -192,21 +210,22 @@ viv_xl_t_miss:
     pop qword ptr [rsp + XL_O_RET]
     mov [rsp + XL_O_R10], r10
     SAVE_REGS
-    mov rsi, rcx
-    mov edx, r11d
+    DATA
+    mov rsi, r10
+    mov edx, eax
     movzx r12d, byte ptr [rsp + XL_O_VECOFF]
     PARK_VEC
     LOAD_HOST_SP
     call viv_xl_miss
     mov rsp, rbx
+    cmp rax, -1
+    je 2f
     test r12d, r12d
     jnz 1f
     mov r13, rax
     call viv_xl_load_vec
     mov rax, r13
 1:  mov r11, rax
-    cmp rax, -1
-    je 2f
     LOAD_REGS
     mov r10, [rsp + XL_O_R10]
     jmp [rsp + XL_O_RET]
@@ -216,12 +235,15 @@ viv_xl_t_miss:
 /* void viv_xl_stored(c, flags byte): code was changed, or the dirty log wants to know. */
     .globl viv_xl_t_stored, viv_xl_t_stored_rip
 viv_xl_t_stored:
-    mov r10, [rsp + XL_O_PAGE]
-    lea rcx, [rcx + r10]
-    mov [rsp + XL_O_RIP], rcx
-viv_xl_t_stored_rip:
-    mov word ptr [rsp + XL_O_WHY], XL_WHY_NEXT
+    pop qword ptr [rsp + XL_O_RET]
     SAVE_REGS
+    RIP_FROM_DATA
+    jmp stored
+viv_xl_t_stored_rip:
+    pop qword ptr [rsp + XL_O_RET]
+    SAVE_REGS
+stored:
+    mov word ptr [rsp + XL_O_WHY], XL_WHY_NEXT
     PARK_VEC
     mov rsi, r11
     LOAD_HOST_SP

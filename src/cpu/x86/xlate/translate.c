@@ -3,6 +3,7 @@
 
 #include "cpu/x86/xlate/disasm.h"
 #include "cpu/x86/xlate/perfmap.h"
+#include "cpu/x86/mmu.h"
 #include "mem/ram.h"
 
 #include <glib.h>
@@ -23,10 +24,17 @@ static struct emem thunk(unsigned n)
     return xl_word(XL_O_THUNK + 8 * (int32_t)n);
 }
 
-static void exit_to(struct gen *g, int32_t off, unsigned t)
+void viv_xl_call(struct gen *g, unsigned t)
 {
-    e_mov_imm(g->e, H_CX, (uint64_t)(int64_t)off);
-    e_jmp_mem(g->e, thunk(t));
+    e8(g->e, 0xe8);
+    e32(g->e, 0);
+    e_patch(g->e->p - 4, g->x->common[t]);
+}
+
+static void exit_to(struct gen *g, int32_t off)
+{
+    viv_xl_call(g, XL_T_EXIT);
+    e32(g->e, (uint32_t)off);
 }
 
 /* A jump that can be patched: its stub tells the dispatcher which one it is. */
@@ -35,23 +43,21 @@ static void cold_link(struct gen *g, const struct cold *c)
     struct viv_xlate *x = g->x;
     struct xl_site *s = viv_xl_alloc(x, sizeof(*s));
 
-    *s = (struct xl_site){.at = c->jmp, .stub = g->e->p};
-    e_mov_imm(g->e, H_CX, (uint64_t)c->off);
-    e_mov_imm32(g->e, H_11, (uint32_t)((uint8_t *)s - x->arena));
-    e_jmp_mem(g->e, thunk(XL_T_LINK));
+    *s = (struct xl_site){.at = c->jmp, .stub = g->e->p, .off = c->off};
+    viv_xl_call(g, XL_T_LINK);
+    e32(g->e, (uint32_t)((uint8_t *)s - x->arena));
 }
 
-static void cold_miss(struct gen *g, const struct cold *c)
+/* Through the jump cache; if it is not there, the site can be linked. */
+static void cold_cross(struct gen *g, const struct cold *c)
 {
     struct emit *e = g->e;
 
-    if (c->ea.disp)
-        e_lea(e, true, H_CX, c->ea);
-    else
-        e_mov(e, H_CX, c->ea.base);
-    e_mov_imm32(e, H_11, c->info);
-    e_call_mem(e, thunk(XL_T_MISS));
-    e_patch(e_jmp(e), c->back);
+    e_op_mem(e, true, 0xc7, 0, xl_word(XL_O_LAST));
+    e32(e, ~(uint32_t)((uint8_t *)c->site - g->x->arena));
+    e_load(e, H_10, xl_word(XL_O_PAGE));
+    e_lea(e, g->lng, H_CX, EMEM(H_10, c->off));
+    e_patch(e_jmp(e), g->x->jump);
 }
 
 void viv_xl_emit_colds(struct gen *g)
@@ -63,30 +69,17 @@ void viv_xl_emit_colds(struct gen *g)
 
         e_patch(c->jmp, e->p);
         switch (c->kind) {
-        case COLD_MISS:
-            cold_miss(g, c);
-            break;
-        case COLD_STORED:
-            exit_to(g, c->off, XL_T_STORED);
-            break;
-        case COLD_STORED_RIP:
-            e_jmp_mem(e, thunk(XL_T_STORED_RIP));
-            break;
         case COLD_LINK:
             cold_link(g, c);
             break;
         case COLD_CROSS:
-            e_op_mem(e, false, 0xc7, 0, xl_word(XL_O_LAST));
-            e32(e, c->info);
-            e_load(e, H_10, xl_word(XL_O_PAGE));
-            e_lea(e, g->lng, H_CX, EMEM(H_10, c->off));
-            e_patch(e_jmp(e), g->x->jump);
+            cold_cross(g, c);
             break;
         case COLD_EXIT:
-            exit_to(g, c->off, XL_T_EXIT);
+            exit_to(g, c->off);
             break;
         case COLD_VEC:
-            e_call_mem(e, thunk(XL_T_VEC));
+            viv_xl_call(g, XL_T_VEC);
             e_patch(e_jmp(e), c->back);
             break;
         }
@@ -121,7 +114,7 @@ static void helper(struct gen *g, bool end)
     if (end)
         e_jmp_mem(e, thunk(XL_T_EXEC_END));
     else
-        e_call_mem(e, thunk(XL_T_EXEC));
+        viv_xl_call(g, XL_T_EXEC);
 }
 
 /* PCMPxSTRI leaves its index in ECX; the lengths of the explicit forms are in place. */
@@ -192,7 +185,7 @@ static unsigned most_insns(struct viv_xlate *x)
 static void stale_stub(struct gen *g, struct xl_block *b, int32_t off)
 {
     b->stale_stub = g->e->p;
-    exit_to(g, off, XL_T_EXIT);
+    exit_to(g, off);
 }
 
 static void log_block(struct viv_xlate *x, const struct xl_block *b, uint64_t rip, size_t n)
@@ -205,36 +198,74 @@ static void log_block(struct viv_xlate *x, const struct xl_block *b, uint64_t ri
         viv_xlate_perfmap_add(b->code + x->e.delta, n, rip);
 }
 
-/* Instructions up to one that ends the block. Returns their number; *off: behind the last. `code`: what stands at *off. */
-static unsigned body(struct gen *g, const uint8_t *code, int32_t *off)
+#define CODE_MOST 704u /* guest bytes of a block: 48 instructions rarely have more */
+
+static void translate_one(struct gen *g, const struct viv_insn *i, int32_t off, bool *end)
+{
+    g->i = i;
+    g->off = off;
+    g->next = off + i->len;
+    *end = one(g);
+}
+
+/* Instructions up to one that ends the block. Returns their number; *off: behind the last. */
+static unsigned body(struct gen *g, const uint8_t *code, unsigned have, bool whole, int32_t *off)
 {
     struct viv_xlate *x = g->x;
-    unsigned n = 0, most = most_insns(x);
-    const int32_t first = *off;
-    bool end = false;
+    unsigned n = 0, most = most_insns(x), at = 0;
+    bool end = false, more = true;
 
-    while (!end && n < most) {
+    while (!end && n < most && at < have) {
         struct viv_insn insn;
-        unsigned room = VIV_PAGE_SIZE - (unsigned)*off;
 
-        if (room == 0 ||
-            viv_decode(code + (*off - first), room, x->c->mode, x->c->cpuid, &insn) != VIV_DECODE_OK)
-            break; /* goes on in the next page, or faults: not our business */
-        g->i = &insn;
-        g->off = *off;
-        g->next = *off + insn.len;
-        end = one(g);
+        if (!whole && have - at < 15)
+            break;
+        more = viv_decode(code + at, have - at, x->c->mode, x->c->cpuid, &insn) == VIV_DECODE_OK;
+        if (!more)
+            break; /* goes on in the next page, or faults: a block of its own, or nobody's */
+        translate_one(g, &insn, *off, &end);
+        at += insn.len;
         *off = g->next;
         n++;
     }
-    if (end)
-        return n;
     g->off = XL_NO_BRANCH;
-    if (n == most || *off == (int32_t)VIV_PAGE_SIZE)
+    if (!end && n)
         viv_xl_gen_next(g, *off);
-    else if (n)
-        exit_to(g, *off, XL_T_FAULT);
     return n;
+}
+
+/* One instruction that lies in two pages. That the linear address behind the first still leads to the second is asked
+ * each time. The second page may be absent: raised as the fetch's fault. */
+static unsigned crossing(struct gen *g, struct xl_block *b, uint8_t *code, unsigned have, uint64_t rip, int32_t *off)
+{
+    struct viv_x86 *c = g->x->c;
+    uint64_t next = (rip & VIV_PAGE_MASK) + VIV_PAGE_SIZE;
+    struct viv_insn insn;
+    bool end;
+
+    if (!g->lng)
+        next = (uint32_t)next;
+    if (viv_decode(code, have, c->mode, c->cpuid, &insn) != VIV_DECODE_MORE)
+        return 0;
+    b->hva2 = viv_mmu_host(c, next, 1, VIV_ACC_EXEC);
+    if (!b->hva2)
+        return 0;
+    b->version[1] = viv_ram_mark_code(b->hva2);
+    b->version_at[1] = &viv_arena_version[viv_arena_page(b->hva2)];
+    memcpy(code + have, b->hva2, 15);
+    if (viv_decode(code, have + 15, c->mode, c->cpuid, &insn) != VIV_DECODE_OK) {
+        b->hva2 = NULL;
+        return 0;
+    }
+    b->space = viv_xl_gen_space(g, 9);
+    viv_xl_call(g, XL_T_CROSS);
+    e32(g->e, (uint32_t)((uint8_t *)b - g->x->arena));
+    translate_one(g, &insn, *off, &end);
+    *off = g->next;
+    g->off = XL_NO_BRANCH;
+    if (!end)
+        viv_xl_gen_next(g, *off);
+    return 1;
 }
 
 static void finish(struct viv_xlate *x, struct xl_block *b, const uint8_t *code, uint64_t rip)
@@ -253,11 +284,13 @@ static void finish(struct viv_xlate *x, struct xl_block *b, const uint8_t *code,
         log_block(x, b, rip, n);
 }
 
+/* The bytes are read once: another CPU may be changing them. */
 struct xl_block *viv_xl_translate(struct viv_xlate *x, const uint8_t *hva, uint64_t rip, unsigned mode)
 {
     struct gen g = {.x = x, .e = &x->e, .mode = mode, .lng = mode & XL_LONG, .cold = x->cold};
     int32_t first = (int32_t)((uintptr_t)hva & (VIV_PAGE_SIZE - 1)), off = first;
-    uint8_t code[15 * MOST_POSSIBLE];
+    unsigned room = VIV_PAGE_SIZE - (unsigned)first, have = room < CODE_MOST ? room : CODE_MOST;
+    uint8_t code[CODE_MOST + 16];
     struct xl_block *b;
     size_t arena;
 
@@ -266,12 +299,13 @@ struct xl_block *viv_xl_translate(struct viv_xlate *x, const uint8_t *hva, uint6
     arena = x->arena_used;
     b = viv_xl_alloc(x, sizeof(*b));
     *b = (struct xl_block){.hva = hva, .mode = (uint16_t)mode, .code = x->e.p};
-    b->version = viv_ram_mark_code(hva); /* before the bytes are read: mem/ram.h */
-    b->version_at = &viv_arena_version[viv_arena_page(hva)];
+    b->version[0] = viv_ram_mark_code(hva); /* before the bytes are read: mem/ram.h */
+    b->version_at[0] = &viv_arena_version[viv_arena_page(hva)];
+    memcpy(code, hva, have);
     g.l1 = XL_L1 + (mode & XL_USER ? XL_L1_SET : 0);
-    /* What is decoded is what is compared later, whoever writes there meanwhile. */
-    memcpy(code, hva, MIN(sizeof(code), VIV_PAGE_SIZE - (size_t)first));
-    b->insns = (uint16_t)body(&g, code, &off);
+    b->insns = (uint16_t)body(&g, code, have, have == room, &off);
+    if (b->insns == 0 && room < 15)
+        b->insns = (uint16_t)crossing(&g, b, code, have, rip, &off);
     if (b->insns == 0) {
         x->e.p = b->code;
         x->arena_used = arena;
@@ -307,8 +341,21 @@ static void common_jump(struct viv_xlate *x)
     e_jmp_mem(e, EMEMX(H_SP, H_10, 0, XL_JC + 8));
 }
 
+/* Calls to thunks: those are too far away for a direct call. */
+static void common_calls(struct viv_xlate *x)
+{
+    for (unsigned t = 0; t < XL_T_COUNT; t++) {
+        struct emem m = thunk(t);
+
+        x->common[t] = x->e.p;
+        m.disp += 8; /* the return address */
+        e_jmp_mem(&x->e, m);
+    }
+}
+
 void viv_xl_common_code(struct viv_xlate *x)
 {
     common_jump(x);
+    common_calls(x);
     x->e.p += -(uintptr_t)x->e.p & 63;
 }

@@ -26,24 +26,36 @@ enum {
     XL_NONE = 1 << 15, /* not for the translator */
 };
 
-/* A direct jump that leads to a stub until its target is known. */
+/* A direct jump that leads to a stub until its target is known. One to another page asks first whether it runs at the
+ * linear address where it was linked, and these still lead where they led: `space` points at the question (gen_branch.c). */
 struct xl_site {
     uint8_t *at;          /* its displacement (writable view) */
-    uint8_t *stub;        /* where it leads when not linked (writable view) */
+    uint8_t *stub;        /* where it leads when not linked (writable view); with `space`, behind the question */
+    uint8_t *space;
     struct xl_block *to;
     struct xl_site *next; /* of those that lead to the same block */
+    int32_t off;          /* target, from the start of the page */
+    int32_t last;         /* XL_LAST of the branch; -1: it is none */
+};
+
+struct xl_ref { /* in the list of a page */
+    struct xl_block *block;
+    struct xl_ref *next;
 };
 
 struct xl_block {
     const uint8_t *hva;  /* first guest byte */
     uint8_t *code;       /* entry (writable view) */
-    const uint32_t *version_at;
-    uint32_t version;
+    const uint8_t *hva2; /* the rest, when it crosses into another page, or NULL */
+    uint8_t *space;      /* then: its question, as in struct xl_site */
+    const uint32_t *version_at[2];
+    uint32_t version[2];
     uint16_t mode, bytes, insns;
     bool stale;          /* its page has changed: the entry leads to the dispatcher */
     uint8_t saved[5];    /* what the entry held */
     uint8_t *stale_stub; /* where a stale entry leads (writable view) */
-    struct xl_block *hash_next, *page_next;
+    struct xl_block *hash_next;
+    struct xl_ref ref[2];
     struct xl_site *in;
     const uint8_t *copy; /* `bytes` bytes: the code that was translated */
 };
@@ -60,7 +72,7 @@ struct xl_fault {
 
 struct xl_page { /* blocks of one host page */
     size_t page;
-    struct xl_block *blocks;
+    struct xl_ref *blocks;
     uint64_t invalidations;
     struct xl_page *next;
 };
@@ -74,7 +86,8 @@ struct viv_xlate {
     uint8_t *rw, *rx;
     size_t size, start; /* bytes; first byte after the common code */
     struct emit e;
-    uint8_t *jump; /* common code: indirect jump to RCX (writable view) */
+    uint8_t *jump;                /* common code: indirect jump to RCX (writable view) */
+    uint8_t *common[XL_T_COUNT];  /* and calls to thunks */
 
     /* Everything about blocks, thrown away with them. */
     uint8_t *arena;
@@ -87,6 +100,7 @@ struct viv_xlate {
     /* What jump_key was made of. */
     uint64_t key, key_space, secret;
     uint32_t key_mode;
+    uint64_t space, gspace; /* today's names of code_space and code_space_global */
     uint32_t random; /* random_ends */
     unsigned allocations;
     struct cold *cold; /* translate.c's */
@@ -108,7 +122,13 @@ void viv_xl_cache_room(struct viv_xlate *x);
 void *viv_xl_alloc(struct viv_xlate *x, size_t n);
 struct xl_block *viv_xl_find(struct viv_xlate *x, const uint8_t *hva, unsigned mode);
 void viv_xl_insert(struct viv_xlate *x, struct xl_block *b);
-void viv_xl_link(struct viv_xlate *x, struct xl_site *s, struct xl_block *to);
+/* `global`: the target's page is mapped global. */
+void viv_xl_link(struct viv_xlate *x, struct xl_site *s, struct xl_block *to, bool global);
+/* Makes a question be answered with yes as long as the space is what it is now. */
+void viv_xl_set_space(struct viv_xlate *x, uint8_t *space, bool global);
+void viv_xl_unlink(struct xl_site *s);
+/* It leads to other code now than it was made for: a new one takes its place. */
+void viv_xl_forget(struct viv_xlate *x, struct xl_block *b);
 /* The page may have changed: its blocks are looked at again before they run. */
 void viv_xl_page_changed(struct viv_xlate *x, size_t page);
 void viv_xl_take_notices(struct viv_xlate *x);
@@ -125,7 +145,7 @@ void viv_xl_enter(struct viv_x86 *c, const void *code);
 uint64_t viv_xl_miss(struct viv_x86 *c, uint64_t lin, uint32_t info);
 void viv_xl_stored(struct viv_x86 *c, uint8_t *flags);
 bool viv_xl_exec(struct viv_x86 *c, const struct viv_insn *i, unsigned off);
-extern const uint8_t viv_xl_t_exit[], viv_xl_t_exit_rip[], viv_xl_t_link[], viv_xl_t_jump_miss[],
+extern const uint8_t viv_xl_t_exit[], viv_xl_t_link[], viv_xl_t_jump_miss[], viv_xl_t_cross[],
     viv_xl_t_miss[], viv_xl_t_stored[], viv_xl_t_stored_rip[], viv_xl_t_exec[], viv_xl_t_exec_end[],
     viv_xl_t_vec[], viv_xl_t_fault[];
 
