@@ -63,6 +63,21 @@ static void bank_clear_nonglobal(struct viv_tlb_bank *b)
     b->nonglobal_words = 0;
 }
 
+/* The supervisor's bank at a CR3 load: pages leave the first-level TLB one by one, so that those of the kernel stay there. What
+ * an entry replaced in its slot left it too (viv_tlb_fill): nothing else is there that is not global. */
+static void super_clear_nonglobal(struct viv_x86 *c)
+{
+    struct viv_tlb_bank *b = &c->tlb->super;
+
+    for (uint64_t words = c->xlate ? b->nonglobal_words : 0; words; words &= words - 1) {
+        unsigned n = (unsigned)__builtin_ctzll(words);
+
+        for (uint64_t bits = b->nonglobal[n]; bits; bits &= bits - 1)
+            viv_l1_drop(c, b->e[n * 64 + (unsigned)__builtin_ctzll(bits)].tag_read);
+    }
+    bank_clear_nonglobal(b);
+}
+
 static void bank_init(struct viv_tlb_bank *b)
 {
     for (unsigned n = 0; n < VIV_TLB_ENTRIES; n++)
@@ -247,26 +262,29 @@ void viv_tlb_flush_page_of(struct viv_x86 *c, unsigned pcid, uint64_t lin)
     drop_first_level(c, lin, region);
 }
 
+/* The first-level TLB and the supervisor's bank hold nothing of other PCIDs. */
 void viv_tlb_flush_pcid(struct viv_x86 *c, unsigned pcid)
 {
-    viv_l1_flush_all(c);
     for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++) {
         if (c->tlb->user[n].pcid != (int)pcid)
             continue;
         bank_clear(&c->tlb->user[n]);
         viv_code_flush(c, &c->tlb->code, n);
+        if (n != c->tlb->cur_user)
+            continue;
+        viv_l1_flush(c, VIV_L1_USER);
+        super_clear_nonglobal(c);
     }
-    bank_clear_nonglobal(&c->tlb->super);
 }
 
 void viv_tlb_flush_user(struct viv_x86 *c)
 {
-    viv_l1_flush_all(c);
+    viv_l1_flush(c, VIV_L1_USER);
+    super_clear_nonglobal(c);
     for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++) {
         bank_clear(&c->tlb->user[n]);
         viv_code_flush(c, &c->tlb->code, n);
     }
-    bank_clear_nonglobal(&c->tlb->super);
 }
 
 static void forget_ranges(struct viv_x86_tlb *t)
@@ -288,8 +306,8 @@ void viv_mmu_set_cr3(struct viv_x86 *c, uint64_t cr3, bool keep)
     int pcid = pcid_of(c, cr3);
 
     c->cr3 = cr3;
-    viv_l1_flush_all(c);
-    bank_clear_nonglobal(&t->super);
+    viv_l1_flush(c, VIV_L1_USER);
+    super_clear_nonglobal(c);
     for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++) {
         if (t->user[n].pcid == pcid) {
             if (!keep) {
@@ -365,6 +383,8 @@ void viv_tlb_fill(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w, str
 
     if (write && viv_mmu_pkey_denies(c, w, true, user ? VIV_HOW_USER : 0))
         write = false;
+    if (!user && test_bit(b->nonglobal, slot) && (w->global || e->tag_read != (lin & VIV_PAGE_MASK)))
+        viv_l1_drop(c, e->tag_read); /* nobody will know that it was there: super_clear_nonglobal */
     e->tag_read = lin & VIV_PAGE_MASK;
     e->tag_write = write ? e->tag_read : VIV_TLB_NONE;
     e->addend = (uintptr_t)p.hva - (lin & VIV_PAGE_MASK);
