@@ -23,6 +23,8 @@ enum viv_map { /* opcode map */
     VIV_MAP_0F,
     VIV_MAP_0F38,
     VIV_MAP_0F3A,
+    VIV_MAP_M5 = 5, /* EVEX only; the numbers are those of VEX and EVEX */
+    VIV_MAP_M6,
     VIV_MAP_X87_MEM, /* D8-DF with a memory operand: opcode = (byte & 7) << 3 | reg */
     VIV_MAP_X87_REG, /* D8-DF with mod 3: opcode = (byte & 7) << 6 | modrm & 63 */
     VIV_MAP_COUNT

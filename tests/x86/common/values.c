@@ -171,7 +171,7 @@ struct evex_bits random_evex(uint64_t *s, const struct viv_row *r)
         e.aaa = below(s, 8);
     if ((!(r->evex & E_Z) || !e.aaa) && below(s, 16))
         e.z = false;
-    if (!(r->evex & (E_BCD | E_BCQ | E_ER | E_SAE)) && below(s, 16))
+    if (!(r->evex & (E_BCW | E_BCD | E_BCQ | E_ER | E_SAE)) && below(s, 16))
         e.b = false;
     return e;
 }

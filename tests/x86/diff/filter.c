@@ -6,7 +6,6 @@ struct scan {
     const uint8_t *p;
     unsigned len, pos;
     bool long_mode, vex, evex, f3;
-    uint8_t pp;   /* of EVEX */
     uint8_t map;  /* 0 one byte, 1 0F, 2 0F38, 3 0F3A */
     uint8_t op, modrm;
 };
@@ -41,7 +40,6 @@ static void scan_opcode(struct scan *s)
     } else if (b == 0x62 && (s->long_mode || (at(s, s->pos + 1) & 0xc0) == 0xc0)) {
         s->evex = true;
         s->map = at(s, s->pos + 1) & 7;
-        s->pp = at(s, s->pos + 2) & 3;
         s->pos += 4;
     } else if (b == 0x0f) {
         s->map = 1;
@@ -114,10 +112,6 @@ const char *filter_bytes(const uint8_t *p, unsigned len, bool long_mode)
     struct scan s = {.p = p, .len = len, .long_mode = long_mode};
 
     scan_opcode(&s);
-    if (s.evex && (s.map > 3 || (s.map == 3 && s.pp != 1)))
-        return "AVX512-FP16";
-    if (s.evex && s.map == 2 && (s.op == 0x52 || s.op == 0x72) && s.pp > 1)
-        return "AVX512-BF16";
     if (s.evex)
         return NULL;
     if (s.vex && s.map == 2 &&

@@ -318,8 +318,10 @@ static void encode_row(struct enc *e, uint64_t *s, const struct viv_row *r, bool
 /* 62H and a payload with few reserved bits wrong. */
 static void evex_bytes(struct enc *e, uint64_t *s, bool long_mode)
 {
+    static const uint8_t maps[] = {1, 2, 3, 5, 6};
+
     put(e, 0x62);
-    put(e, ((long_mode || below(s, 8) == 0 ? (unsigned)rnd(s) : 0xf0) & 0xf0) | (below(s, 16) ? 1 + below(s, 3) : below(s, 16)));
+    put(e, ((long_mode || below(s, 8) == 0 ? (unsigned)rnd(s) : 0xf0) & 0xf0) | (below(s, 16) ? maps[below(s, sizeof(maps))] : below(s, 16)));
     put(e, ((unsigned)rnd(s) & 0x83) | (below(s, 2) ? 0x78 : (unsigned)rnd(s) & 0x78) | (below(s, 16) ? 4 : 0));
     put(e, ((unsigned)rnd(s) & 0x67) | (below(s, 4) ? 8 : 0) | (below(s, 4) ? 0 : 0x80) | (below(s, 4) ? 0 : 0x10));
 }

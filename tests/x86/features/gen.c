@@ -152,7 +152,7 @@ static void encode(struct code *c, const struct viv_row *r)
         put(c, 0xc0 | (r->opcode & 63));
         return;
     }
-    if (r->map > VIV_MAP_0F3A) {
+    if (r->map > VIV_MAP_0F3A && !(r->select & S_EVEX)) {
         fprintf(stderr, "features: no encoding for row '%s' of map %u\n", r->name, r->map);
         exit(1);
     }

@@ -117,7 +117,7 @@ static unsigned fixed_size(unsigned size, const struct shape *h)
     unsigned v = h->w ? 8 : h->p66 ? 2 : 4, x = h->evex ? 16u << (h->e.l & 3) : h->l ? 32 : 16;
 
     if (h->evex && h->e.b)
-        return h->r->evex & E_BCQ ? 8 : 4;
+        return h->r->evex & E_BCQ ? 8 : h->r->evex & E_BCD ? 4 : 2;
 
     switch (size) {
     case VIV_SZ_B: case VIV_SZ_BS: case VIV_SZ_DB: case VIV_SZ_YB: return 1;

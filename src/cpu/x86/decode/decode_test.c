@@ -77,7 +77,7 @@ static unsigned first_bit(unsigned set, unsigned otherwise)
 
 static void put_modrm(struct shape *s, const struct viv_row *r)
 {
-    unsigned reg = first_bit(r->select & 0xff, 1), rm = first_bit(r->select >> 8 & 0xff, 1);
+    unsigned reg = first_bit(r->select & 0xff, 1), rm = first_bit(r->select >> 8 & 0xff, r->select & S_EVEX ? 2 : 1);
     bool mem = r->map == VIV_MAP_X87_MEM || (r->select & S_MEM) || (r->attr & A_VSIB);
 
     if (r->map == VIV_MAP_X87_REG) {

@@ -27,11 +27,11 @@ static bool payload(struct dec *d, struct payload *e)
     e->p0 = (uint8_t)v;
     e->p1 = (uint8_t)(v >> 8);
     e->p2 = (uint8_t)(v >> 16);
-    if (d->fail || (e->p0 & 7) < 1 || (e->p0 & 7) > 3 || (e->p0 & 8) || !(e->p1 & 4))
+    if (d->fail || !(0x6e >> (e->p0 & 7) & 1) || (e->p0 & 8) || !(e->p1 & 4))
         return false;
     e->ll = e->p2 >> 5 & 3;
     e->b = e->p2 & 0x10;
-    d->map = VIV_MAP_0F + (e->p0 & 7) - 1;
+    d->map = e->p0 & 7;
     d->pfx = pp[e->p1 & 3];
     i->vex = 4;
     i->vex_w = e->p1 >> 7;
@@ -97,7 +97,7 @@ static bool memory_destination(const struct viv_row *r)
 static bool modifiers(struct viv_insn *i, const struct viv_row *r, const struct payload *e)
 {
     if (e->b && i->mem) {
-        if (!(r->evex & (E_BCD | E_BCQ)))
+        if (!(r->evex & (E_BCW | E_BCD | E_BCQ)))
             return false;
         i->evex_b = VIV_EB_BROADCAST;
     } else if (e->b) {
@@ -108,6 +108,12 @@ static bool modifiers(struct viv_insn *i, const struct viv_row *r, const struct 
     if (i->mask ? !(r->evex & E_MASK) : (r->evex & E_K) != 0)
         return false;
     return !i->zeroing || (i->mask && (r->evex & E_Z) && !(i->mem && memory_destination(r)));
+}
+
+/* VFMULCPH, VFMADDCPH and family: the destination must be none of the sources. */
+static bool complex_product(const struct viv_row *r)
+{
+    return r->map == VIV_MAP_M6 && (r->opcode & 0x7e) == 0x56;
 }
 
 /* Fifth bits of register numbers. R' counts for vectors and is reserved elsewhere; X does for a vector in modrm.rm; V' for a vector in
@@ -148,6 +154,8 @@ static bool registers(struct dec *d, const struct viv_row *r, const struct paylo
     }
     if (vsib)
         i->index |= v4;
+    if (complex_product(r) && (i->reg == i->vvvv || (!i->mem && i->reg == i->rm)))
+        return false;
     return uses_v || !v4;
 }
 
@@ -160,7 +168,7 @@ unsigned viv_evex_memory(const struct viv_insn *i)
     const struct viv_row *r = i->row;
 
     if (i->evex_b == VIV_EB_BROADCAST)
-        return r->evex & E_BCD ? 4 : 8;
+        return r->evex & E_BCW ? 2 : r->evex & E_BCD ? 4 : 8;
     if ((r->attr & A_VSIB) || (r->evex & E_PACK))
         return E_SIZE(r->evex);
     for (unsigned n = 0; n < 4; n++) {

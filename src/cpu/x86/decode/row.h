@@ -2,7 +2,7 @@
  *
  *   ROW(map, pfx, opcode, select, "name", op1, op2, op3, op4, attr, feature, exec)
  *
- * map      BASE 0F 0F38 0F3A X87_MEM X87_REG                        (enum viv_map)
+ * map      BASE 0F 0F38 0F3A M5 M6 X87_MEM X87_REG                  (enum viv_map)
  * pfx      ANY NP 66 F3 F2 NR                                       (enum viv_pfx)
  * opcode   last opcode byte; x87: MEM (byte & 7) << 3 | reg, REG (byte & 7) << 6 | (modrm & 63)
  * select   0, or S_* or-ed: which ModRM, VEX and mode shapes the row takes. A row with S_VEX is
@@ -95,6 +95,7 @@
 #define E_PACK  (1u << 11) /* the memory operand is as many elements as the opmask has bits: VPCOMPRESSD, VPEXPANDD */
 #define E_UNIT  (1u << 12) /* the memory operand is repeated: VPBROADCASTD and family */
 #define E_ALIGN (1u << 13) /* #GP when not aligned to its size */
+#define E_BCW   (1u << 15) /* as E_BCD: one word */
 #define E_NOAC  (1u << 14) /* no #AC even when no longer than 8 bytes */
 
 /* Operands: X(letters, kind, size). */
@@ -151,6 +152,7 @@
     X(XMM0, XMM0, DQ)                                                                              \
     X(VMx, VM, X) X(VMy, VM, X) X(VMxh, VM, XH) /* VSIB memory: index is a vector register */      \
     X(Vxh, V, XH) X(Vxq, V, XQ) X(Vxe, V, XE) X(Hxh, H, XH) X(Uxh, U, XH) /* narrower than the vector length */ \
+    X(Vsh, V, W) X(Hsh, H, W) X(Wsh, W, W) X(Ush, U, W)                                            \
     /* opmask: modrm.reg, VEX.vvvv, modrm.rm register, modrm.rm register or memory */              \
     X(Kg, KG, Q) X(Kh, KH, Q) X(Ke, KE, Q) X(KMb, KE, B) X(KMw, KE, W) X(KMd, KE, D) X(KMq, KE, Q)
 

@@ -11,8 +11,9 @@
 static const uint16_t map_base[VIV_MAP_COUNT] = {
     [VIV_MAP_BASE] = 0,        [VIV_MAP_0F] = 256,       [VIV_MAP_0F38] = 512,
     [VIV_MAP_0F3A] = 768,      [VIV_MAP_X87_MEM] = 1024, [VIV_MAP_X87_REG] = 1088,
+    [VIV_MAP_M5] = 1600,       [VIV_MAP_M6] = 1856,
 };
-#define SLOTS 1600
+#define SLOTS 2112
 
 static struct viv_slot slots[3][SLOTS]; /* enum viv_encoding */
 static uint16_t order[MAX_ROWS];        /* row numbers, grouped by slot, file order within one */

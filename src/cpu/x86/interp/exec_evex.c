@@ -18,7 +18,7 @@ struct plan {
 };
 
 #define NO_DEST   0xff
-#define MAX_PLANS 700
+#define MAX_PLANS 800
 
 static struct plan plans[MAX_PLANS];
 static const struct viv_row *first_row, *end_row;
@@ -104,6 +104,7 @@ static unsigned elements(const struct plan *p, const struct viv_insn *i)
     case VIV_SZ_XH: bytes = 8u << i->vl; break;
     case VIV_SZ_XQ: bytes = 4u << i->vl; break;
     case VIV_SZ_XE: bytes = 2u << i->vl; break;
+    case VIV_SZ_W: bytes = 2; break;
     case VIV_SZ_D: bytes = 4; break;
     case VIV_SZ_Q: bytes = 8; break;
     case VIV_SZ_DQ: bytes = 16; break;

@@ -58,7 +58,7 @@ __asm__(
 #define ANY3(P, b, c, d)    (P(b) || P(c) || P(d))
 #define IS_IB(op)           OP_IS(op, Ib)
 #define IS_Y(op)            (OP_IS(op, Gy) || OP_IS(op, Ey))
-#define IS_VVVV(op)         (OP_IS(op, Hx) || OP_IS(op, Hxh) || OP_IS(op, Hdq) || OP_IS(op, Hss) || OP_IS(op, Hsd) || OP_IS(op, Kh))
+#define IS_VVVV(op)         (OP_IS(op, Hx) || OP_IS(op, Hxh) || OP_IS(op, Hdq) || OP_IS(op, Hsh) || OP_IS(op, Hss) || OP_IS(op, Hsd) || OP_IS(op, Kh))
 #define PP(pfx) ((pfx) == VIV_PFX_66 ? 1 : (pfx) == VIV_PFX_F3 ? 2 : (pfx) == VIV_PFX_F2 ? 3 : 0)
 #define FIRST_BIT(v) ((v) & 1 ? 0 : (v) & 2 ? 1 : (v) & 4 ? 2 : (v) & 8 ? 3 : (v) & 16 ? 4 : (v) & 32 ? 5 : (v) & 64 ? 6 : 7)
 #define MODRM(sel) ((sel) & 0xff ? 0xc2 | FIRST_BIT(sel) << 3 : 0xca)
