@@ -95,14 +95,17 @@ static inline u64 page_room(const struct viv_insn *i, u64 lin, u64 ea)
 
 static void *page_read(struct viv_x86 *c, u64 lin)
 {
-    return viv_tlb_read(c, lin, 1);
+    void *p = viv_tlb_read(c, lin, 1);
+
+    return p ? p : viv_mmu_cached(c, lin, VIV_ACC_READ);
 }
 
 static void *page_write(struct viv_x86 *c, u64 lin)
 {
     const struct viv_tlb_entry *e = viv_tlb_slot(c, lin);
 
-    return (lin & VIV_PAGE_MASK) == e->tag_write ? (void *)(lin + e->addend) : NULL;
+    return (lin & VIV_PAGE_MASK) == e->tag_write ? (void *)(lin + e->addend)
+                                                : viv_mmu_cached(c, lin, VIV_ACC_WRITE);
 }
 
 static void bulk_stored(struct viv_x86 *c, void *p, u64 len)
