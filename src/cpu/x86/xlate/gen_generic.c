@@ -352,6 +352,8 @@ static bool vex_w(const struct gen *g)
 {
     if (!g->lng && strstr(g->i->row->name, "pcmpestr")) /* lengths in EAX and EDX */
         return false;
+    if (!g->lng && (g->i->row->attr & A_Y)) /* lengths of VPCMPESTRx too */
+        return false;
     for (unsigned n = 0; !g->lng && n < 4; n++)
         if (viv_operand_info[g->i->row->operand[n]].size == VIV_SZ_Y)
             return false;
