@@ -102,8 +102,25 @@ SYS(clts)
     c->cr0 &= ~(u64)VIV_CR0_TS;
 }
 
-SYS(invd) { need_cpl0(c); }
-SYS(wbinvd) { need_cpl0(c); }
+/* Code that has been decoded already is not what a serializing instruction is to be followed by (SDM 3A 9.3). Translated code
+ * looks for changes after each handler. */
+static void serialize(struct viv_x86 *c)
+{
+    if (((struct viv_interp *)c->interp)->block_first)
+        viv_interp_leave_block(c);
+}
+
+SYS(invd)
+{
+    need_cpl0(c);
+    serialize(c);
+}
+
+SYS(wbinvd)
+{
+    need_cpl0(c);
+    serialize(c);
+}
 
 SYS(invlpg)
 {
@@ -118,6 +135,7 @@ SYS(invlpg)
     viv_tlb_flush_page(c, ea);
     if (space != c->code_space || global != c->code_space_global)
         viv_interp_leave_block(c); /* perhaps out of the page that this block is in */
+    serialize(c);
 }
 
 SYS(invpcid)
@@ -180,6 +198,7 @@ SYS(cpuid)
     c->gpr[VIV_RBX] = out[1];
     c->gpr[VIV_RCX] = out[2];
     c->gpr[VIV_RDX] = out[3];
+    serialize(c);
 }
 
 static void check_tsd(struct viv_x86 *c)

@@ -239,9 +239,11 @@ static unsigned mode_of(const struct viv_x86 *c)
     unsigned m = vector_mode(c);
 
     if (c->mode == VIV_MODE_LONG)
-        m |= XL_LONG;
+        m |= XL_LONG | XL_FS | XL_GS;
     else if ((c->mode != VIV_MODE_PROT32 && c->mode != VIV_MODE_COMPAT32) || !flat(c))
         return XL_NONE;
+    else
+        m |= (c->fast_base[VIV_FS] >> 32 ? 0 : XL_FS) | (c->fast_base[VIV_GS] >> 32 ? 0 : XL_GS);
     if (c->cpl == 3) {
         if ((c->cr0 & VIV_CR0_AM) && (c->eflags & VIV_FL_AC))
             return XL_NONE; /* every access is to be checked */

@@ -90,6 +90,8 @@ void viv_xl_emit_colds(struct gen *g);
 void viv_xl_sum(struct gen *g, unsigned to, bool wide);
 /* The instruction's linear address into R10. Uses R11, RCX. False: the interpreter's (16-bit addresses). */
 bool viv_xl_ea(struct gen *g);
+/* Adds the segment's base to R10. Uses RCX. False: the interpreter's. */
+bool viv_xl_add_base(struct gen *g);
 /* Looks R10 up; returns the host operand, good until RCX or R10 change. R11 is the slot. Must come before the instruction
  * changes anything. */
 struct emem viv_xl_access(struct gen *g, unsigned size, bool write);

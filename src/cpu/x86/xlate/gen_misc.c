@@ -89,9 +89,11 @@ bool viv_xl_gen_mov_o(struct gen *g)
     bool byte = i->row->attr & A_BYTE, write = i->row->attr & A_WRITE;
     struct emem m;
 
-    if (i->asz == 2 || i->seg == VIV_FS || i->seg == VIV_GS || (i->seg == VIV_CS && !g->lng))
+    if (i->asz == 2 || (i->seg == VIV_CS && !g->lng))
         return false;
     e_mov_imm(e, H_10, i->asz == 8 ? i->imm : (uint32_t)i->imm);
+    if (!viv_xl_add_base(g))
+        return false;
     m = viv_xl_access(g, byte ? 1 : i->osz, write);
     if (!byte && i->osz == 2)
         e8(e, 0x66);

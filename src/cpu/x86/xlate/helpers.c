@@ -77,5 +77,7 @@ bool viv_xl_exec(struct viv_x86 *c, const struct viv_insn *i, unsigned off)
     if ((i->row->attr & A_CTX) || !same)
         viv_interp_context(c);
     c->rip = c->next_rip;
-    return c->next_rip == next && in->block_end && !c->attention && !c->halted && same;
+    /* `poll`: what another CPU changed before it told this one is seen behind CPUID and the like (SDM 3A 9.1.3). */
+    return c->next_rip == next && in->block_end && !c->attention && !c->halted && same &&
+           !__atomic_load_n(&c->xl.poll, __ATOMIC_RELAXED);
 }

@@ -45,6 +45,19 @@ static bool has_base(const struct gen *g, unsigned seg)
     return seg == VIV_FS || seg == VIV_GS;
 }
 
+bool viv_xl_add_base(struct gen *g)
+{
+    unsigned seg = g->i->seg;
+
+    if (!has_base(g, seg))
+        return true;
+    if (!(g->mode & (seg == VIV_FS ? XL_FS : XL_GS)))
+        return false;
+    e_load(g->e, H_CX, xl_word((int32_t)(offsetof(struct viv_x86, fast_base) + 8 * seg)));
+    e_lea(g->e, g->lng, H_10, EMEMX(H_10, H_CX, 0, 0)); /* wraps at 4 GiB: thread pointers have what is below them */
+    return true;
+}
+
 void viv_xl_sum(struct gen *g, unsigned to, bool wide)
 {
     const struct viv_insn *i = g->i;
@@ -87,11 +100,7 @@ bool viv_xl_ea(struct gen *g)
     if (i->base == VIV_RIP_REL && i->disp > 0x7fff0000) /* with the place in the page it could overflow */
         return false;
     viv_xl_sum(g, H_10, wide);
-    if (has_base(g, i->seg)) {
-        e_load(g->e, H_CX, xl_word((int32_t)(offsetof(struct viv_x86, fast_base) + 8 * i->seg)));
-        e_lea(g->e, true, H_10, EMEMX(H_10, H_CX, 0, 0));
-    }
-    return true;
+    return viv_xl_add_base(g);
 }
 
 struct emem viv_xl_access(struct gen *g, unsigned size, bool write)

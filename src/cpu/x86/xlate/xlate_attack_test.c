@@ -176,6 +176,58 @@ static void test_written_while_read_interp(void)
     code_written_while_read(&(struct viv_xlate_opts){.interp_cold = true});
 }
 
+/* ---- cross-modifying code (SDM 3A 9.1.3) ---- */
+
+/* Wait for the flag, which is looked at long after any look for news; serialize; run what was written before the flag. */
+GUEST(wait_for_code, "0: mov $0x1000000, %eax\n"
+                     "mov $3, %esi\n"
+                     ".rept 12\n"
+                     "xor %edx, %edx\n"
+                     "div %esi\n"
+                     "or $0x1000000, %eax\n"
+                     ".endr\n"
+                     "mov (%rdi), %eax\n"
+                     "test %eax, %eax\n"
+                     "jz 0b\n"
+                     "xor %eax, %eax\n"
+                     "cpuid\n"
+                     "mov $0, %eax\n"
+                     "hlt");
+#define WRITTEN (TEST_CODE + (uint32_t)(wait_for_code_end - wait_for_code) - 5)
+
+static void *write_and_tell(void *arg)
+{
+    for (uint32_t n = 1; n <= WRITES; n++) {
+        while (__atomic_load_n(&race.round, __ATOMIC_ACQUIRE) < n)
+            ;
+        for (volatile uint32_t k = 0; k < (n * 7 & 1023); k = k + 1)
+            ;
+        memcpy(t->ram + WRITTEN, &n, 4);
+        viv_ram_written(t->ram + WRITTEN, 4);
+        __atomic_store_n((uint32_t *)(t->ram + TEST_DATA), 1, __ATOMIC_RELEASE);
+    }
+    return NULL;
+}
+
+static void test_serialized(void)
+{
+    GThread *other;
+
+    start(NULL);
+    LOAD(TEST_CODE, wait_for_code);
+    c->gpr[VIV_RDI] = TEST_DATA;
+    race.round = 0;
+    other = g_thread_new("writer", write_and_tell, NULL);
+    for (uint32_t n = 1; n <= WRITES; n++) {
+        viv_st_le32(t->ram + TEST_DATA, 0);
+        __atomic_store_n(&race.round, n, __ATOMIC_RELEASE);
+        run(TEST_CODE);
+        g_assert_cmpuint(c->gpr[VIV_RAX], ==, n);
+    }
+    g_thread_join(other);
+    finish();
+}
+
 /* ---- branches that go far ---- */
 
 GUEST(far_jmp, ".byte 0xe9; .long 0x7fffffff");
@@ -310,6 +362,68 @@ static void test_movdiri(void)
     finish();
 }
 
+/* ---- 32-bit code ---- */
+
+static void start_32(void)
+{
+    static const struct viv_xlate_opts normal;
+    struct viv_err err = VIV_ERR_INIT;
+
+    t = test_cpu_get(VIV_MODE_PROT32);
+    c = t->c;
+    atomic_store(&t->vcpu.requests, 0);
+    g_assert_cmpint(viv_xlate_attach(c, &normal, &err), ==, 0);
+}
+
+/* Thread-local variables lie below the base: the sum wraps, and is no exception to be done slowly. */
+static void test_below_base(void)
+{
+    static const uint8_t code[] = {0x65, 0xa1, 0xfc, 0xff, 0xff, 0xff,        /* mov %gs:-4, %eax */
+                                   0x65, 0x8b, 0x1d, 0xf8, 0xff, 0xff, 0xff,  /* mov %gs:-8, %ebx */
+                                   0xb9, 0xf4, 0xff, 0xff, 0xff,              /* mov $-12, %ecx */
+                                   0x64, 0x89, 0x19, 0xf4};                   /* mov %ebx, %fs:(%ecx) */
+
+    start_32();
+    load(TEST_CODE, code, code + sizeof(code));
+    c->seg[VIV_GS].base = c->seg[VIV_FS].base = TEST_DATA + 0x100;
+    viv_st_le32(t->ram + TEST_DATA + 0xfc, 0x11223344);
+    viv_st_le32(t->ram + TEST_DATA + 0xf8, 0x55667788);
+    run(TEST_CODE);
+    g_assert_cmphex(c->gpr[VIV_RAX], ==, 0x11223344);
+    g_assert_cmphex(c->gpr[VIV_RBX], ==, 0x55667788);
+    g_assert_cmphex(viv_ld_le32(t->ram + TEST_DATA + 0xf4), ==, 0x55667788);
+    g_assert_cmpuint(stats().interp_insns, ==, 0);
+    c->seg[VIV_GS].attr |= VIV_SEG_UNUSABLE;
+    run(TEST_CODE);
+    g_assert_cmpint(test_cpu_exception(t), ==, VIV_GP);
+    c->seg[VIV_GS].attr &= ~VIV_SEG_UNUSABLE;
+    c->seg[VIV_GS].limit = 0xfff;
+    run(TEST_CODE);
+    g_assert_cmpint(test_cpu_exception(t), ==, VIV_GP);
+    finish();
+}
+
+/* VEX.W of general registers does not count: one that did would store 8 bytes where 4 have been looked up. */
+static void test_vex_w(void)
+{
+    static const uint8_t code[] = {0xc4, 0xe1, 0xf9, 0x7e, 0x03,        /* vmovd %xmm0, (%ebx), W = 1 */
+                                   0xc4, 0xe2, 0xf0, 0xf2, 0xc2, 0xf4}; /* andn %edx, %ecx, %eax, W = 1 */
+
+    start_32();
+    load(TEST_CODE, code, code + sizeof(code));
+    c->cr4 |= VIV_CR4_OSXSAVE | VIV_CR4_OSFXSR;
+    c->xcr0 = 7;
+    viv_x86_update_mode(c);
+    memset(c->fpu.zmm[0], 0xa5, 16);
+    c->gpr[VIV_RBX] = TEST_DATA + 0xffc;
+    c->gpr[VIV_RCX] = 0;
+    c->gpr[VIV_RDX] = 0xffffffff80000000;
+    run(TEST_CODE);
+    g_assert_cmphex(viv_ld_le64(t->ram + TEST_DATA + 0xffc), ==, 0xa5a5a5a5);
+    g_assert_cmphex(c->gpr[VIV_RAX], ==, 0x80000000);
+    finish();
+}
+
 /* ---- what grows ---- */
 
 GUEST(crossing, "0: dec %ecx\n"
@@ -337,10 +451,13 @@ int main(int argc, char **argv)
     g_test_add_func("/xlate/attack/replaced-callee", test_replaced_callee);
     g_test_add_func("/xlate/attack/written-while-read", test_written_while_read);
     g_test_add_func("/xlate/attack/written-while-read/interp", test_written_while_read_interp);
+    g_test_add_func("/xlate/attack/serialized", test_serialized);
     g_test_add_func("/xlate/attack/far-branches", test_far_branches);
     g_test_add_func("/xlate/attack/end-of-canonical", test_end_of_canonical);
     g_test_add_func("/xlate/attack/vex-clears", test_vex_clears);
     g_test_add_func("/xlate/attack/movdiri", test_movdiri);
+    g_test_add_func("/xlate/attack/below-base", test_below_base);
+    g_test_add_func("/xlate/attack/vex-w", test_vex_w);
     g_test_add_func("/xlate/attack/crossing-instruction", test_crossing_instruction);
     return run_tests();
 }

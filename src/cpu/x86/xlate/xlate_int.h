@@ -23,6 +23,8 @@ enum {
     XL_SSE = 1 << 2,   /* SSE runs without #UD, #NM and with all exceptions masked */
     XL_AVX = 1 << 3,
     XL_AVX512 = 1 << 4,
+    XL_FS = 1 << 5, /* 32-bit code: FS (GS) is flat from its base on, so that adding it is all */
+    XL_GS = 1 << 6,
     XL_NONE = 1 << 15, /* not for the translator */
 };
 
