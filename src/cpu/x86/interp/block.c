@@ -91,9 +91,48 @@ static enum viv_block_end end_of(const struct viv_insn *i)
     return attr & A_END ? VIV_BLOCK_LOOK : VIV_BLOCK_PLAIN;
 }
 
-/* Decodes one instruction from bytes fetched one page at a time: it crosses a page, or is not in
- * RAM. */
-static struct viv_block *single(struct viv_x86 *c, struct viv_block_cache *b, uint64_t lin)
+static struct viv_block_cross *cross_of(struct viv_block_cache *b, const uint8_t *start)
+{
+    return &b->cross[((uintptr_t)start >> VIV_PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> (64 - VIV_CROSS_BITS)];
+}
+
+static uint64_t after(const struct viv_x86 *c, uint64_t lin, unsigned bytes)
+{
+    return c->mode == VIV_MODE_LONG ? lin + bytes : (uint32_t)(lin + bytes);
+}
+
+/* An instruction that begins in the last bytes of a page and was seen before. NULL: unknown, changed, or not to be
+ * decided here. */
+static struct viv_block *crossing(struct viv_x86 *c, struct viv_block_cache *b, uint64_t lin, const uint8_t *start)
+{
+    struct viv_block_cross *x = cross_of(b, start);
+    unsigned have = VIV_PAGE_SIZE - (lin & (VIV_PAGE_SIZE - 1)), len = x->block.bytes;
+    const uint8_t *rest;
+
+    if (x->block.start != start || x->block.mode != c->mode || memcmp(x->code, start, have))
+        return NULL;
+    check_limit(c, c->rip, have + 1);
+    rest = viv_mmu_host(c, after(c, lin, have), 1, VIV_ACC_EXEC);
+    if (!rest || memcmp(x->code + have, rest, len - have))
+        return NULL;
+    check_limit(c, c->rip, len);
+    return &x->block;
+}
+
+static struct viv_block *remember_crossing(struct viv_block_cache *b, const uint8_t *start, const uint8_t *code)
+{
+    struct viv_block_cross *x = cross_of(b, start);
+
+    x->insn = b->single_insn;
+    memcpy(x->code, code, x->insn.len);
+    x->block = b->single;
+    x->block.start = start;
+    x->block.insn = &x->insn;
+    return &x->block;
+}
+
+/* Decodes one instruction from bytes fetched one page at a time: it crosses a page, or is not in RAM (start NULL). */
+static struct viv_block *single(struct viv_x86 *c, struct viv_block_cache *b, uint64_t lin, const uint8_t *start)
 {
     uint8_t buf[16];
     unsigned have = VIV_PAGE_SIZE - (lin & (VIV_PAGE_SIZE - 1));
@@ -103,12 +142,8 @@ static struct viv_block *single(struct viv_x86 *c, struct viv_block_cache *b, ui
     viv_fetch_bytes(c, lin, buf, have);
     r = viv_decode(buf, have, c->mode, c->cpuid, &b->single_insn);
     if (r == VIV_DECODE_MORE) {
-        uint64_t next = lin + have;
-
         check_limit(c, c->rip, have + 1);
-        if (c->mode != VIV_MODE_LONG)
-            next = (uint32_t)next;
-        viv_fetch_bytes(c, next, buf + have, 15 - have);
+        viv_fetch_bytes(c, after(c, lin, have), buf + have, 15 - have);
         r = viv_decode(buf, 15, c->mode, c->cpuid, &b->single_insn);
     }
     if (r != VIV_DECODE_OK)
@@ -119,6 +154,8 @@ static struct viv_block *single(struct viv_x86 *c, struct viv_block_cache *b, ui
     b->single.bytes = b->single_insn.len;
     b->single.mode = c->mode;
     b->single.end = end_of(&b->single_insn);
+    if (start && b->single_insn.len > have)
+        return remember_crossing(b, start, buf);
     return &b->single;
 }
 
@@ -216,10 +253,12 @@ struct viv_block *viv_block_find(struct viv_x86 *c, struct viv_block_cache *b,
     if (start && guess && guess->start == start && guess->mode == c->mode &&
         guess->version == __atomic_load_n(guess->version_at, __ATOMIC_ACQUIRE))
         k = guess;
+    else if (start && (lin & (VIV_PAGE_SIZE - 1)) > VIV_PAGE_SIZE - 15 && (k = crossing(c, b, lin, start)))
+        return k;
     else if (start)
         k = by_address(c, b, start);
     /* A block that runs out of CS is taken one instruction at a time, each checked. */
     if (!k || (c->mode != VIV_MODE_LONG && c->rip + k->bytes - 1 > c->seg[VIV_CS].limit))
-        k = single(c, b, lin);
+        k = single(c, b, lin, start);
     return k;
 }

@@ -20,7 +20,7 @@ enum viv_block_end { /* what the last instruction may have done */
 
 struct viv_block {
     const uint8_t *start;   /* host address of the first byte */
-    const uint32_t *version_at;
+    const uint32_t *version_at; /* NULL: good for this once only */
     uint32_t version;
     uint16_t count;         /* instructions, at least 1 */
     uint16_t bytes;
@@ -38,6 +38,14 @@ struct viv_block_link {
     const uint32_t *version_at; /* block->version_at */
 };
 
+/* An instruction that crosses a page: found by where it begins, compared with memory each time it runs. */
+struct viv_block_cross {
+    struct viv_block block; /* start NULL: free; version_at NULL */
+    struct viv_insn insn;
+    uint8_t code[15];
+};
+
+#define VIV_CROSS_BITS 10
 #define VIV_LINK_BITS 15 /* lazily touched: a guest that runs little code costs little */
 #define VIV_HASH_BITS 17 /* the arena holds some 100,000 blocks: chains stay at about one */
 
@@ -47,8 +55,9 @@ struct viv_block_cache {
     uint8_t *arena; /* blocks, instructions and code copies, thrown away together when full */
     size_t used, size;
     unsigned most; /* instructions to decode at a time */
-    struct viv_block single; /* an instruction that is not cached: crosses a page, or is not in RAM */
+    struct viv_block single; /* an instruction that is not cached: not in RAM, or cut off by the CS limit */
     struct viv_insn single_insn;
+    struct viv_block_cross cross[1u << VIV_CROSS_BITS];
     uint64_t flushes, decoded; /* statistics */
 };
 

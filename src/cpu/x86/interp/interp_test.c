@@ -4,6 +4,7 @@
 #include "cpu/x86/interp/test_cpu.h"
 
 #include "base/bytes.h"
+#include "cpu/x86/mmu.h"
 
 #include <glib.h>
 #include <string.h>
@@ -135,6 +136,35 @@ static void insn_across_pages(void)
         g_assert_cmpint(run(t), ==, -1);
         g_assert_cmphex(t->c->gpr[VIV_RAX], ==, 0x12345678);
     }
+}
+
+/* The same, run again after either half has changed, by a store and by another page behind the second half. */
+static void insn_across_pages_changes(void)
+{
+    struct test_cpu *t = test_cpu_get(VIV_MODE_LONG);
+    static const uint8_t mov_hlt[] = {0xb8, 1, 0, 0, 0, 0xf4};
+    static const uint8_t end[] = {0, 0, 3, 0xf4};
+    uint8_t *pd = t->ram + 0x102000;
+
+    memcpy(t->ram + 0x3ffffe, mov_hlt, sizeof(mov_hlt)); /* over the end of a 2 MiB page */
+    memcpy(t->ram + 0x800000, end, sizeof(end));
+    for (unsigned n = 0; n < 8; n++) {
+        t->ram[0x3fffff] = (uint8_t)(n + 1);
+        t->ram[0x400002] = n & 2 ? 7 : 0;
+        viv_ram_written(t->ram + 0x3fffff, 4);
+        viv_st_le64(pd + 2 * 8, (n & 4 ? 0x800000 : 0x400000) | 0x87);
+        viv_tlb_flush_page(t->c, 0x400000);
+        t->c->halted = false;
+        t->c->rip = 0x3ffffe;
+        g_assert_cmpint(run(t), ==, -1);
+        g_assert_cmphex(t->c->gpr[VIV_RAX], ==, (n & 4 ? 3u << 24 : n & 2 ? 7u << 24 : 0) + n + 1);
+    }
+    viv_st_le64(pd + 2 * 8, 0);
+    viv_tlb_flush_page(t->c, 0x400000);
+    t->c->halted = false;
+    t->c->rip = 0x3ffffe;
+    g_assert_cmpint(run(t), ==, VIV_PF);
+    g_assert_cmphex(t->c->cr2, ==, 0x400000);
 }
 
 static void code_in_mmio(void)
@@ -348,6 +378,7 @@ int main(int argc, char **argv)
     g_test_add_func("/interp/fault-frame", fault_frame);
     g_test_add_func("/interp/store-across-pages", store_across_pages);
     g_test_add_func("/interp/insn-across-pages", insn_across_pages);
+    g_test_add_func("/interp/insn-across-pages-changes", insn_across_pages_changes);
     g_test_add_func("/interp/code-in-mmio", code_in_mmio);
     g_test_add_func("/interp/smc/one-block", changes_itself);
     g_test_add_func("/interp/smc/loop", changes_itself_in_a_loop);

@@ -38,7 +38,7 @@ static inline struct viv_block *find(struct viv_x86 *c, struct viv_interp *in)
     }
     k = viv_block_find(c, b, l->lin == lin ? l->block : NULL);
     viv_interp_keys(c); /* the fetch may have changed them */
-    if (k != &b->single) {
+    if (k->version_at) {
         l->lin = lin;
         l->key = in->block_key[viv_mmu_exec_global(c, lin)];
         l->block = k;
