@@ -78,6 +78,10 @@ void viv_xl_emit_colds(struct gen *g)
         case COLD_EXIT:
             exit_to(g, c->off);
             break;
+        case COLD_FAULT:
+            e_mov_imm32(e, H_CX, (uint32_t)c->off);
+            e_jmp_mem(e, thunk(XL_T_FAULT));
+            break;
         case COLD_VEC:
             viv_xl_call(g, XL_T_VEC);
             e_patch(e_jmp(e), c->back);
