@@ -52,6 +52,8 @@ enum {
 };
 #define PHYS_HOT   0x100000u
 #define PHYS_PAGE(hot) (PHYS_HOT + (hot) * 0x1000u)
+#define PHYS_SYS   0x80000u /* the pages from SYS on that are read only */
+#define SYS_PAGES  12
 #define PHYS_RAM   0x200000u
 #define PHYS_MMIO  0x40000000u
 #define PHYS_CR3_LONG 0x1000u

@@ -1,6 +1,7 @@
 /* A machine of one CPU whose memory is laid out as layout.h says. */
 #include "seq.h"
 
+#include "cpu/x86/debug.h"
 #include "cpu/x86/interp/interp.h"
 #include "cpu/x86/mmu.h"
 #include "cpu/x86/seg.h"
@@ -12,6 +13,7 @@
 #define PTE_P    1ull
 #define PTE_RW   2ull
 #define PTE_USER 4ull
+#define PTE_A    0x20ull
 #define PTE_AD   0x60ull
 #define PTE_NX   (1ull << 63)
 
@@ -89,7 +91,7 @@ static void map_pages(struct machine *m, uint64_t lin, uint64_t phys, unsigned n
 /* Accessed and dirty bits start clear in data pages, so that the tables show who set them. */
 static void map_all(struct machine *m)
 {
-    uint64_t rw = PTE_RW | PTE_USER | PTE_NX, sys = PTE_AD;
+    uint64_t rw = PTE_RW | PTE_USER | PTE_NX, sys = PTE_A; /* dirty: written with CR0.WP clear */
     const uint64_t *pdpt;
 
     next_table = 0x10000;
@@ -105,7 +107,7 @@ static void map_all(struct machine *m)
     map_page(m, DATA_SYS, PHYS_PAGE(HOT_DATA_SYS), PTE_RW | PTE_NX);
     map_page(m, DATA_D, PHYS_PAGE(HOT_DATA_D), rw);
     map_pages(m, STACK, PHYS_PAGE(HOT_STACK), 2, rw);
-    map_pages(m, SYS, 0x80000, 12, sys);
+    map_pages(m, SYS, PHYS_SYS, SYS_PAGES, sys);
     map_page(m, SYS_STACK, PHYS_PAGE(HOT_SYS_STACK), PTE_RW | PTE_NX | PTE_AD);
     map_page(m, SYS_TABLE, PHYS_PAGE(HOT_TABLE_LOW), PTE_RW | PTE_NX | PTE_AD);
     map_page(m, HIGH, PHYS_PAGE(HOT_DATA_A), PTE_RW | PTE_NX);
@@ -121,7 +123,7 @@ static void map_all(struct machine *m)
 
 static uint8_t *sys_at(struct machine *m, uint32_t lin)
 {
-    return m->ram + 0x80000 + (lin - SYS);
+    return m->ram + PHYS_SYS + (lin - SYS);
 }
 
 static bool has_error_code(unsigned v)
@@ -237,6 +239,7 @@ static void make_system(struct machine *m)
     static const uint64_t gdt[] = {
         0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cf9b000000ffff, /* 08 code 64, 10 data, 18 code 32 */
         0x00cffb000000ffff, 0x00cff3000000ffff, 0x00affb000000ffff,    /* 20 user 32, 28 data, 30 user 64 */
+        0x10cff30000800000 | 0xffff, 0x0041f3000000ffff | 1ull << 48,  /* 38 with a base, 40 with a limit */
     };
     uint64_t sp0 = SYS_SP0, ist = SYS_IST;
     uint32_t sp32[2] = {SYS_SP0, 0x10};
@@ -265,6 +268,8 @@ static void make_system(struct machine *m)
 
 /* ---- the machine ---- */
 
+static uint8_t pristine[SYS_PAGES * 0x1000];
+
 void machine_make(struct machine *m, const char *name, const struct viv_cpuid *cpuid)
 {
     struct viv_err err = {0};
@@ -285,6 +290,7 @@ void machine_make(struct machine *m, const char *name, const struct viv_cpuid *c
     viv_region_map(viv_region_new(m->mem, &io), PHYS_MMIO, 1);
     map_all(m);
     make_system(m);
+    memcpy(pristine, m->ram + PHYS_SYS, sizeof(pristine));
     m->c = viv_x86_new(&m->vcpu, cpuid, m->mem, m->io);
     m->vcpu.x86 = m->c;
     viv_x86_reset(m->c, false, true);
@@ -307,6 +313,23 @@ void machine_restore(struct machine *m, const uint8_t *const want[HOT_PAGES])
 void machine_fixups(struct machine *m, const uint8_t *fixup)
 {
     memcpy(sys_at(m, SYS_FIXUP), fixup, CODE_BYTES);
+}
+
+bool machine_sys_written(const struct machine *m)
+{
+    const uint64_t *pte = (const uint64_t *)(m->ram + PHYS_PAGE(HOT_TABLE_LOW)) + (SYS >> 12 & 511);
+
+    for (unsigned n = 0; n < SYS_PAGES; n++) {
+        if (pte[n] & PTE_AD & ~PTE_A)
+            return true;
+    }
+    return false;
+}
+
+void machine_repair(struct machine *m)
+{
+    memcpy(m->ram + PHYS_SYS, pristine, sizeof(pristine));
+    viv_ram_written(m->ram + PHYS_SYS, sizeof(pristine));
 }
 
 const uint8_t *machine_static(const struct machine *m, size_t *bytes)
@@ -336,8 +359,8 @@ static void put_segments(struct viv_x86 *c, const struct scene *s)
     c->seg[VIV_GS].base = s->gs_base;
     c->seg[VIV_LDTR] = (struct viv_seg){.attr = VIV_SEG_UNUSABLE};
     c->seg[VIV_TR] = (struct viv_seg){
-        .base = SYS_GDT + (wide ? 0x400 : 0x500), .limit = 0x67, .attr = 0x8b, .sel = 0x38};
-    c->gdtr = (struct viv_dtr){.base = SYS_GDT, .limit = 7 * 8 - 1};
+        .base = SYS_GDT + (wide ? 0x400 : 0x500), .limit = 0x67, .attr = 0x8b, .sel = 0x50};
+    c->gdtr = (struct viv_dtr){.base = SYS_GDT, .limit = 9 * 8 - 1};
     c->idtr = (struct viv_dtr){
         .base = SYS_IDT + 0x1000 * ((wide ? s->ist ? 2 : 0 : 4) + (s->skip ? 1 : 0)),
         .limit = wide ? 0xfff : 0x7ff};
@@ -362,10 +385,26 @@ static void put_control(struct machine *m, const struct scene *s)
     c->msr.cstar = SYS_CODE + H_SYSCALL;
     c->msr.fmask = 0x700;
     c->msr.kernel_gs_base = DATA_B + 0x40;
+    c->msr.sysenter_cs = 8;
+    c->msr.sysenter_esp = SYS_IST;
+    c->msr.sysenter_eip = SYS_CODE + H_HALT_ANY;
     c->msr.pat = 0x0007040600070406ull;
     memset(c->dr, 0, sizeof(c->dr));
     c->dr[6] = 0xffff0ff0;
     c->dr[7] = 0x400;
+    if (s->breakpoint) { /* on writes of eight bytes */
+        c->dr[0] = s->breakpoint;
+        c->dr[7] |= 1 | 9u << 16;
+    }
+}
+
+/* Nothing that the last run did to the control registers makes what the TLB holds wrong. */
+static bool still_warm(const struct viv_x86 *c, const struct scene *s)
+{
+    uint64_t harmless = VIV_CR0_TS | VIV_CR0_EM | VIV_CR0_MP | VIV_CR0_AM;
+
+    return s->warm && !((c->cr0 ^ s->cr0) & ~harmless) && c->cr4 == s->cr4 &&
+           c->cr3 == (s->mode != RUN_PROT ? PHYS_CR3_LONG : PHYS_CR3_PAE);
 }
 
 static void put_events(struct machine *m, const struct scene *s)
@@ -388,6 +427,7 @@ static void put_events(struct machine *m, const struct scene *s)
 void machine_put(struct machine *m, const struct scene *s)
 {
     struct viv_x86 *c = m->c;
+    bool warm = still_warm(c, s);
 
     put_events(m, s);
     put_control(m, s);
@@ -395,9 +435,10 @@ void machine_put(struct machine *m, const struct scene *s)
     memcpy(c->gpr, s->gpr, sizeof(c->gpr));
     c->rip = c->next_rip = s->start;
     memcpy(&c->fpu, &s->fpu, sizeof(c->fpu));
-    if (s->warm) {
+    if (warm) {
         viv_x86_set_cpl(c, s->cpl);
         viv_x86_load_flags(c, (uint32_t)s->flags | 2);
+        viv_debug_changed(c);
     } else {
         viv_x86_set_eflags(c, (uint32_t)s->flags | 2);
         viv_x86_update_mode(c);

@@ -145,7 +145,7 @@ static void address_of(struct gen *g, unsigned reg, unsigned target)
 
 static void through_register(struct gen *g, unsigned reg, bool call)
 {
-    struct item it = {.ends = !call};
+    struct item it = {0};
 
     if (reg >= 8)
         add8(&it, 0x41);
@@ -168,7 +168,7 @@ static void through_memory(struct gen *g, unsigned reg, bool call)
     }
     add32(&it, slot);
     emit_item(g, &it);
-    it = (struct item){.ends = !call};
+    it = (struct item){0};
     add8(&it, 0xff);
     add8(&it, (call ? 0x14 : 0x24) | (g->wide ? 0 : 1));
     if (g->wide)
@@ -195,6 +195,26 @@ static void indirect(struct gen *g)
     default:
         push_register(g, reg);
         emit(g, "\xc3", 1)->ends = true;
+        break;
+    }
+}
+
+/* To where code hardly is. */
+static void wild_branch(struct gen *g)
+{
+    static const uint64_t at[] = {DATA_A + 0x100, DATA_RO + 0x1000, 0x0000800000000000ull, 0xffff7ffffffffff0ull,
+                                  KTEXT + 0x40, CODE_B + 0x3f00, SYS_CODE, 0x100000000ull, 0x7ffffffffff0ull};
+    unsigned reg = scratch(g);
+    uint64_t to = below(&g->s, 3) ? at[below(&g->s, sizeof(at) / sizeof(at[0]))] : interesting(&g->s);
+
+    emit_mov(g, reg, g->wide ? to : (uint32_t)to);
+    switch (below(&g->s, 4)) {
+    case 0: through_register(g, reg, true); break;
+    case 1: through_register(g, reg, false); break;
+    case 2: through_memory(g, reg, below(&g->s, 2)); break;
+    default:
+        push_register(g, reg);
+        emit(g, "\xc2\x10\x00", 3);
         break;
     }
 }
@@ -378,6 +398,74 @@ static void system_call(struct gen *g)
     }
 }
 
+/* Flips bits of CR0 or CR4 that change what instructions may do. */
+static void flip_control(struct gen *g)
+{
+    static const uint32_t cr0[] = {VIV_CR0_TS, VIV_CR0_TS, VIV_CR0_TS, VIV_CR0_AM, VIV_CR0_EM, VIV_CR0_WP};
+    static const uint32_t cr4[] = {VIV_CR4_OSXMMEXCPT, VIV_CR4_OSFXSR, VIV_CR4_OSXSAVE, VIV_CR4_SMAP, VIV_CR4_UMIP,
+                                   VIV_CR4_PGE, VIV_CR4_FSGSBASE};
+    bool four = below(&g->s, 3) == 0;
+    unsigned reg = scratch(g) & 7;
+    struct item it = {0};
+
+    if (reg == VIV_RSP || (g->reserved >> reg & 1))
+        return;
+    emit(g, (uint8_t[]){0x0f, 0x20, (uint8_t)((four ? 0xe0 : 0xc0) | reg)}, 3);
+    add8(&it, 0x81), add8(&it, 0xf0 | reg); /* xor */
+    add32(&it, four ? cr4[below(&g->s, 7)] : cr0[below(&g->s, 6)]);
+    emit_item(g, &it);
+    emit(g, (uint8_t[]){0x0f, 0x22, (uint8_t)((four ? 0xe0 : 0xc0) | reg)}, 3);
+    g->known &= (uint16_t)~(1u << reg);
+}
+
+/* Selectors: null, flat, with a base or a limit. */
+static void load_segment(struct gen *g)
+{
+    static const uint8_t sel[] = {0, 0x10, 0x28, 0x2b, 0x2b, 0x3b, 0x43, 0x38, 0x33, 3};
+    static const uint8_t seg[] = {VIV_ES, VIV_DS, VIV_DS, VIV_FS, VIV_GS, VIV_SS};
+    unsigned reg = scratch(g) & 7, s = seg[below(&g->s, 6)];
+
+    if (reg == VIV_RSP || (g->reserved >> reg & 1))
+        return;
+    emit_mov(g, reg, sel[below(&g->s, sizeof(sel))]);
+    emit(g, (uint8_t[]){0x8e, (uint8_t)(0xc0 | s << 3 | reg)}, 2);
+    emit_some(g, below(&g->s, 3));
+    emit_mov(g, reg, below(&g->s, 2) ? 0x2b : 0x10);
+    emit(g, (uint8_t[]){0x8e, (uint8_t)(0xc0 | s << 3 | reg)}, 2);
+}
+
+static void push32(struct gen *g, uint32_t v)
+{
+    struct item it = {0};
+
+    add8(&it, 0x68);
+    add32(&it, v);
+    emit_item(g, &it);
+}
+
+/* IRET to what follows, in this privilege and mode or in another. */
+static void return_to_next(struct gen *g)
+{
+    bool user = below(&g->s, 3);
+    uint32_t cs = user ? (g->wide && below(&g->s, 6) ? 0x33 : 0x23) : g->wide ? 0x08 : 0x18;
+    uint32_t flags = ((uint32_t)rnd(&g->s) & VIV_FL_ARITH) | 2 | (below(&g->s, 4) ? 0 : VIV_FL_RF) |
+                     (below(&g->s, 16) ? 0 : VIV_FL_TF);
+    uint32_t sp = STACK + 0xe00 + below(&g->s, 32) * 8;
+    unsigned reg = scratch(g);
+
+    if (user || g->wide) {
+        push32(g, user ? 0x2b : 0x10);
+        push32(g, sp);
+    }
+    push32(g, flags);
+    push32(g, cs);
+    address_of(g, reg, next_id(g) + 3);
+    push_register(g, reg);
+    emit(g, "\x48\xcf" + !g->wide, 1 + g->wide)->ends = true;
+    if (user || g->wide)
+        g->val[VIV_RSP] = sp;
+}
+
 /* ---- control words and save areas ---- */
 
 static void with_row(struct gen *g, const struct viv_row *r, uint64_t target)
@@ -538,19 +626,22 @@ void emit_macro(struct gen *g)
         forward,       forward,         forward,        forward,      flags_across, flags_across, flags_across,
         flags_across,  shift_by_cl,     shift_by_cl,    divide,       jrcxz,        push_flags,   control_word,
         indirect,      patch_anything,  system_call,    edit_table,   gather,
+        flip_control,  return_to_next,  wild_branch,
     };
-    static void (*const nested[])(struct gen *) = {loop, loop, loop, call, call, patch_immediate, patch_immediate, save_restore};
-    unsigned n = below(&g->s, 27);
+    static void (*const nested[])(struct gen *) = {loop, loop, loop, call, call, patch_immediate, patch_immediate, save_restore,
+                                                  load_segment};
+    const unsigned plains = sizeof(plain) / sizeof(plain[0]), all = plains + sizeof(nested) / sizeof(nested[0]);
+    unsigned n = below(&g->s, all);
 
     if (!room(g, 10))
         return;
-    if (n < 19) {
+    if (n < plains) {
         plain[n](g);
         return;
     }
     if (g->depth >= 2)
         return;
     g->depth++;
-    nested[n - 19](g);
+    nested[n - plains](g);
     g->depth--;
 }

@@ -202,6 +202,7 @@ static void next_scene(struct scene *c, const struct seq *q, uint64_t *s, bool f
     for (unsigned k = 0; k < 4; k++)
         c->dma_byte[k] = below(s, 3) ? 0x90 : (uint8_t)rnd(s);
     c->nmi = below(s, 30) == 0;
+    c->breakpoint = below(s, 60) ? 0 : DATA_A + 0x100 + below(s, 96) * 8;
 }
 
 void plan_make(struct plan *p, const struct seq *q)

@@ -10,6 +10,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#define SEQ_EDITED 6 /* entries of the page tables that macros.c edits */
+
 struct run_stats run_stats;
 static struct machine ref, fast;
 static enum engine engine;
@@ -120,11 +122,39 @@ static bool repeats_differently(const struct viv_insn *i)
     return now.row != i->row || now.rep != i->rep || now.len != i->len || now.asz != i->asz || now.seg != i->seg;
 }
 
+/* After an edit of the page tables only what flushes the TLB may follow: what else an engine still holds is its own
+ * business. */
+static bool flushes(const struct viv_insn *i)
+{
+    if (i->row->map != VIV_MAP_0F)
+        return false;
+    return i->row->opcode == 0x20 || (i->row->opcode == 0x22 && i->reg == 3) || !strcmp(i->row->name, "invlpg");
+}
+
+static bool edited(uint64_t seen[SEQ_EDITED])
+{
+    static const uint32_t lin[SEQ_EDITED] = {DATA_B, DATA_C, CODE_B, CODE_B + 0x1000, CODE_B + 0x2000, CODE_B + 0x3000};
+    const uint8_t *table = ref.ram + PHYS_PAGE(HOT_TABLE_LOW);
+    bool changed = false;
+
+    for (unsigned n = 0; n < SEQ_EDITED; n++) {
+        uint64_t now;
+
+        memcpy(&now, table + 8 * (lin[n] >> 12 & 511), 8);
+        changed |= (now ^ seen[n]) & ~0x60ull;
+        seen[n] = now;
+    }
+    return changed;
+}
+
 /* False: it does not end soon, or executes what cannot be compared. */
 static bool run_reference(void)
 {
     struct viv_x86 *c = ref.c;
+    uint64_t seen[SEQ_EDITED] = {0};
+    bool stale = false;
 
+    edited(seen);
     for (unsigned n = 0; n < SEQ_STEPS; n++) {
         uint64_t rip = c->rip;
         enum viv_run r;
@@ -137,6 +167,9 @@ static bool run_reference(void)
                 return false;
             count(c, c->insn);
         }
+        if (stale && (!c->insn || !flushes(c->insn)))
+            return false;
+        stale = edited(seen) || (stale && c->insn->row->opcode == 0x20);
         /* A trap of HLT itself (TF) wakes it. */
         if (r != VIV_RUN_REQUEST && !(c->halted && (c->attention & VIV_ATT_TRAP)))
             return true;
@@ -183,6 +216,16 @@ static void prepare(struct machine *m, const struct seq *q, const struct scene *
         viv_tlb_flush_all(m->c);
 }
 
+static void repair(const struct seq *q)
+{
+    if (!machine_sys_written(&ref) && !machine_sys_written(&fast))
+        return;
+    machine_repair(&ref);
+    machine_repair(&fast);
+    machine_fixups(&ref, q->fixup);
+    machine_fixups(&fast, q->fixup);
+}
+
 enum verdict run_seq(const struct seq *q, const struct plan *p, FILE *out)
 {
     now_seed = q->seed;
@@ -192,19 +235,24 @@ enum verdict run_seq(const struct seq *q, const struct plan *p, FILE *out)
         bool ended;
 
         prepare(&ref, q, &p->scene[n]);
-        if (!run_reference())
+        if (!run_reference()) {
+            repair(q);
             return LEFT_OUT;
+        }
         prepare(&fast, q, &p->scene[n]);
         ended = run_free();
         run_stats.runs++;
-        if (ended && !show_differences(&ref, &fast, NULL))
+        if (ended && !show_differences(&ref, &fast, NULL)) {
+            repair(q);
             continue;
+        }
         if (out) {
             show_scene(&p->scene[n], n, out);
             if (!ended)
                 fprintf(out, "  did not end\n");
             show_differences(&ref, &fast, out);
         }
+        repair(q);
         return DIFFERENT;
     }
     return SAME;

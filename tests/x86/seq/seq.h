@@ -87,6 +87,7 @@ struct scene {
     int dma_item;                /* changed from outside before the run; -1: none */
     uint8_t dma_byte[4];
     bool nmi;
+    uint64_t breakpoint;
 };
 
 struct plan {
@@ -107,6 +108,9 @@ void machine_make(struct machine *m, const char *name, const struct viv_cpuid *c
 /* The pages that a run may change: contents to `want` where they are not, and the CPU's caches told. */
 void machine_restore(struct machine *m, const uint8_t *const want[HOT_PAGES]);
 void machine_put(struct machine *m, const struct scene *s);
+/* Has the guest written to the pages of the system, with CR0.WP clear? Puts them right again, but for the fixups. */
+bool machine_sys_written(const struct machine *m);
+void machine_repair(struct machine *m);
 void machine_fixups(struct machine *m, const uint8_t *fixup);
 const uint8_t *machine_static(const struct machine *m, size_t *bytes);
 

@@ -57,6 +57,8 @@ void show_scene(const struct scene *s, unsigned n, FILE *out)
     fprintf(out, "  run %u: %s, CPL %u, start %" PRIx64 ", handlers %s%s%s%s%s%s\n", n + 1, mode_name[s->mode], s->cpl, s->start,
             s->skip ? "skip" : "halt", s->ist ? ", IST" : "", s->warm ? ", warm TLB" : "",
             s->keep_memory ? ", memory as left" : "", s->keep_code ? ", code as left" : "", s->nmi ? ", NMI" : "");
+    if (s->breakpoint)
+        fprintf(out, "  breakpoint on writes to %" PRIx64 "\n", s->breakpoint);
     if (s->dma_item >= 0)
         fprintf(out, "  instruction %d changed from outside to %02x %02x %02x %02x\n", s->dma_item, s->dma_byte[0],
                 s->dma_byte[1], s->dma_byte[2], s->dma_byte[3]);
@@ -200,6 +202,8 @@ unsigned show_differences(const struct machine *ma, const struct machine *mb, FI
     compare_control(&r, a, b);
     compare_fpu(&r, &a->fpu, &b->fpu);
     compare_memory(&r, ma->ram + PHYS_HOT, mb->ram + PHYS_HOT);
+    if (machine_sys_written(ma) && memcmp(ma->ram + PHYS_SYS, mb->ram + PHYS_SYS, SYS_PAGES * 0x1000))
+        differ(&r, "system pages", 0, 0, 1);
     differ(&r, "mmio accesses", 0, ma->mmio_count, mb->mmio_count);
     differ(&r, "mmio hash", 0, ma->mmio_hash, mb->mmio_hash);
     return r.count;
