@@ -38,6 +38,7 @@ if [ "${accel%%,*}" != kvm ]; then
     for p in smc latency precise debug; do
         run $p
     done
+    run smp -smp 2
 fi
 [ $rc = 0 ] && echo PASS
 exit $rc
