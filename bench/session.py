@@ -40,6 +40,8 @@ class Result:
 
 def run_tool(*args):
     p = subprocess.run(args, cwd=TOP, stdout=subprocess.PIPE, text=True)
+    if p.returncode == 77:  # something is not installed, and it has said what
+        sys.exit(77)
     if p.returncode:
         sys.exit(f"bench: {' '.join(args)} failed")
     return p.stdout.strip()
