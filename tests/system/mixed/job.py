@@ -26,7 +26,7 @@ p = (1 << 521) - 1
 x = seed + 3
 for i in range(60):
     x = pow(x, 65537 + i, p) * (x + i) // 3 + (x >> 7)
-print(x % p, str(3 ** (9000 + seed))[-50:])
+print(x % p, str(3 ** (8000 + seed))[-50:])
 print(sum((Fraction(1, i * i + seed) for i in range(1, 120)), Fraction(0)).denominator % 10 ** 20)
 decimal.getcontext().prec = 120
 print(decimal.Decimal(seed + 2).sqrt(), (decimal.Decimal(seed + 2) / 7).exp())
