@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CACHE_DEFAULT (32 * VIV_MIB) /* a vCPU */
+#define CACHE_DEFAULT (128 * VIV_MIB) /* a vCPU */
 #define CACHE_MIN     (256 * VIV_KIB)
 #define CACHE_MAX     (1024 * VIV_MIB) /* jumps within it, and from it to our helpers, have 32 bits */
 #define MAX_INSNS     64
@@ -23,7 +23,7 @@ static const char *const thread_values[] = {"multi", "single", NULL};
 
 static const struct viv_opt_def props[] = {
     {.name = "tb-size", .type = VIV_OPT_INT, .min = 0, .max = 1024 * 1024,
-     .help = "MiB of translated code, all vCPUs together (0: 32 a vCPU, at most a quarter of the host's memory)"},
+     .help = "MiB of translated code, all vCPUs together (0: 128 a vCPU, at most a quarter of the host's memory)"},
     {.name = "thread", .type = VIV_OPT_ENUM, .values = thread_values, .def = "multi",
      .help = "each vCPU has a thread of its own: multi"},
     {.name = "split-wx", .type = VIV_OPT_BOOL, .def = "on",
@@ -43,7 +43,7 @@ static const struct viv_opt_def props[] = {
     VIV_OPT_END,
 };
 
-/* 32 MiB a vCPU, unless that is much for this host. */
+/* 128 MiB a vCPU, unless that is much for this host. */
 static uint64_t default_cache(unsigned vcpus)
 {
     long pages = sysconf(_SC_PHYS_PAGES);

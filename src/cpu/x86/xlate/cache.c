@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define CACHE_DEFAULT (32u << 20)
+#define CACHE_DEFAULT (128u << 20)
 #define CACHE_LEAST   (256u << 10)
 #define BLOCK_MOST    (48u << 10) /* code of the longest block, stubs included */
 
@@ -135,6 +135,7 @@ static void refer(struct viv_xlate *x, struct xl_block *b, unsigned n, const uin
 
     b->ref[n] = (struct xl_ref){.block = b, .next = p->blocks};
     p->blocks = &b->ref[n];
+    p->live = true;
 }
 
 void viv_xl_insert(struct viv_xlate *x, struct xl_block *b)
@@ -241,6 +242,9 @@ static bool revalidate(struct viv_xlate *x, struct xl_block *b)
     b->version[0] = version;
     b->version[1] = version2;
     b->stale = false;
+    page_of(x, viv_arena_page(b->hva), false)->live = true;
+    if (b->hva2)
+        page_of(x, viv_arena_page(b->hva2), false)->live = true;
     x->stats.revalidations++;
     return true;
 }
@@ -301,8 +305,9 @@ void viv_xl_page_changed(struct viv_xlate *x, size_t page)
 {
     struct xl_page *p = page_of(x, page, false);
 
-    if (!p)
+    if (!p || !p->live)
         return;
+    p->live = false;
     p->invalidations++;
     for (struct xl_ref *r = p->blocks; r; r = r->next)
         make_stale(r->block);

@@ -15,7 +15,7 @@
 struct viv_xlate;
 
 struct viv_xlate_opts {
-    uint64_t cache_bytes; /* of this vCPU's code cache; at least 256 KiB; 0: 32 MiB */
+    uint64_t cache_bytes; /* of this vCPU's code cache; at least 256 KiB; 0: 128 MiB */
     bool perfmap;         /* append blocks to /tmp/perf-PID.map */
     FILE *log_in;         /* guest code of each new block, or NULL; borrowed */
     FILE *log_out;        /* host code of each new block, or NULL; borrowed */

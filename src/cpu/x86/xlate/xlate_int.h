@@ -75,6 +75,7 @@ struct xl_fault {
 struct xl_page { /* blocks of one host page */
     size_t page;
     struct xl_ref *blocks;
+    bool live; /* some may not be stale */
     uint64_t invalidations;
     struct xl_page *next;
 };
