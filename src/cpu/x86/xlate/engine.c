@@ -75,6 +75,7 @@ static void set_thunks(struct viv_x86 *c)
 {
     c->xl.thunk[XL_T_EXIT] = viv_xl_t_exit;
     c->xl.thunk[XL_T_CROSS] = viv_xl_t_cross;
+    c->xl.thunk[XL_T_GROUP] = viv_xl_t_group;
     c->xl.thunk[XL_T_LINK] = viv_xl_t_link;
     c->xl.thunk[XL_T_JUMP_MISS] = viv_xl_t_jump_miss;
     c->xl.thunk[XL_T_MISS] = viv_xl_t_miss;
@@ -442,7 +443,8 @@ static struct xl_block *next_block(struct viv_xlate *x, unsigned mode, const str
 {
     struct viv_x86 *c = x->c;
     uint64_t flushes = x->stats.flushes;
-    struct xl_block *b = block_at(x, mode);
+    bool plain = w->link && w->link->plain;
+    struct xl_block *b = block_at(x, mode | (plain ? XL_PLAIN : 0));
 
     bool same = x->key_space == space_of(c);
 
@@ -452,7 +454,8 @@ static struct xl_block *next_block(struct viv_xlate *x, unsigned mode, const str
     /* The fetch may have changed it: then the page need not be the one that the jump to be patched lies in. */
     if (w->link && same && flushes == x->stats.flushes)
         viv_xl_link(x, w->link, b, viv_mmu_exec_global(c, c->rip));
-    remember_jump(x, c->rip, b, w->jump);
+    if (!plain)
+        remember_jump(x, c->rip, b, w->jump);
     return b;
 }
 

@@ -36,17 +36,23 @@ enum xl_class viv_xl_class(const struct viv_insn *i);
 /* Which operands (bits 0-3) the row writes, of those that are registers. */
 unsigned viv_xl_writes(const struct viv_insn *i);
 
-enum cold_kind { COLD_LINK, COLD_CROSS, COLD_EXIT, COLD_FAULT, COLD_VEC };
+enum cold_kind { COLD_LINK, COLD_CROSS, COLD_EXIT, COLD_FAULT, COLD_VEC, COLD_PLAIN };
 
 struct cold { /* out-of-line code to come */
     enum cold_kind kind;
     uint8_t *jmp;     /* displacement that leads here */
+    uint8_t *jmp2;    /* another, or NULL */
     uint8_t *back;
     int32_t off;      /* where the guest goes on, from the start of the page */
     struct xl_site *site; /* COLD_CROSS */
 };
 
 #define XL_COLD 320
+
+struct group { /* of accesses through one base register: group.c */
+    unsigned left; /* members to come; 0: none */
+    bool write;
+};
 
 struct gen {
     struct viv_xlate *x;
@@ -58,6 +64,9 @@ struct gen {
     int32_t off, next; /* of the instruction and of the one after it, in the page */
 #define XL_NO_BRANCH (-1) /* off: behind the last instruction */
     bool vec;          /* vector registers are known to be in the host's */
+    struct group group[16]; /* by base register */
+    uint32_t pending;  /* groups that have stored since the last look at their page's flags */
+    int cx;            /* group whose addend RCX holds, or -1 */
     struct cold *cold; /* XL_COLD of them */
     unsigned colds;
     int32_t l1;        /* this mode's TLB set, from RSP */
@@ -102,6 +111,20 @@ void viv_xl_store_check_rip(struct gen *g); /* c->rip is set */
 struct emem viv_xl_into_cx(struct gen *g, struct emem m);
 /* Operand's bytes in memory; 0: none. */
 unsigned viv_xl_mem_size(const struct viv_insn *i, unsigned operand);
+
+/* ---- group.c ---- */
+/* Before the instruction insn[at] of `count`: begins a group if it is worth while. */
+void viv_xl_group_begin(struct gen *g, const struct viv_insn *insn, unsigned at, unsigned count);
+/* After an instruction. */
+void viv_xl_group_end(struct gen *g, bool native);
+/* The host operand of an access that is a member; R10 and R11 are free. False: it is none. */
+bool viv_xl_group_insn(struct gen *g, struct emem *m);
+bool viv_xl_group_operand(struct gen *g, unsigned base, int32_t disp, struct emem *m);
+/* A member has stored. */
+void viv_xl_group_stored(struct gen *g, unsigned base);
+/* Looks whether stores of groups have changed code; then the guest goes on at `next`. */
+void viv_xl_group_settle(struct gen *g, int32_t next);
+bool viv_xl_harmless(const struct gen *g);
 
 /* ---- gen_*.c: false: not this way, nothing was emitted that matters: use the handler ---- */
 bool viv_xl_gen_generic(struct gen *g, bool vector);

@@ -172,8 +172,10 @@ static int push_return(struct gen *g)
     struct emem m;
     int size = g->lng ? 8 : 4;
 
-    e_lea(e, g->lng, H_10, EMEM(SP, -size));
-    m = viv_xl_into_cx(g, viv_xl_access(g, (unsigned)size, true));
+    if (!viv_xl_group_operand(g, VIV_RSP, -size, &m)) {
+        e_lea(e, g->lng, H_10, EMEM(SP, -size));
+        m = viv_xl_into_cx(g, viv_xl_access(g, (unsigned)size, true));
+    }
     e_load(e, H_10, xl_word(XL_O_PAGE));
     e_lea(e, g->lng, H_10, EMEM(H_10, g->next));
     e_op_mem(e, g->lng, 0x89, H_10, m);
@@ -184,10 +186,16 @@ static int push_return(struct gen *g)
 static void call_relative(struct gen *g, int32_t off)
 {
     int32_t behind = g->next;
+    bool grouped = g->group[VIV_RSP].left;
     int size = push_return(g);
 
     g->next = off; /* where the guest is when the push has changed code */
-    viv_xl_store_check(g);
+    if (grouped) {
+        viv_xl_group_stored(g, VIV_RSP);
+        viv_xl_group_settle(g, off);
+    } else {
+        viv_xl_store_check(g);
+    }
     g->next = behind;
     next(g, off, -size);
 }
@@ -268,8 +276,10 @@ static bool ret(struct gen *g)
 
     if (i->osz != size || imm > 0x7ff0)
         return false;
-    e_op_reg(e, g->lng, 0x8b, H_10, SP);
-    m = viv_xl_access(g, (unsigned)size, false);
+    if (!viv_xl_group_operand(g, VIV_RSP, 0, &m)) {
+        e_op_reg(e, g->lng, 0x8b, H_10, SP);
+        m = viv_xl_access(g, (unsigned)size, false);
+    }
     e_op_mem(e, g->lng, 0x8b, H_CX, m);
     e_lea(e, g->lng, SP, EMEM(SP, size + imm));
     note_last(g, size + imm);

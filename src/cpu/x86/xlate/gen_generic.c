@@ -417,7 +417,7 @@ bool viv_xl_gen_generic(struct gen *g, bool vector)
 {
     const struct viv_insn *i = g->i;
     struct regs r = {.free = 1 << H_CX | 1 << H_10 | 1 << H_11, .opcode = i->opcode};
-    bool write = i->row->attr & A_WRITE;
+    bool write = i->row->attr & A_WRITE, grouped = false;
 
     if (vector) {
         if (!(g->mode & (i->vex ? XL_AVX : XL_SSE)))
@@ -436,6 +436,12 @@ bool viv_xl_gen_generic(struct gen *g, bool vector)
 
         if (!i->mem || (kind(i, n) != VIV_K_E && kind(i, n) != VIV_K_M && kind(i, n) != VIV_K_W))
             continue;
+        if (viv_xl_group_insn(g, &r.mem)) {
+            grouped = true;
+            r.has_mem = true;
+            r.free = 1 << H_10 | 1 << H_11;
+            continue;
+        }
         size = viv_xl_mem_size(i, n);
         if (size == 0 || !viv_xl_ea(g))
             return false;
@@ -453,7 +459,11 @@ bool viv_xl_gen_generic(struct gen *g, bool vector)
     for (unsigned n = 0; n < r.homes; n++)
         if (r.home[n].store)
             e_store(g->e, xl_home(r.home[n].guest), r.home[n].host);
-    if (i->mem && write)
+    if (!i->mem && !(r.free >> H_CX & 1))
+        g->cx = -1;
+    if (grouped && write)
+        viv_xl_group_stored(g, i->base);
+    else if (i->mem && write)
         viv_xl_store_check(g);
     return true;
 }

@@ -168,27 +168,34 @@ bool viv_xl_gen_push(struct gen *g)
     const struct viv_insn *i = g->i;
     struct emit *e = g->e;
     unsigned k = viv_operand_info[i->row->operand[0]].kind, size = stack_size(g), from;
-    bool memory = k == VIV_K_E && i->mem;
+    bool memory = k == VIV_K_E && i->mem, grouped;
     struct emem m;
 
     if (i->osz != size || (memory && !push_memory(g, size)))
         return false;
-    stack_at(g, -(int)size);
-    m = viv_xl_access(g, size, true);
+    grouped = !memory && viv_xl_group_operand(g, VIV_RSP, -(int)size, &m);
+    if (!grouped) {
+        stack_at(g, -(int)size);
+        m = viv_xl_access(g, size, true);
+    }
     if (k == VIV_K_I) {
         e_op_mem(e, g->lng, 0xc7, 0, m);
         e32(e, (uint32_t)i->imm);
     } else {
         from = memory ? H_NONE : xl_host(i->rm);
         if (from == H_NONE) {
-            m = viv_xl_into_cx(g, m);
+            if (!grouped)
+                m = viv_xl_into_cx(g, m);
             e_load(e, H_10, memory ? xl_word(XL_O_ARG) : xl_home(i->rm));
             from = H_10;
         }
         e_op_mem(e, g->lng, 0x89, from, m);
     }
     move_sp(g, -(int)size);
-    viv_xl_store_check(g);
+    if (grouped)
+        viv_xl_group_stored(g, VIV_RSP);
+    else
+        viv_xl_store_check(g);
     return true;
 }
 
@@ -201,8 +208,10 @@ bool viv_xl_gen_pop(struct gen *g)
 
     if (i->osz != size || i->mem)
         return false;
-    stack_at(g, 0);
-    m = viv_xl_access(g, size, false);
+    if (!viv_xl_group_operand(g, VIV_RSP, 0, &m)) {
+        stack_at(g, 0);
+        m = viv_xl_access(g, size, false);
+    }
     if (i->rm == VIV_RSP) {
         e_op_mem(e, g->lng, 0x8b, SP, m);
         return true;

@@ -50,6 +50,19 @@ uint64_t viv_xl_miss(struct viv_x86 *c, uint64_t lin, uint32_t info)
     return viv_l1_once(c, set, lin, hva);
 }
 
+/* Nothing is raised, and the guest's page tables are not looked at: the plain block does that. */
+uint64_t viv_xl_group_miss(struct viv_x86 *c, uint64_t lin, uint32_t info)
+{
+    unsigned size = info & 0xffff, set = c->cpl == 3 ? VIV_L1_USER : VIV_L1_SUPER;
+    const struct viv_tlb_entry *e = viv_tlb_slot(c, lin);
+    uint64_t page = lin & VIV_PAGE_MASK;
+
+    c->xlate->stats.tlb_misses++;
+    if ((info & XL_I_WRITE ? e->tag_write : e->tag_read) != page || ((lin + size - 1) & VIV_PAGE_MASK) != page)
+        return SLOW;
+    return viv_l1_fill(c, set, lin, e);
+}
+
 void viv_xl_stored(struct viv_x86 *c, uint8_t *flags)
 {
     size_t page = (size_t)(flags - viv_arena_flags);

@@ -62,7 +62,9 @@
 #define XL_T_VEC        8  /* call; vector registers into the host's */
 #define XL_T_FAULT      9  /* jump; rcx: offset of the instruction: the interpreter does it */
 #define XL_T_CROSS      10 /* (d) place of the block in the arena, whose instruction crosses into a page that may be another now */
-#define XL_T_COUNT      11
+#define XL_T_GROUP      11 /* (d) size of the range, XL_I_WRITE; r10: its linear address; back behind the data, or with r11:
+                            * slot, 5 bytes further */
+#define XL_T_COUNT      12
 
 /* What xl.last says about the jump that is under way: offset and what it has added to RSP; negative: place of the site
  * in the arena, inverted. */

@@ -53,6 +53,7 @@ bool viv_xl_add_base(struct gen *g)
         return true;
     if (!(g->mode & (seg == VIV_FS ? XL_FS : XL_GS)))
         return false;
+    g->cx = -1;
     e_load(g->e, H_CX, xl_word((int32_t)(offsetof(struct viv_x86, fast_base) + 8 * seg)));
     e_lea(g->e, g->lng, H_10, EMEMX(H_10, H_CX, 0, 0)); /* wraps at 4 GiB: thread pointers have what is below them */
     return true;
@@ -108,6 +109,7 @@ struct emem viv_xl_access(struct gen *g, unsigned size, bool write)
     struct emit *e = g->e;
     uint8_t *hit;
 
+    g->cx = -1;
     e_rorx(e, true, H_11, H_10, 12);
     e_movzx16(e, H_11, H_11);
     e_load(e, H_CX, EMEMX(H_SP, H_11, 3, g->l1 + (write ? XL_L1_WRITE : XL_L1_READ)));
@@ -124,6 +126,7 @@ struct emem viv_xl_access(struct gen *g, unsigned size, bool write)
 struct emem viv_xl_into_cx(struct gen *g, struct emem m)
 {
     e_lea(g->e, true, H_CX, m);
+    g->cx = -1;
     return EMEM(H_CX, 0);
 }
 

@@ -232,6 +232,31 @@ viv_xl_t_miss:
 2:  mov word ptr [rsp + XL_O_WHY], XL_WHY_INTERP
     jmp leave /* registers are in memory as they were */
 
+/* uint64_t viv_xl_group_miss(c, lin, info): the slot, or -1: the jump behind the data. */
+    .globl viv_xl_t_group
+viv_xl_t_group:
+    pop qword ptr [rsp + XL_O_RET]
+    SAVE_REGS
+    DATA
+    mov rsi, r10
+    mov edx, eax
+    movzx r12d, byte ptr [rsp + XL_O_VECOFF]
+    PARK_VEC
+    LOAD_HOST_SP
+    call viv_xl_group_miss
+    mov rsp, rbx
+    test r12d, r12d
+    jnz 1f
+    mov r13, rax
+    call viv_xl_load_vec
+    mov rax, r13
+1:  mov r11, rax
+    cmp rax, -1
+    je 2f
+    add qword ptr [rsp + XL_O_RET], 5
+2:  LOAD_REGS
+    jmp [rsp + XL_O_RET]
+
 /* void viv_xl_stored(c, flags byte): code was changed, or the dirty log wants to know. */
     .globl viv_xl_t_stored, viv_xl_t_stored_rip
 viv_xl_t_stored:

@@ -48,6 +48,22 @@ static void cold_link(struct gen *g, const struct cold *c)
     e32(g->e, (uint32_t)((uint8_t *)s - x->arena));
 }
 
+/* To the same place in the block without groups. */
+static void cold_plain(struct gen *g, const struct cold *c)
+{
+    struct viv_xlate *x = g->x;
+    struct xl_site *s = viv_xl_alloc(x, sizeof(*s));
+    uint8_t *at;
+
+    if (c->jmp2)
+        e_patch(c->jmp2, g->e->p);
+    at = e_jmp(g->e);
+    *s = (struct xl_site){.at = at, .stub = g->e->p, .off = c->off, .plain = true};
+    e_patch(at, g->e->p);
+    viv_xl_call(g, XL_T_LINK);
+    e32(g->e, (uint32_t)((uint8_t *)s - x->arena));
+}
+
 /* Through the jump cache; if it is not there, the site can be linked. */
 static void cold_cross(struct gen *g, const struct cold *c)
 {
@@ -82,6 +98,9 @@ void viv_xl_emit_colds(struct gen *g)
             e_mov_imm32(e, H_CX, (uint32_t)c->off);
             e_jmp_mem(e, thunk(XL_T_FAULT));
             break;
+        case COLD_PLAIN:
+            cold_plain(g, c);
+            break;
         case COLD_VEC:
             viv_xl_call(g, XL_T_VEC);
             e_patch(e_jmp(e), c->back);
@@ -99,6 +118,7 @@ void viv_xl_need_vec(struct gen *g)
     if (g->vec)
         return;
     g->vec = true;
+    g->cx = -1;
     e_op2_mem(e, false, 0xb6, H_CX, xl_word(XL_O_VECOFF)); /* movzx ecx, byte */
     there = e_jrcxz(e);
     c = viv_xl_cold(g, COLD_VEC, e_jmp(e));
@@ -164,8 +184,15 @@ static bool one(struct gen *g)
     unsigned colds = g->colds, faults = x->fault_count;
     bool vec = g->vec, jump = g->i->row->attr & A_JUMP;
 
-    if (native(g, k))
+    if (k != XC_NOP && k != XC_LEA && k != XC_GENERIC && k != XC_VECTOR && k != XC_PUSH && k != XC_POP)
+        g->cx = -1;
+    if (native(g, k)) {
+        viv_xl_group_end(g, true);
         return ends(k);
+    }
+    g->cx = -1;
+    memset(g->group, 0, sizeof(g->group));
+    viv_xl_group_settle(g, g->off);
     g->e->p = p;
     g->colds = colds;
     g->vec = vec;
@@ -204,37 +231,54 @@ static void log_block(struct viv_xlate *x, const struct xl_block *b, uint64_t ri
 
 #define CODE_MOST 704u /* guest bytes of a block: 48 instructions rarely have more */
 
-static void translate_one(struct gen *g, const struct viv_insn *i, int32_t off, bool *end)
+static void translate_one(struct gen *g, const struct viv_insn *insn, unsigned at, unsigned count, int32_t off, bool *end)
 {
-    g->i = i;
+    g->i = &insn[at];
     g->off = off;
-    g->next = off + i->len;
+    g->next = off + g->i->len;
+    if (g->pending && !viv_xl_harmless(g))
+        viv_xl_group_settle(g, off);
+    viv_xl_group_begin(g, insn, at, count);
     *end = one(g);
+}
+
+/* How many instructions the block has, and whether the last is of a kind that ends one. */
+static unsigned decode(struct gen *g, const uint8_t *code, unsigned have, bool whole, struct viv_insn *insn)
+{
+    struct viv_x86 *c = g->x->c;
+    unsigned n = 0, most = most_insns(g->x), at = 0;
+
+    while (n < most && at < have) {
+        enum xl_class k;
+
+        if (!whole && have - at < 15)
+            break;
+        if (viv_decode(code + at, have - at, c->mode, c->cpuid, &insn[n]) != VIV_DECODE_OK)
+            break; /* goes on in the next page, or faults: a block of its own, or nobody's */
+        at += insn[n].len;
+        k = viv_xl_class(&insn[n++]);
+        if (ends(k) || k == XC_HELPER_END)
+            break;
+    }
+    return n;
 }
 
 /* Instructions up to one that ends the block. Returns their number; *off: behind the last. */
 static unsigned body(struct gen *g, const uint8_t *code, unsigned have, bool whole, int32_t *off)
 {
-    struct viv_xlate *x = g->x;
-    unsigned n = 0, most = most_insns(x), at = 0;
-    bool end = false, more = true;
+    struct viv_insn insn[MOST_POSSIBLE];
+    unsigned count = decode(g, code, have, whole, insn), n;
+    bool end = false;
 
-    while (!end && n < most && at < have) {
-        struct viv_insn insn;
-
-        if (!whole && have - at < 15)
-            break;
-        more = viv_decode(code + at, have - at, x->c->mode, x->c->cpuid, &insn) == VIV_DECODE_OK;
-        if (!more)
-            break; /* goes on in the next page, or faults: a block of its own, or nobody's */
-        translate_one(g, &insn, *off, &end);
-        at += insn.len;
+    for (n = 0; n < count && !end; n++) {
+        translate_one(g, insn, n, count, *off, &end);
         *off = g->next;
-        n++;
     }
     g->off = XL_NO_BRANCH;
-    if (!end && n)
+    if (!end && n) {
+        viv_xl_group_settle(g, *off);
         viv_xl_gen_next(g, *off);
+    }
     return n;
 }
 
@@ -264,7 +308,7 @@ static unsigned crossing(struct gen *g, struct xl_block *b, uint8_t *code, unsig
     b->space = viv_xl_gen_space(g, 9);
     viv_xl_call(g, XL_T_CROSS);
     e32(g->e, (uint32_t)((uint8_t *)b - g->x->arena));
-    translate_one(g, &insn, *off, &end);
+    translate_one(g, &insn, 0, 1, *off, &end);
     *off = g->next;
     g->off = XL_NO_BRANCH;
     if (!end)
@@ -291,7 +335,7 @@ static void finish(struct viv_xlate *x, struct xl_block *b, const uint8_t *code,
 /* The bytes are read once: another CPU may be changing them. */
 struct xl_block *viv_xl_translate(struct viv_xlate *x, const uint8_t *hva, uint64_t rip, unsigned mode)
 {
-    struct gen g = {.x = x, .e = &x->e, .mode = mode, .lng = mode & XL_LONG, .cold = x->cold};
+    struct gen g = {.x = x, .e = &x->e, .mode = mode, .lng = mode & XL_LONG, .cold = x->cold, .cx = -1};
     int32_t first = (int32_t)((uintptr_t)hva & (VIV_PAGE_SIZE - 1)), off = first;
     unsigned room = VIV_PAGE_SIZE - (unsigned)first, have = room < CODE_MOST ? room : CODE_MOST;
     uint8_t code[CODE_MOST + 16];

@@ -25,6 +25,7 @@ enum {
     XL_AVX512 = 1 << 4,
     XL_FS = 1 << 5, /* 32-bit code: FS (GS) is flat from its base on, so that adding it is all */
     XL_GS = 1 << 6,
+    XL_PLAIN = 1 << 14, /* without groups: group.c */
     XL_NONE = 1 << 15, /* not for the translator */
 };
 
@@ -38,6 +39,7 @@ struct xl_site {
     struct xl_site *next; /* of those that lead to the same block */
     int32_t off;          /* target, from the start of the page */
     int32_t last;         /* XL_LAST of the branch; -1: it is none */
+    bool plain;           /* to the block without groups */
 };
 
 struct xl_ref { /* in the list of a page */
@@ -146,9 +148,10 @@ void viv_xl_common_code(struct viv_xlate *x);
 /* ---- thunks.S and what it calls (helpers.c) ---- */
 void viv_xl_enter(struct viv_x86 *c, const void *code);
 uint64_t viv_xl_miss(struct viv_x86 *c, uint64_t lin, uint32_t info);
+uint64_t viv_xl_group_miss(struct viv_x86 *c, uint64_t lin, uint32_t info);
 void viv_xl_stored(struct viv_x86 *c, uint8_t *flags);
 bool viv_xl_exec(struct viv_x86 *c, const struct viv_insn *i, unsigned off);
-extern const uint8_t viv_xl_t_exit[], viv_xl_t_link[], viv_xl_t_jump_miss[], viv_xl_t_cross[],
+extern const uint8_t viv_xl_t_group[], viv_xl_t_exit[], viv_xl_t_link[], viv_xl_t_jump_miss[], viv_xl_t_cross[],
     viv_xl_t_miss[], viv_xl_t_stored[], viv_xl_t_stored_rip[], viv_xl_t_exec[], viv_xl_t_exec_end[],
     viv_xl_t_vec[], viv_xl_t_fault[];
 
