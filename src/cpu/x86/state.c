@@ -17,6 +17,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* LeakSanitizer follows pointers from the heap, not from mappings. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#else
+#define __lsan_register_root_region(p, n)
+#define __lsan_unregister_root_region(p, n)
+#endif
+
 /* The struct within the mapping that the translator's code expects around it (xlate/layout.h); what nobody touches costs
  * nothing. */
 #define BEFORE (XL_GUARD + XL_STACK)
@@ -29,11 +37,13 @@ static struct viv_x86 *region_new(void)
     if (p == MAP_FAILED)
         return NULL;
     mprotect(p, XL_GUARD, PROT_NONE);
+    __lsan_register_root_region(p + BEFORE, sizeof(struct viv_x86));
     return (struct viv_x86 *)(p + BEFORE);
 }
 
 static void region_free(struct viv_x86 *c)
 {
+    __lsan_unregister_root_region(c, sizeof(*c));
     munmap((uint8_t *)c - BEFORE, BEFORE + XL_REGION);
 }
 
