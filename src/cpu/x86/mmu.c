@@ -126,11 +126,6 @@ static uint8_t *lookup(struct viv_x86 *c, uint64_t lin, unsigned size, enum viv_
     return NULL;
 }
 
-uint8_t *viv_mmu_cached(struct viv_x86 *c, uint64_t lin, enum viv_access acc)
-{
-    return c->cpl == 3 ? NULL : lookup(c, lin, 1, acc, 0);
-}
-
 static inline unsigned how_now(const struct viv_x86 *c)
 {
     return c->cpl == 3 ? VIV_HOW_USER : 0;

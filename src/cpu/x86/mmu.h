@@ -46,10 +46,6 @@ void viv_st_sys(struct viv_x86 *c, uint64_t lin, uint64_t v, unsigned size);
 void *viv_mmu_host(struct viv_x86 *c, uint64_t lin, unsigned len, enum viv_access acc);
 void viv_mmu_stored(struct viv_x86 *c, void *hva, unsigned len);
 
-/* Supervisor code only: host address of one byte when either TLB bank has its page for such an access, so that a kernel's
- * copies under STAC find user pages; NULL: not known. Never faults. After a store call viv_mmu_stored(). */
-uint8_t *viv_mmu_cached(struct viv_x86 *c, uint64_t lin, enum viv_access acc);
-
 /* Linear to physical without side effects, for debuggers and `info`: false when not mapped. */
 bool viv_mmu_translate_debug(struct viv_x86 *c, uint64_t lin, uint64_t *gpa);
 

@@ -366,6 +366,55 @@ static void triple_fault(void)
     g_assert_cmpint(test_cpu_run(t), ==, VIV_RUN_SHUTDOWN);
 }
 
+/* One repeated string instruction on random operands near the end of a page, many elements at once and one iteration at a
+ * time: the same registers, flags and memory. */
+static void strings_in_bulk(void)
+{
+    static const uint8_t opcode[] = {0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xae, 0xaf};
+    struct test_cpu *t = test_cpu_get(VIV_MODE_LONG);
+    struct viv_x86 *c = t->c;
+    uint8_t *area = t->ram + 0x400000, *before = g_malloc(0x4000), *after = g_malloc(0x4000);
+
+    for (unsigned n = 0; n < 20000; n++) {
+        uint8_t code[4] = {g_random_boolean() ? 0xf3 : 0xf2, g_random_boolean() ? 0x48 : 0x40,
+                           opcode[g_random_int_range(0, 8)], 0xf4};
+        uint64_t gpr[16] = {[VIV_RAX] = g_random_int_range(0, 3) * 0x0101010101010101ull, [VIV_RSP] = TEST_STACK,
+                            [VIV_RCX] = g_random_int_range(0, 700)};
+        uint64_t end[16];
+        uint32_t df = g_random_boolean() ? VIV_FL_DF : 0;
+        uint16_t arith = 0;
+
+        memset(area, 1, 0x4000);
+        for (unsigned k = g_random_int_range(0, 4); k; k--)
+            area[g_random_int_range(0, 0x4000)] = (uint8_t)g_random_int_range(0, 3);
+        gpr[VIV_RSI] = 0x401f00 + (unsigned)g_random_int_range(0, 0x200);
+        gpr[VIV_RDI] = gpr[VIV_RSI] + (uint64_t)(int64_t)g_random_int_range(-0x100, 0x100);
+        memcpy(before, area, 0x4000);
+        for (unsigned pass = 0; pass < 2; pass++) {
+            memcpy(area, before, 0x4000);
+            test_cpu_code(t, code, sizeof(code));
+            memcpy(c->gpr, gpr, sizeof(gpr));
+            c->arith = 0;
+            c->eflags = 2 | df;
+            c->halted = false;
+            if (pass == 0) {
+                test_cpu_run(t);
+                memcpy(end, c->gpr, sizeof(end));
+                memcpy(after, area, 0x4000);
+                arith = c->arith;
+                continue;
+            }
+            while (!c->halted)
+                viv_interp_step(c);
+            g_assert_cmpmem(end, sizeof(end), c->gpr, sizeof(end));
+            g_assert_cmpmem(after, 0x4000, area, 0x4000);
+            g_assert_cmphex(arith, ==, c->arith);
+        }
+    }
+    g_free(before);
+    g_free(after);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -381,6 +430,7 @@ int main(int argc, char **argv)
     g_test_add_func("/interp/insn-across-pages-changes", insn_across_pages_changes);
     g_test_add_func("/interp/code-in-mmio", code_in_mmio);
     g_test_add_func("/interp/smc/one-block", changes_itself);
+    g_test_add_func("/interp/string/bulk", strings_in_bulk);
     g_test_add_func("/interp/smc/loop", changes_itself_in_a_loop);
     g_test_add_func("/interp/smc/dma", changed_by_dma);
     g_test_add_func("/interp/string/movs", movs_copies);

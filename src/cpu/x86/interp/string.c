@@ -2,8 +2,8 @@
  *
  * Registers are brought up to date after each iteration, so a fault or an interrupt finds a
  * state from which the instruction goes on. After BATCH iterations the handler comes back with
- * next_rip = rip: the run loop looks at interrupts and executes it again. REP MOVS and STOS
- * upwards in plain RAM go page by page. */
+ * next_rip = rip: the run loop looks at interrupts and executes it again. In plain RAM, REP MOVS and STOS
+ * go page by page, and so do CMPS and SCAS upwards. */
 #include "cpu/x86/interp/exec.h"
 #include "cpu/x86/interp/interp.h"
 #include "cpu/x86/interp/operand.h"
@@ -84,28 +84,40 @@ static inline void repeat(struct viv_x86 *c, const struct viv_insn *i, iteration
     c->next_rip = c->rip;
 }
 
-/* Elements of i->osz that fit in the page from `p` on, and before the index register wraps. */
-static inline u64 page_room(const struct viv_insn *i, u64 lin, u64 ea)
+/* Where an element is in the host, with what the processor checks of it; NULL: one at a time. Segments that need a look at their
+ * limit at each step have no fast_base (context.c). The TLB misses for the kernel's accesses to user pages under SMAP. */
+static inline u8 *element(struct viv_x86 *c, const struct viv_insn *i, unsigned seg, u64 ea, enum viv_access acc)
 {
-    u64 room = VIV_PAGE_SIZE - (lin & (VIV_PAGE_SIZE - 1));
-    u64 wrap = viv_size_mask[i->asz] - ea;
-
-    return (wrap < room ? wrap : room) / i->osz;
-}
-
-static void *page_read(struct viv_x86 *c, u64 lin)
-{
-    void *p = viv_tlb_read(c, lin, 1);
-
-    return p ? p : viv_mmu_cached(c, lin, VIV_ACC_READ);
-}
-
-static void *page_write(struct viv_x86 *c, u64 lin)
-{
+    u64 lin = c->fast_base[seg] + ea;
     const struct viv_tlb_entry *e = viv_tlb_slot(c, lin);
 
-    return (lin & VIV_PAGE_MASK) == e->tag_write ? (void *)(lin + e->addend)
-                                                : viv_mmu_cached(c, lin, VIV_ACC_WRITE);
+    if (LIKELY(((lin + i->osz - 1) & VIV_PAGE_MASK) == (acc == VIV_ACC_READ ? e->tag_read : e->tag_write)))
+        return (u8 *)(lin + e->addend);
+    if (c->mode != VIV_MODE_LONG && c->fast_base[seg] >> 32)
+        return NULL;
+    return viv_mmu_host(c, viv_x86_linear(c, seg, ea, i->osz, acc), i->osz, acc);
+}
+
+/* Elements from this one on that lie in its page, in the direction of DF, before the index register wraps; at most `max`. */
+static inline u64 room(const struct viv_x86 *c, const struct viv_insn *i, const u8 *at, u64 ea, u64 max)
+{
+    u64 offset = (uintptr_t)at & (VIV_PAGE_SIZE - 1), n, wrap;
+
+    if (c->eflags & VIV_FL_DF) {
+        n = offset / i->osz + 1;
+        wrap = ea / i->osz + 1;
+    } else {
+        n = (VIV_PAGE_SIZE - offset) / i->osz;
+        wrap = (viv_size_mask[i->asz] - ea) / i->osz;
+    }
+    n = n < wrap ? n : wrap;
+    return n < max ? n : max;
+}
+
+/* The lowest address of n elements from `at` on. */
+static u8 *lowest(const struct viv_x86 *c, const struct viv_insn *i, const u8 *at, u64 n)
+{
+    return (u8 *)at - (c->eflags & VIV_FL_DF ? (n - 1) * i->osz : 0);
 }
 
 static void bulk_stored(struct viv_x86 *c, void *p, u64 len)
@@ -125,31 +137,25 @@ static void movs_one(struct viv_x86 *c, const struct viv_insn *i)
 
 static u64 movs_bulk(struct viv_x86 *c, const struct viv_insn *i, u64 max)
 {
-    u64 si = index_get(c, i, VIV_RSI), di = index_get(c, i, VIV_RDI);
-    u64 from_lin = c->fast_base[i->seg] + si, to_lin = c->fast_base[VIV_ES] + di;
-    const u8 *from = page_read(c, from_lin);
-    u8 *to = page_write(c, to_lin);
-    u64 n, m, bytes;
+    u64 si = index_get(c, i, VIV_RSI), di = index_get(c, i, VIV_RDI), n;
+    const u8 *from = element(c, i, i->seg, si, VIV_ACC_READ);
+    u8 *to = from ? element(c, i, VIV_ES, di, VIV_ACC_WRITE) : NULL;
+    s64 ahead;
 
-    if ((c->eflags & VIV_FL_DF) || !from || !to)
+    if (!to)
         return 0;
-    n = page_room(i, from_lin, si);
-    m = page_room(i, to_lin, di);
-    n = n < m ? n : m;
-    n = n < max ? n : max;
-    bytes = n * i->osz;
-    if (to > from && to < from + bytes) {
-        /* Overlapping upwards: what was just stored is read again. Only the part before that
-         * goes at once. */
-        bytes = (u64)(to - from) / i->osz * i->osz;
-        n = bytes / i->osz;
-    }
+    n = room(c, i, from, si, max);
+    n = room(c, i, to, di, n);
+    /* Overlapping in the direction of travel: what was just stored is read again. Only the part before that goes at once. */
+    ahead = c->eflags & VIV_FL_DF ? from - to : to - from;
+    if (ahead > 0 && (u64)ahead < n * i->osz)
+        n = (u64)ahead / i->osz;
     if (n == 0)
         return 0;
-    memmove(to, from, bytes);
-    bulk_stored(c, to, bytes);
-    index_add(c, i, VIV_RSI, (s64)bytes);
-    index_add(c, i, VIV_RDI, (s64)bytes);
+    memmove(lowest(c, i, to, n), lowest(c, i, from, n), n * i->osz);
+    bulk_stored(c, lowest(c, i, to, n), n * i->osz);
+    index_add(c, i, VIV_RSI, (s64)n * step(c, i));
+    index_add(c, i, VIV_RDI, (s64)n * step(c, i));
     return n;
 }
 
@@ -183,18 +189,16 @@ static void fill(u8 *to, u64 v, unsigned size, u64 n)
 
 static u64 stos_bulk(struct viv_x86 *c, const struct viv_insn *i, u64 max)
 {
-    u64 di = index_get(c, i, VIV_RDI), lin = c->fast_base[VIV_ES] + di, n;
-    u8 *to = page_write(c, lin);
+    u64 di = index_get(c, i, VIV_RDI), n;
+    u8 *to = element(c, i, VIV_ES, di, VIV_ACC_WRITE);
 
-    if ((c->eflags & VIV_FL_DF) || !to)
-        return 0;
-    n = page_room(i, lin, di);
-    n = n < max ? n : max;
+    n = to ? room(c, i, to, di, max) : 0;
     if (n == 0)
         return 0;
+    to = lowest(c, i, to, n);
     fill(to, c->gpr[VIV_RAX], i->osz, n);
     bulk_stored(c, to, n * i->osz);
-    index_add(c, i, VIV_RDI, (s64)(n * i->osz));
+    index_add(c, i, VIV_RDI, (s64)n * step(c, i));
     return n;
 }
 
@@ -232,6 +236,34 @@ static void compare(struct viv_x86 *c, unsigned size, u64 a, u64 b)
     c->arith = fl;
 }
 
+static u64 value_at(const u8 *p, unsigned size)
+{
+    u64 v = 0;
+
+    switch (size) {
+    case 1: return *p;
+    case 2: return host_ld16(p);
+    case 4: memcpy(&v, p, 4); return v;
+    default: memcpy(&v, p, 8); return v;
+    }
+}
+
+/* Bytes that are the same from the beginning. */
+static u64 same_bytes(const u8 *a, const u8 *b, u64 bytes)
+{
+    u64 n = 0;
+
+    for (; n + 8 <= bytes; n += 8) {
+        u64 diff = host_ld64(a + n) ^ host_ld64(b + n);
+
+        if (diff)
+            return n + (u64)__builtin_ctzll(diff) / 8;
+    }
+    while (n < bytes && a[n] == b[n])
+        n++;
+    return n;
+}
+
 static void cmps_one(struct viv_x86 *c, const struct viv_insn *i)
 {
     u64 b = mem_ld_sized(c, VIV_ES, index_get(c, i, VIV_RDI), i->osz); /* faults first */
@@ -242,9 +274,36 @@ static void cmps_one(struct viv_x86 *c, const struct viv_insn *i)
     index_add(c, i, VIV_RDI, step(c, i));
 }
 
+/* As far as both pages go, or to the element that ends it. */
+static u64 cmps_bulk(struct viv_x86 *c, const struct viv_insn *i, u64 max)
+{
+    u64 si = index_get(c, i, VIV_RSI), di = index_get(c, i, VIV_RDI), n, done = 0;
+    const u8 *a, *b;
+
+    if (c->eflags & VIV_FL_DF)
+        return 0;
+    b = element(c, i, VIV_ES, di, VIV_ACC_READ);
+    a = b ? element(c, i, i->seg, si, VIV_ACC_READ) : NULL;
+    if (!a)
+        return 0;
+    n = room(c, i, b, di, room(c, i, a, si, max));
+    if (n == 0)
+        return 0;
+    if (i->rep == 0xf3)
+        done = same_bytes(a, b, n * i->osz) / i->osz;
+    else
+        while (done < n && value_at(a + done * i->osz, i->osz) != value_at(b + done * i->osz, i->osz))
+            done++;
+    done += done < n;
+    compare(c, i->osz, value_at(a + (done - 1) * i->osz, i->osz), value_at(b + (done - 1) * i->osz, i->osz));
+    index_add(c, i, VIV_RSI, (s64)(done * i->osz));
+    index_add(c, i, VIV_RDI, (s64)(done * i->osz));
+    return done;
+}
+
 void viv_exec_cmps(struct viv_x86 *c, const struct viv_insn *i)
 {
-    repeat(c, i, cmps_one, NULL, true);
+    repeat(c, i, cmps_one, cmps_bulk, true);
 }
 
 static void scas_one(struct viv_x86 *c, const struct viv_insn *i)
@@ -255,9 +314,33 @@ static void scas_one(struct viv_x86 *c, const struct viv_insn *i)
     index_add(c, i, VIV_RDI, step(c, i));
 }
 
+static u64 scas_bulk(struct viv_x86 *c, const struct viv_insn *i, u64 max)
+{
+    u64 di = index_get(c, i, VIV_RDI), want = get_reg_sized(c, VIV_RAX, i->osz), n, done = 0;
+    const u8 *p, *hit;
+
+    if (c->eflags & VIV_FL_DF)
+        return 0;
+    p = element(c, i, VIV_ES, di, VIV_ACC_READ);
+    n = p ? room(c, i, p, di, max) : 0;
+    if (n == 0)
+        return 0;
+    if (i->osz == 1 && i->rep == 0xf2) {
+        hit = memchr(p, (int)want, n);
+        done = hit ? (u64)(hit - p) : n;
+    } else {
+        while (done < n && (value_at(p + done * i->osz, i->osz) == want) == (i->rep == 0xf3))
+            done++;
+    }
+    done += done < n;
+    compare(c, i->osz, want, value_at(p + (done - 1) * i->osz, i->osz));
+    index_add(c, i, VIV_RDI, (s64)(done * i->osz));
+    return done;
+}
+
 void viv_exec_scas(struct viv_x86 *c, const struct viv_insn *i)
 {
-    repeat(c, i, scas_one, NULL, true);
+    repeat(c, i, scas_one, scas_bulk, true);
 }
 
 /* Ports: permission first, then the memory side must be writable before the port is read,
