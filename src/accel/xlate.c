@@ -122,7 +122,7 @@ static int create(const struct viv_accel_env *env, struct viv_intc **intc, struc
 
 static int filter_cpuid(struct viv_cpuid *model, struct viv_err *err)
 {
-    /* Translated code keeps 256 bits of the vector registers (xl.wide): VEX instructions would leave the rest stale. */
+    /* AVX-512 would be right (seq-diff --avx512), but goes through handlers: a guest is faster with AVX2, which does not. */
     return viv_soft_filter_cpuid(model, "xlate", false, err);
 }
 

@@ -31,7 +31,7 @@ static void usage(void)
            "         [--cpu MODEL] [--avx512] [--knob NAME[=N]]... [--show N] [--no-shrink] [--dump] [--rows]\n"
            "  --case N   one sequence, by the number printed with a difference\n"
            "  --dump     print each sequence and its runs before it is run\n"
-           "  --avx512   with AVX-512 where the host has it: what the translator does not offer yet\n"
+           "  --avx512   with AVX-512, which -accel xlate does not offer; the host must have it\n"
            "  --rows     list the rows that were not met\n"
            "  --knob     max_insns=N no_chain random_ends fail_nth=N interp_cold cache_bytes=N\n");
 }
