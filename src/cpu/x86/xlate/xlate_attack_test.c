@@ -11,7 +11,7 @@
 /* ---- names ---- */
 
 GUEST(to_zero, "xor %eax, %eax\n"
-               "mov $200000, %ecx\n"
+               "mov $50000, %ecx\n"
                "jmp *%rax");
 GUEST(at_zero, "dec %ecx\n"
                "jz 0f\n"
@@ -113,18 +113,33 @@ static void test_replaced_callee(void)
 /* ---- code that is written while it is read ---- */
 
 #define WRITES 20000u
+#define MOST_US 2000000 /* on a busy host */
+#define OVER   UINT32_MAX
 
 static struct {
     uint32_t round, written; /* atomic */
 } race;
 
+/* Waits for the round; false: there is no more. */
+static bool wait_round(uint32_t n)
+{
+    uint32_t now;
+
+    while ((now = __atomic_load_n(&race.round, __ATOMIC_ACQUIRE)) < n)
+        g_thread_yield();
+    return now != OVER;
+}
+
+static bool more_rounds(uint32_t n, gint64 from)
+{
+    return n <= WRITES && g_get_monotonic_time() - from < MOST_US;
+}
+
 static void *write_code(void *arg)
 {
     uint32_t rnd = 1;
 
-    for (uint32_t n = 1; n <= WRITES; n++) {
-        while (__atomic_load_n(&race.round, __ATOMIC_ACQUIRE) < n)
-            ;
+    for (uint32_t n = 1; wait_round(n); n++) {
         rnd = rnd * 1664525u + 1013904223u;
         for (volatile uint32_t k = 0; k < rnd >> 20; k = k + 1)
             ;
@@ -138,6 +153,7 @@ static void *write_code(void *arg)
 /* What runs when nobody writes any more is what stands there. */
 static void code_written_while_read(const struct viv_xlate_opts *opts)
 {
+    gint64 from = g_get_monotonic_time();
     uint8_t code[256];
     GThread *other;
 
@@ -148,7 +164,7 @@ static void code_written_while_read(const struct viv_xlate_opts *opts)
     load(TEST_CODE, code, code + sizeof(code));
     race.round = race.written = 0;
     other = g_thread_new("writer", write_code, NULL);
-    for (uint32_t n = 1; n <= WRITES; n++) {
+    for (uint32_t n = 1; more_rounds(n, from); n++) {
         uint32_t one = n << 16; /* new code on the same page each time */
 
         viv_st_le32(t->ram + TEST_CODE + 36, one | 0x9090);
@@ -158,10 +174,11 @@ static void code_written_while_read(const struct viv_xlate_opts *opts)
         __atomic_store_n(&race.round, n, __ATOMIC_RELEASE);
         run(TEST_CODE);
         while (__atomic_load_n(&race.written, __ATOMIC_ACQUIRE) < n)
-            ;
+            g_thread_yield();
         run(TEST_CODE);
         g_assert_cmpuint(c->gpr[VIV_RAX], ==, n);
     }
+    __atomic_store_n(&race.round, OVER, __ATOMIC_RELEASE);
     g_thread_join(other);
     finish();
 }
@@ -197,9 +214,7 @@ GUEST(wait_for_code, "0: mov $0x1000000, %eax\n"
 
 static void *write_and_tell(void *arg)
 {
-    for (uint32_t n = 1; n <= WRITES; n++) {
-        while (__atomic_load_n(&race.round, __ATOMIC_ACQUIRE) < n)
-            ;
+    for (uint32_t n = 1; wait_round(n); n++) {
         for (volatile uint32_t k = 0; k < (n * 7 & 1023); k = k + 1)
             ;
         memcpy(t->ram + WRITTEN, &n, 4);
@@ -211,6 +226,7 @@ static void *write_and_tell(void *arg)
 
 static void test_serialized(void)
 {
+    gint64 from = g_get_monotonic_time();
     GThread *other;
 
     start(NULL);
@@ -218,12 +234,13 @@ static void test_serialized(void)
     c->gpr[VIV_RDI] = TEST_DATA;
     race.round = 0;
     other = g_thread_new("writer", write_and_tell, NULL);
-    for (uint32_t n = 1; n <= WRITES; n++) {
+    for (uint32_t n = 1; more_rounds(n, from); n++) {
         viv_st_le32(t->ram + TEST_DATA, 0);
         __atomic_store_n(&race.round, n, __ATOMIC_RELEASE);
         run(TEST_CODE);
         g_assert_cmpuint(c->gpr[VIV_RAX], ==, n);
     }
+    __atomic_store_n(&race.round, OVER, __ATOMIC_RELEASE);
     g_thread_join(other);
     finish();
 }
