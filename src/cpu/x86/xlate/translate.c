@@ -190,13 +190,13 @@ static bool one(struct gen *g)
         viv_xl_group_end(g, true);
         return ends(k);
     }
-    g->cx = -1;
-    memset(g->group, 0, sizeof(g->group));
-    viv_xl_group_settle(g, g->off);
     g->e->p = p;
     g->colds = colds;
     g->vec = vec;
     x->fault_count = faults;
+    g->cx = -1;
+    memset(g->group, 0, sizeof(g->group));
+    viv_xl_group_settle(g, g->off); /* the handler may leave the block */
     helper(g, k == XC_HELPER_END || jump);
     return k == XC_HELPER_END || jump;
 }
