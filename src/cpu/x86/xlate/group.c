@@ -15,6 +15,7 @@
 #include <stddef.h>
 
 #define SPAN_MOST 2048
+#define STEP_MOST (1 << 20)
 #define ALL_REGS  0xffffu
 
 static unsigned kind(const struct viv_insn *i, unsigned n)
@@ -71,7 +72,7 @@ static unsigned changes(const struct viv_insn *i, enum xl_class k)
 }
 
 /* What it adds to RSP; false: something else. */
-static bool rsp_step(const struct viv_insn *i, enum xl_class k, int *step)
+static bool any_step(const struct viv_insn *i, enum xl_class k, int *step)
 {
     *step = 0;
     switch (k) {
@@ -89,12 +90,20 @@ static bool rsp_step(const struct viv_insn *i, enum xl_class k, int *step)
     case XC_GENERIC:
         if (!(changes(i, k) & 1u << VIV_RSP))
             return true;
+        if (i->mem || kind(i, 1) != VIV_K_I || i->osz != 8 || (!is(i, "sub") && !is(i, "add")) ||
+            (int64_t)i->imm < -STEP_MOST || (int64_t)i->imm > STEP_MOST)
+            return false;
         *step = is(i, "sub") ? -(int)(int64_t)i->imm : (int)(int64_t)i->imm;
-        return !i->mem && kind(i, 1) == VIV_K_I && i->osz == 8 && (is(i, "sub") || is(i, "add")) &&
-               (int64_t)i->imm == (int32_t)i->imm;
+        return true;
     default:
         return !(changes(i, k) & 1u << VIV_RSP);
     }
+}
+
+/* Small steps only: a block full of them cannot overflow the sum, which would make two addresses 4 GiB apart look alike. */
+static bool rsp_step(const struct viv_insn *i, enum xl_class k, int *step)
+{
+    return any_step(i, k, step) && *step >= -STEP_MOST && *step <= STEP_MOST;
 }
 
 /* ---- what it accesses ---- */

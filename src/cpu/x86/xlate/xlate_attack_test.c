@@ -245,6 +245,44 @@ static void test_serialized(void)
     finish();
 }
 
+/* ---- groups of accesses ---- */
+
+GUEST(around_up, "movq $0, (%rsp)\n" /* now the page is in the TLB */
+                 "jmp 1f\n"
+                 "1: mov (%rsp), %rax\n"
+                 "mov 8(%rsp), %rcx\n"
+                 "add $0x7fffffff, %rsp\n"
+                 "add $0x7fffffff, %rsp\n"
+                 "add $2, %rsp\n"
+                 "mov %rax, (%rsp)\n"
+                 "hlt");
+GUEST(around_down, "movq $0, (%rsp)\n" /* now the page is in the TLB */
+                   "jmp 1f\n"
+                   "1: mov (%rsp), %rax\n"
+                   "mov 8(%rsp), %rcx\n"
+                   "sub $-0x80000000, %rsp\n"
+                   "lea 0x7fffffff(%rsp), %rsp\n"
+                   "lea 1(%rsp), %rsp\n"
+                   "mov %rax, (%rsp)\n"
+                   "hlt");
+
+/* Two addresses 4 GiB apart are not alike, in the guest nor in the host. */
+static void test_around(void)
+{
+    for (unsigned again = 0; again < 2; again++) {
+        start(NULL);
+        viv_st_le64(t->ram + TEST_STACK, 0);
+        if (again)
+            LOAD(TEST_CODE, around_down);
+        else
+            LOAD(TEST_CODE, around_up);
+        run(TEST_CODE);
+        g_assert_cmpint(test_cpu_exception(t), ==, VIV_PF);
+        g_assert_cmphex(c->cr2, ==, TEST_STACK + (1ull << 32));
+        finish();
+    }
+}
+
 /* ---- branches that go far ---- */
 
 GUEST(far_jmp, ".byte 0xe9; .long 0x7fffffff");
@@ -469,6 +507,7 @@ int main(int argc, char **argv)
     g_test_add_func("/xlate/attack/written-while-read", test_written_while_read);
     g_test_add_func("/xlate/attack/written-while-read/interp", test_written_while_read_interp);
     g_test_add_func("/xlate/attack/serialized", test_serialized);
+    g_test_add_func("/xlate/attack/around", test_around);
     g_test_add_func("/xlate/attack/far-branches", test_far_branches);
     g_test_add_func("/xlate/attack/end-of-canonical", test_end_of_canonical);
     g_test_add_func("/xlate/attack/vex-clears", test_vex_clears);
