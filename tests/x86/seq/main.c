@@ -163,12 +163,12 @@ static const struct viv_cpuid *make_model(const char *name, bool avx512)
 }
 
 /* Alone first: what needs the cases before it cannot be made smaller. */
-static void explain(struct seq *q, struct plan *p, bool small)
+static void explain(struct seq *q, struct plan *p, bool small, const char *what)
 {
     run_clean();
     if (run_seq(q, p, NULL) != DIFFERENT) {
         show_seq(q, stdout);
-        printf("  the same when run alone: it needs what was translated before it\n");
+        printf("%s  the same when run alone: it needs what was translated before it\n", what);
         return;
     }
     if (small)
@@ -182,6 +182,8 @@ static enum verdict one(uint64_t seed, const struct options *o, bool show)
 {
     static struct seq q;
     static struct plan p;
+    static char text[16384];
+    FILE *what = show ? fmemopen(text, sizeof(text), "w") : NULL;
     enum verdict v;
 
     gen_seq(&q, seed, &o->gen);
@@ -191,12 +193,14 @@ static enum verdict one(uint64_t seed, const struct options *o, bool show)
         for (unsigned n = 0; n < p.runs; n++)
             show_scene(&p.scene[n], n, stdout);
     }
-    v = run_seq(&q, &p, NULL);
+    v = run_seq(&q, &p, what);
+    if (what)
+        fclose(what);
     run_stats.sequences++;
     run_stats.left_out += v == LEFT_OUT;
     run_stats.different += v == DIFFERENT;
     if (v == DIFFERENT && show)
-        explain(&q, &p, !o->no_shrink);
+        explain(&q, &p, !o->no_shrink, text);
     return v;
 }
 
