@@ -36,7 +36,7 @@ enum xl_class viv_xl_class(const struct viv_insn *i);
 /* Which operands (bits 0-3) the row writes, of those that are registers. */
 unsigned viv_xl_writes(const struct viv_insn *i);
 
-enum cold_kind { COLD_LINK, COLD_CROSS, COLD_EXIT, COLD_FAULT, COLD_VEC, COLD_PLAIN };
+enum cold_kind { COLD_LINK, COLD_CROSS, COLD_EXIT, COLD_VEC, COLD_PLAIN };
 
 struct cold { /* out-of-line code to come */
     enum cold_kind kind;

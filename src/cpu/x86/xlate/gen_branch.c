@@ -231,22 +231,6 @@ static bool indirect_target(struct gen *g)
     return true;
 }
 
-/* The interpreter does the instruction unless bits 63 to 47 of RCX are all the same: plus 1 they are 0 or 1 with a carry
- * above. Nothing has been changed so far. */
-static void canonical_or_interp(struct gen *g)
-{
-    struct emit *e = g->e;
-    uint8_t *ok;
-
-    e_rorx(e, true, H_10, H_CX, 47);
-    e_lea(e, false, H_10, EMEM(H_10, 1));
-    e_rorx(e, false, H_10, H_10, 1);
-    e_movzx16(e, H_CX, H_10);
-    ok = e_jrcxz(e);
-    cold_to(g, COLD_FAULT, e_jmp(e), g->off);
-    e_patch8(ok, e->p);
-}
-
 /* The target waits in XL_O_ARG while the return address is pushed, which may fault: c->rip is not to change before. */
 static bool call_indirect(struct gen *g)
 {
@@ -255,8 +239,6 @@ static bool call_indirect(struct gen *g)
     if (!indirect_target(g))
         return false;
     e_store(e, xl_word(XL_O_ARG), H_CX);
-    if (g->lng) /* #GP comes before the push */
-        canonical_or_interp(g);
     note_last(g, -push_return(g));
     e_load(e, H_10, xl_word(XL_O_ARG));
     e_store(e, xl_word(XL_O_RIP), H_10);

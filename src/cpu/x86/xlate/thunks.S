@@ -263,12 +263,13 @@ viv_xl_t_stored:
     pop qword ptr [rsp + XL_O_RET]
     SAVE_REGS
     RIP_FROM_DATA
+    mov word ptr [rsp + XL_O_WHY], XL_WHY_NEXT
     jmp stored
 viv_xl_t_stored_rip:
     pop qword ptr [rsp + XL_O_RET]
     SAVE_REGS
+    mov word ptr [rsp + XL_O_WHY], XL_WHY_JUMP /* the target is still to be checked */
 stored:
-    mov word ptr [rsp + XL_O_WHY], XL_WHY_NEXT
     PARK_VEC
     mov rsi, r11
     LOAD_HOST_SP

@@ -94,10 +94,6 @@ void viv_xl_emit_colds(struct gen *g)
         case COLD_EXIT:
             exit_to(g, c->off);
             break;
-        case COLD_FAULT:
-            e_mov_imm32(e, H_CX, (uint32_t)c->off);
-            e_jmp_mem(e, thunk(XL_T_FAULT));
-            break;
         case COLD_PLAIN:
             cold_plain(g, c);
             break;

@@ -1,6 +1,7 @@
 /* Faults in the middle of an instruction leave everything as it was. */
 #include "cpu/x86/xlate/xlate_testing.h"
 
+#include "base/bytes.h"
 
 #include <glib.h>
 #include <string.h>
@@ -146,6 +147,28 @@ static void test_fault_crossing(void)
     finish();
 }
 
+/* A call has stored its return address when its target turns out not to be canonical; the stack may be code. */
+static void test_call_target(void)
+{
+    static const uint8_t code[] = {0x90, 0xff, 0xd3}; /* call *%rbx */
+    static const uint32_t stack[] = {TEST_STACK, TEST_CODE + 0x800, TEST_STACK, TEST_CODE + 0x800};
+
+    start(NULL);
+    for (unsigned n = 0; n < G_N_ELEMENTS(stack); n++) {
+        load(TEST_CODE, code, code + sizeof(code));
+        c->gpr[VIV_RBX] = 0x0000800000000000ull;
+        c->gpr[VIV_RSP] = stack[n];
+        c->rip = c->next_rip = TEST_CODE;
+        c->halted = false;
+        g_assert_cmpint(test_cpu_run(t), ==, VIV_RUN_HALT);
+        g_assert_cmpint(test_cpu_exception(t), ==, VIV_GP);
+        g_assert_cmphex(frame(0), ==, TEST_CODE + 1);
+        g_assert_cmphex(frame(3), ==, stack[n]);
+        g_assert_cmphex(viv_ld_le64(t->ram + stack[n] - 8), ==, TEST_CODE + 3);
+    }
+    finish();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -153,5 +176,6 @@ int main(int argc, char **argv)
     g_test_add_func("/xlate/fault/two-operands", test_fault_pop_memory);
     g_test_add_func("/xlate/fault/memory", test_fault_memory);
     g_test_add_func("/xlate/fault/crossing", test_fault_crossing);
+    g_test_add_func("/xlate/fault/call-target", test_call_target);
     return run_tests();
 }
