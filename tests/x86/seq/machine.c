@@ -116,7 +116,7 @@ static void map_all(struct machine *m)
     /* PAE paging: four entries of its own form, the rest shared */
     pdpt = entry(m, *entry(m, PHYS_CR3_LONG, 0), 0);
     for (unsigned n = 0; n < 4; n++)
-        *entry(m, PHYS_CR3_PAE, n) = pdpt[n] & ~0x1efeull;
+        *entry(m, PHYS_CR3_PAE, n) = pdpt[n] & ~0xffeull; /* no rights, no accessed bit */
 }
 
 /* ---- descriptors and handlers: written through the host's pointer, read-only to the guest ---- */
@@ -268,7 +268,7 @@ static void make_system(struct machine *m)
 
 /* ---- the machine ---- */
 
-static uint8_t pristine[SYS_PAGES * 0x1000];
+static uint8_t pristine[PHYS_HOT];
 
 void machine_make(struct machine *m, const char *name, const struct viv_cpuid *cpuid)
 {
@@ -290,7 +290,7 @@ void machine_make(struct machine *m, const char *name, const struct viv_cpuid *c
     viv_region_map(viv_region_new(m->mem, &io), PHYS_MMIO, 1);
     map_all(m);
     make_system(m);
-    memcpy(pristine, m->ram + PHYS_SYS, sizeof(pristine));
+    memcpy(pristine, m->ram, sizeof(pristine));
     m->c = viv_x86_new(&m->vcpu, cpuid, m->mem, m->io);
     m->vcpu.x86 = m->c;
     viv_x86_reset(m->c, false, true);
@@ -328,8 +328,8 @@ bool machine_sys_written(const struct machine *m)
 
 void machine_repair(struct machine *m)
 {
-    memcpy(m->ram + PHYS_SYS, pristine, sizeof(pristine));
-    viv_ram_written(m->ram + PHYS_SYS, sizeof(pristine));
+    memcpy(m->ram, pristine, sizeof(pristine));
+    viv_ram_written(m->ram, sizeof(pristine));
 }
 
 const uint8_t *machine_static(const struct machine *m, size_t *bytes)

@@ -221,9 +221,10 @@ static void summary(const struct options *o, double took)
         if (run_stats.vectors[n])
             printf(" %u: %lu", n, (unsigned long)run_stats.vectors[n]);
     }
-    printf("\n%lu sequences (%lu left out), %lu runs, %lu instructions, %lu different, %.0f sequences per second; rows met "
+    printf("\n%lu sequences (%lu left out), %lu runs (%lu to a shutdown), %lu instructions, %lu different, %.0f sequences per second; rows met "
            "%u of %u\n",
            (unsigned long)run_stats.sequences, (unsigned long)run_stats.left_out, (unsigned long)run_stats.runs,
+           (unsigned long)run_stats.shutdowns,
            (unsigned long)run_stats.steps, (unsigned long)run_stats.different, (double)run_stats.sequences / took, met,
            all);
 }

@@ -147,6 +147,16 @@ static bool edited(uint64_t seen[SEQ_EDITED])
     return changed;
 }
 
+/* Has it been without our page tables? Then any memory may be another. */
+static bool strange;
+
+static bool other_tables(const struct viv_x86 *c)
+{
+    uint64_t cr3 = c->cr3 & ~0xfffull;
+
+    return !(c->cr0 & VIV_CR0_PG) || !(c->cr4 & VIV_CR4_PAE) || (cr3 != PHYS_CR3_LONG && cr3 != PHYS_CR3_PAE);
+}
+
 /* False: it does not end soon, or executes what cannot be compared. */
 static bool run_reference(void)
 {
@@ -167,6 +177,7 @@ static bool run_reference(void)
                 return false;
             count(c, c->insn);
         }
+        strange |= other_tables(c);
         if (stale && (!c->insn || !flushes(c->insn)))
             return false;
         stale = edited(seen) || (stale && c->insn->row->opcode == 0x20);
@@ -218,8 +229,9 @@ static void prepare(struct machine *m, const struct seq *q, const struct scene *
 
 static void repair(const struct seq *q)
 {
-    if (!machine_sys_written(&ref) && !machine_sys_written(&fast))
+    if (!strange && !machine_sys_written(&ref) && !machine_sys_written(&fast))
         return;
+    strange = false;
     machine_repair(&ref);
     machine_repair(&fast);
     machine_fixups(&ref, q->fixup);
@@ -242,6 +254,7 @@ enum verdict run_seq(const struct seq *q, const struct plan *p, FILE *out)
         prepare(&fast, q, &p->scene[n]);
         ended = run_free();
         run_stats.runs++;
+        run_stats.shutdowns += ref.c->shutdown;
         if (ended && !show_differences(&ref, &fast, NULL)) {
             repair(q);
             continue;

@@ -108,8 +108,9 @@ void machine_make(struct machine *m, const char *name, const struct viv_cpuid *c
 /* The pages that a run may change: contents to `want` where they are not, and the CPU's caches told. */
 void machine_restore(struct machine *m, const uint8_t *const want[HOT_PAGES]);
 void machine_put(struct machine *m, const struct scene *s);
-/* Has the guest written to the pages of the system, with CR0.WP clear? Puts them right again, but for the fixups. */
+/* Has the guest written to the pages of the system, with CR0.WP clear? */
 bool machine_sys_written(const struct machine *m);
+/* Puts all memory right that is not hot, but for the fixups. */
 void machine_repair(struct machine *m);
 void machine_fixups(struct machine *m, const uint8_t *fixup);
 const uint8_t *machine_static(const struct machine *m, size_t *bytes);
@@ -145,7 +146,7 @@ bool plan_tables_changed(const uint8_t *low);
 enum verdict { SAME, DIFFERENT, LEFT_OUT };
 enum engine { ENGINE_XLATE, ENGINE_INTERP };
 struct run_stats {
-    uint64_t sequences, runs, steps, left_out, different;
+    uint64_t sequences, runs, steps, left_out, different, shutdowns;
     uint64_t vectors[32]; /* exceptions delivered */
     uint64_t *hits; /* by row */
 };
