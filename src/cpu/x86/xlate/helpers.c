@@ -63,11 +63,24 @@ uint64_t viv_xl_group_miss(struct viv_x86 *c, uint64_t lin, uint32_t info)
     return viv_l1_fill(c, set, lin, e);
 }
 
-void viv_xl_stored(struct viv_x86 *c, uint8_t *flags)
+static void page_stored(const uint8_t *flags)
 {
     size_t page = (size_t)(flags - viv_arena_flags);
 
     viv_ram_store_slow(viv_arena_base + (page << VIV_PAGE_SHIFT), 1); /* the listener does the rest */
+}
+
+/* The block is left: nobody will look at what its groups (group.c) have stored. Pages that they have not stored to may be among
+ * those, of this block or an older one: that costs a comparison. */
+void viv_xl_stored(struct viv_x86 *c, uint8_t *flags)
+{
+    page_stored(flags);
+    for (unsigned n = 0; n < 16; n++) {
+        const uint8_t *f = (const uint8_t *)c->xl_group[n][1];
+
+        if (f && __atomic_load_n(f, __ATOMIC_RELAXED))
+            page_stored(f);
+    }
 }
 
 bool viv_xl_exec(struct viv_x86 *c, const struct viv_insn *i, unsigned off)

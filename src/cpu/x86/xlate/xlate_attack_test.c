@@ -2,7 +2,7 @@
 #include "cpu/x86/xlate/xlate_testing.h"
 
 #include "base/bytes.h"
-#include "cpu/x86/exc.h"
+#include "cpu/x86/xlate/xlate_int.h"
 #include "mem/ram.h"
 
 #include <glib.h>
@@ -283,6 +283,25 @@ static void test_around(void)
     }
 }
 
+/* Two groups of a block have stored, and both pages have become code meanwhile: leaving for the first, the second is not
+ * forgotten. */
+static void test_two_groups(void)
+{
+    uint32_t version[2];
+    size_t page[2];
+
+    start(NULL);
+    for (unsigned n = 0; n < 2; n++) {
+        page[n] = viv_arena_page(t->ram + (n ? PAGE_2 : PAGE_1));
+        version[n] = viv_ram_mark_code(t->ram + (n ? PAGE_2 : PAGE_1));
+        c->xl_group[VIV_RBX + 4 * n][1] = (uintptr_t)&viv_arena_flags[page[n]];
+    }
+    viv_xl_stored(c, &viv_arena_flags[page[0]]);
+    for (unsigned n = 0; n < 2; n++)
+        g_assert_cmpuint(viv_arena_version[page[n]], ==, version[n] + 1);
+    finish();
+}
+
 /* ---- branches that go far ---- */
 
 GUEST(far_jmp, ".byte 0xe9; .long 0x7fffffff");
@@ -508,6 +527,7 @@ int main(int argc, char **argv)
     g_test_add_func("/xlate/attack/written-while-read/interp", test_written_while_read_interp);
     g_test_add_func("/xlate/attack/serialized", test_serialized);
     g_test_add_func("/xlate/attack/around", test_around);
+    g_test_add_func("/xlate/attack/two-groups", test_two_groups);
     g_test_add_func("/xlate/attack/far-branches", test_far_branches);
     g_test_add_func("/xlate/attack/end-of-canonical", test_end_of_canonical);
     g_test_add_func("/xlate/attack/vex-clears", test_vex_clears);
