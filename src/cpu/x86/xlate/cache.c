@@ -11,6 +11,7 @@
 
 #define CACHE_DEFAULT (128u << 20)
 #define CACHE_LEAST   (256u << 10)
+#define HASH_BYTES    (sizeof(struct xl_block *) << XL_HASH_BITS)
 #define BLOCK_MOST    (48u << 10) /* code of the longest block, stubs included */
 
 static int map_views(struct viv_xlate *x, struct viv_err *err)
@@ -50,7 +51,8 @@ int viv_xl_cache_init(struct viv_xlate *x, struct viv_err *err)
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     x->faults = mmap(NULL, x->fault_most * sizeof(*x->faults), PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (x->arena == MAP_FAILED || x->faults == MAP_FAILED) {
+    x->hash = mmap(NULL, HASH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (x->arena == MAP_FAILED || x->faults == MAP_FAILED || x->hash == MAP_FAILED) {
         viv_xl_cache_fini(x);
         return viv_fail(err, ENOMEM, "translator: no memory for its tables");
     }
@@ -73,8 +75,17 @@ void viv_xl_cache_fini(struct viv_xlate *x)
     unmap(x->rx, x->size);
     unmap(x->arena, x->arena_size);
     unmap(x->faults, x->fault_most * sizeof(*x->faults));
+    unmap(x->hash, HASH_BYTES);
     x->rw = x->rx = x->arena = NULL;
     x->faults = NULL;
+    x->hash = NULL;
+}
+
+/* Anonymous memory, page aligned: zeros again, and what was touched goes back. */
+static void make_empty(void *at, size_t n)
+{
+    if (madvise(at, n, MADV_DONTNEED) < 0)
+        memset(at, 0, n);
 }
 
 void viv_xl_cache_flush(struct viv_xlate *x)
@@ -82,9 +93,9 @@ void viv_xl_cache_flush(struct viv_xlate *x)
     x->e.p = x->rw + x->start;
     x->arena_used = 0;
     x->fault_count = 0;
-    memset(x->hash, 0, sizeof(x->hash));
+    make_empty(x->hash, HASH_BYTES);
     memset(x->pages, 0, sizeof(x->pages));
-    memset((uint8_t *)x->c + XL_JC, 0, XL_JC_BYTES);
+    make_empty((uint8_t *)x->c + XL_JC, XL_JC_BYTES);
     x->stats.flushes++;
     x->stats.blocks = 0;
 }

@@ -116,7 +116,7 @@ static enum xl_class classify(const struct viv_row *r)
         return XC_HELPER_END;
     if ((r->attr & A_REP) && !(r->attr & A_IO))
         return XC_HELPER;
-    if (r->attr & (A_END | A_IO | A_PRIV))
+    if (r->attr & (A_END | A_IO))
         return XC_HELPER_END;
     if (r->attr & A_STACK)
         return stack(r);

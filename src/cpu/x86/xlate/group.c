@@ -162,6 +162,8 @@ bool viv_xl_harmless(const struct gen *g)
         return true;
     if (k == XC_PUSH || k == XC_POP)
         return g->group[VIV_RSP].left && stack_access(i, k, &a);
+    if (k == XC_CALL_REL) /* looks itself, behind its push */
+        return g->group[VIV_RSP].left;
     if (k != XC_GENERIC || i->row->name[0] == 'd' || is(i, "idiv"))
         return false;
     return !i->mem || (grouped_access(i, k, &a) && g->group[a.base].left);
@@ -237,18 +239,17 @@ static void look_up(struct gen *g, const struct access *r)
     c = viv_xl_cold(g, COLD_PLAIN, e_jmp(e));
     c->off = g->off;
     e_patch8(hit, e->p);
+    if (r->write) {
+        e_load(e, H_10, EMEMX(H_SP, H_11, 3, g->l1 + XL_L1_FLAGS));
+        e_store(e, xl_word(slot(r->base, FLAGS)), H_10);
+        e_op2_mem(e, false, 0xb6, H_CX, EMEM(H_10, 0));
+        clean = e_jrcxz(e);
+        c->jmp2 = e_jmp(e);
+        e_patch8(clean, e->p);
+    }
     e_load(e, H_CX, EMEMX(H_SP, H_11, 3, g->l1 + XL_L1_ADDEND));
     e_store(e, xl_word(slot(r->base, ADDEND)), H_CX);
     g->cx = (int)r->base;
-    if (!r->write)
-        return;
-    e_load(e, H_11, EMEMX(H_SP, H_11, 3, g->l1 + XL_L1_FLAGS));
-    e_store(e, xl_word(slot(r->base, FLAGS)), H_11);
-    e_op2_mem(e, false, 0xb6, H_CX, EMEM(H_11, 0));
-    clean = e_jrcxz(e);
-    c->jmp2 = e_jmp(e);
-    e_patch8(clean, e->p);
-    g->cx = -1;
 }
 
 void viv_xl_group_begin(struct gen *g, const struct viv_insn *insn, unsigned at, unsigned count)

@@ -5,6 +5,7 @@
 #include "mem/ram.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 #define EMPTY (-(0x8000ll << VIV_PAGE_SHIFT)) /* a page that has another slot than 0 and 0xffff */
 
@@ -28,12 +29,18 @@ static void clear_slot(struct viv_x86 *c, unsigned set, unsigned slot)
     array(c, set, XL_L1_READ)[slot] = array(c, set, XL_L1_WRITE)[slot] = empty(slot);
 }
 
-/* Memory may hold what another translator left. */
+/* Memory may hold what another translator left. Anonymous and untouched memory is zeros already: that costs nothing. */
 void viv_l1_init(struct viv_x86 *c)
 {
+    bool zeros = madvise((uint8_t *)c + XL_L1, VIV_L1_SETS * XL_L1_SET, MADV_DONTNEED) == 0;
+
     for (unsigned set = 0; set < VIV_L1_SETS; set++) {
         c->xlate->l1[set].logged = XL_L1_LOG + 1;
-        viv_l1_flush(c, set);
+        if (!zeros)
+            viv_l1_flush(c, set);
+        c->xlate->l1[set].logged = 0;
+        clear_slot(c, set, 0);
+        clear_slot(c, set, XL_L1_SLOTS - 1);
     }
 }
 

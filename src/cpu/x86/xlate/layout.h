@@ -20,9 +20,9 @@
 #define XL_L1_FLAGS  (3 * XL_L1_ARRAY) /* address of the page's byte in viv_arena_flags */
 #define XL_L1_SET    (4 * XL_L1_ARRAY)
 
-/* Jump cache: 16384 entries of 32 bytes: minus (address + jump_key), host code, page address, -. */
+/* Jump cache: 65536 entries of 32 bytes: minus (address + jump_key), host code, page address, -. */
 #define XL_JC       (XL_L1 + 2 * XL_L1_SET)
-#define XL_JC_BITS  14
+#define XL_JC_BITS  16
 #define XL_JC_BYTES (32 << XL_JC_BITS)
 #define XL_REGION   (XL_JC + XL_JC_BYTES) /* bytes from the struct on */
 

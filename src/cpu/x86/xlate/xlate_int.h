@@ -70,7 +70,7 @@ struct xl_fault {
     uint16_t off; /* guest offset in the page */
 };
 
-#define XL_HASH_BITS 16
+#define XL_HASH_BITS 18
 #define XL_PAGE_BITS 12
 #define XL_NOTICES   256
 
@@ -99,7 +99,7 @@ struct viv_xlate {
     size_t arena_used, arena_size;
     struct xl_fault *faults;
     unsigned fault_count, fault_most;
-    struct xl_block *hash[1u << XL_HASH_BITS];
+    struct xl_block **hash; /* 1 << XL_HASH_BITS */
     struct xl_page *pages[1u << XL_PAGE_BITS];
 
     /* What jump_key was made of. */
