@@ -76,6 +76,7 @@ static void set_thunks(struct viv_x86 *c)
     c->xl.thunk[XL_T_EXIT] = viv_xl_t_exit;
     c->xl.thunk[XL_T_CROSS] = viv_xl_t_cross;
     c->xl.thunk[XL_T_GROUP] = viv_xl_t_group;
+    c->xl.thunk[XL_T_JUMP] = c->xlate->jump + c->xlate->e.delta;
     c->xl.thunk[XL_T_LINK] = viv_xl_t_link;
     c->xl.thunk[XL_T_JUMP_MISS] = viv_xl_t_jump_miss;
     c->xl.thunk[XL_T_MISS] = viv_xl_t_miss;
@@ -276,11 +277,12 @@ static void name_space(struct viv_xlate *x, unsigned mode)
     x->key_space = space_of(c);
     x->key_mode = mode;
     x->key = mix(mix(x->key_space ^ x->secret) ^ (uint64_t)mode << 48);
-    __atomic_store_n(&c->xl.jump_key, x->key, __ATOMIC_SEQ_CST);
     x->space = mix(c->code_space ^ x->secret);
     x->gspace = mix(c->code_space_global ^ x->secret);
-    __atomic_store_n(&c->xl_space, x->space, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&c->xl_gspace, x->gspace, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&c->xl.jump_key, x->key, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->xl_space, x->space, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->xl_gspace, x->gspace, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (__atomic_load_n(&c->xl.poll, __ATOMIC_SEQ_CST))
         viv_xlate_kick(c);
 }
@@ -322,7 +324,7 @@ static void check_target(struct viv_x86 *c)
         last = (int32_t)c->xl.last;
     else
         last = ((struct xl_site *)(c->xlate->arena + ~c->xl.last))->last;
-    if (last >= 0) {
+    if (last >= 0 && last != XL_LAST_NONE) {
         c->gpr[VIV_RSP] -= (uint64_t)(int64_t)XL_LAST_SP(last);
         c->rip = c->xl_page + XL_LAST_OFF(last);
     }
@@ -369,6 +371,21 @@ static bool must_look(const struct viv_x86 *c)
 
     return c->attention || c->halted || c->shutdown || (r & ~(uint32_t)VIV_REQ_INTR) ||
            ((r & VIV_REQ_INTR) && (c->eflags & VIV_FL_IF));
+}
+
+bool viv_xl_go_on(struct viv_x86 *c)
+{
+    struct viv_xlate *x = c->xlate;
+    unsigned mode;
+
+    if (must_look(c) || __atomic_load_n(&c->xl.poll, __ATOMIC_RELAXED))
+        return false;
+    c->xl.wide = width_for(c);
+    mode = mode_of(c);
+    if (mode == XL_NONE)
+        return false;
+    renamed(x, mode);
+    return true;
 }
 
 static void interpret(struct viv_xlate *x)

@@ -107,3 +107,9 @@ bool viv_xl_exec(struct viv_x86 *c, const struct viv_insn *i, unsigned off)
     return c->next_rip == next && in->block_end && !c->attention && !c->halted && same &&
            !__atomic_load_n(&c->xl.poll, __ATOMIC_RELAXED);
 }
+
+bool viv_xl_exec_end(struct viv_x86 *c, const struct viv_insn *i, unsigned off)
+{
+    viv_xl_exec(c, i, off);
+    return viv_xl_go_on(c);
+}

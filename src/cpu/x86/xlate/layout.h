@@ -65,10 +65,12 @@
 #define XL_T_GROUP      11 /* (d) size of the range, XL_I_WRITE; r10: its linear address; back behind the data, or with r11:
                             * slot, 5 bytes further */
 #define XL_T_COUNT      12
+#define XL_T_JUMP       12 /* no thunk: the common code's jump through the cache, rcx: target */
 
 /* What xl.last says about the jump that is under way: offset and what it has added to RSP; negative: place of the site
  * in the arena, inverted. */
 #define XL_LAST(off, sp) (((sp) + 16) << 12 | (off))
+#define XL_LAST_NONE     0x7fffffff /* no branch: a handler has set RIP */
 #define XL_LAST_OFF(v)   ((v) & 0xfff)
 #define XL_LAST_SP(v)    (((v) >> 12) - 16)
 

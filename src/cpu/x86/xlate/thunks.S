@@ -300,16 +300,22 @@ viv_xl_t_exec:
 2:  mov word ptr [rsp + XL_O_WHY], XL_WHY_NEXT
     jmp leave
 
-viv_xl_t_exec_end:
+viv_xl_t_exec_end: /* bool viv_xl_exec_end(c, insn, offset): true: c->rip may be in the jump cache */
     mov r10d, ecx
     SAVE_REGS
     PARK_VEC
     mov rsi, r11
     mov edx, r10d
     LOAD_HOST_SP
-    call viv_xl_exec
+    call viv_xl_exec_end
     mov rsp, rbx
-    mov word ptr [rsp + XL_O_WHY], XL_WHY_NEXT
+    test al, al
+    jz 1f
+    LOAD_REGS
+    mov qword ptr [rsp + XL_O_LAST], XL_LAST_NONE
+    mov rcx, [rsp + XL_O_RIP]
+    jmp [rsp + XL_O_THUNK + 8 * XL_T_JUMP]
+1:  mov word ptr [rsp + XL_O_WHY], XL_WHY_NEXT
     jmp leave
 
     .section .rodata
