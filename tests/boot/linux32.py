@@ -88,7 +88,7 @@ def main():
         print(f"QEMU TCG: {peer_wall:.2f} s, {peer_cpu:.2f} s of CPU; ours is {peer_wall / wall:.2f} times as fast, "
               f"{peer_cpu / cpu:.2f} by CPU time")
         if ours != theirs:
-            print(f"floating point differs: {ours} here, {theirs} there (x87 in QEMU's is not the host's)")
+            print(f"floating point differs: {ours} here, {theirs} there")
 
 
 main()

@@ -50,12 +50,14 @@ static bool take_trap(struct viv_x86 *c)
 
 static bool take_nmi(struct viv_x86 *c)
 {
+    unsigned sent;
     bool second = false;
 
     if (requested(c, VIV_REQ_NMI)) {
         clear_request(c, VIV_REQ_NMI);
-        second = (atomic_exchange(&c->vcpu->nmis, 0) > 1 || c->nmi_pending) && !c->nmi_blocked;
-        c->nmi_pending = true;
+        sent = atomic_exchange(&c->vcpu->nmis, 0);
+        second = (sent > 1 || (sent && c->nmi_pending)) && !c->nmi_blocked;
+        c->nmi_pending |= sent != 0; /* 0: a sender has counted, and sets the bit after we have looked */
     }
     if (!c->nmi_pending || c->nmi_blocked || c->mov_ss_shadow || c->sti_shadow)
         return false;
