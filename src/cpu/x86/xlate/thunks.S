@@ -236,7 +236,18 @@ viv_xl_t_miss:
     .globl viv_xl_t_group
 viv_xl_t_group:
     pop qword ptr [rsp + XL_O_RET]
-    SAVE_REGS
+    mov rcx, [rsp + XL_O_RET]
+    movzx ecx, word ptr [rcx] /* the range: does it cross a page? Flags stay as they are. */
+    lea rcx, [rcx + r10 - 1]
+    pext rcx, rcx, [rsp + XL_O_MASK]
+    pext r11, r10, [rsp + XL_O_MASK]
+    not r11
+    lea rcx, [rcx + r11 + 1]
+    jrcxz 3f
+    mov rcx, [rsp + XL_O_RET]
+    lea rcx, [rcx + 4]
+    jmp rcx
+3:  SAVE_REGS
     DATA
     mov rsi, r10
     mov edx, eax
