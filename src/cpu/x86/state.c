@@ -231,7 +231,12 @@ static const struct viv_state_table msr_state = {
 #define F(f)  VIV_F_INT(viv_x86_fpu, f)
 static const struct viv_field fpu_fields[] = {
     VIV_F_BYTES(viv_x86_fpu, st), F(fcw), F(fsw), F(ftw), F(fop), F(fcs), F(fds), F(fip), F(fdp),
-    F(mxcsr), F(pkru), VIV_F_BYTES(viv_x86_fpu, zmm), VIV_F_INTS(viv_x86_fpu, k), VIV_F_END,
+    F(mxcsr), F(pkru), VIV_F_BYTES(viv_x86_fpu, zmm), VIV_F_INTS(viv_x86_fpu, k),
+    VIV_F_DERIVED(viv_x86_fpu, zero, "reserved in the image"),
+    VIV_F_DERIVED(viv_x86_fpu, host_mxcsr, "what the host's FXSAVE leaves, never read"),
+    VIV_F_DERIVED(viv_x86_fpu, host_xmm, "what the host's FXSAVE leaves, never read"),
+    VIV_F_DERIVED(viv_x86_fpu, unused, "never touched"),
+    VIV_F_DERIVED(viv_x86_fpu, xstate, "the translator's, before each XRSTOR"), VIV_F_END,
 };
 static const struct viv_state_table fpu_state = {
     .name = "fpu", .ctype = "viv_x86_fpu", .version = 1, .min_version = 1, .fields = fpu_fields,

@@ -127,15 +127,22 @@ struct viv_x86_msrs {
     uint64_t kvm_wall_clock, kvm_system_time, kvm_async_pf_en, kvm_steal_time, kvm_pv_eoi;
 };
 
-/* x87 and vector state, kept so that FXSAVE/XSAVE images are easy to make. */
+/* x87 and vector state. It begins as FXSAVE64 writes it and XRSTOR reads it (SDM 1, table 10-2 and 13.4), which the
+ * translator has the host do in place: the bytes from 24 that have no name are overwritten then. */
 struct viv_x86_fpu {
-    uint8_t st[8][16]; /* ST(0)..ST(7) relative to TOP, 10 bytes used, as in FXSAVE */
     uint16_t fcw, fsw; /* fsw holds TOP */
     uint8_t ftw;       /* abridged: 1 = in use, indexed by physical register */
-    uint16_t fop, fcs, fds;
+    uint8_t zero;
+    uint16_t fop;
     uint64_t fip, fdp;
+    uint8_t host_mxcsr[8];
+    uint8_t st[8][16]; /* ST(0)..ST(7) relative to TOP, 10 bytes used */
+    uint8_t host_xmm[256];
+    uint16_t fcs, fds;
     uint32_t mxcsr;
     uint32_t pkru;
+    uint8_t unused[84];
+    uint64_t xstate[8]; /* XSAVE header */
     uint8_t zmm[32][64] __attribute__((aligned(64)));
     uint64_t k[8];
 };
@@ -163,6 +170,17 @@ struct viv_xl_state {
     uint8_t *zmm;       /* fpu.zmm, and k behind it */
     uint32_t *mxcsr;
     int64_t last;       /* XL_LAST */
+    struct viv_x86_fpu *fpu;
+    const struct viv_seg *seg;
+    /* x87 state, like vector state, stays in the host while only translated code runs. What FIP and its kin are to become
+     * is noted here meanwhile. */
+    uint64_t x87_page;  /* of the last x87 instruction */
+    uint64_t x87_fdp;
+    uint32_t x87_last;  /* XL_X87_*: that instruction; 0: none since the state was loaded */
+    uint8_t x87_off;    /* x87 state is in `fpu`, not in the host's */
+    uint8_t x87_seg;    /* segment of x87_fdp; XL_NO_SEG: FDS has not changed */
+    uint16_t x87_cw;    /* for FLDCW */
+    uint64_t x87_masks; /* 0x3f, for PEXT */
     const void *thunk[16];
 };
 

@@ -50,7 +50,7 @@ static bool plain_operands(const struct viv_row *r)
         switch (kind(r, n)) {
         case VIV_K_NONE: case VIV_K_E: case VIV_K_R: case VIV_K_M: case VIV_K_G: case VIV_K_BREG:
         case VIV_K_Z: case VIV_K_I: case VIV_K_ONE: case VIV_K_V: case VIV_K_H: case VIV_K_W:
-        case VIV_K_U: case VIV_K_L: case VIV_K_XMM0:
+        case VIV_K_U: case VIV_K_L: case VIV_K_XMM0: case VIV_K_P: case VIV_K_Q: case VIV_K_N:
             break;
         case VIV_K_FIX:
             if (r->operand[n] == VIV_OP_AL || r->operand[n] == VIV_OP_rAX)
@@ -106,6 +106,18 @@ static enum xl_class vector(const struct viv_row *r)
     return XC_VECTOR;
 }
 
+/* FNSAVE, FNINIT and FNSTENV mask all exceptions: blocks after them may be better ones. */
+static enum xl_class x87(const struct viv_row *r)
+{
+    static const char *const control[] = {
+        "fldcw", "fnclex", "fninit", "fldenv", "frstor", "fnstenv", "fnsave",
+    };
+
+    if (IN(r->name, control))
+        return XC_X87_CONTROL;
+    return strstr(r->name, "_nop") ? XC_HELPER : XC_X87;
+}
+
 static enum xl_class classify(const struct viv_row *r)
 {
     if (IN(r->name, helper_end))
@@ -122,9 +134,13 @@ static enum xl_class classify(const struct viv_row *r)
         return stack(r);
     if (IN(r->name, nop))
         return XC_NOP;
+    if (r->attr & A_MMX)
+        return IN(r->name, vector_helper) || !plain_operands(r) ? XC_HELPER : XC_MMX;
     if (r->attr & (A_SSE | A_AVX))
         return vector(r);
-    if (r->attr & (A_X87 | A_MMX))
+    if (r->map >= VIV_MAP_X87_MEM || !strcmp(r->name, "fwait"))
+        return x87(r);
+    if (r->attr & A_X87)
         return XC_HELPER;
     if (!strcmp(r->name, "lea"))
         return XC_LEA;

@@ -36,9 +36,30 @@ _Static_assert(offsetof(struct viv_x86, xl.save_r10) == XL_O_R10, "layout.h");
 _Static_assert(offsetof(struct viv_x86, xl.arg) == XL_O_ARG, "layout.h");
 _Static_assert(offsetof(struct viv_x86, xl.zmm) == XL_O_ZMM, "layout.h");
 _Static_assert(offsetof(struct viv_x86, xl.mxcsr) == XL_O_MXCSR, "layout.h");
+_Static_assert(offsetof(struct viv_x86, xl.fpu) == XL_O_FPU, "layout.h");
+_Static_assert(offsetof(struct viv_x86, xl.seg) == XL_O_SEG, "layout.h");
+_Static_assert(offsetof(struct viv_x86, xl.x87_page) == XL_O_FPAGE, "layout.h");
+_Static_assert(offsetof(struct viv_x86, xl.x87_fdp) == XL_O_FDP, "layout.h");
+_Static_assert(offsetof(struct viv_x86, xl.x87_last) == XL_O_FLAST, "layout.h");
+_Static_assert(offsetof(struct viv_x86, xl.x87_off) == XL_O_X87OFF, "layout.h");
+_Static_assert(offsetof(struct viv_x86, xl.x87_seg) == XL_O_FSEG, "layout.h");
+_Static_assert(offsetof(struct viv_x86, xl.x87_cw) == XL_O_FCW, "layout.h");
+_Static_assert(offsetof(struct viv_x86, xl.x87_masks) == XL_O_FMASKS, "layout.h");
 _Static_assert(offsetof(struct viv_x86, xl.thunk) == XL_O_THUNK, "layout.h");
 _Static_assert(offsetof(struct viv_x86, arith) == XL_O_ARITH, "layout.h");
 _Static_assert(sizeof(struct viv_x86) <= XL_L1, "layout.h");
+_Static_assert(offsetof(struct viv_x86_fpu, fcw) == 0 && offsetof(struct viv_x86_fpu, fsw) == 2, "FXSAVE");
+_Static_assert(offsetof(struct viv_x86_fpu, ftw) == XL_FPU_FTW, "FXSAVE");
+_Static_assert(offsetof(struct viv_x86_fpu, fop) == XL_FPU_FOP, "FXSAVE");
+_Static_assert(offsetof(struct viv_x86_fpu, fip) == XL_FPU_FIP, "FXSAVE");
+_Static_assert(offsetof(struct viv_x86_fpu, fdp) == XL_FPU_FDP, "FXSAVE");
+_Static_assert(offsetof(struct viv_x86_fpu, st) == 32, "FXSAVE");
+_Static_assert(offsetof(struct viv_x86_fpu, fcs) == XL_FPU_FCS, "layout.h");
+_Static_assert(offsetof(struct viv_x86_fpu, fds) == XL_FPU_FDS, "layout.h");
+_Static_assert(offsetof(struct viv_x86_fpu, xstate) == XL_FPU_STATE, "XSAVE");
+_Static_assert(offsetof(struct viv_x86, fpu) % 64 == 0, "XSAVE");
+_Static_assert(sizeof(struct viv_seg) == XL_SEG_BYTES && offsetof(struct viv_seg, sel) == XL_SEG_SEL, "layout.h");
+_Static_assert(VIV_CS == XL_SEG_CS, "layout.h");
 _Static_assert(offsetof(struct viv_x86_fpu, k) == offsetof(struct viv_x86_fpu, zmm) + 2048, "thunks.S");
 
 /* ---- life ---- */
@@ -48,6 +69,13 @@ static bool host_has_bmi2(void)
     unsigned a, b, c, d;
 
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_BMI2);
+}
+
+static bool host_has_xsave(void)
+{
+    unsigned a, b, c, d;
+
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_OSXSAVE);
 }
 
 /* struct viv_xl_state.wide. VEX clears what is above 256 bits: with AVX-512 the guest sees that. */
@@ -86,6 +114,7 @@ static void set_thunks(struct viv_x86 *c)
     c->xl.thunk[XL_T_EXEC_END] = viv_xl_t_exec_end;
     c->xl.thunk[XL_T_VEC] = viv_xl_t_vec;
     c->xl.thunk[XL_T_FAULT] = viv_xl_t_fault;
+    c->xl.thunk[XL_T_X87] = viv_xl_t_x87;
 }
 
 /* ---- notices of changed code ---- */
@@ -177,6 +206,11 @@ int viv_xlate_attach(struct viv_x86 *c, const struct viv_xlate_opts *opts, struc
     c->xl.vec_off = 1;
     c->xl.zmm = c->fpu.zmm[0];
     c->xl.mxcsr = &c->fpu.mxcsr;
+    x->x87 = host_has_xsave();
+    c->xl.x87_off = 1;
+    c->xl.x87_masks = 0x3f;
+    c->xl.fpu = &c->fpu;
+    c->xl.seg = c->seg;
     set_thunks(c);
     viv_l1_init(c);
     viv_xl_host_thread(x);
@@ -235,10 +269,18 @@ static unsigned vector_mode(const struct viv_x86 *c)
     return m;
 }
 
+/* With every exception masked and none pending none can become pending: FLDCW and the like leave translated code. */
+static unsigned x87_mode(const struct viv_x86 *c)
+{
+    if ((c->cr0 & (VIV_CR0_EM | VIV_CR0_TS)) || (c->fpu.fcw & 0x3f) != 0x3f || (c->fpu.fsw & 0x80))
+        return 0;
+    return c->xlate->x87 ? XL_X87 : 0;
+}
+
 /* What blocks made now depend on. */
 static unsigned mode_of(const struct viv_x86 *c)
 {
-    unsigned m = vector_mode(c);
+    unsigned m = vector_mode(c) | x87_mode(c);
 
     if (c->mode == VIV_MODE_LONG)
         m |= XL_LONG | XL_FS | XL_GS;

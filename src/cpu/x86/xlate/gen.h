@@ -12,6 +12,9 @@ enum xl_class {
     XC_NOP,
     XC_GENERIC,    /* the host's own, with registers and memory operand exchanged */
     XC_VECTOR,     /* the same, on vector registers */
+    XC_MMX,
+    XC_X87,
+    XC_X87_CONTROL, /* may change whether XL_X87 holds: ends the block unless it is done natively */
     XC_LEA,
     XC_SHIFT_CL,
     XC_BIT_REG,    /* BT E,G: register form only */
@@ -36,7 +39,7 @@ enum xl_class viv_xl_class(const struct viv_insn *i);
 /* Which operands (bits 0-3) the row writes, of those that are registers. */
 unsigned viv_xl_writes(const struct viv_insn *i);
 
-enum cold_kind { COLD_LINK, COLD_CROSS, COLD_EXIT, COLD_VEC, COLD_PLAIN };
+enum cold_kind { COLD_LINK, COLD_CROSS, COLD_EXIT, COLD_FAULT, COLD_VEC, COLD_X87, COLD_PLAIN };
 
 struct cold { /* out-of-line code to come */
     enum cold_kind kind;
@@ -64,6 +67,9 @@ struct gen {
     int32_t off, next; /* of the instruction and of the one after it, in the page */
 #define XL_NO_BRANCH (-1) /* off: behind the last instruction */
     bool vec;          /* vector registers are known to be in the host's */
+    bool x87;          /* so is x87 state; C code called from the block parks it and does not load it again */
+    bool x87_page;     /* xl.x87_page is this page */
+    uint8_t x87_seg;   /* what xl.x87_seg is if `x87` */
     struct group group[16]; /* by base register */
     uint32_t pending;  /* groups that have stored since the last look at their page's flags */
     int cx;            /* group whose addend RCX holds, or -1 */
@@ -139,5 +145,8 @@ bool viv_xl_gen_branch(struct gen *g, enum xl_class k);
 void viv_xl_gen_next(struct gen *g, int32_t off); /* go on at off of this page, or beyond it */
 uint8_t *viv_xl_gen_space(struct gen *g, unsigned over);
 void viv_xl_need_vec(struct gen *g);
+/* Destroys RCX, R10, R11. */
+void viv_xl_need_x87(struct gen *g);
+bool viv_xl_gen_x87(struct gen *g);
 
 #endif

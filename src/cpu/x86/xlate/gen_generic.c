@@ -302,6 +302,7 @@ static bool has_modrm(const struct viv_insn *i)
     for (unsigned n = 0; n < 4; n++) {
         switch (kind(i, n)) {
         case VIV_K_E: case VIV_K_R: case VIV_K_M: case VIV_K_G: case VIV_K_V: case VIV_K_W: case VIV_K_U:
+        case VIV_K_P: case VIV_K_Q: case VIV_K_N:
             return true;
         default:
             break;
@@ -413,28 +414,59 @@ static void note_fault(struct gen *g)
     };
 }
 
+/* Vector and MMX state that the instruction needs, into the host's registers. False: its handler. */
+static bool need_state(struct gen *g)
+{
+    const struct viv_insn *i = g->i;
+    bool mmx = i->row->attr & A_MMX, vec = !mmx;
+
+    for (unsigned n = 0; n < 4; n++)
+        vec |= kind(i, n) == VIV_K_V || kind(i, n) == VIV_K_W || kind(i, n) == VIV_K_U;
+    if ((mmx && !(g->mode & XL_X87)) || (vec && !(g->mode & (i->vex ? XL_AVX : XL_SSE))))
+        return false;
+    if (i->mem && (i->row->attr & A_WRITE) && (i->row->attr & A_FP)) /* VCVTPS2PH: MXCSR is changed even if the store faults */
+        return false;
+    if (!g->lng && !mmx && i->row->operand[0] == VIV_OP__) /* VZEROALL and VZEROUPPER leave 8 to 15 alone */
+        return false;
+    if (mmx)
+        viv_xl_need_x87(g);
+    if (vec)
+        viv_xl_need_vec(g);
+    return true;
+}
+
+/* There are eight MMX registers whatever REX says. */
+static void mmx_registers(const struct viv_insn *i, struct regs *r)
+{
+    bool wide_reg = false;
+
+    for (unsigned n = 0; n < 4; n++) {
+        wide_reg |= kind(i, n) == VIV_K_V || kind(i, n) == VIV_K_G;
+        if (kind(i, n) == VIV_K_Q || kind(i, n) == VIV_K_N)
+            r->rm &= 7;
+    }
+    if (!wide_reg)
+        r->reg &= 7;
+}
+
 bool viv_xl_gen_generic(struct gen *g, bool vector)
 {
     const struct viv_insn *i = g->i;
     struct regs r = {.free = 1 << H_CX | 1 << H_10 | 1 << H_11, .opcode = i->opcode};
     bool write = i->row->attr & A_WRITE, grouped = false;
 
-    if (vector) {
-        if (!(g->mode & (i->vex ? XL_AVX : XL_SSE)))
-            return false;
-        if (i->mem && write && (i->row->attr & A_FP)) /* VCVTPS2PH: MXCSR is changed even if the store faults */
-            return false;
-        if (!g->lng && i->row->operand[0] == VIV_OP__) /* VZEROALL and VZEROUPPER leave 8 to 15 alone */
-            return false;
-        viv_xl_need_vec(g);
-    }
+    if (vector && !need_state(g))
+        return false;
     r.reg = i->reg;
     r.rm = i->rm;
     r.vvvv = i->vvvv;
+    if (i->row->attr & A_MMX)
+        mmx_registers(i, &r);
     for (unsigned n = 0; n < 4; n++) {
         unsigned size;
 
-        if (!i->mem || (kind(i, n) != VIV_K_E && kind(i, n) != VIV_K_M && kind(i, n) != VIV_K_W))
+        if (!i->mem || (kind(i, n) != VIV_K_E && kind(i, n) != VIV_K_M && kind(i, n) != VIV_K_W &&
+                        kind(i, n) != VIV_K_Q))
             continue;
         if (viv_xl_group_insn(g, &r.mem)) {
             grouped = true;

@@ -52,6 +52,8 @@ static unsigned changes(const struct viv_insn *i, enum xl_class k)
     switch (k) {
     case XC_NOP: case XC_PUSH: case XC_JCC: case XC_JMP_REL: case XC_CALL_REL: case XC_RET:
         return 0;
+    case XC_X87: /* FNSTSW AX */
+        return i->mem ? 0 : 1u << VIV_RAX;
     case XC_LEA:
         return 1u << i->reg;
     case XC_POP:
@@ -235,7 +237,7 @@ static void look_up(struct gen *g, const struct access *r)
     e_pext(e, H_CX, H_CX, xl_word(XL_O_MASK));
     hit = e_jrcxz(e);
     viv_xl_call(g, XL_T_GROUP);
-    e32(e, (uint32_t)(r->size | (r->write ? XL_I_WRITE : 0)));
+    e32(e, r->size | (r->write ? XL_I_WRITE : 0) | (g->x87 ? XL_I_X87 : 0));
     c = viv_xl_cold(g, COLD_PLAIN, e_jmp(e));
     c->off = g->off;
     e_patch8(hit, e->p);

@@ -47,7 +47,16 @@
 #define XL_O_ZMM    (XL_O_XL + 56)
 #define XL_O_MXCSR  (XL_O_XL + 64)
 #define XL_O_LAST   (XL_O_XL + 72)
-#define XL_O_THUNK  (XL_O_XL + 80)
+#define XL_O_FPU    (XL_O_XL + 80)
+#define XL_O_SEG    (XL_O_XL + 88)
+#define XL_O_FPAGE  (XL_O_XL + 96)
+#define XL_O_FDP    (XL_O_XL + 104)
+#define XL_O_FLAST  (XL_O_XL + 112)
+#define XL_O_X87OFF (XL_O_XL + 116)
+#define XL_O_FSEG   (XL_O_XL + 117)
+#define XL_O_FCW    (XL_O_XL + 118)
+#define XL_O_FMASKS (XL_O_XL + 120)
+#define XL_O_THUNK  (XL_O_XL + 128)
 #define XL_O_ARITH  (XL_O_THUNK + 16 * 8 + 4)
 
 /* Thunks, by index in xl.thunk. Those marked (d) are called from the block with 4 bytes of data behind the call. */
@@ -64,8 +73,9 @@
 #define XL_T_CROSS      10 /* (d) place of the block in the arena, whose instruction crosses into a page that may be another now */
 #define XL_T_GROUP      11 /* (d) size of the range, XL_I_WRITE; r10: its linear address; back behind the data, or with r11:
                             * slot, 5 bytes further */
-#define XL_T_COUNT      12
-#define XL_T_JUMP       12 /* no thunk: the common code's jump through the cache, rcx: target */
+#define XL_T_X87        12 /* call; x87 state into the host's */
+#define XL_T_COUNT      13
+#define XL_T_JUMP       13 /* no thunk: the common code's jump through the cache, rcx: target */
 
 /* What xl.last says about the jump that is under way: offset and what it has added to RSP; negative: place of the site
  * in the arena, inverted. */
@@ -74,10 +84,28 @@
 #define XL_LAST_OFF(v)   ((v) & 0xfff)
 #define XL_LAST_SP(v)    (((v) >> 12) - 16)
 
-/* What a miss is about: offset of the instruction in its page (may be beyond its end), size, write. */
+/* xl.x87_last: offset in its page, FOP, and a bit that says that there is one. */
+#define XL_X87_FOP(n)  ((n) << 16)
+#define XL_X87_SET     0x80000000
+#define XL_NO_SEG      0xff
+
+/* struct viv_x86_fpu and struct viv_seg, for thunks.S */
+#define XL_FPU_FTW   4
+#define XL_FPU_FOP   6
+#define XL_FPU_FIP   8
+#define XL_FPU_FDP   16
+#define XL_FPU_FCS   416
+#define XL_FPU_FDS   418
+#define XL_FPU_STATE 512 /* XSTATE_BV */
+#define XL_SEG_BYTES 24
+#define XL_SEG_SEL   16
+#define XL_SEG_CS    1
+
+/* What a miss is about: offset of the instruction in its page (may be beyond its end), size, flags. */
 #define XL_I_OFFSET(i) ((i) & 0xffff)
 #define XL_I_SIZE(i)   (((i) >> 16) & 0x7f)
 #define XL_I_WRITE     (1 << 23)
+#define XL_I_X87       (1 << 24) /* the block relies on x87 state in the host's */
 
 /* What the question about the space holds before it is asked: no name is known to be this. */
 #define XL_SPACE_NEVER 0x7db1c3a5f2e96b48

@@ -53,6 +53,14 @@
 99:
 .endm
 
+/* The same for x87 state. Destroys RAX, RDX, RDI, R8, R9, flags. */
+.macro PARK_X87
+    cmp byte ptr [rsp + XL_O_X87OFF], 0
+    jne 99f
+    call viv_xl_park_x87
+99:
+.endm
+
 .macro LOAD_HOST_SP
     mov rbx, rsp
     mov rdi, rsp
@@ -78,6 +86,7 @@ viv_xl_enter:
 
 /* Everything is in memory, RSP is the struct. */
 leave:
+    PARK_X87
     PARK_VEC
     mov rsp, [rsp + XL_O_SP]
     add rsp, 8
@@ -147,6 +156,67 @@ viv_xl_load_vec:
     .endr
     ret
 
+/* C code is to find an empty stack and FCW 37FH. FIP and its kin become what has been noted, not what the host's unit
+ * says; FCS and FDS are segments as they are now, because only C code changes those. RSP: struct + 8 below. */
+viv_xl_park_x87:
+    mov rdi, [rsp + 8 + XL_O_FPU]
+    movzx r9d, word ptr [rdi + XL_FPU_FOP]
+    mov r8, [rdi + XL_FPU_FIP]
+    fxsave64 [rdi]
+    mov byte ptr [rsp + 8 + XL_O_X87OFF], 1
+    cmp word ptr [rdi], 0x37f
+    jne 1f
+    cmp byte ptr [rdi + XL_FPU_FTW], 0
+    je 2f
+1:  fninit
+2:  mov edx, [rsp + 8 + XL_O_FLAST]
+    test edx, edx
+    jz 3f
+    movzx r8d, dx
+    add r8, [rsp + 8 + XL_O_FPAGE]
+    mov r9d, edx
+    shr r9d, 16
+    and r9d, 0x7ff
+    mov rdx, [rsp + 8 + XL_O_SEG]
+    movzx eax, word ptr [rdx + XL_SEG_BYTES * XL_SEG_CS + XL_SEG_SEL]
+    mov [rdi + XL_FPU_FCS], ax
+    mov dword ptr [rsp + 8 + XL_O_FLAST], 0
+3:  mov [rdi + XL_FPU_FOP], r9w
+    mov [rdi + XL_FPU_FIP], r8
+    mov rax, [rsp + 8 + XL_O_FDP]
+    mov [rdi + XL_FPU_FDP], rax
+    movzx eax, byte ptr [rsp + 8 + XL_O_FSEG]
+    cmp eax, XL_NO_SEG
+    je 4f
+    imul eax, eax, XL_SEG_BYTES
+    mov rdx, [rsp + 8 + XL_O_SEG]
+    movzx eax, word ptr [rdx + rax + XL_SEG_SEL]
+    mov [rdi + XL_FPU_FDS], ax
+4:  ret
+
+/* Not FXRSTOR, which would take the vector registers along. Destroys RAX, RDX, R10; keeps flags. RSP: struct + 8 below. */
+viv_xl_load_x87:
+    mov r10, [rsp + 8 + XL_O_FPU]
+    mov rax, [r10 + XL_FPU_FDP]
+    mov [rsp + 8 + XL_O_FDP], rax
+    mov byte ptr [rsp + 8 + XL_O_FSEG], XL_NO_SEG
+    mov byte ptr [rsp + 8 + XL_O_X87OFF], 0
+    mov qword ptr [r10 + XL_FPU_STATE], 1
+    mov eax, 1
+    mov edx, 0
+    xrstor64 [r10]
+    ret
+
+    .globl viv_xl_t_x87
+viv_xl_t_x87: /* called; destroys RCX, R10, R11 */
+    pop qword ptr [rsp + XL_O_RET]
+    mov r11, rax
+    mov rcx, rdx
+    call viv_xl_load_x87
+    mov rax, r11
+    mov rdx, rcx
+    jmp [rsp + XL_O_RET]
+
     .globl viv_xl_t_vec
 viv_xl_t_vec: /* called: return address at [rsp], struct above */
     pop qword ptr [rsp + XL_O_RET]
@@ -210,22 +280,26 @@ viv_xl_t_miss:
     pop qword ptr [rsp + XL_O_RET]
     mov [rsp + XL_O_R10], r10
     SAVE_REGS
+    PARK_X87
     DATA
     mov rsi, r10
     mov edx, eax
+    mov r14d, eax
     movzx r12d, byte ptr [rsp + XL_O_VECOFF]
     PARK_VEC
     LOAD_HOST_SP
     call viv_xl_miss
     mov rsp, rbx
+    mov r13, rax
     cmp rax, -1
     je 2f
     test r12d, r12d
     jnz 1f
-    mov r13, rax
     call viv_xl_load_vec
-    mov rax, r13
-1:  mov r11, rax
+1:  test r14d, XL_I_X87
+    jz 1f
+    call viv_xl_load_x87
+1:  mov r11, r13
     LOAD_REGS
     mov r10, [rsp + XL_O_R10]
     jmp [rsp + XL_O_RET]
@@ -248,21 +322,25 @@ viv_xl_t_group:
     lea rcx, [rcx + 4]
     jmp rcx
 3:  SAVE_REGS
+    PARK_X87
     DATA
     mov rsi, r10
     mov edx, eax
+    mov r14d, eax
     movzx r12d, byte ptr [rsp + XL_O_VECOFF]
     PARK_VEC
     LOAD_HOST_SP
     call viv_xl_group_miss
     mov rsp, rbx
+    mov r13, rax
     test r12d, r12d
     jnz 1f
-    mov r13, rax
     call viv_xl_load_vec
-    mov rax, r13
-1:  mov r11, rax
-    cmp rax, -1
+1:  test r14d, XL_I_X87
+    jz 1f
+    call viv_xl_load_x87
+1:  mov r11, r13
+    cmp r11, -1
     je 2f
     add qword ptr [rsp + XL_O_RET], 5
 2:  LOAD_REGS
@@ -281,6 +359,7 @@ viv_xl_t_stored_rip:
     SAVE_REGS
     mov word ptr [rsp + XL_O_WHY], XL_WHY_JUMP /* the target is still to be checked */
 stored:
+    PARK_X87
     PARK_VEC
     mov rsi, r11
     LOAD_HOST_SP
@@ -288,12 +367,13 @@ stored:
     mov rsp, rbx
     jmp leave
 
-/* bool viv_xl_exec(c, insn, offset): the handler; true: go on in the block. */
+/* bool viv_xl_exec(c, insn, offset): the handler; true: go on in the block. x87 state stays parked: the block knows. */
     .globl viv_xl_t_exec, viv_xl_t_exec_end
 viv_xl_t_exec:
     pop qword ptr [rsp + XL_O_RET]
     mov r10d, ecx
     SAVE_REGS
+    PARK_X87
     movzx r12d, byte ptr [rsp + XL_O_VECOFF]
     PARK_VEC
     mov rsi, r11
@@ -314,6 +394,7 @@ viv_xl_t_exec:
 viv_xl_t_exec_end: /* bool viv_xl_exec_end(c, insn, offset): true: c->rip may be in the jump cache */
     mov r10d, ecx
     SAVE_REGS
+    PARK_X87
     PARK_VEC
     mov rsi, r11
     mov edx, r10d

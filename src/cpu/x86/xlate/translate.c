@@ -101,25 +101,45 @@ void viv_xl_emit_colds(struct gen *g)
             viv_xl_call(g, XL_T_VEC);
             e_patch(e_jmp(e), c->back);
             break;
+        case COLD_FAULT:
+            e_mov_imm32(e, H_CX, (uint32_t)c->off);
+            e_jmp_mem(e, thunk(XL_T_FAULT));
+            break;
+        case COLD_X87:
+            viv_xl_call(g, XL_T_X87);
+            e_patch(e_jmp(e), c->back);
+            break;
         }
     }
 }
 
-void viv_xl_need_vec(struct gen *g)
+/* Loads what is not in the host's registers, by its flag. */
+static void need(struct gen *g, enum cold_kind kind, int32_t flag)
 {
     struct emit *e = g->e;
     struct cold *c;
     uint8_t *there;
 
-    if (g->vec)
-        return;
-    g->vec = true;
     g->cx = -1;
-    e_op2_mem(e, false, 0xb6, H_CX, xl_word(XL_O_VECOFF)); /* movzx ecx, byte */
+    e_op2_mem(e, false, 0xb6, H_CX, xl_word(flag)); /* movzx ecx, byte */
     there = e_jrcxz(e);
-    c = viv_xl_cold(g, COLD_VEC, e_jmp(e));
+    c = viv_xl_cold(g, kind, e_jmp(e));
     e_patch8(there, e->p);
     c->back = e->p;
+}
+
+void viv_xl_need_vec(struct gen *g)
+{
+    if (!g->vec)
+        need(g, COLD_VEC, XL_O_VECOFF);
+    g->vec = true;
+}
+
+void viv_xl_need_x87(struct gen *g)
+{
+    if (!g->x87)
+        need(g, COLD_X87, XL_O_X87OFF);
+    g->x87 = true;
 }
 
 /* The instruction's handler. */
@@ -129,6 +149,8 @@ static void helper(struct gen *g, bool end)
     struct emit *e = g->e;
 
     *copy = *g->i;
+    g->x87 = false;
+    g->x87_seg = XL_NO_SEG;
     e_mov_imm(e, H_11, (uintptr_t)copy);
     e_mov_imm32(e, H_CX, (uint32_t)g->off);
     if (end)
@@ -152,7 +174,8 @@ static bool native(struct gen *g, enum xl_class k)
     switch (k) {
     case XC_NOP: return true;
     case XC_GENERIC: return viv_xl_gen_generic(g, false);
-    case XC_VECTOR: return viv_xl_gen_generic(g, true);
+    case XC_VECTOR: case XC_MMX: return viv_xl_gen_generic(g, true);
+    case XC_X87: case XC_X87_CONTROL: return viv_xl_gen_x87(g);
     case XC_LEA: return viv_xl_gen_lea(g);
     case XC_SHIFT_CL: return viv_xl_gen_shift_cl(g);
     case XC_MOV_O: return viv_xl_gen_mov_o(g);
@@ -178,7 +201,8 @@ static bool one(struct gen *g)
     struct viv_xlate *x = g->x;
     uint8_t *p = g->e->p;
     unsigned colds = g->colds, faults = x->fault_count;
-    bool vec = g->vec, jump = g->i->row->attr & A_JUMP;
+    bool vec = g->vec, page = g->x87_page;
+    bool end = k == XC_HELPER_END || k == XC_X87_CONTROL || (g->i->row->attr & A_JUMP);
 
     if (k != XC_NOP && k != XC_LEA && k != XC_GENERIC && k != XC_VECTOR && k != XC_PUSH && k != XC_POP)
         g->cx = -1;
@@ -189,12 +213,13 @@ static bool one(struct gen *g)
     g->e->p = p;
     g->colds = colds;
     g->vec = vec;
+    g->x87_page = page;
     x->fault_count = faults;
     g->cx = -1;
     memset(g->group, 0, sizeof(g->group));
     viv_xl_group_settle(g, g->off); /* the handler may leave the block */
-    helper(g, k == XC_HELPER_END || jump);
-    return k == XC_HELPER_END || jump;
+    helper(g, end);
+    return end;
 }
 
 static unsigned most_insns(struct viv_xlate *x)
@@ -331,7 +356,8 @@ static void finish(struct viv_xlate *x, struct xl_block *b, const uint8_t *code,
 /* The bytes are read once: another CPU may be changing them. */
 struct xl_block *viv_xl_translate(struct viv_xlate *x, const uint8_t *hva, uint64_t rip, unsigned mode)
 {
-    struct gen g = {.x = x, .e = &x->e, .mode = mode, .lng = mode & XL_LONG, .cold = x->cold, .cx = -1};
+    struct gen g = {.x = x, .e = &x->e, .mode = mode, .lng = mode & XL_LONG, .cold = x->cold,
+                    .cx = -1, .x87_seg = XL_NO_SEG};
     int32_t first = (int32_t)((uintptr_t)hva & (VIV_PAGE_SIZE - 1)), off = first;
     unsigned room = VIV_PAGE_SIZE - (unsigned)first, have = room < CODE_MOST ? room : CODE_MOST;
     uint8_t code[CODE_MOST + 16];

@@ -25,6 +25,7 @@ enum {
     XL_AVX512 = 1 << 4,
     XL_FS = 1 << 5, /* 32-bit code: FS (GS) is flat from its base on, so that adding it is all */
     XL_GS = 1 << 6,
+    XL_X87 = 1 << 7, /* x87 and MMX run without #NM and with all exceptions masked */
     XL_PLAIN = 1 << 14, /* without groups: group.c */
     XL_NONE = 1 << 15, /* not for the translator */
 };
@@ -107,6 +108,7 @@ struct viv_xlate {
     uint32_t key_mode;
     uint64_t space, gspace; /* today's names of code_space and code_space_global */
     uint32_t random; /* random_ends */
+    bool x87;        /* the host can load x87 state alone (XRSTOR) */
     unsigned allocations;
     struct cold *cold; /* translate.c's */
 
@@ -156,6 +158,6 @@ bool viv_xl_exec_end(struct viv_x86 *c, const struct viv_insn *i, unsigned off);
 bool viv_xl_go_on(struct viv_x86 *c);
 extern const uint8_t viv_xl_t_group[], viv_xl_t_exit[], viv_xl_t_link[], viv_xl_t_jump_miss[], viv_xl_t_cross[],
     viv_xl_t_miss[], viv_xl_t_stored[], viv_xl_t_stored_rip[], viv_xl_t_exec[], viv_xl_t_exec_end[],
-    viv_xl_t_vec[], viv_xl_t_fault[];
+    viv_xl_t_vec[], viv_xl_t_fault[], viv_xl_t_x87[];
 
 #endif
