@@ -29,12 +29,14 @@ static void test_blocks(void)
     g_assert_cmpuint((uintptr_t)a->hva % (2 * VIV_MIB), ==, 0);
     g_assert_true(b->hva >= a->hva + a->size);
     g_assert_cmpint(a->hva[0] | a->hva[a->size - 1], ==, 0);
-    /* The descriptor and the mapping are the same memory. */
-    g_assert_cmpint(pwrite(a->fd, &byte, 1, 12345), ==, 1);
-    g_assert_cmpint(a->hva[12345], ==, 0x5a);
+    a->hva[12345] = byte;
     b->hva[7] = 9;
-    g_assert_cmpint(pread(b->fd, &back, 1, 7), ==, 1);
-    g_assert_cmpint(back, ==, 9);
+    g_assert_cmpint(a->hva[12345], ==, byte);
+    /* With a descriptor it and the mapping are the same memory. */
+    if (b->fd >= 0) {
+        g_assert_cmpint(pread(b->fd, &back, 1, 7), ==, 1);
+        g_assert_cmpint(back, ==, 9);
+    }
     for (r = viv_ram_next(NULL); r; r = viv_ram_next(r)) {
         seen_a |= r == a;
         g_assert_true(r != b || seen_a);
