@@ -122,8 +122,7 @@ static int create(const struct viv_accel_env *env, struct viv_intc **intc, struc
 
 static int filter_cpuid(struct viv_cpuid *model, struct viv_err *err)
 {
-    /* AVX-512 would be right (seq-diff --avx512), but goes through handlers: a guest is faster with AVX2, which does not. */
-    return viv_soft_filter_cpuid(model, "xlate", false, err);
+    return viv_soft_filter_cpuid(model, "xlate", true, err);
 }
 
 static int vcpu_init(struct viv_vcpu *v, struct viv_err *err)

@@ -51,6 +51,7 @@ static bool plain_operands(const struct viv_row *r)
         case VIV_K_NONE: case VIV_K_E: case VIV_K_R: case VIV_K_M: case VIV_K_G: case VIV_K_BREG:
         case VIV_K_Z: case VIV_K_I: case VIV_K_ONE: case VIV_K_V: case VIV_K_H: case VIV_K_W:
         case VIV_K_U: case VIV_K_L: case VIV_K_XMM0: case VIV_K_P: case VIV_K_Q: case VIV_K_N:
+        case VIV_K_KG: case VIV_K_KH: case VIV_K_KE:
             break;
         case VIV_K_FIX:
             if (r->operand[n] == VIV_OP_AL || r->operand[n] == VIV_OP_rAX)
@@ -136,7 +137,7 @@ static enum xl_class classify(const struct viv_row *r)
         return XC_NOP;
     if (r->attr & A_MMX)
         return IN(r->name, vector_helper) || !plain_operands(r) ? XC_HELPER : XC_MMX;
-    if (r->attr & (A_SSE | A_AVX))
+    if (r->attr & (A_SSE | A_AVX | A_AVX512))
         return vector(r);
     if (r->map >= VIV_MAP_X87_MEM || !strcmp(r->name, "fwait"))
         return x87(r);
@@ -192,8 +193,8 @@ enum xl_class viv_xl_class(const struct viv_insn *i)
 {
     enum xl_class k = classes[i->row - viv_rows];
 
-    if (i->vex == 4) /* EVEX: through its handler */
-        return k == XC_HELPER_END ? k : XC_HELPER;
+    if (i->vex == 4)
+        return k == XC_HELPER_END ? k : XC_EVEX;
     if (k == XC_BIT_REG)
         return i->mem ? XC_HELPER : XC_GENERIC;
     return k;

@@ -266,6 +266,8 @@ static unsigned vector_mode(const struct viv_x86 *c)
         m |= XL_SSE;
     if ((c->cr4 & VIV_CR4_OSXSAVE) && (c->xcr0 & 6) == 6 && c->xl.wide)
         m |= XL_AVX;
+    if ((m & XL_AVX) && (c->xcr0 & 0xe0) == 0xe0 && c->xl.wide == 2)
+        m |= XL_AVX512;
     return m;
 }
 

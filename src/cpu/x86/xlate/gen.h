@@ -15,6 +15,7 @@ enum xl_class {
     XC_MMX,
     XC_X87,
     XC_X87_CONTROL, /* may change whether XL_X87 holds: ends the block unless it is done natively */
+    XC_EVEX,
     XC_LEA,
     XC_SHIFT_CL,
     XC_BIT_REG,    /* BT E,G: register form only */
@@ -61,6 +62,7 @@ struct gen {
     struct viv_xlate *x;
     struct emit *e;
     const struct viv_insn *i;
+    const uint8_t *bytes; /* of the instruction */
     const uint8_t *code; /* where the block begins */
     unsigned mode;
     bool lng;
@@ -72,6 +74,7 @@ struct gen {
     uint8_t x87_seg;   /* what xl.x87_seg is if `x87` */
     struct group group[16]; /* by base register */
     uint32_t pending;  /* groups that have stored since the last look at their page's flags */
+    bool masked;       /* the access to come must not fault: a mask may hide what would */
     int cx;            /* group whose addend RCX holds, or -1 */
     struct cold *cold; /* XL_COLD of them */
     unsigned colds;
@@ -134,6 +137,7 @@ bool viv_xl_harmless(const struct gen *g);
 
 /* ---- gen_*.c: false: not this way, nothing was emitted that matters: use the handler ---- */
 bool viv_xl_gen_generic(struct gen *g, bool vector);
+bool viv_xl_gen_evex(struct gen *g);
 bool viv_xl_gen_lea(struct gen *g);
 bool viv_xl_gen_shift_cl(struct gen *g);
 bool viv_xl_gen_mov_o(struct gen *g);

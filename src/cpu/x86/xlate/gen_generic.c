@@ -301,6 +301,7 @@ static bool has_modrm(const struct viv_insn *i)
         return true;
     for (unsigned n = 0; n < 4; n++) {
         switch (kind(i, n)) {
+        case VIV_K_KG: case VIV_K_KE:
         case VIV_K_E: case VIV_K_R: case VIV_K_M: case VIV_K_G: case VIV_K_V: case VIV_K_W: case VIV_K_U:
         case VIV_K_P: case VIV_K_Q: case VIV_K_N:
             return true;
@@ -368,7 +369,7 @@ static void vex(struct gen *g, const struct regs *r, bool modrm)
     unsigned map = i->row->map == VIV_MAP_0F ? 1 : i->row->map == VIV_MAP_0F38 ? 2 : 3;
     unsigned rxb = (r->reg >= 8 ? 4 : 0) | (r->has_mem ? rex_mem(r->mem) : r->rm >= 8 ? 1 : 0);
 
-    e_vex(g->e, rxb, map, vex_w(g), r->vvvv, i->vl, i->row->pfx <= VIV_PFX_F2 ? pp[i->row->pfx] : 0);
+    e_vex(g->e, rxb, map, vex_w(g), r->vvvv, i->vl || (i->row->select & S_L1 && i->row->attr & A_AVX512), i->row->pfx <= VIV_PFX_F2 ? pp[i->row->pfx] : 0);
     e8(g->e, r->opcode);
     if (!modrm) /* VZEROUPPER, VZEROALL */
         return;
@@ -420,9 +421,11 @@ static bool need_state(struct gen *g)
     const struct viv_insn *i = g->i;
     bool mmx = i->row->attr & A_MMX, vec = !mmx;
 
+    if ((i->row->attr & A_AVX512) && !g->lng) /* general registers have 32 bits whatever W says, and more */
+        return false;
     for (unsigned n = 0; n < 4; n++)
         vec |= kind(i, n) == VIV_K_V || kind(i, n) == VIV_K_W || kind(i, n) == VIV_K_U;
-    if ((mmx && !(g->mode & XL_X87)) || (vec && !(g->mode & (i->vex ? XL_AVX : XL_SSE))))
+    if ((mmx && !(g->mode & XL_X87)) || (vec && !(g->mode & (i->row->attr & A_AVX512 ? XL_AVX512 : i->vex ? XL_AVX : XL_SSE))))
         return false;
     if (i->mem && (i->row->attr & A_WRITE) && (i->row->attr & A_FP)) /* VCVTPS2PH: MXCSR is changed even if the store faults */
         return false;

@@ -56,6 +56,8 @@ static unsigned changes(const struct viv_insn *i, enum xl_class k)
         return i->mem ? 0 : 1u << VIV_RAX;
     case XC_LEA:
         return 1u << i->reg;
+    case XC_EVEX:
+        return operand_reg(i, 0);
     case XC_POP:
         return 1u << i->rm;
     case XC_GENERIC: case XC_VECTOR: case XC_SHIFT_CL: case XC_MOV_O:

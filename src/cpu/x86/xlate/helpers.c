@@ -41,6 +41,8 @@ uint64_t viv_xl_miss(struct viv_x86 *c, uint64_t lin, uint32_t info)
         return SLOW;
     if ((lin & (VIV_PAGE_SIZE - 1)) + size > VIV_PAGE_SIZE || (size >= 16 && (lin & (size - 1))))
         return SLOW;
+    if (info & XL_I_MASKED)
+        return SLOW;
     ((struct viv_interp *)c->interp)->block_first = NULL;
     hva = viv_mmu_host(c, lin, size, write ? VIV_ACC_WRITE : VIV_ACC_READ);
     if (!hva)

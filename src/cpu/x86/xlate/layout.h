@@ -106,6 +106,7 @@
 #define XL_I_SIZE(i)   (((i) >> 16) & 0x7f)
 #define XL_I_WRITE     (1 << 23)
 #define XL_I_X87       (1 << 24) /* the block relies on x87 state in the host's */
+#define XL_I_MASKED    (1 << 25) /* nothing is raised */
 
 /* What the question about the space holds before it is asked: no name is known to be this. */
 #define XL_SPACE_NEVER 0x7db1c3a5f2e96b48

@@ -117,7 +117,7 @@ struct emem viv_xl_access(struct gen *g, unsigned size, bool write)
     e_pext(e, H_CX, H_CX, xl_word(XL_O_MASK));
     hit = e_jrcxz(e);
     viv_xl_call(g, XL_T_MISS);
-    e32(e, (uint32_t)g->off | size << 16 | (write ? XL_I_WRITE : 0) | (g->x87 ? XL_I_X87 : 0));
+    e32(e, (uint32_t)g->off | size << 16 | (write ? XL_I_WRITE : 0) | (g->masked ? XL_I_MASKED : 0) | (g->x87 ? XL_I_X87 : 0));
     e_patch8(hit, e->p);
     e_load(e, H_CX, EMEMX(H_SP, H_11, 3, g->l1 + XL_L1_ADDEND));
     return EMEMX(H_10, H_CX, 0, 0);

@@ -176,6 +176,7 @@ static bool native(struct gen *g, enum xl_class k)
     case XC_GENERIC: return viv_xl_gen_generic(g, false);
     case XC_VECTOR: case XC_MMX: return viv_xl_gen_generic(g, true);
     case XC_X87: case XC_X87_CONTROL: return viv_xl_gen_x87(g);
+    case XC_EVEX: return viv_xl_gen_evex(g);
     case XC_LEA: return viv_xl_gen_lea(g);
     case XC_SHIFT_CL: return viv_xl_gen_shift_cl(g);
     case XC_MOV_O: return viv_xl_gen_mov_o(g);
@@ -289,9 +290,11 @@ static unsigned body(struct gen *g, const uint8_t *code, unsigned have, bool who
 {
     struct viv_insn insn[MOST_POSSIBLE];
     unsigned count = decode(g, code, have, whole, insn), n;
+    const int32_t first = *off;
     bool end = false;
 
     for (n = 0; n < count && !end; n++) {
+        g->bytes = code + (*off - first);
         translate_one(g, insn, n, count, *off, &end);
         *off = g->next;
     }
@@ -329,6 +332,7 @@ static unsigned crossing(struct gen *g, struct xl_block *b, uint8_t *code, unsig
     b->space = viv_xl_gen_space(g, 9);
     viv_xl_call(g, XL_T_CROSS);
     e32(g->e, (uint32_t)((uint8_t *)b - g->x->arena));
+    g->bytes = code;
     translate_one(g, &insn, 0, 1, *off, &end);
     *off = g->next;
     g->off = XL_NO_BRANCH;
