@@ -102,6 +102,7 @@ static inline struct emem xl_word(int32_t offset)
 void viv_xl_call(struct gen *g, unsigned thunk);
 struct cold *viv_xl_cold(struct gen *g, enum cold_kind kind, uint8_t *jmp);
 void viv_xl_emit_colds(struct gen *g);
+void viv_xl_emit_jump(struct emit *e);
 
 /* ---- mem.c ---- */
 /* base + index << scale + disp into `to`, 64 or 32 bits wide. Uses R10 and R11. */

@@ -265,7 +265,7 @@ static bool ret(struct gen *g)
     e_op_mem(e, g->lng, 0x8b, H_CX, m);
     e_lea(e, g->lng, SP, EMEM(SP, size + imm));
     note_last(g, size + imm);
-    to_cache(g);
+    viv_xl_emit_jump(g->e); /* a copy each: the host's predictor tells them apart better than one shared jump */
     return true;
 }
 

@@ -393,12 +393,10 @@ struct xl_block *viv_xl_translate(struct viv_xlate *x, const uint8_t *hva, uint6
 }
 
 /* Indirect jump to the linear address in RCX: c->rip is set, and the jump cache says where its code is. */
-static void common_jump(struct viv_xlate *x)
+void viv_xl_emit_jump(struct emit *e)
 {
-    struct emit *e = &x->e;
     uint8_t *hit;
 
-    x->jump = e->p;
     e_store(e, xl_word(XL_O_RIP), H_CX);
     e_rorx(e, true, H_10, H_CX, 11);
     e_lea(e, true, H_10, EMEMX(H_10, H_CX, 0, 0));
@@ -429,7 +427,8 @@ static void common_calls(struct viv_xlate *x)
 
 void viv_xl_common_code(struct viv_xlate *x)
 {
-    common_jump(x);
+    x->jump = x->e.p;
+    viv_xl_emit_jump(&x->e);
     common_calls(x);
     x->e.p += -(uintptr_t)x->e.p & 63;
 }
