@@ -53,11 +53,6 @@ struct cold { /* out-of-line code to come */
 
 #define XL_COLD 320
 
-struct group { /* of accesses through one base register: group.c */
-    unsigned left; /* members to come; 0: none */
-    bool write;
-};
-
 struct gen {
     struct viv_xlate *x;
     struct emit *e;
@@ -72,7 +67,7 @@ struct gen {
     bool x87;          /* so is x87 state; C code called from the block parks it and does not load it again */
     bool x87_page;     /* xl.x87_page is this page */
     uint8_t x87_seg;   /* what xl.x87_seg is if `x87` */
-    struct group group[16]; /* by base register */
+    unsigned group[16]; /* groups of accesses by base register (group.c): members to come, 0: none */
     uint32_t pending;  /* groups that have stored since the last look at their page's flags */
     bool masked;       /* the access to come must not fault: a mask may hide what would */
     int cx;            /* group whose addend RCX holds, or -1 */
@@ -111,6 +106,8 @@ void viv_xl_sum(struct gen *g, unsigned to, bool wide);
 bool viv_xl_ea(struct gen *g);
 /* Adds the segment's base to R10. Uses RCX. False: the interpreter's. */
 bool viv_xl_add_base(struct gen *g);
+/* The look-up of [R10, R10 + size): R11 is the slot. Returns the jump of a hit, to be patched; what follows is the miss. */
+uint8_t *viv_xl_look_up(struct gen *g, unsigned size, bool write);
 /* Looks R10 up; returns the host operand, good until RCX or R10 change. R11 is the slot. Must come before the instruction
  * changes anything. */
 struct emem viv_xl_access(struct gen *g, unsigned size, bool write);

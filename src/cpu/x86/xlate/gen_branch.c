@@ -186,7 +186,7 @@ static int push_return(struct gen *g)
 static void call_relative(struct gen *g, int32_t off)
 {
     int32_t behind = g->next;
-    bool grouped = g->group[VIV_RSP].left;
+    bool grouped = g->group[VIV_RSP];
     int size = push_return(g);
 
     g->next = off; /* where the guest is when the push has changed code */

@@ -165,12 +165,12 @@ bool viv_xl_harmless(const struct gen *g)
     if (k == XC_NOP || k == XC_LEA)
         return true;
     if (k == XC_PUSH || k == XC_POP)
-        return g->group[VIV_RSP].left && stack_access(i, k, &a);
+        return g->group[VIV_RSP] && stack_access(i, k, &a);
     if (k == XC_CALL_REL) /* looks itself, behind its push */
-        return g->group[VIV_RSP].left;
+        return g->group[VIV_RSP];
     if (k != XC_GENERIC || i->row->name[0] == 'd' || is(i, "idiv"))
         return false;
-    return !i->mem || (grouped_access(i, k, &a) && g->group[a.base].left);
+    return !i->mem || (grouped_access(i, k, &a) && g->group[a.base]);
 }
 
 /* ---- planning ---- */
@@ -232,12 +232,7 @@ static void look_up(struct gen *g, const struct access *r)
     uint8_t *hit, *clean;
 
     e_lea(e, true, H_10, EMEM((uint8_t)xl_host(r->base), r->disp));
-    e_rorx(e, true, H_11, H_10, 12);
-    e_movzx16(e, H_11, H_11);
-    e_load(e, H_CX, EMEMX(H_SP, H_11, 3, g->l1 + (r->write ? XL_L1_WRITE : XL_L1_READ)));
-    e_lea(e, true, H_CX, EMEMX(H_10, H_CX, 0, (int32_t)r->size - 1));
-    e_pext(e, H_CX, H_CX, xl_word(XL_O_MASK));
-    hit = e_jrcxz(e);
+    hit = viv_xl_look_up(g, r->size, r->write);
     viv_xl_call(g, XL_T_GROUP);
     e32(e, r->size | (r->write ? XL_I_WRITE : 0) | (g->x87 ? XL_I_X87 : 0));
     c = viv_xl_cold(g, COLD_PLAIN, e_jmp(e));
@@ -262,14 +257,14 @@ void viv_xl_group_begin(struct gen *g, const struct viv_insn *insn, unsigned at,
     unsigned members;
 
     if (!g->lng || (g->mode & XL_PLAIN) || !grouped_access(&insn[at], viv_xl_class(&insn[at]), &a) ||
-        g->group[a.base].left)
+        g->group[a.base])
         return;
     members = plan(insn, at, count, &a, &range);
     if (members < 2)
         return;
     viv_xl_group_settle(g, g->off);
     look_up(g, &range);
-    g->group[a.base] = (struct group){.left = members, .write = range.write};
+    g->group[a.base] = members;
 }
 
 void viv_xl_group_end(struct gen *g, bool emitted_native)
@@ -279,23 +274,23 @@ void viv_xl_group_end(struct gen *g, bool emitted_native)
     int step;
 
     for (unsigned b = 0; b < 16; b++) {
-        struct group *p = &g->group[b];
+        unsigned *left = &g->group[b];
 
-        if (!p->left)
+        if (!*left)
             continue;
         if (grouped_access(g->i, k, &a) && a.base == b)
-            p->left--;
+            (*left)--;
         if (!emitted_native || k == XC_HELPER || k == XC_HELPER_END)
-            p->left = 0;
+            *left = 0;
         else if (b == VIV_RSP ? !rsp_step(g->i, k, &step) || (changes(g->i, k) & 1u << b && k != XC_GENERIC && k != XC_LEA)
                               : changes(g->i, k) >> b & 1)
-            p->left = 0;
+            *left = 0;
     }
 }
 
 bool viv_xl_group_operand(struct gen *g, unsigned base, int32_t disp, struct emem *m)
 {
-    if (!g->group[base].left)
+    if (!g->group[base])
         return false;
     if (g->cx != (int)base)
         e_load(g->e, H_CX, xl_word(slot(base, ADDEND)));

@@ -104,10 +104,9 @@ bool viv_xl_ea(struct gen *g)
     return viv_xl_add_base(g);
 }
 
-struct emem viv_xl_access(struct gen *g, unsigned size, bool write)
+uint8_t *viv_xl_look_up(struct gen *g, unsigned size, bool write)
 {
     struct emit *e = g->e;
-    uint8_t *hit;
 
     g->cx = -1;
     e_rorx(e, true, H_11, H_10, 12);
@@ -115,7 +114,15 @@ struct emem viv_xl_access(struct gen *g, unsigned size, bool write)
     e_load(e, H_CX, EMEMX(H_SP, H_11, 3, g->l1 + (write ? XL_L1_WRITE : XL_L1_READ)));
     e_lea(e, true, H_CX, EMEMX(H_10, H_CX, 0, (int32_t)size - 1));
     e_pext(e, H_CX, H_CX, xl_word(XL_O_MASK));
-    hit = e_jrcxz(e);
+    return e_jrcxz(e);
+}
+
+struct emem viv_xl_access(struct gen *g, unsigned size, bool write)
+{
+    struct emit *e = g->e;
+    uint8_t *hit;
+
+    hit = viv_xl_look_up(g, size, write);
     viv_xl_call(g, XL_T_MISS);
     e32(e, (uint32_t)g->off | size << 16 | (write ? XL_I_WRITE : 0) | (g->masked ? XL_I_MASKED : 0) | (g->x87 ? XL_I_X87 : 0));
     e_patch8(hit, e->p);

@@ -274,11 +274,8 @@ viv_xl_t_fault:
     SAVE_REGS
     jmp leave
 
-/* uint64_t viv_xl_miss(c, lin, info): the slot, or -1: the interpreter is to do it (c->rip is set). */
-    .globl viv_xl_t_miss
-viv_xl_t_miss:
-    pop qword ptr [rsp + XL_O_RET]
-    mov [rsp + XL_O_R10], r10
+/* Asks C for the slot of R10 with the data behind the call: R13. R12, R14: what BACK_WITH_SLOT has to load again. */
+.macro ASK_SLOT function
     SAVE_REGS
     PARK_X87
     DATA
@@ -288,18 +285,30 @@ viv_xl_t_miss:
     movzx r12d, byte ptr [rsp + XL_O_VECOFF]
     PARK_VEC
     LOAD_HOST_SP
-    call viv_xl_miss
+    call \function
     mov rsp, rbx
     mov r13, rax
+.endm
+
+.macro BACK_WITH_SLOT
+    test r12d, r12d
+    jnz 97f
+    call viv_xl_load_vec
+97: test r14d, XL_I_X87
+    jz 98f
+    call viv_xl_load_x87
+98: mov r11, r13
+.endm
+
+/* uint64_t viv_xl_miss(c, lin, info): the slot, or -1: the interpreter is to do it (c->rip is set). */
+    .globl viv_xl_t_miss
+viv_xl_t_miss:
+    pop qword ptr [rsp + XL_O_RET]
+    mov [rsp + XL_O_R10], r10
+    ASK_SLOT viv_xl_miss
     cmp rax, -1
     je 2f
-    test r12d, r12d
-    jnz 1f
-    call viv_xl_load_vec
-1:  test r14d, XL_I_X87
-    jz 1f
-    call viv_xl_load_x87
-1:  mov r11, r13
+    BACK_WITH_SLOT
     LOAD_REGS
     mov r10, [rsp + XL_O_R10]
     jmp [rsp + XL_O_RET]
@@ -321,25 +330,8 @@ viv_xl_t_group:
     mov rcx, [rsp + XL_O_RET]
     lea rcx, [rcx + 4]
     jmp rcx
-3:  SAVE_REGS
-    PARK_X87
-    DATA
-    mov rsi, r10
-    mov edx, eax
-    mov r14d, eax
-    movzx r12d, byte ptr [rsp + XL_O_VECOFF]
-    PARK_VEC
-    LOAD_HOST_SP
-    call viv_xl_group_miss
-    mov rsp, rbx
-    mov r13, rax
-    test r12d, r12d
-    jnz 1f
-    call viv_xl_load_vec
-1:  test r14d, XL_I_X87
-    jz 1f
-    call viv_xl_load_x87
-1:  mov r11, r13
+3:  ASK_SLOT viv_xl_group_miss
+    BACK_WITH_SLOT
     cmp r11, -1
     je 2f
     add qword ptr [rsp + XL_O_RET], 5

@@ -41,7 +41,7 @@ struct viv_xlate_stats {
     uint64_t jump_misses;   /* indirect jumps not found in the jump cache */
     uint64_t tlb_misses;    /* slow halves of memory accesses */
     uint64_t interp_insns;  /* instructions done by the interpreter because of their operands (MMIO, page crossing) */
-    uint64_t helper_calls;  /* instructions done by a handler from translated code: not counted when 0 */
+    uint64_t helper_calls;  /* instructions done by a handler from translated code */
     uint64_t host_faults;   /* SIGFPE, SIGSEGV in translated code */
 };
 
