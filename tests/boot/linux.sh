@@ -23,6 +23,7 @@ big) mem=5G ;;
 esac
 fail() { echo "FAIL: $*"; cat "$tmp/err"; tail -n 40 "$tmp/out"; exit 1; }
 if [ "$how" = reboot ]; then # the guest reboots for ever: wait for its third start, then end it
+    : >"$tmp/out" # the loop below may look before the guest's process has begun
     "$vm" -M "$machine" -smp "$cpus" -m $mem -nodefaults -display none -serial stdio -monitor none \
         -device $rng -kernel "$kernel" -initrd "$tmp/initrd" -append "console=ttyS0 panic=-1" "$@" </dev/null \
         >"$tmp/out" 2>"$tmp/err" &
