@@ -202,7 +202,7 @@ int viv_xlate_attach(struct viv_x86 *c, const struct viv_xlate_opts *opts, struc
     }
     c->xlate = x;
     c->xl_page_mask = VIV_PAGE_MASK;
-    c->xl.jump_mask = ((1ull << XL_JC_BITS) - 1) << 5;
+    c->xl.jump_mask = ((1ull << XL_JC_BITS) - 1) << 4;
     c->xl.vec_off = 1;
     c->xl.zmm = c->fpu.zmm[0];
     c->xl.mxcsr = &c->fpu.mxcsr;
@@ -399,14 +399,13 @@ static struct xl_block *block_at(struct viv_xlate *x, unsigned mode)
 static void remember_jump(struct viv_xlate *x, uint64_t rip, const struct xl_block *b, bool jump)
 {
     struct viv_x86 *c = x->c;
-    uint64_t h = (rip >> 11 | rip << 53) + rip;
-    uint64_t *e = (uint64_t *)((uint8_t *)c + XL_JC + ((h & ((1u << XL_JC_BITS) - 1)) << 5));
+    uint64_t sum = rip + x->key;
+    uint64_t *e = (uint64_t *)((uint8_t *)c + XL_JC) + 2 * XL_JC_INDEX(sum);
 
-    if (x->opts.no_chain || (!jump && e[0] != -(rip + x->key)))
+    if (x->opts.no_chain || (!jump && e[0] != -sum))
         return;
-    e[0] = -(rip + x->key);
-    e[1] = (uintptr_t)b->code + (uintptr_t)x->e.delta;
-    e[2] = rip & VIV_PAGE_MASK;
+    e[0] = -sum;
+    e[1] = (uintptr_t)b->entry + (uintptr_t)x->e.delta;
 }
 
 static bool must_look(const struct viv_x86 *c)

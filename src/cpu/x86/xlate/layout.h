@@ -20,10 +20,12 @@
 #define XL_L1_FLAGS  (3 * XL_L1_ARRAY) /* address of the page's byte in viv_arena_flags */
 #define XL_L1_SET    (4 * XL_L1_ARRAY)
 
-/* Jump cache: 65536 entries of 32 bytes: minus (address + jump_key), host code, page address, -. */
+/* Jump cache: 131072 entries of 16 bytes, minus (address + jump_key) and host code; by bits 2 to 18 of the sum, so that
+ * neighbours share cache lines, and processes and privileges that run the same addresses do not share entries. */
 #define XL_JC       (XL_L1 + 2 * XL_L1_SET)
-#define XL_JC_BITS  16
-#define XL_JC_BYTES (32 << XL_JC_BITS)
+#define XL_JC_BITS  17
+#define XL_JC_BYTES (16 << XL_JC_BITS)
+#define XL_JC_INDEX(sum) ((sum) >> 2 & ((1 << XL_JC_BITS) - 1))
 #define XL_REGION   (XL_JC + XL_JC_BYTES) /* bytes from the struct on */
 
 /* struct viv_x86 */

@@ -357,6 +357,14 @@ static void finish(struct viv_xlate *x, struct xl_block *b, const uint8_t *code,
         log_block(x, b, rip, n);
 }
 
+/* From the jump cache: c->rip is set, the page is not. */
+static void entry(struct emit *e, int32_t off)
+{
+    e_load(e, H_CX, xl_word(XL_O_RIP));
+    e_lea(e, true, H_CX, EMEM(H_CX, -off));
+    e_store(e, xl_word(XL_O_PAGE), H_CX);
+}
+
 /* The bytes are read once: another CPU may be changing them. */
 struct xl_block *viv_xl_translate(struct viv_xlate *x, const uint8_t *hva, uint64_t rip, unsigned mode)
 {
@@ -369,10 +377,11 @@ struct xl_block *viv_xl_translate(struct viv_xlate *x, const uint8_t *hva, uint6
     size_t arena;
 
     viv_xl_cache_room(x);
-    g.code = x->e.p;
     arena = x->arena_used;
     b = viv_xl_alloc(x, sizeof(*b));
-    *b = (struct xl_block){.hva = hva, .mode = (uint16_t)mode, .code = x->e.p};
+    *b = (struct xl_block){.hva = hva, .mode = (uint16_t)mode, .entry = x->e.p};
+    entry(&x->e, first);
+    g.code = b->code = x->e.p;
     b->version[0] = viv_ram_mark_code(hva); /* before the bytes are read: mem/ram.h */
     b->version_at[0] = &viv_arena_version[viv_arena_page(hva)];
     memcpy(code, hva, have);
@@ -381,7 +390,7 @@ struct xl_block *viv_xl_translate(struct viv_xlate *x, const uint8_t *hva, uint6
     if (b->insns == 0 && room < 15)
         b->insns = (uint16_t)crossing(&g, b, code, have, rip, &off);
     if (b->insns == 0) {
-        x->e.p = b->code;
+        x->e.p = b->entry;
         x->arena_used = arena;
         return NULL;
     }
@@ -398,18 +407,15 @@ void viv_xl_emit_jump(struct emit *e)
     uint8_t *hit;
 
     e_store(e, xl_word(XL_O_RIP), H_CX);
-    e_rorx(e, true, H_10, H_CX, 11);
-    e_lea(e, true, H_10, EMEMX(H_10, H_CX, 0, 0));
-    e_pdep(e, H_10, H_10, xl_word(XL_O_JMASK));
     e_load(e, H_11, xl_word(XL_O_JKEY));
     e_lea(e, true, H_11, EMEMX(H_11, H_CX, 0, 0));
+    e_rorx(e, true, H_10, H_11, 2);
+    e_pdep(e, H_10, H_10, xl_word(XL_O_JMASK));
     e_load(e, H_CX, EMEMX(H_SP, H_10, 0, XL_JC));
     e_lea(e, true, H_CX, EMEMX(H_CX, H_11, 0, 0));
     hit = e_jrcxz(e);
     e_jmp_mem(e, thunk(XL_T_JUMP_MISS));
     e_patch8(hit, e->p);
-    e_load(e, H_CX, EMEMX(H_SP, H_10, 0, XL_JC + 16));
-    e_store(e, xl_word(XL_O_PAGE), H_CX);
     e_jmp_mem(e, EMEMX(H_SP, H_10, 0, XL_JC + 8));
 }
 

@@ -50,7 +50,8 @@ struct xl_ref { /* in the list of a page */
 
 struct xl_block {
     const uint8_t *hva;  /* first guest byte */
-    uint8_t *code;       /* entry (writable view) */
+    uint8_t *code;       /* where it begins (writable view); xl_page is set */
+    uint8_t *entry;      /* the same from the jump cache */
     const uint8_t *hva2; /* the rest, when it crosses into another page, or NULL */
     uint8_t *space;      /* then: its question, as in struct xl_site */
     const uint32_t *version_at[2];
