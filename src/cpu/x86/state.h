@@ -160,8 +160,8 @@ struct viv_xl_state {
     void *host_sp;      /* C stack of the thread that entered */
     uint64_t jump_key;  /* added to an address: what the jump cache is looked up by */
     uint64_t jump_mask; /* for PDEP */
-    uint32_t poll;      /* nonzero: come out and look; any thread sets it */
-    uint8_t vec_off;    /* vector registers are in `fpu`, not in the host's */
+    uint32_t calm;      /* 0: come out and look; any thread clears it */
+    uint8_t vec_in;     /* vector registers are in the host's, not in `fpu` */
     uint8_t wide;       /* 0: host has no AVX, 1: YMM, 2: ZMM and K */
     uint16_t why;       /* enum viv_xl_why */
     uint64_t ret;       /* thunk's way back into the block */
@@ -177,7 +177,7 @@ struct viv_xl_state {
     uint64_t x87_page;  /* of the last x87 instruction */
     uint64_t x87_fdp;
     uint32_t x87_last;  /* XL_X87_*: that instruction; 0: none since the state was loaded */
-    uint8_t x87_off;    /* x87 state is in `fpu`, not in the host's */
+    uint8_t x87_in;     /* x87 state is in the host's, not in `fpu` */
     uint8_t x87_seg;    /* segment of x87_fdp; XL_NO_SEG: FDS has not changed */
     uint16_t x87_cw;    /* for FLDCW */
     uint64_t x87_masks; /* 0x3f, for PEXT */

@@ -181,6 +181,12 @@ static inline void e_rorx(struct emit *e, bool w, unsigned to, unsigned from, un
     e_modrm_reg(e, to, from);
     e8(e, n);
 }
+static inline void e_shrx(struct emit *e, unsigned to, unsigned from, unsigned count)
+{
+    e_vex(e, (to >= 8 ? 4 : 0) | (from >= 8 ? 1 : 0), 2, true, count, false, 3);
+    e8(e, 0xf7);
+    e_modrm_reg(e, to, from);
+}
 static inline void e_pext(struct emit *e, unsigned to, unsigned from, struct emem mask)
 {
     e_vex(e, (to >= 8 ? 4 : 0) | rex_mem(mask), 2, true, from, false, 2);
@@ -219,6 +225,17 @@ static inline uint8_t *e_jrcxz(struct emit *e)
     e8(e, 0xe3);
     e8(e, 0);
     return e->p - 1;
+}
+/* If RCX is 0 to the place that is patched, else on. A jump that is not taken costs nothing; JRCXZ reaches only 127 bytes, so
+ * it leads to a JMP that lies in the last bytes of a long NOP (0F 1F 84, SIB E9, disp32). */
+static inline uint8_t *e_if_zero(struct emit *e)
+{
+    e8(e, 0xe3);
+    e8(e, 3);
+    e8(e, 0x0f);
+    e8(e, 0x1f);
+    e8(e, 0x84);
+    return e_jmp(e);
 }
 static inline void e_patch(uint8_t *at, const uint8_t *to)
 {

@@ -17,36 +17,36 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
-_Static_assert(offsetof(struct viv_x86, xl_page) == XL_O_PAGE, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl_gspace) == XL_O_GSPACE, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.last) == XL_O_LAST, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl_page_mask) == XL_O_MASK, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl_space) == XL_O_SPACE, "layout.h");
-_Static_assert(offsetof(struct viv_x86, gpr) == XL_O_GPR, "layout.h");
-_Static_assert(offsetof(struct viv_x86, rip) == XL_O_RIP, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.host_sp) == XL_O_SP, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.jump_key) == XL_O_JKEY, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.jump_mask) == XL_O_JMASK, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.poll) == XL_O_POLL, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.vec_off) == XL_O_VECOFF, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.wide) == XL_O_WIDE, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.why) == XL_O_WHY, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.ret) == XL_O_RET, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.save_r10) == XL_O_R10, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.arg) == XL_O_ARG, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.zmm) == XL_O_ZMM, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.mxcsr) == XL_O_MXCSR, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.fpu) == XL_O_FPU, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.seg) == XL_O_SEG, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.x87_page) == XL_O_FPAGE, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.x87_fdp) == XL_O_FDP, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.x87_last) == XL_O_FLAST, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.x87_off) == XL_O_X87OFF, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.x87_seg) == XL_O_FSEG, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.x87_cw) == XL_O_FCW, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.x87_masks) == XL_O_FMASKS, "layout.h");
-_Static_assert(offsetof(struct viv_x86, xl.thunk) == XL_O_THUNK, "layout.h");
-_Static_assert(offsetof(struct viv_x86, arith) == XL_O_ARITH, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl_page) == XL_O_PAGE, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl_gspace) == XL_O_GSPACE, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.last) == XL_O_LAST, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl_page_mask) == XL_O_MASK, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl_space) == XL_O_SPACE, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, gpr) == XL_O_GPR, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, rip) == XL_O_RIP, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.host_sp) == XL_O_HOSTSP, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.jump_key) == XL_O_JKEY, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.jump_mask) == XL_O_JMASK, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.calm) == XL_O_CALM, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.vec_in) == XL_O_VECIN, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.wide) == XL_O_WIDE, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.why) == XL_O_WHY, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.ret) == XL_O_RET, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.save_r10) == XL_O_R10, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.arg) == XL_O_ARG, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.zmm) == XL_O_ZMM, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.mxcsr) == XL_O_MXCSR, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.fpu) == XL_O_FPU, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.seg) == XL_O_SEG, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.x87_page) == XL_O_FPAGE, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.x87_fdp) == XL_O_FDP, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.x87_last) == XL_O_FLAST, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.x87_in) == XL_O_X87IN, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.x87_seg) == XL_O_FSEG, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.x87_cw) == XL_O_FCW, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.x87_masks) == XL_O_FMASKS, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, xl.thunk) == XL_O_THUNK, "layout.h");
+_Static_assert(XL_SP + offsetof(struct viv_x86, arith) == XL_O_ARITH, "layout.h");
 _Static_assert(sizeof(struct viv_x86) <= XL_L1, "layout.h");
 _Static_assert(offsetof(struct viv_x86_fpu, fcw) == 0 && offsetof(struct viv_x86_fpu, fsw) == 2, "FXSAVE");
 _Static_assert(offsetof(struct viv_x86_fpu, ftw) == XL_FPU_FTW, "FXSAVE");
@@ -59,6 +59,7 @@ _Static_assert(offsetof(struct viv_x86_fpu, fds) == XL_FPU_FDS, "layout.h");
 _Static_assert(offsetof(struct viv_x86_fpu, xstate) == XL_FPU_STATE, "XSAVE");
 _Static_assert(offsetof(struct viv_x86, fpu) % 64 == 0, "XSAVE");
 _Static_assert(sizeof(struct viv_seg) == XL_SEG_BYTES && offsetof(struct viv_seg, sel) == XL_SEG_SEL, "layout.h");
+_Static_assert(_Alignof(struct viv_x86) % 64 == 0, "SHRX by RSP");
 _Static_assert(VIV_CS == XL_SEG_CS, "layout.h");
 _Static_assert(offsetof(struct viv_x86_fpu, k) == offsetof(struct viv_x86_fpu, zmm) + 2048, "thunks.S");
 
@@ -203,11 +204,12 @@ int viv_xlate_attach(struct viv_x86 *c, const struct viv_xlate_opts *opts, struc
     c->xlate = x;
     c->xl_page_mask = VIV_PAGE_MASK;
     c->xl.jump_mask = ((1ull << XL_JC_BITS) - 1) << 4;
-    c->xl.vec_off = 1;
+    c->xl.vec_in = 0;
     c->xl.zmm = c->fpu.zmm[0];
     c->xl.mxcsr = &c->fpu.mxcsr;
     x->x87 = host_has_xsave();
-    c->xl.x87_off = 1;
+    c->xl.x87_in = 0;
+    c->xl.calm = 1;
     c->xl.x87_masks = 0x3f;
     c->xl.fpu = &c->fpu;
     c->xl.seg = c->seg;
@@ -235,11 +237,11 @@ void viv_xlate_detach(struct viv_x86 *c)
     g_free(x);
 }
 
-/* `poll` first and `jump_key` last: whenever settle() comes in between, it finds the one or later the other. The order is the
+/* `calm` first and `jump_key` last: whenever settle() comes in between, it finds the one or later the other. The order is the
  * other way round in settle(): what is set here is either seen there or still there afterwards. */
 void viv_xlate_kick(struct viv_x86 *c)
 {
-    __atomic_store_n(&c->xl.poll, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&c->xl.calm, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&c->xl_space, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&c->xl_gspace, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&c->xl.jump_key, __atomic_load_n(&no_name, __ATOMIC_RELAXED), __ATOMIC_SEQ_CST);
@@ -312,7 +314,7 @@ static uint64_t space_of(const struct viv_x86 *c)
     return c->code_space + (c->code_space_global << 1 | c->code_space_global >> 63);
 }
 
-/* Names what jump cache and cross-page links are good for now. A kick that comes meanwhile is not lost: it has set `poll`
+/* Names what jump cache and cross-page links are good for now. A kick that comes meanwhile is not lost: it has cleared `calm`
  * before it took the names away. */
 static void name_space(struct viv_xlate *x, unsigned mode)
 {
@@ -327,7 +329,7 @@ static void name_space(struct viv_xlate *x, unsigned mode)
     __atomic_store_n(&c->xl_space, x->space, __ATOMIC_RELAXED);
     __atomic_store_n(&c->xl_gspace, x->gspace, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&c->xl.poll, __ATOMIC_SEQ_CST))
+    if (!__atomic_load_n(&c->xl.calm, __ATOMIC_SEQ_CST))
         viv_xlate_kick(c);
 }
 
@@ -337,13 +339,13 @@ static inline void renamed(struct viv_xlate *x, unsigned mode)
         name_space(x, mode);
 }
 
-/* Before the requests are looked at: from here on a new one makes translated code come out again. A kick may have set
- * `poll`, have been seen, and take the names away only now. */
+/* Before the requests are looked at: from here on a new one makes translated code come out again. A kick may have cleared
+ * `calm`, have been seen, and take the names away only now. */
 static void settle(struct viv_xlate *x, unsigned mode)
 {
-    if (__atomic_load_n(&x->c->xl.poll, __ATOMIC_RELAXED) ||
+    if (!__atomic_load_n(&x->c->xl.calm, __ATOMIC_RELAXED) ||
         __atomic_load_n(&x->c->xl.jump_key, __ATOMIC_RELAXED) != x->key) {
-        __atomic_exchange_n(&x->c->xl.poll, 0, __ATOMIC_SEQ_CST);
+        __atomic_exchange_n(&x->c->xl.calm, 1, __ATOMIC_SEQ_CST);
         name_space(x, mode);
         viv_xl_take_notices(x);
     }
@@ -421,7 +423,7 @@ bool viv_xl_go_on(struct viv_x86 *c)
     struct viv_xlate *x = c->xlate;
     unsigned mode;
 
-    if (must_look(c) || __atomic_load_n(&c->xl.poll, __ATOMIC_RELAXED))
+    if (must_look(c) || !__atomic_load_n(&c->xl.calm, __ATOMIC_RELAXED))
         return false;
     c->xl.wide = width_for(c);
     mode = mode_of(c);

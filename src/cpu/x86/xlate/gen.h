@@ -40,7 +40,7 @@ enum xl_class viv_xl_class(const struct viv_insn *i);
 /* Which operands (bits 0-3) the row writes, of those that are registers. */
 unsigned viv_xl_writes(const struct viv_insn *i);
 
-enum cold_kind { COLD_LINK, COLD_CROSS, COLD_EXIT, COLD_FAULT, COLD_VEC, COLD_X87, COLD_PLAIN };
+enum cold_kind { COLD_LINK, COLD_CROSS, COLD_EXIT, COLD_FAULT, COLD_VEC, COLD_X87, COLD_PLAIN, COLD_MISS, COLD_STORED, COLD_STORED_RIP };
 
 struct cold { /* out-of-line code to come */
     enum cold_kind kind;
@@ -48,10 +48,11 @@ struct cold { /* out-of-line code to come */
     uint8_t *jmp2;    /* another, or NULL */
     uint8_t *back;
     int32_t off;      /* where the guest goes on, from the start of the page */
+    uint32_t info;    /* what a miss is about */
     struct xl_site *site; /* COLD_CROSS */
 };
 
-#define XL_COLD 320
+#define XL_COLD 640
 
 struct gen {
     struct viv_xlate *x;
@@ -106,11 +107,13 @@ void viv_xl_sum(struct gen *g, unsigned to, bool wide);
 bool viv_xl_ea(struct gen *g);
 /* Adds the segment's base to R10. Uses RCX. False: the interpreter's. */
 bool viv_xl_add_base(struct gen *g);
-/* The look-up of [R10, R10 + size): R11 is the slot. Returns the jump of a hit, to be patched; what follows is the miss. */
+/* The look-up of [R10, R10 + size): R11 is the slot. Returns the jump of a miss, to be patched. */
 uint8_t *viv_xl_look_up(struct gen *g, unsigned size, bool write);
 /* Looks R10 up; returns the host operand, good until RCX or R10 change. R11 is the slot. Must come before the instruction
  * changes anything. */
 struct emem viv_xl_access(struct gen *g, unsigned size, bool write);
+/* Returns the jump, to be patched, that is taken unless the page's flag byte, to which `at` points, is 0. Destroys RCX. */
+uint8_t *viv_xl_if_flagged(struct gen *g, unsigned at);
 /* After a store, when the instruction has done everything: has code been changed? R11: slot. Destroys RCX, R11. */
 void viv_xl_store_check(struct gen *g);
 void viv_xl_store_check_rip(struct gen *g); /* c->rip is set */

@@ -19,17 +19,12 @@ static void cold_to(struct gen *g, enum cold_kind kind, uint8_t *jmp, int32_t of
     viv_xl_cold(g, kind, jmp)->off = off;
 }
 
-/* Leaves the block if xl.poll is set; nothing has been changed by the instruction yet but its own effects: RIP will
+/* Leaves the block unless xl.calm is set; nothing has been changed by the instruction yet but its own effects: RIP will
  * be `off`. */
 static void poll(struct gen *g, int32_t off)
 {
-    struct emit *e = g->e;
-    uint8_t *ok;
-
-    e_load32(e, H_CX, xl_word(XL_O_POLL));
-    ok = e_jrcxz(e);
-    cold_to(g, COLD_EXIT, e_jmp(e), off);
-    e_patch8(ok, e->p);
+    e_load32(g->e, H_CX, xl_word(XL_O_CALM));
+    cold_to(g, COLD_EXIT, e_if_zero(g->e), off);
 }
 
 /* For an indirect target that is not canonical: which instruction, and what it has added to RSP. */

@@ -19,7 +19,7 @@ static void note_operand(struct gen *g)
     struct emit *e = g->e;
 
     if (i->seg == VIV_FS || i->seg == VIV_GS) {
-        e_load(e, H_CX, xl_word((int32_t)(offsetof(struct viv_x86, fast_base) + 8 * i->seg)));
+        e_load(e, H_CX, xl_word((int32_t)(XL_SP + offsetof(struct viv_x86, fast_base) + 8 * i->seg)));
         e_op_reg(e, true, 0xf7, 2, H_CX); /* not */
         e_lea(e, g->lng, H_10, EMEMX(H_10, H_CX, 0, 1));
     }

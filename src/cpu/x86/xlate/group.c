@@ -219,7 +219,7 @@ static unsigned plan(const struct viv_insn *insn, unsigned at, unsigned count, c
 
 static int32_t slot(unsigned base, size_t member)
 {
-    return (int32_t)(offsetof(struct viv_x86, xl_group) + 16 * base + member);
+    return (int32_t)(XL_SP + offsetof(struct viv_x86, xl_group) + 16 * base + member);
 }
 
 #define ADDEND 0
@@ -229,22 +229,16 @@ static void look_up(struct gen *g, const struct access *r)
 {
     struct emit *e = g->e;
     struct cold *c;
-    uint8_t *hit, *clean;
 
     e_lea(e, true, H_10, EMEM((uint8_t)xl_host(r->base), r->disp));
-    hit = viv_xl_look_up(g, r->size, r->write);
-    viv_xl_call(g, XL_T_GROUP);
-    e32(e, r->size | (r->write ? XL_I_WRITE : 0) | (g->x87 ? XL_I_X87 : 0));
-    c = viv_xl_cold(g, COLD_PLAIN, e_jmp(e));
+    c = viv_xl_cold(g, COLD_PLAIN, viv_xl_look_up(g, r->size, r->write));
+    c->info = r->size | (r->write ? XL_I_WRITE : 0) | (g->x87 ? XL_I_X87 : 0);
     c->off = g->off;
-    e_patch8(hit, e->p);
+    c->back = e->p;
     if (r->write) {
         e_load(e, H_10, EMEMX(H_SP, H_11, 3, g->l1 + XL_L1_FLAGS));
         e_store(e, xl_word(slot(r->base, FLAGS)), H_10);
-        e_op2_mem(e, false, 0xb6, H_CX, EMEM(H_10, 0));
-        clean = e_jrcxz(e);
-        c->jmp2 = e_jmp(e);
-        e_patch8(clean, e->p);
+        c->jmp2 = viv_xl_if_flagged(g, H_10);
     }
     e_load(e, H_CX, EMEMX(H_SP, H_11, 3, g->l1 + XL_L1_ADDEND));
     e_store(e, xl_word(slot(r->base, ADDEND)), H_CX);
@@ -317,16 +311,10 @@ void viv_xl_group_settle(struct gen *g, int32_t next)
     struct emit *e = g->e;
 
     for (unsigned b = 0; b < 16; b++) {
-        uint8_t *ok;
-
         if (!(g->pending >> b & 1))
             continue;
         e_load(e, H_11, xl_word(slot(b, FLAGS)));
-        e_op2_mem(e, false, 0xb6, H_CX, EMEM(H_11, 0));
-        ok = e_jrcxz(e);
-        viv_xl_call(g, XL_T_STORED);
-        e32(e, (uint32_t)next);
-        e_patch8(ok, e->p);
+        viv_xl_cold(g, COLD_STORED, viv_xl_if_flagged(g, H_11))->off = next;
         g->cx = -1;
     }
     g->pending = 0;

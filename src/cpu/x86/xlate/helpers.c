@@ -105,9 +105,9 @@ bool viv_xl_exec(struct viv_x86 *c, const struct viv_insn *i, unsigned off)
     if ((i->row->attr & A_CTX) || !same)
         viv_interp_context(c);
     c->rip = c->next_rip;
-    /* `poll`: what another CPU changed before it told this one is seen behind CPUID and the like (SDM 3A 9.1.3). */
+    /* `calm`: what another CPU changed before it told this one is seen behind CPUID and the like (SDM 3A 9.1.3). */
     return c->next_rip == next && in->block_end && !c->attention && !c->halted && same &&
-           !__atomic_load_n(&c->xl.poll, __ATOMIC_RELAXED);
+           __atomic_load_n(&c->xl.calm, __ATOMIC_RELAXED);
 }
 
 bool viv_xl_exec_end(struct viv_x86 *c, const struct viv_insn *i, unsigned off)

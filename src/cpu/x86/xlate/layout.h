@@ -28,19 +28,20 @@
 #define XL_JC_INDEX(sum) ((sum) >> 2 & ((1 << XL_JC_BITS) - 1))
 #define XL_REGION   (XL_JC + XL_JC_BYTES) /* bytes from the struct on */
 
-/* struct viv_x86 */
-#define XL_O_PAGE   0
-#define XL_O_GSPACE 8
-#define XL_O_MASK   16
-#define XL_O_SPACE  24
-#define XL_O_GPR    32
-#define XL_O_RIP    160
-#define XL_O_XL     184
-#define XL_O_SP     (XL_O_XL + 0)
+/* struct viv_x86, from RSP. That is 4 bytes below it, so that SHRX by RSP, which takes 6 bits of it, shifts by 60 (mem.c). */
+#define XL_SP       4
+#define XL_O_PAGE   (XL_SP + 0)
+#define XL_O_GSPACE (XL_SP + 8)
+#define XL_O_MASK   (XL_SP + 16)
+#define XL_O_SPACE  (XL_SP + 24)
+#define XL_O_GPR    (XL_SP + 32)
+#define XL_O_RIP    (XL_SP + 160)
+#define XL_O_XL     (XL_SP + 184)
+#define XL_O_HOSTSP (XL_O_XL + 0)
 #define XL_O_JKEY   (XL_O_XL + 8)
 #define XL_O_JMASK  (XL_O_XL + 16)
-#define XL_O_POLL   (XL_O_XL + 24)
-#define XL_O_VECOFF (XL_O_XL + 28)
+#define XL_O_CALM   (XL_O_XL + 24)
+#define XL_O_VECIN  (XL_O_XL + 28)
 #define XL_O_WIDE   (XL_O_XL + 29)
 #define XL_O_WHY    (XL_O_XL + 30)
 #define XL_O_RET    (XL_O_XL + 32)
@@ -54,7 +55,7 @@
 #define XL_O_FPAGE  (XL_O_XL + 96)
 #define XL_O_FDP    (XL_O_XL + 104)
 #define XL_O_FLAST  (XL_O_XL + 112)
-#define XL_O_X87OFF (XL_O_XL + 116)
+#define XL_O_X87IN  (XL_O_XL + 116)
 #define XL_O_FSEG   (XL_O_XL + 117)
 #define XL_O_FCW    (XL_O_XL + 118)
 #define XL_O_FMASKS (XL_O_XL + 120)

@@ -1,4 +1,4 @@
-/* Between translated code and C. RSP is struct viv_x86 in translated code; see layout.h and docs/xlate.md.
+/* Between translated code and C. RSP is struct viv_x86 - XL_SP in translated code; see layout.h and docs/xlate.md.
  *
  * Guest registers live in the host's of the same name, except RCX in R8, RSP in R9, R8-R11 in memory. RCX, R10 and
  * R11 are scratch. The arithmetic flags are the host's. */
@@ -47,24 +47,24 @@
 
 /* Vector registers to memory if they are in the host's. Destroys RAX, RCX, flags. */
 .macro PARK_VEC
-    cmp byte ptr [rsp + XL_O_VECOFF], 0
-    jne 99f
+    cmp byte ptr [rsp + XL_O_VECIN], 0
+    je 99f
     call viv_xl_park_vec
 99:
 .endm
 
 /* The same for x87 state. Destroys RAX, RDX, RDI, R8, R9, flags. */
 .macro PARK_X87
-    cmp byte ptr [rsp + XL_O_X87OFF], 0
-    jne 99f
+    cmp byte ptr [rsp + XL_O_X87IN], 0
+    je 99f
     call viv_xl_park_x87
 99:
 .endm
 
 .macro LOAD_HOST_SP
     mov rbx, rsp
-    mov rdi, rsp
-    mov rsp, [rbx + XL_O_SP]
+    lea rdi, [rsp + XL_SP]
+    mov rsp, [rbx + XL_O_HOSTSP]
 .endm
 
 /* void viv_xl_enter(struct viv_x86 *c, const void *code) */
@@ -78,17 +78,17 @@ viv_xl_enter:
     push r14
     push r15
     sub rsp, 8
-    mov [rdi + XL_O_SP], rsp
-    mov rsp, rdi
+    mov [rdi - XL_SP + XL_O_HOSTSP], rsp
+    lea rsp, [rdi - XL_SP]
     mov r11, rsi
     LOAD_REGS
     jmp r11
 
-/* Everything is in memory, RSP is the struct. */
+/* Everything is in memory, RSP is as in translated code. */
 leave:
     PARK_X87
     PARK_VEC
-    mov rsp, [rsp + XL_O_SP]
+    mov rsp, [rsp + XL_O_HOSTSP]
     add rsp, 8
     pop r15
     pop r14
@@ -98,12 +98,12 @@ leave:
     pop rbx
     ret
 
-/* RSP: struct + 8 below (called). */
+/* RSP: 8 below that (called). */
 viv_xl_park_vec:
     mov rax, [rsp + 8 + XL_O_ZMM]
     mov rcx, [rsp + 8 + XL_O_MXCSR]
     stmxcsr [rcx]
-    mov byte ptr [rsp + 8 + XL_O_VECOFF], 1
+    mov byte ptr [rsp + 8 + XL_O_VECIN], 0
     cmp byte ptr [rsp + 8 + XL_O_WIDE], 1
     jb 1f
     ja 2f
@@ -128,12 +128,12 @@ viv_xl_park_vec:
     ldmxcsr host_mxcsr[rip]
     ret
 
-/* Destroys RCX, R11; keeps flags. RSP: struct + 8 below. */
+/* Destroys RCX, R11; keeps flags. RSP: 8 below that. */
 viv_xl_load_vec:
     mov r11, [rsp + 8 + XL_O_ZMM]
     mov rcx, [rsp + 8 + XL_O_MXCSR]
     ldmxcsr [rcx]
-    mov byte ptr [rsp + 8 + XL_O_VECOFF], 0
+    mov byte ptr [rsp + 8 + XL_O_VECIN], 1
     movzx ecx, byte ptr [rsp + 8 + XL_O_WIDE]
     jrcxz 1f
     lea ecx, [rcx - 1]
@@ -157,13 +157,13 @@ viv_xl_load_vec:
     ret
 
 /* C code is to find an empty stack and FCW 37FH. FIP and its kin become what has been noted, not what the host's unit
- * says; FCS and FDS are segments as they are now, because only C code changes those. RSP: struct + 8 below. */
+ * says; FCS and FDS are segments as they are now, because only C code changes those. RSP: 8 below that. */
 viv_xl_park_x87:
     mov rdi, [rsp + 8 + XL_O_FPU]
     movzx r9d, word ptr [rdi + XL_FPU_FOP]
     mov r8, [rdi + XL_FPU_FIP]
     fxsave64 [rdi]
-    mov byte ptr [rsp + 8 + XL_O_X87OFF], 1
+    mov byte ptr [rsp + 8 + XL_O_X87IN], 0
     cmp word ptr [rdi], 0x37f
     jne 1f
     cmp byte ptr [rdi + XL_FPU_FTW], 0
@@ -194,13 +194,13 @@ viv_xl_park_x87:
     mov [rdi + XL_FPU_FDS], ax
 4:  ret
 
-/* Not FXRSTOR, which would take the vector registers along. Destroys RAX, RDX, R10; keeps flags. RSP: struct + 8 below. */
+/* Not FXRSTOR, which would take the vector registers along. Destroys RAX, RDX, R10; keeps flags. RSP: 8 below that. */
 viv_xl_load_x87:
     mov r10, [rsp + 8 + XL_O_FPU]
     mov rax, [r10 + XL_FPU_FDP]
     mov [rsp + 8 + XL_O_FDP], rax
     mov byte ptr [rsp + 8 + XL_O_FSEG], XL_NO_SEG
-    mov byte ptr [rsp + 8 + XL_O_X87OFF], 0
+    mov byte ptr [rsp + 8 + XL_O_X87IN], 1
     mov qword ptr [r10 + XL_FPU_STATE], 1
     mov eax, 1
     mov edx, 0
@@ -218,7 +218,7 @@ viv_xl_t_x87: /* called; destroys RCX, R10, R11 */
     jmp [rsp + XL_O_RET]
 
     .globl viv_xl_t_vec
-viv_xl_t_vec: /* called: return address at [rsp], struct above */
+viv_xl_t_vec: /* called: return address at [rsp] */
     pop qword ptr [rsp + XL_O_RET]
     call viv_xl_load_vec
     jmp [rsp + XL_O_RET]
@@ -282,7 +282,7 @@ viv_xl_t_fault:
     mov rsi, r10
     mov edx, eax
     mov r14d, eax
-    movzx r12d, byte ptr [rsp + XL_O_VECOFF]
+    movzx r12d, byte ptr [rsp + XL_O_VECIN]
     PARK_VEC
     LOAD_HOST_SP
     call \function
@@ -292,7 +292,7 @@ viv_xl_t_fault:
 
 .macro BACK_WITH_SLOT
     test r12d, r12d
-    jnz 97f
+    jz 97f
     call viv_xl_load_vec
 97: test r14d, XL_I_X87
     jz 98f
@@ -366,7 +366,7 @@ viv_xl_t_exec:
     mov r10d, ecx
     SAVE_REGS
     PARK_X87
-    movzx r12d, byte ptr [rsp + XL_O_VECOFF]
+    movzx r12d, byte ptr [rsp + XL_O_VECIN]
     PARK_VEC
     mov rsi, r11
     mov edx, r10d
@@ -376,7 +376,7 @@ viv_xl_t_exec:
     test al, al
     jz 2f
     test r12d, r12d
-    jnz 1f
+    jz 1f
     call viv_xl_load_vec
 1:  LOAD_REGS
     jmp [rsp + XL_O_RET]

@@ -48,16 +48,19 @@ static void cold_link(struct gen *g, const struct cold *c)
     e32(g->e, (uint32_t)((uint8_t *)s - x->arena));
 }
 
-/* To the same place in the block without groups. */
+/* The look-up of a group: if C cannot help, to the same place in the block without groups. */
 static void cold_plain(struct gen *g, const struct cold *c)
 {
     struct viv_xlate *x = g->x;
     struct xl_site *s = viv_xl_alloc(x, sizeof(*s));
     uint8_t *at;
 
+    viv_xl_call(g, XL_T_GROUP);
+    e32(g->e, c->info);
     if (c->jmp2)
         e_patch(c->jmp2, g->e->p);
     at = e_jmp(g->e);
+    e_patch(e_jmp(g->e), c->back);
     *s = (struct xl_site){.at = at, .stub = g->e->p, .off = c->off, .plain = true};
     e_patch(at, g->e->p);
     viv_xl_call(g, XL_T_LINK);
@@ -97,6 +100,18 @@ void viv_xl_emit_colds(struct gen *g)
         case COLD_PLAIN:
             cold_plain(g, c);
             break;
+        case COLD_MISS:
+            viv_xl_call(g, XL_T_MISS);
+            e32(e, c->info);
+            e_patch(e_jmp(e), c->back);
+            break;
+        case COLD_STORED:
+            viv_xl_call(g, XL_T_STORED);
+            e32(e, (uint32_t)c->off);
+            break;
+        case COLD_STORED_RIP:
+            viv_xl_call(g, XL_T_STORED_RIP);
+            break;
         case COLD_VEC:
             viv_xl_call(g, XL_T_VEC);
             e_patch(e_jmp(e), c->back);
@@ -117,28 +132,23 @@ void viv_xl_emit_colds(struct gen *g)
 static void need(struct gen *g, enum cold_kind kind, int32_t flag)
 {
     struct emit *e = g->e;
-    struct cold *c;
-    uint8_t *there;
 
     g->cx = -1;
     e_op2_mem(e, false, 0xb6, H_CX, xl_word(flag)); /* movzx ecx, byte */
-    there = e_jrcxz(e);
-    c = viv_xl_cold(g, kind, e_jmp(e));
-    e_patch8(there, e->p);
-    c->back = e->p;
+    viv_xl_cold(g, kind, e_if_zero(e))->back = e->p;
 }
 
 void viv_xl_need_vec(struct gen *g)
 {
     if (!g->vec)
-        need(g, COLD_VEC, XL_O_VECOFF);
+        need(g, COLD_VEC, XL_O_VECIN);
     g->vec = true;
 }
 
 void viv_xl_need_x87(struct gen *g)
 {
     if (!g->x87)
-        need(g, COLD_X87, XL_O_X87OFF);
+        need(g, COLD_X87, XL_O_X87IN);
     g->x87 = true;
 }
 
@@ -385,7 +395,7 @@ struct xl_block *viv_xl_translate(struct viv_xlate *x, const uint8_t *hva, uint6
     b->version[0] = viv_ram_mark_code(hva); /* before the bytes are read: mem/ram.h */
     b->version_at[0] = &viv_arena_version[viv_arena_page(hva)];
     memcpy(code, hva, have);
-    g.l1 = XL_L1 + (mode & XL_USER ? XL_L1_SET : 0);
+    g.l1 = XL_SP + XL_L1 + (mode & XL_USER ? XL_L1_SET : 0);
     b->insns = (uint16_t)body(&g, code, have, have == room, &off);
     if (b->insns == 0 && room < 15)
         b->insns = (uint16_t)crossing(&g, b, code, have, rip, &off);
@@ -411,12 +421,12 @@ void viv_xl_emit_jump(struct emit *e)
     e_lea(e, true, H_11, EMEMX(H_11, H_CX, 0, 0));
     e_rorx(e, true, H_10, H_11, 2);
     e_pdep(e, H_10, H_10, xl_word(XL_O_JMASK));
-    e_load(e, H_CX, EMEMX(H_SP, H_10, 0, XL_JC));
+    e_load(e, H_CX, EMEMX(H_SP, H_10, 0, XL_SP + XL_JC));
     e_lea(e, true, H_CX, EMEMX(H_CX, H_11, 0, 0));
     hit = e_jrcxz(e);
     e_jmp_mem(e, thunk(XL_T_JUMP_MISS));
     e_patch8(hit, e->p);
-    e_jmp_mem(e, EMEMX(H_SP, H_10, 0, XL_JC + 8));
+    e_jmp_mem(e, EMEMX(H_SP, H_10, 0, XL_SP + XL_JC + 8));
 }
 
 /* Calls to thunks: those are too far away for a direct call. */

@@ -86,7 +86,7 @@ static void test_late_kick(void)
     run(TEST_CODE);
     before = stats().dispatches;
     viv_xlate_kick(c);
-    c->xl.poll = 0;
+    c->xl.calm = 1;
     run(TEST_CODE);
     g_assert_cmpuint(stats().dispatches - before, <, 20);
     finish();
