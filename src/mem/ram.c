@@ -28,7 +28,7 @@
 #define BLOCK_ALIGN (2 * VIV_MIB)
 
 uint8_t *viv_arena_base;
-uint8_t *viv_arena_flags;
+uint16_t *viv_arena_flags;
 uint32_t *viv_arena_version;
 
 static struct {
@@ -58,14 +58,14 @@ static bool try_arena(uint64_t size)
 {
     uint64_t pages = size >> VIV_PAGE_SHIFT;
     uint8_t *base = reserve(size + BLOCK_ALIGN, PROT_NONE);
-    uint8_t *flags = reserve(pages, PROT_READ | PROT_WRITE);
+    uint16_t *flags = reserve(pages * sizeof(*flags), PROT_READ | PROT_WRITE);
     uint32_t *version = reserve(pages * sizeof(uint32_t), PROT_READ | PROT_WRITE);
 
     if (!base || !flags || !version) {
         if (base)
             munmap(base, size + BLOCK_ALIGN);
         if (flags)
-            munmap(flags, pages);
+            munmap(flags, pages * sizeof(*flags));
         if (version)
             munmap(version, pages * sizeof(uint32_t));
         return false;
@@ -150,6 +150,27 @@ struct viv_ram *viv_ram_next(struct viv_ram *prev)
     return i < arena.blocks->len ? arena.blocks->pdata[i] : NULL;
 }
 
+/* ---- flags ---- */
+
+/* Both bytes at once: the high one never says "none" while there are some. Returns what the flags were. */
+static unsigned change_flags(size_t page, unsigned set, unsigned clear)
+{
+    uint16_t old = __atomic_load_n(&viv_arena_flags[page], __ATOMIC_RELAXED), new;
+
+    do {
+        new = (uint16_t)(((old & ~clear) | set) & VIV_PAGE_FLAGS);
+        if (!new)
+            new = VIV_PAGE_QUIET;
+    } while (!__atomic_compare_exchange_n(&viv_arena_flags[page], &old, new, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+    return old & VIV_PAGE_FLAGS;
+}
+
+void viv_ram_quiet(size_t page)
+{
+    if (!__atomic_load_n(&viv_arena_flags[page], __ATOMIC_RELAXED))
+        change_flags(page, 0, 0);
+}
+
 /* ---- decoded code ---- */
 
 static void all_threads_barrier(void)
@@ -173,12 +194,11 @@ uint32_t viv_ram_mark_code(const void *hva)
     uint32_t version = __atomic_load_n(&viv_arena_version[page], __ATOMIC_SEQ_CST);
 
     if (arena.vcpus == 1) {
-        __atomic_fetch_or(&viv_arena_flags[page], VIV_PAGE_CODE, __ATOMIC_SEQ_CST);
+        change_flags(page, VIV_PAGE_CODE, 0);
         return version;
     }
     pthread_mutex_lock(&arena.code_lock);
-    if (!(__atomic_fetch_or(&viv_arena_flags[page], VIV_PAGE_CODE, __ATOMIC_SEQ_CST) &
-          VIV_PAGE_CODE))
+    if (!(change_flags(page, VIV_PAGE_CODE, 0) & VIV_PAGE_CODE))
         all_threads_barrier();
     pthread_mutex_unlock(&arena.code_lock);
     return version;
@@ -191,8 +211,7 @@ void viv_ram_set_code_listener(void (*changed)(size_t page))
 
 static bool page_written(size_t page)
 {
-    const uint8_t both = VIV_PAGE_CODE | VIV_PAGE_CLEAN_LOG;
-    uint8_t old = __atomic_fetch_and(&viv_arena_flags[page], (uint8_t)~both, __ATOMIC_SEQ_CST);
+    unsigned old = change_flags(page, 0, VIV_PAGE_CODE | VIV_PAGE_CLEAN_LOG);
     void (*changed)(size_t);
 
     if (!(old & VIV_PAGE_CODE))
@@ -210,7 +229,7 @@ bool viv_ram_store_slow(void *hva, size_t len)
     bool code = false;
 
     for (size_t p = first; p <= last; p++) {
-        if (__atomic_load_n(&viv_arena_flags[p], __ATOMIC_RELAXED))
+        if (viv_page_flags(p))
             code |= page_written(p);
     }
     return code;
@@ -239,7 +258,7 @@ int viv_ram_log_start(struct viv_ram *ram)
     if (r < 0)
         return r;
     for (size_t p = first; p < first + n; p++)
-        __atomic_fetch_or(&viv_arena_flags[p], VIV_PAGE_CLEAN_LOG, __ATOMIC_SEQ_CST);
+        change_flags(p, VIV_PAGE_CLEAN_LOG, 0);
     all_threads_barrier();
     return 0;
 }
@@ -253,11 +272,8 @@ int viv_ram_log_sync(struct viv_ram *ram, unsigned long *bitmap)
     if (r < 0)
         return r;
     for (size_t i = 0; i < n; i++) {
-        uint8_t *flag = &viv_arena_flags[first + i];
-
-        if (__atomic_load_n(flag, __ATOMIC_RELAXED) & VIV_PAGE_CLEAN_LOG)
+        if (change_flags(first + i, VIV_PAGE_CLEAN_LOG, 0) & VIV_PAGE_CLEAN_LOG)
             continue;
-        __atomic_fetch_or(flag, VIV_PAGE_CLEAN_LOG, __ATOMIC_SEQ_CST);
         bitmap[i / bits] |= 1ul << (i % bits);
     }
     /* A store that saw the page as dirty already may still be on its way to memory. */
@@ -270,7 +286,7 @@ void viv_ram_log_stop(struct viv_ram *ram)
     size_t first = viv_arena_page(ram->hva), n = ram->size >> VIV_PAGE_SHIFT;
 
     for (size_t p = first; p < first + n; p++)
-        __atomic_fetch_and(&viv_arena_flags[p], (uint8_t)~VIV_PAGE_CLEAN_LOG, __ATOMIC_SEQ_CST);
+        change_flags(p, 0, VIV_PAGE_CLEAN_LOG);
     if (arena.log)
         arena.log->stop(arena.log->opaque, ram);
 }

@@ -24,20 +24,30 @@ struct viv_ram {
     int fd;           /* memfd backing, MAP_SHARED (offset 0), or -1 */
 };
 
-/* Bits of a page's flag byte (atomic accesses; see viv_ram_page_flags). */
+/* A page's word (atomic accesses). Stores look at the low byte, the flags, or at the high byte. That one is for code that can only
+ * ask for 0: not 0 means that there are no flags; 0 means that there are some, or that viv_ram_quiet() has not been called yet. */
 enum {
     VIV_PAGE_CODE = 1 << 0,      /* a vCPU holds decoded or translated code of this page */
     VIV_PAGE_CLEAN_LOG = 1 << 1, /* dirty log is on and the page is not yet dirty */
+    VIV_PAGE_FLAGS = 0xff,
+    VIV_PAGE_QUIET = 1 << 8,
 };
 
 extern uint8_t *viv_arena_base;     /* constant after the first viv_ram_new */
-extern uint8_t *viv_arena_flags;    /* one byte a page */
+extern uint16_t *viv_arena_flags;   /* one word a page */
 extern uint32_t *viv_arena_version; /* one counter a page, bumped when its code may have changed */
 
 static inline size_t viv_arena_page(const void *hva)
 {
     return (size_t)((const uint8_t *)hva - viv_arena_base) >> VIV_PAGE_SHIFT;
 }
+
+static inline unsigned viv_page_flags(size_t page)
+{
+    return __atomic_load_n(&viv_arena_flags[page], __ATOMIC_RELAXED) & VIV_PAGE_FLAGS;
+}
+/* Makes the high byte say that there are no flags, if so. Any thread. */
+void viv_ram_quiet(size_t page);
 
 /* Reserves the arena on first use. -ENOMEM with a text that names the size. Before threads start. */
 int viv_ram_new(const char *name, uint64_t size, struct viv_ram **out, struct viv_err *err);

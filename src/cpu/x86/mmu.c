@@ -422,8 +422,7 @@ void viv_mmu_stored(struct viv_x86 *c, void *hva, unsigned len)
 {
     size_t first = viv_arena_page(hva), last = viv_arena_page((uint8_t *)hva + len - 1);
 
-    if (__atomic_load_n(&viv_arena_flags[first], __ATOMIC_RELAXED) ||
-        (last != first && __atomic_load_n(&viv_arena_flags[last], __ATOMIC_RELAXED)))
+    if (viv_page_flags(first) || (last != first && viv_page_flags(last)))
         if (viv_ram_store_slow(hva, len))
             viv_interp_leave_block(c);
 }

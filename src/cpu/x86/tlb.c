@@ -388,6 +388,6 @@ void viv_tlb_fill(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w, str
     e->tag_read = lin & VIV_PAGE_MASK;
     e->tag_write = write ? e->tag_read : VIV_TLB_NONE;
     e->addend = (uintptr_t)p.hva - (lin & VIV_PAGE_MASK);
-    e->flags = &viv_arena_flags[viv_arena_page(p.hva)];
+    e->flags = (uint8_t *)&viv_arena_flags[viv_arena_page(p.hva)];
     bank_note(b, lin, slot, w->shift, w->global);
 }

@@ -18,7 +18,7 @@ struct viv_tlb_entry {
     uint64_t tag_read;  /* linear page address, or VIV_TLB_NONE */
     uint64_t tag_write;
     uintptr_t addend;   /* host address = linear + addend */
-    uint8_t *flags;     /* &viv_arena_flags[page]: a store must look at it afterwards */
+    uint8_t *flags;     /* low byte of viv_arena_flags[page]: a store must look at it afterwards */
 };
 
 static inline struct viv_tlb_entry *viv_tlb_slot(const struct viv_x86 *c, uint64_t lin)

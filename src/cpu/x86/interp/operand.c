@@ -68,7 +68,7 @@ void *viv_lock_at(struct viv_x86 *c, const struct viv_insn *i, u64 ea, unsigned 
 void viv_lock_end(struct viv_x86 *c, void *p, unsigned size)
 {
     if (p) {
-        if (__atomic_load_n(&viv_arena_flags[viv_arena_page(p)], __ATOMIC_RELAXED))
+        if (viv_page_flags(viv_arena_page(p)))
             viv_mmu_stored(c, p, size);
         return;
     }

@@ -122,7 +122,7 @@ static u8 *lowest(const struct viv_x86 *c, const struct viv_insn *i, const u8 *a
 
 static void bulk_stored(struct viv_x86 *c, void *p, u64 len)
 {
-    if (__atomic_load_n(&viv_arena_flags[viv_arena_page(p)], __ATOMIC_RELAXED))
+    if (viv_page_flags(viv_arena_page(p)))
         viv_mmu_stored(c, p, (unsigned)len);
 }
 

@@ -112,7 +112,7 @@ uint8_t *viv_xl_look_up(struct gen *g, unsigned size, bool write);
 /* Looks R10 up; returns the host operand, good until RCX or R10 change. R11 is the slot. Must come before the instruction
  * changes anything. */
 struct emem viv_xl_access(struct gen *g, unsigned size, bool write);
-/* Returns the jump, to be patched, that is taken unless the page's flag byte, to which `at` points, is 0. Destroys RCX. */
+/* Returns the jump, to be patched, that is taken if the page has flags, to which `at` points. Destroys RCX. */
 uint8_t *viv_xl_if_flagged(struct gen *g, unsigned at);
 /* After a store, when the instruction has done everything: has code been changed? R11: slot. Destroys RCX, R11. */
 void viv_xl_store_check(struct gen *g);

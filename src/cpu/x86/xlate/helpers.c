@@ -67,7 +67,7 @@ uint64_t viv_xl_group_miss(struct viv_x86 *c, uint64_t lin, uint32_t info)
 
 static void page_stored(const uint8_t *flags)
 {
-    size_t page = (size_t)(flags - viv_arena_flags);
+    size_t page = (size_t)((const uint16_t *)flags - viv_arena_flags);
 
     viv_ram_store_slow(viv_arena_base + (page << VIV_PAGE_SHIFT), 1); /* the listener does the rest */
 }

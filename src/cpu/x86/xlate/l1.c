@@ -48,6 +48,7 @@ static void fill(struct viv_x86 *c, unsigned set, unsigned slot, uint64_t addend
 {
     array(c, set, XL_L1_ADDEND)[slot] = addend;
     array(c, set, XL_L1_FLAGS)[slot] = (uintptr_t)flags;
+    viv_ram_quiet((size_t)((uint16_t *)flags - viv_arena_flags));
 }
 
 uint64_t viv_l1_fill(struct viv_x86 *c, unsigned set, uint64_t lin, const struct viv_tlb_entry *e)
@@ -68,7 +69,7 @@ uint64_t viv_l1_fill(struct viv_x86 *c, unsigned set, uint64_t lin, const struct
 
 uint64_t viv_l1_once(struct viv_x86 *c, unsigned set, uint64_t lin, void *hva)
 {
-    fill(c, set, XL_L1_SLOTS, (uintptr_t)hva - lin, &viv_arena_flags[viv_arena_page(hva)]);
+    fill(c, set, XL_L1_SLOTS, (uintptr_t)hva - lin, (uint8_t *)&viv_arena_flags[viv_arena_page(hva)]);
     return XL_L1_SLOTS;
 }
 

@@ -17,7 +17,7 @@
 #define XL_L1_READ   0                 /* minus the page address; 0: see l1.c */
 #define XL_L1_WRITE  (1 * XL_L1_ARRAY)
 #define XL_L1_ADDEND (2 * XL_L1_ARRAY) /* host minus linear address */
-#define XL_L1_FLAGS  (3 * XL_L1_ARRAY) /* address of the page's byte in viv_arena_flags */
+#define XL_L1_FLAGS  (3 * XL_L1_ARRAY) /* address of the page's word in viv_arena_flags */
 #define XL_L1_SET    (4 * XL_L1_ARRAY)
 
 /* Jump cache: 131072 entries of 16 bytes, minus (address + jump_key) and host code; by bits 2 to 18 of the sum, so that

@@ -148,8 +148,8 @@ struct emem viv_xl_into_cx(struct gen *g, struct emem m)
 
 uint8_t *viv_xl_if_flagged(struct gen *g, unsigned at)
 {
-    e_op2_mem(g->e, false, 0xb6, H_CX, EMEM((uint8_t)at, 0)); /* movzx ecx, byte */
-    return if_not_zero(g->e);
+    e_op2_mem(g->e, false, 0xb6, H_CX, EMEM((uint8_t)at, 1)); /* movzx ecx, byte: VIV_PAGE_QUIET */
+    return e_if_zero(g->e);
 }
 
 static void check(struct gen *g, enum cold_kind kind)

@@ -296,7 +296,7 @@ static void test_two_groups(void)
         version[n] = viv_ram_mark_code(t->ram + (n ? PAGE_2 : PAGE_1));
         c->xl_group[VIV_RBX + 4 * n][1] = (uintptr_t)&viv_arena_flags[page[n]];
     }
-    viv_xl_stored(c, &viv_arena_flags[page[0]]);
+    viv_xl_stored(c, (uint8_t *)&viv_arena_flags[page[0]]);
     for (unsigned n = 0; n < 2; n++)
         g_assert_cmpuint(viv_arena_version[page[n]], ==, version[n] + 1);
     finish();
