@@ -272,7 +272,8 @@ int viv_ram_log_sync(struct viv_ram *ram, unsigned long *bitmap)
     if (r < 0)
         return r;
     for (size_t i = 0; i < n; i++) {
-        if (change_flags(first + i, VIV_PAGE_CLEAN_LOG, 0) & VIV_PAGE_CLEAN_LOG)
+        if ((viv_page_flags(first + i) & VIV_PAGE_CLEAN_LOG) ||
+            (change_flags(first + i, VIV_PAGE_CLEAN_LOG, 0) & VIV_PAGE_CLEAN_LOG))
             continue;
         bitmap[i / bits] |= 1ul << (i % bits);
     }

@@ -101,6 +101,10 @@ static inline void e_mov32(struct emit *e, unsigned to, unsigned from)
 {
     e_op_reg(e, false, 0x8b, to, from);
 }
+static inline void e_not(struct emit *e, unsigned r)
+{
+    e_op_reg(e, true, 0xf7, 2, r);
+}
 static inline void e_load(struct emit *e, unsigned to, struct emem m)
 {
     e_op_mem(e, true, 0x8b, to, m);

@@ -40,7 +40,7 @@ enum xl_class viv_xl_class(const struct viv_insn *i);
 /* Which operands (bits 0-3) the row writes, of those that are registers. */
 unsigned viv_xl_writes(const struct viv_insn *i);
 
-enum cold_kind { COLD_LINK, COLD_CROSS, COLD_EXIT, COLD_FAULT, COLD_VEC, COLD_X87, COLD_PLAIN, COLD_MISS, COLD_STORED, COLD_STORED_RIP };
+enum cold_kind { COLD_LINK, COLD_CROSS, COLD_EXIT, COLD_FAULT, COLD_VEC, COLD_X87, COLD_PLAIN, COLD_MISS, COLD_NEAR, COLD_STORED, COLD_STORED_RIP };
 
 struct cold { /* out-of-line code to come */
     enum cold_kind kind;
@@ -49,6 +49,7 @@ struct cold { /* out-of-line code to come */
     uint8_t *back;
     int32_t off;      /* where the guest goes on, from the start of the page */
     uint32_t info;    /* what a miss is about */
+    uint8_t base;     /* COLD_NEAR: of [base + off] */
     struct xl_site *site; /* COLD_CROSS */
 };
 
@@ -112,6 +113,9 @@ uint8_t *viv_xl_look_up(struct gen *g, unsigned size, bool write);
 /* Looks R10 up; returns the host operand, good until RCX or R10 change. R11 is the slot. Must come before the instruction
  * changes anything. */
 struct emem viv_xl_access(struct gen *g, unsigned size, bool write);
+/* The instruction's operand in memory, its address included: otherwise as viv_xl_access(). R10 is free if it is not the operand's
+ * base. False: the interpreter's. */
+bool viv_xl_operand(struct gen *g, unsigned size, bool write, struct emem *m);
 /* Returns the jump, to be patched, that is taken if the page has flags, to which `at` points. Destroys RCX. */
 uint8_t *viv_xl_if_flagged(struct gen *g, unsigned at);
 /* After a store, when the instruction has done everything: has code been changed? R11: slot. Destroys RCX, R11. */

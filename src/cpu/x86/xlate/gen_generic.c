@@ -478,11 +478,10 @@ bool viv_xl_gen_generic(struct gen *g, bool vector)
             continue;
         }
         size = viv_xl_mem_size(i, n);
-        if (size == 0 || !viv_xl_ea(g))
+        if (size == 0 || !viv_xl_operand(g, size, write, &r.mem))
             return false;
-        r.mem = viv_xl_access(g, size, write);
         r.has_mem = true;
-        r.free = write ? 0 : 1 << H_11;
+        r.free = (write ? 0 : 1 << H_11) | (r.mem.base == H_10 ? 0 : 1 << H_10);
     }
     if (i->mem && !r.has_mem)
         return false;

@@ -115,28 +115,72 @@ static uint8_t *if_not_zero(struct emit *e)
     return e_if_zero(e);
 }
 
-uint8_t *viv_xl_look_up(struct gen *g, unsigned size, bool write)
+/* Of [base + disp], by the slot of `base`. */
+static uint8_t *look_up(struct gen *g, unsigned base, int32_t disp, unsigned size, bool write)
 {
     struct emit *e = g->e;
 
     g->cx = -1;
-    e_rorx(e, true, H_11, H_10, 12);
+    e_rorx(e, true, H_11, base, 12);
     e_movzx16(e, H_11, H_11);
     e_load(e, H_CX, EMEMX(H_SP, H_11, 3, g->l1 + (write ? XL_L1_WRITE : XL_L1_READ)));
-    e_lea(e, true, H_CX, EMEMX(H_10, H_CX, 0, (int32_t)size - 1));
+    e_lea(e, true, H_CX, EMEMX((uint8_t)base, H_CX, 0, disp + (int32_t)size - 1));
     e_pext(e, H_CX, H_CX, xl_word(XL_O_MASK));
     return if_not_zero(e);
+}
+
+uint8_t *viv_xl_look_up(struct gen *g, unsigned size, bool write)
+{
+    return look_up(g, H_10, 0, size, write);
+}
+
+static struct cold *missed(struct gen *g, enum cold_kind kind, uint8_t *jmp, unsigned size, bool write)
+{
+    struct cold *c = viv_xl_cold(g, kind, jmp);
+
+    c->info = (uint32_t)g->off | size << 16 | (write ? XL_I_WRITE : 0) | (g->masked ? XL_I_MASKED : 0) | (g->x87 ? XL_I_X87 : 0);
+    c->back = g->e->p;
+    return c;
 }
 
 struct emem viv_xl_access(struct gen *g, unsigned size, bool write)
 {
     struct emit *e = g->e;
-    struct cold *c = viv_xl_cold(g, COLD_MISS, viv_xl_look_up(g, size, write));
 
-    c->info = (uint32_t)g->off | size << 16 | (write ? XL_I_WRITE : 0) | (g->masked ? XL_I_MASKED : 0) | (g->x87 ? XL_I_X87 : 0);
-    c->back = e->p;
+    missed(g, COLD_MISS, viv_xl_look_up(g, size, write), size, write);
     e_load(e, H_CX, EMEMX(H_SP, H_11, 3, g->l1 + XL_L1_ADDEND));
     return EMEMX(H_10, H_CX, 0, 0);
+}
+
+/* The slot can be that of [base] if what is accessed lies a little behind, in the same page almost always: that saves the LEA. (A
+ * slot's other pages are far away, so a wrong one is never taken for the right one.) Where it is in the next page the
+ * common code looks again before C is called. */
+#define NEAR_MOST 127
+
+bool viv_xl_operand(struct gen *g, unsigned size, bool write, struct emem *m)
+{
+    const struct viv_insn *i = g->i;
+    struct cold *c;
+    unsigned base;
+
+    if (!g->lng || i->asz != 8 || i->base >= 16 || i->index != VIV_NO_REG || has_base(g, i->seg) || i->disp < 0 ||
+        i->disp > NEAR_MOST) {
+        if (!viv_xl_ea(g))
+            return false;
+        *m = viv_xl_access(g, size, write);
+        return true;
+    }
+    base = xl_host(i->base);
+    if (base == H_NONE) {
+        base = H_10;
+        e_load(g->e, H_10, xl_home(i->base));
+    }
+    c = missed(g, COLD_NEAR, look_up(g, base, i->disp, size, write), size, write);
+    c->base = (uint8_t)base;
+    c->off = i->disp;
+    e_load(g->e, H_CX, EMEMX(H_SP, H_11, 3, g->l1 + XL_L1_ADDEND));
+    *m = EMEMX((uint8_t)base, H_CX, 0, i->disp);
+    return true;
 }
 
 struct emem viv_xl_into_cx(struct gen *g, struct emem m)

@@ -79,6 +79,21 @@ static void cold_cross(struct gen *g, const struct cold *c)
     e_patch(e_jmp(e), g->x->jump);
 }
 
+/* [base + off] is not in the page of [base], or that is not in the TLB. The thunk and the common code leave R10 as they like. */
+static void cold_near(struct gen *g, const struct cold *c)
+{
+    struct emit *e = g->e;
+
+    e_lea(e, true, H_10, EMEM(c->base, c->off));
+    e8(e, 0xe8);
+    e32(e, 0);
+    e_patch(e->p - 4, c->off ? g->x->again[g->mode & XL_USER ? 1 : 0][c->info & XL_I_WRITE ? 1 : 0] : g->x->common[XL_T_MISS]);
+    e32(e, c->info);
+    if (c->base == H_10 && c->off)
+        e_lea(e, true, H_10, EMEM(H_10, -c->off));
+    e_patch(e_jmp(e), c->back);
+}
+
 void viv_xl_emit_colds(struct gen *g)
 {
     struct emit *e = g->e;
@@ -104,6 +119,9 @@ void viv_xl_emit_colds(struct gen *g)
             viv_xl_call(g, XL_T_MISS);
             e32(e, c->info);
             e_patch(e_jmp(e), c->back);
+            break;
+        case COLD_NEAR:
+            cold_near(g, c);
             break;
         case COLD_STORED:
             viv_xl_call(g, XL_T_STORED);
@@ -441,10 +459,50 @@ static void common_calls(struct viv_xlate *x)
     }
 }
 
+/* Called like the thunk of a miss: the look-up again, now by the slot of R10. */
+static void look_again(struct viv_xlate *x, int32_t tag, bool write)
+{
+    struct emit *e = &x->e;
+    struct emem ret = EMEM(H_SP, 0), mask = xl_word(XL_O_MASK), miss = thunk(XL_T_MISS);
+    uint8_t *hit;
+
+    mask.disp += 8; /* the return address */
+    miss.disp += 8;
+    e_rorx(e, true, H_11, H_10, 12);
+    e_movzx16(e, H_11, H_11);
+    e_load(e, H_CX, ret);
+    e_op2_mem(e, false, 0xb6, H_CX, EMEM(H_CX, 2)); /* movzx ecx, byte: XL_I_SIZE and XL_I_WRITE */
+    e_lea(e, true, H_10, EMEMX(H_10, H_CX, 0, write ? -0x80 : 0));
+    e_load(e, H_CX, EMEMX(H_SP, H_11, 3, 8 + tag));
+    e_lea(e, true, H_CX, EMEMX(H_CX, H_10, 0, -1));
+    e_pext(e, H_CX, H_CX, mask);
+    hit = e_jrcxz(e);
+    e_load(e, H_CX, ret);
+    e_op2_mem(e, false, 0xb6, H_CX, EMEM(H_CX, 2));
+    e_not(e, H_CX);
+    e_lea(e, true, H_10, EMEMX(H_10, H_CX, 0, 1 + (write ? 0x80 : 0)));
+    e_jmp_mem(e, miss);
+    e_patch8(hit, e->p);
+    e_load(e, H_CX, ret);
+    e_op2_mem(e, false, 0xb6, H_CX, EMEM(H_CX, 2));
+    e_not(e, H_CX);
+    e_lea(e, true, H_10, EMEMX(H_10, H_CX, 0, 1 + (write ? 0x80 : 0)));
+    e_load(e, H_CX, ret);
+    e_lea(e, true, H_SP, EMEM(H_SP, 8));
+    e_lea(e, true, H_CX, EMEM(H_CX, 4));
+    e_op_reg(e, false, 0xff, 4, H_CX); /* jmp rcx */
+}
+
 void viv_xl_common_code(struct viv_xlate *x)
 {
     x->jump = x->e.p;
     viv_xl_emit_jump(&x->e);
     common_calls(x);
+    for (int user = 0; user < 2; user++) {
+        for (int write = 0; write < 2; write++) {
+            x->again[user][write] = x->e.p;
+            look_again(x, XL_SP + XL_L1 + user * XL_L1_SET + (write ? XL_L1_WRITE : XL_L1_READ), write);
+        }
+    }
     x->e.p += -(uintptr_t)x->e.p & 63;
 }

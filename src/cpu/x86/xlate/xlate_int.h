@@ -95,6 +95,7 @@ struct viv_xlate {
     struct emit e;
     uint8_t *jump;                /* common code: indirect jump to RCX (writable view) */
     uint8_t *common[XL_T_COUNT];  /* and calls to thunks */
+    uint8_t *again[2][2];         /* look-ups again: [CPL 3][write] */
 
     /* Everything about blocks, thrown away with them. */
     uint8_t *arena;
