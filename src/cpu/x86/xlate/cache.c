@@ -2,6 +2,8 @@
  * code changes. Only the vCPU's own thread comes here, except for notices. */
 #include "cpu/x86/xlate/xlate_int.h"
 
+#include "cpu/x86/xlate/l1.h"
+
 #include "mem/ram.h"
 
 #include <errno.h>
@@ -140,6 +142,18 @@ static struct xl_page *page_of(struct viv_xlate *x, size_t page, bool make)
     return p;
 }
 
+uint32_t viv_xl_mark_code(struct viv_xlate *x, const uint8_t *hva)
+{
+    size_t page = viv_arena_page(hva);
+    const struct xl_page *p = page_of(x, page, false);
+    bool known = p && p->live && (viv_page_flags(page) & VIV_PAGE_CODE);
+    uint32_t version = viv_ram_mark_code(hva);
+
+    if (!known)
+        viv_l1_protect(x->c, hva);
+    return version;
+}
+
 static void refer(struct viv_xlate *x, struct xl_block *b, unsigned n, const uint8_t *hva)
 {
     struct xl_page *p = page_of(x, viv_arena_page(hva), true);
@@ -245,7 +259,7 @@ static void make_stale(struct xl_block *b)
 static bool revalidate(struct viv_xlate *x, struct xl_block *b)
 {
     size_t first = b->hva2 ? VIV_PAGE_SIZE - ((uintptr_t)b->hva & (VIV_PAGE_SIZE - 1)) : b->bytes;
-    uint32_t version = viv_ram_mark_code(b->hva), version2 = b->hva2 ? viv_ram_mark_code(b->hva2) : 0;
+    uint32_t version = viv_xl_mark_code(x, b->hva), version2 = b->hva2 ? viv_xl_mark_code(x, b->hva2) : 0;
 
     if (memcmp(b->copy, b->hva, first) || (b->hva2 && memcmp(b->copy + first, b->hva2, b->bytes - first)))
         return false;

@@ -45,7 +45,6 @@ enum cold_kind { COLD_LINK, COLD_CROSS, COLD_EXIT, COLD_FAULT, COLD_VEC, COLD_X8
 struct cold { /* out-of-line code to come */
     enum cold_kind kind;
     uint8_t *jmp;     /* displacement that leads here */
-    uint8_t *jmp2;    /* another, or NULL */
     uint8_t *back;
     int32_t off;      /* where the guest goes on, from the start of the page */
     uint32_t info;    /* what a miss is about */

@@ -7,7 +7,8 @@
  *
  * If the look-up fails (the range crosses a page, or is not in the TLB, or may not be written) nothing has happened yet
  * and nothing is raised: the block's `plain` version, without groups, goes on from this instruction, and faults
- * where and as it must. Pages that hold code take that way too when the group stores. Stores are followed by one look at the
+ * where and as it must. Groups that store never have a page whose code this CPU runs: the table knows no such page as
+ * writable (l1.h). Stores are followed by one look at the
  * page's flag byte, at the latest before the next instruction that may leave the block: what another CPU has
  * translated meanwhile is noticed then, the others' stores being no more orderly. */
 #include "cpu/x86/xlate/gen.h"
@@ -238,7 +239,6 @@ static void look_up(struct gen *g, const struct access *r)
     if (r->write) {
         e_load(e, H_10, EMEMX(H_SP, H_11, 3, g->l1 + XL_L1_FLAGS));
         e_store(e, xl_word(slot(r->base, FLAGS)), H_10);
-        c->jmp2 = viv_xl_if_flagged(g, H_10);
     }
     e_load(e, H_CX, EMEMX(H_SP, H_11, 3, g->l1 + XL_L1_ADDEND));
     e_store(e, xl_word(slot(r->base, ADDEND)), H_CX);

@@ -23,6 +23,14 @@ static uint64_t rip_at(const struct viv_x86 *c, unsigned off)
     return c->mode == VIV_MODE_LONG ? rip : (uint32_t)rip;
 }
 
+/* Pages with flags are not written to by way of the table: group.c relies on it. */
+static uint64_t slot_for(struct viv_x86 *c, unsigned set, uint64_t lin, bool write, const struct viv_tlb_entry *e)
+{
+    if (write && *e->flags)
+        return viv_l1_once(c, set, lin, (void *)(uintptr_t)(lin + e->addend));
+    return viv_l1_fill(c, set, lin, e);
+}
+
 uint64_t viv_xl_miss(struct viv_x86 *c, uint64_t lin, uint32_t info)
 {
     unsigned size = XL_I_SIZE(info), set = c->cpl == 3 ? VIV_L1_USER : VIV_L1_SUPER;
@@ -34,7 +42,7 @@ uint64_t viv_xl_miss(struct viv_x86 *c, uint64_t lin, uint32_t info)
     c->xlate->stats.tlb_misses++;
     c->rip = c->next_rip = rip_at(c, XL_I_OFFSET(info));
     if ((write ? e->tag_write : e->tag_read) == page && ((lin + size - 1) & VIV_PAGE_MASK) == page)
-        return viv_l1_fill(c, set, lin, e);
+        return slot_for(c, set, lin, write, e);
     /* Segment limits, addresses that are not canonical or wrap, pages crossed, the order of faults of a misaligned vector:
      * all done in full elsewhere. */
     if (c->mode == VIV_MODE_LONG ? !canonical(c, lin) : lin >> 32 != 0)
@@ -48,7 +56,7 @@ uint64_t viv_xl_miss(struct viv_x86 *c, uint64_t lin, uint32_t info)
     if (!hva)
         return SLOW;
     if ((write ? e->tag_write : e->tag_read) == page)
-        return viv_l1_fill(c, set, lin, e);
+        return slot_for(c, set, lin, write, e);
     return viv_l1_once(c, set, lin, hva);
 }
 
@@ -60,7 +68,8 @@ uint64_t viv_xl_group_miss(struct viv_x86 *c, uint64_t lin, uint32_t info)
     uint64_t page = lin & VIV_PAGE_MASK;
 
     c->xlate->stats.tlb_misses++;
-    if ((info & XL_I_WRITE ? e->tag_write : e->tag_read) != page || ((lin + size - 1) & VIV_PAGE_MASK) != page)
+    if ((info & XL_I_WRITE ? e->tag_write : e->tag_read) != page || ((lin + size - 1) & VIV_PAGE_MASK) != page ||
+        ((info & XL_I_WRITE) && *e->flags))
         return SLOW;
     return viv_l1_fill(c, set, lin, e);
 }

@@ -59,7 +59,7 @@ uint64_t viv_l1_fill(struct viv_x86 *c, unsigned set, uint64_t lin, const struct
 
     fill(c, set, slot, e->addend, e->flags);
     array(c, set, XL_L1_READ)[slot] = e->tag_read == page ? -page : empty(slot);
-    array(c, set, XL_L1_WRITE)[slot] = e->tag_write == page ? -page : empty(slot);
+    array(c, set, XL_L1_WRITE)[slot] = e->tag_write == page && !*e->flags ? -page : empty(slot);
     if (log->logged < XL_L1_LOG)
         log->slot[log->logged] = (uint16_t)slot;
     if (log->logged <= XL_L1_LOG)
@@ -71,6 +71,24 @@ uint64_t viv_l1_once(struct viv_x86 *c, unsigned set, uint64_t lin, void *hva)
 {
     fill(c, set, XL_L1_SLOTS, (uintptr_t)hva - lin, (uint8_t *)&viv_arena_flags[viv_arena_page(hva)]);
     return XL_L1_SLOTS;
+}
+
+void viv_l1_protect(struct viv_x86 *c, const void *hva)
+{
+    uintptr_t flags = (uintptr_t)&viv_arena_flags[viv_arena_page(hva)];
+
+    for (unsigned set = 0; set < VIV_L1_SETS; set++) {
+        const struct xl_l1_log *log = &c->xlate->l1[set];
+
+        if (log->logged > XL_L1_LOG)
+            viv_l1_flush(c, set);
+        for (unsigned n = 0; n < log->logged; n++) {
+            unsigned slot = log->slot[n];
+
+            if (array(c, set, XL_L1_FLAGS)[slot] == flags)
+                array(c, set, XL_L1_WRITE)[slot] = empty(slot);
+        }
+    }
 }
 
 void viv_l1_flush(struct viv_x86 *c, unsigned set)

@@ -57,8 +57,6 @@ static void cold_plain(struct gen *g, const struct cold *c)
 
     viv_xl_call(g, XL_T_GROUP);
     e32(g->e, c->info);
-    if (c->jmp2)
-        e_patch(c->jmp2, g->e->p);
     at = e_jmp(g->e);
     e_patch(e_jmp(g->e), c->back);
     *s = (struct xl_site){.at = at, .stub = g->e->p, .off = c->off, .plain = true};
@@ -79,7 +77,7 @@ static void cold_cross(struct gen *g, const struct cold *c)
     e_patch(e_jmp(e), g->x->jump);
 }
 
-/* [base + off] is not in the page of [base], or that is not in the TLB. The thunk and the common code leave R10 as they like. */
+/* [base + off] is not in the page of [base], or that is not in the TLB. R10 comes back as it was. */
 static void cold_near(struct gen *g, const struct cold *c)
 {
     struct emit *e = g->e;
@@ -350,7 +348,7 @@ static unsigned crossing(struct gen *g, struct xl_block *b, uint8_t *code, unsig
     b->hva2 = viv_mmu_host(c, next, 1, VIV_ACC_EXEC);
     if (!b->hva2)
         return 0;
-    b->version[1] = viv_ram_mark_code(b->hva2);
+    b->version[1] = viv_xl_mark_code(g->x, b->hva2);
     b->version_at[1] = &viv_arena_version[viv_arena_page(b->hva2)];
     memcpy(code + have, b->hva2, 15);
     if (viv_decode(code, have + 15, c->mode, c->cpuid, &insn) != VIV_DECODE_OK) {
@@ -410,7 +408,7 @@ struct xl_block *viv_xl_translate(struct viv_xlate *x, const uint8_t *hva, uint6
     *b = (struct xl_block){.hva = hva, .mode = (uint16_t)mode, .entry = x->e.p};
     entry(&x->e, first);
     g.code = b->code = x->e.p;
-    b->version[0] = viv_ram_mark_code(hva); /* before the bytes are read: mem/ram.h */
+    b->version[0] = viv_xl_mark_code(x, hva); /* before the bytes are read: mem/ram.h */
     b->version_at[0] = &viv_arena_version[viv_arena_page(hva)];
     memcpy(code, hva, have);
     g.l1 = XL_SP + XL_L1 + (mode & XL_USER ? XL_L1_SET : 0);

@@ -130,6 +130,8 @@ void viv_xl_cache_flush(struct viv_xlate *x);
 void viv_xl_cache_room(struct viv_xlate *x);
 void *viv_xl_alloc(struct viv_xlate *x, size_t n);
 struct xl_block *viv_xl_find(struct viv_xlate *x, const uint8_t *hva, unsigned mode);
+/* viv_ram_mark_code(), and the page is not writable by way of the first-level TLB any more. */
+uint32_t viv_xl_mark_code(struct viv_xlate *x, const uint8_t *hva);
 void viv_xl_insert(struct viv_xlate *x, struct xl_block *b);
 /* `global`: the target's page is mapped global. */
 void viv_xl_link(struct viv_xlate *x, struct xl_site *s, struct xl_block *to, bool global);
