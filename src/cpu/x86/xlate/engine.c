@@ -108,6 +108,7 @@ static void set_thunks(struct viv_x86 *c)
     c->xl.thunk[XL_T_JUMP] = c->xlate->jump + c->xlate->e.delta;
     c->xl.thunk[XL_T_LINK] = viv_xl_t_link;
     c->xl.thunk[XL_T_JUMP_MISS] = viv_xl_t_jump_miss;
+    c->xl.thunk[XL_T_JUMP_AT] = viv_xl_t_jump_at;
     c->xl.thunk[XL_T_MISS] = viv_xl_t_miss;
     c->xl.thunk[XL_T_STORED] = viv_xl_t_stored;
     c->xl.thunk[XL_T_STORED_RIP] = viv_xl_t_stored_rip;

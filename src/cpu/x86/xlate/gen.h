@@ -98,7 +98,8 @@ static inline struct emem xl_word(int32_t offset)
 void viv_xl_call(struct gen *g, unsigned thunk);
 struct cold *viv_xl_cold(struct gen *g, enum cold_kind kind, uint8_t *jmp);
 void viv_xl_emit_colds(struct gen *g);
-void viv_xl_emit_jump(struct emit *e);
+/* Indirect jump to the linear address in RCX. `last`: XL_LAST, for a target that is not canonical. */
+void viv_xl_emit_jump(struct gen *g, int32_t last);
 
 /* ---- mem.c ---- */
 /* base + index << scale + disp into `to`, 64 or 32 bits wide. Uses R10 and R11. */
@@ -119,7 +120,7 @@ bool viv_xl_operand(struct gen *g, unsigned size, bool write, struct emem *m);
 uint8_t *viv_xl_if_flagged(struct gen *g, unsigned at);
 /* After a store, when the instruction has done everything: has code been changed? R11: slot. Destroys RCX, R11. */
 void viv_xl_store_check(struct gen *g);
-void viv_xl_store_check_rip(struct gen *g); /* c->rip is set */
+void viv_xl_store_check_rip(struct gen *g, int32_t last); /* c->rip is set */
 /* The whole address into RCX, so that R10 is free and no REX is needed. */
 struct emem viv_xl_into_cx(struct gen *g, struct emem m);
 /* Operand's bytes in memory; 0: none. */

@@ -27,20 +27,6 @@ static void poll(struct gen *g, int32_t off)
     cold_to(g, COLD_EXIT, e_if_zero(g->e), off);
 }
 
-/* For an indirect target that is not canonical: which instruction, and what it has added to RSP. */
-static void note_last(struct gen *g, int sp)
-{
-    struct emit *e = g->e;
-
-    e_op_mem(e, true, 0xc7, 0, xl_word(XL_O_LAST));
-    e32(e, (uint32_t)XL_LAST(g->off, sp));
-}
-
-static void to_cache(struct gen *g)
-{
-    e_patch(e_jmp(g->e), g->x->jump);
-}
-
 /* The first five bytes of a block are exchanged when its code changes: no jump that is patched otherwise may lie there. */
 static void keep_off_entry(struct gen *g)
 {
@@ -230,16 +216,17 @@ static bool indirect_target(struct gen *g)
 static bool call_indirect(struct gen *g)
 {
     struct emit *e = g->e;
+    int32_t last;
 
     if (!indirect_target(g))
         return false;
     e_store(e, xl_word(XL_O_ARG), H_CX);
-    note_last(g, -push_return(g));
+    last = XL_LAST(g->off, -push_return(g));
     e_load(e, H_10, xl_word(XL_O_ARG));
     e_store(e, xl_word(XL_O_RIP), H_10);
-    viv_xl_store_check_rip(g);
+    viv_xl_store_check_rip(g, last);
     e_load(e, H_CX, xl_word(XL_O_ARG));
-    to_cache(g);
+    viv_xl_emit_jump(g, last);
     return true;
 }
 
@@ -259,8 +246,7 @@ static bool ret(struct gen *g)
     }
     e_op_mem(e, g->lng, 0x8b, H_CX, m);
     e_lea(e, g->lng, SP, EMEM(SP, size + imm));
-    note_last(g, size + imm);
-    viv_xl_emit_jump(g->e); /* a copy each: the host's predictor tells them apart better than one shared jump */
+    viv_xl_emit_jump(g, XL_LAST(g->off, size + imm));
     return true;
 }
 
@@ -290,8 +276,7 @@ bool viv_xl_gen_branch(struct gen *g, enum xl_class k)
     case XC_JMP_IND:
         if (!indirect_target(g))
             return false;
-        note_last(g, 0);
-        to_cache(g);
+        viv_xl_emit_jump(g, XL_LAST(g->off, 0));
         return true;
     case XC_RET:
         return ret(g);

@@ -77,10 +77,11 @@
 #define XL_T_GROUP      11 /* (d) size of the range, XL_I_WRITE; r10: its linear address; back behind the data, or with r11:
                             * slot, 5 bytes further */
 #define XL_T_X87        12 /* call; x87 state into the host's */
-#define XL_T_COUNT      13
-#define XL_T_JUMP       13 /* no thunk: the common code's jump through the cache, rcx: target */
+#define XL_T_JUMP_AT    13 /* (d) as JUMP_MISS, with XL_LAST */
+#define XL_T_COUNT      14
+#define XL_T_JUMP       14 /* no thunk: the common code's jump through the cache, rcx: target */
 
-/* What xl.last says about the jump that is under way: offset and what it has added to RSP; negative: place of the site
+/* What xl.last says about the jump that has missed: offset and what it has added to RSP; negative: place of the site
  * in the arena, inverted. */
 #define XL_LAST(off, sp) (((sp) + 16) << 12 | (off))
 #define XL_LAST_NONE     0x7fffffff /* no branch: a handler has set RIP */

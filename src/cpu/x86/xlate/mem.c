@@ -196,18 +196,18 @@ uint8_t *viv_xl_if_flagged(struct gen *g, unsigned at)
     return e_if_zero(g->e);
 }
 
-static void check(struct gen *g, enum cold_kind kind)
+static void check(struct gen *g, enum cold_kind kind, int32_t off)
 {
     e_load(g->e, H_11, EMEMX(H_SP, H_11, 3, g->l1 + XL_L1_FLAGS));
-    viv_xl_cold(g, kind, viv_xl_if_flagged(g, H_11))->off = g->next;
+    viv_xl_cold(g, kind, viv_xl_if_flagged(g, H_11))->off = off;
 }
 
 void viv_xl_store_check(struct gen *g)
 {
-    check(g, COLD_STORED);
+    check(g, COLD_STORED, g->next);
 }
 
-void viv_xl_store_check_rip(struct gen *g)
+void viv_xl_store_check_rip(struct gen *g, int32_t last)
 {
-    check(g, COLD_STORED_RIP);
+    check(g, COLD_STORED_RIP, last);
 }

@@ -237,7 +237,7 @@ viv_xl_t_vec: /* called: return address at [rsp] */
     mov [rsp + XL_O_RIP], rax
 .endm
 
-    .globl viv_xl_t_exit, viv_xl_t_link, viv_xl_t_jump_miss, viv_xl_t_fault, viv_xl_t_cross
+    .globl viv_xl_t_exit, viv_xl_t_link, viv_xl_t_jump_miss, viv_xl_t_jump_at, viv_xl_t_fault, viv_xl_t_cross
 viv_xl_t_exit:
     pop qword ptr [rsp + XL_O_RET]
     SAVE_REGS
@@ -259,6 +259,14 @@ viv_xl_t_cross:
     DATA
     mov [rsp + XL_O_ARG], rax
     mov word ptr [rsp + XL_O_WHY], XL_WHY_CROSS
+    jmp leave
+
+viv_xl_t_jump_at:
+    pop qword ptr [rsp + XL_O_RET]
+    SAVE_REGS
+    DATA
+    mov [rsp + XL_O_LAST], rax
+    mov word ptr [rsp + XL_O_WHY], XL_WHY_JUMP
     jmp leave
 
 viv_xl_t_jump_miss:

@@ -126,6 +126,8 @@ void viv_xl_emit_colds(struct gen *g)
             e32(e, (uint32_t)c->off);
             break;
         case COLD_STORED_RIP:
+            e_op_mem(e, true, 0xc7, 0, xl_word(XL_O_LAST)); /* mov qword, imm32 */
+            e32(e, (uint32_t)c->off);
             viv_xl_call(g, XL_T_STORED_RIP);
             break;
         case COLD_VEC:
@@ -427,11 +429,10 @@ struct xl_block *viv_xl_translate(struct viv_xlate *x, const uint8_t *hva, uint6
     return b;
 }
 
-/* Indirect jump to the linear address in RCX: c->rip is set, and the jump cache says where its code is. */
-void viv_xl_emit_jump(struct emit *e)
+/* Indirect jump to the linear address in RCX: the jump cache says where its code is. Returns the jump of a hit, to be patched; what
+ * follows is the miss. */
+static uint8_t *ask_jump_cache(struct emit *e)
 {
-    uint8_t *hit;
-
     e_store(e, xl_word(XL_O_RIP), H_CX);
     e_load(e, H_11, xl_word(XL_O_JKEY));
     e_lea(e, true, H_11, EMEMX(H_11, H_CX, 0, 0));
@@ -439,10 +440,22 @@ void viv_xl_emit_jump(struct emit *e)
     e_pdep(e, H_10, H_10, xl_word(XL_O_JMASK));
     e_load(e, H_CX, EMEMX(H_SP, H_10, 0, XL_SP + XL_JC));
     e_lea(e, true, H_CX, EMEMX(H_CX, H_11, 0, 0));
-    hit = e_jrcxz(e);
-    e_jmp_mem(e, thunk(XL_T_JUMP_MISS));
+    return e_jrcxz(e);
+}
+
+static void found_jump(struct emit *e, uint8_t *hit)
+{
     e_patch8(hit, e->p);
     e_jmp_mem(e, EMEMX(H_SP, H_10, 0, XL_SP + XL_JC + 8));
+}
+
+void viv_xl_emit_jump(struct gen *g, int32_t last)
+{
+    uint8_t *hit = ask_jump_cache(g->e);
+
+    viv_xl_call(g, XL_T_JUMP_AT);
+    e32(g->e, (uint32_t)last);
+    found_jump(g->e, hit);
 }
 
 /* Calls to thunks: those are too far away for a direct call. */
@@ -493,8 +506,12 @@ static void look_again(struct viv_xlate *x, int32_t tag, bool write)
 
 void viv_xl_common_code(struct viv_xlate *x)
 {
+    uint8_t *hit;
+
     x->jump = x->e.p;
-    viv_xl_emit_jump(&x->e);
+    hit = ask_jump_cache(&x->e);
+    e_jmp_mem(&x->e, thunk(XL_T_JUMP_MISS));
+    found_jump(&x->e, hit);
     common_calls(x);
     for (int user = 0; user < 2; user++) {
         for (int write = 0; write < 2; write++) {

@@ -160,7 +160,7 @@ bool viv_xl_exec(struct viv_x86 *c, const struct viv_insn *i, unsigned off);
 bool viv_xl_exec_end(struct viv_x86 *c, const struct viv_insn *i, unsigned off);
 /* Nothing is to be looked at, and the names suit what the CPU is now: translated code may go on at c->rip (engine.c). */
 bool viv_xl_go_on(struct viv_x86 *c);
-extern const uint8_t viv_xl_t_group[], viv_xl_t_exit[], viv_xl_t_link[], viv_xl_t_jump_miss[], viv_xl_t_cross[],
+extern const uint8_t viv_xl_t_group[], viv_xl_t_exit[], viv_xl_t_link[], viv_xl_t_jump_miss[], viv_xl_t_jump_at[], viv_xl_t_cross[],
     viv_xl_t_miss[], viv_xl_t_stored[], viv_xl_t_stored_rip[], viv_xl_t_exec[], viv_xl_t_exec_end[],
     viv_xl_t_vec[], viv_xl_t_fault[], viv_xl_t_x87[];
 
