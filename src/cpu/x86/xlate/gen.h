@@ -62,6 +62,7 @@ struct gen {
     const uint8_t *code; /* where the block begins */
     unsigned mode;
     bool lng;
+    bool loop;            /* it jumps back to itself */
     int32_t off, next; /* of the instruction and of the one after it, in the page */
 #define XL_NO_BRANCH (-1) /* off: behind the last instruction */
     bool vec;          /* vector registers are known to be in the host's */

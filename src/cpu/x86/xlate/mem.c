@@ -107,9 +107,18 @@ bool viv_xl_ea(struct gen *g)
     return viv_xl_add_base(g);
 }
 
-/* RCX is less than 1 << 60; it becomes 15 or 0. */
-static uint8_t *if_not_zero(struct emit *e)
+/* RCX is less than 1 << 60; it becomes 15 or 0. In a loop of one block the taken jump costs less. */
+static uint8_t *if_not_zero(struct gen *g)
 {
+    struct emit *e = g->e;
+    uint8_t *zero, *jmp;
+
+    if (g->loop) {
+        zero = e_jrcxz(e);
+        jmp = e_jmp(e);
+        e_patch8(zero, e->p);
+        return jmp;
+    }
     e_lea(e, true, H_CX, EMEM(H_CX, -1));
     e_shrx(e, H_CX, H_CX, H_SP);
     return e_if_zero(e);
@@ -126,7 +135,7 @@ static uint8_t *look_up(struct gen *g, unsigned base, int32_t disp, unsigned siz
     e_load(e, H_CX, EMEMX(H_SP, H_11, 3, g->l1 + (write ? XL_L1_WRITE : XL_L1_READ)));
     e_lea(e, true, H_CX, EMEMX((uint8_t)base, H_CX, 0, disp + (int32_t)size - 1));
     e_pext(e, H_CX, H_CX, xl_word(XL_O_MASK));
-    return if_not_zero(e);
+    return if_not_zero(g);
 }
 
 uint8_t *viv_xl_look_up(struct gen *g, unsigned size, bool write)

@@ -313,6 +313,23 @@ static unsigned decode(struct gen *g, const uint8_t *code, unsigned have, bool w
     return n;
 }
 
+/* Does one of them, the first at `off`, jump back to one of them? */
+static bool loops(const struct viv_insn *insn, unsigned count, int32_t off)
+{
+    int32_t first = off;
+
+    for (unsigned n = 0; n < count; n++) {
+        enum xl_class k = viv_xl_class(&insn[n]);
+        int64_t to;
+
+        off += insn[n].len;
+        to = off + (int64_t)insn[n].imm;
+        if ((k == XC_JCC || k == XC_JMP_REL || k == XC_LOOP) && to >= first && to < off)
+            return true;
+    }
+    return false;
+}
+
 /* Instructions up to one that ends the block. Returns their number; *off: behind the last. */
 static unsigned body(struct gen *g, const uint8_t *code, unsigned have, bool whole, int32_t *off)
 {
@@ -321,6 +338,7 @@ static unsigned body(struct gen *g, const uint8_t *code, unsigned have, bool who
     const int32_t first = *off;
     bool end = false;
 
+    g->loop = loops(insn, count, first);
     for (n = 0; n < count && !end; n++) {
         g->bytes = code + (*off - first);
         translate_one(g, insn, n, count, *off, &end);
