@@ -48,7 +48,7 @@ struct cold { /* out-of-line code to come */
     uint8_t *back;
     int32_t off;      /* where the guest goes on, from the start of the page */
     uint32_t info;    /* what a miss is about */
-    uint8_t base;     /* COLD_NEAR: of [base + off] */
+    uint8_t base;     /* COLD_NEAR: of [base + off]; COLD_PLAIN: the address */
     struct xl_site *site; /* COLD_CROSS */
 };
 
@@ -109,8 +109,11 @@ void viv_xl_sum(struct gen *g, unsigned to, bool wide);
 bool viv_xl_ea(struct gen *g);
 /* Adds the segment's base to R10. Uses RCX. False: the interpreter's. */
 bool viv_xl_add_base(struct gen *g);
-/* The look-up of [R10, R10 + size): R11 is the slot. Returns the jump of a miss, to be patched. */
-uint8_t *viv_xl_look_up(struct gen *g, unsigned size, bool write);
+/* The look-up of `size` bytes at [base + disp], by the slot of `base` (mem.c: near), which will be R11. Returns the jump of a
+ * miss, to be patched. */
+uint8_t *viv_xl_look_up(struct gen *g, unsigned base, int32_t disp, unsigned size, bool write);
+/* As viv_xl_access(), at what the host register holds. R10 is free in 64-bit mode. */
+struct emem viv_xl_access_at(struct gen *g, unsigned base, unsigned size, bool write);
 /* Looks R10 up; returns the host operand, good until RCX or R10 change. R11 is the slot. Must come before the instruction
  * changes anything. */
 struct emem viv_xl_access(struct gen *g, unsigned size, bool write);

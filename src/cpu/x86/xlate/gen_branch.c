@@ -241,8 +241,7 @@ static bool ret(struct gen *g)
     if (i->osz != size || imm > 0x7ff0)
         return false;
     if (!viv_xl_group_operand(g, VIV_RSP, 0, &m)) {
-        e_op_reg(e, g->lng, 0x8b, H_10, SP);
-        m = viv_xl_access(g, (unsigned)size, false);
+        m = viv_xl_access_at(g, SP, (unsigned)size, false);
     }
     e_op_mem(e, g->lng, 0x8b, H_CX, m);
     e_lea(e, g->lng, SP, EMEM(SP, size + imm));

@@ -135,15 +135,6 @@ static unsigned stack_size(const struct gen *g)
     return g->lng ? 8 : 4;
 }
 
-/* R10: RSP + n, a linear address. */
-static void stack_at(struct gen *g, int n)
-{
-    if (g->lng && n == 0)
-        e_mov(g->e, H_10, SP);
-    else
-        e_lea(g->e, g->lng, H_10, EMEM(SP, n));
-}
-
 static void move_sp(struct gen *g, int n)
 {
     e_lea(g->e, g->lng, SP, EMEM(SP, n));
@@ -175,7 +166,7 @@ bool viv_xl_gen_push(struct gen *g)
         return false;
     grouped = !memory && viv_xl_group_operand(g, VIV_RSP, -(int)size, &m);
     if (!grouped) {
-        stack_at(g, -(int)size);
+        e_lea(e, g->lng, H_10, EMEM(SP, -(int)size));
         m = viv_xl_access(g, size, true);
     }
     if (k == VIV_K_I) {
@@ -209,8 +200,7 @@ bool viv_xl_gen_pop(struct gen *g)
     if (i->osz != size || i->mem)
         return false;
     if (!viv_xl_group_operand(g, VIV_RSP, 0, &m)) {
-        stack_at(g, 0);
-        m = viv_xl_access(g, size, false);
+        m = viv_xl_access_at(g, SP, size, false);
     }
     if (i->rm == VIV_RSP) {
         e_op_mem(e, g->lng, 0x8b, SP, m);
@@ -231,8 +221,7 @@ bool viv_xl_gen_leave(struct gen *g)
 
     if (g->i->osz != size)
         return false;
-    e_op_reg(e, g->lng, 0x8b, H_10, H_BP);
-    m = viv_xl_access(g, size, false);
+    m = viv_xl_access_at(g, H_BP, size, false);
     e_op_mem(e, g->lng, 0x8b, H_11, m);
     e_lea(e, g->lng, SP, EMEM(H_BP, (int)size));
     e_mov(e, H_BP, H_11);

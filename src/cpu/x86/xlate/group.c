@@ -231,8 +231,12 @@ static void look_up(struct gen *g, const struct access *r)
     struct emit *e = g->e;
     struct cold *c;
 
-    e_lea(e, true, H_10, EMEM((uint8_t)xl_host(r->base), r->disp));
-    c = viv_xl_cold(g, COLD_PLAIN, viv_xl_look_up(g, r->size, r->write));
+    unsigned base = xl_host(r->base);
+
+    if (r->disp)
+        e_lea(e, true, H_10, EMEM((uint8_t)base, r->disp));
+    c = viv_xl_cold(g, COLD_PLAIN, viv_xl_look_up(g, r->disp ? H_10 : base, 0, r->size, r->write));
+    c->base = r->disp ? H_10 : (uint8_t)base;
     c->info = r->size | (r->write ? XL_I_WRITE : 0) | (g->x87 ? XL_I_X87 : 0);
     c->off = g->off;
     c->back = e->p;

@@ -124,8 +124,7 @@ static uint8_t *if_not_zero(struct gen *g)
     return e_if_zero(e);
 }
 
-/* Of [base + disp], by the slot of `base`. */
-static uint8_t *look_up(struct gen *g, unsigned base, int32_t disp, unsigned size, bool write)
+uint8_t *viv_xl_look_up(struct gen *g, unsigned base, int32_t disp, unsigned size, bool write)
 {
     struct emit *e = g->e;
 
@@ -136,11 +135,6 @@ static uint8_t *look_up(struct gen *g, unsigned base, int32_t disp, unsigned siz
     e_lea(e, true, H_CX, EMEMX((uint8_t)base, H_CX, 0, disp + (int32_t)size - 1));
     e_pext(e, H_CX, H_CX, xl_word(XL_O_MASK));
     return if_not_zero(g);
-}
-
-uint8_t *viv_xl_look_up(struct gen *g, unsigned size, bool write)
-{
-    return look_up(g, H_10, 0, size, write);
 }
 
 static struct cold *missed(struct gen *g, enum cold_kind kind, uint8_t *jmp, unsigned size, bool write)
@@ -156,7 +150,7 @@ struct emem viv_xl_access(struct gen *g, unsigned size, bool write)
 {
     struct emit *e = g->e;
 
-    missed(g, COLD_MISS, viv_xl_look_up(g, size, write), size, write);
+    missed(g, COLD_MISS, viv_xl_look_up(g, H_10, 0, size, write), size, write);
     e_load(e, H_CX, EMEMX(H_SP, H_11, 3, g->l1 + XL_L1_ADDEND));
     return EMEMX(H_10, H_CX, 0, 0);
 }
@@ -166,10 +160,19 @@ struct emem viv_xl_access(struct gen *g, unsigned size, bool write)
  * common code looks again before C is called. */
 #define NEAR_MOST 127
 
+static struct emem near(struct gen *g, unsigned base, int32_t disp, unsigned size, bool write)
+{
+    struct cold *c = missed(g, COLD_NEAR, viv_xl_look_up(g, base, disp, size, write), size, write);
+
+    c->base = (uint8_t)base;
+    c->off = disp;
+    e_load(g->e, H_CX, EMEMX(H_SP, H_11, 3, g->l1 + XL_L1_ADDEND));
+    return EMEMX((uint8_t)base, H_CX, 0, disp);
+}
+
 bool viv_xl_operand(struct gen *g, unsigned size, bool write, struct emem *m)
 {
     const struct viv_insn *i = g->i;
-    struct cold *c;
     unsigned base;
 
     if (!g->lng || i->asz != 8 || i->base >= 16 || i->index != VIV_NO_REG || has_base(g, i->seg) || i->disp < 0 ||
@@ -184,12 +187,16 @@ bool viv_xl_operand(struct gen *g, unsigned size, bool write, struct emem *m)
         base = H_10;
         e_load(g->e, H_10, xl_home(i->base));
     }
-    c = missed(g, COLD_NEAR, look_up(g, base, i->disp, size, write), size, write);
-    c->base = (uint8_t)base;
-    c->off = i->disp;
-    e_load(g->e, H_CX, EMEMX(H_SP, H_11, 3, g->l1 + XL_L1_ADDEND));
-    *m = EMEMX((uint8_t)base, H_CX, 0, i->disp);
+    *m = near(g, base, i->disp, size, write);
     return true;
+}
+
+struct emem viv_xl_access_at(struct gen *g, unsigned base, unsigned size, bool write)
+{
+    if (g->lng)
+        return near(g, base, 0, size, write);
+    e_mov32(g->e, H_10, base);
+    return viv_xl_access(g, size, write);
 }
 
 struct emem viv_xl_into_cx(struct gen *g, struct emem m)

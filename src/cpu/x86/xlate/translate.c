@@ -55,6 +55,8 @@ static void cold_plain(struct gen *g, const struct cold *c)
     struct xl_site *s = viv_xl_alloc(x, sizeof(*s));
     uint8_t *at;
 
+    if (c->base != H_10)
+        e_mov(g->e, H_10, c->base);
     viv_xl_call(g, XL_T_GROUP);
     e32(g->e, c->info);
     at = e_jmp(g->e);
