@@ -138,24 +138,24 @@ static void bank_drop_region(struct viv_tlb_bank *b, uint64_t lin, unsigned shif
     }
 }
 
-/* Whether more than the one page went. */
-static bool bank_drop(struct viv_tlb_bank *b, uint64_t lin)
+/* Returns how much went: the shift of a page of this size. */
+static unsigned bank_drop(struct viv_tlb_bank *b, uint64_t lin)
 {
     struct viv_tlb_entry *e = &b->e[(lin >> 12) & (VIV_TLB_ENTRIES - 1)];
 
     if (b->empty)
-        return false;
+        return VIV_PAGE_SHIFT;
     if (test_bit(b->huge_top, top(lin))) {
         bank_drop_region(b, lin, 30);
-        return true;
+        return 30;
     }
     if (test_bit(b->large_top, top(lin)) && test_bit(b->large, region_hash(lin))) {
         bank_drop_region(b, lin, 22);
-        return true;
+        return 22;
     }
     if (e->tag_read == (lin & VIV_PAGE_MASK))
         drop_slot(e);
-    return false;
+    return VIV_PAGE_SHIFT;
 }
 
 void viv_mmu_select(struct viv_x86 *c)
@@ -229,37 +229,44 @@ void viv_tlb_flush_all(struct viv_x86 *c)
     own_bank(c, 0, pcid_of(c, c->cr3));
 }
 
-static void drop_first_level(struct viv_x86 *c, uint64_t lin, bool region)
+static void drop_first_level(struct viv_x86 *c, uint64_t lin, unsigned shift)
 {
-    if (region)
-        viv_l1_flush_all(c);
-    else
+    if (shift == VIV_PAGE_SHIFT)
         viv_l1_drop(c, lin);
+    else if (shift == 22)
+        viv_l1_drop_region(c, lin, shift);
+    else
+        viv_l1_flush_all(c);
+}
+
+static unsigned larger(unsigned a, unsigned b)
+{
+    return a > b ? a : b;
 }
 
 /* Data of all PCIDs: a user page of another one may be global. */
 void viv_tlb_flush_page(struct viv_x86 *c, uint64_t lin)
 {
-    bool region = bank_drop(&c->tlb->super, lin);
+    unsigned shift = bank_drop(&c->tlb->super, lin);
 
     for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++)
         if (c->tlb->user[n].pcid >= 0)
-            region |= bank_drop(&c->tlb->user[n], lin);
-    drop_first_level(c, lin, region);
+            shift = larger(shift, bank_drop(&c->tlb->user[n], lin));
+    drop_first_level(c, lin, shift);
     viv_code_drop(c, &c->tlb->code, c->tlb->cur_user, lin, true);
 }
 
 void viv_tlb_flush_page_of(struct viv_x86 *c, unsigned pcid, uint64_t lin)
 {
-    bool region = bank_drop(&c->tlb->super, lin);
+    unsigned shift = bank_drop(&c->tlb->super, lin);
 
     for (unsigned n = 0; n < VIV_TLB_USER_BANKS; n++) {
         if (c->tlb->user[n].pcid != (int)pcid)
             continue;
-        region |= bank_drop(&c->tlb->user[n], lin);
+        shift = larger(shift, bank_drop(&c->tlb->user[n], lin));
         viv_code_drop(c, &c->tlb->code, n, lin, false);
     }
-    drop_first_level(c, lin, region);
+    drop_first_level(c, lin, shift);
 }
 
 /* The first-level TLB and the supervisor's bank hold nothing of other PCIDs. */

@@ -129,3 +129,19 @@ void viv_l1_drop(struct viv_x86 *c, uint64_t lin)
             clear_slot(c, set, slot);
     }
 }
+
+/* Other regions that share these slots go too. */
+void viv_l1_drop_region(struct viv_x86 *c, uint64_t lin, unsigned shift)
+{
+    unsigned n = 1u << (shift - VIV_PAGE_SHIFT), first = slot_of(lin) & ~(n - 1);
+
+    if (!c->xlate)
+        return;
+    for (unsigned set = 0; set < VIV_L1_SETS; set++) {
+        const uint64_t *read = array(c, set, XL_L1_READ), *write = array(c, set, XL_L1_WRITE);
+
+        for (unsigned slot = first; slot < first + n; slot++)
+            if (read[slot] | write[slot])
+                clear_slot(c, set, slot);
+    }
+}

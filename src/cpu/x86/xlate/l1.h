@@ -25,5 +25,6 @@ void viv_l1_protect(struct viv_x86 *c, const void *hva);
 void viv_l1_flush(struct viv_x86 *c, unsigned set);
 void viv_l1_flush_all(struct viv_x86 *c);
 void viv_l1_drop(struct viv_x86 *c, uint64_t lin); /* one 4 KiB page */
+void viv_l1_drop_region(struct viv_x86 *c, uint64_t lin, unsigned shift); /* of up to 256 MiB, aligned */
 
 #endif
