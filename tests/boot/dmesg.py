@@ -20,9 +20,9 @@ def blank(line):
     return line.strip()
 
 
-def complaints(args, name):
+def complaints(args, name, patience=300):
     with vm.Guest(args, name) as g:
-        g.expect("^dmesg-begin", 300)
+        g.expect("^dmesg-begin", patience)
         g.expect("^dmesg-end", 120)
         g.wait(60)
         body = g.text.split("dmesg-begin")[-1].split("dmesg-end")[0]
@@ -45,7 +45,10 @@ def main():
     ours = complaints(vm.base_args(machine, "512M", cpus) + tail, "ours")
     os.environ["VIV_VM"] = "qemu-system-x86_64 -accel tcg -cpu max"
     peer_machine = "microvm,acpi=on,rtc=on,pic=on,pit=on" if machine == "microvm" else machine
-    peer = complaints(vm.base_args(peer_machine, "512M", cpus) + tail, "peer")
+    try:
+        peer = complaints(vm.base_args(peer_machine, "512M", cpus) + tail, "peer", 90)
+    except SystemExit: # its microvm stops on some hosts: "tsc: Unable to calibrate against PIT"
+        vm.skip("nothing to compare with: the kernel does not come up under QEMU")
     known = []
     if os.path.exists(KNOWN):
         known = [x.split(" ## ")[0].strip() for x in open(KNOWN) if x.strip() and not x.startswith("#")]
