@@ -128,7 +128,7 @@ static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static GPtrArray *all; /* struct viv_xlate * */
 
 /* mem/ram.h: a page that held code has a new version. Any thread. Whoever changed it goes on only afterwards, so a vCPU
- * that learns of the change by whatever the guest does will find its poll word set. */
+ * that learns of the change by whatever the guest does will find `calm` cleared. */
 static void code_changed(size_t page)
 {
     struct viv_x86 *mine = viv_vcpu_self ? viv_vcpu_self->x86 : NULL;
