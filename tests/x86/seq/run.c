@@ -1,6 +1,7 @@
 /* Runs a sequence on both machines. */
 #include "seq.h"
 
+#include "cpu/vcpu.h"
 #include "cpu/x86/interp/interp.h"
 #include "cpu/x86/mmu.h"
 #include "mem/ram.h"
@@ -193,9 +194,11 @@ static bool run_free(void)
     enum viv_run r;
 
     ticks = fired = 0;
+    viv_vcpu_self = &fast.vcpu; /* what it changes itself is no news from outside: xlate/engine.c, code_changed() */
     do {
         r = viv_interp_run(fast.c);
     } while (r == VIV_RUN_REQUEST && !fired);
+    viv_vcpu_self = NULL;
     return !fired;
 }
 

@@ -35,10 +35,12 @@ void start(const struct viv_xlate_opts *opts)
     viv_x86_update_mode(c);
     atomic_store(&t->vcpu.requests, 0);
     g_assert_cmpint(viv_xlate_attach(c, opts ? opts : &normal, &err), ==, 0);
+    viv_vcpu_self = &t->vcpu; /* what it changes it sees at once */
 }
 
 void finish(void)
 {
+    viv_vcpu_self = NULL;
     viv_xlate_detach(c);
 }
 
