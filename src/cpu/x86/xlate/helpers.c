@@ -31,6 +31,20 @@ static uint64_t slot_for(struct viv_x86 *c, unsigned set, uint64_t lin, bool wri
     return viv_l1_fill(c, set, lin, e);
 }
 
+/* viv_mmu_host(); NULL as well if the walk has set bits in a page of code: the block that runs may be of that page, so it has to be
+ * left. */
+static void *host_of(struct viv_x86 *c, uint64_t lin, unsigned size, bool write)
+{
+    static const struct viv_insn some;
+    struct viv_interp *in = c->interp;
+    void *hva;
+
+    in->block_first = NULL;
+    in->block_end = &some;
+    hva = viv_mmu_host(c, lin, size, write ? VIV_ACC_WRITE : VIV_ACC_READ);
+    return in->block_end ? hva : NULL;
+}
+
 uint64_t viv_xl_miss(struct viv_x86 *c, uint64_t lin, uint32_t info)
 {
     unsigned size = XL_I_SIZE(info), set = c->cpl == 3 ? VIV_L1_USER : VIV_L1_SUPER;
@@ -51,8 +65,7 @@ uint64_t viv_xl_miss(struct viv_x86 *c, uint64_t lin, uint32_t info)
         return SLOW;
     if (info & XL_I_MASKED)
         return SLOW;
-    ((struct viv_interp *)c->interp)->block_first = NULL;
-    hva = viv_mmu_host(c, lin, size, write ? VIV_ACC_WRITE : VIV_ACC_READ);
+    hva = host_of(c, lin, size, write);
     if (!hva)
         return SLOW;
     if ((write ? e->tag_write : e->tag_read) == page)

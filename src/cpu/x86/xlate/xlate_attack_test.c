@@ -2,6 +2,7 @@
 #include "cpu/x86/xlate/xlate_testing.h"
 
 #include "base/bytes.h"
+#include "cpu/x86/mmu.h"
 #include "cpu/x86/xlate/xlate_int.h"
 #include "mem/ram.h"
 
@@ -243,6 +244,42 @@ static void test_serialized(void)
     __atomic_store_n(&race.round, OVER, __ATOMIC_RELEASE);
     g_thread_join(other);
     finish();
+}
+
+/* ---- code among page tables ---- */
+
+GUEST(in_table, "mov (%rdi), %ecx\n" /* sets the accessed bit of an entry beside this code */
+                "movb $2, 1f+1(%rip)\n"
+                "1: mov $1, %eax\n"
+                "hlt");
+GUEST(in_table_group, "mov (%rdi), %ecx\n"
+                      "lea 1f(%rip), %rdx\n"
+                      "movb $2, 1(%rdx)\n"
+                      "movb $1, 2(%rdx)\n"
+                      "1: mov $1, %eax\n"
+                      "hlt");
+#define IN_TABLE (SMALL_TABLE + 0x800)
+
+static void in_table_sets(const uint8_t *code, const uint8_t *end, uint64_t rax)
+{
+    start(NULL);
+    for (unsigned n = 0; n < 4; n++) {
+        load(IN_TABLE, code, end);
+        map(SMALL, PAGE_1 | 7);
+        c->gpr[VIV_RDI] = SMALL;
+        viv_tlb_flush_page(c, SMALL);
+        run(IN_TABLE);
+        g_assert_cmphex(viv_ld_le64(t->ram + SMALL_TABLE), ==, PAGE_1 | 0x27);
+        g_assert_cmphex(c->gpr[VIV_RAX], ==, rax);
+    }
+    finish();
+}
+
+/* A walk that stores to the page that runs takes the flag away by which later stores would be seen. */
+static void test_code_in_table(void)
+{
+    in_table_sets(in_table, in_table_end, 2);
+    in_table_sets(in_table_group, in_table_group_end, 0x102);
 }
 
 /* ---- groups of accesses ---- */
@@ -526,6 +563,7 @@ int main(int argc, char **argv)
     g_test_add_func("/xlate/attack/written-while-read", test_written_while_read);
     g_test_add_func("/xlate/attack/written-while-read/interp", test_written_while_read_interp);
     g_test_add_func("/xlate/attack/serialized", test_serialized);
+    g_test_add_func("/xlate/attack/code-in-table", test_code_in_table);
     g_test_add_func("/xlate/attack/around", test_around);
     g_test_add_func("/xlate/attack/two-groups", test_two_groups);
     g_test_add_func("/xlate/attack/far-branches", test_far_branches);
