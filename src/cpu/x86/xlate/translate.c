@@ -370,6 +370,8 @@ static unsigned crossing(struct gen *g, struct xl_block *b, uint8_t *code, unsig
     b->hva2 = viv_mmu_host(c, next, 1, VIV_ACC_EXEC);
     if (!b->hva2)
         return 0;
+    if (b->version[0] != __atomic_load_n(b->version_at[0], __ATOMIC_ACQUIRE))
+        return 0; /* that the second page was accessed has been written into the first: whoever changes it now does not tell */
     b->version[1] = viv_xl_mark_code(g->x, b->hva2);
     b->version_at[1] = &viv_arena_version[viv_arena_page(b->hva2)];
     memcpy(code + have, b->hva2, 15);

@@ -282,6 +282,33 @@ static void test_code_in_table(void)
     in_table_sets(in_table_group, in_table_group_end, 0x102);
 }
 
+GUEST(count_up, "xor %ebx, %ebx\n"
+                "mov $20, %ecx\n"
+                "0: call *%rsi\n"
+                "add %eax, %ebx\n"
+                "incb (%rdi)\n" /* the immediate */
+                "dec %ecx\n"
+                "jnz 0b\n"
+                "hlt");
+
+/* The fetch of an instruction's other half stores to the page that its first half is in. */
+static void test_crossing_out_of_table(void)
+{
+    static const uint8_t code[] = {0xb8, 1, 0, 0, 0, 0xc3}; /* mov $1, %eax; ret */
+
+    start(NULL);
+    LOAD(TEST_CODE, count_up);
+    load(SMALL_TABLE + 0xffd, code, code + 3);
+    load(PAGE_2, code + 3, code + 6);
+    map(SMALL + 0x10000, SMALL_TABLE | 7);
+    map(SMALL + 0x11000, PAGE_2 | 7);
+    c->gpr[VIV_RSI] = SMALL + 0x10ffd;
+    c->gpr[VIV_RDI] = SMALL_TABLE + 0xffe;
+    run(TEST_CODE);
+    g_assert_cmpuint(c->gpr[VIV_RBX], ==, 20 * 21 / 2);
+    finish();
+}
+
 /* ---- groups of accesses ---- */
 
 GUEST(around_up, "movq $0, (%rsp)\n" /* now the page is in the TLB */
@@ -564,6 +591,7 @@ int main(int argc, char **argv)
     g_test_add_func("/xlate/attack/written-while-read/interp", test_written_while_read_interp);
     g_test_add_func("/xlate/attack/serialized", test_serialized);
     g_test_add_func("/xlate/attack/code-in-table", test_code_in_table);
+    g_test_add_func("/xlate/attack/code-in-table/crossing", test_crossing_out_of_table);
     g_test_add_func("/xlate/attack/around", test_around);
     g_test_add_func("/xlate/attack/two-groups", test_two_groups);
     g_test_add_func("/xlate/attack/far-branches", test_far_branches);
