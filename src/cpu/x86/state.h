@@ -256,7 +256,7 @@ struct viv_x86 {
     struct viv_vcpu *vcpu;
     const struct viv_cpuid *cpuid; /* what this CPU promises */
     struct viv_x86_tlb *tlb;
-    uint64_t xl_group[16][2];      /* xlate/group.c, by base register: addend, address of the page's flag byte */
+    uint64_t xl_group[16][2];      /* xlate/group.c, by base register: addend, address of the page's flags */
     const struct viv_insn *insn;   /* being executed */
     void *interp;                  /* interpreter's own: decode cache, jump buffer */
     struct viv_xlate *xlate;       /* translator's own, NULL without it */

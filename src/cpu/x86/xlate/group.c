@@ -8,9 +8,8 @@
  * If the look-up fails (the range crosses a page, or is not in the TLB, or may not be written) nothing has happened yet
  * and nothing is raised: the block's `plain` version, without groups, goes on from this instruction, and faults
  * where and as it must. Groups that store never have a page whose code this CPU runs: the table knows no such page as
- * writable (l1.h). Stores are followed by one look at the
- * page's flag byte, at the latest before the next instruction that may leave the block: what another CPU has
- * translated meanwhile is noticed then, the others' stores being no more orderly. */
+ * writable (l1.h). Stores are followed by one look at the page's flags, at the latest before the next instruction that may
+ * leave the block: what another CPU has translated meanwhile is noticed then, the others' stores being no more orderly. */
 #include "cpu/x86/xlate/gen.h"
 
 #include <stddef.h>

@@ -1,7 +1,7 @@
-/* Where things lie around struct viv_x86, for translated code and thunks.S. Checked in layout.c.
+/* Where things lie around struct viv_x86, for translated code and thunks.S. Checked in engine.c.
  *
  * One mapping a vCPU: guard page, a small stack for return addresses and signal frames, struct viv_x86, the
- * first-level TLB, the jump cache. Translated code has RSP = the struct, so `[rsp + disp8]` reaches the
+ * first-level TLB, the jump cache. Translated code has RSP = the struct - XL_SP, so `[rsp + disp8]` reaches the
  * registers that have no host register, and CALL pushes below it. */
 #ifndef VIV_CPU_X86_XLATE_LAYOUT_H
 #define VIV_CPU_X86_XLATE_LAYOUT_H
@@ -67,8 +67,8 @@
 #define XL_T_LINK       1  /* (d) place of the site in the arena, that wants to lead on directly */
 #define XL_T_JUMP_MISS  2  /* jump; c->rip: target, not in the jump cache */
 #define XL_T_MISS       3  /* (d) XL_I_*; r10: linear address; back behind the data with r11: slot */
-#define XL_T_STORED     4  /* (d) offset of the next instruction; r11: flags byte */
-#define XL_T_STORED_RIP 5  /* call; c->rip is right already; r11: flags byte */
+#define XL_T_STORED     4  /* (d) offset of the next instruction; r11: the page's word in viv_arena_flags */
+#define XL_T_STORED_RIP 5  /* call; c->rip is right already; r11: the same */
 #define XL_T_EXEC       6  /* call; r11: struct viv_insn *, ecx: its offset in the page */
 #define XL_T_EXEC_END   7  /* jump; same, and the block ends */
 #define XL_T_VEC        8  /* call; vector registers into the host's */

@@ -346,7 +346,7 @@ viv_xl_t_group:
 2:  LOAD_REGS
     jmp [rsp + XL_O_RET]
 
-/* void viv_xl_stored(c, flags byte): code was changed, or the dirty log wants to know. */
+/* void viv_xl_stored(c, flags): code was changed, or the dirty log wants to know. */
     .globl viv_xl_t_stored, viv_xl_t_stored_rip
 viv_xl_t_stored:
     pop qword ptr [rsp + XL_O_RET]

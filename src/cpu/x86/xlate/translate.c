@@ -79,7 +79,7 @@ static void cold_cross(struct gen *g, const struct cold *c)
     e_patch(e_jmp(e), g->x->jump);
 }
 
-/* [base + off] is not in the page of [base], or that is not in the TLB. R10 comes back as it was. */
+/* [base + off] is not in the page of [base], or that is not in the TLB. If R10 is the base it comes back as it was. */
 static void cold_near(struct gen *g, const struct cold *c)
 {
     struct emit *e = g->e;
