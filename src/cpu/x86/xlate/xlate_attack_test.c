@@ -309,6 +309,48 @@ static void test_crossing_out_of_table(void)
     finish();
 }
 
+/* ---- slots ---- */
+
+#define SLOTS_AWAY (1u << 28) /* the same slot of the first-level TLB */
+
+GUEST(behind_base, "mov (%rsi), %eax\n" /* fills the slot of the base, or of what lies behind it */
+                   "mov %r8, %rbp\n"
+                   "mov 0x7f(%rbx), %edx\n"
+                   "addl $1, 0x7f(%r8)\n" /* its base is in memory */
+                   "mov 0x7f(%rbx), %ecx\n"
+                   "hlt");
+
+/* [base + disp] by the slot of the base: whatever that holds, and wherever the page ends, the right memory is found. */
+static void test_slot_of_base(void)
+{
+    start(NULL);
+    LOAD(TEST_CODE, behind_base);
+    viv_st_le64(t->ram + 0x102000 + ((SMALL + SLOTS_AWAY) >> 21) * 8, 0x109007);
+    for (unsigned n = 0; n < 4; n++) {
+        map(SMALL + n * 0x1000, (PAGE_1 + n * 0x2000) | 7);
+        viv_st_le64(t->ram + 0x109000 + n * 8, (PAGE_2 + n * 0x1000) | 7);
+    }
+    for (unsigned n = 0; n < 0x180; n++) {
+        uint32_t base = SMALL + 0xf00 + n, at = base + 0x7f, page = at >> 12 & 1, in = at & 0xfff;
+        uint32_t fill[] = {SMALL, SMALL + 0x1000, SMALL + SLOTS_AWAY, SMALL + SLOTS_AWAY + 0x1000};
+
+        for (unsigned k = 0; k < 4; k++) {
+            uint32_t v = n << 16 | k << 8;
+
+            memset(t->ram + PAGE_1, 0xee, 0x4000);
+            memset(t->ram + PAGE_2, 0x77, 0x4000);
+            for (unsigned b = 0; b < 4; b++) /* it may cross */
+                t->ram[PAGE_1 + (page + (in + b) / 4096) * 0x2000 + (in + b) % 4096] = (uint8_t)(v >> 8 * b);
+            c->gpr[VIV_RSI] = fill[k];
+            c->gpr[VIV_RBX] = c->gpr[8] = base;
+            run(TEST_CODE);
+            g_assert_cmphex(c->gpr[VIV_RDX], ==, v);
+            g_assert_cmphex(c->gpr[VIV_RCX], ==, v + 1);
+        }
+    }
+    finish();
+}
+
 /* ---- groups of accesses ---- */
 
 GUEST(around_up, "movq $0, (%rsp)\n" /* now the page is in the TLB */
@@ -592,6 +634,7 @@ int main(int argc, char **argv)
     g_test_add_func("/xlate/attack/serialized", test_serialized);
     g_test_add_func("/xlate/attack/code-in-table", test_code_in_table);
     g_test_add_func("/xlate/attack/code-in-table/crossing", test_crossing_out_of_table);
+    g_test_add_func("/xlate/attack/slot-of-base", test_slot_of_base);
     g_test_add_func("/xlate/attack/around", test_around);
     g_test_add_func("/xlate/attack/two-groups", test_two_groups);
     g_test_add_func("/xlate/attack/far-branches", test_far_branches);
