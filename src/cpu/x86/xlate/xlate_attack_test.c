@@ -389,6 +389,32 @@ static void test_around(void)
     }
 }
 
+GUEST(fill_and_go, "movb $0, (%rdi)\n" /* the page is writable in the table */
+                   "movb $0, (%rdi)\n"
+                   "jmp *%rsi");
+GUEST(group_on_itself, "movb $2, 1f+1-0f(%rdx)\n"
+                       "0: movb $1, 1f+2-0b(%rdx)\n"
+                       "1: mov $1, %eax\n"
+                       "hlt");
+
+/* A group that stores to the page that it runs in, by another address that was writable before there was code. */
+static void test_group_on_itself(void)
+{
+    start(NULL);
+    LOAD(TEST_CODE, fill_and_go);
+    map(SMALL, PAGE_1 | 7);
+    map(SMALL + 0x5000, PAGE_1 | 7);
+    c->gpr[VIV_RSI] = SMALL;
+    c->gpr[VIV_RDI] = SMALL + 0x5800;
+    c->gpr[VIV_RDX] = SMALL + 0x5007; /* label 0 */
+    for (unsigned n = 0; n < 4; n++) {
+        LOAD(PAGE_1, group_on_itself);
+        run(TEST_CODE);
+        g_assert_cmphex(c->gpr[VIV_RAX], ==, 0x102);
+    }
+    finish();
+}
+
 /* Two groups of a block have stored, and both pages have become code meanwhile: leaving for the first, the second is not
  * forgotten. */
 static void test_two_groups(void)
@@ -636,6 +662,7 @@ int main(int argc, char **argv)
     g_test_add_func("/xlate/attack/code-in-table/crossing", test_crossing_out_of_table);
     g_test_add_func("/xlate/attack/slot-of-base", test_slot_of_base);
     g_test_add_func("/xlate/attack/around", test_around);
+    g_test_add_func("/xlate/attack/group-on-itself", test_group_on_itself);
     g_test_add_func("/xlate/attack/two-groups", test_two_groups);
     g_test_add_func("/xlate/attack/far-branches", test_far_branches);
     g_test_add_func("/xlate/attack/end-of-canonical", test_end_of_canonical);
