@@ -211,13 +211,13 @@ int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file
                  "look like another format are refused. format=raw (-f raw) lifts that.",
                  n->filename);
     ret = drv->open(n, o, err);
-    if (!ret && drv != &viv_blk_qcow2 && o->backing_path)
+    if (!ret && !drv->backing && o->backing_path)
         ret = viv_fail(err, EINVAL, "'%s': %s images have no backing file", n->filename, drv->name);
-    if (!ret && drv == &viv_blk_qcow2 && !o->no_backing) {
+    if (!ret && drv->backing && !o->no_backing) {
         const char *name = o->backing_path, *format = o->backing_format;
 
         if (!name)
-            viv_qcow2_backing(n, &name, &format);
+            drv->backing(n, &name, &format);
         if (name && *name)
             ret = open_backing(n, o, name, format, err);
     }

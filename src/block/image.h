@@ -4,17 +4,15 @@
 
 #include "block/node.h"
 
+/* A new image. What only one format knows is in `opts`, parsed against its driver's create_opts. All borrowed. */
 struct viv_create {
-    uint64_t size; /* bytes, a multiple of 512 */
+    uint64_t size; /* bytes; a multiple of 512 unless the driver says any_size */
     enum viv_prealloc prealloc;
     const char *backing_file; /* as it goes into the header; NULL: none */
     const char *backing_fmt;
-    /* qcow2 */
-    uint32_t cluster_size;  /* 0: 65536 */
-    uint32_t refcount_bits; /* 0: 16 */
-    int version;            /* 2 or 3; 0: 3 */
-    bool lazy_refcounts;
+    struct viv_opts *opts;
 };
+bool viv_create_knows(const struct viv_blk_driver *drv, const char *option);
 
 enum viv_fix { VIV_FIX_LEAKS = 1 << 0, VIV_FIX_ERRORS = 1 << 1 };
 
@@ -29,16 +27,25 @@ struct viv_check {
     uint64_t image_end, total, allocated, fragmented, compressed; /* clusters; image_end in bytes */
 };
 
+/* What only this format has to tell, in the order of being told: "lazy-refcounts" as JSON's key, with spaces elsewhere. */
+struct viv_img_fact {
+    const char *key; /* static */
+    enum { VIV_FACT_STR, VIV_FACT_UINT, VIV_FACT_BOOL } type;
+    char *str;
+    uint64_t value;
+};
+#define VIV_IMG_FACTS 24
+
 struct viv_img_info {
     uint64_t cluster_size; /* 0: none */
-    char *backing_file, *backing_fmt; /* as in the header; g_free */
+    char *backing_file, *backing_fmt; /* as in the header */
     bool dirty, encrypted;
-    /* qcow2 */
-    bool qcow2;
-    int version;
-    const char *compression;
-    bool lazy_refcounts, corrupt, extended_l2;
-    unsigned refcount_bits;
+    struct viv_img_fact fact[VIV_IMG_FACTS];
+    unsigned facts;
 };
+void viv_img_fact_str(struct viv_img_info *i, const char *key, const char *value); /* copied */
+void viv_img_fact_uint(struct viv_img_info *i, const char *key, uint64_t value);
+void viv_img_fact_bool(struct viv_img_info *i, const char *key, bool value);
+void viv_img_info_free(struct viv_img_info *i); /* what it holds */
 
 #endif

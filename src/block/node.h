@@ -119,8 +119,15 @@ struct viv_blk_driver {
     int (*truncate)(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
                     struct viv_err *err);
 
+    /* What the header says of a backing file: name NULL: nothing. Borrowed. The operation is NULL for formats without
+     * backing files. */
+    void (*backing)(struct viv_node *n, const char **name, const char **format);
+
     /* Tools. */
     int (*create)(const struct viv_create *c, struct viv_node *file, struct viv_err *err);
+    const struct viv_opt_def *create_opts; /* what -o takes; `size` at least */
+    const char *const *create_shown;       /* those of them that "Formatting" tells when they have a value, in order */
+    bool any_size;                         /* create: not only multiples of 512 */
     int (*check)(struct viv_node *n, struct viv_check *c, struct viv_err *err);
     void (*info)(struct viv_node *n, struct viv_img_info *info);
 };

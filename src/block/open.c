@@ -120,8 +120,8 @@ static int link_backing(struct viv_opts *o, struct viv_node *n, struct viv_err *
 
     if (!ref || !*ref)
         return 0;
-    if (strcmp(n->drv->name, "raw") == 0)
-        return viv_fail(err, EINVAL, "%s: raw images have no backing file", viv_opts_what(o));
+    if (!n->drv->backing)
+        return viv_fail(err, EINVAL, "%s: %s images have no backing file", viv_opts_what(o), n->drv->name);
     n->backing = viv_node_find(ref);
     viv_node_get(n->backing);
     if (!n->backing->read_only || n->backing->drv->protocol)

@@ -2,7 +2,6 @@
 #include "block/overlay.h"
 
 #include "block/fmt/qcow2/qcow2.h"
-#include "block/image.h"
 #include "block/proto/file/file.h"
 
 #include <errno.h>
@@ -12,7 +11,7 @@
 static int make_file(const struct viv_node *base, struct viv_node **file, struct viv_err *err)
 {
     const char *dir = g_getenv("TMPDIR");
-    struct viv_create c = {
+    struct viv_qcow2_create c = {
         .size = viv_node_size(base), .backing_file = "the-image", .backing_fmt = "raw"};
     struct viv_node_opts o = {.no_flush = true, .locking = VIV_LOCKING_OFF};
     struct viv_file_new *f = NULL;
@@ -23,7 +22,7 @@ static int make_file(const struct viv_node *base, struct viv_node **file, struct
                            g_random_int());
     ret = viv_file_new(path, &o, &f, file, err);
     if (!ret) {
-        ret = viv_blk_qcow2.create(&c, *file, err);
+        ret = viv_qcow2_create(&c, *file, err);
         viv_file_new_free(f); /* never published: it has no name */
         if (ret)
             viv_node_put(file);

@@ -62,6 +62,20 @@ static const char *yes_no(bool b)
     return b ? "true" : "false";
 }
 
+static void print_fact(const struct viv_img_fact *f)
+{
+    char *label = g_strdelimit(g_strdup(f->key), "-", ' ');
+
+    printf("    %s: ", label);
+    if (f->type == VIV_FACT_STR)
+        printf("%s\n", f->str);
+    else if (f->type == VIV_FACT_UINT)
+        printf("%" PRIu64 "\n", f->value);
+    else
+        printf("%s\n", yes_no(f->value));
+    g_free(label);
+}
+
 static void print_human(struct viv_node *n, const struct viv_img_info *i, const char *full)
 {
     char virtual[32], disk[32];
@@ -82,16 +96,10 @@ static void print_human(struct viv_node *n, const struct viv_img_info *i, const 
         if (i->backing_fmt)
             printf("backing file format: %s\n", i->backing_fmt);
     }
-    if (!i->qcow2)
-        return;
-    printf("Format specific information:\n    compat: %s\n    compression type: %s\n",
-           i->version == 2 ? "0.10" : "1.1", i->compression);
-    if (i->version >= 3)
-        printf("    lazy refcounts: %s\n", yes_no(i->lazy_refcounts));
-    printf("    refcount bits: %u\n", i->refcount_bits);
-    if (i->version >= 3)
-        printf("    corrupt: %s\n    extended l2: %s\n", yes_no(i->corrupt),
-               yes_no(i->extended_l2));
+    if (i->facts)
+        printf("Format specific information:\n");
+    for (unsigned k = 0; k < i->facts; k++)
+        print_fact(&i->fact[k]);
 }
 
 static void json_text(const char *in, const char *key, const char *value)
@@ -101,6 +109,24 @@ static void json_text(const char *in, const char *key, const char *value)
     printf("%s    \"%s\": ", in, key);
     img_json_string(stdout, value);
     printf(",\n");
+}
+
+static void json_facts(const struct viv_img_info *i, const char *type, const char *in)
+{
+    printf("%s    \"format-specific\": {\n%s        \"type\": \"%s\",\n%s        \"data\": {\n", in, in, type, in);
+    for (unsigned k = 0; k < i->facts; k++) {
+        const struct viv_img_fact *f = &i->fact[k];
+
+        printf("%s            \"%s\": ", in, f->key);
+        if (f->type == VIV_FACT_STR)
+            img_json_string(stdout, f->str);
+        else if (f->type == VIV_FACT_UINT)
+            printf("%" PRIu64, f->value);
+        else
+            printf("%s", yes_no(f->value));
+        printf("%s\n", k + 1 < i->facts ? "," : "");
+    }
+    printf("%s        }\n%s    },\n", in, in);
 }
 
 static void print_json(struct viv_node *n, const struct viv_img_info *i, const char *full,
@@ -114,20 +140,8 @@ static void print_json(struct viv_node *n, const struct viv_img_info *i, const c
         printf("%s    \"cluster-size\": %" PRIu64 ",\n", in, i->cluster_size);
     json_text(in, "format", n->drv->name);
     printf("%s    \"actual-size\": %" PRIu64 ",\n", in, viv_file_allocated(n->file));
-    if (i->qcow2) {
-        printf(
-            "%s    \"format-specific\": {\n%s        \"type\": \"qcow2\",\n%s        \"data\": {\n",
-            in, in, in);
-        printf("%s            \"compat\": \"%s\",\n", in, i->version == 2 ? "0.10" : "1.1");
-        printf("%s            \"compression-type\": \"%s\",\n", in, i->compression);
-        if (i->version >= 3)
-            printf("%s            \"lazy-refcounts\": %s,\n", in, yes_no(i->lazy_refcounts));
-        printf("%s            \"refcount-bits\": %u", in, i->refcount_bits);
-        if (i->version >= 3)
-            printf(",\n%s            \"corrupt\": %s,\n%s            \"extended-l2\": %s", in,
-                   yes_no(i->corrupt), in, yes_no(i->extended_l2));
-        printf("\n%s        }\n%s    },\n", in, in);
-    }
+    if (i->facts)
+        json_facts(i, n->drv->name, in);
     if (i->backing_file) {
         json_text(in, "full-backing-filename", full);
         json_text(in, "backing-filename", i->backing_file);
@@ -175,9 +189,9 @@ static int show(const struct args *a, const char *path, const char *format, unsi
         print_human(n, &i, full);
     }
     viv_node_put(&n);
-    g_free(i.backing_file);
     *next = full;
-    *next_fmt = i.backing_fmt;
+    *next_fmt = g_strdup(i.backing_fmt);
+    viv_img_info_free(&i);
     return 0;
 }
 

@@ -9,48 +9,21 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LATER "not implemented yet"
-
-static const char *const prealloc_values[] = {"off", "metadata", "falloc", "full", NULL};
-static const char *const raw_prealloc_values[] = {"off", "falloc", "full", NULL};
-static const char *const compat_values[] = {"0.10", "v2", "1.1", "v3", NULL};
-static const char *const off_values[] = {"off", NULL};
-static const char *const zlib_values[] = {"zlib", NULL};
-
-static const struct viv_opt_def qcow2_opts[] = {
-    {"backing_file", VIV_OPT_STR, "File name of a base image"},
-    {"backing_fmt", VIV_OPT_STR, "Image format of the base image"},
-    {"cluster_size", VIV_OPT_SIZE, "qcow2 cluster size", "65536", .min = 0, .max = UINT32_MAX},
-    {"compat", VIV_OPT_ENUM, "Compatibility level (v2 [0.10] or v3 [1.1])", NULL, compat_values},
-    {"compression_type", VIV_OPT_ENUM, "Compression method (only zlib so far)", "zlib",
-     zlib_values},
-    {"data_file", VIV_OPT_REFUSED, LATER},
-    {"data_file_raw", VIV_OPT_REFUSED, LATER},
-    {"encrypt.format", VIV_OPT_REFUSED, LATER},
-    {"encrypt.key-secret", VIV_OPT_REFUSED, LATER},
-    {"encryption", VIV_OPT_ENUM, "Encrypted images are not implemented yet", "off", off_values},
-    {"extended_l2", VIV_OPT_ENUM, "Extended L2 tables are not implemented yet", "off", off_values},
-    {"lazy_refcounts", VIV_OPT_BOOL, "Allow others to postpone refcount updates"},
-    {"preallocation", VIV_OPT_ENUM, "Preallocation mode", "off", prealloc_values},
-    {"refcount_bits", VIV_OPT_INT, "Width of a reference count entry in bits", "16", .min = 1,
-     .max = 64},
-    {"size", VIV_OPT_SIZE, "Virtual disk size"},
-    {"nocow", VIV_OPT_ENUM, "Turning off copy-on-write of the file is not implemented yet", "off",
-     off_values},
-    VIV_OPT_END,
-};
-
-static const struct viv_opt_def raw_opts[] = {
-    {"preallocation", VIV_OPT_ENUM, "Preallocation mode", "off", raw_prealloc_values},
-    {"size", VIV_OPT_SIZE, "Virtual disk size"},
-    {"nocow", VIV_OPT_ENUM, "Turning off copy-on-write of the file is not implemented yet", "off",
-     off_values},
-    VIV_OPT_END,
-};
-
-static const struct viv_opt_def *schema_of(const char *format)
+static const struct viv_blk_driver *img_create_driver(const char *format, struct viv_err *err)
 {
-    return strcmp(format, "qcow2") == 0 ? qcow2_opts : raw_opts;
+    const struct viv_blk_driver *drv = viv_blk_driver_find(format);
+    char *names;
+
+    if (drv && drv->create)
+        return drv;
+    if (drv && !drv->protocol) {
+        viv_fail(err, ENOTSUP, "Format driver '%s' does not support image creation", format);
+        return NULL;
+    }
+    names = viv_blk_driver_names(false);
+    viv_fail(err, EINVAL, "Unknown file format '%s'; formats that work: %s", format, names);
+    g_free(names);
+    return NULL;
 }
 
 bool img_wants_help(const GString *text)
@@ -69,12 +42,13 @@ int img_option_help(const char *format)
         [VIV_OPT_STR] = "str",   [VIV_OPT_BOOL] = "bool (on/off)", [VIV_OPT_INT] = "num",
         [VIV_OPT_SIZE] = "size", [VIV_OPT_ENUM] = "str",
     };
-    const struct viv_opt_def *d;
+    struct viv_err err = VIV_ERR_INIT;
+    const struct viv_blk_driver *drv = img_create_driver(format, &err);
 
-    if (!viv_blk_driver_find(format) || viv_blk_driver_find(format)->protocol)
-        return img_error("Unknown file format '%s'; formats that work: raw qcow2", format);
+    if (!drv)
+        return img_error("%s", err.text);
     printf("Supported %s options:\n", format);
-    for (d = schema_of(format); d->name; d++) {
+    for (const struct viv_opt_def *d = drv->create_opts; d->name; d++) {
         char left[64];
 
         if (d->type == VIV_OPT_REFUSED)
@@ -92,17 +66,23 @@ int img_option_help(const char *format)
 
 static enum viv_prealloc prealloc_of(const char *text)
 {
-    return strcmp(text, "metadata") == 0 ? VIV_PREALLOC_METADATA
+    return !text                          ? VIV_PREALLOC_OFF
+           : strcmp(text, "metadata") == 0 ? VIV_PREALLOC_METADATA
            : strcmp(text, "falloc") == 0 ? VIV_PREALLOC_FALLOC
            : strcmp(text, "full") == 0   ? VIV_PREALLOC_FULL
                                          : VIV_PREALLOC_OFF;
 }
 
-static int read_qcow2(struct img_target *t, const struct img_create_opts *co, struct viv_err *err)
+/* A backing file may come by -b and -F or by -o. */
+static int read_backing(struct img_target *t, const struct viv_blk_driver *drv, const struct img_create_opts *co,
+                        struct viv_err *err)
 {
     struct viv_create *c = &t->spec;
-    const char *compat = viv_opts_str(t->opts, "compat");
 
+    if (!viv_create_knows(drv, "backing_file"))
+        return co->backing_file || co->backing_fmt
+                   ? viv_fail(err, EINVAL, "Backing file not supported for file format '%s'", drv->name)
+                   : 0;
     c->backing_file = viv_opts_str(t->opts, "backing_file");
     c->backing_fmt = viv_opts_str(t->opts, "backing_fmt");
     if ((co->backing_file && c->backing_file) || (co->backing_fmt && c->backing_fmt))
@@ -113,12 +93,6 @@ static int read_qcow2(struct img_target *t, const struct img_create_opts *co, st
         c->backing_fmt = co->backing_fmt;
     if (c->backing_fmt && !c->backing_file)
         return viv_fail(err, EINVAL, "a backing format without a backing file (-b)");
-    c->cluster_size = viv_opts_size(t->opts, "cluster_size");
-    if (!c->cluster_size)
-        return viv_fail(err, EINVAL, "Cluster size must be a power of two between 512 and 2048k");
-    c->refcount_bits = viv_opts_int(t->opts, "refcount_bits");
-    c->lazy_refcounts = viv_opts_bool(t->opts, "lazy_refcounts");
-    c->version = compat && (strcmp(compat, "0.10") == 0 || strcmp(compat, "v2") == 0) ? 2 : 3;
     return 0;
 }
 
@@ -180,49 +154,59 @@ static int plan_size(struct img_target *t, const char *path, const struct img_cr
 int img_target_plan(struct img_target *t, const char *path, const char *format,
                     const struct img_create_opts *co, uint64_t size, struct viv_err *err)
 {
-    const struct viv_blk_driver *drv = viv_blk_driver_find(format);
-    bool qcow2 = strcmp(format, "qcow2") == 0;
+    const struct viv_blk_driver *drv = img_create_driver(format, err);
     int ret;
 
-    if (!drv || !drv->create)
-        return viv_fail(err, EINVAL, "Unknown file format '%s'; formats that work: raw qcow2",
-                        format);
-    if ((co->backing_file || co->backing_fmt) && !qcow2)
-        return viv_fail(err, EINVAL, "Backing file not supported for file format '%s'", format);
-    ret = viv_opts_parse(format, schema_of(format), NULL, co->text->str, &t->opts, err);
-    if (!ret && qcow2)
-        ret = read_qcow2(t, co, err);
+    if (!drv)
+        return -EINVAL;
+    ret = viv_opts_parse(format, drv->create_opts, NULL, co->text->str, &t->opts, err);
+    if (!ret)
+        ret = read_backing(t, drv, co, err);
     if (!ret)
         ret = plan_size(t, path, co, size, err);
-    if (!ret)
+    if (ret)
+        return ret;
+    if (viv_create_knows(drv, "preallocation"))
         t->spec.prealloc = prealloc_of(viv_opts_str(t->opts, "preallocation"));
-    return ret;
+    t->spec.opts = t->opts;
+    return 0;
+}
+
+/* What the option is, or will be; NULL: nothing to tell. g_free. */
+static char *shown(const struct img_target *t, const struct viv_opt_def *d)
+{
+    const struct viv_create *c = &t->spec;
+
+    if (strcmp(d->name, "size") == 0)
+        return g_strdup_printf("%" PRIu64, c->size);
+    if (strcmp(d->name, "backing_file") == 0)
+        return g_strdup(c->backing_file);
+    if (strcmp(d->name, "backing_fmt") == 0)
+        return g_strdup(c->backing_fmt);
+    if (!d->def && !viv_opts_given(t->opts, d->name))
+        return NULL;
+    switch (d->type) {
+    case VIV_OPT_BOOL: return g_strdup(viv_opts_bool(t->opts, d->name) ? "on" : "off");
+    case VIV_OPT_INT: return g_strdup_printf("%" PRId64, viv_opts_int(t->opts, d->name));
+    case VIV_OPT_SIZE: return g_strdup_printf("%" PRIu64, viv_opts_size(t->opts, d->name));
+    default: return g_strdup(viv_opts_str(t->opts, d->name));
+    }
 }
 
 void img_target_describe(const struct img_target *t, const char *path, const char *format)
 {
-    const struct viv_create *c = &t->spec;
+    const struct viv_blk_driver *drv = viv_blk_driver_find(format);
 
     printf("Formatting '%s', fmt=%s", path, format);
-    if (strcmp(format, "qcow2") != 0) {
-        printf(" size=%" PRIu64, c->size);
-        if (viv_opts_given(t->opts, "preallocation"))
-            printf(" preallocation=%s", viv_opts_str(t->opts, "preallocation"));
-        printf("\n");
-        return;
+    for (const char *const *name = drv->create_shown; *name; name++) {
+        for (const struct viv_opt_def *d = drv->create_opts; d->name; d++) {
+            g_autofree char *value = strcmp(d->name, *name) == 0 ? shown(t, d) : NULL;
+
+            if (value)
+                printf(" %s=%s", d->name, value);
+        }
     }
-    printf(" cluster_size=%u extended_l2=off", c->cluster_size);
-    if (viv_opts_given(t->opts, "preallocation"))
-        printf(" preallocation=%s", viv_opts_str(t->opts, "preallocation"));
-    printf(" compression_type=zlib size=%" PRIu64, c->size);
-    if (viv_opts_given(t->opts, "compat"))
-        printf(" compat=%s", viv_opts_str(t->opts, "compat"));
-    if (c->backing_file)
-        printf(" backing_file=%s", c->backing_file);
-    if (c->backing_fmt)
-        printf(" backing_fmt=%s", c->backing_fmt);
-    printf(" lazy_refcounts=%s refcount_bits=%u\n", c->lazy_refcounts ? "on" : "off",
-           c->refcount_bits);
+    printf("\n");
 }
 
 /* --- making --- */
@@ -242,9 +226,8 @@ int img_target_make(struct img_target *t, const char *path, const char *format,
         viv_fail(err, own.code, "%s", own.text);
     if (ret)
         return ret;
-    spec.size = viv_align_down(spec.size + 511, 512);
-    if (strcmp(format, "raw") == 0)
-        spec.size = t->spec.size;
+    if (!drv->any_size)
+        spec.size = viv_align_down(spec.size + 511, 512);
     ret = drv->create(&spec, file, err);
     if (!ret && open)
         return viv_node_open_format(drv, file, o, &t->node, err);

@@ -15,7 +15,7 @@ struct layout {
     uint64_t l1_clusters, rt_clusters, blocks; /* in clusters */
 };
 
-static int plan(const struct viv_create *c, struct layout *l, struct viv_err *err)
+static int plan(const struct viv_qcow2_create *c, struct layout *l, struct viv_err *err)
 {
     uint32_t cs = c->cluster_size ? c->cluster_size : 65536;
     uint32_t bits = c->refcount_bits ? c->refcount_bits : 16;
@@ -82,7 +82,7 @@ static void add_feature_names(struct writer *w, uint32_t reserve)
         add_extension(w, QCOW2_EXT_FEATURES, names, sizeof(names));
 }
 
-static int make_header(const struct viv_create *c, const struct layout *l, uint8_t *head,
+static int make_header(const struct viv_qcow2_create *c, const struct layout *l, uint8_t *head,
                        struct viv_err *err)
 {
     uint32_t cs = 1u << l->cluster_bits;
@@ -145,7 +145,7 @@ static int write_refcounts(const struct layout *l, struct viv_node *file, uint8_
     return ret;
 }
 
-static int write_image(const struct viv_create *c, const struct layout *l, struct viv_node *file,
+static int write_image(const struct viv_qcow2_create *c, const struct layout *l, struct viv_node *file,
                        uint8_t *buf, struct viv_err *err)
 {
     uint64_t cs = 1ull << l->cluster_bits;
@@ -173,7 +173,7 @@ static int write_image(const struct viv_create *c, const struct layout *l, struc
     return ret ? viv_fail_os(err, -ret, "Could not write '%s'", file->filename) : 0;
 }
 
-static int preallocate(const struct viv_create *c, struct viv_node *file, struct viv_err *err)
+static int preallocate(const struct viv_qcow2_create *c, struct viv_node *file, struct viv_err *err)
 {
     struct viv_node_opts o = {.no_backing = true};
     struct viv_node *n = NULL;
@@ -194,7 +194,7 @@ static int preallocate(const struct viv_create *c, struct viv_node *file, struct
     return ret;
 }
 
-int qcow2_create(const struct viv_create *c, struct viv_node *file, struct viv_err *err)
+int viv_qcow2_create(const struct viv_qcow2_create *c, struct viv_node *file, struct viv_err *err)
 {
     struct layout l;
     uint8_t *buf;

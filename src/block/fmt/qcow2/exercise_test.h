@@ -46,8 +46,7 @@ static inline void exercise_once(struct mem *m, const struct viv_node_opts *o, u
         return;
     }
     n->drv->info(n, &info);
-    g_free(info.backing_file);
-    g_free(info.backing_fmt);
+    viv_img_info_free(&info);
     if (check)
         n->drv->check(n, &c, &err);
     else

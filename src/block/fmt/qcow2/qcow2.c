@@ -15,7 +15,7 @@ static int probe(const uint8_t *head, size_t len)
     return len >= 8 && viv_ld_be32(head) == QCOW2_MAGIC && viv_ld_be32(head + 4) >= 2 ? 100 : 0;
 }
 
-void viv_qcow2_backing(struct viv_node *n, const char **name, const char **format)
+static void backing(struct viv_node *n, const char **name, const char **format)
 {
     struct qcow2 *q = n->state;
 
@@ -189,16 +189,19 @@ static void info(struct viv_node *n, struct viv_img_info *i)
 {
     struct qcow2 *q = n->state;
 
-    i->qcow2 = true;
     i->cluster_size = q->cluster_size;
     i->backing_file = g_strdup(q->backing_file);
     i->backing_fmt = g_strdup(q->backing_fmt);
-    i->version = q->version;
-    i->compression = q->compression ? "zstd" : "zlib";
-    i->lazy_refcounts = q->compatible & QCOW2_COMPAT_LAZY;
-    i->corrupt = q->incompatible & QCOW2_INCOMPAT_CORRUPT;
     i->dirty = q->incompatible & QCOW2_INCOMPAT_DIRTY;
-    i->refcount_bits = 1u << q->refcount_order;
+    viv_img_fact_str(i, "compat", q->version == 2 ? "0.10" : "1.1");
+    viv_img_fact_str(i, "compression-type", q->compression ? "zstd" : "zlib");
+    if (q->version >= 3)
+        viv_img_fact_bool(i, "lazy-refcounts", q->compatible & QCOW2_COMPAT_LAZY);
+    viv_img_fact_uint(i, "refcount-bits", 1u << q->refcount_order);
+    if (q->version < 3)
+        return;
+    viv_img_fact_bool(i, "corrupt", q->incompatible & QCOW2_INCOMPAT_CORRUPT);
+    viv_img_fact_bool(i, "extended-l2", false);
 }
 
 const struct viv_blk_driver viv_blk_qcow2 = {
@@ -215,7 +218,10 @@ const struct viv_blk_driver viv_blk_qcow2 = {
     .discard = qcow2_discard,
     .flush = flush,
     .truncate = qcow2_truncate,
+    .backing = backing,
     .create = qcow2_create,
+    .create_opts = qcow2_create_opts,
+    .create_shown = qcow2_create_shown,
     .check = qcow2_check,
     .info = info,
 };

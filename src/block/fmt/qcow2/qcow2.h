@@ -6,7 +6,16 @@
 
 extern const struct viv_blk_driver viv_blk_qcow2;
 
-/* What the header says of the backing file; both NULL without one. Borrowed from the node. */
-void viv_qcow2_backing(struct viv_node *n, const char **name, const char **format);
+/* A new image, for who has no option text. */
+struct viv_qcow2_create {
+    uint64_t size; /* bytes, a multiple of 512 */
+    enum viv_prealloc prealloc;
+    const char *backing_file, *backing_fmt;
+    uint32_t cluster_size;  /* 0: 65536 */
+    uint32_t refcount_bits; /* 0: 16 */
+    int version;            /* 2 or 3; 0: 3 */
+    bool lazy_refcounts;
+};
+int viv_qcow2_create(const struct viv_qcow2_create *c, struct viv_node *file, struct viv_err *err);
 
 #endif

@@ -257,7 +257,7 @@ static unsigned replay(struct world *w, const struct mem *start)
 
 static void start_world(struct world *w)
 {
-    struct viv_create c = {.size = w->cfg->size,
+    struct viv_qcow2_create c = {.size = w->cfg->size,
                            .cluster_size = w->cfg->cluster_size,
                            .refcount_bits = w->cfg->refcount_bits,
                            .version = w->cfg->version,
@@ -292,7 +292,7 @@ static void start_world(struct world *w)
         w->file.device = true;
     }
     file = mem_node(&w->file);
-    if (viv_blk_qcow2.create(&c, file, &err))
+    if (viv_qcow2_create(&c, file, &err))
         g_error("create: %s", err.text);
     viv_node_put(&file);
 }

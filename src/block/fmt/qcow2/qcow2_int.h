@@ -151,7 +151,9 @@ int qcow2_corrupt(struct qcow2 *q, const char *why, uint64_t offset);
 /* offset..+len aligned, without overflow, below 2^56? */
 bool qcow2_table_ok(const struct qcow2 *q, uint64_t offset, uint64_t len);
 
-/* --- create.c --- */
+/* --- options.c --- */
+extern const struct viv_opt_def qcow2_create_opts[];
+extern const char *const qcow2_create_shown[];
 int qcow2_create(const struct viv_create *c, struct viv_node *file, struct viv_err *err);
 
 /* --- set.c --- */

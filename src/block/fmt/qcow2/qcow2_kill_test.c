@@ -1,6 +1,7 @@
 /* kill -9 in the middle: a child writes and flushes an image with a backing file, tells through a pipe how far the
  * last flush reached, and is killed at a random moment; the parent opens what is left. Again and again on the
  * same image. */
+#include "block/fmt/qcow2/qcow2.h"
 #include "block/image.h"
 #include "block/iov.h"
 #include "block/node.h"
@@ -140,7 +141,7 @@ static void verify(const char *path, uint64_t *model, uint32_t seed, uint64_t ba
 static void make_images(const char *base, const char *top, uint64_t *model)
 {
     struct viv_node_opts o = {0};
-    struct viv_create c = {
+    struct viv_qcow2_create c = {
         .size = SIZE, .cluster_size = 4096, .backing_file = base, .backing_fmt = "raw"};
     struct viv_create raw = {.size = SIZE};
     struct viv_file_new *f = NULL;
@@ -160,7 +161,7 @@ static void make_images(const char *base, const char *top, uint64_t *model)
     g_assert_cmpint(viv_file_publish(f, NULL), ==, 0);
     viv_file_new_free(f);
     g_assert_cmpint(viv_file_new(top, &o, &f, &n, NULL), ==, 0);
-    g_assert_cmpint(viv_blk_driver_find("qcow2")->create(&c, n, NULL), ==, 0);
+    g_assert_cmpint(viv_qcow2_create(&c, n, NULL), ==, 0);
     viv_node_put(&n);
     g_assert_cmpint(viv_file_publish(f, NULL), ==, 0);
     viv_file_new_free(f);

@@ -10,14 +10,14 @@
 
 static void make(struct mem *m, uint64_t size, uint32_t cluster_size, uint32_t refcount_bits)
 {
-    struct viv_create c = {
+    struct viv_qcow2_create c = {
         .size = size, .cluster_size = cluster_size, .refcount_bits = refcount_bits};
     struct viv_err err = VIV_ERR_INIT;
     struct viv_node *file;
 
     mem_init(m);
     file = mem_node(m);
-    if (viv_blk_qcow2.create(&c, file, &err))
+    if (viv_qcow2_create(&c, file, &err))
         g_error("create: %s", err.text);
     viv_node_put(&file);
 }

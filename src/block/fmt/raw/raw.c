@@ -65,6 +65,18 @@ static int raw_create(const struct viv_create *c, struct viv_node *file, struct 
     return viv_node_truncate(file, c->size, c->prealloc, err);
 }
 
+static const char *const prealloc_values[] = {"off", "falloc", "full", NULL};
+static const char *const off_values[] = {"off", NULL};
+
+static const struct viv_opt_def create_opts[] = {
+    {"preallocation", VIV_OPT_ENUM, "Preallocation mode", NULL, prealloc_values},
+    {"size", VIV_OPT_SIZE, "Virtual disk size"},
+    {"nocow", VIV_OPT_ENUM, "Turning off copy-on-write of the file is not implemented yet", NULL, off_values},
+    VIV_OPT_END,
+};
+
+static const char *const create_shown[] = {"size", "preallocation", NULL};
+
 const struct viv_blk_driver viv_blk_raw = {
     .name = "raw",
     .open = raw_open,
@@ -75,4 +87,7 @@ const struct viv_blk_driver viv_blk_raw = {
     .discard = raw_discard,
     .truncate = raw_truncate,
     .create = raw_create,
+    .create_opts = create_opts,
+    .create_shown = create_shown,
+    .any_size = true,
 };

@@ -1,0 +1,55 @@
+/* What -o takes for a new qcow2 image. */
+#include "block/fmt/qcow2/qcow2_int.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LATER "not implemented yet"
+
+static const char *const prealloc_values[] = {"off", "metadata", "falloc", "full", NULL};
+static const char *const compat_values[] = {"0.10", "v2", "1.1", "v3", NULL};
+static const char *const off_values[] = {"off", NULL};
+static const char *const zlib_values[] = {"zlib", NULL};
+
+const struct viv_opt_def qcow2_create_opts[] = {
+    {"backing_file", VIV_OPT_STR, "File name of a base image"},
+    {"backing_fmt", VIV_OPT_STR, "Image format of the base image"},
+    {"cluster_size", VIV_OPT_SIZE, "qcow2 cluster size", "65536", .min = 0, .max = UINT32_MAX},
+    {"compat", VIV_OPT_ENUM, "Compatibility level (v2 [0.10] or v3 [1.1])", NULL, compat_values},
+    {"compression_type", VIV_OPT_ENUM, "Compression method (only zlib so far)", "zlib", zlib_values},
+    {"data_file", VIV_OPT_REFUSED, LATER},
+    {"data_file_raw", VIV_OPT_REFUSED, LATER},
+    {"encrypt.format", VIV_OPT_REFUSED, LATER},
+    {"encrypt.key-secret", VIV_OPT_REFUSED, LATER},
+    {"encryption", VIV_OPT_ENUM, "Encrypted images are not implemented yet", NULL, off_values},
+    {"extended_l2", VIV_OPT_ENUM, "Extended L2 tables are not implemented yet", "off", off_values},
+    {"lazy_refcounts", VIV_OPT_BOOL, "Allow others to postpone refcount updates", "off"},
+    {"preallocation", VIV_OPT_ENUM, "Preallocation mode", NULL, prealloc_values},
+    {"refcount_bits", VIV_OPT_INT, "Width of a reference count entry in bits", "16", .min = 1, .max = 64},
+    {"size", VIV_OPT_SIZE, "Virtual disk size"},
+    {"nocow", VIV_OPT_ENUM, "Turning off copy-on-write of the file is not implemented yet", NULL, off_values},
+    VIV_OPT_END,
+};
+
+const char *const qcow2_create_shown[] = {"cluster_size", "extended_l2",  "preallocation", "compression_type",
+                                          "size",         "compat",       "backing_file",  "backing_fmt",
+                                          "lazy_refcounts", "refcount_bits", NULL};
+
+int qcow2_create(const struct viv_create *c, struct viv_node *file, struct viv_err *err)
+{
+    const char *compat = viv_opts_str(c->opts, "compat");
+    struct viv_qcow2_create q = {
+        .size = c->size,
+        .prealloc = c->prealloc,
+        .backing_file = c->backing_file,
+        .backing_fmt = c->backing_fmt,
+        .cluster_size = (uint32_t)viv_opts_size(c->opts, "cluster_size"),
+        .refcount_bits = (uint32_t)viv_opts_int(c->opts, "refcount_bits"),
+        .version = compat && (strcmp(compat, "0.10") == 0 || strcmp(compat, "v2") == 0) ? 2 : 3,
+        .lazy_refcounts = viv_opts_bool(c->opts, "lazy_refcounts"),
+    };
+
+    if (!q.cluster_size)
+        return viv_fail(err, EINVAL, "Cluster size must be a power of two between 512 and 2048k");
+    return viv_qcow2_create(&q, file, err);
+}

@@ -1,0 +1,55 @@
+/* Small things that drivers and image tools share. */
+#include "block/image.h"
+
+#include <glib.h>
+#include <string.h>
+
+bool viv_create_knows(const struct viv_blk_driver *drv, const char *option)
+{
+    for (const struct viv_opt_def *d = drv->create_opts; d && d->name; d++)
+        if (strcmp(d->name, option) == 0)
+            return true;
+    return false;
+}
+
+static struct viv_img_fact *add(struct viv_img_info *i, const char *key)
+{
+    struct viv_img_fact *f = &i->fact[i->facts++];
+
+    g_assert(i->facts <= VIV_IMG_FACTS);
+    *f = (struct viv_img_fact){.key = key};
+    return f;
+}
+
+void viv_img_fact_str(struct viv_img_info *i, const char *key, const char *value)
+{
+    struct viv_img_fact *f = add(i, key);
+
+    f->type = VIV_FACT_STR;
+    f->str = g_strdup(value);
+}
+
+void viv_img_fact_uint(struct viv_img_info *i, const char *key, uint64_t value)
+{
+    struct viv_img_fact *f = add(i, key);
+
+    f->type = VIV_FACT_UINT;
+    f->value = value;
+}
+
+void viv_img_fact_bool(struct viv_img_info *i, const char *key, bool value)
+{
+    struct viv_img_fact *f = add(i, key);
+
+    f->type = VIV_FACT_BOOL;
+    f->value = value;
+}
+
+void viv_img_info_free(struct viv_img_info *i)
+{
+    for (unsigned n = 0; n < i->facts; n++)
+        g_free(i->fact[n].str);
+    g_free(i->backing_file);
+    g_free(i->backing_fmt);
+    *i = (struct viv_img_info){0};
+}
