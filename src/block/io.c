@@ -445,8 +445,10 @@ static int refine(struct viv_node *n, struct viv_extent *e)
     if (n->file->drv->status(n->file, e->host, e->len, &below))
         return 0; /* only a hint */
     e->len = MIN(e->len, below.len);
-    if (below.kind == VIV_MAP_ZERO)
+    if (below.kind == VIV_MAP_ZERO) {
         e->kind = VIV_MAP_ZERO;
+        e->hole = true;
+    }
     return 0;
 }
 

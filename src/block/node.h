@@ -41,6 +41,7 @@ struct viv_extent {
     uint64_t host;  /* DATA: offset in the file child; ZERO: preallocated there when `allocated` */
     bool allocated; /* takes room in this layer */
     bool in_place;  /* DATA: may be overwritten where it lies */
+    bool hole;      /* ZERO: the map says DATA, the file has a hole there */
 };
 
 /* Where a write goes that map() did not call in_place. With `fresh` false it can be overwritten where it

@@ -14,9 +14,11 @@
 #include <glib.h>
 
 int img_check(int argc, char **argv);
+int img_compare(int argc, char **argv);
 int img_convert(int argc, char **argv);
 int img_create(int argc, char **argv);
 int img_info(int argc, char **argv);
+int img_map(int argc, char **argv);
 int img_resize(int argc, char **argv);
 
 /* Prints "viv-img: text" and returns 1. */

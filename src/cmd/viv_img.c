@@ -14,18 +14,21 @@ static const struct {
 } verbs[] = {
     {"check", img_check,
      "[-q] [-f fmt] [--output=human|json] [-r leaks|all] [-T cache] [-U] filename"},
+    {"compare", img_compare, "[-q] [-p] [-s] [-f fmt] [-F fmt] [-T cache] [-U] filename1 filename2"},
     {"convert", img_convert,
      "[-U] [-n] [-p] [-q] [-f fmt] [-O fmt] [-t cache] [-T cache] [-B backing [-F fmt]] [-o "
      "options]\n"
      "          [-S size] [-m threads] [-W] [--target-is-zero] filename output"},
     {"create", img_create, "[-q] [-f fmt] [-b backing [-F fmt]] [-u] [-o options] filename [size]"},
     {"info", img_info, "[-f fmt] [--output=human|json] [--backing-chain] [-U] filename"},
+    {"map", img_map,
+     "[-f fmt] [--output=human|json] [--start-offset=offset] [--max-length=len] [-U] filename"},
     {"resize", img_resize, "[-q] [-f fmt] [--shrink] filename [+|-]size"},
 };
 
 /* What qemu-img has besides. */
-static const char *const later[] = {"amend", "bench",   "bitmap", "commit",   "compare", "dd",
-                                    "map",   "measure", "rebase", "snapshot", NULL};
+static const char *const later[] = {"amend", "bench",   "bitmap",   "commit",
+                                    "dd",    "measure", "rebase",   "snapshot", NULL};
 
 static int print_help(void)
 {
@@ -49,7 +52,7 @@ static int unknown(const char *name)
 
     for (int i = 0; later[i]; i++)
         if (strcmp(name, later[i]) == 0)
-            return img_error("'%s' is not implemented yet; works: check convert create info resize",
+            return img_error("'%s' is not implemented yet; works: check compare convert create info map resize",
                              name);
     for (unsigned i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
         names[i] = verbs[i].name;
