@@ -53,3 +53,27 @@ void viv_img_info_free(struct viv_img_info *i)
     g_free(i->backing_fmt);
     *i = (struct viv_img_info){0};
 }
+
+int viv_img_count_data(struct viv_node *n, uint64_t unit, uint64_t *out)
+{
+    uint64_t size = viv_node_size(n), counted = 0; /* units below it have been looked at */
+
+    *out = 0;
+    for (uint64_t at = 0, len; at < size; at += len) {
+        struct viv_extent e;
+        uint64_t first, end;
+        int ret = viv_node_status(n, at, size - at, &e);
+
+        if (ret)
+            return ret;
+        len = e.len;
+        if (e.kind == VIV_MAP_ZERO && !e.hole) /* who copies may look no closer */
+            continue;
+        first = MAX(at / unit, counted);
+        end = (at + len - 1) / unit + 1;
+        if (end > first)
+            *out += end - first;
+        counted = MAX(counted, end);
+    }
+    return 0;
+}

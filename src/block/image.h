@@ -14,6 +14,16 @@ struct viv_create {
 };
 bool viv_create_knows(const struct viv_blk_driver *drv, const char *option);
 
+/* What `measure` finds; bytes of the new file. */
+struct viv_measure {
+    uint64_t required; /* for what the source holds, or for an empty image; metadata for all of the disk included */
+    uint64_t full;
+    bool has_bitmaps; /* the format could take along the source's; `bitmaps` bytes */
+    uint64_t bitmaps;
+};
+/* In how many units of the disk there is anything but zeroes. 0 or negative errno. */
+int viv_img_count_data(struct viv_node *n, uint64_t unit, uint64_t *out);
+
 enum viv_fix { VIV_FIX_LEAKS = 1 << 0, VIV_FIX_ERRORS = 1 << 1 };
 
 struct viv_check {

@@ -447,7 +447,7 @@ static int refine(struct viv_node *n, struct viv_extent *e)
     e->len = MIN(e->len, below.len);
     if (below.kind == VIV_MAP_ZERO) {
         e->kind = VIV_MAP_ZERO;
-        e->hole = true;
+        e->hole = n->granule > 1;
     }
     return 0;
 }

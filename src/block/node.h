@@ -27,6 +27,7 @@ struct viv_node;
 struct viv_img_info;
 struct viv_check;
 struct viv_create;
+struct viv_measure;
 
 enum viv_map_kind {
     VIV_MAP_DATA,       /* lies in the file child at `host` */
@@ -41,7 +42,7 @@ struct viv_extent {
     uint64_t host;  /* DATA: offset in the file child; ZERO: preallocated there when `allocated` */
     bool allocated; /* takes room in this layer */
     bool in_place;  /* DATA: may be overwritten where it lies */
-    bool hole;      /* ZERO: the map says DATA, the file has a hole there */
+    bool hole;      /* ZERO: the format has DATA there, its file a hole (to a raw image the file's holes are its own) */
 };
 
 /* Where a write goes that map() did not call in_place. With `fresh` false it can be overwritten where it
@@ -129,6 +130,8 @@ struct viv_blk_driver {
     const struct viv_opt_def *create_opts; /* what -o takes; `size` at least */
     const char *const *create_shown;       /* those of them that "Formatting" tells when they have a value, in order */
     bool any_size;                         /* create: not only multiples of 512 */
+    /* What a new image that holds `source` (NULL: nothing) takes. NULL: cannot tell. */
+    int (*measure)(const struct viv_create *c, struct viv_node *source, struct viv_measure *out, struct viv_err *err);
     int (*check)(struct viv_node *n, struct viv_check *c, struct viv_err *err);
     void (*info)(struct viv_node *n, struct viv_img_info *info);
 };

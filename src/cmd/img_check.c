@@ -27,7 +27,7 @@ static int parse(int argc, char **argv, struct args *a)
     bool ignored;
     int c;
 
-    while ((c = getopt_long(argc, argv, "+:f:r:T:qU", longs, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, ":f:r:T:qU", longs, NULL)) != -1) {
         switch (c) {
         case 'f':
             a->format = optarg;

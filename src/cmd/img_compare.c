@@ -35,7 +35,7 @@ static int parse(int argc, char **argv, struct args *a)
     bool ignored;
     int c;
 
-    while ((c = getopt_long(argc, argv, "+:f:F:T:pqsU", longs, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, ":f:F:T:pqsU", longs, NULL)) != -1) {
         switch (c) {
         case 'f':
             a->format[0] = optarg;

@@ -130,7 +130,7 @@ static int parse(int argc, char **argv, struct args *a)
 {
     int c;
 
-    while ((c = getopt_long(argc, argv, "+:f:O:B:b:F:o:npqUWm:S:t:T:cCl:r:", longs, NULL)) != -1)
+    while ((c = getopt_long(argc, argv, ":f:O:B:b:F:o:npqUWm:S:t:T:cCl:r:", longs, NULL)) != -1)
         if (parse_option(a, c, argv))
             return 2;
     if (img_wants_help(a->co.text))

@@ -16,7 +16,7 @@ static int parse(int argc, char **argv, struct args *a)
     static const struct option longs[] = {{"object", required_argument, NULL, 'x'}, {0}};
     int c;
 
-    while ((c = getopt_long(argc, argv, "+:f:b:F:o:qu", longs, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, ":f:b:F:o:qu", longs, NULL)) != -1) {
         switch (c) {
         case 'f':
             a->format = optarg;

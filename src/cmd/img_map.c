@@ -41,7 +41,7 @@ static int parse(int argc, char **argv, struct args *a)
                                           {0}};
     int c;
 
-    while ((c = getopt_long(argc, argv, "+:f:s:l:U", longs, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, ":f:s:l:U", longs, NULL)) != -1) {
         switch (c) {
         case 'f':
             a->format = optarg;
@@ -76,13 +76,12 @@ static int parse(int argc, char **argv, struct args *a)
     return 0;
 }
 
-/* A hole of the file under a format that thinks it has data there is both: room that reads as zeroes. To a raw image the file's holes
- * are its own. */
-static void describe(const struct viv_node *n, const struct viv_extent *e, struct piece *p)
+/* A hole of the file under a format that has data there is both: room that reads as zeroes. */
+static void describe(const struct viv_extent *e, struct piece *p)
 {
     p->present = true;
     p->zero = e->kind == VIV_MAP_ZERO;
-    p->data = !p->zero || (e->hole && strcmp(n->drv->name, "raw") != 0);
+    p->data = !p->zero || e->hole;
     p->has_offset = e->kind == VIV_MAP_DATA || (p->zero && e->allocated);
     p->offset = e->host;
 }
@@ -99,7 +98,7 @@ static int look(struct viv_node *n, uint64_t start, uint64_t len, struct piece *
         p->layer = n;
         p->len = len = MIN(len, e.len);
         if (e.kind != VIV_MAP_BACKING) {
-            describe(n, &e, p);
+            describe(&e, p);
             return 0;
         }
         if (!n->backing || start >= viv_node_size(n->backing)) {

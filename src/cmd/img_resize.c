@@ -27,7 +27,7 @@ static int parse(int argc, char **argv, struct args *a)
     if (argc < 3)
         return 1 + img_usage("Not enough arguments");
     a->size = argv[--argc];
-    while ((c = getopt_long(argc, argv, "+:f:q", longs, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, ":f:q", longs, NULL)) != -1) {
         switch (c) {
         case 'f':
             a->format = optarg;

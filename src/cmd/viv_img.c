@@ -23,12 +23,13 @@ static const struct {
     {"info", img_info, "[-f fmt] [--output=human|json] [--backing-chain] [-U] filename"},
     {"map", img_map,
      "[-f fmt] [--output=human|json] [--start-offset=offset] [--max-length=len] [-U] filename"},
+    {"measure", img_measure, "[-f fmt] [-O fmt] [-o options] [--output=human|json] [-U] --size N | filename"},
     {"resize", img_resize, "[-q] [-f fmt] [--shrink] filename [+|-]size"},
 };
 
 /* What qemu-img has besides. */
 static const char *const later[] = {"amend", "bench",   "bitmap",   "commit",
-                                    "dd",    "measure", "rebase",   "snapshot", NULL};
+                                    "dd",    "rebase",   "snapshot", NULL};
 
 static int print_help(void)
 {
@@ -52,7 +53,7 @@ static int unknown(const char *name)
 
     for (int i = 0; later[i]; i++)
         if (strcmp(name, later[i]) == 0)
-            return img_error("'%s' is not implemented yet; works: check compare convert create info map resize",
+            return img_error("'%s' is not implemented yet; works: check compare convert create info map measure resize",
                              name);
     for (unsigned i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
         names[i] = verbs[i].name;

@@ -48,6 +48,30 @@ static int plan(const struct viv_qcow2_create *c, struct layout *l, struct viv_e
     return 0;
 }
 
+/* Options that exclude each other, and sizes. */
+static int plan_all(const struct viv_qcow2_create *c, struct layout *l, struct viv_err *err)
+{
+    int ret = plan(c, l, err);
+
+    if (ret)
+        return ret;
+    if (c->version == 2 && (c->lazy_refcounts || (c->refcount_bits && c->refcount_bits != 16)))
+        return viv_fail(err, EINVAL, "%s needs compat=1.1 (the default); compat=0.10 was asked for",
+                        c->lazy_refcounts ? "lazy_refcounts=on" : "A refcount_bits other than 16");
+    if (c->prealloc != VIV_PREALLOC_OFF && c->backing_file)
+        return viv_fail(
+            err, EINVAL,
+            "preallocation and a backing file exclude each other: every cluster would hide it");
+    return 0;
+}
+
+int qcow2_plan(const struct viv_qcow2_create *c, struct viv_err *err)
+{
+    struct layout l;
+
+    return plan_all(c, &l, err);
+}
+
 struct writer {
     uint8_t *head;
     uint32_t at, end;
@@ -198,17 +222,10 @@ int viv_qcow2_create(const struct viv_qcow2_create *c, struct viv_node *file, st
 {
     struct layout l;
     uint8_t *buf;
-    int ret = plan(c, &l, err);
+    int ret = plan_all(c, &l, err);
 
     if (ret)
         return ret;
-    if (c->version == 2 && (c->lazy_refcounts || (c->refcount_bits && c->refcount_bits != 16)))
-        return viv_fail(err, EINVAL, "%s needs compat=1.1 (the default); compat=0.10 was asked for",
-                        c->lazy_refcounts ? "lazy_refcounts=on" : "A refcount_bits other than 16");
-    if (c->prealloc != VIV_PREALLOC_OFF && c->backing_file)
-        return viv_fail(
-            err, EINVAL,
-            "preallocation and a backing file exclude each other: every cluster would hide it");
     buf = g_try_malloc0(1u << l.cluster_bits);
     if (!buf)
         return viv_fail(err, ENOMEM, "no memory for a cluster");

@@ -35,10 +35,11 @@ const char *const qcow2_create_shown[] = {"cluster_size", "extended_l2",  "preal
                                           "size",         "compat",       "backing_file",  "backing_fmt",
                                           "lazy_refcounts", "refcount_bits", NULL};
 
-int qcow2_create(const struct viv_create *c, struct viv_node *file, struct viv_err *err)
+int qcow2_read_options(const struct viv_create *c, struct viv_qcow2_create *out, struct viv_err *err)
 {
     const char *compat = viv_opts_str(c->opts, "compat");
-    struct viv_qcow2_create q = {
+
+    *out = (struct viv_qcow2_create){
         .size = c->size,
         .prealloc = c->prealloc,
         .backing_file = c->backing_file,
@@ -48,8 +49,15 @@ int qcow2_create(const struct viv_create *c, struct viv_node *file, struct viv_e
         .version = compat && (strcmp(compat, "0.10") == 0 || strcmp(compat, "v2") == 0) ? 2 : 3,
         .lazy_refcounts = viv_opts_bool(c->opts, "lazy_refcounts"),
     };
-
-    if (!q.cluster_size)
+    if (!out->cluster_size)
         return viv_fail(err, EINVAL, "Cluster size must be a power of two between 512 and 2048k");
-    return viv_qcow2_create(&q, file, err);
+    return 0;
+}
+
+int qcow2_create(const struct viv_create *c, struct viv_node *file, struct viv_err *err)
+{
+    struct viv_qcow2_create q;
+    int ret = qcow2_read_options(c, &q, err);
+
+    return ret ? ret : viv_qcow2_create(&q, file, err);
 }

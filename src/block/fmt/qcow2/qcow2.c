@@ -222,6 +222,7 @@ const struct viv_blk_driver viv_blk_qcow2 = {
     .create = qcow2_create,
     .create_opts = qcow2_create_opts,
     .create_shown = qcow2_create_shown,
+    .measure = qcow2_measure,
     .check = qcow2_check,
     .info = info,
 };

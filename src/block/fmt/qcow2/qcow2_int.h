@@ -154,7 +154,15 @@ bool qcow2_table_ok(const struct qcow2 *q, uint64_t offset, uint64_t len);
 /* --- options.c --- */
 extern const struct viv_opt_def qcow2_create_opts[];
 extern const char *const qcow2_create_shown[];
+int qcow2_read_options(const struct viv_create *c, struct viv_qcow2_create *out, struct viv_err *err);
 int qcow2_create(const struct viv_create *c, struct viv_node *file, struct viv_err *err);
+
+/* --- create.c --- */
+/* Can such an image exist? */
+int qcow2_plan(const struct viv_qcow2_create *c, struct viv_err *err);
+
+/* --- measure.c --- */
+int qcow2_measure(const struct viv_create *c, struct viv_node *source, struct viv_measure *out, struct viv_err *err);
 
 /* --- set.c --- */
 int qcow2_set_add(struct qcow2_set *s, uint64_t key); /* 0 new, -EEXIST, -ENOMEM */

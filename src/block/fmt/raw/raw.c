@@ -65,6 +65,12 @@ static int raw_create(const struct viv_create *c, struct viv_node *file, struct 
     return viv_node_truncate(file, c->size, c->prealloc, err);
 }
 
+static int raw_measure(const struct viv_create *c, struct viv_node *source, struct viv_measure *out, struct viv_err *err)
+{
+    out->required = out->full = viv_align_down(c->size + 511, 512);
+    return 0;
+}
+
 static const char *const prealloc_values[] = {"off", "falloc", "full", NULL};
 static const char *const off_values[] = {"off", NULL};
 
@@ -90,4 +96,5 @@ const struct viv_blk_driver viv_blk_raw = {
     .create_opts = create_opts,
     .create_shown = create_shown,
     .any_size = true,
+    .measure = raw_measure,
 };

@@ -1,5 +1,5 @@
 #!/bin/sh
-# map and compare say what Debian's qemu-img says, of chains with data, zeroes and holes at random places.
+# map, compare and measure say what Debian's qemu-img says, of chains with data, zeroes and holes at random places.
 . "$(dirname "$0")/functions.sh"
 requires qemu-img qemu-io python3
 
@@ -87,3 +87,26 @@ expect 1 'compressed clusters' $VIV_IMG map c.qcow2
 same compare c.qcow2 top.qcow2
 same compare nothing.qcow2 top.qcow2
 same map nothing.qcow2
+
+# How large will it be? And is it?
+for o in '' '-o preallocation=full' '-o refcount_bits=1' '-o cluster_size=512' '-o compat=0.10' '-o cluster_size=2M'; do
+    for what in '--size 0' '--size 513' '--size 100G' base.qcow2 top.qcow2 a.raw c.qcow2; do
+        # shellcheck disable=SC2086
+        same measure -O qcow2 $o $what --output=json
+        # shellcheck disable=SC2086
+        same measure -O qcow2 $o $what
+    done
+done
+same measure -O raw --size 513
+same measure top.qcow2
+same measure
+same measure --size 1M top.qcow2
+$VIV_IMG convert -O qcow2 top.qcow2 new.qcow2
+need=$($VIV_IMG measure -O qcow2 top.qcow2 | sed -n 's/required size: //p')
+[ "$(stat -c %s new.qcow2)" -le "$need" ] || fail "measure promises $need bytes, convert made more"
+
+# Options behind names, as people type them.
+same info top.qcow2 --output=json
+$VIV_IMG check top.qcow2 --output=json >ours
+qemu-img check top.qcow2 --output=json >theirs
+python3 -c 'import json; a = json.load(open("ours")); b = json.load(open("theirs")); assert a == b, (a, b)'
