@@ -20,6 +20,13 @@ expect 1 "is a directory" $VIV_IMG info .
 for f in a o; do [ ! -e $f ] || fail "a refused command left '$f'"; done
 [ -z "$(ls -A | grep -v '^base$' || true)" ] || fail "left behind: $(ls -A)"
 
+# A longer file that was there before: nothing of it is left.
+yes old | head -c 2M >old.raw
+truncate -s 1M new.raw
+expect 0 "" $VIV_IMG convert -f raw -O raw new.raw old.raw
+cmp new.raw old.raw || fail "the old file shows through a new raw image"
+rm old.raw new.raw
+
 # Backing format told safely: done, and said.
 $VIV_IMG create -q -f qcow2 base.qcow2 1M
 expect 0 "-F qcow2" $VIV_IMG create -f qcow2 -b base.qcow2 over.qcow2

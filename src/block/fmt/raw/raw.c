@@ -62,7 +62,10 @@ static int raw_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc pre
 
 static int raw_create(const struct viv_create *c, struct viv_node *file, struct viv_err *err)
 {
-    return viv_node_truncate(file, c->size, c->prealloc, err);
+    /* A file that was there before: nothing of it may show through. */
+    int ret = viv_node_truncate(file, 0, VIV_PREALLOC_OFF, err);
+
+    return ret ? ret : viv_node_truncate(file, c->size, c->prealloc, err);
 }
 
 static int raw_measure(const struct viv_create *c, struct viv_node *source, struct viv_measure *out, struct viv_err *err)
