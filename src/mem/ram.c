@@ -2,8 +2,8 @@
  *
  * One reservation of address space (1 TiB, or the largest power of two the host grants) is made on first use.
  * A block is anonymous memory over a part of it, on a 2 MiB boundary so that huge pages fit. The
- * two per-page arrays cover the whole reservation and are committed by the kernel as they are touched: a
- * 1 GiB guest that never writes costs a few pages.
+ * two per-page arrays cover the whole reservation and are committed by the kernel as they are touched: the
+ * flags by the first access of translated code to a page.
  *
  * Flags and versions against vCPUs that store meanwhile (no locks on the store path):
  *   storer:   store bytes; load flags; if set: clear CODE, then bump the version
