@@ -3,6 +3,8 @@
 
 #include "block/fmt/qcow2/qcow2.h"
 #include "block/fmt/raw/raw.h"
+#include "block/fmt/vdi/vdi.h"
+#include "block/fmt/vpc/vpc.h"
 #include "block/proto/file/file.h"
 #include "block/proto/null/null_co.h"
 
@@ -15,7 +17,7 @@
 #define CHAIN_MAX 200
 
 const struct viv_blk_driver *const viv_blk_drivers[] = {
-    &viv_blk_raw, &viv_blk_qcow2, &viv_blk_file, &viv_blk_null_co, NULL,
+    &viv_blk_raw, &viv_blk_qcow2, &viv_blk_vdi, &viv_blk_vpc, &viv_blk_file, &viv_blk_null_co, NULL,
 };
 
 /* Formats that are known by sight and not implemented: opening one as raw would show a guest the container
@@ -29,9 +31,7 @@ static const struct {
     {"vmdk", 0, "KDMV", 4},
     {"vmdk", 0, "COWD", 4},
     {"vmdk", 0, "# Disk DescriptorFile", 21},
-    {"vdi", 64, "\x7f\x10\xda\xbe", 4},
     {"vhdx", 0, "vhdxfile", 8},
-    {"vpc", 0, "conectix", 8},
     {"qed", 0, "QED\0", 4},
     {"qcow", 0, "QFI\xfb\0\0\0\1", 8},
     {"parallels", 0, "WithoutFreeSpace", 16},
@@ -58,6 +58,16 @@ char *viv_blk_driver_names(bool protocol)
     return g_string_free(s, FALSE);
 }
 
+static int foreign_format(const char *name, struct viv_err *err)
+{
+    g_autofree char *names = viv_blk_driver_names(false);
+
+    return viv_fail(err, ENOTSUP,
+                    "the image is in format '%s', which is not implemented yet; formats that work: %s (give the format "
+                    "'raw' to have its bytes as they are)",
+                    name, names);
+}
+
 int viv_blk_probe(const uint8_t *head, size_t len, const struct viv_blk_driver **out,
                   struct viv_err *err)
 {
@@ -76,11 +86,7 @@ int viv_blk_probe(const uint8_t *head, size_t len, const struct viv_blk_driver *
     for (unsigned i = 0; !best && i < G_N_ELEMENTS(foreign); i++)
         if (foreign[i].at + foreign[i].len <= len &&
             memcmp(head + foreign[i].at, foreign[i].magic, foreign[i].len) == 0)
-            return viv_fail(
-                err, ENOTSUP,
-                "the image is in format '%s', which is not implemented yet; formats that "
-                "work: raw qcow2 (give the format 'raw' to have its bytes as they are)",
-                foreign[i].name);
+            return foreign_format(foreign[i].name, err);
     return 0;
 }
 
