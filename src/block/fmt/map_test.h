@@ -120,9 +120,10 @@ static inline void map_test_model(const struct map_test_format *f, const char *o
     size = viv_node_size(n);
     model = g_malloc0(size);
     for (int i = 0; i < 250; i++) {
-        uint64_t at = g_rand_int_range(r, 0, size), len = MIN(1 + g_rand_int_range(r, 0, 40000), size - at);
+        uint64_t at = g_rand_int_range(r, 0, size), len = 1 + g_rand_int_range(r, 0, 40000);
         int what = g_rand_int_range(r, 0, 100);
 
+        len = MIN(len, size - at);
         if (what < 60) {
             for (uint64_t k = 0; k < len; k++)
                 model[at + k] = g_rand_int(r);
