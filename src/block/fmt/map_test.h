@@ -27,13 +27,20 @@ static inline struct viv_node *map_test_open(const struct map_test_format *f, st
     return n;
 }
 
-static inline void map_test_create(const struct map_test_format *f, const char *options, uint64_t size, struct mem *m)
+/* device: of that many bytes, full of garbage; 0: a file. */
+static inline void map_test_create_on(const struct map_test_format *f, const char *options, uint64_t size, uint64_t device,
+                                      struct mem *m)
 {
     struct viv_create c = {.size = size};
     struct viv_err err = VIV_ERR_INIT;
     struct viv_node *file;
 
     mem_init(m);
+    if (device) {
+        mem_grow(m, device);
+        memset(m->data, 0x5a, device);
+        m->device = true;
+    }
     file = mem_node(m);
     if (viv_opts_parse("-o", f->drv->create_opts, NULL, options ? options : "", &c.opts, &err))
         g_error("options: %s", err.text);
@@ -41,6 +48,11 @@ static inline void map_test_create(const struct map_test_format *f, const char *
         g_error("create: %s", err.text);
     viv_opts_free(c.opts);
     viv_node_put(&file);
+}
+
+static inline void map_test_create(const struct map_test_format *f, const char *options, uint64_t size, struct mem *m)
+{
+    map_test_create_on(f, options, size, 0, m);
 }
 
 static inline void map_test_sound(const struct map_test_format *f, struct viv_node *n, bool leaks_too)
@@ -293,6 +305,7 @@ static inline void map_test_replay(struct map_test_world *w, const struct mem *s
     mem_init(&now);
     mem_init(&stable);
     mem_init(&trial);
+    trial.device = w->file.device;
     mem_copy(&now, start);
     mem_copy(&stable, start);
     for (guint cut = 0;; cut++) {
@@ -317,7 +330,8 @@ static inline void map_test_replay(struct map_test_world *w, const struct mem *s
     mem_fini(&trial);
 }
 
-static inline void map_test_crash(const struct map_test_format *f, uint64_t size)
+/* On a device what is shown too early is garbage. */
+static inline void map_test_crash_on(const struct map_test_format *f, uint64_t size, uint64_t device)
 {
     struct map_test_world w = {.f = f, .r = g_rand_new_with_seed(g_test_rand_int())};
     struct mem start;
@@ -325,7 +339,7 @@ static inline void map_test_crash(const struct map_test_format *f, uint64_t size
     w.issues = g_array_new(FALSE, FALSE, sizeof(struct map_test_issue));
     w.flush_from = g_array_new(FALSE, FALSE, sizeof(guint));
     w.flush_to = g_array_new(FALSE, FALSE, sizeof(guint));
-    map_test_create(f, NULL, size, &w.file);
+    map_test_create_on(f, NULL, size, device, &w.file);
     mem_init(&start);
     mem_copy(&start, &w.file);
     w.file.log = g_array_new(FALSE, FALSE, sizeof(struct mem_entry));
@@ -338,6 +352,12 @@ static inline void map_test_crash(const struct map_test_format *f, uint64_t size
     mem_fini(&start);
     mem_fini(&w.file);
     g_rand_free(w.r);
+}
+
+static inline void map_test_crash(const struct map_test_format *f, uint64_t size)
+{
+    map_test_crash_on(f, size, 0);
+    map_test_crash_on(f, size, 2 * size);
 }
 
 #endif
