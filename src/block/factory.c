@@ -1,7 +1,9 @@
 /* The only opener and prober: from names and options to nodes with their backing chains. */
 #include "block/node.h"
 
+#include "block/fmt/parallels/parallels.h"
 #include "block/fmt/qcow2/qcow2.h"
+#include "block/fmt/qed/qed.h"
 #include "block/fmt/raw/raw.h"
 #include "block/fmt/vdi/vdi.h"
 #include "block/fmt/vpc/vpc.h"
@@ -17,7 +19,8 @@
 #define CHAIN_MAX 200
 
 const struct viv_blk_driver *const viv_blk_drivers[] = {
-    &viv_blk_raw, &viv_blk_qcow2, &viv_blk_vdi, &viv_blk_vpc, &viv_blk_file, &viv_blk_null_co, NULL,
+    &viv_blk_raw, &viv_blk_qcow2, &viv_blk_qed, &viv_blk_vdi, &viv_blk_vpc, &viv_blk_parallels, &viv_blk_file,
+    &viv_blk_null_co, NULL,
 };
 
 /* Formats that are known by sight and not implemented: opening one as raw would show a guest the container
@@ -32,10 +35,7 @@ static const struct {
     {"vmdk", 0, "COWD", 4},
     {"vmdk", 0, "# Disk DescriptorFile", 21},
     {"vhdx", 0, "vhdxfile", 8},
-    {"qed", 0, "QED\0", 4},
     {"qcow", 0, "QFI\xfb\0\0\0\1", 8},
-    {"parallels", 0, "WithoutFreeSpace", 16},
-    {"parallels", 0, "WithouFreSpacExt", 16},
     {"luks", 0, "LUKS\xba\xbe", 6},
     {"bochs", 0, "Bochs Virtual HD Image", 22},
 };

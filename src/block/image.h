@@ -50,6 +50,7 @@ struct viv_img_info {
     uint64_t cluster_size; /* 0: none */
     char *backing_file, *backing_fmt; /* as in the header */
     bool dirty, encrypted;
+    bool no_basics; /* no cluster size, dirty flag, backing file or facts: the format tells none */
     struct viv_img_fact fact[VIV_IMG_FACTS];
     unsigned facts;
 };

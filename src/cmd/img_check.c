@@ -103,7 +103,7 @@ static void print_human(const struct viv_check *c)
                " = %.2f%% allocated, %.2f%% fragmented, %.2f%% compressed clusters\n",
                c->allocated, c->total, percent(c->allocated, c->total),
                percent(c->fragmented, c->allocated), percent(c->compressed, c->allocated));
-    if (c->image_end)
+    if (c->image_end) /* not every format has one */
         printf("Image end offset: %" PRIu64 "\n", c->image_end);
 }
 
@@ -119,7 +119,7 @@ static void print_json(const struct args *a, const char *format, const struct vi
 {
     printf("{\n");
     json_number("image-end-offset", last->image_end, false);
-    json_number("total-clusters", last->total, false);
+    json_number("total-clusters", last->total, true);
     json_number("corruptions", last->corruptions - last->corruptions_fixed, false);
     json_number("leaks", last->leaks - last->leaks_fixed, false);
     json_number("corruptions-fixed", first->corruptions_fixed, false);

@@ -139,14 +139,17 @@ static void print_json(struct viv_node *n, const struct viv_img_info *i, const c
     if (i->cluster_size)
         printf("%s    \"cluster-size\": %" PRIu64 ",\n", in, i->cluster_size);
     json_text(in, "format", n->drv->name);
-    printf("%s    \"actual-size\": %" PRIu64 ",\n", in, viv_file_allocated(n->file));
+    printf("%s    \"actual-size\": %" PRIu64 "%s\n", in, viv_file_allocated(n->file),
+           i->no_basics ? "" : ",");
     if (i->facts)
         json_facts(i, n->drv->name, in);
     if (i->backing_file) {
         json_text(in, "full-backing-filename", full);
         json_text(in, "backing-filename", i->backing_file);
     }
-    printf("%s    \"dirty-flag\": %s\n%s}", in, yes_no(i->dirty), in);
+    if (!i->no_basics)
+        printf("%s    \"dirty-flag\": %s\n", in, yes_no(i->dirty));
+    printf("%s}", in);
 }
 
 /* Opens; an image in use is looked at all the same, and that is said. */

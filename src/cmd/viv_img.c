@@ -37,7 +37,7 @@ static int print_help(void)
            "usage: viv-img [-h | -V] command [command options]\n\nCommands:\n");
     for (unsigned i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
         printf("  %-7s %s\n", verbs[i].name, verbs[i].usage);
-    printf("\nFormats: raw qcow2. Sizes take the suffixes k, M, G, T, P and E (1024).\n"
+    printf("\nFormats: raw qcow2 qed parallels. Sizes take the suffixes k, M, G, T, P and E (1024).\n"
            "'viv-img create -f fmt -o help' lists a format's options.\n"
            "cache: writeback, none, writethrough, directsync, unsafe.\n"
            "Exit codes of check: 0 clean, 1 the check failed, 2 corrupt, 3 leaks only, 63 the "
