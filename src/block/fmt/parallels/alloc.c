@@ -5,12 +5,15 @@
 
 static int check_data(struct parallels *p, uint64_t host)
 {
-    return prl_data_ok(p, host) ? 0 : prl_corrupt(p, "a cluster lies outside the file's data area", host);
+    return prl_data_ok(p, host)
+               ? 0
+               : prl_corrupt(p, "a cluster lies outside the file's data area", host);
 }
 
 static int map_locked(struct parallels *p, uint64_t offset, struct viv_extent *e)
 {
-    uint64_t i = offset / p->cluster, in = offset % p->cluster, last = (offset + e->len - 1) / p->cluster;
+    uint64_t i = offset / p->cluster, in = offset % p->cluster,
+             last = (offset + e->len - 1) / p->cluster;
     uint64_t host = prl_host(p, p->bat[i]), count = 1;
     int ret;
 
@@ -72,7 +75,8 @@ static int take(struct parallels *p, uint64_t *count, uint64_t *host)
 
 static int alloc_locked(struct parallels *p, struct viv_alloc *a)
 {
-    uint64_t i = a->offset / p->cluster, in = a->offset % p->cluster, last = (a->offset + a->len - 1) / p->cluster;
+    uint64_t i = a->offset / p->cluster, in = a->offset % p->cluster,
+             last = (a->offset + a->len - 1) / p->cluster;
     uint64_t host = prl_host(p, p->bat[i]), count = 1;
     int ret;
 

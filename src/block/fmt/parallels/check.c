@@ -6,7 +6,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-static void __attribute__((format(printf, 2, 3))) say(const struct viv_check *c, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3)))
+say(const struct viv_check *c, const char *fmt, ...)
 {
     char text[256];
     va_list ap;
@@ -100,7 +101,8 @@ static void check_leak(struct parallels *p, struct viv_check *c)
         return;
     }
     leaked = (size - c->image_end + p->cluster - 1) / p->cluster;
-    say(c, "%s space leaked at the end of the image %" PRIu64, verb(c, VIV_FIX_LEAKS), size - c->image_end);
+    say(c, "%s space leaked at the end of the image %" PRIu64, verb(c, VIV_FIX_LEAKS),
+        size - c->image_end);
     c->leaks += leaked;
     if (!(c->fix & VIV_FIX_LEAKS))
         return;
@@ -125,7 +127,8 @@ static int check_locked(struct parallels *p, struct viv_check *c)
     if (!ret)
         check_leak(p, c);
     /* The mark goes last, when nothing else is wrong any more. */
-    if (!ret && p->was_in_use && (c->fix & VIV_FIX_ERRORS) && c->corruptions == c->corruptions_fixed + 1) {
+    if (!ret && p->was_in_use && (c->fix & VIV_FIX_ERRORS) &&
+        c->corruptions == c->corruptions_fixed + 1) {
         ret = prl_set_in_use(p, p->in_use);
         if (!ret) {
             p->was_in_use = false;

@@ -16,10 +16,11 @@ const struct viv_opt_def prl_create_opts[] = {
 const char *const prl_create_shown[] = {"size", "cluster_size", NULL};
 
 /* A geometry for guests that ask for one. */
-#define HEADS       16u
-#define PER_TRACK   32u
+#define HEADS     16u
+#define PER_TRACK 32u
 
-static void make_header(uint64_t sectors, uint32_t tracks, uint32_t entries, uint64_t data_off, uint8_t *head)
+static void make_header(uint64_t sectors, uint32_t tracks, uint32_t entries, uint64_t data_off,
+                        uint8_t *head)
 {
     memcpy(head, PRL_MAGIC_EXT, 16);
     viv_st_le32(head + PRL_H_VERSION, PRL_VERSION);
@@ -40,13 +41,16 @@ int prl_create(const struct viv_create *c, struct viv_node *file, struct viv_err
     if (!cs)
         return viv_fail(err, EINVAL, "Cluster size 0: 512 to %u bytes work", PRL_CLUSTER_MAX);
     if (cs > PRL_CLUSTER_MAX)
-        return viv_fail(err, EINVAL, "Cluster size is too large: at most %u bytes work", PRL_CLUSTER_MAX);
+        return viv_fail(err, EINVAL, "Cluster size is too large: at most %u bytes work",
+                        PRL_CLUSTER_MAX);
     cs = viv_align_down(cs + PRL_SECTOR - 1, PRL_SECTOR);
     if (!viv_align_up_checked(c->size, PRL_SECTOR, &size))
         return viv_fail(err, EFBIG, "%" PRIu64 " bytes are too large", c->size);
     entries = size / cs + (size % cs != 0);
     if (entries > PRL_ENTRIES_MAX)
-        return viv_fail(err, EFBIG, "Image size is too large for this cluster size: at most %" PRIu64 " bytes work",
+        return viv_fail(err, EFBIG,
+                        "Image size is too large for this cluster size: at most %" PRIu64
+                        " bytes work",
                         cs * PRL_ENTRIES_MAX);
     data_off = (PRL_H_LENGTH + entries * 4 + cs - 1) / cs * cs;
     make_header(size / PRL_SECTOR, cs / PRL_SECTOR, entries, data_off, head);

@@ -18,7 +18,8 @@ int prl_corrupt(struct parallels *p, const char *why, uint64_t offset)
     if (p->broken)
         return -EIO;
     p->broken = true;
-    viv_error("'%s': %s at offset 0x%" PRIx64 ": the image is corrupt and is not written any more; stop its user and "
+    viv_error("'%s': %s at offset 0x%" PRIx64
+              ": the image is corrupt and is not written any more; stop its user and "
               "run 'viv-img check -r all'",
               p->node->filename, why, offset);
     return -EIO;
@@ -66,7 +67,8 @@ static int read_size(struct parallels *p, const uint8_t *head, bool ext, struct 
 /* data_off 0: "the end of BAT table plus some padding to ensure sector size alignment". */
 static int read_data_offset(struct parallels *p, const uint8_t *head, struct viv_err *err)
 {
-    uint64_t bat_end = PRL_H_LENGTH + viv_ld_le32(head + PRL_H_ENTRIES) * 4ull, size = viv_node_size(p->file);
+    uint64_t bat_end = PRL_H_LENGTH + viv_ld_le32(head + PRL_H_ENTRIES) * 4ull,
+             size = viv_node_size(p->file);
 
     p->data_off = viv_ld_le32(head + PRL_H_DATA_OFF) * (uint64_t)PRL_SECTOR;
     if (p->data_off && p->data_off < PRL_H_LENGTH + p->entries * 4)
@@ -116,7 +118,9 @@ int prl_read_header(struct parallels *p, struct viv_err *err)
     if (!ext && memcmp(head, PRL_MAGIC, 16) != 0)
         return bad(p, err, "it begins with neither '" PRL_MAGIC "' nor '" PRL_MAGIC_EXT "'");
     if (viv_ld_le32(head + PRL_H_VERSION) != PRL_VERSION)
-        return viv_fail(err, ENOTSUP, "'%s': parallels images of version %" PRIu32 " are unknown; version 2 works",
+        return viv_fail(err, ENOTSUP,
+                        "'%s': parallels images of version %" PRIu32
+                        " are unknown; version 2 works",
                         p->node->filename, viv_ld_le32(head + PRL_H_VERSION));
     p->was_in_use = viv_ld_le32(head + PRL_H_IN_USE) == PRL_IN_USE;
     p->extension = viv_ld_le64(head + PRL_H_EXT_OFF) != 0;

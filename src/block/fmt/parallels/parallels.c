@@ -46,8 +46,10 @@ static int mend(struct parallels *p, struct viv_err *err)
     if (ret)
         return ret;
     if (c.corruptions > c.corruptions_fixed)
-        return viv_fail(err, EIO, "'%s' was not closed and could not be repaired completely; opening it read-only works",
-                        p->node->filename);
+        return viv_fail(
+            err, EIO,
+            "'%s' was not closed and could not be repaired completely; opening it read-only works",
+            p->node->filename);
     return 0;
 }
 
@@ -59,7 +61,8 @@ static int prepare_writing(struct parallels *p, const struct viv_node_opts *o, s
     if (o->for_check)
         return 0;
     if (p->extension)
-        viv_warn("'%s': its format extension (dirty bitmaps) is not kept up to date", p->node->filename);
+        viv_warn("'%s': its format extension (dirty bitmaps) is not kept up to date",
+                 p->node->filename);
     if (p->was_in_use && (ret = mend(p, err)) != 0)
         return ret;
     ret = prl_set_in_use(p, true);

@@ -73,7 +73,8 @@ int prl_read_header(struct parallels *p, struct viv_err *err);
 int prl_set_in_use(struct parallels *p, bool in_use); /* durable when it returns */
 /* May a cluster lie there? Its last bytes may be missing in the file. */
 bool prl_data_ok(const struct parallels *p, uint64_t host);
-int prl_corrupt(struct parallels *p, const char *why, uint64_t offset); /* says so once, returns -EIO */
+int prl_corrupt(struct parallels *p, const char *why,
+                uint64_t offset); /* says so once, returns -EIO */
 void prl_bat_dirty(struct parallels *p, uint64_t index);
 int prl_flush_all(struct parallels *p);
 

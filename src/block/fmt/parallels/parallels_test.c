@@ -1,6 +1,6 @@
 /* parallels: random requests against a model, failing writes, damaged images, power cuts. */
+#include "block/cuts_test.h"
 #include "block/fmt/parallels/parallels.h"
-#include "block/tables_test.h"
 
 #include "base/bytes.h"
 #include "base/log.h"
@@ -50,9 +50,9 @@ static void test_header(void)
         uint64_t at, value;
         unsigned bytes;
     } bad[] = {
-        {0, 0, 1},          {15, 'x', 1},         {16, 1, 4},         {16, 3, 4},    {28, 0, 4},         {28, UINT32_MAX, 4},
-        {28, 1 << 22, 4},   {32, 0, 4},           {32, 255, 4},       {36, ~0ull, 8}, {36, 1ull << 55, 8}, {36, 2049, 8},
-        {48, 1, 4},         {28, 1, 4},
+        {0, 0, 1},           {15, 'x', 1},     {16, 1, 4}, {16, 3, 4},   {28, 0, 4},
+        {28, UINT32_MAX, 4}, {28, 1 << 22, 4}, {32, 0, 4}, {32, 255, 4}, {36, ~0ull, 8},
+        {36, 1ull << 55, 8}, {36, 2049, 8},    {48, 1, 4}, {28, 1, 4},
     };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {

@@ -21,7 +21,8 @@ static enum viv_map_kind kind_of(uint64_t entry)
 static int check_data(struct qed *q, uint64_t host)
 {
     if (!qed_data_ok(q, host))
-        return qed_corrupt(q, "a data cluster lies outside the file or on the header or L1 table", host);
+        return qed_corrupt(q, "a data cluster lies outside the file or on the header or L1 table",
+                           host);
     if (!q->node->read_only && qed_on_table(q, host, 1))
         return qed_corrupt(q, "a data cluster lies on an L2 table", host);
     return 0;
@@ -30,7 +31,8 @@ static int check_data(struct qed *q, uint64_t host)
 /* As many clusters as are like the first and, with data, follow it; inside one page. */
 static int map_run(struct qed *q, uint64_t offset, uint64_t table, struct viv_extent *e)
 {
-    uint64_t in = offset & (q->cluster_size - 1), index = qed_l2_index(q, offset), first, count = 1, entry;
+    uint64_t in = offset & (q->cluster_size - 1), index = qed_l2_index(q, offset), first, count = 1,
+             entry;
     uint64_t per_page = q->page_bytes / 8, want = ((in + e->len - 1) >> q->cluster_bits) + 1;
     struct qed_page *p;
     int ret = qed_page_get(q, table, index, &p, &first);
@@ -47,7 +49,8 @@ static int map_run(struct qed *q, uint64_t offset, uint64_t table, struct viv_ex
 
         if (kind_of(next) != e->kind)
             break;
-        if (e->kind == VIV_MAP_DATA && (next != entry + (count << q->cluster_bits) || check_data(q, next)))
+        if (e->kind == VIV_MAP_DATA &&
+            (next != entry + (count << q->cluster_bits) || check_data(q, next)))
             break;
     }
     e->len = MIN(e->len, (count << q->cluster_bits) - in);
@@ -67,7 +70,8 @@ static int map_locked(struct qed *q, uint64_t offset, struct viv_extent *e)
     if (!table)
         return 0;
     if (!qed_table_ok(q, table))
-        return qed_corrupt(q, "an L2 table lies outside the file or on the header or L1 table", table);
+        return qed_corrupt(q, "an L2 table lies outside the file or on the header or L1 table",
+                           table);
     return map_run(q, offset, table, e);
 }
 
@@ -129,7 +133,9 @@ static int writable_table(struct qed *q, uint64_t offset, uint64_t *table)
     if (*table)
         return qed_table_ok(q, *table)
                    ? 0
-                   : qed_corrupt(q, "an L2 table lies outside the file or on the header or L1 table", *table);
+                   : qed_corrupt(q,
+                                 "an L2 table lies outside the file or on the header or L1 table",
+                                 *table);
     *table = take(q, &clusters);
     ret = viv_node_write_zeroes(q->file, *table, q->table_bytes, 0);
     if (ret) {
@@ -147,7 +153,8 @@ static int writable_table(struct qed *q, uint64_t offset, uint64_t *table)
 
 static int alloc_locked(struct qed *q, struct viv_alloc *a)
 {
-    uint64_t in = a->offset & (q->cluster_size - 1), index = qed_l2_index(q, a->offset), table, first, count = 0, host;
+    uint64_t in = a->offset & (q->cluster_size - 1), index = qed_l2_index(q, a->offset), table,
+             first, count = 0, host;
     uint64_t per_page = q->page_bytes / 8, want = ((in + a->len - 1) >> q->cluster_bits) + 1;
     struct qed_page *p;
     int ret = writable_table(q, a->offset, &table);
@@ -163,7 +170,8 @@ static int alloc_locked(struct qed *q, struct viv_alloc *a)
         a->host = host + in;
         return check_data(q, host);
     }
-    while (count < want && index + count < per_page && kind_of(load(p, index + count)) != VIV_MAP_DATA)
+    while (count < want && index + count < per_page &&
+           kind_of(load(p, index + count)) != VIV_MAP_DATA)
         count++;
     host = take(q, &count);
     a->len = MIN(a->len, (count << q->cluster_bits) - in);
@@ -189,7 +197,8 @@ int qed_alloc(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_allo
 int qed_commit(struct viv_node *n, const struct viv_alloc *a)
 {
     struct qed *q = n->state;
-    uint64_t host = a->host - a->head, count = (a->head + a->len + a->tail) >> q->cluster_bits, first, index;
+    uint64_t host = a->host - a->head, count = (a->head + a->len + a->tail) >> q->cluster_bits,
+             first, index;
     struct qed_page *p;
     int ret;
 

@@ -36,7 +36,8 @@ static bool use(struct checker *k, uint64_t offset, uint64_t bytes)
 {
     bool first = true;
 
-    for (uint64_t i = offset >> k->q->cluster_bits; i < (offset + bytes) >> k->q->cluster_bits; i++) {
+    for (uint64_t i = offset >> k->q->cluster_bits; i < (offset + bytes) >> k->q->cluster_bits;
+         i++) {
         first &= !(k->used[i / 8] >> (i % 8) & 1);
         k->used[i / 8] |= 1u << (i % 8);
     }
@@ -55,7 +56,8 @@ static void check_entry(struct checker *k, struct qed_page *p, uint64_t i, uint6
     k->last = host;
     if (qed_data_ok(q, host)) {
         if (!use(k, host, q->cluster_size)) {
-            say(k, "ERROR guest offset 0x%" PRIx64 ": its cluster at 0x%" PRIx64 " is used already", guest, host);
+            say(k, "ERROR guest offset 0x%" PRIx64 ": its cluster at 0x%" PRIx64 " is used already",
+                guest, host);
             k->c->corruptions++;
         }
         return;
@@ -75,7 +77,8 @@ static uint64_t hole(struct qed *q, uint64_t offset, uint64_t len)
 {
     struct viv_extent e;
 
-    if (!q->file->drv->status || q->file->drv->status(q->file, offset, len, &e) || e.kind != VIV_MAP_ZERO)
+    if (!q->file->drv->status || q->file->drv->status(q->file, offset, len, &e) ||
+        e.kind != VIV_MAP_ZERO)
         return 0;
     return MIN(e.len, len);
 }
@@ -83,7 +86,8 @@ static uint64_t hole(struct qed *q, uint64_t offset, uint64_t len)
 static int check_table(struct checker *k, uint64_t l1_index)
 {
     struct qed *q = k->q;
-    uint64_t table = q->l1[l1_index], guest = l1_index << qed_reach_bits(q), per_page = q->page_bytes / 8;
+    uint64_t table = q->l1[l1_index], guest = l1_index << qed_reach_bits(q),
+             per_page = q->page_bytes / 8;
     uint64_t left = viv_node_size(q->node) - guest, count;
 
     k->last = 0; /* fragmentation is counted inside a table */
@@ -125,7 +129,8 @@ static int check_l1(struct checker *k)
                 ret = check_table(k, i);
                 continue;
             }
-            say(k, "ERROR L1 entry %" PRIu64 ": its L2 table at 0x%" PRIx64 " is used already", i, q->l1[i]);
+            say(k, "ERROR L1 entry %" PRIu64 ": its L2 table at 0x%" PRIx64 " is used already", i,
+                q->l1[i]);
             k->c->corruptions++;
             continue;
         }
@@ -146,7 +151,8 @@ static int check_l1(struct checker *k)
 static void count_leaks(struct checker *k)
 {
     struct qed *q = k->q;
-    uint64_t total = q->end >> q->cluster_bits, end = 0, whole = viv_node_size(q->file) >> q->cluster_bits, leaked = 0;
+    uint64_t total = q->end >> q->cluster_bits, end = 0,
+             whole = viv_node_size(q->file) >> q->cluster_bits, leaked = 0;
 
     for (uint64_t i = q->header_bytes >> q->cluster_bits; i < total; i++) {
         if (k->used[i / 8] >> (i % 8) & 1)
@@ -155,7 +161,8 @@ static void count_leaks(struct checker *k)
             leaked += i < whole;
     }
     k->c->leaks += leaked;
-    if (!(k->c->fix & VIV_FIX_LEAKS) || !end || end == total || k->c->corruptions > k->c->corruptions_fixed)
+    if (!(k->c->fix & VIV_FIX_LEAKS) || !end || end == total ||
+        k->c->corruptions > k->c->corruptions_fixed)
         return;
     if (viv_node_truncate(q->file, end << q->cluster_bits, VIV_PREALLOC_OFF, NULL))
         return; /* a device: they stay reported */
@@ -175,8 +182,8 @@ static int check_locked(struct checker *k, struct viv_err *err)
     int ret;
 
     if (bytes > QED_CHECK_BYTES_MAX || !(k->used = g_try_malloc0(bytes)))
-        return viv_fail(err, ENOMEM, "'%s': no memory to check a file of %" PRIu64 " clusters", q->node->filename,
-                        q->end >> q->cluster_bits);
+        return viv_fail(err, ENOMEM, "'%s': no memory to check a file of %" PRIu64 " clusters",
+                        q->node->filename, q->end >> q->cluster_bits);
     k->c->total = (viv_node_size(q->node) + q->cluster_size - 1) >> q->cluster_bits;
     use(k, q->l1_offset, q->table_bytes);
     ret = check_l1(k);

@@ -16,10 +16,12 @@ const struct viv_opt_def qed_create_opts[] = {
     VIV_OPT_END,
 };
 
-const char *const qed_create_shown[] = {"size", "backing_file", "backing_fmt", "cluster_size", "table_size", NULL};
+const char *const qed_create_shown[] = {"size",         "backing_file", "backing_fmt",
+                                        "cluster_size", "table_size",   NULL};
 
 /* Where the backing file's name lies: behind the fields that this version of the header has. */
-static void make_header(const struct viv_create *c, uint64_t size, uint32_t cs, uint32_t ts, uint8_t *head)
+static void make_header(const struct viv_create *c, uint64_t size, uint32_t cs, uint32_t ts,
+                        uint8_t *head)
 {
     uint64_t features = 0;
 
@@ -30,7 +32,8 @@ static void make_header(const struct viv_create *c, uint64_t size, uint32_t cs, 
     viv_st_le64(head + QED_H_L1_OFFSET, cs);
     viv_st_le64(head + QED_H_SIZE, size);
     if (c->backing_file) {
-        features = QED_F_BACKING | (c->backing_fmt && strcmp(c->backing_fmt, "raw") == 0 ? QED_F_RAW : 0);
+        features =
+            QED_F_BACKING | (c->backing_fmt && strcmp(c->backing_fmt, "raw") == 0 ? QED_F_RAW : 0);
         viv_st_le32(head + QED_H_BACKING_OFFSET, QED_H_LENGTH);
         viv_st_le32(head + QED_H_BACKING_SIZE, strlen(c->backing_file));
         memcpy(head + QED_H_LENGTH, c->backing_file, strlen(c->backing_file));
@@ -38,18 +41,24 @@ static void make_header(const struct viv_create *c, uint64_t size, uint32_t cs, 
     viv_st_le64(head + QED_H_FEATURES, features);
 }
 
-static int refuse(const struct viv_create *c, uint64_t size, uint64_t cs, uint64_t ts, struct viv_err *err)
+static int refuse(const struct viv_create *c, uint64_t size, uint64_t cs, uint64_t ts,
+                  struct viv_err *err)
 {
     if (!qed_cluster_size_ok(cs))
-        return viv_fail(err, EINVAL, "QED cluster size must be within range [%u, %u] and power of 2", QED_CLUSTER_MIN,
-                        QED_CLUSTER_MAX);
+        return viv_fail(err, EINVAL,
+                        "QED cluster size must be within range [%u, %u] and power of 2",
+                        QED_CLUSTER_MIN, QED_CLUSTER_MAX);
     if (!qed_table_size_ok(ts))
-        return viv_fail(err, EINVAL, "QED table size must be within range [1, %u] and power of 2", QED_TABLE_MAX);
+        return viv_fail(err, EINVAL, "QED table size must be within range [1, %u] and power of 2",
+                        QED_TABLE_MAX);
     if (size > qed_size_max(cs, ts))
-        return viv_fail(err, EINVAL, "QED image size is at most %" PRIu64 " bytes with this cluster and table size",
+        return viv_fail(err, EINVAL,
+                        "QED image size is at most %" PRIu64
+                        " bytes with this cluster and table size",
                         qed_size_max(cs, ts));
     if (c->backing_file && strlen(c->backing_file) > 1023)
-        return viv_fail(err, EINVAL, "The backing file's name has %zu bytes; at most 1023 fit", strlen(c->backing_file));
+        return viv_fail(err, EINVAL, "The backing file's name has %zu bytes; at most 1023 fit",
+                        strlen(c->backing_file));
     return 0;
 }
 
@@ -103,16 +112,20 @@ static int hide_backing(struct viv_node *n, uint64_t old, uint64_t size)
 int qed_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc, struct viv_err *err)
 {
     struct qed *q = n->state;
-    uint64_t old = viv_node_size(n), max = qed_size_max(q->cluster_size, q->table_bytes >> q->cluster_bits);
+    uint64_t old = viv_node_size(n),
+             max = qed_size_max(q->cluster_size, q->table_bytes >> q->cluster_bits);
     int ret;
 
     if (prealloc != VIV_PREALLOC_OFF)
         return viv_fail(err, ENOTSUP, "Unsupported preallocation mode: qed images have none");
     if (size < old)
-        return viv_fail(err, ENOTSUP, "Shrinking images is currently not supported (qed); convert makes a smaller one");
+        return viv_fail(
+            err, ENOTSUP,
+            "Shrinking images is currently not supported (qed); convert makes a smaller one");
     if (size > max)
         return viv_fail(err, EINVAL,
-                        "Invalid image size specified: %" PRIu64 " bytes; with this cluster and table size at most "
+                        "Invalid image size specified: %" PRIu64
+                        " bytes; with this cluster and table size at most "
                         "%" PRIu64 " work",
                         size, max);
     pthread_mutex_lock(&q->lock);

@@ -35,7 +35,8 @@ int qed_corrupt(struct qed *q, const char *why, uint64_t offset)
     if (q->broken)
         return -EIO;
     q->broken = true;
-    viv_error("'%s': %s at offset 0x%" PRIx64 ": the image is corrupt and is not written any more; stop its user and "
+    viv_error("'%s': %s at offset 0x%" PRIx64
+              ": the image is corrupt and is not written any more; stop its user and "
               "run 'viv-img check -r all'",
               q->node->filename, why, offset);
     return -EIO;
@@ -64,7 +65,8 @@ int qed_write_features(struct qed *q, uint64_t features)
 
 static int read_backing_name(struct qed *q, const uint8_t *head, struct viv_err *err)
 {
-    uint32_t offset = viv_ld_le32(head + QED_H_BACKING_OFFSET), len = viv_ld_le32(head + QED_H_BACKING_SIZE);
+    uint32_t offset = viv_ld_le32(head + QED_H_BACKING_OFFSET),
+             len = viv_ld_le32(head + QED_H_BACKING_SIZE);
     int ret;
 
     if (!(q->features & QED_F_BACKING))
@@ -103,7 +105,9 @@ static int read_geometry(struct qed *q, const uint8_t *head, struct viv_err *err
         return bad(q, err, "the header is longer than the file");
     if (!viv_is_aligned(q->l1_offset, cs) || q->l1_offset < q->header_bytes ||
         !viv_range_inside(q->l1_offset, q->table_bytes, q->end))
-        return bad(q, err, "the L1 table does not lie in the file, behind the header, at a cluster's start");
+        return bad(
+            q, err,
+            "the L1 table does not lie in the file, behind the header, at a cluster's start");
     q->node->size = viv_ld_le64(head + QED_H_SIZE);
     if (q->node->size > qed_size_max(cs, ts))
         return bad(q, err, "the disk is larger than the tables can map");
@@ -125,7 +129,9 @@ int qed_read_header(struct qed *q, const struct viv_node_opts *o, struct viv_err
     q->features = viv_ld_le64(head + QED_H_FEATURES);
     unknown = q->features & ~QED_F_KNOWN;
     if (unknown)
-        return viv_fail(err, ENOTSUP, "'%s': the image uses unknown features (bits 0x%" PRIx64 "): a newer program made it",
+        return viv_fail(err, ENOTSUP,
+                        "'%s': the image uses unknown features (bits 0x%" PRIx64
+                        "): a newer program made it",
                         q->node->filename, unknown);
     ret = read_geometry(q, head, err);
     if (!ret)
@@ -145,7 +151,8 @@ int qed_read_header(struct qed *q, const struct viv_node_opts *o, struct viv_err
 
 int qed_load_l1(struct qed *q, uint64_t size, struct viv_err *err)
 {
-    uint64_t reach = 1ull << qed_reach_bits(q), old = q->l1_size, want = size / reach + (size % reach != 0), *l1;
+    uint64_t reach = 1ull << qed_reach_bits(q), old = q->l1_size,
+             want = size / reach + (size % reach != 0), *l1;
     int ret;
 
     if (want <= old)
@@ -161,7 +168,7 @@ int qed_load_l1(struct qed *q, uint64_t size, struct viv_err *err)
         return viv_fail_os(err, -ret, "Could not read the L1 table of '%s'", q->node->filename);
     for (uint64_t i = old; i < want; i++) {
         l1[i] = GUINT64_FROM_LE(l1[i]);
-        if (!qed_table_ok(q, l1[i]))
+        if (q->node->read_only || !qed_table_ok(q, l1[i]))
             continue; /* refused when it is used */
         q->overlap |= qed_on_table(q, l1[i], q->table_bytes >> q->cluster_bits);
         g_hash_table_add(q->tables, (gpointer)(l1[i] >> q->cluster_bits));

@@ -56,8 +56,10 @@ static int mend(struct qed *q, struct viv_err *err)
     if (ret)
         return ret;
     if (c.corruptions > c.corruptions_fixed || c.check_errors)
-        return viv_fail(err, EIO, "'%s' was not closed and could not be repaired completely; opening it read-only works",
-                        q->node->filename);
+        return viv_fail(
+            err, EIO,
+            "'%s' was not closed and could not be repaired completely; opening it read-only works",
+            q->node->filename);
     return 0;
 }
 
@@ -67,9 +69,10 @@ static int prepare_writing(struct qed *q, const struct viv_node_opts *o, struct 
     if (o->for_check)
         return 0;
     if (q->overlap)
-        return viv_fail(err, EINVAL,
-                        "'%s': the image is corrupt: two of its L2 tables overlap; opening it read-only works",
-                        q->node->filename);
+        return viv_fail(
+            err, EINVAL,
+            "'%s': the image is corrupt: two of its L2 tables overlap; opening it read-only works",
+            q->node->filename);
     return q->features & QED_F_NEED_CHECK ? mend(q, err) : 0;
 }
 

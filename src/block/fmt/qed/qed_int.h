@@ -20,7 +20,7 @@
 enum {
     QED_H_MAGIC = 0,
     QED_H_CLUSTER_SIZE = 4,
-    QED_H_TABLE_SIZE = 8,  /* clusters */
+    QED_H_TABLE_SIZE = 8,   /* clusters */
     QED_H_HEADER_SIZE = 12, /* clusters */
     QED_H_FEATURES = 16,
     QED_H_COMPAT = 24,
@@ -58,7 +58,7 @@ struct qed_page {
     uint64_t offset; /* host */
     uint64_t used;   /* clock of the last use */
     bool dirty;
-    uint8_t data[];  /* as on disk */
+    uint8_t data[]; /* as on disk */
 };
 
 struct qed {
@@ -83,8 +83,8 @@ struct qed {
     unsigned page_bytes, pages_max, dirty;
     uint64_t clock;
 
-    uint64_t end;  /* of the file: where the next cluster goes */
-    GArray *spare; /* clusters below `end` that were given back */
+    uint64_t end;        /* of the file: where the next cluster goes */
+    GArray *spare;       /* clusters below `end` that were given back */
     bool clear_at_close; /* the bit "need check" */
     bool broken;         /* nothing is written any more */
 };
@@ -116,7 +116,8 @@ int qed_corrupt(struct qed *q, const char *why, uint64_t offset); /* says so onc
 
 /* table.c */
 /* The page with entry `index` of the table at `table`; valid until the next call. *first is its first entry's index. */
-int qed_page_get(struct qed *q, uint64_t table, uint64_t index, struct qed_page **out, uint64_t *first);
+int qed_page_get(struct qed *q, uint64_t table, uint64_t index, struct qed_page **out,
+                 uint64_t *first);
 void qed_page_dirty(struct qed *q, struct qed_page *p);
 void qed_pages_free(struct qed *q);
 /* May an L2 table lie there / may data lie there? */
@@ -135,7 +136,8 @@ int qed_discard(struct viv_node *n, uint64_t offset, uint64_t len);
 
 /* create.c */
 int qed_create(const struct viv_create *c, struct viv_node *file, struct viv_err *err);
-int qed_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc, struct viv_err *err);
+int qed_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
+                 struct viv_err *err);
 extern const struct viv_opt_def qed_create_opts[];
 extern const char *const qed_create_shown[];
 

@@ -1,6 +1,6 @@
 /* qed: random requests against a model, failing writes, damaged images, power cuts. */
+#include "block/cuts_test.h"
 #include "block/fmt/qed/qed.h"
-#include "block/tables_test.h"
 
 #include "base/bytes.h"
 #include "base/log.h"
@@ -49,10 +49,13 @@ static void test_header(void)
         uint64_t at, value;
         unsigned bytes;
     } bad[] = {
-        {4, 0, 4},           {4, 2048, 4},        {4, 4097, 4},      {4, 128 << 20, 4},  {8, 0, 4},    {8, 3, 4},
-        {8, 32, 4},          {8, 16, 4},          {12, 2, 4},        {12, UINT32_MAX, 4}, {16, 8, 8},  {16, 1ull << 63, 8},
-        {16, 1, 8},          {40, 0, 8},          {40, 4097, 8},     {40, 1 << 20, 8},   {40, ~4095ull, 8},
-        {48, (1ull << 30) + 512, 8}, {48, ~511ull, 8}, {48, 1000, 8},
+        {4, 0, 4},           {4, 2048, 4},      {4, 4097, 4},
+        {4, 128 << 20, 4},   {8, 0, 4},         {8, 3, 4},
+        {8, 32, 4},          {8, 16, 4},        {12, 2, 4},
+        {12, UINT32_MAX, 4}, {16, 8, 8},        {16, 1ull << 63, 8},
+        {16, 1, 8},          {40, 0, 8},        {40, 4097, 8},
+        {40, 1 << 20, 8},    {40, ~4095ull, 8}, {48, (1ull << 30) + 512, 8},
+        {48, ~511ull, 8},    {48, 1000, 8},
     };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
@@ -69,7 +72,8 @@ static void test_header(void)
 /* A backing file's name that does not lie in the header. */
 static void test_backing_name(void)
 {
-    static const uint32_t bad[][2] = {{64, 0}, {64, 5000}, {4095, 2}, {UINT32_MAX, 1}, {64, UINT32_MAX}, {64, 20}};
+    static const uint32_t bad[][2] = {{64, 0},         {64, 5000},       {4095, 2},
+                                      {UINT32_MAX, 1}, {64, UINT32_MAX}, {64, 20}};
 
     for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
         struct mem m;
@@ -86,8 +90,8 @@ static void test_backing_name(void)
 /* Entries that point to the header, the tables, outside, or into a loop: refused at use, the file stays as it is. */
 static void test_entries(void)
 {
-    static const uint64_t places[] = {2,    512,  4096,       8192,       12289,     16384,
-                                      ~0ull, 1 << 30, 1ull << 63, ~4095ull, 8191,      4095};
+    static const uint64_t places[] = {2,     512,     4096,       8192,     12289, 16384,
+                                      ~0ull, 1 << 30, 1ull << 63, ~4095ull, 8191,  4095};
     uint8_t buf[4096] = {2}, *before;
     struct viv_node *n;
     struct mem m;

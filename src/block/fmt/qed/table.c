@@ -17,8 +17,8 @@ bool qed_table_ok(const struct qed *q, uint64_t offset)
 
 bool qed_data_ok(const struct qed *q, uint64_t offset)
 {
-    return viv_is_aligned(offset, q->cluster_size) && offset >= q->header_bytes && offset < q->end &&
-           (offset >= q->l1_offset + q->table_bytes || offset < q->l1_offset);
+    return viv_is_aligned(offset, q->cluster_size) && offset >= q->header_bytes &&
+           offset < q->end && (offset >= q->l1_offset + q->table_bytes || offset < q->l1_offset);
 }
 
 bool qed_on_table(const struct qed *q, uint64_t offset, uint64_t clusters)
@@ -64,7 +64,8 @@ static int make_room(struct qed *q)
     return ret;
 }
 
-int qed_page_get(struct qed *q, uint64_t table, uint64_t index, struct qed_page **out, uint64_t *first)
+int qed_page_get(struct qed *q, uint64_t table, uint64_t index, struct qed_page **out,
+                 uint64_t *first)
 {
     uint64_t per_page = q->page_bytes / 8, offset = table + index / per_page * q->page_bytes;
     struct qed_page *p = g_hash_table_lookup(q->pages, &offset);
@@ -113,7 +114,8 @@ static int write_pages(struct qed *q)
 
 static int write_l1(struct qed *q)
 {
-    uint64_t from = q->l1_dirty_from, count = q->l1_dirty_to - from, *le = g_try_new(uint64_t, count);
+    uint64_t from = q->l1_dirty_from, count = q->l1_dirty_to - from,
+             *le = g_try_new(uint64_t, count);
     int ret;
 
     if (!le)
