@@ -14,7 +14,6 @@ qed,cluster_size=1M,table_size=2
 parallels,cluster_size=512
 parallels,cluster_size=63k
 parallels,cluster_size=64k
-parallels,cluster_size=1M
 '}
 cat >patterns.py <<'P'
 import random, sys
@@ -32,10 +31,12 @@ dd if=/dev/urandom of=r.raw bs=64k count=50 status=none
 truncate -s 20M r.raw
 dd if=/dev/urandom of=r.raw bs=4k count=9 seek=3345 conv=notrunc status=none
 
-sort_json()
+same_json()
 {
-    sed '/^[[{]/,$!d' "$1" >json
-    python3 -c 'import json, sys; print(json.dumps(json.load(open("json")), indent=1, sort_keys=True))' >"$1"
+    python3 -c '
+import json, re, sys
+a, b = (json.loads(re.split(r"^(?=[\[{])", open(f).read(), 1, re.M)[-1]) for f in ("theirs", "ours"))
+sys.exit(a != b)'
 }
 
 same() # what both programs say of an image: command, image
@@ -44,10 +45,10 @@ same() # what both programs say of an image: command, image
     code=0; qemu-img $1 "$2" >theirs 2>&1 || code=$?
     # shellcheck disable=SC2086
     mine=0; $VIV_IMG $1 "$2" >ours 2>&1 || mine=$?
-    case $1 in # the order of keys is no promise
-    *json) sort_json theirs; sort_json ours ;;
-    esac
-    diff theirs ours || fail "$v: $1 of $3 prints something else"
+    case $1 in
+    *json) same_json ;; # the order of keys is no promise
+    *) cmp -s theirs ours ;;
+    esac || { diff theirs ours; fail "$v: $1 of $3 prints something else"; }
     [ $code = $mine ] || fail "$v: $1 of $3 gives $mine, not $code"
 }
 
