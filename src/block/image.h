@@ -57,6 +57,44 @@ struct viv_img_info {
 void viv_img_fact_str(struct viv_img_info *i, const char *key, const char *value); /* copied */
 void viv_img_fact_uint(struct viv_img_info *i, const char *key, uint64_t value);
 void viv_img_fact_bool(struct viv_img_info *i, const char *key, bool value);
+/* --- internal snapshots --- */
+
+struct viv_snapshot {
+    char *id, *name;         /* id: a decimal number in text */
+    uint64_t vm_state_size;  /* bytes; 0: the disk alone */
+    uint64_t disk_size;      /* bytes */
+    uint32_t date_sec, date_nsec;
+    uint64_t vm_clock_nsec;
+    uint64_t icount;         /* UINT64_MAX: not known */
+};
+void viv_snapshot_free(struct viv_snapshot *s, unsigned count); /* an array from list() */
+
+/* Called with the whole node drained. `which`: by id, else by name. All durable when they return. */
+struct viv_snapshot_ops {
+    int (*list)(struct viv_node *n, struct viv_snapshot **out, unsigned *count, struct viv_err *err);
+    /* s->id NULL: the lowest free number. */
+    int (*create)(struct viv_node *n, const struct viv_snapshot *s, struct viv_err *err);
+    int (*apply)(struct viv_node *n, const char *which, struct viv_err *err);
+    int (*remove)(struct viv_node *n, const char *which, struct viv_err *err);
+};
+
+/* --- dirty bitmaps that the image stores --- */
+
+struct viv_bitmap_info {
+    char *name;
+    uint32_t granularity;               /* bytes */
+    bool in_use, automatic, has_extra;  /* flags in the image */
+};
+struct viv_bitmap_ops {
+    int (*list)(struct viv_node *n, struct viv_bitmap_info **out, unsigned *count, struct viv_err *err);
+    /* The bits as bytes, bit k of byte j stands for granule 8 j + k; g_free. */
+    int (*load)(struct viv_node *n, const char *name, uint8_t **bits, size_t *bytes, struct viv_err *err);
+    /* Makes or replaces it, durably. bits NULL: all clear. */
+    int (*store)(struct viv_node *n, const struct viv_bitmap_info *info, const uint8_t *bits, struct viv_err *err);
+    int (*remove)(struct viv_node *n, const char *name, struct viv_err *err);
+};
+void viv_bitmap_info_free(struct viv_bitmap_info *b, unsigned count);
+
 void viv_img_info_free(struct viv_img_info *i); /* what it holds */
 
 #endif

@@ -28,6 +28,10 @@ struct viv_img_info;
 struct viv_check;
 struct viv_create;
 struct viv_measure;
+struct viv_crypt;
+struct viv_opts;
+struct viv_snapshot_ops;
+struct viv_bitmap_ops;
 
 enum viv_map_kind {
     VIV_MAP_DATA,       /* lies in the file child at `host` */
@@ -39,7 +43,8 @@ enum viv_map_kind {
 struct viv_extent {
     enum viv_map_kind kind;
     uint64_t len;   /* bytes from the offset asked for, at least 1, never more than asked for */
-    uint64_t host;  /* DATA: offset in the file child; ZERO: preallocated there when `allocated` */
+    uint64_t host;  /* DATA: offset in `where`; ZERO: preallocated there when `allocated` */
+    struct viv_node *where; /* the child that holds `host`; NULL: the file child */
     bool allocated; /* takes room in this layer */
     bool in_place;  /* DATA: may be overwritten where it lies */
     bool hole;      /* ZERO: the format has DATA there, its file a hole (to a raw image the file's holes are its own) */
@@ -53,6 +58,7 @@ struct viv_alloc {
     uint64_t offset; /* guest, as asked */
     uint64_t len;    /* bytes of the request that this covers, at least 1 */
     uint64_t host;   /* where `offset` goes */
+    struct viv_node *where; /* the child that holds `host`; NULL: the file child */
     uint64_t head;   /* fresh: bytes before `offset` to fill */
     uint64_t tail;   /* fresh: bytes after offset + len to fill (may pass the end of the disk) */
     bool fresh;
@@ -80,6 +86,8 @@ struct viv_node_opts {
     const char *node_name;
     const char *backing_path;   /* in place of the name in the header; NULL: as the header says */
     const char *backing_format; /* likewise */
+    const char *key_secret;     /* id of the -object secret that opens an encrypted image */
+    const char *snapshot;       /* the disk as this internal snapshot (id or name) holds it; needs read_only */
     unsigned depth;             /* of the backing chain so far */
 };
 
@@ -101,6 +109,10 @@ struct viv_blk_driver {
     void (*cancel)(struct viv_node *n, const struct viv_alloc *a);
     /* One granule that map() called COMPRESSED, into buf (the granule's whole size). */
     int (*read_special)(struct viv_node *n, uint64_t granule_offset, uint8_t *buf);
+    /* One granule (the disk's last may be short) that is to be stored compressed: over nothing, or in place of what is
+     * there. The granule is locked exclusively; compress before taking the driver's own lock: other granules' threads
+     * are here too. -E2BIG: it would not shrink, the core writes it as it is. NULL: the format has no compression. */
+    int (*write_compressed)(struct viv_node *n, uint64_t granule_offset, const uint8_t *buf, size_t len);
 
     /* Protocols. Reads past the end give zeroes; writes past it grow the file. All or an error. */
     int (*preadv)(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
@@ -124,6 +136,8 @@ struct viv_blk_driver {
     /* What the header says of a backing file: name NULL: nothing. Borrowed. The operation is NULL for formats without
      * backing files. */
     void (*backing)(struct viv_node *n, const char **name, const char **format);
+    /* Writes another name and format into the header (name NULL: none), durably; n->backing stays as it is. */
+    int (*change_backing)(struct viv_node *n, const char *name, const char *format, struct viv_err *err);
 
     /* Tools. */
     int (*create)(const struct viv_create *c, struct viv_node *file, struct viv_err *err);
@@ -134,6 +148,11 @@ struct viv_blk_driver {
     int (*measure)(const struct viv_create *c, struct viv_node *source, struct viv_measure *out, struct viv_err *err);
     int (*check)(struct viv_node *n, struct viv_check *c, struct viv_err *err);
     void (*info)(struct viv_node *n, struct viv_img_info *info);
+    /* Changes options of an image that exists; `opts` parsed against amend_opts, only given ones count. */
+    int (*amend)(struct viv_node *n, struct viv_opts *opts, bool force, struct viv_err *err);
+    const struct viv_opt_def *amend_opts;
+    const struct viv_snapshot_ops *snapshots; /* image.h; NULL: the format has no internal snapshots */
+    const struct viv_bitmap_ops *bitmaps;     /* image.h; NULL: the format stores no dirty bitmaps */
 };
 
 struct viv_node_user {
@@ -148,6 +167,9 @@ struct viv_node {
     char *filename; /* of this layer, as given */
     struct viv_node *file;
     struct viv_node *backing;
+    struct viv_node **child; /* other files of this image (viv_node_open_child); flushed and closed with it */
+    unsigned children;
+    struct viv_crypt *crypt; /* the core encrypts what goes to a child as DATA; NULL: plain. Freed with the node */
     void *state;      /* the driver's */
     uint64_t size;    /* bytes; read with viv_node_size() */
     uint64_t granule; /* power of two: unit of range locks and of the map; 1 for protocols */
@@ -180,6 +202,11 @@ int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file
 /* The two above. format NULL: probed. */
 int viv_node_open_image(const char *path, const char *format, const struct viv_node_opts *o,
                         struct viv_node **out, struct viv_err *err);
+/* One more file of the image `n`, for its driver's open(): raw bytes, with what `o` says of locks and caches; a relative
+ * path counts from the image's folder. Refused when it is the image's own file or a child already. It is the node's:
+ * *out is borrowed. */
+int viv_node_open_child(struct viv_node *n, const char *path, const struct viv_node_opts *o, struct viv_node **out,
+                        struct viv_err *err);
 /* Bare node, one reference, for drivers' and tests' own construction. */
 struct viv_node *viv_node_new(const struct viv_blk_driver *drv, const char *filename);
 void viv_node_get(struct viv_node *n);
@@ -215,6 +242,8 @@ int viv_node_pread(struct viv_node *n, uint64_t offset, void *buf, size_t len);
 int viv_node_pwrite(struct viv_node *n, uint64_t offset, const void *buf, size_t len);
 int viv_node_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);
 int viv_node_discard(struct viv_node *n, uint64_t offset, uint64_t len);
+/* One whole granule, compressed by the driver (convert -c); -ENOTSUP where the format cannot. */
+int viv_node_write_compressed(struct viv_node *n, uint64_t offset, const void *buf, size_t len);
 int viv_node_flush(struct viv_node *n);
 int viv_node_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
                       struct viv_err *err);
