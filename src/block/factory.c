@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define CHAIN_MAX 200
 
@@ -234,6 +235,48 @@ int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file
         return ret;
     }
     *out = n;
+    return 0;
+}
+
+/* Is the file at `path` one that this image has open? */
+static bool is_own_file(const struct viv_node *n, const char *path)
+{
+    struct stat st, own;
+    bool found = false;
+
+    if (stat(path, &st))
+        return false;
+    for (unsigned i = 0; i <= n->children && !found; i++)
+        found = stat(i ? n->child[i - 1]->filename : n->file->filename, &own) == 0 && own.st_dev == st.st_dev &&
+                own.st_ino == st.st_ino;
+    return found;
+}
+
+int viv_node_open_child(struct viv_node *n, const char *path, const struct viv_node_opts *o, struct viv_node **out,
+                        struct viv_err *err)
+{
+    struct viv_node_opts co = {.read_only = o->read_only,
+                               .direct = o->direct,
+                               .no_flush = o->no_flush,
+                               .force_share = o->force_share,
+                               .share_write = o->share_write,
+                               .unmap = o->unmap,
+                               .locking = o->locking};
+    g_autofree char *full = viv_blk_backing_path(n->filename, path);
+    struct viv_node *c = NULL;
+    int ret;
+
+    /* Before opening: our own lock would be found and blamed on another. */
+    if (is_own_file(n, full))
+        return viv_fail(err, EINVAL, "'%s' names '%s' as one more of its files, and that is in use by this image already",
+                        n->filename, full);
+    ret = viv_node_open_file(full, &co, &c, err);
+    if (ret)
+        return ret;
+    c->parents++;
+    n->child = g_renew(struct viv_node *, n->child, n->children + 1);
+    n->child[n->children++] = c;
+    *out = c;
     return 0;
 }
 

@@ -77,3 +77,19 @@ int viv_img_count_data(struct viv_node *n, uint64_t unit, uint64_t *out)
     }
     return 0;
 }
+
+void viv_snapshot_free(struct viv_snapshot *s, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        g_free(s[i].id);
+        g_free(s[i].name);
+    }
+    g_free(s);
+}
+
+void viv_bitmap_info_free(struct viv_bitmap_info *b, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        g_free(b[i].name);
+    g_free(b);
+}

@@ -5,6 +5,7 @@
  * exclusively, lets alloc() find room, fills what the clusters hold beside the request from the old view
  * (copy on write) and has commit() link them. Discards and zeroes change the map of whole granules under
  * an exclusive lock and write the edges as data. */
+#include "block/crypt/crypt.h"
 #include "block/iov.h"
 #include "block/node.h"
 
@@ -58,6 +59,23 @@ static int transfer(struct viv_node *file, bool write, uint64_t offset, const st
     return ret;
 }
 
+/* The same for DATA at `host` of a child, encrypted where the node is: `offset` is the guest's. Parts of a unit need the
+ * range held exclusively (is_partial_unit). */
+static int transfer_data(struct viv_node *n, struct viv_node *where, bool write, uint64_t offset, uint64_t host,
+                         const struct iovec *iov, int cnt, size_t skip, size_t len)
+{
+    struct viv_node *child = where ? where : n->file;
+
+    if (n->crypt)
+        return (write ? viv_crypt_write : viv_crypt_read)(n->crypt, child, offset, host, iov, cnt, skip, len);
+    return transfer(child, write, host, iov, cnt, skip, len);
+}
+
+static bool is_partial_unit(const struct viv_node *n, uint64_t offset, uint64_t len)
+{
+    return n->crypt && !viv_is_aligned(offset | len, n->crypt->unit);
+}
+
 static int read_backing(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
                         size_t skip, size_t len)
 {
@@ -93,7 +111,7 @@ static int read_extent(struct viv_node *n, const struct viv_extent *e, uint64_t 
 {
     switch (e->kind) {
     case VIV_MAP_DATA:
-        return transfer(n->file, false, e->host, iov, cnt, skip, len);
+        return transfer_data(n, e->where, false, offset, e->host, iov, cnt, skip, len);
     case VIV_MAP_BACKING:
         return read_backing(n, offset, iov, cnt, skip, len);
     case VIV_MAP_COMPRESSED:
@@ -176,7 +194,8 @@ static int write_fresh(struct viv_node *n, const struct viv_alloc *a, const stru
         v[used++] = (struct iovec){edge + a->head, a->tail};
     }
     if (!ret)
-        ret = viv_node_pwritev(n->file, a->host - a->head, v, used, a->head + a->len + a->tail);
+        ret = transfer_data(n, a->where, true, a->offset - a->head, a->host - a->head, v, used, 0,
+                            a->head + a->len + a->tail);
 out:
     g_free(edge);
     g_free(v);
@@ -199,7 +218,7 @@ static int write_exclusive(struct viv_node *n, uint64_t offset, const struct iov
             else
                 ret = n->drv->commit(n, &a);
         } else {
-            ret = transfer(n->file, true, a.host, iov, cnt, skip, a.len);
+            ret = transfer_data(n, a.where, true, offset, a.host, iov, cnt, skip, a.len);
         }
         if (ret)
             return ret;
@@ -225,7 +244,7 @@ static int write_in_place(struct viv_node *n, uint64_t offset, const struct iove
         if (!e.in_place)
             break;
         step = MIN(len - *done, e.len);
-        ret = transfer(n->file, true, e.host, iov, cnt, *done, step);
+        ret = transfer_data(n, e.where, true, offset + *done, e.host, iov, cnt, *done, step);
         if (ret)
             return ret;
         *done += step;
@@ -254,8 +273,8 @@ static int check_probed(struct viv_node *n, uint64_t offset, const struct iovec 
 int viv_node_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
 {
     struct viv_range r;
-    size_t done;
-    int ret;
+    size_t done = 0;
+    int ret = 0;
 
     if (n->read_only)
         return -EROFS;
@@ -268,9 +287,11 @@ int viv_node_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *io
     if (n->detect_zeroes && viv_iov_is_zero(iov, cnt, 0, len))
         return viv_node_write_zeroes(n, offset, len,
                                      n->detect_zeroes == VIV_DETECT_UNMAP ? VIV_BLK_UNMAP : 0);
-    lock_range(n, &r, offset, len, false);
-    ret = write_in_place(n, offset, iov, cnt, len, &done);
-    unlock_range(n, &r);
+    if (!is_partial_unit(n, offset, len)) {
+        lock_range(n, &r, offset, len, false);
+        ret = write_in_place(n, offset, iov, cnt, len, &done);
+        unlock_range(n, &r);
+    }
     if (ret || done == len)
         return ret;
     lock_range(n, &r, offset + done, len - done, true);
@@ -291,6 +312,27 @@ int viv_node_pwrite(struct viv_node *n, uint64_t offset, const void *buf, size_t
     struct iovec v = {(void *)buf, len};
 
     return viv_node_pwritev(n, offset, &v, 1, len);
+}
+
+int viv_node_write_compressed(struct viv_node *n, uint64_t offset, const void *buf, size_t len)
+{
+    struct iovec v = {(void *)buf, len};
+    struct viv_range r;
+    int ret;
+
+    if (n->read_only)
+        return -EROFS;
+    if (!n->drv->write_compressed || n->crypt)
+        return -ENOTSUP;
+    if (!viv_range_inside(offset, len, viv_node_size(n)) || !viv_is_aligned(offset, n->granule) || len > n->granule ||
+        (len < n->granule && offset + len != viv_node_size(n)))
+        return -EINVAL;
+    lock_range(n, &r, offset, len, true);
+    ret = n->drv->write_compressed(n, offset, buf, len);
+    if (ret == -E2BIG)
+        ret = write_exclusive(n, offset, &v, 1, 0, len);
+    unlock_range(n, &r);
+    return ret;
 }
 
 /* Zeroes as data, where the map cannot say it. */
@@ -416,6 +458,10 @@ int viv_node_flush(struct viv_node *n)
         return ret;
     if (n->drv->protocol && n->no_flush)
         return 0;
+    for (unsigned i = 0; i < n->children && !ret; i++)
+        ret = viv_node_flush(n->child[i]);
+    if (ret)
+        return ret;
     if (n->drv->flush)
         ret = n->drv->flush(n); /* a format's own includes the file's */
     else if (n->file)
@@ -438,11 +484,12 @@ int viv_node_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc preal
 /* A DATA piece may still be a hole of the file below. */
 static int refine(struct viv_node *n, struct viv_extent *e)
 {
+    struct viv_node *child = e->where ? e->where : n->file;
     struct viv_extent below;
 
-    if (e->kind != VIV_MAP_DATA || !n->file || !n->file->drv->status)
+    if (e->kind != VIV_MAP_DATA || n->crypt || !child || !child->drv->status)
         return 0;
-    if (n->file->drv->status(n->file, e->host, e->len, &below))
+    if (child->drv->status(child, e->host, e->len, &below))
         return 0; /* only a hint */
     e->len = MIN(e->len, below.len);
     if (below.kind == VIV_MAP_ZERO) {

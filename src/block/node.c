@@ -1,4 +1,5 @@
 /* Nodes: references, names, who may do what. */
+#include "block/crypt/crypt.h"
 #include "block/node.h"
 
 #include <errno.h>
@@ -27,6 +28,13 @@ void viv_node_get(struct viv_node *n)
     pthread_mutex_unlock(&graph_lock);
 }
 
+static int put_child(struct viv_node **child)
+{
+    if (*child)
+        (*child)->parents--;
+    return viv_node_put(child);
+}
+
 static int close_node(struct viv_node *n)
 {
     int ret = 0, r;
@@ -37,10 +45,15 @@ static int close_node(struct viv_node *n)
         r = n->drv->close(n);
         ret = ret ? ret : r;
     }
-    if (n->file)
-        n->file->parents--;
-    r = viv_node_put(&n->file);
+    for (unsigned i = 0; i < n->children; i++) {
+        r = put_child(&n->child[i]);
+        ret = ret ? ret : r;
+    }
+    g_free(n->child);
+    r = put_child(&n->file);
     ret = ret ? ret : r;
+    if (n->crypt)
+        n->crypt->free(n->crypt);
     viv_node_put(&n->backing); /* read-only: nothing to lose */
     viv_range_lock_fini(&n->ranges);
     g_free(n->name);

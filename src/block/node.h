@@ -44,10 +44,10 @@ struct viv_extent {
     enum viv_map_kind kind;
     uint64_t len;   /* bytes from the offset asked for, at least 1, never more than asked for */
     uint64_t host;  /* DATA: offset in `where`; ZERO: preallocated there when `allocated` */
-    struct viv_node *where; /* the child that holds `host`; NULL: the file child */
     bool allocated; /* takes room in this layer */
     bool in_place;  /* DATA: may be overwritten where it lies */
     bool hole;      /* ZERO: the format has DATA there, its file a hole (to a raw image the file's holes are its own) */
+    struct viv_node *where; /* the child that holds `host`; NULL: the file child */
 };
 
 /* Where a write goes that map() did not call in_place. With `fresh` false it can be overwritten where it
@@ -58,10 +58,10 @@ struct viv_alloc {
     uint64_t offset; /* guest, as asked */
     uint64_t len;    /* bytes of the request that this covers, at least 1 */
     uint64_t host;   /* where `offset` goes */
-    struct viv_node *where; /* the child that holds `host`; NULL: the file child */
     uint64_t head;   /* fresh: bytes before `offset` to fill */
     uint64_t tail;   /* fresh: bytes after offset + len to fill (may pass the end of the disk) */
     bool fresh;
+    struct viv_node *where; /* the child that holds `host`; NULL: the file child */
 };
 
 enum viv_prealloc {
@@ -129,6 +129,7 @@ struct viv_blk_driver {
      * answer -ENOTSUP to write_zeroes: the core then writes zeroes. */
     int (*write_zeroes)(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);
     int (*discard)(struct viv_node *n, uint64_t offset, uint64_t len);
+    /* A format's own: what it caches, then the file. Other children are flushed before it is called. */
     int (*flush)(struct viv_node *n);
     int (*truncate)(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
                     struct viv_err *err);

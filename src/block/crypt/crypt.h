@@ -9,13 +9,24 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
+
+struct viv_node;
 
 struct viv_crypt {
-    uint32_t unit; /* bytes, a power of two of at least 512 */
+    uint32_t unit; /* bytes, a power of two from 512 to 4096, no more than the node's granule */
     bool by_host;
     /* In place; offset and len are multiples of unit. */
     int (*run)(struct viv_crypt *c, bool encrypt, uint64_t offset, uint8_t *buf, size_t len);
     void (*free)(struct viv_crypt *c); /* wipes the keys */
 };
+
+/* Moves plain bytes of [skip, skip + len) of the caller's buffers from or to `child` at `host`, which holds the guest's
+ * `offset`; the caller's memory is never encrypted in place. A write of parts of a unit reads the rest of it first: its
+ * range must be locked exclusively. Blocking. */
+int viv_crypt_read(struct viv_crypt *c, struct viv_node *child, uint64_t offset, uint64_t host, const struct iovec *iov,
+                   int cnt, size_t skip, size_t len);
+int viv_crypt_write(struct viv_crypt *c, struct viv_node *child, uint64_t offset, uint64_t host, const struct iovec *iov,
+                    int cnt, size_t skip, size_t len);
 
 #endif
