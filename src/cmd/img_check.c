@@ -119,7 +119,7 @@ static void print_json(const struct args *a, const char *format, const struct vi
 {
     printf("{\n");
     json_number("image-end-offset", last->image_end, false);
-    json_number("total-clusters", last->total, true);
+    json_number("total-clusters", last->total, false);
     json_number("corruptions", last->corruptions - last->corruptions_fixed, false);
     json_number("leaks", last->leaks - last->leaks_fixed, false);
     json_number("corruptions-fixed", first->corruptions_fixed, false);
