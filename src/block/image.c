@@ -14,9 +14,13 @@ bool viv_create_knows(const struct viv_blk_driver *drv, const char *option)
 
 static struct viv_img_fact *add(struct viv_img_info *i, const char *key)
 {
-    struct viv_img_fact *f = &i->fact[i->facts++];
+    struct viv_img_fact *f;
 
-    g_assert(i->facts <= VIV_IMG_FACTS);
+    if (i->facts == i->fact_room) {
+        i->fact_room = 2 * i->fact_room + 16;
+        i->fact = g_renew(struct viv_img_fact, i->fact, i->fact_room);
+    }
+    f = &i->fact[i->facts++];
     *f = (struct viv_img_fact){.key = key};
     return f;
 }
@@ -45,10 +49,21 @@ void viv_img_fact_bool(struct viv_img_info *i, const char *key, bool value)
     f->value = value;
 }
 
+void viv_img_fact_open(struct viv_img_info *i, const char *key, bool list)
+{
+    add(i, key)->type = list ? VIV_FACT_LIST : VIV_FACT_DICT;
+}
+
+void viv_img_fact_close(struct viv_img_info *i)
+{
+    add(i, NULL)->type = VIV_FACT_END;
+}
+
 void viv_img_info_free(struct viv_img_info *i)
 {
     for (unsigned n = 0; n < i->facts; n++)
         g_free(i->fact[n].str);
+    g_free(i->fact);
     g_free(i->backing_file);
     g_free(i->backing_fmt);
     *i = (struct viv_img_info){0};

@@ -37,26 +37,28 @@ struct viv_check {
     uint64_t image_end, total, allocated, fragmented, compressed; /* clusters; image_end in bytes */
 };
 
-/* What only this format has to tell, in the order of being told: "lazy-refcounts" as JSON's key, with spaces elsewhere. */
+/* What only this format has to tell, in the order of being told: "lazy-refcounts" as JSON's key, with spaces elsewhere.
+ * A DICT or LIST holds what follows up to its END; a LIST's items have no key. */
 struct viv_img_fact {
     const char *key; /* static */
-    enum { VIV_FACT_STR, VIV_FACT_UINT, VIV_FACT_BOOL } type;
+    enum { VIV_FACT_STR, VIV_FACT_UINT, VIV_FACT_BOOL, VIV_FACT_DICT, VIV_FACT_LIST, VIV_FACT_END } type;
     char *str;
     uint64_t value;
 };
-#define VIV_IMG_FACTS 24
 
 struct viv_img_info {
     uint64_t cluster_size; /* 0: none */
     char *backing_file, *backing_fmt; /* as in the header */
     bool dirty, encrypted;
     bool no_basics; /* no cluster size, dirty flag, backing file or facts: the format tells none */
-    struct viv_img_fact fact[VIV_IMG_FACTS];
-    unsigned facts;
+    struct viv_img_fact *fact;
+    unsigned facts, fact_room;
 };
 void viv_img_fact_str(struct viv_img_info *i, const char *key, const char *value); /* copied */
 void viv_img_fact_uint(struct viv_img_info *i, const char *key, uint64_t value);
 void viv_img_fact_bool(struct viv_img_info *i, const char *key, bool value);
+void viv_img_fact_open(struct viv_img_info *i, const char *key, bool list);
+void viv_img_fact_close(struct viv_img_info *i);
 /* --- internal snapshots --- */
 
 struct viv_snapshot {

@@ -34,6 +34,9 @@ int img_parse_cache(const char *text, struct viv_node_opts *o, bool *writethroug
 /* "196 KiB": three digits. */
 void img_size_text(uint64_t bytes, char *out, size_t size);
 void img_json_string(FILE *f, const char *text);
+/* img_facts.c: what the format tells; JSON with `in` in front of each line and a comma behind. */
+void img_facts_human(const struct viv_img_info *i);
+void img_facts_json(const struct viv_img_info *i, const char *type, const char *in);
 
 /* -o options of a format, joined from several -o, over those given by flags. */
 struct img_create_opts {

@@ -62,20 +62,6 @@ static const char *yes_no(bool b)
     return b ? "true" : "false";
 }
 
-static void print_fact(const struct viv_img_fact *f)
-{
-    char *label = g_strdelimit(g_strdup(f->key), "-", ' ');
-
-    printf("    %s: ", label);
-    if (f->type == VIV_FACT_STR)
-        printf("%s\n", f->str);
-    else if (f->type == VIV_FACT_UINT)
-        printf("%" PRIu64 "\n", f->value);
-    else
-        printf("%s\n", yes_no(f->value));
-    g_free(label);
-}
-
 static void print_human(struct viv_node *n, const struct viv_img_info *i, const char *full)
 {
     char virtual[32], disk[32];
@@ -84,6 +70,8 @@ static void print_human(struct viv_node *n, const struct viv_img_info *i, const 
     img_size_text(viv_file_allocated(n->file), disk, sizeof(disk));
     printf("image: %s\nfile format: %s\nvirtual size: %s (%" PRIu64 " bytes)\ndisk size: %s\n",
            n->filename, n->drv->name, virtual, viv_node_size(n), disk);
+    if (i->encrypted)
+        printf("encrypted: yes\n");
     if (i->dirty)
         printf("cleanly shut down: no\n");
     if (i->cluster_size)
@@ -96,10 +84,7 @@ static void print_human(struct viv_node *n, const struct viv_img_info *i, const 
         if (i->backing_fmt)
             printf("backing file format: %s\n", i->backing_fmt);
     }
-    if (i->facts)
-        printf("Format specific information:\n");
-    for (unsigned k = 0; k < i->facts; k++)
-        print_fact(&i->fact[k]);
+    img_facts_human(i);
 }
 
 static void json_text(const char *in, const char *key, const char *value)
@@ -109,24 +94,6 @@ static void json_text(const char *in, const char *key, const char *value)
     printf("%s    \"%s\": ", in, key);
     img_json_string(stdout, value);
     printf(",\n");
-}
-
-static void json_facts(const struct viv_img_info *i, const char *type, const char *in)
-{
-    printf("%s    \"format-specific\": {\n%s        \"type\": \"%s\",\n%s        \"data\": {\n", in, in, type, in);
-    for (unsigned k = 0; k < i->facts; k++) {
-        const struct viv_img_fact *f = &i->fact[k];
-
-        printf("%s            \"%s\": ", in, f->key);
-        if (f->type == VIV_FACT_STR)
-            img_json_string(stdout, f->str);
-        else if (f->type == VIV_FACT_UINT)
-            printf("%" PRIu64, f->value);
-        else
-            printf("%s", yes_no(f->value));
-        printf("%s\n", k + 1 < i->facts ? "," : "");
-    }
-    printf("%s        }\n%s    },\n", in, in);
 }
 
 static void print_json(struct viv_node *n, const struct viv_img_info *i, const char *full,
@@ -141,12 +108,13 @@ static void print_json(struct viv_node *n, const struct viv_img_info *i, const c
     json_text(in, "format", n->drv->name);
     printf("%s    \"actual-size\": %" PRIu64 "%s\n", in, viv_file_allocated(n->file),
            i->no_basics ? "" : ",");
-    if (i->facts)
-        json_facts(i, n->drv->name, in);
+    img_facts_json(i, n->drv->name, in);
     if (i->backing_file) {
         json_text(in, "full-backing-filename", full);
         json_text(in, "backing-filename", i->backing_file);
     }
+    if (i->encrypted)
+        printf("%s    \"encrypted\": true,\n", in);
     if (!i->no_basics)
         printf("%s    \"dirty-flag\": %s\n", in, yes_no(i->dirty));
     printf("%s}", in);
