@@ -6,6 +6,7 @@
 #include "block/options.h"
 #include "block/registry.h"
 #include "chr/chr.h"
+#include "crypto/secret.h"
 #include "dev/devices.h"
 #include "host/lock.h"
 #include "host/loop.h"
@@ -78,7 +79,7 @@ static int assemble(struct vm_args *a, struct viv_err *err)
     int rc = vm_set_globals(a, err);
 
     if (!rc)
-        rc = vm_make_objects(a, err);
+        rc = vm_make_objects(a, false, err);
     if (!rc)
         rc = vm_make_chardevs(a, err);
     if (!rc)
@@ -120,6 +121,7 @@ static void take_apart(void)
     viv_dev_unlock();
     if (viv_drive_free_all(&err) < 0 || viv_blockdev_close_all(&err) < 0)
         viv_error("%s", err.text);
+    viv_secret_free_all();
     vm_pidfile_remove();
 }
 
@@ -139,7 +141,9 @@ static int run(struct vm_args *a, struct viv_err *err)
     viv_thread_name(a->process_name ? a->process_name : "viv-vm");
     viv_signals_init(on_signal);
     viv_ram_early();
-    rc = vm_open_storage(a, err);
+    rc = vm_make_objects(a, true, err);
+    if (!rc)
+        rc = vm_open_storage(a, err);
     if (rc < 0)
         return rc;
     viv_log_hold();

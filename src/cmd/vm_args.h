@@ -49,7 +49,8 @@ int vm_make_monitors(struct vm_args *a, struct viv_err *err);
 bool vm_device_help(const char *name); /* NULL: all; false: there is no such device */
 
 /* vm_objects.c */
-int vm_make_objects(struct vm_args *a, struct viv_err *err);
+/* `early`: those that disks need (secrets), before vm_open_storage(); else the others. */
+int vm_make_objects(struct vm_args *a, bool early, struct viv_err *err);
 bool vm_object_help(const char *type); /* NULL: all; false: there is no such type */
 
 /* vm_help.c: the implied key of an option that explains itself, NULL for others; prints a->help_about

@@ -1,6 +1,7 @@
-/* -object: things that devices name by id. So far random number sources. */
+/* -object: things that devices and disks name by id: random number sources, secrets. */
 #include "cmd/vm_args.h"
 
+#include "crypto/secret.h"
 #include "host/random.h"
 
 #include <errno.h>
@@ -18,12 +19,25 @@ static const struct viv_opt_def random_opts[] = {
     VIV_OPT_END,
 };
 
-static const struct {
+static int add_builtin(struct viv_opts *o, struct viv_err *err)
+{
+    return viv_random_add(viv_opts_str(o, "id"), NULL, err);
+}
+
+static int add_random(struct viv_opts *o, struct viv_err *err)
+{
+    return viv_random_add(viv_opts_str(o, "id"), viv_opts_str(o, "filename"), err);
+}
+
+static const struct kind {
     const char *type, *desc;
     const struct viv_opt_def *opts;
+    int (*add)(struct viv_opts *o, struct viv_err *err);
+    bool early; /* disks need it */
 } kinds[] = {
-    {"rng-builtin", "random numbers from the host kernel", builtin_opts},
-    {"rng-random", "random numbers from a device of the host", random_opts},
+    {"rng-builtin", "random numbers from the host kernel", builtin_opts, add_builtin, false},
+    {"rng-random", "random numbers from a device of the host", random_opts, add_random, false},
+    {"secret", "a password or a key, for key-secret= of encrypted images", viv_secret_opts, viv_secret_add, true},
 };
 
 static int no_such_kind(const char *type, struct viv_err *err)
@@ -36,46 +50,47 @@ static int no_such_kind(const char *type, struct viv_err *err)
     for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++)
         names[i] = kinds[i].type;
     near = viv_nearest(type, names);
-    return viv_fail(err, EINVAL, "-object %.60s: there is no such object yet%s%s%s; there are rng-random and rng-builtin", type,
+    return viv_fail(err, EINVAL, "-object %.60s: there is no such object yet%s%s%s; there are rng-random, rng-builtin and secret", type,
                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-static int one_object(const char *text, struct viv_err *err)
+static int one_object(const char *text, bool early, struct viv_err *err)
 {
+    const struct kind *kind = NULL;
     g_autofree char *type = NULL, *what = NULL;
     struct viv_raw_opts *r;
     struct viv_opts *o = NULL;
-    size_t k = 0;
     int rc = viv_raw_parse("-object", "qom-type", text, &r, err);
 
     if (rc < 0)
         return rc;
     type = viv_raw_take(r, "qom-type");
     what = g_strdup_printf("-object %s", type ? type : "");
-    while (k < G_N_ELEMENTS(kinds) && g_strcmp0(kinds[k].type, type))
-        k++;
+    for (size_t k = 0; k < G_N_ELEMENTS(kinds); k++)
+        if (!g_strcmp0(kinds[k].type, type))
+            kind = &kinds[k];
     if (!type)
         rc = viv_fail(err, EINVAL, "-object: no type named; '-object help' lists them");
-    else if (k == G_N_ELEMENTS(kinds))
+    else if (!kind)
         rc = no_such_kind(type, err);
-    else
-        rc = viv_opts_from_raw(what, kinds[k].opts, r, &o, err);
+    else if (kind->early == early)
+        rc = viv_opts_from_raw(what, kind->opts, r, &o, err);
     viv_raw_free(r);
-    if (rc < 0)
+    if (rc < 0 || !o)
         return rc;
-    rc = viv_random_add(viv_opts_str(o, "id"), kinds[k].opts == random_opts ? viv_opts_str(o, "filename") : NULL, err);
+    rc = kind->add(o, err);
     if (rc < 0)
         viv_err_prefix(err, "%s", what);
     viv_opts_free(o);
     return rc;
 }
 
-int vm_make_objects(struct vm_args *a, struct viv_err *err)
+int vm_make_objects(struct vm_args *a, bool early, struct viv_err *err)
 {
     int rc = 0;
 
     for (guint i = 0; a->objects && i < a->objects->len && !rc; i++)
-        rc = one_object(g_array_index(a->objects, struct vm_item, i).text, err);
+        rc = one_object(g_array_index(a->objects, struct vm_item, i).text, early, err);
     return rc;
 }
 

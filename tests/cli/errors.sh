@@ -129,6 +129,8 @@ bad "unknown option 'frob'" -global virtio-net-pci.frob=1
 bad "did you mean 'rng-random'" -object rng-randmo,id=x
 bad "leave it out" -object iothread,id=x
 bad "'id=' is missing" -object rng-builtin
+bad "Either 'file' or 'data'" -object secret,id=x
+bad "No secret with id 'y'" -object secret,id=x,data=AAAA,keyid=y,iv=AAAAAAAAAAAAAAAAAAAAAA==
 bad "did you mean 'filename'" -object rng-random,id=x,filenam=/dev/zero
 bad "'nothere': No such file" -object rng-random,id=x,filename=nothere
 bad "neither a character device nor a FIFO" -object rng-random,id=x,filename=notakernel
