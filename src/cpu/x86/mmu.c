@@ -111,7 +111,7 @@ static struct xlat translate(struct viv_x86 *c, uint64_t lin, enum viv_access ac
 static uint8_t *lookup(struct viv_x86 *c, uint64_t lin, unsigned size, enum viv_access acc,
                        unsigned how)
 {
-    unsigned slot = (lin >> 12) & (VIV_TLB_ENTRIES - 1);
+    unsigned slot = viv_tlb_index(lin);
     uint64_t page = (lin + size - 1) & VIV_PAGE_MASK;
     const struct viv_tlb_entry *e = how & VIV_HOW_USER ? &viv_tlb_user_bank(c)->e[slot]
                                                        : &c->tlb->super.e[slot];
@@ -138,6 +138,14 @@ static inline uint64_t wrap(const struct viv_x86 *c, uint64_t lin, unsigned how)
     bool wide = how & VIV_HOW_IMPLICIT ? c->msr.efer & VIV_EFER_LMA : c->mode == VIV_MODE_LONG;
 
     return wide ? lin : (uint32_t)lin;
+}
+
+/* A part of an access that crosses pages: what may be done there is known when a bank has it. */
+static struct xlat place(struct viv_x86 *c, uint64_t lin, unsigned len, enum viv_access acc, unsigned how)
+{
+    uint8_t *h = acc == VIV_ACC_EXEC ? NULL : lookup(c, lin, len, acc, how);
+
+    return h ? (struct xlat){.hva = h} : translate(c, lin, acc, how);
 }
 
 static inline bool crosses(uint64_t lin, unsigned size)
@@ -206,8 +214,8 @@ static void load(struct viv_x86 *c, uint64_t lin, void *buf, unsigned len, enum 
         copy_in(c, translate(c, lin, acc, how), buf, len);
         return;
     }
-    a = translate(c, lin, acc, how);
-    b = translate(c, wrap(c, lin + first, how), acc, how);
+    a = place(c, lin, first, acc, how);
+    b = place(c, wrap(c, lin + first, how), len - first, acc, how);
     copy_in(c, a, buf, first);
     copy_in(c, b, (uint8_t *)buf + first, len - first);
 }
@@ -223,8 +231,8 @@ static void store(struct viv_x86 *c, uint64_t lin, const void *buf, unsigned len
         copy_out(c, translate(c, lin, VIV_ACC_WRITE, how), buf, len);
         return;
     }
-    a = translate(c, lin, VIV_ACC_WRITE, how);
-    b = translate(c, wrap(c, lin + first, how), VIV_ACC_WRITE, how);
+    a = place(c, lin, first, VIV_ACC_WRITE, how);
+    b = place(c, wrap(c, lin + first, how), len - first, VIV_ACC_WRITE, how);
     copy_out(c, a, buf, first);
     copy_out(c, b, (const uint8_t *)buf + first, len - first);
 }

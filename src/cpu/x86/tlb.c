@@ -141,7 +141,7 @@ static void bank_drop_region(struct viv_tlb_bank *b, uint64_t lin, unsigned shif
 /* Returns how much went: the shift of a page of this size. */
 static unsigned bank_drop(struct viv_tlb_bank *b, uint64_t lin)
 {
-    struct viv_tlb_entry *e = &b->e[(lin >> 12) & (VIV_TLB_ENTRIES - 1)];
+    struct viv_tlb_entry *e = &b->e[viv_tlb_index(lin)];
 
     if (b->empty)
         return VIV_PAGE_SHIFT;
@@ -384,7 +384,7 @@ struct viv_gpa_page viv_tlb_gpa_page_slow(struct viv_x86 *c, uint64_t page)
 void viv_tlb_fill(struct viv_x86 *c, uint64_t lin, const struct viv_walk *w, struct viv_gpa_page p, bool user)
 {
     struct viv_tlb_bank *b = user ? viv_tlb_user_bank(c) : &c->tlb->super;
-    unsigned slot = (lin >> 12) & (VIV_TLB_ENTRIES - 1);
+    unsigned slot = viv_tlb_index(lin);
     struct viv_tlb_entry *e = &b->e[slot];
     bool write = p.ram && w->dirty && (w->write || (!user && !(c->cr0 & VIV_CR0_WP)));
 

@@ -21,9 +21,16 @@ struct viv_tlb_entry {
     uint8_t *flags;     /* low byte of viv_arena_flags[page]: a store must look at it afterwards */
 };
 
+/* Neighbours have different slots: the factor is neither 0 nor -1 modulo the entries. Pages that share a slot of the translator's
+ * first-level TLB (16 bits of the page's number) mostly do not share one here: a guest with two hot ones walks no tables. */
+static inline unsigned viv_tlb_index(uint64_t lin)
+{
+    return ((lin >> VIV_PAGE_SHIFT) + (lin >> (VIV_PAGE_SHIFT + 16)) * 0x25d) & (VIV_TLB_ENTRIES - 1);
+}
+
 static inline struct viv_tlb_entry *viv_tlb_slot(const struct viv_x86 *c, uint64_t lin)
 {
-    return &c->tlb_cur[(lin >> VIV_PAGE_SHIFT) & (VIV_TLB_ENTRIES - 1)];
+    return &c->tlb_cur[viv_tlb_index(lin)];
 }
 
 /* Host address for a read or write of [lin, lin + size), or NULL: take the accessors of mmu.h. */

@@ -7,6 +7,8 @@
 #include "cpu/x86/xlate/xlate_int.h"
 #include "mem/ram.h"
 
+#include <string.h>
+
 #define SLOW (~0ull)
 
 static bool canonical(const struct viv_x86 *c, uint64_t lin)
@@ -27,7 +29,7 @@ static uint64_t rip_at(const struct viv_x86 *c, unsigned off)
 static uint64_t slot_for(struct viv_x86 *c, unsigned set, uint64_t lin, bool write, const struct viv_tlb_entry *e)
 {
     if (write && *e->flags)
-        return viv_l1_once(c, set, lin, (void *)(uintptr_t)(lin + e->addend));
+        return viv_l1_once(c, set, lin, (void *)(uintptr_t)(lin + e->addend), e->flags);
     return viv_l1_fill(c, set, lin, e);
 }
 
@@ -43,6 +45,22 @@ static void *host_of(struct viv_x86 *c, uint64_t lin, unsigned size, bool write)
     in->block_end = &some;
     hva = viv_mmu_host(c, lin, size, write ? VIV_ACC_WRITE : VIV_ACC_READ);
     return in->block_end ? hva : NULL;
+}
+
+/* A read of two pages that the bank has: the bytes are put together elsewhere and read there. A local variable may lie like that
+ * for as long as its program runs. The host checks the alignment that the guest's instruction wants. */
+static uint64_t read_across(struct viv_x86 *c, unsigned set, uint64_t lin, unsigned size)
+{
+    unsigned first = VIV_PAGE_SIZE - (lin & (VIV_PAGE_SIZE - 1));
+    uint64_t next = lin + first;
+    const uint8_t *a = viv_tlb_read(c, lin, first), *b = viv_tlb_read(c, next, size - first);
+    uint8_t *at = (uint8_t *)(((uintptr_t)c->xlate->across + 63) & ~63ull) + (lin & 63);
+
+    if (!a || !b || size > 64 || (c->mode == VIV_MODE_LONG ? !canonical(c, next) : next >> 32 != 0))
+        return SLOW;
+    memcpy(at, a, first);
+    memcpy(at + first, b, size - first);
+    return viv_l1_once(c, set, lin, at, viv_tlb_slot(c, lin)->flags);
 }
 
 uint64_t viv_xl_miss(struct viv_x86 *c, uint64_t lin, uint32_t info)
@@ -61,7 +79,9 @@ uint64_t viv_xl_miss(struct viv_x86 *c, uint64_t lin, uint32_t info)
      * all done in full elsewhere. */
     if (c->mode == VIV_MODE_LONG ? !canonical(c, lin) : lin >> 32 != 0)
         return SLOW;
-    if ((lin & (VIV_PAGE_SIZE - 1)) + size > VIV_PAGE_SIZE || (size >= 16 && (lin & (size - 1))))
+    if ((lin & (VIV_PAGE_SIZE - 1)) + size > VIV_PAGE_SIZE)
+        return write ? SLOW : read_across(c, set, lin, size);
+    if (size >= 16 && (lin & (size - 1)))
         return SLOW;
     if (info & XL_I_MASKED)
         return SLOW;
@@ -70,7 +90,7 @@ uint64_t viv_xl_miss(struct viv_x86 *c, uint64_t lin, uint32_t info)
         return SLOW;
     if ((write ? e->tag_write : e->tag_read) == page)
         return slot_for(c, set, lin, write, e);
-    return viv_l1_once(c, set, lin, hva);
+    return viv_l1_once(c, set, lin, hva, (uint8_t *)&viv_arena_flags[viv_arena_page(hva)]);
 }
 
 /* Nothing is raised, and the guest's page tables are not looked at: the plain block does that. */

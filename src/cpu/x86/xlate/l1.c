@@ -67,9 +67,9 @@ uint64_t viv_l1_fill(struct viv_x86 *c, unsigned set, uint64_t lin, const struct
     return slot;
 }
 
-uint64_t viv_l1_once(struct viv_x86 *c, unsigned set, uint64_t lin, void *hva)
+uint64_t viv_l1_once(struct viv_x86 *c, unsigned set, uint64_t lin, void *hva, uint8_t *flags)
 {
-    fill(c, set, XL_L1_SLOTS, (uintptr_t)hva - lin, (uint8_t *)&viv_arena_flags[viv_arena_page(hva)]);
+    fill(c, set, XL_L1_SLOTS, (uintptr_t)hva - lin, flags);
     return XL_L1_SLOTS;
 }
 

@@ -13,9 +13,10 @@
 enum { VIV_L1_SUPER, VIV_L1_USER, VIV_L1_SETS };
 
 void viv_l1_init(struct viv_x86 *c);
-/* Remembers an entry of a bank, or uses slot XL_L1_SLOTS for a host address that no bank may hold. Returns the slot. */
+/* Remembers an entry of a bank, or uses slot XL_L1_SLOTS for a host address that no bank may hold, with a page's flags. Returns
+ * the slot. */
 uint64_t viv_l1_fill(struct viv_x86 *c, unsigned set, uint64_t lin, const struct viv_tlb_entry *e);
-uint64_t viv_l1_once(struct viv_x86 *c, unsigned set, uint64_t lin, void *hva);
+uint64_t viv_l1_once(struct viv_x86 *c, unsigned set, uint64_t lin, void *hva, uint8_t *flags);
 /* A page with flags (mem/ram.h) is never filled in as writable: stores to it go through C each time, which soon takes the flags
  * away. That holds for flags that this vCPU sets, too: the page is looked for and made unwritable. Flags that others set later
  * are found by the look after the store. */

@@ -1,4 +1,4 @@
-/* Faults in the middle of an instruction leave everything as it was. */
+/* Faults in the middle of an instruction leave everything as it was; accesses across pages. */
 #include "cpu/x86/xlate/xlate_testing.h"
 
 #include "base/bytes.h"
@@ -147,6 +147,39 @@ static void test_fault_crossing(void)
     finish();
 }
 
+/* Reads across two pages that are known need no interpreter, and are checked like others: an aligned operand that is not raises #GP. */
+GUEST(read_across, "0: mov -4(%rbx), %rax\n"
+                   "movups -9(%rbx), %xmm0\n"
+                   "movq %xmm0, %rdx\n"
+                   "dec %ecx\n"
+                   "jnz 0b\n"
+                   "hlt");
+GUEST(read_across_aligned, "movaps -8(%rbx), %xmm0\nhlt");
+
+static void test_read_across(void)
+{
+    start(NULL);
+    for (unsigned n = 0; n < 16; n++) {
+        t->ram[PAGE_1 + 0xff0 + n] = (uint8_t)(0x10 + n);
+        t->ram[PAGE_2 + n] = (uint8_t)(0x80 + n);
+    }
+    map(SMALL, PAGE_1 | 7);
+    map(SMALL + 0x1000, PAGE_2 | 7);
+    LOAD(TEST_CODE, read_across);
+    c->gpr[VIV_RBX] = SMALL + 0x1000;
+    c->gpr[VIV_RCX] = 1000;
+    run(TEST_CODE);
+    g_assert_cmphex(c->gpr[VIV_RAX], ==, 0x838281801f1e1d1cull);
+    g_assert_cmphex(c->gpr[VIV_RDX], ==, 0x1e1d1c1b1a191817ull);
+    g_assert_cmpuint(stats().interp_insns, <, 20);
+    LOAD(TEST_CODE, read_across_aligned);
+    c->rip = c->next_rip = TEST_CODE;
+    c->halted = false;
+    g_assert_cmpint(test_cpu_run(t), ==, VIV_RUN_HALT);
+    g_assert_cmpint(test_cpu_exception(t), ==, VIV_GP);
+    finish();
+}
+
 /* A call has stored its return address when its target turns out not to be canonical; the stack may be code. */
 static void test_call_target(void)
 {
@@ -177,5 +210,6 @@ int main(int argc, char **argv)
     g_test_add_func("/xlate/fault/memory", test_fault_memory);
     g_test_add_func("/xlate/fault/crossing", test_fault_crossing);
     g_test_add_func("/xlate/fault/call-target", test_call_target);
+    g_test_add_func("/xlate/read-across", test_read_across);
     return run_tests();
 }

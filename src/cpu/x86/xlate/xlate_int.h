@@ -113,6 +113,7 @@ struct viv_xlate {
     bool x87;        /* the host can load x87 state alone (XRSTOR) */
     unsigned allocations;
     struct cold *cold; /* translate.c's */
+    uint8_t across[3 * 64]; /* what is read across two pages, as aligned as it is there */
 
     struct xl_l1_log l1[2];
 
