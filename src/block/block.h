@@ -36,6 +36,7 @@ enum viv_blk_op {
 enum {
     VIV_BLK_FUA = 1 << 0,   /* write: durable at completion */
     VIV_BLK_UNMAP = 1 << 1, /* write zeroes: may deallocate */
+    VIV_BLK_NO_FALLBACK = 1 << 2, /* write zeroes: -ENOTSUP rather than writing them as data */
 };
 
 /* One request, owned by the caller until `done` ran. Ranges are checked against the size. */

@@ -363,7 +363,7 @@ static int write_zero_bytes(struct viv_node *n, uint64_t offset, uint64_t len)
 }
 
 /* An edge that is less than a granule: nothing to do when it reads as zeroes already. */
-static int zero_edge(struct viv_node *n, uint64_t offset, uint64_t len)
+static int zero_edge(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
 {
     struct viv_extent e;
 
@@ -371,7 +371,7 @@ static int zero_edge(struct viv_node *n, uint64_t offset, uint64_t len)
         return 0;
     if (!viv_node_status(n, offset, len, &e) && e.kind == VIV_MAP_ZERO && e.len >= len)
         return 0;
-    return write_zero_bytes(n, offset, len);
+    return flags & VIV_BLK_NO_FALLBACK ? -ENOTSUP : write_zero_bytes(n, offset, len);
 }
 
 /* Whole granules of [offset, offset + len) as [*start, *end); the disk's end counts as a boundary. */
@@ -398,7 +398,7 @@ static int write_zeroes_middle(struct viv_node *n, uint64_t offset, uint64_t len
         ret = n->drv->write_zeroes(n, offset, len, flags);
         unlock_range(n, &r);
     }
-    return ret == -ENOTSUP ? write_zero_bytes(n, offset, len) : ret;
+    return ret == -ENOTSUP && !(flags & VIV_BLK_NO_FALLBACK) ? write_zero_bytes(n, offset, len) : ret;
 }
 
 int viv_node_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
@@ -416,12 +416,12 @@ int viv_node_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, uns
         return -EINVAL;
     whole_granules(n, offset, len, &start, &end);
     if (start == end)
-        return zero_edge(n, offset, len);
-    ret = zero_edge(n, offset, start - offset);
+        return zero_edge(n, offset, len, flags);
+    ret = zero_edge(n, offset, start - offset, flags);
     if (!ret)
         ret = write_zeroes_middle(n, start, end - start, flags);
     if (!ret)
-        ret = zero_edge(n, end, offset + len - end);
+        ret = zero_edge(n, end, offset + len - end, flags);
     return ret;
 }
 
