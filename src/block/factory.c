@@ -1,6 +1,7 @@
 /* The only opener and prober: from names and options to nodes with their backing chains. */
 #include "block/node.h"
 
+#include "block/fmt/luks/luks.h"
 #include "block/fmt/parallels/parallels.h"
 #include "block/fmt/qcow2/qcow2.h"
 #include "block/fmt/qed/qed.h"
@@ -20,7 +21,7 @@
 #define CHAIN_MAX 200
 
 const struct viv_blk_driver *const viv_blk_drivers[] = {
-    &viv_blk_raw, &viv_blk_qcow2, &viv_blk_qed, &viv_blk_vdi, &viv_blk_vpc, &viv_blk_parallels, &viv_blk_file,
+    &viv_blk_raw, &viv_blk_qcow2, &viv_blk_qed, &viv_blk_vdi, &viv_blk_vpc, &viv_blk_parallels, &viv_blk_luks, &viv_blk_file,
     &viv_blk_null_co, NULL,
 };
 
@@ -37,7 +38,6 @@ static const struct {
     {"vmdk", 0, "# Disk DescriptorFile", 21},
     {"vhdx", 0, "vhdxfile", 8},
     {"qcow", 0, "QFI\xfb\0\0\0\1", 8},
-    {"luks", 0, "LUKS\xba\xbe", 6},
     {"bochs", 0, "Bochs Virtual HD Image", 22},
 };
 
@@ -218,6 +218,9 @@ int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file
                  "look like another format are refused. format=raw (-f raw) lifts that.",
                  n->filename);
     ret = drv->open(n, o, err);
+    if (!ret && (o->key_secret || o->encrypt_format) && !n->crypt)
+        ret = viv_fail(err, EINVAL, "No encryption in image '%s' (%s), but %s was given", n->filename, drv->name,
+                       o->key_secret ? "a key-secret" : "an encrypt.format");
     if (!ret && !drv->backing && o->backing_path)
         ret = viv_fail(err, EINVAL, "'%s': %s images have no backing file", n->filename, drv->name);
     if (!ret && drv->backing && !o->no_backing) {

@@ -78,6 +78,7 @@ struct viv_node_opts {
     bool no_flush;    /* cache.no-flush: flush does nothing */
     bool force_share; /* -U: take no locks, whoever writes */
     bool no_backing;  /* do not open the backing chain: unallocated ranges read as zeroes */
+    bool no_data;     /* header and metadata alone (info, sizes): an encrypted image opens without its key, and reading fails */
     bool for_check;   /* a dirty or corrupt image opens as it is: the caller is to repair it */
     bool unmap;       /* discard=unmap: discards reach the file; else they are dropped */
     bool share_write; /* others may write and resize (share-rw=on) */
@@ -87,6 +88,7 @@ struct viv_node_opts {
     const char *backing_path;   /* in place of the name in the header; NULL: as the header says */
     const char *backing_format; /* likewise */
     const char *key_secret;     /* id of the -object secret that opens an encrypted image */
+    const char *encrypt_format; /* what the header must say: "luks" or "aes"; NULL: anything */
     const char *snapshot;       /* the disk as this internal snapshot (id or name) holds it; needs read_only */
     unsigned depth;             /* of the backing chain so far */
 };

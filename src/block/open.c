@@ -69,6 +69,15 @@ static void read_locking(struct viv_opts *o, struct viv_node_opts *no)
                                           : VIV_LOCKING_AUTO;
 }
 
+static int read_encryption(struct viv_opts *o, struct viv_node_opts *no, struct viv_err *err)
+{
+    if (viv_opts_given(o, "key-secret") && viv_opts_given(o, "encrypt.key-secret"))
+        return viv_fail(err, EINVAL, "%s: key-secret is for luks, encrypt.key-secret for qcow2: give one of them", viv_opts_what(o));
+    no->key_secret = viv_opts_str(o, viv_opts_given(o, "key-secret") ? "key-secret" : "encrypt.key-secret");
+    no->encrypt_format = viv_opts_str(o, "encrypt.format");
+    return 0;
+}
+
 /* What both kinds of option sets have. */
 static int read_common(struct viv_opts *o, unsigned shared, struct viv_node_opts *no,
                        struct viv_err *err)
@@ -90,6 +99,8 @@ static int read_common(struct viv_opts *o, unsigned shared, struct viv_node_opts
     if (no->force_share && !no->read_only)
         return viv_fail(err, EINVAL, "%s: force-share=on needs read-only=on", viv_opts_what(o));
     read_locking(o, no);
+    if (read_encryption(o, no, err))
+        return -EINVAL;
     return read_aio(o, err);
 }
 

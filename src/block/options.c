@@ -13,6 +13,8 @@ static const char *const media_values[] = {"disk", "cdrom", NULL};
 static const char *const file_values[] = {"file", NULL};
 static const char *const error_values[] = {"report", "ignore", "enospc", "stop", NULL};
 
+static const char *const encrypt_values[] = {"luks", "aes", NULL};
+
 #define LATER "not implemented yet"
 
 /* Of every node. */
@@ -75,8 +77,10 @@ static const char *const error_values[] = {"report", "ignore", "enospc", "stop",
         {p "l2-cache-entry-size", VIV_OPT_REFUSED, LATER},                                         \
         {p "refcount-cache-size", VIV_OPT_REFUSED, LATER},                                         \
         {p "cache-clean-interval", VIV_OPT_REFUSED, LATER},                                        \
-        {p "encrypt.format", VIV_OPT_REFUSED, "encrypted images are " LATER},                      \
-        {p "encrypt.key-secret", VIV_OPT_REFUSED, "encrypted images are " LATER},                  \
+        {p "key-secret", VIV_OPT_STR, "luks: id of the -object secret with the password"},         \
+        {p "encrypt.format", VIV_OPT_ENUM, "qcow2: luks or aes, as the image is", NULL,            \
+         encrypt_values},                                                                          \
+        {p "encrypt.key-secret", VIV_OPT_STR, "qcow2: id of the -object secret with the password"},\
         {p "data-file", VIV_OPT_REFUSED, "external data files are " LATER},                        \
     {                                                                                              \
         p "offset", VIV_OPT_REFUSED, LATER                                                         \

@@ -168,7 +168,7 @@ static int show(const struct args *a, const char *path, const char *format, unsi
 
 int img_info(int argc, char **argv)
 {
-    struct args a = {.o = {.read_only = true, .no_backing = true, .for_check = true}};
+    struct args a = {.o = {.read_only = true, .no_backing = true, .for_check = true, .no_data = true}};
     char *path, *format, *next = NULL, *next_fmt = NULL;
     int ret = parse(argc, argv, &a);
 

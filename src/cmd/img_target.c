@@ -100,7 +100,7 @@ static int read_backing(struct img_target *t, const struct viv_blk_driver *drv, 
 static int look_at_backing(struct img_target *t, const char *path, uint64_t *size,
                            struct viv_err *err)
 {
-    struct viv_node_opts o = {.read_only = true, .force_share = true};
+    struct viv_node_opts o = {.read_only = true, .force_share = true, .no_data = true};
     struct viv_create *c = &t->spec;
     struct viv_node *n = NULL;
     char *full = viv_blk_backing_path(path, c->backing_file);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+struct viv_cipher;
 struct viv_node;
 
 struct viv_crypt {
@@ -28,5 +29,14 @@ int viv_crypt_read(struct viv_crypt *c, struct viv_node *child, uint64_t offset,
                    int cnt, size_t skip, size_t len);
 int viv_crypt_write(struct viv_crypt *c, struct viv_node *child, uint64_t offset, uint64_t host, const struct iovec *iov,
                     int cnt, size_t skip, size_t len);
+
+/* Units of 512 bytes by a cipher, which is the crypt's from then on. */
+struct viv_crypt *viv_crypt_new(struct viv_cipher *cipher_take, bool by_host);
+/* For an image that was opened without its key: every run fails with -ENOKEY. */
+struct viv_crypt *viv_crypt_locked(bool by_host);
+/* The old encryption of qcow and qcow2: AES-128-CBC, the first 16 bytes of the password as the key (shorter ones zero-padded), the
+ * number of the guest's sector as IV. `no_data`: locked, key_secret is not looked at. */
+struct viv_err;
+int viv_crypt_qcow_aes(const char *key_secret, bool no_data, struct viv_crypt **out, struct viv_err *err);
 
 #endif
