@@ -7,6 +7,8 @@
 
 #include "block/tables_test.h"
 
+#include "base/checked.h"
+
 struct cut_world {
     const struct viv_blk_driver *drv;
     const struct variant *v;
@@ -29,9 +31,15 @@ static inline void cut_request(struct cut_world *w, struct viv_node *n, uint64_t
 {
     uint64_t sectors = w->v->size / SECTOR, first = g_rand_int_range(w->rand, 0, sectors);
     uint64_t most = MIN(20, sectors - first), count = 1 + g_rand_int_range(w->rand, 0, most);
-    bool zero = g_rand_int_range(w->rand, 0, 4) == 0;
-    uint8_t *buf = g_malloc(count * SECTOR);
+    bool zero = g_rand_int_range(w->rand, 0, 4) == 0, pack = w->drv->write_compressed && g_rand_int_range(w->rand, 0, 4) == 0;
+    uint8_t *buf;
 
+    if (pack) { /* a granule */
+        zero = false;
+        first = viv_align_down(first, n->granule / SECTOR);
+        count = MIN(n->granule / SECTOR, sectors - first);
+    }
+    buf = g_malloc(count * SECTOR);
     for (uint64_t i = 0; i < count; i++) {
         fill(buf + i * SECTOR, stamp + i);
         issue(w, first + i, zero ? 0 : stamp + i);
@@ -39,6 +47,8 @@ static inline void cut_request(struct cut_world *w, struct viv_node *n, uint64_t
     if (zero)
         g_assert_cmpint(viv_node_write_zeroes(n, first * SECTOR, count * SECTOR, VIV_BLK_UNMAP), ==,
                         0);
+    else if (pack)
+        g_assert_cmpint(viv_node_write_compressed(n, first * SECTOR, buf, count * SECTOR), ==, 0);
     else
         g_assert_cmpint(viv_node_pwrite(n, first * SECTOR, buf, count * SECTOR), ==, 0);
     g_free(buf);

@@ -1,8 +1,12 @@
 /* The only opener and prober: from names and options to nodes with their backing chains. */
 #include "block/node.h"
 
+#include "block/fmt/bochs/bochs.h"
+#include "block/fmt/cloop/cloop.h"
+#include "block/fmt/dmg/dmg.h"
 #include "block/fmt/luks/luks.h"
 #include "block/fmt/parallels/parallels.h"
+#include "block/fmt/qcow/qcow.h"
 #include "block/fmt/qcow2/qcow2.h"
 #include "block/fmt/qed/qed.h"
 #include "block/fmt/raw/raw.h"
@@ -21,8 +25,9 @@
 #define CHAIN_MAX 200
 
 const struct viv_blk_driver *const viv_blk_drivers[] = {
-    &viv_blk_raw, &viv_blk_qcow2, &viv_blk_qed, &viv_blk_vdi, &viv_blk_vpc, &viv_blk_parallels, &viv_blk_luks, &viv_blk_file,
-    &viv_blk_null_co, NULL,
+    &viv_blk_raw, &viv_blk_qcow2, &viv_blk_qed, &viv_blk_vdi, &viv_blk_vpc, &viv_blk_parallels, &viv_blk_luks,
+    &viv_blk_qcow, &viv_blk_bochs, &viv_blk_cloop, &viv_blk_dmg,
+    &viv_blk_file, &viv_blk_null_co, NULL,
 };
 
 /* Formats that are known by sight and not implemented: opening one as raw would show a guest the container
@@ -37,8 +42,6 @@ static const struct {
     {"vmdk", 0, "COWD", 4},
     {"vmdk", 0, "# Disk DescriptorFile", 21},
     {"vhdx", 0, "vhdxfile", 8},
-    {"qcow", 0, "QFI\xfb\0\0\0\1", 8},
-    {"bochs", 0, "Bochs Virtual HD Image", 22},
 };
 
 const struct viv_blk_driver *viv_blk_driver_find(const char *name)
@@ -154,6 +157,9 @@ static int probe_node(struct viv_node *file, const struct viv_blk_driver **drv, 
     ret = viv_blk_probe(head, sizeof(head), drv, err);
     if (ret)
         viv_err_prefix(err, "'%s'", file->filename);
+    /* Known by its end alone, which belongs to the guest if it is raw: so the name must say it. */
+    if (!ret && *drv == &viv_blk_raw && g_str_has_suffix(file->filename, ".dmg"))
+        *drv = &viv_blk_dmg;
     return ret;
 }
 

@@ -209,7 +209,7 @@ static inline void exercise(const struct viv_blk_driver *drv, const uint8_t *dat
 
             drv->info(n, &info);
             viv_img_info_free(&info);
-            if (way & 1)
+            if ((way & 1) && drv->check)
                 drv->check(n, &c, NULL);
             for (uint64_t at = 0, i = 0; !(way & 1) && at < disk && i < 100; at += e.len, i++)
                 if (viv_node_status(n, at, disk - at, &e))
