@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct viv_blk_driver *img_create_driver(const char *format, struct viv_err *err)
+static const struct viv_blk_driver *creating_driver(const char *format, struct viv_err *err)
 {
     const struct viv_blk_driver *drv = viv_blk_driver_find(format);
     char *names;
@@ -43,7 +43,7 @@ int img_option_help(const char *format)
         [VIV_OPT_SIZE] = "size", [VIV_OPT_ENUM] = "str",
     };
     struct viv_err err = VIV_ERR_INIT;
-    const struct viv_blk_driver *drv = img_create_driver(format, &err);
+    const struct viv_blk_driver *drv = creating_driver(format, &err);
 
     if (!drv)
         return img_error("%s", err.text);
@@ -154,7 +154,7 @@ static int plan_size(struct img_target *t, const char *path, const struct img_cr
 int img_target_plan(struct img_target *t, const char *path, const char *format,
                     const struct img_create_opts *co, uint64_t size, struct viv_err *err)
 {
-    const struct viv_blk_driver *drv = img_create_driver(format, err);
+    const struct viv_blk_driver *drv = creating_driver(format, err);
     int ret;
 
     if (!drv)
