@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <getopt.h>
 #include <glib.h>
 
 int img_check(int argc, char **argv);
@@ -22,15 +23,55 @@ int img_map(int argc, char **argv);
 int img_measure(int argc, char **argv);
 int img_resize(int argc, char **argv);
 
+/* --- options (img_args.c) --- */
+
+/* What most verbs take. */
+struct img_common {
+    const char *format;  /* -f */
+    bool quiet, progress; /* -q, -p */
+    bool json;           /* --output=json */
+    bool image_opts;     /* --image-opts: names are sets of options */
+    struct viv_node_opts o; /* -U; the verb's own flags */
+    GString *create;     /* -o, joined by commas; NULL: the verb has no -o, or another one */
+};
+
+/* Letters of long options that have no short one. Those of single verbs start at IMG_OPT_OWN. */
+enum { IMG_OPT_OBJECT = 256, IMG_OPT_IMAGE_OPTS, IMG_OPT_OUTPUT, IMG_OPT_OWN };
+
+/* How a verb's options are written. Those of struct img_common are read without `take` when their letter is in `shorts`;
+ * --object and --image-opts are always there, --output where `output` says so. */
+struct img_syntax {
+    const char *shorts;          /* as getopt has them, opening ':' included */
+    const struct option *longs;  /* the verb's own, ended by zeroes; NULL: none */
+    bool output;
+    /* One of the verb's own: its letter, argument in optarg. 0, or an exit code after a message. */
+    int (*take)(void *args, int c);
+};
+
+/* Reads all options. 0: go on at argv[optind]. Else the exit code plus 1: all has been said. */
+int img_read_options(struct img_common *common, const struct img_syntax *syntax, void *args, int argc, char **argv);
+
+/* Opens what the command line calls `name`; text in err. */
+int img_open(const struct img_common *common, const char *name, const char *format, const struct viv_node_opts *o,
+             struct viv_node **out, struct viv_err *err);
+/* Puts a node that was written. `ret` (kept when not 0) or the close's own error. */
+int img_close(struct viv_node **n, int ret, struct viv_err *err);
+
+/* The program's help; 0. */
+int img_print_help(void);
+
+/* --- words (img_util.c) --- */
+
 /* Prints "viv-img: text" and returns 1. */
 int img_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int img_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* and where help is */
-/* An option that qemu-img has and this verb does not yet: says so, returns 1. `c` from getopt_long. */
-int img_refuse(const char *verb, int c, const char *why);
 /* "human" or "json" for --output. */
 int img_parse_output(const char *text, bool *json);
-/* "none", "writeback" ... as qemu-img's -t and -T name them. */
-int img_parse_cache(const char *text, struct viv_node_opts *o, bool *writethrough);
+/* A size with its suffix; `what` names it in the complaint: "Invalid bs specified". */
+int img_parse_size(const char *what, const char *text, uint64_t *out);
+/* "none", "writeback" ... as qemu-img's -t and -T name them; `what` opens the complaint ("Invalid cache option"). */
+int img_parse_cache(const char *what, const char *text, struct viv_node_opts *o, bool *writethrough);
+const char *img_bool(bool b); /* "true" or "false" */
 /* "196 KiB": three digits. */
 void img_size_text(uint64_t bytes, char *out, size_t size);
 void img_json_string(FILE *f, const char *text);
@@ -38,9 +79,9 @@ void img_json_string(FILE *f, const char *text);
 void img_facts_human(const struct viv_img_info *i);
 void img_facts_json(const struct viv_img_info *i, const char *type, const char *in);
 
-/* -o options of a format, joined from several -o, over those given by flags. */
+/* -o options of a format, over those given by flags. */
 struct img_create_opts {
-    GString *text; /* "k=v,k=v" */
+    const GString *text; /* "k=v,k=v" */
     const char *backing_file, *backing_fmt;
     bool unsafe; /* -u */
 };

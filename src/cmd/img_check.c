@@ -2,72 +2,42 @@
 #include "cmd/img.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 
 enum { EXIT_CLEAN = 0, EXIT_FAILED = 1, EXIT_CORRUPT = 2, EXIT_LEAKS = 3, EXIT_NO_CHECK = 63 };
 
 struct args {
-    const char *format, *path;
-    bool quiet, json;
+    struct img_common common;
+    const char *path;
     unsigned fix;
-    struct viv_node_opts o;
 };
+
+static int take(void *args, int c)
+{
+    struct args *a = args;
+    bool ignored;
+
+    if (c == 'T')
+        return img_parse_cache("Invalid source cache option", optarg, &a->common.o, &ignored);
+    if (strcmp(optarg, "leaks") != 0 && strcmp(optarg, "all") != 0)
+        return img_usage("Unknown option value for -r (expecting 'leaks' or 'all'): %s", optarg);
+    a->fix = VIV_FIX_LEAKS | (optarg[0] == 'a' ? VIV_FIX_ERRORS : 0);
+    return 0;
+}
 
 static int parse(int argc, char **argv, struct args *a)
 {
-    static const struct option longs[] = {{"output", required_argument, NULL, 'O'},
-                                          {"force-share", no_argument, NULL, 'U'},
-                                          {"repair", required_argument, NULL, 'r'},
-                                          {"format", required_argument, NULL, 'f'},
-                                          {"object", required_argument, NULL, 'x'},
-                                          {"image-opts", no_argument, NULL, 'y'},
-                                          {0}};
-    bool ignored;
-    int c;
+    static const struct option longs[] = {{"repair", required_argument, NULL, 'r'}, {0}};
+    static const struct img_syntax syntax = {":hf:r:T:qU", longs, .output = true, .take = take};
+    int ret = img_read_options(&a->common, &syntax, a, argc, argv);
 
-    while ((c = getopt_long(argc, argv, ":f:r:T:qU", longs, NULL)) != -1) {
-        switch (c) {
-        case 'f':
-            a->format = optarg;
-            break;
-        case 'r':
-            if (strcmp(optarg, "leaks") == 0)
-                a->fix = VIV_FIX_LEAKS;
-            else if (strcmp(optarg, "all") == 0)
-                a->fix = VIV_FIX_LEAKS | VIV_FIX_ERRORS;
-            else
-                return 1 + img_usage("Unknown option value for -r (expecting 'leaks' or 'all'): %s",
-                                     optarg);
-            break;
-        case 'O':
-            if (img_parse_output(optarg, &a->json))
-                return 2;
-            break;
-        case 'T':
-            if (img_parse_cache(optarg, &a->o, &ignored))
-                return 2;
-            break;
-        case 'q':
-            a->quiet = true;
-            break;
-        case 'U':
-            a->o.force_share = true;
-            break;
-        case 'x':
-        case 'y':
-            return 1 + img_error("check: '%s' is not implemented yet", argv[optind - 1]);
-        case ':':
-            return 1 + img_usage("missing argument for option '%s'", argv[optind - 1]);
-        default:
-            return 1 + img_usage("check: unrecognized option '%s'", argv[optind - 1]);
-        }
-    }
+    if (ret)
+        return ret;
     if (optind != argc - 1)
         return 1 + img_usage("Expecting one image file name");
     a->path = argv[optind];
-    if (a->fix && a->o.force_share)
+    if (a->fix && a->common.o.force_share)
         return 1 + img_error("check: -r changes the image: -U (--force-share) does not go with it");
     return 0;
 }
@@ -144,25 +114,25 @@ static int exit_code(const struct viv_check *c)
 
 static int run(const struct args *a, struct viv_node *n)
 {
-    struct viv_check first = {.fix = a->fix, .report = a->quiet ? NULL : report}, last = {0};
+    struct viv_check first = {.fix = a->fix, .report = a->common.quiet ? NULL : report}, last = {0};
     struct viv_err err = VIV_ERR_INIT;
 
     if (n->drv->check(n, &first, &err))
         return img_error("%s", err.text);
     last = first;
     if (first.corruptions_fixed || first.leaks_fixed) {
-        if (!a->json && !a->quiet)
+        if (!a->common.json && !a->common.quiet)
             printf("The following inconsistencies were found and repaired:\n\n    %" PRIu64
                    " leaked clusters\n    %" PRIu64 " corruptions\n\n"
                    "Double checking the fixed image now...\n",
                    first.leaks_fixed, first.corruptions_fixed);
-        last = (struct viv_check){.report = a->quiet ? NULL : report};
+        last = (struct viv_check){.report = a->common.quiet ? NULL : report};
         if (n->drv->check(n, &last, &err))
             return img_error("%s", err.text);
     }
-    if (a->json)
+    if (a->common.json)
         print_json(a, n->drv->name, &first, &last);
-    else if (!a->quiet)
+    else if (!a->common.quiet)
         print_human(&last);
     return exit_code(&last);
 }
@@ -172,23 +142,20 @@ int img_check(int argc, char **argv)
     struct args a = {0};
     struct viv_err err = VIV_ERR_INIT;
     struct viv_node *n = NULL;
-    int ret = parse(argc, argv, &a), r;
+    int ret = parse(argc, argv, &a);
 
     if (ret)
         return ret - 1;
-    a.o.read_only = !a.fix;
-    a.o.for_check = true;
-    a.o.no_backing = true;
-    if (viv_node_open_image(a.path, a.format, &a.o, &n, &err))
-        return img_error("Could not open '%s': %s", a.path, err.text);
+    a.common.o.read_only = !a.fix;
+    a.common.o.for_check = true;
+    a.common.o.no_backing = true;
+    if (img_open(&a.common, a.path, a.common.format, &a.common.o, &n, &err))
+        return img_error("%s", err.text);
     if (!n->drv->check) {
         img_error("This image format does not support checks (%s)", n->drv->name);
         ret = EXIT_NO_CHECK;
     } else {
         ret = run(&a, n);
     }
-    r = viv_node_put(&n);
-    if (r && !ret)
-        return img_error("'%s' could not be written completely: %s", a.path, strerror(-r));
-    return ret;
+    return img_close(&n, 0, &err) && !ret ? img_error("%s", err.text) : ret;
 }

@@ -2,7 +2,6 @@
  * cannot be read, 4 its data cannot be read. */
 #include "cmd/img.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,9 +12,9 @@
 enum { EXIT_SAME = 0, EXIT_DIFFERENT = 1, EXIT_OPEN = 2, EXIT_STATUS = 3, EXIT_READ = 4 };
 
 struct args {
-    const char *format[2], *path[2];
-    bool quiet, strict, progress;
-    struct viv_node_opts o;
+    struct img_common common;
+    const char *format2, *path[2];
+    bool strict;
 };
 
 struct work {
@@ -26,48 +25,27 @@ struct work {
     uint64_t total, done;
 };
 
+static int take(void *args, int c)
+{
+    struct args *a = args;
+    bool ignored;
+
+    if (c == 'T')
+        return img_parse_cache("Invalid source cache option", optarg, &a->common.o, &ignored);
+    if (c == 'F')
+        a->format2 = optarg;
+    else
+        a->strict = true;
+    return 0;
+}
+
 static int parse(int argc, char **argv, struct args *a)
 {
-    static const struct option longs[] = {{"force-share", no_argument, NULL, 'U'},
-                                          {"object", required_argument, NULL, 'x'},
-                                          {"image-opts", no_argument, NULL, 'y'},
-                                          {0}};
-    bool ignored;
-    int c;
+    static const struct img_syntax syntax = {":hf:F:T:pqsU", .take = take};
+    int ret = img_read_options(&a->common, &syntax, a, argc, argv);
 
-    while ((c = getopt_long(argc, argv, ":f:F:T:pqsU", longs, NULL)) != -1) {
-        switch (c) {
-        case 'f':
-            a->format[0] = optarg;
-            break;
-        case 'F':
-            a->format[1] = optarg;
-            break;
-        case 'T':
-            if (img_parse_cache(optarg, &a->o, &ignored))
-                return 2;
-            break;
-        case 'p':
-            a->progress = true;
-            break;
-        case 'q':
-            a->quiet = true;
-            break;
-        case 's':
-            a->strict = true;
-            break;
-        case 'U':
-            a->o.force_share = true;
-            break;
-        case 'x':
-        case 'y':
-            return 1 + img_error("compare: '%s' is not implemented yet", argv[optind - 1]);
-        case ':':
-            return 1 + img_usage("missing argument for option '%s'", argv[optind - 1]);
-        default:
-            return 1 + img_usage("compare: unrecognized option '%s'", argv[optind - 1]);
-        }
-    }
+    if (ret)
+        return ret;
     if (optind != argc - 2)
         return 1 + img_usage("Expecting two image file names");
     a->path[0] = argv[optind];
@@ -77,16 +55,16 @@ static int parse(int argc, char **argv, struct args *a)
 
 static void say(const struct work *w, const char *fmt, uint64_t offset)
 {
-    if (w->a->progress)
+    if (w->a->common.progress)
         printf("\n");
-    if (!w->a->quiet)
+    if (!w->a->common.quiet)
         printf(fmt, offset);
 }
 
 static void advance(struct work *w, uint64_t len)
 {
     w->done += len;
-    if (w->a->progress && !w->a->quiet) {
+    if (w->a->common.progress) {
         printf("    (%.2f/100%%)\r", w->total ? w->done * 100.0 / w->total : 100.0);
         fflush(stdout);
     }
@@ -140,43 +118,29 @@ static int compare_piece(struct work *w, const struct viv_extent e[2], uint64_t 
     return ret ? ret : compare_bytes(w, at, len);
 }
 
-static int compare_common(struct work *w, uint64_t end)
+static bool same_status(const struct viv_extent e[2])
 {
-    for (uint64_t at = 0, len; at < end; at += len) {
-        struct viv_extent e[2];
-        int ret = status(w, 0, at, end - at, &e[0]);
+    return e[0].kind == e[1].kind && e[0].allocated == e[1].allocated;
+}
 
-        if (!ret)
-            ret = status(w, 1, at, end - at, &e[1]);
+/* Past its end an image holds zeroes. */
+static int compare_range(struct work *w, uint64_t at, uint64_t end)
+{
+    for (uint64_t len; at < end; at += len) {
+        struct viv_extent e[2] = {{.kind = VIV_MAP_ZERO, .len = end - at}, {.kind = VIV_MAP_ZERO, .len = end - at}};
+        int ret = 0;
+
+        for (int k = 0; k < 2 && !ret; k++)
+            if (at < w->size[k])
+                ret = status(w, k, at, end - at, &e[k]);
         if (ret)
             return ret;
-        len = MIN(MIN(e[0].len, e[1].len), end - at);
-        if (w->a->strict && (e[0].kind != e[1].kind || e[0].allocated != e[1].allocated)) {
+        if (w->a->strict && !same_status(e)) {
             say(w, "Strict mode: Offset %" PRIu64 " block status mismatch!\n", at);
             return EXIT_DIFFERENT;
         }
+        len = MIN(e[0].len, e[1].len);
         if (e[0].kind != VIV_MAP_ZERO || e[1].kind != VIV_MAP_ZERO)
-            len = MIN(len, CHUNK);
-        ret = compare_piece(w, e, at, len);
-        if (ret)
-            return ret;
-        advance(w, len);
-    }
-    return 0;
-}
-
-/* What one image has more must be zeroes. */
-static int compare_rest(struct work *w, int k, uint64_t from)
-{
-    for (uint64_t at = from, len; at < w->size[k]; at += len) {
-        struct viv_extent e[2] = {0};
-        int ret = status(w, k, at, w->size[k] - at, &e[k]);
-
-        if (ret)
-            return ret;
-        len = e[k].len;
-        e[!k].kind = VIV_MAP_ZERO;
-        if (e[k].kind != VIV_MAP_ZERO)
             len = MIN(len, CHUNK);
         ret = compare_piece(w, e, at, len);
         if (ret)
@@ -196,10 +160,10 @@ static int run(struct work *w)
         say(w, "Strict mode: Image size mismatch!\n", 0);
         return EXIT_DIFFERENT;
     }
-    ret = compare_common(w, common);
+    ret = compare_range(w, 0, common);
     if (!ret && w->size[0] != w->size[1]) {
         say(w, "Warning: Image size mismatch!\n", 0);
-        ret = compare_rest(w, w->size[1] > common, common);
+        ret = compare_range(w, common, w->total);
     }
     if (!ret)
         say(w, "Images are identical.\n", 0);
@@ -208,7 +172,7 @@ static int run(struct work *w)
 
 int img_compare(int argc, char **argv)
 {
-    struct args a = {.o = {.read_only = true}};
+    struct args a = {.common.o.read_only = true};
     struct viv_err err = VIV_ERR_INIT;
     struct work w = {.a = &a};
     int ret = parse(argc, argv, &a);
@@ -216,10 +180,8 @@ int img_compare(int argc, char **argv)
     if (ret)
         return ret - 1;
     for (int k = 0; k < 2 && !ret; k++) {
-        struct viv_node_opts o = a.o;
-
-        if (viv_node_open_image(a.path[k], a.format[k], &o, &w.n[k], &err)) {
-            img_error("Could not open '%s': %s", a.path[k], err.text);
+        if (img_open(&a.common, a.path[k], k ? a.format2 : a.common.format, &a.common.o, &w.n[k], &err)) {
+            img_error("%s", err.text);
             ret = EXIT_OPEN;
         } else {
             w.size[k] = viv_node_size(w.n[k]);

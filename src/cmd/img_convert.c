@@ -5,14 +5,14 @@
 #include "base/log.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 
 struct args {
-    const char *format, *out_format, *source, *target;
-    bool no_create, quiet, target_zero, writethrough;
-    struct viv_node_opts src, dst;
+    struct img_common common; /* its o: of the source */
+    const char *out_format, *source, *target;
+    bool no_create, target_zero, writethrough;
+    struct viv_node_opts dst;
     struct img_copy copy;
     struct img_create_opts co;
 };
@@ -39,24 +39,29 @@ static int parse_sparse(const char *text, uint64_t *out)
     return 0;
 }
 
-static const struct option longs[] = {{"force-share", no_argument, NULL, 'U'},
-                                      {"target-is-zero", no_argument, NULL, 'z'},
-                                      {"object", required_argument, NULL, 'x'},
-                                      {"image-opts", no_argument, NULL, 'x'},
-                                      {"target-image-opts", no_argument, NULL, 'x'},
-                                      {"salvage", no_argument, NULL, 'x'},
-                                      {"bitmaps", no_argument, NULL, 'x'},
-                                      {"skip-broken-bitmaps", no_argument, NULL, 'x'},
+enum { OPT_ZERO = IMG_OPT_OWN, OPT_TARGET_OPTS, OPT_SALVAGE, OPT_BITMAPS, OPT_SKIP_BITMAPS };
+
+static const struct option longs[] = {{"target-is-zero", no_argument, NULL, OPT_ZERO},
+                                      {"target-image-opts", no_argument, NULL, OPT_TARGET_OPTS},
+                                      {"salvage", no_argument, NULL, OPT_SALVAGE},
+                                      {"bitmaps", no_argument, NULL, OPT_BITMAPS},
+                                      {"skip-broken-bitmaps", no_argument, NULL, OPT_SKIP_BITMAPS},
                                       {0}};
 
-static int parse_option(struct args *a, int c, char **argv)
+static int refuse(int c)
 {
+    for (const struct option *o = longs; o->name; o++)
+        if (o->val == c)
+            return img_error("convert: --%s is not implemented yet", o->name);
+    return img_error("convert: -%c is not implemented yet", c);
+}
+
+static int take(void *args, int c)
+{
+    struct args *a = args;
     bool ignored;
 
     switch (c) {
-    case 'f':
-        a->format = optarg;
-        return 0;
     case 'O':
         a->out_format = optarg;
         return 0;
@@ -67,20 +72,8 @@ static int parse_option(struct args *a, int c, char **argv)
     case 'F':
         a->co.backing_fmt = optarg;
         return 0;
-    case 'o':
-        g_string_append_printf(a->co.text, "%s%s", a->co.text->len ? "," : "", optarg);
-        return 0;
     case 'n':
         a->no_create = true;
-        return 0;
-    case 'p':
-        a->copy.progress = true;
-        return 0;
-    case 'q':
-        a->quiet = true;
-        return 0;
-    case 'U':
-        a->src.force_share = true;
         return 0;
     case 'W':
         a->copy.any_order = true;
@@ -90,24 +83,14 @@ static int parse_option(struct args *a, int c, char **argv)
     case 'S':
         return parse_sparse(optarg, &a->copy.sparse);
     case 't':
-        return img_parse_cache(optarg, &a->dst, &a->writethrough);
+        return img_parse_cache("Invalid cache option", optarg, &a->dst, &a->writethrough);
     case 'T':
-        return img_parse_cache(optarg, &a->src, &ignored);
-    case 'z':
+        return img_parse_cache("Invalid source cache option", optarg, &a->common.o, &ignored);
+    case OPT_ZERO:
         a->target_zero = true;
         return 0;
-    case 'c':
-        return img_refuse("convert", c, "compressed images can be read but not written");
-    case 'C':
-    case 'l':
-    case 'r':
-        return img_refuse("convert", c, NULL);
-    case 'x':
-        return img_error("convert: '%s' is not implemented yet", argv[optind - 1]);
-    case ':':
-        return img_usage("missing argument for option '%s'", argv[optind - 1]);
     default:
-        return img_usage("convert: unrecognized option '%s'", argv[optind - 1]);
+        return refuse(c);
     }
 }
 
@@ -128,33 +111,21 @@ static int check_args(const struct args *a)
 
 static int parse(int argc, char **argv, struct args *a)
 {
-    int c;
+    static const struct img_syntax syntax = {":hf:O:B:b:F:o:npqUWm:S:t:T:cCl:r:", longs, .take = take};
+    int ret = img_read_options(&a->common, &syntax, a, argc, argv);
 
-    while ((c = getopt_long(argc, argv, ":f:O:B:b:F:o:npqUWm:S:t:T:cCl:r:", longs, NULL)) != -1)
-        if (parse_option(a, c, argv))
-            return 2;
+    if (ret)
+        return ret;
     if (img_wants_help(a->co.text))
         return 1 + img_option_help(a->out_format);
     if (argc - optind < 2)
-        return 1 + img_usage(argc == optind ? "Must specify image file name"
-                                            : "Must specify the output file name");
+        return 1 + img_error(argc == optind ? "Must specify image file name" : "Must specify the output file name");
     if (argc - optind > 2)
-        return 1 + img_error(
-                       "convert: joining several images is not implemented yet; one source works");
+        return 1 + img_error("convert: joining several images is not implemented yet; one source works");
     a->source = argv[optind];
     a->target = argv[optind + 1];
-    if (a->quiet)
-        a->copy.progress = false;
+    a->copy.progress = a->common.progress;
     return check_args(a) ? 2 : 0;
-}
-
-static int open_source(struct args *a, struct viv_err *err)
-{
-    a->src.read_only = true;
-    if (viv_node_open_image(a->source, a->format, &a->src, &a->copy.source, err) == 0)
-        return 0;
-    viv_err_prefix(err, "Could not open '%s'", a->source);
-    return -err->code;
 }
 
 /* -n: an image that is there. */
@@ -207,7 +178,7 @@ static int convert(struct args *a)
 {
     struct viv_err err = VIV_ERR_INIT;
     struct img_target t = {0};
-    int ret = open_source(a, &err), r;
+    int ret = img_open(&a->common, a->source, a->common.format, &a->common.o, &a->copy.source, &err);
 
     if (!ret) {
         ret = a->no_create ? open_target(a, &err) : make_target(a, &t, &err);
@@ -219,23 +190,20 @@ static int convert(struct args *a)
     if (!ret)
         ret = finish(a, &t, &err);
     viv_node_put(&a->copy.source);
-    if (a->no_create) {
-        r = viv_node_put(&a->copy.target);
-        if (r && !ret)
-            ret = viv_fail_os(&err, -r, "'%s' could not be written completely", a->target);
-    }
+    if (a->no_create)
+        ret = img_close(&a->copy.target, ret, &err);
     img_target_fini(&t);
     return ret ? img_error("%s", err.text) : 0;
 }
 
 int img_convert(int argc, char **argv)
 {
-    struct args a = {.out_format = "raw", .copy = {.sparse = 4096, .threads = 4}};
+    struct args a = {.out_format = "raw", .common.o.read_only = true, .copy = {.sparse = 4096, .threads = 4}};
     int ret;
 
-    a.co.text = g_string_new(NULL);
+    a.co.text = a.common.create = g_string_new(NULL);
     ret = parse(argc, argv, &a);
     ret = ret ? ret - 1 : convert(&a);
-    g_string_free(a.co.text, TRUE);
+    g_string_free(a.common.create, TRUE);
     return ret;
 }

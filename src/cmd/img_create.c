@@ -1,51 +1,36 @@
 /* viv-img create: an empty image. */
 #include "cmd/img.h"
 
-#include <getopt.h>
 #include <string.h>
 
 struct args {
-    const char *format, *path, *size;
-    bool quiet;
+    struct img_common common;
+    const char *path, *size;
     struct img_create_opts co;
 };
 
-/* 0 go on, else exit code + 1. */
+static int take(void *args, int c)
+{
+    struct args *a = args;
+
+    if (c == 'b')
+        a->co.backing_file = optarg;
+    else if (c == 'F')
+        a->co.backing_fmt = optarg;
+    else
+        a->co.unsafe = true;
+    return 0;
+}
+
 static int parse(int argc, char **argv, struct args *a)
 {
-    static const struct option longs[] = {{"object", required_argument, NULL, 'x'}, {0}};
-    int c;
+    static const struct img_syntax syntax = {":hf:b:F:o:qu", .take = take};
+    int ret = img_read_options(&a->common, &syntax, a, argc, argv);
 
-    while ((c = getopt_long(argc, argv, ":f:b:F:o:qu", longs, NULL)) != -1) {
-        switch (c) {
-        case 'f':
-            a->format = optarg;
-            break;
-        case 'b':
-            a->co.backing_file = optarg;
-            break;
-        case 'F':
-            a->co.backing_fmt = optarg;
-            break;
-        case 'o':
-            g_string_append_printf(a->co.text, "%s%s", a->co.text->len ? "," : "", optarg);
-            break;
-        case 'q':
-            a->quiet = true;
-            break;
-        case 'u':
-            a->co.unsafe = true;
-            break;
-        case 'x':
-            return 1 + img_error("create: --object is not implemented yet (it is for encryption)");
-        case ':':
-            return 1 + img_usage("missing argument for option '%s'", argv[optind - 1]);
-        default:
-            return 1 + img_usage("create: unrecognized option '%s'", argv[optind - 1]);
-        }
-    }
+    if (ret)
+        return ret;
     if (img_wants_help(a->co.text))
-        return 1 + img_option_help(a->format);
+        return 1 + img_option_help(a->common.format);
     if (optind >= argc)
         return 1 + img_usage("Expecting image file name");
     a->path = argv[optind++];
@@ -64,16 +49,13 @@ static int create(const struct args *a)
     uint64_t size = UINT64_MAX;
     int ret;
 
-    if (a->size && viv_parse_size(a->size, 1, &size, &err))
-        return img_error(
-            "Invalid image size specified ('%s'). You may use k, M, G, T, P or E suffixes for\n"
-            "kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.",
-            a->size);
-    ret = img_target_plan(&t, a->path, a->format, &a->co, size, &err);
-    if (!ret && !a->quiet)
-        img_target_describe(&t, a->path, a->format);
+    if (a->size && img_parse_size("image size", a->size, &size))
+        return 1;
+    ret = img_target_plan(&t, a->path, a->common.format, &a->co, size, &err);
+    if (!ret && !a->common.quiet)
+        img_target_describe(&t, a->path, a->common.format);
     if (!ret)
-        ret = img_target_make(&t, a->path, a->format, &o, false, &err);
+        ret = img_target_make(&t, a->path, a->common.format, &o, false, &err);
     if (!ret)
         ret = img_target_publish(&t, &err);
     img_target_fini(&t);
@@ -82,12 +64,12 @@ static int create(const struct args *a)
 
 int img_create(int argc, char **argv)
 {
-    struct args a = {.format = "raw"};
+    struct args a = {.common.format = "raw"};
     int ret;
 
-    a.co.text = g_string_new(NULL);
+    a.co.text = a.common.create = g_string_new(NULL);
     ret = parse(argc, argv, &a);
     ret = ret ? ret - 1 : create(&a);
-    g_string_free(a.co.text, TRUE);
+    g_string_free(a.common.create, TRUE);
     return ret;
 }

@@ -17,7 +17,7 @@ static void put_value(const struct viv_img_fact *f, bool json)
     else if (f->type == VIV_FACT_UINT)
         printf("%" PRIu64, f->value);
     else
-        printf("%s", f->value ? "true" : "false");
+        printf("%s", img_bool(f->value));
 }
 
 /* Facts from *at to the end of what was opened. */

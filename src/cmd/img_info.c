@@ -4,62 +4,37 @@
 #include "base/log.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 
 #define CHAIN_MAX 200
 
 struct args {
-    const char *format, *path;
-    bool json, chain;
-    struct viv_node_opts o;
+    struct img_common common;
+    const char *path;
+    bool chain;
 };
+
+enum { OPT_CHAIN = IMG_OPT_OWN };
+
+static int take(void *args, int c)
+{
+    ((struct args *)args)->chain |= c == OPT_CHAIN;
+    return 0;
+}
 
 static int parse(int argc, char **argv, struct args *a)
 {
-    static const struct option longs[] = {{"output", required_argument, NULL, 'O'},
-                                          {"force-share", no_argument, NULL, 'U'},
-                                          {"backing-chain", no_argument, NULL, 'c'},
-                                          {"format", required_argument, NULL, 'f'},
-                                          {"object", required_argument, NULL, 'x'},
-                                          {"image-opts", no_argument, NULL, 'y'},
-                                          {0}};
-    int c;
+    static const struct option longs[] = {{"backing-chain", no_argument, NULL, OPT_CHAIN}, {0}};
+    static const struct img_syntax syntax = {":hf:U", longs, .output = true, .take = take};
+    int ret = img_read_options(&a->common, &syntax, a, argc, argv);
 
-    while ((c = getopt_long(argc, argv, ":f:U", longs, NULL)) != -1) {
-        switch (c) {
-        case 'f':
-            a->format = optarg;
-            break;
-        case 'O':
-            if (img_parse_output(optarg, &a->json))
-                return 2;
-            break;
-        case 'c':
-            a->chain = true;
-            break;
-        case 'U':
-            a->o.force_share = true;
-            break;
-        case 'x':
-        case 'y':
-            return 1 + img_error("info: '%s' is not implemented yet", argv[optind - 1]);
-        case ':':
-            return 1 + img_usage("missing argument for option '%s'", argv[optind - 1]);
-        default:
-            return 1 + img_usage("info: unrecognized option '%s'", argv[optind - 1]);
-        }
-    }
+    if (ret)
+        return ret;
     if (optind != argc - 1)
         return 1 + img_usage("Expecting one image file name");
     a->path = argv[optind];
     return 0;
-}
-
-static const char *yes_no(bool b)
-{
-    return b ? "true" : "false";
 }
 
 static void print_human(struct viv_node *n, const struct viv_img_info *i, const char *full)
@@ -116,41 +91,41 @@ static void print_json(struct viv_node *n, const struct viv_img_info *i, const c
     if (i->encrypted)
         printf("%s    \"encrypted\": true,\n", in);
     if (!i->no_basics)
-        printf("%s    \"dirty-flag\": %s\n", in, yes_no(i->dirty));
+        printf("%s    \"dirty-flag\": %s\n", in, img_bool(i->dirty));
     printf("%s}", in);
 }
 
 /* Opens; an image in use is looked at all the same, and that is said. */
-static int open_image(const char *path, const char *format, struct viv_node_opts *o,
-                      struct viv_node **n, struct viv_err *err)
+static int open_image(const struct img_common *common, const char *path, const char *format, struct viv_node **n,
+                      struct viv_err *err)
 {
-    int ret = viv_node_open_image(path, format, o, n, err);
+    struct viv_node_opts o = common->o;
+    int ret = img_open(common, path, format, &o, n, err);
 
     if (ret != -EAGAIN)
         return ret;
     viv_warn("'%s' is in use and may change while it is read (as with -U): %s", path, err->text);
     viv_err_clear(err);
-    o->force_share = true;
-    return viv_node_open_image(path, format, o, n, err);
+    o.force_share = true;
+    return img_open(common, path, format, &o, n, err);
 }
 
 /* Prints one layer; *next and *next_fmt become its backing file's, to be freed. */
 static int show(const struct args *a, const char *path, const char *format, unsigned depth,
                 char **next, char **next_fmt)
 {
-    struct viv_node_opts o = a->o;
     struct viv_err err = VIV_ERR_INIT;
     struct viv_img_info i = {0};
     struct viv_node *n = NULL;
     char *full = NULL;
 
-    if (open_image(path, format, &o, &n, &err))
-        return img_error("Could not open '%s': %s", path, err.text);
+    if (open_image(&a->common, path, format, &n, &err))
+        return img_error("%s", err.text);
     if (n->drv->info)
         n->drv->info(n, &i);
     if (i.backing_file)
-        full = viv_blk_backing_path(path, i.backing_file);
-    if (a->json) {
+        full = viv_blk_backing_path(n->filename, i.backing_file);
+    if (a->common.json) {
         if (depth)
             printf(",\n");
         print_json(n, &i, full, a->chain ? "    " : "");
@@ -168,15 +143,15 @@ static int show(const struct args *a, const char *path, const char *format, unsi
 
 int img_info(int argc, char **argv)
 {
-    struct args a = {.o = {.read_only = true, .no_backing = true, .for_check = true, .no_data = true}};
+    struct args a = {.common.o = {.read_only = true, .no_backing = true, .for_check = true, .no_data = true}};
     char *path, *format, *next = NULL, *next_fmt = NULL;
     int ret = parse(argc, argv, &a);
 
     if (ret)
         return ret - 1;
     path = g_strdup(a.path);
-    format = g_strdup(a.format);
-    if (a.json && a.chain)
+    format = g_strdup(a.common.format);
+    if (a.common.json && a.chain)
         printf("[\n");
     for (unsigned depth = 0; path && !ret; depth++) {
         ret = show(&a, path, format, depth, &next, &next_fmt);
@@ -191,7 +166,7 @@ int img_info(int argc, char **argv)
     }
     g_free(path);
     g_free(format);
-    if (a.json && !ret)
+    if (a.common.json && !ret)
         printf("%s\n", a.chain ? "\n]" : "");
     return ret;
 }

@@ -1,15 +1,13 @@
 /* viv-img map: which layer of a chain each range comes from, and where it lies there. */
 #include "cmd/img.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 
 struct args {
-    const char *format, *path;
-    bool json;
+    struct img_common common;
+    const char *path;
     uint64_t start, len; /* len UINT64_MAX: to the end */
-    struct viv_node_opts o;
 };
 
 /* Neighbours of the same kind are told as one. */
@@ -20,56 +18,24 @@ struct piece {
     const struct viv_node *layer;
 };
 
-static int parse_number(const char *what, const char *text, uint64_t *out)
+static int take(void *args, int c)
 {
-    struct viv_err err = VIV_ERR_INIT;
+    struct args *a = args;
 
-    if (viv_parse_size(text, 1, out, &err))
-        return img_error("map: %s: %s", what, err.text);
-    return 0;
+    return c == 's' ? img_parse_size("start offset", optarg, &a->start)
+                    : img_parse_size("max length", optarg, &a->len);
 }
 
 static int parse(int argc, char **argv, struct args *a)
 {
-    static const struct option longs[] = {{"output", required_argument, NULL, 'O'},
-                                          {"force-share", no_argument, NULL, 'U'},
-                                          {"start-offset", required_argument, NULL, 's'},
+    static const struct option longs[] = {{"start-offset", required_argument, NULL, 's'},
                                           {"max-length", required_argument, NULL, 'l'},
-                                          {"format", required_argument, NULL, 'f'},
-                                          {"object", required_argument, NULL, 'x'},
-                                          {"image-opts", no_argument, NULL, 'y'},
                                           {0}};
-    int c;
+    static const struct img_syntax syntax = {":hf:s:l:U", longs, .output = true, .take = take};
+    int ret = img_read_options(&a->common, &syntax, a, argc, argv);
 
-    while ((c = getopt_long(argc, argv, ":f:s:l:U", longs, NULL)) != -1) {
-        switch (c) {
-        case 'f':
-            a->format = optarg;
-            break;
-        case 'O':
-            if (img_parse_output(optarg, &a->json))
-                return 2;
-            break;
-        case 's':
-            if (parse_number("start offset", optarg, &a->start))
-                return 2;
-            break;
-        case 'l':
-            if (parse_number("maximum length", optarg, &a->len))
-                return 2;
-            break;
-        case 'U':
-            a->o.force_share = true;
-            break;
-        case 'x':
-        case 'y':
-            return 1 + img_error("map: '%s' is not implemented yet", argv[optind - 1]);
-        case ':':
-            return 1 + img_usage("missing argument for option '%s'", argv[optind - 1]);
-        default:
-            return 1 + img_usage("map: unrecognized option '%s'", argv[optind - 1]);
-        }
-    }
+    if (ret)
+        return ret;
     if (optind != argc - 1)
         return 1 + img_usage("Expecting one image file name");
     a->path = argv[optind];
@@ -118,10 +84,10 @@ static bool continues(const struct piece *a, const struct piece *b)
 
 static int print(const struct args *a, const struct piece *p, bool first)
 {
-    if (a->json) {
+    if (a->common.json) {
         printf("%s{ \"start\": %" PRIu64 ", \"length\": %" PRIu64 ", \"depth\": %u, \"present\": %s, \"zero\": %s, \"data\": %s",
-               first ? "" : ",\n", p->start, p->len, p->depth, p->present ? "true" : "false", p->zero ? "true" : "false",
-               p->data ? "true" : "false");
+               first ? "" : ",\n", p->start, p->len, p->depth, img_bool(p->present), img_bool(p->zero),
+               img_bool(p->data));
         if (p->has_offset)
             printf(", \"offset\": %" PRIu64, p->offset);
         printf("}");
@@ -144,7 +110,7 @@ static int run(const struct args *a, struct viv_node *n)
 
     if (a->len < end - MIN(at, end))
         end = at + a->len;
-    if (a->json)
+    if (a->common.json)
         printf("[");
     else
         printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to", "File");
@@ -164,22 +130,22 @@ static int run(const struct args *a, struct viv_node *n)
     }
     if (now.len && !ret)
         ret = print(a, &now, first);
-    if (a->json)
+    if (a->common.json)
         printf("]\n");
     return ret;
 }
 
 int img_map(int argc, char **argv)
 {
-    struct args a = {.len = UINT64_MAX, .o = {.read_only = true}};
+    struct args a = {.len = UINT64_MAX, .common.o.read_only = true};
     struct viv_err err = VIV_ERR_INIT;
     struct viv_node *n = NULL;
     int ret = parse(argc, argv, &a);
 
     if (ret)
         return ret - 1;
-    if (viv_node_open_image(a.path, a.format, &a.o, &n, &err))
-        return img_error("Could not open '%s': %s", a.path, err.text);
+    if (img_open(&a.common, a.path, a.common.format, &a.common.o, &n, &err))
+        return img_error("%s", err.text);
     ret = run(&a, n);
     viv_node_put(&n);
     return ret;

@@ -2,59 +2,37 @@
 #include "cmd/img.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 
 struct args {
-    const char *format, *target, *path, *size;
-    bool json;
-    struct viv_node_opts o;
-    struct img_create_opts co;
+    struct img_common common;
+    const char *target, *path, *size;
 };
+
+enum { OPT_SIZE = IMG_OPT_OWN };
+
+static int take(void *args, int c)
+{
+    struct args *a = args;
+
+    if (c == 'l')
+        return img_error("measure: -l is not implemented yet: internal snapshots cannot be read");
+    if (c == 'O')
+        a->target = optarg;
+    else
+        a->size = optarg;
+    return 0;
+}
 
 static int parse(int argc, char **argv, struct args *a)
 {
-    static const struct option longs[] = {{"output", required_argument, NULL, 'J'},
-                                          {"size", required_argument, NULL, 'S'},
-                                          {"force-share", no_argument, NULL, 'U'},
-                                          {"object", required_argument, NULL, 'x'},
-                                          {"image-opts", no_argument, NULL, 'y'},
-                                          {0}};
-    int c;
+    static const struct option longs[] = {{"size", required_argument, NULL, OPT_SIZE}, {0}};
+    static const struct img_syntax syntax = {":hf:O:o:l:U", longs, .output = true, .take = take};
+    int ret = img_read_options(&a->common, &syntax, a, argc, argv);
 
-    while ((c = getopt_long(argc, argv, ":f:O:o:l:U", longs, NULL)) != -1) {
-        switch (c) {
-        case 'f':
-            a->format = optarg;
-            break;
-        case 'O':
-            a->target = optarg;
-            break;
-        case 'o':
-            g_string_append_printf(a->co.text, "%s%s", a->co.text->len ? "," : "", optarg);
-            break;
-        case 'J':
-            if (img_parse_output(optarg, &a->json))
-                return 2;
-            break;
-        case 'S':
-            a->size = optarg;
-            break;
-        case 'U':
-            a->o.force_share = true;
-            break;
-        case 'l':
-            return 1 + img_refuse("measure", c, "internal snapshots cannot be read yet");
-        case 'x':
-        case 'y':
-            return 1 + img_error("measure: '%s' is not implemented yet", argv[optind - 1]);
-        case ':':
-            return 1 + img_usage("missing argument for option '%s'", argv[optind - 1]);
-        default:
-            return 1 + img_usage("measure: unrecognized option '%s'", argv[optind - 1]);
-        }
-    }
+    if (ret)
+        return ret;
     if (optind < argc)
         a->path = argv[optind++];
     if (optind < argc)
@@ -68,7 +46,7 @@ static int parse(int argc, char **argv, struct args *a)
 
 static void print(const struct args *a, const struct viv_measure *m)
 {
-    if (!a->json) {
+    if (!a->common.json) {
         printf("required size: %" PRIu64 "\nfully allocated size: %" PRIu64 "\n", m->required, m->full);
         if (m->has_bitmaps)
             printf("bitmaps size: %" PRIu64 "\n", m->bitmaps);
@@ -84,14 +62,13 @@ static void print(const struct args *a, const struct viv_measure *m)
 static int run(const struct args *a, struct viv_node *source, uint64_t size, struct viv_err *err)
 {
     const struct viv_blk_driver *drv = viv_blk_driver_find(a->target);
-    struct img_create_opts co = a->co;
+    struct img_create_opts co = {.text = a->common.create, .unsafe = true};
     struct viv_measure m = {0};
     struct img_target t = {0};
     int ret;
 
     if (drv && !drv->protocol && !drv->measure)
         return viv_fail(err, ENOTSUP, "Block driver '%s' does not support size measurement", a->target);
-    co.unsafe = true;
     ret = img_target_plan(&t, "", a->target, &co, size, err);
     if (!ret)
         ret = drv->measure(&t.spec, source, &m, err);
@@ -103,7 +80,6 @@ static int run(const struct args *a, struct viv_node *source, uint64_t size, str
 
 static int measure(const struct args *a)
 {
-    struct viv_node_opts o = a->o;
     struct viv_err err = VIV_ERR_INIT;
     struct viv_node *n = NULL;
     uint64_t size;
@@ -111,8 +87,8 @@ static int measure(const struct args *a)
 
     if (a->size && viv_parse_size(a->size, 1, &size, &err))
         return img_error("Invalid image size specified: %s", err.text);
-    if (a->path && viv_node_open_image(a->path, a->format, &o, &n, &err))
-        return img_error("Could not open '%s': %s", a->path, err.text);
+    if (a->path && img_open(&a->common, a->path, a->common.format, &a->common.o, &n, &err))
+        return img_error("%s", err.text);
     if (n)
         size = viv_node_size(n);
     ret = run(a, n, size, &err);
@@ -122,12 +98,12 @@ static int measure(const struct args *a)
 
 int img_measure(int argc, char **argv)
 {
-    struct args a = {.target = "raw", .o = {.read_only = true}};
+    struct args a = {.target = "raw", .common.o.read_only = true};
     int ret;
 
-    a.co.text = g_string_new(NULL);
+    a.common.create = g_string_new(NULL);
     ret = parse(argc, argv, &a);
     ret = ret ? ret - 1 : measure(&a);
-    g_string_free(a.co.text, TRUE);
+    g_string_free(a.common.create, TRUE);
     return ret;
 }

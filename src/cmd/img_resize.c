@@ -5,53 +5,42 @@
 #include "base/log.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 
 struct args {
-    const char *format, *path, *size;
-    bool quiet, shrink;
+    struct img_common common;
+    const char *path, *size;
+    bool shrink;
 };
+
+enum { OPT_SHRINK = IMG_OPT_OWN, OPT_PREALLOCATION };
+
+static int take(void *args, int c)
+{
+    struct args *a = args;
+
+    if (c == OPT_PREALLOCATION && strcmp(optarg, "off") != 0)
+        return img_error("resize: --preallocation=%s is not implemented yet; off works", optarg);
+    a->shrink |= c == OPT_SHRINK;
+    return 0;
+}
 
 /* "-1G" would look like options: the size is taken off the end first, as in "resize FILE -1G". */
 static int parse(int argc, char **argv, struct args *a)
 {
-    static const struct option longs[] = {{"shrink", no_argument, NULL, 's'},
-                                          {"preallocation", required_argument, NULL, 'P'},
-                                          {"object", required_argument, NULL, 'x'},
-                                          {"image-opts", no_argument, NULL, 'y'},
+    static const struct option longs[] = {{"shrink", no_argument, NULL, OPT_SHRINK},
+                                          {"preallocation", required_argument, NULL, OPT_PREALLOCATION},
                                           {0}};
-    int c;
+    static const struct img_syntax syntax = {":hf:q", longs, .take = take};
+    int ret;
 
     if (argc < 3)
         return 1 + img_usage("Not enough arguments");
     a->size = argv[--argc];
-    while ((c = getopt_long(argc, argv, ":f:q", longs, NULL)) != -1) {
-        switch (c) {
-        case 'f':
-            a->format = optarg;
-            break;
-        case 'q':
-            a->quiet = true;
-            break;
-        case 's':
-            a->shrink = true;
-            break;
-        case 'P':
-            if (strcmp(optarg, "off") == 0)
-                break;
-            return 1 + img_error("resize: --preallocation=%s is not implemented yet; off works",
-                                 optarg);
-        case 'x':
-        case 'y':
-            return 1 + img_error("resize: '%s' is not implemented yet", argv[optind - 1]);
-        case ':':
-            return 1 + img_usage("missing argument for option '%s'", argv[optind - 1]);
-        default:
-            return 1 + img_usage("resize: unrecognized option '%s'", argv[optind - 1]);
-        }
-    }
+    ret = img_read_options(&a->common, &syntax, a, argc, argv);
+    if (ret)
+        return ret;
     if (optind != argc - 1)
         return 1 + img_usage("Expecting image file name and size");
     a->path = argv[optind];
@@ -96,22 +85,19 @@ static int resize(const struct args *a, struct viv_node *n, struct viv_err *err)
 int img_resize(int argc, char **argv)
 {
     struct args a = {0};
-    struct viv_node_opts o = {0};
     struct viv_err err = VIV_ERR_INIT;
     struct viv_node *n = NULL;
-    int ret = parse(argc, argv, &a), r;
+    int ret = parse(argc, argv, &a);
 
     if (ret)
         return ret - 1;
-    if (viv_node_open_image(a.path, a.format, &o, &n, &err))
-        return img_error("Could not open '%s': %s", a.path, err.text);
+    if (img_open(&a.common, a.path, a.common.format, &a.common.o, &n, &err))
+        return img_error("%s", err.text);
     ret = resize(&a, n, &err);
-    r = viv_node_put(&n);
-    if (!ret && r)
-        ret = viv_fail_os(&err, -r, "'%s' could not be written completely", a.path);
+    ret = img_close(&n, ret, &err);
     if (ret)
         return img_error("%s", err.text);
-    if (!a.quiet)
+    if (!a.common.quiet)
         printf("Image resized.\n");
     return 0;
 }

@@ -32,12 +32,6 @@ int img_usage(const char *fmt, ...)
     return 1;
 }
 
-int img_refuse(const char *verb, int c, const char *why)
-{
-    return img_error("%s: option '-%c' is not implemented yet%s%s", verb, c, why ? ": " : "",
-                     why ? why : "");
-}
-
 int img_parse_output(const char *text, bool *json)
 {
     *json = strcmp(text, "json") == 0;
@@ -46,7 +40,15 @@ int img_parse_output(const char *text, bool *json)
     return img_error("--output must be used with human or json as argument.");
 }
 
-int img_parse_cache(const char *text, struct viv_node_opts *o, bool *writethrough)
+int img_parse_size(const char *what, const char *text, uint64_t *out)
+{
+    if (!viv_parse_size(text, 1, out, NULL))
+        return 0;
+    img_error("Invalid %s specified. You may use k, M, G, T, P or E suffixes for", what);
+    return img_error("kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.");
+}
+
+int img_parse_cache(const char *what, const char *text, struct viv_node_opts *o, bool *writethrough)
 {
     static const struct {
         const char *name;
@@ -65,9 +67,12 @@ int img_parse_cache(const char *text, struct viv_node_opts *o, bool *writethroug
             return 0;
         }
     }
-    return img_error(
-        "Invalid cache option: %s (writeback, none, writethrough, directsync and unsafe work)",
-        text);
+    return img_error("%s: %s", what, text);
+}
+
+const char *img_bool(bool b)
+{
+    return b ? "true" : "false";
 }
 
 void img_size_text(uint64_t bytes, char *out, size_t size)

@@ -31,11 +31,11 @@ static const struct {
 static const char *const later[] = {"amend", "bench",   "bitmap",   "commit",
                                     "dd",    "rebase",   "snapshot", NULL};
 
-static int print_help(void)
+int img_print_help(void)
 {
     printf("viv-img version " VIV_VERSION "\n"
            "usage: viv-img [-h | -V] command [command options]\n\nCommands:\n");
-    for (unsigned i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+    for (unsigned i = 0; i < G_N_ELEMENTS(verbs); i++)
         printf("  %-7s %s\n", verbs[i].name, verbs[i].usage);
     printf("\nFormats: raw qcow2 qed parallels. Sizes take the suffixes k, M, G, T, P and E (1024).\n"
            "'viv-img create -f fmt -o help' lists a format's options.\n"
@@ -48,15 +48,16 @@ static int print_help(void)
 
 static int unknown(const char *name)
 {
-    const char *names[sizeof(verbs) / sizeof(verbs[0]) + 1] = {NULL};
+    const char *names[G_N_ELEMENTS(verbs) + 1] = {NULL};
     const char *near;
 
-    for (int i = 0; later[i]; i++)
-        if (strcmp(name, later[i]) == 0)
-            return img_error("'%s' is not implemented yet; works: check compare convert create info map measure resize",
-                             name);
-    for (unsigned i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+    for (unsigned i = 0; i < G_N_ELEMENTS(verbs); i++)
         names[i] = verbs[i].name;
+    if (g_strv_contains(later, name)) {
+        g_autofree char *works = g_strjoinv(" ", (char **)names);
+
+        return img_error("'%s' is not implemented yet; works: %s", name, works);
+    }
     near = viv_nearest(name, names);
     if (near)
         return img_usage("Command not found: %s (did you mean '%s'?)", name, near);
@@ -70,15 +71,13 @@ int main(int argc, char **argv)
     if (argc < 2)
         return img_usage("Not enough arguments");
     if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)
-        return print_help();
+        return img_print_help();
     if (strcmp(argv[1], "-V") == 0 || strcmp(argv[1], "--version") == 0)
         return printf("viv-img version " VIV_VERSION "\n") < 0;
-    for (unsigned i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+    for (unsigned i = 0; i < G_N_ELEMENTS(verbs); i++) {
         if (strcmp(argv[1], verbs[i].name) == 0) {
             int ret;
 
-            if (argc > 2 && (strcmp(argv[2], "-h") == 0 || strcmp(argv[2], "--help") == 0))
-                return print_help();
             ret = verbs[i].run(argc - 1, argv + 1);
             if (fflush(stdout) && !ret)
                 return img_error("cannot write to standard output");
