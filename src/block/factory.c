@@ -109,6 +109,11 @@ static int find_format(const char *name, const struct viv_blk_driver **out, stru
     return -EINVAL;
 }
 
+/* What in front of a colon makes more than a file's name. */
+static const char *const schemes[] = {
+    "file",  "nbd", "nbd+unix", "nbds", "http",    "https", "ftp",      "ftps",        "ssh", "rbd",
+    "iscsi", "nfs", "json",     "gluster", "fat",  "blkdebug", "host_device", NULL};
+
 /* "nbd://host/x" -> "nbd"; NULL for plain paths ("./a:b" and "/a:b" are paths too). */
 static char *scheme_of(const char *path)
 {
@@ -122,9 +127,6 @@ static char *scheme_of(const char *path)
 int viv_node_open_file(const char *path, const struct viv_node_opts *o, struct viv_node **out,
                        struct viv_err *err)
 {
-    static const char *const known[] = {
-        "nbd",   "nbd+unix", "nbds", "http",    "https", "ftp",      "ftps",        "ssh", "rbd",
-        "iscsi", "nfs",      "json", "gluster", "fat",   "blkdebug", "host_device", NULL};
     char *scheme = scheme_of(path);
     int ret;
 
@@ -132,7 +134,7 @@ int viv_node_open_file(const char *path, const struct viv_node_opts *o, struct v
         path += 5;
         if (strncmp(path, "///", 3) == 0)
             path += 2;
-    } else if (scheme && g_strv_contains(known, scheme)) {
+    } else if (scheme && g_strv_contains(schemes, scheme)) {
         ret =
             viv_fail(err, ENOTSUP,
                      "'%s': %s images are not implemented yet; local files and block devices work "
@@ -167,7 +169,9 @@ char *viv_blk_backing_path(const char *image, const char *name)
 {
     char *dir, *path;
 
-    if (g_path_is_absolute(name) || strncmp(name, "file:", 5) == 0 || !strchr(image, '/'))
+    g_autofree char *scheme = scheme_of(name);
+
+    if (g_path_is_absolute(name) || (scheme && g_strv_contains(schemes, scheme)) || !strchr(image, '/'))
         return g_strdup(name);
     dir = g_path_get_dirname(image);
     path = g_build_filename(dir, name, NULL);
@@ -296,6 +300,8 @@ int viv_node_open_image(const char *path, const char *format, const struct viv_n
     struct viv_node *file = NULL;
     int ret = format ? find_format(format, &drv, err) : 0;
 
+    if (!ret && g_str_has_prefix(path, "json:"))
+        return viv_node_open_options("json:", path + 5, format, o, out, err);
     if (!ret)
         ret = viv_node_open_file(path, o, &file, err);
     return ret ? ret : viv_node_open_format(drv, file, o, out, err);

@@ -202,9 +202,13 @@ int viv_node_open_file(const char *path, const struct viv_node_opts *o, struct v
 /* A format node on `file` (taken, also on failure), with its backing chain. drv NULL: probed. */
 int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file_take,
                          const struct viv_node_opts *o, struct viv_node **out, struct viv_err *err);
-/* The two above. format NULL: probed. */
+/* The two above. format NULL: probed. "json:{...}" as path: viv_node_open_options(). */
 int viv_node_open_image(const char *path, const char *format, const struct viv_node_opts *o,
                         struct viv_node **out, struct viv_err *err);
+/* An image as options name it ("driver=qcow2,file.filename=a", or a JSON object; the keys of -blockdev), with what `o`
+ * wants besides. Without driver= it has `format`, or is probed (NULL). `what` opens errors. open.c. */
+int viv_node_open_options(const char *what, const char *text, const char *format, const struct viv_node_opts *o,
+                          struct viv_node **out, struct viv_err *err);
 /* One more file of the image `n`, for its driver's open(): raw bytes, with what `o` says of locks and caches; a relative
  * path counts from the image's folder. Refused when it is the image's own file or a child already. It is the node's:
  * *out is borrowed. */

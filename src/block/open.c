@@ -360,6 +360,7 @@ static int blockdev_file(struct viv_opts *o, const struct viv_node_opts *no, str
     return 0;
 }
 
+/* driver NULL: a format that is to be probed. */
 static int blockdev_node(struct viv_opts *o, const char *driver, const struct viv_node_opts *no,
                          struct viv_node **out, struct viv_err *err)
 {
@@ -368,11 +369,11 @@ static int blockdev_node(struct viv_opts *o, const char *driver, const struct vi
         "backing", "backing.driver", "backing.file.filename", "detect-zeroes",
         NULL};
     static const char *const of_files[] = {"filename", "size", NULL};
-    const struct viv_blk_driver *drv = viv_blk_driver_find(driver);
+    const struct viv_blk_driver *drv = driver ? viv_blk_driver_find(driver) : NULL;
     struct viv_node *file = NULL;
     int ret;
 
-    if (!drv || drv->protocol) {
+    if (driver && (!drv || drv->protocol)) {
         ret = check_protocol(o, driver, err);
         if (!ret)
             ret = refuse_given(o, of_formats, "is for image formats (raw, qcow2)", err);
@@ -380,7 +381,7 @@ static int blockdev_node(struct viv_opts *o, const char *driver, const struct vi
             ret = open_protocol(o, driver, "", no, out, err);
         if (!ret)
             (*out)->unmap = no->unmap;
-        if (!ret && (ret = viv_node_register(*out, no->node_name, err)) != 0)
+        if (!ret && no->node_name && (ret = viv_node_register(*out, no->node_name, err)) != 0)
             viv_node_put(out);
         return ret;
     }
@@ -422,6 +423,84 @@ int viv_blockdev_add(struct viv_opts *o, struct viv_err *err)
         blockdevs = g_ptr_array_new();
     g_ptr_array_add(blockdevs, n);
     return 0;
+}
+
+/* --- images named by options: json:{...}, --image-opts --- */
+
+static void add_wishes(const struct viv_node_opts *wish, struct viv_node_opts *no)
+{
+    no->direct |= wish->direct;
+    no->no_flush |= wish->no_flush;
+    no->force_share |= wish->force_share;
+    no->no_backing |= wish->no_backing;
+    no->for_check |= wish->for_check;
+    no->unmap |= wish->unmap;
+    no->depth = wish->depth;
+    no->snapshot = wish->snapshot;
+    if (no->locking == VIV_LOCKING_AUTO)
+        no->locking = wish->locking;
+    if (!no->key_secret)
+        no->key_secret = wish->key_secret;
+    if (!no->backing_path) {
+        no->backing_path = wish->backing_path;
+        no->backing_format = wish->backing_format;
+    }
+}
+
+static int pick_driver(struct viv_opts *o, const char *format, const char **driver, struct viv_err *err)
+{
+    static const char *const below[] = {"file", "file.driver", "file.filename", NULL};
+    const char *given_driver = viv_opts_str(o, "driver");
+    bool file = false;
+
+    for (const char *const *k = below; *k; k++)
+        file |= viv_opts_given(o, *k);
+    if (!given_driver && !file)
+        return viv_fail(err, EINVAL, "Must specify either driver or file");
+    if (given_driver && format && strcmp(given_driver, format) != 0)
+        return viv_fail(err, EINVAL, "the options say driver=%s, and the format asked for is %s", given_driver, format);
+    *driver = given_driver ? given_driver : format;
+    return 0;
+}
+
+static int open_described(struct viv_opts *o, const char *format, const struct viv_node_opts *wish,
+                          struct viv_node **out, struct viv_err *err)
+{
+    struct viv_node_opts no = {.read_only = wish->read_only || get_bool(o, "read-only")};
+    struct viv_node_opts top = *wish;
+    struct viv_node *n = NULL;
+    const char *driver;
+    int ret = pick_driver(o, format, &driver, err);
+
+    if (!ret && no.read_only && !wish->read_only && !get_bool(o, "auto-read-only"))
+        ret = viv_fail(err, EACCES, "%s: read-only=on, and this writes", viv_opts_what(o));
+    if (!ret)
+        ret = read_common(o, wish->share_write ? VIV_PERM_WRITE : 0, &no, err);
+    if (!ret)
+        ret = read_backing(o, &no, err);
+    if (ret)
+        return ret;
+    add_wishes(wish, &no);
+    ret = blockdev_node(o, driver, &no, &n, err);
+    if (!ret && n->drv->protocol) { /* bare bytes: an image on top of it */
+        top.node_name = NULL;
+        return viv_node_open_format(viv_blk_driver_find("raw"), n, &top, out, err);
+    }
+    if (!ret)
+        *out = n;
+    return ret;
+}
+
+int viv_node_open_options(const char *what, const char *text, const char *format, const struct viv_node_opts *wish,
+                          struct viv_node **out, struct viv_err *err)
+{
+    struct viv_opts *o = NULL;
+    int ret = viv_opts_parse(what, viv_blockdev_opts, NULL, text, &o, err);
+
+    if (!ret)
+        ret = open_described(o, format, wish, out, err);
+    viv_opts_free(o);
+    return ret;
 }
 
 int viv_blockdev_del(const char *node_name, struct viv_err *err)

@@ -57,7 +57,8 @@ static int take_common(struct img_common *common, int c)
     case IMG_OPT_OUTPUT:
         return img_parse_output(optarg, &common->json);
     case IMG_OPT_IMAGE_OPTS:
-        return img_error("--image-opts is not implemented yet; a file name works");
+        common->image_opts = true;
+        return 0;
     case IMG_OPT_OBJECT:
         return img_error("--object %s: not implemented yet (it is for encryption)", optarg);
     default:
@@ -92,6 +93,8 @@ int img_read_options(struct img_common *common, const struct img_syntax *s, void
     }
     if (common->quiet)
         common->progress = false;
+    if (!ret && common->image_opts && common->format)
+        ret = img_error("--image-opts and --format are mutually exclusive");
     return ret ? 1 + ret : 0;
 }
 
@@ -100,9 +103,10 @@ int img_open(const struct img_common *common, const char *name, const char *form
 {
     int ret;
 
-    (void)common;
     if (o->force_share && !o->read_only)
         ret = viv_fail(err, EINVAL, "-U (--force-share) takes no locks: it is for images that are only read");
+    else if (common->image_opts)
+        ret = viv_node_open_options("--image-opts", name, format, o, out, err);
     else
         ret = viv_node_open_image(name, format, o, out, err);
     if (ret)
