@@ -449,6 +449,24 @@ int viv_node_discard(struct viv_node *n, uint64_t offset, uint64_t len)
     return ret;
 }
 
+int viv_node_forget(struct viv_node *n)
+{
+    uint64_t size = viv_node_size(n);
+    struct viv_range r;
+    int ret;
+
+    if (n->read_only)
+        return -EROFS;
+    if (!n->drv->forget)
+        return -ENOTSUP;
+    if (!size)
+        return 0;
+    lock_range(n, &r, 0, size, true);
+    ret = n->drv->forget(n, 0, size);
+    unlock_range(n, &r);
+    return ret;
+}
+
 int viv_node_flush(struct viv_node *n)
 {
     int ret = __atomic_load_n(&n->io_error, __ATOMIC_RELAXED);

@@ -131,6 +131,8 @@ struct viv_blk_driver {
      * answer -ENOTSUP to write_zeroes: the core then writes zeroes. */
     int (*write_zeroes)(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);
     int (*discard)(struct viv_node *n, uint64_t offset, uint64_t len);
+    /* Whole granules again hold nothing: the backing image shows (commit, once it has what was here). NULL: cannot. */
+    int (*forget)(struct viv_node *n, uint64_t offset, uint64_t len);
     /* A format's own: what it caches, then the file. Other children are flushed before it is called. */
     int (*flush)(struct viv_node *n);
     int (*truncate)(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
@@ -249,6 +251,8 @@ int viv_node_pread(struct viv_node *n, uint64_t offset, void *buf, size_t len);
 int viv_node_pwrite(struct viv_node *n, uint64_t offset, const void *buf, size_t len);
 int viv_node_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);
 int viv_node_discard(struct viv_node *n, uint64_t offset, uint64_t len);
+/* All of the disk: this layer holds nothing any more. -ENOTSUP where the format cannot. */
+int viv_node_forget(struct viv_node *n);
 /* One whole granule, compressed by the driver (convert -c); -ENOTSUP where the format cannot. */
 int viv_node_write_compressed(struct viv_node *n, uint64_t offset, const void *buf, size_t len);
 int viv_node_flush(struct viv_node *n);

@@ -469,7 +469,7 @@ static int open_described(struct viv_opts *o, const char *format, const struct v
     struct viv_node_opts no = {.read_only = wish->read_only || get_bool(o, "read-only")};
     struct viv_node_opts top = *wish;
     struct viv_node *n = NULL;
-    const char *driver;
+    const char *driver = NULL;
     int ret = pick_driver(o, format, &driver, err);
 
     if (!ret && no.read_only && !wish->read_only && !get_bool(o, "auto-read-only"))

@@ -14,14 +14,22 @@
 #include <getopt.h>
 #include <glib.h>
 
+int img_amend(int argc, char **argv);
+int img_bench(int argc, char **argv);
+int img_bitmap(int argc, char **argv);
 int img_check(int argc, char **argv);
+int img_commit(int argc, char **argv);
 int img_compare(int argc, char **argv);
 int img_convert(int argc, char **argv);
 int img_create(int argc, char **argv);
+int img_dd(int argc, char **argv);
+int img_grow(int argc, char **argv);
 int img_info(int argc, char **argv);
 int img_map(int argc, char **argv);
 int img_measure(int argc, char **argv);
+int img_rebase(int argc, char **argv);
 int img_resize(int argc, char **argv);
+int img_snapshot(int argc, char **argv);
 
 /* --- options (img_args.c) --- */
 
@@ -71,6 +79,8 @@ int img_parse_output(const char *text, bool *json);
 int img_parse_size(const char *what, const char *text, uint64_t *out);
 /* "none", "writeback" ... as qemu-img's -t and -T name them; `what` opens the complaint ("Invalid cache option"). */
 int img_parse_cache(const char *what, const char *text, struct viv_node_opts *o, bool *writethrough);
+/* "+1G", "-1G" or "1G", counted from `old`: a multiple of 512. */
+int img_new_size(const char *text, uint64_t old, uint64_t *out, struct viv_err *err);
 const char *img_bool(bool b); /* "true" or "false" */
 /* "196 KiB": three digits. */
 void img_size_text(uint64_t bytes, char *out, size_t size);
@@ -93,8 +103,9 @@ struct img_target {
     struct viv_opts *opts; /* owns what spec points at */
     char *backing_fmt;
 };
-/* Prints the options of a format. */
+/* Prints the options of a format: for new images, and for those that exist. */
 int img_option_help(const char *format);
+int img_amend_help(const char *format);
 bool img_wants_help(const GString *text);
 /* Reads options into t->spec; size UINT64_MAX: from size= or the backing file. Opens the backing file to look at
  * its size and format. */

@@ -1,20 +1,35 @@
-/* viv-img convert: one image to another format, place or backing file. */
+/* viv-img convert: one image, or several in a row, to another format, place or backing file. */
 #include "cmd/img.h"
+#include "cmd/img_bitmaps.h"
 #include "cmd/img_copy.h"
+#include "cmd/img_snapshots.h"
 
+#include "base/checked.h"
 #include "base/log.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
+#define SPARSE_MAX (16u << 20)
+
 struct args {
-    struct img_common common; /* its o: of the source */
-    const char *out_format, *source, *target;
-    bool no_create, target_zero, writethrough;
+    struct img_common common; /* its o: of the sources */
+    const char *out_format, *target, *snapshot;
+    char **path; /* the sources */
+    unsigned paths;
+    bool no_create, target_opts, target_zero, bitmaps, skip_broken, sparse_given;
     struct viv_node_opts dst;
     struct img_copy copy;
+    struct img_rate rate;
     struct img_create_opts co;
+};
+
+struct work {
+    const struct args *a;
+    struct viv_node **source, *out;
+    uint64_t total;
+    struct img_target target; /* of a new image */
 };
 
 static int parse_number(const char *text, unsigned max, unsigned *out)
@@ -22,20 +37,23 @@ static int parse_number(const char *text, unsigned max, unsigned *out)
     uint64_t n;
 
     if (viv_parse_u64(text, &n, NULL) || n < 1 || n > max)
-        return img_error(
-            "Invalid number of coroutines. Allowed number of coroutines is between 1 and %u", max);
+        return img_error("Invalid number of coroutines. Allowed number of coroutines is between 1 and %u", max);
     *out = n;
     return 0;
 }
 
-static int parse_sparse(const char *text, uint64_t *out)
+static int parse_sparse(struct args *a, const char *text)
 {
-    struct viv_err err = VIV_ERR_INIT;
+    uint64_t n;
 
-    if (viv_parse_size(text, 1, out, &err))
-        return img_error("Invalid buffer size for sparse output specified: %s", err.text);
-    if (*out % 512 || *out > 2u << 20 || (*out & (*out - 1)))
-        return img_error("-S %s: a power of two between 512 and 2M is wanted, or 0", text);
+    if (img_parse_size("buffer size for sparse output", text, &n))
+        return 1;
+    if (n % 512 || n > SPARSE_MAX)
+        return img_error("Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to %u. Select "
+                         "0 to disable sparse detection (fully allocates output).",
+                         SPARSE_MAX);
+    a->copy.sparse = n;
+    a->sparse_given = true;
     return 0;
 }
 
@@ -48,12 +66,35 @@ static const struct option longs[] = {{"target-is-zero", no_argument, NULL, OPT_
                                       {"skip-broken-bitmaps", no_argument, NULL, OPT_SKIP_BITMAPS},
                                       {0}};
 
-static int refuse(int c)
+static int take_switch(struct args *a, int c)
 {
-    for (const struct option *o = longs; o->name; o++)
-        if (o->val == c)
-            return img_error("convert: --%s is not implemented yet", o->name);
-    return img_error("convert: -%c is not implemented yet", c);
+    switch (c) {
+    case 'n':
+        a->no_create = true;
+        return 0;
+    case 'W':
+        a->copy.any_order = true;
+        return 0;
+    case OPT_ZERO:
+        a->target_zero = true;
+        return 0;
+    case OPT_TARGET_OPTS:
+        a->target_opts = true;
+        return 0;
+    case OPT_SALVAGE:
+        a->copy.salvage = true;
+        return 0;
+    case OPT_BITMAPS:
+        a->bitmaps = true;
+        return 0;
+    case OPT_SKIP_BITMAPS:
+        a->skip_broken = true;
+        return 0;
+    case 'c':
+        return img_error("convert: -c is not implemented yet: compressed images can be read but not written");
+    default:
+        return img_error("convert: -%c is not implemented yet", c);
+    }
 }
 
 static int take(void *args, int c)
@@ -66,31 +107,26 @@ static int take(void *args, int c)
         a->out_format = optarg;
         return 0;
     case 'B':
-    case 'b':
         a->co.backing_file = optarg;
         return 0;
     case 'F':
         a->co.backing_fmt = optarg;
         return 0;
-    case 'n':
-        a->no_create = true;
-        return 0;
-    case 'W':
-        a->copy.any_order = true;
+    case 'l':
+        a->snapshot = optarg;
         return 0;
     case 'm':
         return parse_number(optarg, 16, &a->copy.threads);
+    case 'r':
+        return img_parse_size("rate limit", optarg, &a->rate.limit);
     case 'S':
-        return parse_sparse(optarg, &a->copy.sparse);
+        return parse_sparse(a, optarg);
     case 't':
-        return img_parse_cache("Invalid cache option", optarg, &a->dst, &a->writethrough);
+        return img_parse_cache("Invalid cache option", optarg, &a->dst, &a->copy.writethrough);
     case 'T':
         return img_parse_cache("Invalid source cache option", optarg, &a->common.o, &ignored);
-    case OPT_ZERO:
-        a->target_zero = true;
-        return 0;
     default:
-        return refuse(c);
+        return take_switch(a, c);
     }
 }
 
@@ -98,14 +134,18 @@ static int check_args(const struct args *a)
 {
     if (a->target_zero && !a->no_create)
         return img_error("--target-is-zero requires use of -n flag");
-    if (a->no_create && (a->co.text->len || a->co.backing_fmt))
-        return img_error("-n writes into an existing image: -o and -F do not go with it");
-    if (a->no_create && a->co.backing_file)
-        return img_error("-n writes into an existing image: -B does not go with it");
-    if (a->writethrough)
-        return img_error(
-            "-t writethrough and directsync are not implemented yet; writeback and none work "
-            "(the image is durable when the command ends)");
+    if (a->target_opts && !a->no_create)
+        return img_error("--target-image-opts requires use of -n flag");
+    if (a->target_opts && a->out_format)
+        return img_error("--image-opts and --format are mutually exclusive");
+    if (a->skip_broken && !a->bitmaps)
+        return img_error("Use of --skip-broken-bitmaps requires --bitmaps");
+    if (a->no_create && a->co.text->len)
+        return img_error("-o has no effect when skipping image creation");
+    if (a->paths > 1 && a->snapshot)
+        return img_error("No support for concatenating multiple snapshot");
+    if (a->paths > 1 && a->co.backing_file)
+        return img_error("Having a backing file for the target makes no sense when concatenating multiple input images");
     return 0;
 }
 
@@ -116,89 +156,134 @@ static int parse(int argc, char **argv, struct args *a)
 
     if (ret)
         return ret;
+    if (!a->out_format && !a->target_opts)
+        a->out_format = "raw";
     if (img_wants_help(a->co.text))
         return 1 + img_option_help(a->out_format);
     if (argc - optind < 2)
-        return 1 + img_error(argc == optind ? "Must specify image file name" : "Must specify the output file name");
-    if (argc - optind > 2)
-        return 1 + img_error("convert: joining several images is not implemented yet; one source works");
-    a->source = argv[optind];
-    a->target = argv[optind + 1];
-    a->copy.progress = a->common.progress;
+        return 1 + img_error("Must specify image file name");
+    a->path = argv + optind;
+    a->paths = argc - optind - 1;
+    a->target = argv[argc - 1];
+    a->copy.rate = &a->rate;
     return check_args(a) ? 2 : 0;
 }
 
-/* -n: an image that is there. */
-static int open_target(struct args *a, struct viv_err *err)
-{
-    int ret;
+/* --- the work --- */
 
-    a->dst.unmap = true;
-    ret = viv_node_open_image(a->target, a->out_format, &a->dst, &a->copy.target, err);
-    if (!ret && viv_node_size(a->copy.target) < viv_node_size(a->copy.source))
-        ret = viv_fail(err, ENOSPC,
-                       "'%s' has %" PRIu64 " bytes and the source %" PRIu64 ": it is too small",
-                       a->target, viv_node_size(a->copy.target), viv_node_size(a->copy.source));
-    a->copy.target_zero = a->target_zero;
+static int open_sources(struct work *w, struct viv_err *err)
+{
+    const struct args *a = w->a;
+    int ret = 0;
+
+    for (unsigned i = 0; i < a->paths && !ret; i++) {
+        ret = img_open_snapshot(&a->common, a->path[i], a->snapshot, &w->source[i], err);
+        if (!ret && !viv_add_u64(w->total, viv_node_size(w->source[i]), &w->total))
+            ret = viv_fail(err, EFBIG, "the sources are too large together");
+    }
+    if (!ret && a->bitmaps && a->paths > 1)
+        ret = viv_fail(err, EINVAL, "--bitmaps: which of the %u sources' bitmaps? One source works", a->paths);
     return ret;
 }
 
-static int make_target(struct args *a, struct img_target *t, struct viv_err *err)
+/* -n: an image that is there. */
+static int open_target(struct work *w, struct img_copy *c, struct viv_err *err)
 {
+    const struct args *a = w->a;
+    struct img_common common = {.image_opts = a->target_opts};
     struct viv_node_opts o = a->dst;
-    int ret =
-        img_target_plan(t, a->target, a->out_format, &a->co, viv_node_size(a->copy.source), err);
+    int ret;
 
-    if (ret)
-        return ret;
     o.unmap = true;
-    o.no_flush = true; /* one flush at the end; until then the image has no name */
-    ret = img_target_make(t, a->target, a->out_format, &o, true, err);
-    if (ret)
+    ret = img_open(&common, a->target, a->out_format, &o, &w->out, err);
+    if (!ret && viv_node_size(w->out) < w->total)
+        ret = viv_fail(err, ENOSPC, "output file is smaller than input file ('%s' has %" PRIu64 " bytes, %" PRIu64
+                       " are needed)", a->target, viv_node_size(w->out), w->total);
+    if (!ret && a->co.backing_file && !w->out->backing)
+        ret = viv_fail(err, EINVAL, "-B: '%s' has no backing file", a->target);
+    c->target_zero = a->target_zero;
+    return ret;
+}
+
+static int make_target(struct work *w, struct img_copy *c, struct viv_err *err)
+{
+    const struct args *a = w->a;
+    struct viv_node_opts o = a->dst;
+    int ret = img_target_plan(&w->target, a->target, a->out_format, &a->co, w->total, err);
+
+    if (!ret) {
+        o.unmap = true;
+        o.no_flush = true; /* one flush at the end; until then the image has no name */
+        ret = img_target_make(&w->target, a->target, a->out_format, &o, true, err);
+    }
+    if (ret) {
+        viv_err_prefix(err, "%s: error while converting %s", a->target, a->out_format);
         return ret;
-    a->copy.target = t->node;
-    a->copy.target_zero = t->node->file->zero_init; /* preallocated clusters are zeroes too */
+    }
+    w->out = w->target.node;
+    c->target_zero = w->out->file->zero_init; /* preallocated clusters are zeroes too */
     return 0;
 }
 
-/* The data is on the disk before the image gets its name and the command says that all is well. */
-static int finish(struct args *a, struct img_target *t, struct viv_err *err)
+static int copy_all(struct work *w, struct img_copy c, struct viv_err *err)
 {
-    struct viv_node *n = a->copy.target;
-    int ret;
+    struct img_progress progress;
+    int ret = 0;
 
-    n->file->no_flush = a->dst.no_flush; /* -t unsafe */
-    ret = viv_node_flush(n);
-    if (ret)
-        return viv_fail_os(err, -ret, "'%s' could not be written completely", a->target);
-    return img_target_publish(t, err);
+    img_progress_start(&progress, w->a->common.progress, w->total);
+    c.progress = &progress;
+    c.target = w->out;
+    for (unsigned i = 0; i < w->a->paths && !ret; i++) {
+        c.source = w->source[i];
+        c.len = viv_node_size(c.source);
+        ret = img_copy(&c, err);
+        c.target_offset += c.len;
+    }
+    img_progress_end(&progress, !ret);
+    return ret;
 }
 
-static int convert(struct args *a)
+/* The data is on the disk before the image gets its name and the command says that all is well. */
+static int finish(struct work *w, struct viv_err *err)
+{
+    int ret;
+
+    w->out->file->no_flush = w->a->dst.no_flush; /* -t unsafe */
+    ret = viv_node_flush(w->out);
+    if (ret)
+        return viv_fail_os(err, -ret, "'%s' could not be written completely", w->a->target);
+    return img_target_publish(&w->target, err);
+}
+
+static int convert(const struct args *a)
 {
     struct viv_err err = VIV_ERR_INIT;
-    struct img_target t = {0};
-    int ret = img_open(&a->common, a->source, a->common.format, &a->common.o, &a->copy.source, &err);
+    struct work w = {.a = a, .source = g_new0(struct viv_node *, a->paths)};
+    struct img_copy c = a->copy;
+    int ret = open_sources(&w, &err);
 
-    if (!ret) {
-        ret = a->no_create ? open_target(a, &err) : make_target(a, &t, &err);
-        if (ret)
-            viv_err_prefix(&err, "%s: error while converting %s", a->target, a->out_format);
-    }
     if (!ret)
-        ret = img_copy(&a->copy, &err);
+        ret = a->no_create ? open_target(&w, &c, &err) : make_target(&w, &c, &err);
+    if (!ret && a->bitmaps)
+        ret = img_bitmaps_check_copy(w.source[0], w.out, a->skip_broken, &err);
     if (!ret)
-        ret = finish(a, &t, &err);
-    viv_node_put(&a->copy.source);
+        ret = copy_all(&w, c, &err);
+    if (!ret && a->bitmaps)
+        ret = img_bitmaps_copy(w.source[0], w.out, a->skip_broken, &err);
+    if (!ret)
+        ret = finish(&w, &err);
+    for (unsigned i = 0; i < a->paths; i++)
+        viv_node_put(&w.source[i]);
+    g_free(w.source);
     if (a->no_create)
-        ret = img_close(&a->copy.target, ret, &err);
-    img_target_fini(&t);
+        ret = img_close(&w.out, ret, &err);
+    img_target_fini(&w.target);
     return ret ? img_error("%s", err.text) : 0;
 }
 
 int img_convert(int argc, char **argv)
 {
-    struct args a = {.out_format = "raw", .common.o.read_only = true, .copy = {.sparse = 4096, .threads = 4}};
+    struct args a = {.common.o.read_only = true, .copy = {.sparse = 4096, .threads = 4}};
     int ret;
 
     a.co.text = a.common.create = g_string_new(NULL);

@@ -3,15 +3,16 @@
  * clusters lie in order), or as they come with any_order. */
 #include "cmd/img_copy.h"
 
+#include "base/log.h"
 #include "block/iov.h"
 
 #include <errno.h>
 #include <glib.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-#define CHUNK (2u << 20)
+#define CHUNK  (2u << 20)
+#define SECTOR 512u
 
 struct chunk {
     uint64_t offset, len, number;
@@ -20,14 +21,12 @@ struct chunk {
 
 struct copier {
     const struct img_copy *c;
-    uint64_t size;
     uint64_t backing_end; /* of the target's backing file; 0: none */
     uint64_t unit;        /* zero runs are looked for in these */
     pthread_mutex_t lock;
     pthread_cond_t turn;
     uint64_t next, next_number, write_number; /* under lock */
     int error;
-    int percent;
     struct viv_err *err;
 };
 
@@ -42,15 +41,20 @@ static void failed(struct copier *k, int ret, const char *what, uint64_t offset)
     pthread_mutex_unlock(&k->lock);
 }
 
-static void show_progress(struct copier *k)
+static int look(const struct copier *k, uint64_t at, struct viv_extent *e)
 {
-    int percent = k->size ? k->next * 10000 / k->size : 10000;
+    const struct img_copy *c = k->c;
 
-    if (!k->c->progress || percent == k->percent)
-        return;
-    k->percent = percent;
-    printf("    (%3.2f/100%%)\r", percent / 100.0);
-    fflush(stdout);
+    return c->look ? c->look(c, c->source_offset + at, c->len - at, e)
+                   : viv_node_status(c->source, c->source_offset + at, c->len - at, e);
+}
+
+/* Data chunks end at multiples of CHUNK, so that clusters are written whole. */
+static uint64_t chunk_len(const struct copier *k, const struct viv_extent *e, bool zero)
+{
+    uint64_t rest = k->c->look ? e->len : k->c->len - k->next;
+
+    return zero ? e->len : MIN(rest, CHUNK - (k->c->target_offset + k->next) % CHUNK);
 }
 
 /* The next piece of work, under the lock. 0, 1 (done) or a negative errno. */
@@ -59,17 +63,21 @@ static int take_chunk(struct copier *k, struct chunk *out)
     struct viv_extent e = {0};
     int ret;
 
-    if (k->error || k->next >= k->size)
-        return 1;
-    ret = viv_node_status(k->c->source, k->next, k->size - k->next, &e);
-    if (ret)
-        return ret;
+    for (;;) {
+        if (k->error || k->next >= k->c->len)
+            return 1;
+        ret = look(k, k->next, &e);
+        if (ret)
+            return ret;
+        if (e.kind != VIV_MAP_BACKING)
+            break;
+        k->next += e.len;
+        img_progress_advance(k->c->progress, e.len);
+    }
     *out = (struct chunk){.offset = k->next, .number = k->next_number++};
     out->zero = e.kind == VIV_MAP_ZERO && k->c->sparse;
-    /* Data chunks end at multiples of CHUNK, so that clusters are written whole. */
-    out->len = out->zero ? e.len : MIN(k->size - k->next, CHUNK - k->next % CHUNK);
+    out->len = chunk_len(k, &e, out->zero);
     k->next += out->len;
-    show_progress(k);
     return 0;
 }
 
@@ -83,20 +91,26 @@ static void wait_turn(struct copier *k, const struct chunk *ch)
     pthread_mutex_unlock(&k->lock);
 }
 
-static void pass_turn(struct copier *k)
+static void pass_turn(struct copier *k, const struct chunk *ch)
 {
+    uint64_t wait;
+
     pthread_mutex_lock(&k->lock);
     k->write_number++;
+    img_progress_advance(k->c->progress, ch->len);
+    wait = k->c->rate && !ch->zero ? img_rate_delay(k->c->rate, ch->len) : 0;
     pthread_cond_broadcast(&k->turn);
     pthread_mutex_unlock(&k->lock);
+    if (wait)
+        g_usleep(wait);
 }
 
 static int write_zero(struct copier *k, uint64_t offset, uint64_t len)
 {
     /* Unwritten parts read as zeroes already, unless a backing file shows there. */
-    if (k->c->target_zero && offset >= k->backing_end)
+    if (k->c->target_zero && k->c->target_offset + offset >= k->backing_end)
         return 0;
-    return viv_node_write_zeroes(k->c->target, offset, len, VIV_BLK_UNMAP);
+    return viv_node_write_zeroes(k->c->target, k->c->target_offset + offset, len, VIV_BLK_UNMAP);
 }
 
 enum piece { PIECE_SAME, PIECE_ZERO, PIECE_DATA };
@@ -117,7 +131,7 @@ static int write_pieces(struct copier *k, const struct chunk *ch, const uint8_t 
     int ret = 0;
 
     while (at < ch->len && !ret) {
-        uint64_t end = MIN(ch->len, at + k->unit - (ch->offset + at) % k->unit);
+        uint64_t end = MIN(ch->len, at + k->unit - (k->c->target_offset + ch->offset + at) % k->unit);
         enum piece kind = judge(k, data, old, at, end - at);
 
         while (end < ch->len) {
@@ -130,16 +144,43 @@ static int write_pieces(struct copier *k, const struct chunk *ch, const uint8_t 
         if (kind == PIECE_ZERO)
             ret = write_zero(k, ch->offset + at, end - at);
         else if (kind == PIECE_DATA)
-            ret = viv_node_pwrite(k->c->target, ch->offset + at, data + at, end - at);
+            ret = viv_node_pwrite(k->c->target, k->c->target_offset + ch->offset + at, data + at, end - at);
         at = end;
     }
-    return ret;
+    return ret ? ret : k->c->writethrough ? viv_node_flush(k->c->target) : 0;
 }
 
-/* What the target shows there now: its backing file's bytes. */
+/* What the target shows there now, or will: a backing file's bytes, zeroes past its end. */
 static int read_old(struct copier *k, const struct chunk *ch, uint8_t *old)
 {
-    return viv_node_pread(k->c->target, ch->offset, old, ch->len);
+    struct viv_node *n = k->c->compare ? k->c->like : k->c->target;
+    uint64_t at = k->c->target_offset + ch->offset, size = n ? viv_node_size(n) : 0;
+    uint64_t there = at < size ? MIN(ch->len, size - at) : 0;
+
+    memset(old + there, 0, ch->len - there);
+    return there ? viv_node_pread(n, at, old, there) : 0;
+}
+
+/* Sector by sector where a longer read failed. */
+static int salvage(struct copier *k, const struct chunk *ch, uint8_t *data)
+{
+    for (uint64_t at = 0; at < ch->len; at += SECTOR) {
+        uint64_t n = MIN(SECTOR, ch->len - at), offset = k->c->source_offset + ch->offset + at;
+        int ret = viv_node_pread(k->c->source, offset, data + at, n);
+
+        if (!ret)
+            continue;
+        memset(data + at, 0, n);
+        viv_warn("error while reading offset %" PRIu64 ": %s", offset, strerror(-ret));
+    }
+    return 0;
+}
+
+static int read_chunk(struct copier *k, const struct chunk *ch, uint8_t *data)
+{
+    int ret = viv_node_pread(k->c->source, k->c->source_offset + ch->offset, data, ch->len);
+
+    return ret && k->c->salvage ? salvage(k, ch, data) : ret;
 }
 
 static int copy_chunk(struct copier *k, const struct chunk *ch, uint8_t *data, uint8_t *old)
@@ -153,7 +194,7 @@ static int copy_chunk(struct copier *k, const struct chunk *ch, uint8_t *data, u
             failed(k, ret, "writing", ch->offset);
         return ret;
     }
-    ret = viv_node_pread(k->c->source, ch->offset, data, ch->len);
+    ret = read_chunk(k, ch, data);
     if (ret) {
         failed(k, ret, "reading", ch->offset);
         return ret;
@@ -177,7 +218,7 @@ static void *worker(void *opaque)
     int ret = 0;
 
     if (posix_memalign((void **)&data, 4096, CHUNK) ||
-        (k->backing_end && posix_memalign((void **)&old, 4096, CHUNK))) {
+        ((k->backing_end || k->c->compare) && posix_memalign((void **)&old, 4096, CHUNK))) {
         ret = -ENOMEM;
         failed(k, ret, "starting", 0);
     }
@@ -190,7 +231,7 @@ static void *worker(void *opaque)
         if (!ret)
             ret = copy_chunk(k, &ch, data, old);
         if (!ret)
-            pass_turn(k);
+            pass_turn(k, &ch);
     }
     free(data);
     free(old);
@@ -199,7 +240,7 @@ static void *worker(void *opaque)
 
 int img_copy(const struct img_copy *c, struct viv_err *err)
 {
-    struct copier k = {.c = c, .size = viv_node_size(c->source), .percent = -1, .err = err};
+    struct copier k = {.c = c, .err = err};
     pthread_t thread[16];
     unsigned started = 0;
 
@@ -214,8 +255,6 @@ int img_copy(const struct img_copy *c, struct viv_err *err)
         worker(&k);
     for (unsigned i = 0; i < started; i++)
         pthread_join(thread[i], NULL);
-    if (c->progress)
-        printf(k.error ? "\n" : "    (100.00/100%%)\n");
     pthread_cond_destroy(&k.turn);
     pthread_mutex_destroy(&k.lock);
     return k.error;

@@ -1,21 +1,32 @@
-/* Copying the contents of one node to another, as convert does. */
+/* Copying the contents of one node to another: convert, dd, commit and rebase. */
 #ifndef VIV_CMD_IMG_COPY_H
 #define VIV_CMD_IMG_COPY_H
 
 #include "block/node.h"
+#include "cmd/img_progress.h"
 
 struct img_copy {
     struct viv_node *source, *target;
+    uint64_t source_offset, target_offset;
+    uint64_t len;     /* bytes; both have them */
     bool target_zero; /* the target reads as zeroes before */
-    uint64_t
-        sparse; /* -S: zero runs of at least this many bytes are left out; 0: write everything */
+    uint64_t sparse;  /* -S: zero runs of at least this many bytes are left out; 0: write everything */
     unsigned threads; /* 1..16 */
     bool any_order;   /* -W: write as chunks come, not in the order of the disk */
-    bool progress;
+    bool salvage;     /* sectors that cannot be read become zeroes, with a warning */
+    bool writethrough; /* each piece is durable before the next one of its thread */
+    /* What the source has at an offset of its own: DATA, ZERO, or BACKING for what is not to be copied. NULL:
+     * viv_node_status(), and chunks of data may take in zeroes that follow. */
+    int (*look)(const struct img_copy *c, uint64_t offset, uint64_t len, struct viv_extent *out);
+    void *opaque;          /* for look */
+    bool compare;          /* only what differs from `like` (NULL: from zeroes) is written; else: from the target's backing file */
+    struct viv_node *like;
+    struct img_progress *progress;
+    struct img_rate *rate;
 };
 
-/* All of the source to the start of the target, which is at least as large. With a backing file on the target only what
- * differs from it is written. Returns 0 or a negative errno, err naming side and offset. */
+/* With a backing file on the target only what differs from it is written. Returns 0 or a negative errno, err naming side
+ * and offset. */
 int img_copy(const struct img_copy *c, struct viv_err *err);
 
 #endif

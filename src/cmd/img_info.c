@@ -1,5 +1,6 @@
 /* viv-img info: one image or its whole backing chain. */
 #include "cmd/img.h"
+#include "cmd/img_snapshots.h"
 
 #include "base/log.h"
 
@@ -37,8 +38,19 @@ static int parse(int argc, char **argv, struct args *a)
     return 0;
 }
 
-static void print_human(struct viv_node *n, const struct viv_img_info *i, const char *full)
+/* What `info` tells of one layer. */
+struct layer {
+    struct viv_node *n;
+    struct viv_img_info info;
+    struct viv_snapshot *snapshot;
+    unsigned snapshots;
+    char *full; /* the backing file's path; NULL: none */
+};
+
+static void print_human(const struct layer *l)
 {
+    const struct viv_img_info *i = &l->info;
+    struct viv_node *n = l->n;
     char virtual[32], disk[32];
 
     img_size_text(viv_node_size(n), virtual, sizeof(virtual));
@@ -53,12 +65,13 @@ static void print_human(struct viv_node *n, const struct viv_img_info *i, const 
         printf("cluster_size: %" PRIu64 "\n", i->cluster_size);
     if (i->backing_file) {
         printf("backing file: %s", i->backing_file);
-        if (strcmp(full, i->backing_file) != 0)
-            printf(" (actual path: %s)", full);
+        if (strcmp(l->full, i->backing_file) != 0)
+            printf(" (actual path: %s)", l->full);
         printf("\n");
         if (i->backing_fmt)
             printf("backing file format: %s\n", i->backing_fmt);
     }
+    img_snapshots_print(l->snapshot, l->snapshots);
     img_facts_human(i);
 }
 
@@ -71,10 +84,13 @@ static void json_text(const char *in, const char *key, const char *value)
     printf(",\n");
 }
 
-static void print_json(struct viv_node *n, const struct viv_img_info *i, const char *full,
-                       const char *in)
+static void print_json(const struct layer *l, const char *in)
 {
+    const struct viv_img_info *i = &l->info;
+    struct viv_node *n = l->n;
+
     printf("%s{\n", in);
+    img_snapshots_json(l->snapshot, l->snapshots, in);
     json_text(in, "backing-filename-format", i->backing_fmt);
     printf("%s    \"virtual-size\": %" PRIu64 ",\n", in, viv_node_size(n));
     json_text(in, "filename", n->filename);
@@ -85,7 +101,7 @@ static void print_json(struct viv_node *n, const struct viv_img_info *i, const c
            i->no_basics ? "" : ",");
     img_facts_json(i, n->drv->name, in);
     if (i->backing_file) {
-        json_text(in, "full-backing-filename", full);
+        json_text(in, "full-backing-filename", l->full);
         json_text(in, "backing-filename", i->backing_file);
     }
     if (i->encrypted)
@@ -115,29 +131,30 @@ static int show(const struct args *a, const char *path, const char *format, unsi
                 char **next, char **next_fmt)
 {
     struct viv_err err = VIV_ERR_INIT;
-    struct viv_img_info i = {0};
-    struct viv_node *n = NULL;
-    char *full = NULL;
+    struct layer l = {0};
+    int ret = open_image(&a->common, path, format, &l.n, &err);
 
-    if (open_image(&a->common, path, format, &n, &err))
+    if (!ret)
+        ret = img_snapshots_list(l.n, &l.snapshot, &l.snapshots, &err);
+    if (ret) {
+        viv_node_put(&l.n);
         return img_error("%s", err.text);
-    if (n->drv->info)
-        n->drv->info(n, &i);
-    if (i.backing_file)
-        full = viv_blk_backing_path(n->filename, i.backing_file);
-    if (a->common.json) {
-        if (depth)
-            printf(",\n");
-        print_json(n, &i, full, a->chain ? "    " : "");
-    } else {
-        if (depth)
-            printf("\n");
-        print_human(n, &i, full);
     }
-    viv_node_put(&n);
-    *next = full;
-    *next_fmt = g_strdup(i.backing_fmt);
-    viv_img_info_free(&i);
+    if (l.n->drv->info)
+        l.n->drv->info(l.n, &l.info);
+    if (l.info.backing_file)
+        l.full = viv_blk_backing_path(l.n->filename, l.info.backing_file);
+    if (depth)
+        printf(a->common.json ? ",\n" : "\n");
+    if (a->common.json)
+        print_json(&l, a->chain ? "    " : "");
+    else
+        print_human(&l);
+    viv_node_put(&l.n);
+    viv_snapshot_free(l.snapshot, l.snapshots);
+    *next = l.full;
+    *next_fmt = g_strdup(l.info.backing_fmt);
+    viv_img_info_free(&l.info);
     return 0;
 }
 

@@ -47,8 +47,7 @@ static int parse(int argc, char **argv, struct args *a)
     return 0;
 }
 
-/* "+1G", "-1G" or "1G", counted from `old`. */
-static int new_size(const char *text, uint64_t old, uint64_t *out, struct viv_err *err)
+int img_new_size(const char *text, uint64_t old, uint64_t *out, struct viv_err *err)
 {
     uint64_t n = 0;
     int ret = viv_parse_size(text + (text[0] == '+' || text[0] == '-'), 1, &n, err);
@@ -69,7 +68,7 @@ static int new_size(const char *text, uint64_t old, uint64_t *out, struct viv_er
 static int resize(const struct args *a, struct viv_node *n, struct viv_err *err)
 {
     uint64_t old = viv_node_size(n), size = old;
-    int ret = new_size(a->size, old, &size, err);
+    int ret = img_new_size(a->size, old, &size, err);
 
     if (ret)
         return ret;

@@ -36,19 +36,14 @@ bool img_wants_help(const GString *text)
     return help;
 }
 
-int img_option_help(const char *format)
+static void print_options(const struct viv_opt_def *defs)
 {
     static const char *const types[] = {
         [VIV_OPT_STR] = "str",   [VIV_OPT_BOOL] = "bool (on/off)", [VIV_OPT_INT] = "num",
         [VIV_OPT_SIZE] = "size", [VIV_OPT_ENUM] = "str",
     };
-    struct viv_err err = VIV_ERR_INIT;
-    const struct viv_blk_driver *drv = creating_driver(format, &err);
 
-    if (!drv)
-        return img_error("%s", err.text);
-    printf("Supported %s options:\n", format);
-    for (const struct viv_opt_def *d = drv->create_opts; d->name; d++) {
+    for (const struct viv_opt_def *d = defs; d->name; d++) {
         char left[64];
 
         if (d->type == VIV_OPT_REFUSED)
@@ -59,6 +54,30 @@ int img_option_help(const char *format)
             printf("%s%s", i ? ", " : " (", d->values[i]);
         printf("%s\n", d->values ? ")" : "");
     }
+}
+
+int img_option_help(const char *format)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    const struct viv_blk_driver *drv = creating_driver(format, &err);
+
+    if (!drv)
+        return img_error("%s", err.text);
+    printf("Supported %s options:\n", format);
+    print_options(drv->create_opts);
+    return 0;
+}
+
+int img_amend_help(const char *format)
+{
+    const struct viv_blk_driver *drv = viv_blk_driver_find(format);
+
+    if (!drv || drv->protocol)
+        return img_error("Unknown file format '%s'", format);
+    if (!drv->amend)
+        return img_error("Format driver '%s' does not support option amendment", format);
+    printf("Amend options for '%s':\n", format);
+    print_options(drv->amend_opts);
     return 0;
 }
 

@@ -12,37 +12,51 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *usage;
 } verbs[] = {
+    {"amend", img_amend, "[-p] [-q] [-f fmt] [-t cache] [--force] -o options filename"},
+    {"bench", img_bench,
+     "[-c count] [-d depth] [-f fmt] [--flush-interval=n] [--no-drain] [-o offset] [--pattern=byte] [-q]\n"
+     "          [-s buffer_size] [-S step_size] [-t cache] [-w] [-U] filename"},
+    {"bitmap", img_bitmap,
+     "(--merge SOURCE | --add | --remove | --clear | --enable | --disable)... [-b file [-F fmt]]\n"
+     "          [-g granularity] [-f fmt] filename bitmap"},
     {"check", img_check,
      "[-q] [-f fmt] [--output=human|json] [-r leaks|all] [-T cache] [-U] filename"},
+    {"commit", img_commit, "[-q] [-f fmt] [-t cache] [-b base] [-r rate_limit] [-d] [-p] filename"},
     {"compare", img_compare, "[-q] [-p] [-s] [-f fmt] [-F fmt] [-T cache] [-U] filename1 filename2"},
     {"convert", img_convert,
      "[-U] [-n] [-p] [-q] [-f fmt] [-O fmt] [-t cache] [-T cache] [-B backing [-F fmt]] [-o "
      "options]\n"
-     "          [-S size] [-m threads] [-W] [--target-is-zero] filename output"},
+     "          [-l snapshot] [-S size] [-r rate_limit] [-m threads] [-W] [--target-is-zero] [--target-image-opts]\n"
+     "          [--bitmaps [--skip-broken-bitmaps]] [--salvage] filename [filename2 ...] output"},
     {"create", img_create, "[-q] [-f fmt] [-b backing [-F fmt]] [-u] [-o options] filename [size]"},
+    {"dd", img_dd, "[-U] [-f fmt] [-O fmt] [bs=block_size] [count=blocks] [skip=blocks] if=input of=output"},
+    {"grow", img_grow, "[-q] [-f fmt] filename [+]size\n"
+     "          (resize, and the partition table and the last partition with it)"},
     {"info", img_info, "[-f fmt] [--output=human|json] [--backing-chain] [-U] filename"},
     {"map", img_map,
      "[-f fmt] [--output=human|json] [--start-offset=offset] [--max-length=len] [-U] filename"},
-    {"measure", img_measure, "[-f fmt] [-O fmt] [-o options] [--output=human|json] [-U] --size N | filename"},
-    {"resize", img_resize, "[-q] [-f fmt] [--shrink] filename [+|-]size"},
+    {"measure", img_measure,
+     "[-f fmt] [-O fmt] [-o options] [-l snapshot] [--output=human|json] [-U] --size N | filename"},
+    {"rebase", img_rebase, "[-U] [-q] [-f fmt] [-t cache] [-T cache] [-p] [-u] -b backing [-F fmt] filename"},
+    {"resize", img_resize, "[-q] [-f fmt] [--preallocation=prealloc] [--shrink] filename [+|-]size"},
+    {"snapshot", img_snapshot, "[-U] [-q] [-l | -a snapshot | -c snapshot | -d snapshot] filename"},
 };
-
-/* What qemu-img has besides. */
-static const char *const later[] = {"amend", "bench",   "bitmap",   "commit",
-                                    "dd",    "rebase",   "snapshot", NULL};
 
 int img_print_help(void)
 {
+    g_autofree char *formats = viv_blk_driver_names(false);
+
     printf("viv-img version " VIV_VERSION "\n"
            "usage: viv-img [-h | -V] command [command options]\n\nCommands:\n");
     for (unsigned i = 0; i < G_N_ELEMENTS(verbs); i++)
-        printf("  %-7s %s\n", verbs[i].name, verbs[i].usage);
-    printf("\nFormats: raw qcow2 qed parallels. Sizes take the suffixes k, M, G, T, P and E (1024).\n"
+        printf("  %-8s %s\n", verbs[i].name, verbs[i].usage);
+    printf("\nEach takes --object objectdef and --image-opts (names are options: driver=qcow2,file.filename=a); names may be\n"
+           "json:{...}.\nFormats: %s. Sizes take the suffixes k, M, G, T, P and E (1024).\n"
            "'viv-img create -f fmt -o help' lists a format's options.\n"
            "cache: writeback, none, writethrough, directsync, unsafe.\n"
            "Exit codes of check: 0 clean, 1 the check failed, 2 corrupt, 3 leaks only, 63 the "
            "format has "
-           "no check.\n");
+           "no check.\n", formats);
     return 0;
 }
 
@@ -53,11 +67,6 @@ static int unknown(const char *name)
 
     for (unsigned i = 0; i < G_N_ELEMENTS(verbs); i++)
         names[i] = verbs[i].name;
-    if (g_strv_contains(later, name)) {
-        g_autofree char *works = g_strjoinv(" ", (char **)names);
-
-        return img_error("'%s' is not implemented yet; works: %s", name, works);
-    }
     near = viv_nearest(name, names);
     if (near)
         return img_usage("Command not found: %s (did you mean '%s'?)", name, near);

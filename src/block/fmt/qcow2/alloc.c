@@ -216,14 +216,19 @@ static bool has_backing(const struct qcow2 *q)
     return q->node->backing || q->backing_file; /* not opened is there all the same */
 }
 
-/* The new entry for a cluster that is to read as zeroes. -ENOTSUP: this version cannot say it. */
-static int zero_entry(struct qcow2 *q, uint64_t old, bool keep, uint64_t *new)
+/* What becomes of the places: they stay, they are given back, or the entry goes with them and the backing file shows. */
+enum zeroing { KEEP, GIVE_BACK, FORGET };
+
+/* The new entry for a cluster that is to read as zeroes, or as nothing. -ENOTSUP: this version cannot say it. */
+static int zero_entry(struct qcow2 *q, uint64_t old, enum zeroing how, uint64_t *new)
 {
-    if (q->version < 3) {
+    if (how == FORGET) {
+        *new = 0;
+    } else if (q->version < 3) {
         if (has_backing(q))
             return -ENOTSUP;
         *new = 0;
-    } else if (keep && has_own_place(q, old)) {
+    } else if (how == KEEP && has_own_place(q, old)) {
         *new = old | QCOW2_ZERO;
     } else {
         /* Without a backing file nothing at all is as good. */
@@ -233,24 +238,24 @@ static int zero_entry(struct qcow2 *q, uint64_t old, bool keep, uint64_t *new)
 }
 
 /* Makes the clusters of one L2 table read as zeroes. Ends of `len` count as whole clusters. */
-static int zero_in_table(struct qcow2 *q, uint64_t offset, uint64_t count, bool keep)
+static int zero_in_table(struct qcow2 *q, uint64_t offset, uint64_t count, enum zeroing how)
 {
     uint32_t index = qcow2_l2_index(q, offset);
     struct qcow2_table *t;
     int ret = qcow2_l2_get(q, offset, &t);
 
     /* An absent table reads as zeroes already when nothing lies behind it. */
-    if (ret || (!t && !has_backing(q)))
+    if (ret || (!t && (!has_backing(q) || how == FORGET)))
         return ret;
     qcow2_table_put(t);
     t = NULL;
-    if (q->version < 3 && has_backing(q))
+    if (q->version < 3 && has_backing(q) && how != FORGET)
         return -ENOTSUP;
     ret = writable_l2(q, offset, &t);
     for (uint64_t i = 0; !ret && i < count; i++) {
         uint64_t old = load(t, index + i), new = 0;
 
-        ret = zero_entry(q, old, keep, &new);
+        ret = zero_entry(q, old, how, &new);
         if (ret || new == old)
             continue;
         store(q, t, index + i, new);
@@ -261,7 +266,7 @@ static int zero_in_table(struct qcow2 *q, uint64_t offset, uint64_t count, bool 
     return ret;
 }
 
-static int zero_range(struct qcow2 *q, uint64_t offset, uint64_t len, bool keep)
+static int zero_range(struct qcow2 *q, uint64_t offset, uint64_t len, enum zeroing how)
 {
     uint64_t per_table = 1ull << (q->cluster_bits + q->l2_bits);
     int ret = q->broken ? -EIO : 0;
@@ -269,7 +274,7 @@ static int zero_range(struct qcow2 *q, uint64_t offset, uint64_t len, bool keep)
     while (len && !ret) {
         uint64_t step = MIN(len, per_table - (offset & (per_table - 1)));
 
-        ret = zero_in_table(q, offset, qcow2_clusters(q, step), keep);
+        ret = zero_in_table(q, offset, qcow2_clusters(q, step), how);
         offset += step;
         len -= step;
     }
@@ -282,7 +287,7 @@ int qcow2_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsign
     int ret;
 
     pthread_mutex_lock(&q->lock);
-    ret = zero_range(q, offset, len, !(flags & VIV_BLK_UNMAP));
+    ret = zero_range(q, offset, len, flags & VIV_BLK_UNMAP ? GIVE_BACK : KEEP);
     pthread_mutex_unlock(&q->lock);
     return ret;
 }
@@ -293,8 +298,19 @@ int qcow2_discard(struct viv_node *n, uint64_t offset, uint64_t len)
     int ret;
 
     pthread_mutex_lock(&q->lock);
-    ret = zero_range(q, offset, len, false);
+    ret = zero_range(q, offset, len, GIVE_BACK);
     pthread_mutex_unlock(&q->lock);
     /* A discard is a hint, and the backing file's old bytes must not come back. */
     return ret == -ENOTSUP ? 0 : ret;
+}
+
+int qcow2_forget(struct viv_node *n, uint64_t offset, uint64_t len)
+{
+    struct qcow2 *q = n->state;
+    int ret;
+
+    pthread_mutex_lock(&q->lock);
+    ret = zero_range(q, offset, len, FORGET);
+    pthread_mutex_unlock(&q->lock);
+    return ret;
 }

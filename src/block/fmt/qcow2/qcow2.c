@@ -216,6 +216,7 @@ const struct viv_blk_driver viv_blk_qcow2 = {
     .read_special = qcow2_read_compressed,
     .write_zeroes = qcow2_write_zeroes,
     .discard = qcow2_discard,
+    .forget = qcow2_forget,
     .flush = flush,
     .truncate = qcow2_truncate,
     .backing = backing,

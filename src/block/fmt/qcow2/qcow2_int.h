@@ -233,6 +233,7 @@ int qcow2_alloc(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_al
 int qcow2_commit(struct viv_node *n, const struct viv_alloc *a);
 void qcow2_cancel(struct viv_node *n, const struct viv_alloc *a);
 int qcow2_discard(struct viv_node *n, uint64_t offset, uint64_t len);
+int qcow2_forget(struct viv_node *n, uint64_t offset, uint64_t len);
 int qcow2_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);
 
 /* --- resize.c --- */
