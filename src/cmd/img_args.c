@@ -1,6 +1,8 @@
 /* What the verbs' command lines have in common, and how their images are opened. */
 #include "cmd/img.h"
 
+#include "crypto/secret.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -33,6 +35,29 @@ static void join_longs(const struct img_syntax *s, struct option *out)
     out[n] = (struct option){0};
 }
 
+/* --object secret,id=...: before any image is opened, as options are read in order. */
+static int take_object(const char *text)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_raw_opts *raw = NULL;
+    struct viv_opts *o = NULL;
+    g_autofree char *type = NULL;
+    int ret = viv_raw_parse("--object", "qom-type", text, &raw, &err);
+
+    if (!ret) {
+        type = viv_raw_take(raw, "qom-type");
+        if (!type || strcmp(type, "secret") != 0)
+            ret = viv_fail(&err, EINVAL, "invalid object type: %s (here 'secret' works)", type ? type : "none is given");
+    }
+    if (!ret)
+        ret = viv_opts_from_raw("--object secret", viv_secret_opts, raw, &o, &err);
+    if (!ret)
+        ret = viv_secret_add(o, &err);
+    viv_opts_free(o);
+    viv_raw_free(raw);
+    return ret ? img_error("%s", err.text) : 0;
+}
+
 /* -1: not one that everybody has. */
 static int take_common(struct img_common *common, int c)
 {
@@ -60,7 +85,7 @@ static int take_common(struct img_common *common, int c)
         common->image_opts = true;
         return 0;
     case IMG_OPT_OBJECT:
-        return img_error("--object %s: not implemented yet (it is for encryption)", optarg);
+        return take_object(optarg);
     default:
         return -1;
     }

@@ -3,7 +3,7 @@
 . "$(dirname "$0")/functions.sh"
 
 expect 1 "did you mean 'info'" $VIV_IMG inof x
-expect 1 "'snapshot' is not implemented yet; works: check compare convert create info map measure resize" $VIV_IMG snapshot -l x
+expect 1 "No such file" $VIV_IMG snapshot -l x
 expect 1 "No such file" $VIV_IMG info nothere
 expect 1 "size parameter" $VIV_IMG create -f qcow2 a.qcow2
 expect 1 "formats that work" $VIV_IMG create -f vmdk a 1M
