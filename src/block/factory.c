@@ -227,7 +227,10 @@ int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file
                  "make it "
                  "look like another format are refused. format=raw (-f raw) lifts that.",
                  n->filename);
-    ret = drv->open(n, o, err);
+    if (o->snapshot && !drv->snapshots)
+        ret = viv_fail(err, EINVAL, "'%s': %s images have no internal snapshots", n->filename, drv->name);
+    if (!ret)
+        ret = drv->open(n, o, err);
     if (!ret && (o->key_secret || o->encrypt_format) && !n->crypt)
         ret = viv_fail(err, EINVAL, "No encryption in image '%s' (%s), but %s was given", n->filename, drv->name,
                        o->key_secret ? "a key-secret" : "an encrypt.format");

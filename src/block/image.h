@@ -74,11 +74,19 @@ void viv_snapshot_free(struct viv_snapshot *s, unsigned count); /* an array from
 /* Called with the whole node drained. `which`: by id, else by name. All durable when they return. */
 struct viv_snapshot_ops {
     int (*list)(struct viv_node *n, struct viv_snapshot **out, unsigned *count, struct viv_err *err);
-    /* s->id NULL: the lowest free number. */
+    /* s->id NULL: one more than the largest number there is. The VM state goes from the node into the snapshot. */
     int (*create)(struct viv_node *n, const struct viv_snapshot *s, struct viv_err *err);
+    /* The disk's size and VM state become the snapshot's too. */
     int (*apply)(struct viv_node *n, const char *which, struct viv_err *err);
     int (*remove)(struct viv_node *n, const char *which, struct viv_err *err);
+    /* Where in the offset space of map() and alloc() the VM state lies: behind the disk. The map has room for `len` bytes
+     * of it afterwards; read-only: -ENODATA when it has not. */
+    int (*state_area)(struct viv_node *n, uint64_t len, uint64_t *base);
 };
+/* VM state (io.c). savevm: write it from 0 on, then create() a snapshot with its vm_state_size. loadvm: apply() the
+ * snapshot, or open with `snapshot`, then read. 0 or negative errno; -ENOTSUP: the format has no place for it. */
+int viv_node_state_write(struct viv_node *n, uint64_t pos, const void *buf, size_t len);
+int viv_node_state_read(struct viv_node *n, uint64_t pos, void *buf, size_t len);
 
 /* --- dirty bitmaps that the image stores --- */
 

@@ -5,9 +5,10 @@
  * exclusively, lets alloc() find room, fills what the clusters hold beside the request from the old view
  * (copy on write) and has commit() link them. Discards and zeroes change the map of whole granules under
  * an exclusive lock and write the edges as data. */
+#include "block/bitmap.h"
 #include "block/crypt/crypt.h"
+#include "block/image.h"
 #include "block/iov.h"
-#include "block/node.h"
 
 #include "base/checked.h"
 
@@ -79,7 +80,7 @@ static bool is_partial_unit(const struct viv_node *n, uint64_t offset, uint64_t 
 static int read_backing(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
                         size_t skip, size_t len)
 {
-    uint64_t end = n->backing ? viv_node_size(n->backing) : 0;
+    uint64_t end = n->backing ? MIN(viv_node_size(n->backing), viv_node_size(n)) : 0; /* VM state has none */
     size_t there = offset >= end ? 0 : MIN(len, end - offset);
     int ret = 0;
 
@@ -162,11 +163,12 @@ int viv_node_preadv(struct viv_node *n, uint64_t offset, const struct iovec *iov
     return ret;
 }
 
-/* What the guest sees in [offset, offset + len), into buf; zeroes past the end of the disk. */
+/* What the guest sees in [offset, offset + len), into buf; zeroes past the end of the disk, up to where VM state is. */
 static int read_old(struct viv_node *n, uint64_t offset, uint8_t *buf, size_t len)
 {
     uint64_t size = viv_node_size(n);
-    size_t there = offset >= size ? 0 : MIN(len, size - offset);
+    bool state = offset >= viv_align_down(size + n->granule - 1, n->granule);
+    size_t there = state ? len : offset >= size ? 0 : MIN(len, size - offset);
     struct iovec v = {buf, there};
 
     memset(buf + there, 0, len - there);
@@ -292,11 +294,12 @@ int viv_node_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *io
         ret = write_in_place(n, offset, iov, cnt, len, &done);
         unlock_range(n, &r);
     }
-    if (ret || done == len)
-        return ret;
-    lock_range(n, &r, offset + done, len - done, true);
-    ret = write_exclusive(n, offset + done, iov, cnt, done, len - done);
-    unlock_range(n, &r);
+    if (!ret && done < len) {
+        lock_range(n, &r, offset + done, len - done, true);
+        ret = write_exclusive(n, offset + done, iov, cnt, done, len - done);
+        unlock_range(n, &r);
+    }
+    viv_bitmaps_wrote(n, offset, len); /* also after an error: some of it may be there */
     return ret;
 }
 
@@ -332,6 +335,7 @@ int viv_node_write_compressed(struct viv_node *n, uint64_t offset, const void *b
     if (ret == -E2BIG)
         ret = write_exclusive(n, offset, &v, 1, 0, len);
     unlock_range(n, &r);
+    viv_bitmaps_wrote(n, offset, len);
     return ret;
 }
 
@@ -415,13 +419,12 @@ int viv_node_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, uns
     if (!viv_range_inside(offset, len, viv_node_size(n)))
         return -EINVAL;
     whole_granules(n, offset, len, &start, &end);
-    if (start == end)
-        return zero_edge(n, offset, len, flags);
-    ret = zero_edge(n, offset, start - offset, flags);
-    if (!ret)
+    ret = zero_edge(n, offset, start == end ? len : start - offset, flags);
+    if (!ret && start < end)
         ret = write_zeroes_middle(n, start, end - start, flags);
-    if (!ret)
+    if (!ret && start < end)
         ret = zero_edge(n, end, offset + len - end, flags);
+    viv_bitmaps_wrote(n, offset, len);
     return ret;
 }
 
@@ -446,6 +449,7 @@ int viv_node_discard(struct viv_node *n, uint64_t offset, uint64_t len)
     lock_range(n, &r, start, end - start, true);
     ret = n->drv->discard(n, start, end - start);
     unlock_range(n, &r);
+    viv_bitmaps_wrote(n, start, end - start);
     return ret;
 }
 
@@ -492,11 +496,16 @@ int viv_node_flush(struct viv_node *n)
 int viv_node_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
                       struct viv_err *err)
 {
+    int ret;
+
     if (n->read_only)
         return viv_fail(err, EROFS, "'%s' is open read-only", n->filename);
     if (!n->drv->truncate)
         return viv_fail(err, ENOTSUP, "'%s': %s cannot change its size", n->filename, n->drv->name);
-    return n->drv->truncate(n, size, prealloc, err);
+    ret = n->drv->truncate(n, size, prealloc, err);
+    if (!ret && (ret = viv_bitmaps_resize(n, size)) != 0)
+        viv_fail_os(err, -ret, "'%s' has its new size; its dirty bitmaps could not follow", n->filename);
+    return ret;
 }
 
 /* A DATA piece may still be a hole of the file below. */
@@ -525,7 +534,7 @@ int viv_node_status_layer(struct viv_node *n, uint64_t offset, uint64_t len, str
     if (n->drv->protocol) {
         if (n->drv->status)
             return n->drv->status(n, offset, len, out);
-        *out = (struct viv_extent){VIV_MAP_DATA, len, offset, true, true};
+        *out = (struct viv_extent){.kind = VIV_MAP_DATA, .len = len, .host = offset, .allocated = true, .in_place = true};
         return 0;
     }
     if (!len || !viv_range_inside(offset, len, viv_node_size(n)))
@@ -555,4 +564,48 @@ int viv_node_status(struct viv_node *n, uint64_t offset, uint64_t len, struct vi
         n = n->backing;
         len = MIN(len, viv_node_size(n) - offset);
     }
+}
+
+/* --- VM state: as data, behind the disk --- */
+
+int viv_node_state_write(struct viv_node *n, uint64_t pos, const void *buf, size_t len)
+{
+    struct iovec v = {(void *)buf, len};
+    struct viv_range r;
+    uint64_t base, end;
+    int ret;
+
+    if (n->read_only)
+        return -EROFS;
+    if (!n->drv->snapshots || !n->drv->snapshots->state_area)
+        return -ENOTSUP;
+    if (!viv_add_u64(pos, len, &end))
+        return -EFBIG;
+    ret = n->drv->snapshots->state_area(n, end, &base);
+    if (ret)
+        return ret;
+    lock_range(n, &r, base + pos, len, true);
+    ret = write_exclusive(n, base + pos, &v, 1, 0, len);
+    unlock_range(n, &r);
+    return ret;
+}
+
+int viv_node_state_read(struct viv_node *n, uint64_t pos, void *buf, size_t len)
+{
+    struct iovec v = {buf, len};
+    struct viv_range r;
+    uint64_t base, end;
+    int ret;
+
+    if (!n->drv->snapshots || !n->drv->snapshots->state_area)
+        return -ENOTSUP;
+    if (!viv_add_u64(pos, len, &end))
+        return -EFBIG;
+    ret = n->drv->snapshots->state_area(n, end, &base);
+    if (ret)
+        return ret;
+    lock_range(n, &r, base + pos, len, false);
+    ret = read_locked(n, base + pos, &v, 1, 0, len);
+    unlock_range(n, &r);
+    return ret;
 }

@@ -1,6 +1,6 @@
 /* Nodes: references, names, who may do what. */
+#include "block/bitmap.h"
 #include "block/crypt/crypt.h"
-#include "block/node.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -18,6 +18,7 @@ struct viv_node *viv_node_new(const struct viv_blk_driver *drv, const char *file
     n->granule = 1;
     n->refs = 1;
     viv_range_lock_init(&n->ranges);
+    pthread_mutex_init(&n->bitmap_lock, NULL);
     return n;
 }
 
@@ -55,6 +56,8 @@ static int close_node(struct viv_node *n)
     if (n->crypt)
         n->crypt->free(n->crypt);
     viv_node_put(&n->backing); /* read-only: nothing to lose */
+    viv_bitmaps_free(n);
+    pthread_mutex_destroy(&n->bitmap_lock);
     viv_range_lock_fini(&n->ranges);
     g_free(n->name);
     g_free(n->filename);

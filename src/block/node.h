@@ -32,6 +32,7 @@ struct viv_crypt;
 struct viv_opts;
 struct viv_snapshot_ops;
 struct viv_bitmap_ops;
+struct viv_bitmap;
 
 enum viv_map_kind {
     VIV_MAP_DATA,       /* lies in the file child at `host` */
@@ -189,6 +190,8 @@ struct viv_node {
     int io_error; /* a flush failed: nothing can be called durable any more */
     struct viv_range_lock ranges;
     struct viv_node_user *users;
+    struct viv_bitmap *bitmaps; /* bitmap.h */
+    pthread_mutex_t bitmap_lock;
 };
 
 /* --- making nodes (factory.c, node.c). Blocking; any one thread at a time --- */

@@ -351,6 +351,9 @@ int qcow2_check(struct viv_node *n, struct viv_check *c, struct viv_err *err)
     struct qcow2_checker k = {.q = q, .c = c};
     int ret;
 
+    if (q->snapshot_view)
+        return viv_fail(err, EINVAL, "'%s': it is the whole image that is checked: open it without a snapshot",
+                        n->filename);
     if (q->has_bitmaps)
         return viv_fail(err, ENOTSUP,
                         "'%s': checking images with dirty bitmaps is not implemented yet",

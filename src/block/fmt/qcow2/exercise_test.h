@@ -32,6 +32,29 @@ static inline void exercise_data(struct viv_node *n)
     }
 }
 
+static inline void exercise_snapshots(struct viv_node *n)
+{
+    struct viv_snapshot s = {.name = (char *)"new", .vm_state_size = 3}, *list = NULL;
+    const struct viv_snapshot_ops *ops = n->drv->snapshots;
+    struct viv_err err = VIV_ERR_INIT;
+    unsigned count = 0;
+
+    viv_node_state_write(n, 0, "vm", 3);
+    ops->create(n, &s, &err);
+    viv_err_clear(&err);
+    if (!ops->list(n, &list, &count, &err)) {
+        for (unsigned i = 0; i < MIN(count, 3); i++) {
+            ops->apply(n, list[i].id, &err);
+            viv_err_clear(&err);
+            ops->remove(n, list[count - 1 - i].id, &err);
+            viv_err_clear(&err);
+        }
+        viv_snapshot_free(list, count);
+    }
+    n->drv->change_backing(n, "other", "raw", &err);
+    viv_err_clear(&err);
+}
+
 static inline void exercise_once(struct mem *m, const struct viv_node_opts *o, unsigned fix,
                                  bool check)
 {
@@ -54,6 +77,9 @@ static inline void exercise_once(struct mem *m, const struct viv_node_opts *o, u
     viv_err_clear(&err);
     if (!o->read_only && !check && viv_node_size(n) < 1u << 30)
         viv_node_truncate(n, viv_node_size(n) + (1 << 20), VIV_PREALLOC_OFF, &err);
+    viv_err_clear(&err);
+    if (!o->read_only && !check)
+        exercise_snapshots(n);
     viv_node_put(&n);
 }
 
@@ -66,6 +92,7 @@ static inline void exercise(const uint8_t *data, size_t size)
     } ways[] = {
         {{.read_only = true, .no_backing = true}, 0, false},
         {{.read_only = true, .no_backing = true, .for_check = true}, 0, true},
+        {{.read_only = true, .no_backing = true, .snapshot = "1"}, 0, false},
         {{.no_backing = true, .unmap = true}, 0, false},
         {{.no_backing = true, .for_check = true}, VIV_FIX_LEAKS | VIV_FIX_ERRORS, true},
     };

@@ -1,4 +1,4 @@
-/* Header, its extensions and the snapshot table: read, checked, believed only then. */
+/* Header and its extensions: read, checked, believed only then. */
 #include "block/fmt/qcow2/qcow2_int.h"
 
 #include "base/bytes.h"
@@ -201,8 +201,7 @@ static int read_v3(struct qcow2 *q, const uint8_t *head, uint32_t *ext_start, st
 static int check_tables(struct qcow2 *q, struct viv_err *err)
 {
     uint64_t file = viv_node_size(q->file), size = q->node->size;
-    unsigned l1_bits = q->cluster_bits + q->l2_bits;
-    uint64_t need = (size >> l1_bits) + ((size & ((1ull << l1_bits) - 1)) != 0);
+    uint64_t need = qcow2_l1_need(q, size);
 
     if (size > INT64_MAX)
         return bad(q, err, "the disk is larger than 8 EiB");
@@ -258,46 +257,4 @@ int qcow2_read_header(struct qcow2 *q, const struct viv_node_opts *o, struct viv
         ret = check_tables(q, err);
     g_free(head);
     return ret;
-}
-
-/* Entries: L1 offset, L1 size, lengths of id and name, ..., extra data, id, name, padding to 8. */
-static int read_snapshot(struct qcow2 *q, uint64_t *at, struct qcow2_snapshot *s,
-                         struct viv_err *err)
-{
-    uint8_t e[40];
-    int ret = viv_node_pread(q->file, *at, e, sizeof(e));
-
-    if (ret)
-        return viv_fail_os(err, -ret, "Could not read the snapshots of '%s'", q->node->filename);
-    s->l1_offset = viv_ld_be64(e);
-    s->l1_size = viv_ld_be32(e + 8);
-    if (!qcow2_table_ok(q, s->l1_offset, 0) || s->l1_size > QCOW2_L1_BYTES_MAX / 8 ||
-        viv_ld_be32(e + 36) > QCOW2_SNAPSHOT_BYTES_MAX)
-        return bad(q, err, "a snapshot's table is impossible");
-    *at += sizeof(e) + viv_ld_be32(e + 36) + viv_ld_be16(e + 12) + viv_ld_be16(e + 14);
-    *at = (*at + 7) & ~7ull;
-    return 0;
-}
-
-int qcow2_read_snapshots(struct qcow2 *q, struct viv_err *err)
-{
-    uint64_t at = q->snapshot_offset;
-
-    if (!q->snapshot_count)
-        return 0;
-    if (!qcow2_table_ok(q, at, 0) || !at || q->snapshot_count > 65536)
-        return bad(q, err, "the snapshot table is impossible");
-    q->snapshots = g_try_new0(struct qcow2_snapshot, q->snapshot_count);
-    if (!q->snapshots)
-        return viv_fail(err, ENOMEM, "no memory for the snapshots of '%s'", q->node->filename);
-    for (uint32_t i = 0; i < q->snapshot_count; i++) {
-        int ret = read_snapshot(q, &at, &q->snapshots[i], err);
-
-        if (ret)
-            return ret;
-        if (at - q->snapshot_offset > QCOW2_SNAPSHOT_BYTES_MAX)
-            return bad(q, err, "the snapshot table is larger than 16 MiB");
-    }
-    q->snapshot_bytes = at - q->snapshot_offset;
-    return 0;
 }

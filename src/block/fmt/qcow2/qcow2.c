@@ -23,15 +23,15 @@ static void backing(struct viv_node *n, const char **name, const char **format)
     *format = q->backing_fmt;
 }
 
-static int add_meta(struct qcow2 *q, uint64_t offset, uint64_t bytes, const char *what,
-                    const struct viv_node_opts *o, struct viv_err *err)
+static int add_meta(struct qcow2 *q, uint64_t offset, uint64_t bytes, const char *what, bool lax,
+                    struct viv_err *err)
 {
     for (uint64_t i = 0; i < qcow2_clusters(q, bytes); i++) {
         int ret = qcow2_set_add(&q->meta, (offset >> q->cluster_bits) + i);
 
         if (ret == -ENOMEM)
             return viv_fail(err, ENOMEM, "no memory to open '%s'", q->node->filename);
-        if (ret && !o->for_check)
+        if (ret && !lax)
             return viv_fail(err, EINVAL,
                             "'%s': the image is corrupt: %s at offset 0x%" PRIx64
                             " overlaps other metadata; opening it read-only works, as does "
@@ -42,25 +42,28 @@ static int add_meta(struct qcow2 *q, uint64_t offset, uint64_t bytes, const char
 }
 
 /* What allocations and writes must never touch. */
-static int collect_meta(struct qcow2 *q, const struct viv_node_opts *o, struct viv_err *err)
+int qcow2_collect_meta(struct qcow2 *q, bool lax, struct viv_err *err)
 {
-    int ret = add_meta(q, 0, q->cluster_size, "the header", o, err);
+    int ret;
+
+    qcow2_set_fini(&q->meta);
+    ret = add_meta(q, 0, q->cluster_size, "the header", lax, err);
 
     if (!ret)
-        ret = add_meta(q, q->l1.offset, q->l1.size * 8ull, "the L1 table", o, err);
+        ret = add_meta(q, q->l1.offset, q->l1.size * 8ull, "the L1 table", lax, err);
     if (!ret)
-        ret = add_meta(q, q->rt.offset, q->rt.size * 8ull, "the refcount table", o, err);
+        ret = add_meta(q, q->rt.offset, q->rt.size * 8ull, "the refcount table", lax, err);
     if (!ret)
-        ret = add_meta(q, q->snapshot_offset, q->snapshot_bytes, "the snapshot table", o, err);
+        ret = add_meta(q, q->snapshot_offset, q->snapshot_bytes, "the snapshot table", lax, err);
     for (uint32_t i = 0; !ret && i < q->snapshot_count; i++)
         ret = add_meta(q, q->snapshots[i].l1_offset, q->snapshots[i].l1_size * 8ull,
-                       "a snapshot's L1 table", o, err);
+                       "a snapshot's L1 table", lax, err);
     for (uint32_t i = 0; !ret && i < q->rt.size; i++)
         if (q->rt.entry[i] & ~511ull)
-            ret = add_meta(q, q->rt.entry[i] & ~511ull, 1, "a refcount block", o, err);
+            ret = add_meta(q, q->rt.entry[i] & ~511ull, 1, "a refcount block", lax, err);
     for (uint32_t i = 0; !ret && i < q->l1.size; i++)
         if (q->l1.entry[i] & QCOW2_OFFSET)
-            ret = add_meta(q, q->l1.entry[i] & QCOW2_OFFSET, 1, "an L2 table", o, err);
+            ret = add_meta(q, q->l1.entry[i] & QCOW2_OFFSET, 1, "an L2 table", lax, err);
     return ret;
 }
 
@@ -96,7 +99,7 @@ static int prepare_writing(struct qcow2 *q, const struct viv_node_opts *o, struc
             "'%s': the image holds dirty bitmaps, which are not implemented yet and would be "
             "wrong after a write; opening it read-only works",
             q->node->filename);
-    ret = collect_meta(q, o, err);
+    ret = qcow2_collect_meta(q, o->for_check, err);
     if (!ret && (q->incompatible & QCOW2_INCOMPAT_DIRTY) && !o->for_check)
         ret = mend_dirty(q, err);
     /* Autoclear bits speak of data that a writer who does not know them makes wrong. */
@@ -123,7 +126,7 @@ static int close_image(struct viv_node *n)
     pthread_mutex_destroy(&q->lock);
     g_free(q->l1.entry);
     g_free(q->rt.entry);
-    g_free(q->snapshots);
+    qcow2_free_snapshots(q->snapshots, q->snapshot_count);
     g_free(q->frees);
     g_free(q->backing_file);
     g_free(q->backing_fmt);
@@ -132,15 +135,18 @@ static int close_image(struct viv_node *n)
     return ret;
 }
 
-static int read_tables(struct qcow2 *q, struct viv_err *err)
+static int read_tables(struct qcow2 *q, const struct viv_node_opts *o, struct viv_err *err)
 {
-    int ret = qcow2_array_read(q, &q->l1);
+    int ret = qcow2_read_snapshots(q, err);
 
+    if (!ret && o->snapshot)
+        ret = qcow2_view_snapshot(q, o->snapshot, err);
+    if (ret)
+        return ret;
+    ret = qcow2_array_read(q, &q->l1);
     if (!ret)
         ret = qcow2_array_read(q, &q->rt);
-    if (ret)
-        return viv_fail_os(err, -ret, "Could not read the tables of '%s'", q->node->filename);
-    return qcow2_read_snapshots(q, err);
+    return ret ? viv_fail_os(err, -ret, "Could not read the tables of '%s'", q->node->filename) : 0;
 }
 
 static int open_image(struct viv_node *n, const struct viv_node_opts *o, struct viv_err *err)
@@ -158,7 +164,7 @@ static int open_image(struct viv_node *n, const struct viv_node_opts *o, struct 
         n->zero_init = !q->backing_file;
         qcow2_cache_init(&q->l2_cache, q->cluster_size, QCOW2_L2_CACHE_BYTES);
         qcow2_cache_init(&q->refblock_cache, q->cluster_size, QCOW2_REFBLOCK_CACHE_BYTES);
-        ret = read_tables(q, err);
+        ret = read_tables(q, o, err);
     }
     if (!ret && !n->read_only)
         ret = prepare_writing(q, o, err);
@@ -220,10 +226,12 @@ const struct viv_blk_driver viv_blk_qcow2 = {
     .flush = flush,
     .truncate = qcow2_truncate,
     .backing = backing,
+    .change_backing = qcow2_change_backing,
     .create = qcow2_create,
     .create_opts = qcow2_create_opts,
     .create_shown = qcow2_create_shown,
     .measure = qcow2_measure,
     .check = qcow2_check,
     .info = info,
+    .snapshots = &qcow2_snapshot_ops,
 };

@@ -46,6 +46,7 @@ enum {
 #define QCOW2_INCOMPAT_EXTENDED_L2 (1ull << 4)
 #define QCOW2_COMPAT_LAZY          (1ull << 0)
 #define QCOW2_AUTOCLEAR_BITMAPS    (1ull << 0)
+#define QCOW2_AUTOCLEAR_DATA_RAW   (1ull << 1)
 
 enum {
     QCOW2_EXT_END = 0,
@@ -63,6 +64,7 @@ enum {
 #define QCOW2_L1_BYTES_MAX         (32u << 20)
 #define QCOW2_RT_BYTES_MAX         (8u << 20)
 #define QCOW2_SNAPSHOT_BYTES_MAX   (16u << 20)
+#define QCOW2_SNAPSHOTS_MAX        65536
 #define QCOW2_L2_CACHE_BYTES       (16u << 20)
 #define QCOW2_REFBLOCK_CACHE_BYTES (4u << 20)
 
@@ -88,9 +90,16 @@ struct qcow2_set {
     size_t used, size;
 };
 
+/* An entry of the snapshot table. `extra` is kept as it was found, also what we do not know of it. */
 struct qcow2_snapshot {
+    char *id, *name;
     uint64_t l1_offset;
-    uint32_t l1_size;
+    uint32_t l1_size; /* entries */
+    uint32_t date_sec, date_nsec;
+    uint64_t vm_clock_nsec;
+    uint32_t vm_state_size; /* only without extra data */
+    uint32_t extra_len;
+    uint8_t *extra;
 };
 
 struct qcow2_free {
@@ -125,6 +134,7 @@ struct qcow2 {
     uint64_t snapshot_offset, snapshot_bytes;
     struct qcow2_snapshot *snapshots;
     uint32_t snapshot_count;
+    bool snapshot_view; /* opened as one of them holds the disk: read-only, L1 and size are its */
 
     /* Only when writable: */
     struct qcow2_set meta;    /* clusters of metadata: data never goes there */
@@ -142,7 +152,6 @@ static inline uint64_t qcow2_clusters(const struct qcow2 *q, uint64_t bytes)
 /* --- header.c --- */
 /* Reads and checks header, extensions and snapshot table into q. No lock. */
 int qcow2_read_header(struct qcow2 *q, const struct viv_node_opts *o, struct viv_err *err);
-int qcow2_read_snapshots(struct qcow2 *q, struct viv_err *err);
 int qcow2_write_u64(struct qcow2 *q, uint64_t at, uint64_t value);
 /* Sets or clears incompatible feature bits, durably. */
 int qcow2_set_incompatible(struct qcow2 *q, uint64_t set, uint64_t clear);
@@ -150,6 +159,31 @@ int qcow2_set_incompatible(struct qcow2 *q, uint64_t set, uint64_t clear);
 int qcow2_corrupt(struct qcow2 *q, const char *why, uint64_t offset);
 /* offset..+len aligned, without overflow, below 2^56? */
 bool qcow2_table_ok(const struct qcow2 *q, uint64_t offset, uint64_t len);
+
+/* --- qcow2.c --- */
+/* Makes the set of metadata clusters anew. `lax`: overlaps are no error. */
+int qcow2_collect_meta(struct qcow2 *q, bool lax, struct viv_err *err);
+
+/* --- snapshot_table.c --- */
+int qcow2_read_snapshots(struct qcow2 *q, struct viv_err *err);
+void qcow2_free_snapshots(struct qcow2_snapshot *s, uint32_t count); /* the array too; NULL allowed */
+/* As bytes of a table, g_free; NULL: no memory. */
+uint8_t *qcow2_pack_snapshots(const struct qcow2_snapshot *s, uint32_t count, size_t *len);
+uint64_t qcow2_snapshot_bytes(const struct qcow2_snapshot *s); /* of its entry */
+uint64_t qcow2_snapshot_state_size(const struct qcow2_snapshot *s);
+uint64_t qcow2_snapshot_disk_size(const struct qcow2 *q, const struct qcow2_snapshot *s);
+/* By id, else by name; NULL: none. */
+struct qcow2_snapshot *qcow2_find_snapshot(const struct qcow2 *q, const char *which);
+/* Turns the node into what snapshot `which` holds; before anything but the header and the snapshot table was used. */
+int qcow2_view_snapshot(struct qcow2 *q, const char *which, struct viv_err *err);
+
+/* --- snapshot.c --- */
+extern const struct viv_snapshot_ops qcow2_snapshot_ops;
+/* Forgets VM state that is not in a snapshot: when the disk's size changes it would become part of the disk. */
+int qcow2_drop_state(struct qcow2 *q);
+
+/* --- backing.c --- */
+int qcow2_change_backing(struct viv_node *n, const char *name, const char *format, struct viv_err *err);
 
 /* --- options.c --- */
 extern const struct viv_opt_def qcow2_create_opts[];
@@ -239,6 +273,10 @@ int qcow2_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsign
 /* --- resize.c --- */
 int qcow2_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
                    struct viv_err *err);
+/* A longer L1 table, durable. */
+int qcow2_grow_l1(struct qcow2 *q, uint64_t entries);
+/* Entries of an L1 table for a disk of `size` bytes. */
+uint64_t qcow2_l1_need(const struct qcow2 *q, uint64_t size);
 /* Gives every cluster of the range a place; at creation only. */
 int qcow2_preallocate(struct viv_node *n, uint64_t from, uint64_t to, enum viv_prealloc how);
 

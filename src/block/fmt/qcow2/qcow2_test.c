@@ -298,6 +298,7 @@ static void test_mutations(void)
     GRand *r = g_rand_new_with_seed(20260101);
 
     for (unsigned cluster_bits = 9; cluster_bits <= 16; cluster_bits += 7) {
+        struct viv_snapshot snapshot = {.name = (char *)"snapshot"};
         uint8_t buf[30000];
         struct viv_node *n;
         struct mem m;
@@ -307,6 +308,8 @@ static void test_mutations(void)
         memset(buf, 3, sizeof(buf));
         for (int i = 0; i < 8; i++)
             g_assert_cmpint(viv_node_pwrite(n, i * 100000, buf, sizeof(buf)), ==, 0);
+        g_assert_cmpint(n->drv->snapshots->create(n, &snapshot, NULL), ==, 0);
+        g_assert_cmpint(viv_node_pwrite(n, 100000, buf, sizeof(buf)), ==, 0);
         viv_node_put(&n);
         for (int i = 0; i < 400; i++) {
             g_autofree uint8_t *copy = g_memdup2(m.data, m.size);

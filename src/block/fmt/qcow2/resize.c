@@ -39,6 +39,13 @@ int qcow2_preallocate(struct viv_node *n, uint64_t from, uint64_t to, enum viv_p
     return ret;
 }
 
+uint64_t qcow2_l1_need(const struct qcow2 *q, uint64_t size)
+{
+    unsigned bits = q->cluster_bits + q->l2_bits;
+
+    return (size >> bits) + ((size & ((1ull << bits) - 1)) != 0);
+}
+
 /* Header fields "L1 size" and "L1 offset" are neighbours: one write, inside a sector. */
 static int switch_l1(struct qcow2 *q, const struct qcow2_array *l1)
 {
@@ -52,7 +59,7 @@ static int switch_l1(struct qcow2 *q, const struct qcow2_array *l1)
 }
 
 /* A longer L1 table elsewhere: counted, written, then the header points at it. */
-static int grow_l1(struct qcow2 *q, uint64_t entries)
+int qcow2_grow_l1(struct qcow2 *q, uint64_t entries)
 {
     struct qcow2_array old = q->l1, new = {.size = entries};
     uint64_t want = qcow2_clusters(q, entries * 8), got = 0;
@@ -108,8 +115,7 @@ static int grow(struct viv_node *n, uint64_t size, struct viv_err *err)
 {
     struct qcow2 *q = n->state;
     uint64_t old = viv_node_size(n);
-    unsigned l1_bits = q->cluster_bits + q->l2_bits;
-    uint64_t entries = (size >> l1_bits) + ((size & ((1ull << l1_bits) - 1)) != 0);
+    uint64_t entries = qcow2_l1_need(q, size);
     int ret = 0;
 
     if (size > INT64_MAX || entries > QCOW2_L1_BYTES_MAX / 8)
@@ -118,7 +124,7 @@ static int grow(struct viv_node *n, uint64_t size, struct viv_err *err)
                         n->filename, size, q->cluster_size);
     pthread_mutex_lock(&q->lock);
     if (entries > q->l1.size)
-        ret = grow_l1(q, entries);
+        ret = qcow2_grow_l1(q, entries);
     pthread_mutex_unlock(&q->lock);
     if (!ret) {
         __atomic_store_n(&n->size, size, __ATOMIC_RELEASE);
@@ -158,15 +164,22 @@ int qcow2_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc
 {
     struct qcow2 *q = n->state;
     uint64_t old = viv_node_size(n);
+    int ret;
 
     if (prealloc != VIV_PREALLOC_OFF)
         return viv_fail(err, ENOTSUP, "'%s': resizing with preallocation is not implemented yet",
                         n->filename);
-    if (q->snapshot_count)
+    if (q->snapshot_count && q->version < 3)
         return viv_fail(err, ENOTSUP,
-                        "'%s': an image with internal snapshots cannot be resized yet",
+                        "'%s': an image of version 2 with internal snapshots cannot be resized, as they would not know "
+                        "their size; 'viv-img amend -o compat=1.1' makes it version 3",
                         n->filename);
     if (size == old)
         return 0;
+    pthread_mutex_lock(&q->lock);
+    ret = qcow2_drop_state(q);
+    pthread_mutex_unlock(&q->lock);
+    if (ret)
+        return viv_fail_os(err, -ret, "Could not resize '%s'", n->filename);
     return size > old ? grow(n, size, err) : shrink(n, size, err);
 }
