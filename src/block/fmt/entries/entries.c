@@ -6,16 +6,34 @@
 #include <glib.h>
 #include <string.h>
 
-#define CHUNK_BYTES  (VIV_ENTRIES_CHUNK * 4)
-#define CHUNKS_MAX   (VIV_ENTRIES_MEM / CHUNK_BYTES)
-#define SECTOR_WORDS 128u
+#define SECTOR 512u
 
-int viv_entries_init(struct viv_entries *e, struct viv_node *file, uint64_t offset, uint32_t count, bool big_endian)
+static uint32_t chunk_bytes(const struct viv_entries *e)
 {
-    *e = (struct viv_entries){.file = file, .offset = offset, .count = count, .big_endian = big_endian};
+    return VIV_ENTRIES_CHUNK * e->width;
+}
+
+static uint32_t chunks_max(const struct viv_entries *e)
+{
+    return VIV_ENTRIES_MEM / chunk_bytes(e);
+}
+
+static int init(struct viv_entries *e, struct viv_node *file, uint64_t offset, uint32_t count, bool big_endian, uint8_t width)
+{
+    *e = (struct viv_entries){.file = file, .offset = offset, .count = count, .big_endian = big_endian, .width = width};
     e->chunks = count / VIV_ENTRIES_CHUNK + (count % VIV_ENTRIES_CHUNK != 0);
     e->chunk = g_try_new0(struct viv_entries_chunk, MAX(e->chunks, 1));
     return e->chunk ? 0 : -ENOMEM;
+}
+
+int viv_entries_init(struct viv_entries *e, struct viv_node *file, uint64_t offset, uint32_t count, bool big_endian)
+{
+    return init(e, file, offset, count, big_endian, 4);
+}
+
+int viv_entries_init64(struct viv_entries *e, struct viv_node *file, uint64_t offset, uint32_t count)
+{
+    return init(e, file, offset, count, false, 8);
 }
 
 void viv_entries_fini(struct viv_entries *e)
@@ -64,12 +82,12 @@ static int load(struct viv_entries *e, uint32_t index, struct viv_entries_chunk 
     c = *out = &e->chunk[i];
     if (c->data)
         return 0;
-    if (e->loaded >= CHUNKS_MAX)
+    if (e->loaded >= chunks_max(e))
         evict_one(e);
-    data = g_try_malloc(CHUNK_BYTES);
+    data = g_try_malloc(chunk_bytes(e));
     if (!data)
         return -ENOMEM;
-    ret = viv_node_pread(e->file, e->offset + (uint64_t)i * CHUNK_BYTES, data, chunk_len(e, i) * 4);
+    ret = viv_node_pread(e->file, e->offset + (uint64_t)i * chunk_bytes(e), data, chunk_len(e, i) * e->width);
     if (ret) {
         g_free(data);
         return ret;
@@ -92,12 +110,33 @@ int viv_entries_get(struct viv_entries *e, uint32_t index, uint32_t *value)
     return ret;
 }
 
+int viv_entries_get64(struct viv_entries *e, uint32_t index, uint64_t *value)
+{
+    struct viv_entries_chunk *c;
+    int ret = load(e, index, &c);
+
+    if (!ret)
+        *value = viv_ld_le64(c->data + index % VIV_ENTRIES_CHUNK * 8);
+    return ret;
+}
+
 static void store(uint8_t *p, uint32_t value, bool big_endian)
 {
     if (big_endian)
         viv_st_be32(p, value);
     else
         viv_st_le32(p, value);
+}
+
+static void changed(struct viv_entries *e, struct viv_entries_chunk *c, uint32_t in)
+{
+    if (!is_dirty(c)) {
+        e->dirty++;
+        c->dirty_from = in;
+        c->dirty_to = in + 1;
+    }
+    c->dirty_from = MIN(c->dirty_from, in);
+    c->dirty_to = MAX(c->dirty_to, in + 1);
 }
 
 int viv_entries_set(struct viv_entries *e, uint32_t index, uint32_t value)
@@ -109,38 +148,64 @@ int viv_entries_set(struct viv_entries *e, uint32_t index, uint32_t value)
     if (ret)
         return ret;
     store(c->data + in * 4, value, e->big_endian);
-    if (!is_dirty(c)) {
-        e->dirty++;
-        c->dirty_from = in;
-        c->dirty_to = in + 1;
-    }
-    c->dirty_from = MIN(c->dirty_from, in);
-    c->dirty_to = MAX(c->dirty_to, in + 1);
+    changed(e, c, in);
+    return 0;
+}
+
+int viv_entries_set64(struct viv_entries *e, uint32_t index, uint64_t value)
+{
+    uint32_t in = index % VIV_ENTRIES_CHUNK;
+    struct viv_entries_chunk *c;
+    int ret = load(e, index, &c);
+
+    if (ret)
+        return ret;
+    viv_st_le64(c->data + in * 8, value);
+    changed(e, c, in);
     return 0;
 }
 
 bool viv_entries_full(const struct viv_entries *e)
 {
-    return e->dirty >= CHUNKS_MAX / 2;
+    return e->dirty >= chunks_max(e) / 2;
+}
+
+bool viv_entries_dirty(const struct viv_entries *e, uint32_t *chunk, uint32_t unit, const uint8_t **data, uint64_t *offset,
+                       uint32_t *bytes)
+{
+    for (uint32_t i = *chunk; e->dirty && i < e->chunks; i++) {
+        const struct viv_entries_chunk *c = &e->chunk[i];
+        uint32_t from = c->dirty_from * e->width / unit * unit, to = (c->dirty_to * e->width + unit - 1) / unit * unit;
+
+        if (!is_dirty(c))
+            continue;
+        *chunk = i;
+        *data = c->data + from;
+        *offset = e->offset + (uint64_t)i * chunk_bytes(e) + from;
+        *bytes = MIN(to, chunk_len(e, i) * e->width) - from;
+        return true;
+    }
+    return false;
+}
+
+void viv_entries_clean(struct viv_entries *e, uint32_t chunk)
+{
+    e->chunk[chunk].dirty_from = e->chunk[chunk].dirty_to = 0;
+    e->dirty--;
 }
 
 int viv_entries_write(struct viv_entries *e)
 {
-    for (uint32_t i = 0; e->dirty && i < e->chunks; i++) {
-        struct viv_entries_chunk *c = &e->chunk[i];
-        uint32_t from, to;
-        int ret;
+    const uint8_t *data;
+    uint64_t offset;
+    uint32_t bytes;
 
-        if (!is_dirty(c))
-            continue;
-        from = c->dirty_from / SECTOR_WORDS * SECTOR_WORDS;
-        to = MIN((c->dirty_to + SECTOR_WORDS - 1) / SECTOR_WORDS * SECTOR_WORDS, chunk_len(e, i));
-        ret = viv_node_pwrite(e->file, e->offset + (uint64_t)i * CHUNK_BYTES + from * 4, c->data + from * 4,
-                              (to - from) * 4);
+    for (uint32_t i = 0; viv_entries_dirty(e, &i, SECTOR, &data, &offset, &bytes); i++) {
+        int ret = viv_node_pwrite(e->file, offset, data, bytes);
+
         if (ret)
             return ret;
-        c->dirty_from = c->dirty_to = 0;
-        e->dirty--;
+        viv_entries_clean(e, i);
     }
     return 0;
 }
