@@ -11,6 +11,7 @@
 #include "block/fmt/qed/qed.h"
 #include "block/fmt/raw/raw.h"
 #include "block/fmt/vdi/vdi.h"
+#include "block/fmt/vhdx/vhdx.h"
 #include "block/fmt/vpc/vpc.h"
 #include "block/proto/file/file.h"
 #include "block/proto/null/null_co.h"
@@ -26,7 +27,7 @@
 
 const struct viv_blk_driver *const viv_blk_drivers[] = {
     &viv_blk_raw, &viv_blk_qcow2, &viv_blk_qed, &viv_blk_vdi, &viv_blk_vpc, &viv_blk_parallels, &viv_blk_luks,
-    &viv_blk_qcow, &viv_blk_bochs, &viv_blk_cloop, &viv_blk_dmg,
+    &viv_blk_qcow, &viv_blk_bochs, &viv_blk_cloop, &viv_blk_dmg, &viv_blk_vhdx,
     &viv_blk_file, &viv_blk_null_co, NULL,
 };
 
@@ -41,7 +42,6 @@ static const struct {
     {"vmdk", 0, "KDMV", 4},
     {"vmdk", 0, "COWD", 4},
     {"vmdk", 0, "# Disk DescriptorFile", 21},
-    {"vhdx", 0, "vhdxfile", 8},
 };
 
 const struct viv_blk_driver *viv_blk_driver_find(const char *name)

@@ -14,6 +14,7 @@ struct map_test_format {
     const struct viv_blk_driver *drv;
     uint64_t block;
     bool check; /* has one */
+    const char *options; /* of the images for power cuts and failing writes; NULL: none */
 };
 
 static inline struct viv_node *map_test_open(const struct map_test_format *f, struct mem *m)
@@ -184,7 +185,7 @@ static inline void map_test_failing(const struct map_test_format *f, uint64_t si
         struct viv_node *file, *n = NULL;
         struct mem m;
 
-        map_test_two_blocks(f, NULL, size, &m);
+        map_test_two_blocks(f, f->options, size, &m);
         failing.pwritev = map_test_pwritev;
         file = mem_node(&m);
         file->drv = &failing;
@@ -339,7 +340,7 @@ static inline void map_test_crash_on(const struct map_test_format *f, uint64_t s
     w.issues = g_array_new(FALSE, FALSE, sizeof(struct map_test_issue));
     w.flush_from = g_array_new(FALSE, FALSE, sizeof(guint));
     w.flush_to = g_array_new(FALSE, FALSE, sizeof(guint));
-    map_test_create_on(f, NULL, size, device, &w.file);
+    map_test_create_on(f, f->options, size, device, &w.file);
     mem_init(&start);
     mem_copy(&start, &w.file);
     w.file.log = g_array_new(FALSE, FALSE, sizeof(struct mem_entry));

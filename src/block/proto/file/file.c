@@ -469,9 +469,12 @@ int viv_file_open(const char *path, const struct viv_node_opts *o, struct viv_no
 
 uint64_t viv_file_allocated(const struct viv_node *n)
 {
-    const struct file *f = n->state;
+    const struct file *f;
     struct stat st;
 
+    while (n->drv != &viv_blk_file && n->file)
+        n = n->file; /* below nodes that stand between an image and its file */
+    f = n->state;
     if (n->drv != &viv_blk_file || fstat(f->fd, &st) < 0)
         return 0;
     return (uint64_t)st.st_blocks * 512;

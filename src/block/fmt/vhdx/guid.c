@@ -1,0 +1,43 @@
+/* GUIDs: the first three fields are little-endian. */
+#include "block/fmt/vhdx/vhdx_int.h"
+
+#include "base/bytes.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#define GUID(a, b, c, ...) \
+    {(a) & 0xff, (a) >> 8 & 0xff, (a) >> 16 & 0xff, (a) >> 24, (b) & 0xff, (b) >> 8, (c) & 0xff, (c) >> 8, __VA_ARGS__}
+
+/* 2.2.3.2, known regions */
+const uint8_t vhdx_guid_bat[16] = GUID(0x2dc27766u, 0xf623, 0x4200, 0x9d, 0x64, 0x11, 0x5e, 0x9b, 0xfd, 0x4a, 0x08);
+const uint8_t vhdx_guid_metadata[16] = GUID(0x8b7ca206u, 0x4790, 0x4b9a, 0xb8, 0xfe, 0x57, 0x5f, 0x05, 0x0f, 0x88, 0x6e);
+
+/* 2.6.2, known metadata items */
+const uint8_t vhdx_guid_parameters[16] = GUID(0xcaa16737u, 0xfa36, 0x4d43, 0xb3, 0xb6, 0x33, 0xf0, 0xaa, 0x44, 0xe7, 0x6b);
+const uint8_t vhdx_guid_size[16] = GUID(0x2fa54224u, 0xcd1b, 0x4876, 0xb2, 0x11, 0x5d, 0xbe, 0xd8, 0x3b, 0xf4, 0xb8);
+const uint8_t vhdx_guid_disk_id[16] = GUID(0xbeca12abu, 0xb2e6, 0x4523, 0x93, 0xef, 0xc3, 0x09, 0xe0, 0x00, 0xc7, 0x46);
+const uint8_t vhdx_guid_logical[16] = GUID(0x8141bf1du, 0xa96f, 0x4709, 0xba, 0x47, 0xf2, 0x33, 0xa8, 0xfa, 0xab, 0x5f);
+const uint8_t vhdx_guid_physical[16] = GUID(0xcda348c7u, 0x445d, 0x4471, 0x9c, 0xc9, 0xe9, 0x88, 0x52, 0x51, 0xc5, 0x56);
+const uint8_t vhdx_guid_parent[16] = GUID(0xa8d35f2du, 0xb30b, 0x454d, 0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c);
+
+int vhdx_guid_new(uint8_t guid[16])
+{
+    if (getentropy(guid, 16) < 0)
+        return -errno;
+    guid[7] = (guid[7] & 0x0f) | 0x40; /* version 4 */
+    guid[8] = (guid[8] & 0x3f) | 0x80;
+    return 0;
+}
+
+bool vhdx_guid_is_zero(const uint8_t guid[16])
+{
+    return !viv_ld_le64(guid) && !viv_ld_le64(guid + 8);
+}
+
+char *vhdx_guid_text(const uint8_t g[16])
+{
+    return g_strdup_printf("%08x-%04x-%04x-%02x%02x-%02x%02x%02x%02x%02x%02x", viv_ld_le32(g), viv_ld_le16(g + 4),
+                           viv_ld_le16(g + 6), g[8], g[9], g[10], g[11], g[12], g[13], g[14], g[15]);
+}
