@@ -202,6 +202,14 @@ static int open_backing(struct viv_node *n, const struct viv_node_opts *o, const
     return ret;
 }
 
+static bool has_child(const struct viv_node *n, const struct viv_node *child)
+{
+    for (unsigned i = 0; i < n->children; i++)
+        if (n->child[i] == child)
+            return true;
+    return false;
+}
+
 int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file_take,
                          const struct viv_node_opts *o, struct viv_node **out, struct viv_err *err)
 {
@@ -236,6 +244,8 @@ int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file
                        o->key_secret ? "a key-secret" : "an encrypt.format");
     if (!ret && !drv->backing && o->backing_path)
         ret = viv_fail(err, EINVAL, "'%s': %s images have no backing file", n->filename, drv->name);
+    if (!ret && o->data_file && !has_child(n, o->data_file))
+        ret = viv_fail(err, EINVAL, "'%s' has no external data file: data-file does not go with it", n->filename);
     if (!ret && drv->backing && !o->no_backing) {
         const char *name = o->backing_path, *format = o->backing_format;
 
@@ -252,6 +262,13 @@ int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file
     }
     *out = n;
     return 0;
+}
+
+void viv_node_add_child(struct viv_node *n, struct viv_node *child_take)
+{
+    child_take->parents++;
+    n->child = g_renew(struct viv_node *, n->child, n->children + 1);
+    n->child[n->children++] = child_take;
 }
 
 /* Is the file at `path` one that this image has open? */
@@ -289,9 +306,7 @@ int viv_node_open_child(struct viv_node *n, const char *path, const struct viv_n
     ret = viv_node_open_file(full, &co, &c, err);
     if (ret)
         return ret;
-    c->parents++;
-    n->child = g_renew(struct viv_node *, n->child, n->children + 1);
-    n->child[n->children++] = c;
+    viv_node_add_child(n, c);
     *out = c;
     return 0;
 }

@@ -317,6 +317,50 @@ int viv_node_pwrite(struct viv_node *n, uint64_t offset, const void *buf, size_t
     return viv_node_pwritev(n, offset, &v, 1, len);
 }
 
+static bool is_whole_granule(struct viv_node *n, uint64_t offset, uint64_t len)
+{
+    return viv_range_inside(offset, len, viv_node_size(n)) && viv_is_aligned(offset, n->granule) &&
+           (len == n->granule || (len < n->granule && offset + len == viv_node_size(n)));
+}
+
+int viv_node_pack(struct viv_node *n, const void *buf, size_t len, void *out, size_t *out_len)
+{
+    if (!n->drv->pack || n->crypt)
+        return -ENOTSUP;
+    return len && len <= n->granule ? n->drv->pack(n, buf, len, out, out_len) : -EINVAL;
+}
+
+int viv_node_write_packed(struct viv_node *n, uint64_t offset, const void *packed, size_t len)
+{
+    struct viv_range r;
+    int ret;
+
+    if (n->read_only)
+        return -EROFS;
+    if (!n->drv->write_packed || n->crypt)
+        return -ENOTSUP;
+    if (!len || len >= n->granule || offset >= viv_node_size(n) || !viv_is_aligned(offset, n->granule))
+        return -EINVAL;
+    lock_range(n, &r, offset, 1, true);
+    ret = n->drv->write_packed(n, offset, packed, len);
+    unlock_range(n, &r);
+    viv_bitmaps_wrote(n, offset, MIN(n->granule, viv_node_size(n) - offset));
+    return ret;
+}
+
+/* For drivers that do it in two steps. */
+static int write_compressed_steps(struct viv_node *n, uint64_t offset, const void *buf, size_t len)
+{
+    uint8_t *packed = g_try_malloc(n->granule);
+    size_t packed_len = n->granule;
+    int ret = packed ? viv_node_pack(n, buf, len, packed, &packed_len) : -ENOMEM;
+
+    if (!ret)
+        ret = viv_node_write_packed(n, offset, packed, packed_len);
+    g_free(packed);
+    return ret == -E2BIG ? viv_node_pwrite(n, offset, buf, len) : ret;
+}
+
 int viv_node_write_compressed(struct viv_node *n, uint64_t offset, const void *buf, size_t len)
 {
     struct iovec v = {(void *)buf, len};
@@ -325,11 +369,12 @@ int viv_node_write_compressed(struct viv_node *n, uint64_t offset, const void *b
 
     if (n->read_only)
         return -EROFS;
-    if (!n->drv->write_compressed || n->crypt)
+    if ((!n->drv->write_compressed && !n->drv->pack) || n->crypt)
         return -ENOTSUP;
-    if (!viv_range_inside(offset, len, viv_node_size(n)) || !viv_is_aligned(offset, n->granule) || len > n->granule ||
-        (len < n->granule && offset + len != viv_node_size(n)))
+    if (!is_whole_granule(n, offset, len))
         return -EINVAL;
+    if (n->drv->pack)
+        return write_compressed_steps(n, offset, buf, len);
     lock_range(n, &r, offset, len, true);
     ret = n->drv->write_compressed(n, offset, buf, len);
     if (ret == -E2BIG)
@@ -378,16 +423,36 @@ static int zero_edge(struct viv_node *n, uint64_t offset, uint64_t len, unsigned
     return flags & VIV_BLK_NO_FALLBACK ? -ENOTSUP : write_zero_bytes(n, offset, len);
 }
 
-/* Whole granules of [offset, offset + len) as [*start, *end); the disk's end counts as a boundary. */
-static void whole_granules(struct viv_node *n, uint64_t offset, uint64_t len, uint64_t *start,
-                           uint64_t *end)
+/* Whole units of [offset, offset + len) as [*start, *end); the disk's end counts as a boundary. */
+static void whole_units(struct viv_node *n, uint64_t unit, uint64_t offset, uint64_t len, uint64_t *start,
+                        uint64_t *end)
 {
     uint64_t last = offset + len;
 
-    *start = viv_align_down(offset + n->granule - 1, n->granule);
-    *end = last == viv_node_size(n) ? last : viv_align_down(last, n->granule);
+    *start = viv_align_down(offset + unit - 1, unit);
+    *end = last == viv_node_size(n) ? last : viv_align_down(last, unit);
     if (*start > *end)
         *start = *end = offset;
+}
+
+typedef int change_fn(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);
+
+/* What a format can change in its map of [offset, offset + len), which starts at *start and ends at *end: whole granules in
+ * one call, subgranules at both ends in calls of their own, as a format may have to refuse those. */
+static int change_units(struct viv_node *n, change_fn *change, uint64_t offset, uint64_t len, unsigned flags,
+                        uint64_t *start, uint64_t *end)
+{
+    uint64_t from, to;
+    int ret = 0;
+
+    whole_units(n, n->subgranule ? n->subgranule : n->granule, offset, len, start, end);
+    whole_units(n, n->granule, *start, *end - *start, &from, &to);
+    if (from == to)
+        return change(n, *start, *end - *start, flags);
+    ret = change(n, *start, from - *start, flags);
+    if (!ret)
+        ret = change(n, from, to - from, flags);
+    return ret ? ret : change(n, to, *end - to, flags);
 }
 
 static int write_zeroes_middle(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
@@ -418,19 +483,30 @@ int viv_node_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, uns
         return write_zeroes_middle(n, offset, len, flags);
     if (!viv_range_inside(offset, len, viv_node_size(n)))
         return -EINVAL;
-    whole_granules(n, offset, len, &start, &end);
-    ret = zero_edge(n, offset, start == end ? len : start - offset, flags);
-    if (!ret && start < end)
-        ret = write_zeroes_middle(n, start, end - start, flags);
+    ret = change_units(n, write_zeroes_middle, offset, len, flags, &start, &end);
+    if (!ret)
+        ret = zero_edge(n, offset, start == end ? len : start - offset, flags);
     if (!ret && start < end)
         ret = zero_edge(n, end, offset + len - end, flags);
     viv_bitmaps_wrote(n, offset, len);
     return ret;
 }
 
-int viv_node_discard(struct viv_node *n, uint64_t offset, uint64_t len)
+static int discard_middle(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
 {
     struct viv_range r;
+    int ret;
+
+    if (!len)
+        return 0;
+    lock_range(n, &r, offset, len, true);
+    ret = n->drv->discard(n, offset, len);
+    unlock_range(n, &r);
+    return ret;
+}
+
+int viv_node_discard(struct viv_node *n, uint64_t offset, uint64_t len)
+{
     uint64_t start, end;
     int ret;
 
@@ -443,12 +519,7 @@ int viv_node_discard(struct viv_node *n, uint64_t offset, uint64_t len)
         return 0;
     if (n->drv->protocol)
         return n->drv->discard(n, offset, len);
-    whole_granules(n, offset, len, &start, &end);
-    if (start == end)
-        return 0;
-    lock_range(n, &r, start, end - start, true);
-    ret = n->drv->discard(n, start, end - start);
-    unlock_range(n, &r);
+    ret = change_units(n, discard_middle, offset, len, 0, &start, &end);
     viv_bitmaps_wrote(n, start, end - start);
     return ret;
 }

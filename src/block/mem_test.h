@@ -13,6 +13,7 @@ enum mem_op { MEM_WRITE, MEM_ZERO, MEM_TRUNCATE, MEM_FLUSH };
 
 struct mem_entry {
     enum mem_op op;
+    unsigned file; /* mem.id */
     uint64_t offset, len;
     uint8_t *data; /* WRITE */
 };
@@ -22,6 +23,7 @@ struct mem {
     uint8_t *data;
     uint64_t size, room;
     bool device; /* of fixed size, full of garbage */
+    unsigned id; /* tells files apart that share a log */
     GArray *log; /* struct mem_entry; NULL: not recorded */
 };
 
@@ -44,7 +46,7 @@ static inline int mem_grow(struct mem *m, uint64_t end)
 
 static inline void mem_log(struct mem *m, enum mem_op op, uint64_t offset, uint64_t len)
 {
-    struct mem_entry e = {.op = op, .offset = offset, .len = len};
+    struct mem_entry e = {.op = op, .file = m->id, .offset = offset, .len = len};
 
     if (!m->log)
         return;

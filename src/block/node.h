@@ -90,6 +90,7 @@ struct viv_node_opts {
     const char *backing_format; /* likewise */
     const char *key_secret;     /* id of the -object secret that opens an encrypted image */
     const char *encrypt_format; /* what the header must say: "luks" or "aes"; NULL: anything */
+    struct viv_node *data_file; /* in place of the external data file that the header names; borrowed */
     const char *snapshot;       /* the disk as this internal snapshot (id or name) holds it; needs read_only */
     unsigned depth;             /* of the backing chain so far */
 };
@@ -116,6 +117,10 @@ struct viv_blk_driver {
      * there. The granule is locked exclusively; compress before taking the driver's own lock: other granules' threads
      * are here too. -E2BIG: it would not shrink, the core writes it as it is. NULL: the format has no compression. */
     int (*write_compressed)(struct viv_node *n, uint64_t granule_offset, const uint8_t *buf, size_t len);
+    /* The same in two steps, in place of write_compressed, so that a tool can compress in parallel and write in order.
+     * pack() has no effects and needs no locks; `out` has room for a granule. write_packed() stores what it made. */
+    int (*pack)(struct viv_node *n, const uint8_t *buf, size_t len, uint8_t *out, size_t *out_len);
+    int (*write_packed)(struct viv_node *n, uint64_t granule_offset, const uint8_t *packed, size_t len);
 
     /* Protocols. Reads past the end give zeroes; writes past it grow the file. All or an error. */
     int (*preadv)(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
@@ -128,7 +133,7 @@ struct viv_blk_driver {
     /* Real room for the range, which may lie past the end: reserved (FALLOC) or written (FULL). */
     int (*preallocate)(struct viv_node *n, uint64_t offset, uint64_t len, enum viv_prealloc how);
 
-    /* Both kinds. write_zeroes and discard of formats get whole granules, exclusively locked. A format may
+    /* Both kinds. write_zeroes and discard of formats get whole granules (subgranules of one), exclusively locked. A format may
      * answer -ENOTSUP to write_zeroes: the core then writes zeroes. */
     int (*write_zeroes)(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);
     int (*discard)(struct viv_node *n, uint64_t offset, uint64_t len);
@@ -179,6 +184,7 @@ struct viv_node {
     void *state;      /* the driver's */
     uint64_t size;    /* bytes; read with viv_node_size() */
     uint64_t granule; /* power of two: unit of range locks and of the map; 1 for protocols */
+    uint64_t subgranule; /* power of two, below granule: what zeroes and discards come in at their ends; 0: granule */
     int refs;
     unsigned parents; /* images on top of it */
     bool read_only;
@@ -219,6 +225,8 @@ int viv_node_open_options(const char *what, const char *text, const char *format
  * *out is borrowed. */
 int viv_node_open_child(struct viv_node *n, const char *path, const struct viv_node_opts *o, struct viv_node **out,
                         struct viv_err *err);
+/* The same with a node that is there (taken): it is flushed and closed with the image. */
+void viv_node_add_child(struct viv_node *n, struct viv_node *child_take);
 /* Bare node, one reference, for drivers' and tests' own construction. */
 struct viv_node *viv_node_new(const struct viv_blk_driver *drv, const char *filename);
 void viv_node_get(struct viv_node *n);
@@ -258,6 +266,9 @@ int viv_node_discard(struct viv_node *n, uint64_t offset, uint64_t len);
 int viv_node_forget(struct viv_node *n);
 /* One whole granule, compressed by the driver (convert -c); -ENOTSUP where the format cannot. */
 int viv_node_write_compressed(struct viv_node *n, uint64_t offset, const void *buf, size_t len);
+/* The two steps of it. `out` has room for a granule; -E2BIG: it does not shrink, write it as it is; -ENOTSUP: only in one. */
+int viv_node_pack(struct viv_node *n, const void *buf, size_t len, void *out, size_t *out_len);
+int viv_node_write_packed(struct viv_node *n, uint64_t offset, const void *packed, size_t len);
 int viv_node_flush(struct viv_node *n);
 int viv_node_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
                       struct viv_err *err);

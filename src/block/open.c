@@ -191,6 +191,32 @@ static int open_protocol(struct viv_opts *o, const char *driver, const char *pre
     return viv_node_open_file(name, no, out, err);
 }
 
+/* A file node by its name, as `key` gives it: nobody else's, unless all only read. Borrowed. */
+static int find_file(struct viv_opts *o, const char *key, const struct viv_node_opts *no, struct viv_node **out,
+                     struct viv_err *err)
+{
+    const char *ref = viv_opts_str(o, key);
+    struct viv_node *n = viv_node_find(ref);
+
+    if (!n)
+        return viv_fail(err, ENOENT, "%s: %s: there is no node '%s'", viv_opts_what(o), key, ref);
+    if (!n->drv->protocol)
+        return viv_fail(err, EINVAL, "%s: %s: node '%s' is a %s image, not a file", viv_opts_what(o), key, ref,
+                        n->drv->name);
+    if (n->parents && !(n->read_only && no->read_only))
+        return viv_fail(err, EBUSY, "%s: node '%s' is below another image already", viv_opts_what(o), ref);
+    if (n->read_only && !no->read_only)
+        return viv_fail(err, EACCES, "%s: node '%s' is read-only: say read-only=on here too", viv_opts_what(o), ref);
+    *out = n;
+    return 0;
+}
+
+/* data-file=NODE: in place of the name in the image's header. */
+static int read_data_file(struct viv_opts *o, struct viv_node_opts *no, struct viv_err *err)
+{
+    return viv_opts_given(o, "data-file") ? find_file(o, "data-file", no, &no->data_file, err) : 0;
+}
+
 /* --- -drive --- */
 
 static int read_cache(struct viv_opts *o, struct viv_node_opts *no, bool *writethrough)
@@ -297,6 +323,8 @@ int viv_blk_open(struct viv_opts *o, unsigned perms, unsigned shared, const char
         ret = read_cache(o, &no, &writethrough);
     if (!ret)
         ret = read_backing(o, &no, err);
+    if (!ret)
+        ret = read_data_file(o, &no, err);
     if (ret)
         return ret;
     if (viv_opts_bool(o, "snapshot") && !no.read_only)
@@ -343,18 +371,9 @@ static int blockdev_file(struct viv_opts *o, const struct viv_node_opts *no, str
     ret = refuse_given(o, below, "does not go with file=NODE: say it where that node is made", err);
     if (ret)
         return ret;
-    n = viv_node_find(ref);
-    if (!n)
-        return viv_fail(err, ENOENT, "%s: file: there is no node '%s'", viv_opts_what(o), ref);
-    if (!n->drv->protocol)
-        return viv_fail(err, EINVAL, "%s: file: node '%s' is a %s image, not a file",
-                        viv_opts_what(o), ref, n->drv->name);
-    if (n->parents && !(n->read_only && no->read_only))
-        return viv_fail(err, EBUSY, "%s: node '%s' is below another image already",
-                        viv_opts_what(o), ref);
-    if (n->read_only && !no->read_only)
-        return viv_fail(err, EACCES, "%s: node '%s' is read-only: say read-only=on here too",
-                        viv_opts_what(o), ref);
+    ret = find_file(o, "file", no, &n, err);
+    if (ret)
+        return ret;
     viv_node_get(n);
     *out = n;
     return 0;
@@ -366,7 +385,7 @@ static int blockdev_node(struct viv_opts *o, const char *driver, const struct vi
 {
     static const char *const of_formats[] = {
         "file",    "file.driver",    "file.filename",         "file.node-name",
-        "backing", "backing.driver", "backing.file.filename", "detect-zeroes",
+        "backing", "backing.driver", "backing.file.filename", "detect-zeroes", "data-file",
         NULL};
     static const char *const of_files[] = {"filename", "size", NULL};
     const struct viv_blk_driver *drv = driver ? viv_blk_driver_find(driver) : NULL;
@@ -410,6 +429,8 @@ int viv_blockdev_add(struct viv_opts *o, struct viv_err *err)
         ret = viv_fail(err, EINVAL, "%s: node-name is missing", viv_opts_what(o));
     if (!ret)
         ret = read_backing(o, &no, err);
+    if (!ret)
+        ret = read_data_file(o, &no, err);
     if (!ret)
         ret = blockdev_node(o, driver, &no, &n, err);
     if (is_permission(ret) && !no.read_only && get_bool(o, "auto-read-only")) {

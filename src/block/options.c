@@ -81,7 +81,7 @@ static const char *const encrypt_values[] = {"luks", "aes", NULL};
         {p "encrypt.format", VIV_OPT_ENUM, "qcow2: luks or aes, as the image is", NULL,            \
          encrypt_values},                                                                          \
         {p "encrypt.key-secret", VIV_OPT_STR, "qcow2: id of the -object secret with the password"},\
-        {p "data-file", VIV_OPT_REFUSED, "external data files are " LATER},                        \
+        {p "data-file", VIV_OPT_STR, "qcow2: node-name of the data file, not as the image says"},  \
     {                                                                                              \
         p "offset", VIV_OPT_REFUSED, LATER                                                         \
     }

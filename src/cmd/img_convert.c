@@ -249,6 +249,8 @@ static int finish(struct work *w, struct viv_err *err)
     int ret;
 
     w->out->file->no_flush = w->a->dst.no_flush; /* -t unsafe */
+    for (unsigned i = 0; i < w->out->children; i++)
+        w->out->child[i]->no_flush = w->a->dst.no_flush;
     ret = viv_node_flush(w->out);
     if (ret)
         return viv_fail_os(err, -ret, "'%s' could not be written completely", w->a->target);

@@ -69,6 +69,8 @@ static int look(struct viv_node *n, uint64_t start, uint64_t len, struct piece *
         }
         if (!n->backing || start >= viv_node_size(n->backing)) {
             p->zero = true;
+            p->has_offset = e.allocated; /* room was made there and nothing written */
+            p->offset = e.host;
             return 0;
         }
         len = MIN(len, viv_node_size(n->backing) - start);

@@ -10,7 +10,6 @@ expect 1 "formats that work" $VIV_IMG create -f vmdk a 1M
 expect 1 "luster size" $VIV_IMG create -f qcow2 -o cluster_size=3k a 1M
 expect 1 "nvalid image size" $VIV_IMG create -f qcow2 a 1X
 expect 1 "cluster_size" $VIV_IMG create -f qcow2 -o cluster_sise=64k a 1M
-expect 1 "not implemented" $VIV_IMG create -f qcow2 -o data_file=x a 1M
 expect 1 "No such file" $VIV_IMG create -f qcow2 -b nothere -F raw a
 expect 1 "-F raw" sh -c "truncate -s 1M base; $VIV_IMG create -f qcow2 -b base a"
 expect 1 "No such file" $VIV_IMG create -f qcow2 no/such/folder/a 1M

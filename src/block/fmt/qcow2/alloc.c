@@ -1,25 +1,12 @@
-/* Changes of the map: first writes, discards, zeroes. The core holds the guest range exclusively.
+/* First writes: room for them, and what points at it. The core holds the guest range exclusively.
  *
  * Rule of order inside a call: first the L2 entry changes in memory, then what it pointed at goes on the list of
  * later frees; making room in a cache may flush at any time, and a flush frees what is listed. */
-#include "block/fmt/qcow2/qcow2_int.h"
-
-#include "base/bytes.h"
+#include "block/fmt/qcow2/entry.h"
 
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
-
-static uint64_t load(const struct qcow2_table *t, uint32_t index)
-{
-    return viv_ld_be64(t->data + (size_t)index * 8);
-}
-
-static void store(struct qcow2 *q, struct qcow2_table *t, uint32_t index, uint64_t entry)
-{
-    viv_st_be64(t->data + (size_t)index * 8, entry);
-    qcow2_table_dirty(&q->l2_cache, t);
-}
 
 /* A new L2 table for L1 index i: empty, or a copy of one that a snapshot shares. */
 static int new_l2(struct qcow2 *q, uint32_t i, struct qcow2_table *old, struct qcow2_table **out)
@@ -48,8 +35,7 @@ static int new_l2(struct qcow2 *q, uint32_t i, struct qcow2_table *old, struct q
     return 0;
 }
 
-/* The L2 table of `offset`, pinned, ours alone. */
-static int writable_l2(struct qcow2 *q, uint64_t offset, struct qcow2_table **out)
+int qcow2_l2_writable(struct qcow2 *q, uint64_t offset, struct qcow2_table **out)
 {
     uint64_t i = qcow2_l1_index(q, offset);
     struct qcow2_table *old;
@@ -69,72 +55,125 @@ static int writable_l2(struct qcow2 *q, uint64_t offset, struct qcow2_table **ou
     return ret;
 }
 
-static bool has_own_place(const struct qcow2 *q, uint64_t entry)
-{
-    return !(entry & QCOW2_COMPRESSED) && (entry & QCOW2_COPIED) && (entry & QCOW2_OFFSET);
-}
-
-static bool is_zero(const struct qcow2 *q, uint64_t entry)
-{
-    return q->version >= 3 && !(entry & QCOW2_COMPRESSED) && (entry & QCOW2_ZERO);
-}
-
 /* How many clusters from `index` on, at most `max`, need a new place. */
 static uint64_t count_homeless(const struct qcow2 *q, const struct qcow2_table *t, uint32_t index,
                                uint64_t max)
 {
     uint64_t n = 0;
 
-    while (n < max && index + n < 1u << q->l2_bits && !has_own_place(q, load(t, index + n)))
-        n++;
+    for (; n < max && index + n < 1u << q->l2_bits; n++) {
+        struct qcow2_entry e;
+
+        qcow2_entry_load(q, t, index + n, &e);
+        if (qcow2_has_own_place(q, &e))
+            break;
+    }
     return n;
 }
 
-/* Its place can be used as it is: overwritten, or (zero clusters) filled and then shown. */
-static int alloc_own(struct qcow2 *q, uint64_t entry, struct viv_alloc *a)
+/* Its place can be used as it is: overwritten, or (what is zero or not there yet) filled and then shown. */
+static int alloc_own(struct qcow2 *q, const struct qcow2_entry *e, struct viv_alloc *a)
 {
-    uint64_t host = entry & QCOW2_OFFSET, in = a->offset & (q->cluster_size - 1);
+    uint64_t host = e->desc & QCOW2_OFFSET, in = a->offset & (q->cluster_size - 1), end;
+    uint32_t sub_size = qcow2_sub_size(q), first = in / sub_size, last = first + 1;
+    bool shown = e->alloc >> first & 1;
 
-    if (!viv_is_aligned(host, q->cluster_size))
-        return qcow2_corrupt(q, "a data cluster's offset is not aligned", host);
-    if (qcow2_set_has(&q->meta, host >> q->cluster_bits))
+    if (!q->external && qcow2_set_has(&q->meta, host >> q->cluster_bits))
         return qcow2_corrupt(q, "a data cluster lies on metadata", host);
-    a->len = MIN(a->len, q->cluster_size - in);
+    while (last < qcow2_sub_count(q) && (e->alloc >> last & 1) == shown)
+        last++;
+    a->len = MIN(a->len, (uint64_t)last * sub_size - in);
     a->host = host + in;
-    a->fresh = is_zero(q, entry);
+    a->fresh = !shown;
+    end = in + a->len;
     if (a->fresh) {
-        a->head = in;
-        a->tail = q->cluster_size - in - a->len;
+        a->head = in % sub_size;
+        a->tail = viv_align_down(end + sub_size - 1, sub_size) - end;
     }
+    return 0;
+}
+
+/* What of a cluster that moves must come along: from *lo, up to *hi, in bytes of the cluster. Between them all is filled. */
+static void widen(const struct qcow2 *q, const struct qcow2_entry *e, uint64_t *lo, uint64_t *hi)
+{
+    uint32_t sub_size = qcow2_sub_size(q);
+
+    *lo = viv_align_down(*lo, sub_size);
+    *hi = viv_align_down(*hi + sub_size - 1, sub_size);
+    if (e->desc & QCOW2_COMPRESSED) {
+        *lo = 0;
+        *hi = q->cluster_size;
+    } else if (e->alloc) {
+        *lo = MIN(*lo, (uint64_t)__builtin_ctz(e->alloc) * sub_size);
+        *hi = MAX(*hi, (uint64_t)(32 - __builtin_clz(e->alloc)) * sub_size);
+    }
+}
+
+/* Head and tail for a->len bytes in `count` clusters from `index` on that get a new place. */
+static void fill_borders(const struct qcow2 *q, const struct qcow2_table *t, uint32_t index, uint64_t count,
+                         struct viv_alloc *a)
+{
+    uint64_t in = a->offset & (q->cluster_size - 1), last = (count - 1) << q->cluster_bits;
+    uint64_t lo = in, hi = count > 1 ? q->cluster_size : in + a->len, ignored = 0;
+    struct qcow2_entry e;
+
+    qcow2_entry_load(q, t, index, &e);
+    widen(q, &e, &lo, &hi);
+    if (count > 1) {
+        qcow2_entry_load(q, t, index + count - 1, &e);
+        hi = in + a->len - last;
+        widen(q, &e, &ignored, &hi);
+    }
+    a->head = in - lo;
+    a->tail = last + hi - (in + a->len);
+    a->fresh = true;
+}
+
+/* Room for `want` clusters from a->offset's on, or fewer. */
+static int find_place(struct qcow2 *q, uint64_t offset, uint64_t want, uint64_t *host, uint64_t *got)
+{
+    if (!q->external)
+        return qcow2_clusters_alloc(q, want, 1, host, got);
+    *host = viv_align_down(offset, q->cluster_size);
+    *got = want;
+    return 0;
+}
+
+static int alloc_in_table(struct qcow2 *q, const struct qcow2_table *t, struct viv_alloc *a)
+{
+    uint64_t in = a->offset & (q->cluster_size - 1), want, host, got;
+    uint32_t index = qcow2_l2_index(q, a->offset);
+    struct qcow2_entry e;
+    const char *fault;
+    int ret;
+
+    qcow2_entry_load(q, t, index, &e);
+    fault = qcow2_entry_fault(q, &e, a->offset);
+    if (fault)
+        return qcow2_corrupt(q, fault, e.desc & QCOW2_OFFSET);
+    want = count_homeless(q, t, index, qcow2_clusters(q, in + a->len));
+    if (!want)
+        return alloc_own(q, &e, a);
+    ret = find_place(q, a->offset, want, &host, &got);
+    if (ret)
+        return ret;
+    a->len = MIN(a->len, (got << q->cluster_bits) - in);
+    a->host = host + in;
+    fill_borders(q, t, index, got, a);
     return 0;
 }
 
 static int alloc_locked(struct qcow2 *q, struct viv_alloc *a)
 {
-    uint32_t index = qcow2_l2_index(q, a->offset);
-    uint64_t in = a->offset & (q->cluster_size - 1), want, host, got, room;
     struct qcow2_table *t;
-    uint64_t entry;
-    int ret = writable_l2(q, a->offset, &t);
+    int ret = q->data ? qcow2_l2_writable(q, a->offset, &t) : -EIO;
 
     if (ret)
         return ret;
-    entry = load(t, index);
-    want = MIN(qcow2_clusters(q, in + a->len), 1u << q->l2_bits);
-    want = count_homeless(q, t, index, want);
+    a->where = q->external ? q->data : NULL;
+    ret = alloc_in_table(q, t, a); /* the table stays ours: all of this is under the lock */
     qcow2_table_put(t);
-    if (!want)
-        return alloc_own(q, entry, a);
-    ret = qcow2_clusters_alloc(q, want, 1, &host, &got);
-    if (ret)
-        return ret;
-    room = (got << q->cluster_bits) - in;
-    a->len = MIN(a->len, room);
-    a->host = host + in;
-    a->head = in;
-    a->tail = room - a->len;
-    a->fresh = true;
-    return 0;
+    return ret;
 }
 
 int qcow2_alloc(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_alloc *out)
@@ -149,168 +188,81 @@ int qcow2_alloc(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_al
     return ret;
 }
 
-/* What an entry points at loses that reference. */
-static void release(struct qcow2 *q, uint64_t entry)
+/* The subclusters of the cluster at `cluster` that lie in [start, end). */
+static uint32_t covered(const struct qcow2 *q, uint64_t cluster, uint64_t start, uint64_t end)
 {
-    uint64_t host, len, first, last;
+    uint64_t from = MAX(start, cluster) - cluster, to = MIN(end, cluster + q->cluster_size) - cluster;
 
-    if (entry & QCOW2_COMPRESSED) {
-        len = qcow2_compressed_range(q, entry, &host);
-        first = host >> q->cluster_bits;
-        last = (host + len - 1) >> q->cluster_bits;
-        qcow2_clusters_free_later(q, first << q->cluster_bits, last - first + 1);
-    } else if ((entry & QCOW2_OFFSET) && viv_is_aligned(entry & QCOW2_OFFSET, q->cluster_size)) {
-        qcow2_clusters_free_later(q, entry & QCOW2_OFFSET, 1);
-    }
+    return qcow2_sub_mask(from / qcow2_sub_size(q), to / qcow2_sub_size(q));
 }
 
-static int commit_locked(struct qcow2 *q, const struct viv_alloc *a)
+/* Links what alloc() found; `show`: it holds data now. */
+static int link_place(struct qcow2 *q, const struct viv_alloc *a, bool show)
 {
-    uint64_t host = a->host - a->head, count = (a->head + a->len + a->tail) >> q->cluster_bits;
-    uint32_t index = qcow2_l2_index(q, a->offset);
+    uint64_t start = a->offset - a->head, end = a->offset + a->len + a->tail;
+    uint64_t cluster = viv_align_down(start, q->cluster_size), host = a->host - a->head - (start - cluster);
     struct qcow2_table *t;
-    int ret = writable_l2(q, a->offset, &t);
+    int ret = qcow2_l2_writable(q, a->offset, &t);
 
     if (ret)
         return ret;
-    for (uint64_t i = 0; i < count; i++, host += q->cluster_size) {
-        uint64_t old = load(t, index + i);
+    for (; cluster < end; cluster += q->cluster_size, host += q->cluster_size) {
+        uint32_t index = qcow2_l2_index(q, cluster), mask = show ? covered(q, cluster, start, end) : 0;
+        struct qcow2_entry old, new;
+        bool stays;
 
-        store(q, t, index + i, host | QCOW2_COPIED);
-        if ((old & QCOW2_COMPRESSED) || (old & QCOW2_OFFSET) != host)
-            release(q, old);
+        qcow2_entry_load(q, t, index, &old);
+        stays = qcow2_has_own_place(q, &old) && (old.desc & QCOW2_OFFSET) == host;
+        new.desc = host | QCOW2_COPIED;
+        new.alloc = (stays ? old.alloc : 0) | mask;
+        new.zero = old.zero & ~mask;
+        qcow2_entry_store(q, t, index, &new);
+        if (!stays)
+            qcow2_entry_release(q, &old);
     }
     qcow2_table_put(t);
     return 0;
 }
 
-int qcow2_commit(struct viv_node *n, const struct viv_alloc *a)
+static int link_now(struct viv_node *n, const struct viv_alloc *a, bool show)
 {
     struct qcow2 *q = n->state;
     int ret;
 
     pthread_mutex_lock(&q->lock);
-    ret = commit_locked(q, a);
+    ret = link_place(q, a, show);
     pthread_mutex_unlock(&q->lock);
     return ret;
+}
+
+int qcow2_commit(struct viv_node *n, const struct viv_alloc *a)
+{
+    return link_now(n, a, true);
+}
+
+int qcow2_reserve(struct viv_node *n, const struct viv_alloc *a)
+{
+    struct qcow2 *q = n->state;
+
+    return link_now(n, a, !q->extended);
 }
 
 /* Gives back what nothing points at; a zero cluster's own place stays. */
 void qcow2_cancel(struct viv_node *n, const struct viv_alloc *a)
 {
     struct qcow2 *q = n->state;
+    uint64_t host = viv_align_down(a->host - a->head, q->cluster_size);
+    uint64_t end = a->host + a->len + a->tail;
+    struct qcow2_entry e = {0};
     struct qcow2_table *t = NULL;
-    uint64_t host = a->host - a->head, entry = 0;
 
+    if (q->external)
+        return;
     pthread_mutex_lock(&q->lock);
     if (!qcow2_l2_get(q, a->offset, &t) && t)
-        entry = load(t, qcow2_l2_index(q, a->offset));
+        qcow2_entry_load(q, t, qcow2_l2_index(q, a->offset), &e);
     qcow2_table_put(t);
-    if ((entry & QCOW2_COMPRESSED) || (entry & QCOW2_OFFSET) != host)
-        qcow2_clusters_unalloc(q, host, (a->head + a->len + a->tail) >> q->cluster_bits);
+    if (!qcow2_has_place(q, &e) || (e.desc & QCOW2_OFFSET) != host)
+        qcow2_clusters_unalloc(q, host, qcow2_clusters(q, end - host));
     pthread_mutex_unlock(&q->lock);
-}
-
-static bool has_backing(const struct qcow2 *q)
-{
-    return q->node->backing || q->backing_file; /* not opened is there all the same */
-}
-
-/* What becomes of the places: they stay, they are given back, or the entry goes with them and the backing file shows. */
-enum zeroing { KEEP, GIVE_BACK, FORGET };
-
-/* The new entry for a cluster that is to read as zeroes, or as nothing. -ENOTSUP: this version cannot say it. */
-static int zero_entry(struct qcow2 *q, uint64_t old, enum zeroing how, uint64_t *new)
-{
-    if (how == FORGET) {
-        *new = 0;
-    } else if (q->version < 3) {
-        if (has_backing(q))
-            return -ENOTSUP;
-        *new = 0;
-    } else if (how == KEEP && has_own_place(q, old)) {
-        *new = old | QCOW2_ZERO;
-    } else {
-        /* Without a backing file nothing at all is as good. */
-        *new = has_backing(q) ? QCOW2_ZERO : 0;
-    }
-    return 0;
-}
-
-/* Makes the clusters of one L2 table read as zeroes. Ends of `len` count as whole clusters. */
-static int zero_in_table(struct qcow2 *q, uint64_t offset, uint64_t count, enum zeroing how)
-{
-    uint32_t index = qcow2_l2_index(q, offset);
-    struct qcow2_table *t;
-    int ret = qcow2_l2_get(q, offset, &t);
-
-    /* An absent table reads as zeroes already when nothing lies behind it. */
-    if (ret || (!t && (!has_backing(q) || how == FORGET)))
-        return ret;
-    qcow2_table_put(t);
-    t = NULL;
-    if (q->version < 3 && has_backing(q) && how != FORGET)
-        return -ENOTSUP;
-    ret = writable_l2(q, offset, &t);
-    for (uint64_t i = 0; !ret && i < count; i++) {
-        uint64_t old = load(t, index + i), new = 0;
-
-        ret = zero_entry(q, old, how, &new);
-        if (ret || new == old)
-            continue;
-        store(q, t, index + i, new);
-        if ((new &QCOW2_OFFSET) != (old & QCOW2_OFFSET) || (old & QCOW2_COMPRESSED))
-            release(q, old);
-    }
-    qcow2_table_put(t);
-    return ret;
-}
-
-static int zero_range(struct qcow2 *q, uint64_t offset, uint64_t len, enum zeroing how)
-{
-    uint64_t per_table = 1ull << (q->cluster_bits + q->l2_bits);
-    int ret = q->broken ? -EIO : 0;
-
-    while (len && !ret) {
-        uint64_t step = MIN(len, per_table - (offset & (per_table - 1)));
-
-        ret = zero_in_table(q, offset, qcow2_clusters(q, step), how);
-        offset += step;
-        len -= step;
-    }
-    return ret;
-}
-
-int qcow2_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
-{
-    struct qcow2 *q = n->state;
-    int ret;
-
-    pthread_mutex_lock(&q->lock);
-    ret = zero_range(q, offset, len, flags & VIV_BLK_UNMAP ? GIVE_BACK : KEEP);
-    pthread_mutex_unlock(&q->lock);
-    return ret;
-}
-
-int qcow2_discard(struct viv_node *n, uint64_t offset, uint64_t len)
-{
-    struct qcow2 *q = n->state;
-    int ret;
-
-    pthread_mutex_lock(&q->lock);
-    ret = zero_range(q, offset, len, GIVE_BACK);
-    pthread_mutex_unlock(&q->lock);
-    /* A discard is a hint, and the backing file's old bytes must not come back. */
-    return ret == -ENOTSUP ? 0 : ret;
-}
-
-int qcow2_forget(struct viv_node *n, uint64_t offset, uint64_t len)
-{
-    struct qcow2 *q = n->state;
-    int ret;
-
-    pthread_mutex_lock(&q->lock);
-    ret = zero_range(q, offset, len, FORGET);
-    pthread_mutex_unlock(&q->lock);
-    return ret;
 }

@@ -4,8 +4,7 @@
  * COPIED flags of the active tables must say exactly "refcount is 1". Nothing here trusts an offset: what
  * lies outside the file is reported and not followed. */
 #include "block/fmt/qcow2/check_int.h"
-
-#include "base/bytes.h"
+#include "block/fmt/qcow2/entry.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -44,33 +43,40 @@ bool qcow2_check_count(struct qcow2_checker *k, const char *what, uint64_t offse
     return true;
 }
 
-static void count_data(struct qcow2_checker *k, uint64_t entry, bool active)
+static void count_compressed(struct qcow2_checker *k, uint64_t entry, bool active)
 {
     struct qcow2 *q = k->q;
-    uint64_t host = entry & QCOW2_OFFSET, len;
+    uint64_t host, len = qcow2_compressed_range(q, entry, &host);
 
-    if (entry & QCOW2_COMPRESSED) {
-        len = qcow2_compressed_range(q, entry, &host);
-        /* The last sectors may be named beyond the file's end: they are padding. */
-        if (host < k->clusters << q->cluster_bits)
-            len = MIN(len, (k->clusters << q->cluster_bits) - host);
-        qcow2_check_count(k, "compressed cluster", host, len);
-        k->c->allocated += active;
-        k->c->compressed += active;
-        k->c->fragmented += active; /* never in a place of its own */
-        return;
-    }
-    if (!host)
-        return;
-    if (!viv_is_aligned(host, q->cluster_size)) {
-        qcow2_check_say(k,
-                        "ERROR offset=%" PRIx64 ": data cluster is not properly aligned; L2 entry "
-                        "corrupted.",
-                        host);
+    /* The last sectors may be named beyond the file's end: they are padding. */
+    if (host < k->clusters << q->cluster_bits)
+        len = MIN(len, (k->clusters << q->cluster_bits) - host);
+    qcow2_check_count(k, "compressed cluster", host, len);
+    k->c->allocated += active;
+    k->c->compressed += active;
+    k->c->fragmented += active; /* never in a place of its own */
+}
+
+/* `guest`: the offset that the entry is for. */
+static void count_data(struct qcow2_checker *k, const struct qcow2_entry *entry, uint64_t guest, bool active)
+{
+    struct qcow2 *q = k->q;
+    const char *fault = qcow2_entry_fault(q, entry, guest);
+    uint64_t host = entry->desc & QCOW2_OFFSET;
+
+    if (fault) {
+        qcow2_check_say(k, "ERROR offset=%" PRIx64 ": %s; L2 entry corrupted.", host, fault);
         k->c->corruptions++;
+    }
+    if (entry->desc & QCOW2_COMPRESSED) {
+        if (!fault)
+            count_compressed(k, entry->desc, active);
         return;
     }
-    qcow2_check_count(k, "data cluster", host, q->cluster_size);
+    if (!qcow2_has_place(q, entry) || !viv_is_aligned(host, q->cluster_size))
+        return;
+    if (!q->external)
+        qcow2_check_count(k, "data cluster", host, q->cluster_size);
     if (!active)
         return;
     k->c->allocated++;
@@ -79,8 +85,9 @@ static void count_data(struct qcow2_checker *k, uint64_t entry, bool active)
 }
 
 /* Visits the L2 table at `offset` through the cache: unflushed changes count. */
-static int count_l2(struct qcow2_checker *k, uint64_t offset, bool active)
+static int count_l2(struct qcow2_checker *k, uint64_t offset, uint64_t guest, bool active)
 {
+    struct qcow2_entry entry;
     struct qcow2_table *t;
     int ret;
 
@@ -101,8 +108,10 @@ static int count_l2(struct qcow2_checker *k, uint64_t offset, bool active)
         return ret == -ENOMEM ? ret : 0;
     }
     k->next = 0; /* fragmentation is counted inside a table */
-    for (uint32_t i = 0; i < 1u << k->q->l2_bits; i++)
-        count_data(k, viv_ld_be64(t->data + i * 8), active);
+    for (uint32_t i = 0; i < 1u << k->q->l2_bits; i++) {
+        qcow2_entry_load(k->q, t, i, &entry);
+        count_data(k, &entry, guest + ((uint64_t)i << k->q->cluster_bits), active);
+    }
     qcow2_table_put(t);
     return 0;
 }
@@ -115,7 +124,7 @@ static int count_l1(struct qcow2_checker *k, const struct qcow2_array *l1, bool 
         return 0;
     for (uint32_t i = 0; i < l1->size && !ret; i++)
         if (l1->entry[i] & QCOW2_OFFSET)
-            ret = count_l2(k, l1->entry[i] & QCOW2_OFFSET, active);
+            ret = count_l2(k, l1->entry[i] & QCOW2_OFFSET, (uint64_t)i << (k->q->cluster_bits + k->q->l2_bits), active);
     return ret;
 }
 
@@ -266,24 +275,43 @@ static int check_flag(struct qcow2_checker *k, uint64_t *entry, const char *what
     return 0;
 }
 
+/* "Subcluster Allocation Bitmap (for compressed clusters)": reserved, 0. */
+static void check_packed_bitmap(struct qcow2_checker *k, struct qcow2_table *t, uint32_t i, struct qcow2_entry *e)
+{
+    if (!e->alloc && !e->zero)
+        return;
+    qcow2_check_say(k, "%s compressed cluster %" PRIx64 " has a bitmap of subclusters",
+                    k->c->fix & VIV_FIX_ERRORS ? "Repairing" : "ERROR", e->desc);
+    k->c->corruptions++;
+    if (!(k->c->fix & VIV_FIX_ERRORS))
+        return;
+    e->alloc = e->zero = 0;
+    qcow2_entry_store(k->q, t, i, e);
+    k->c->corruptions_fixed++;
+}
+
 static int check_flags_l2(struct qcow2_checker *k, uint64_t offset)
 {
     struct qcow2_table *t;
-    int ret = qcow2_table_get(k->q, &k->q->l2_cache, offset, false, &t);
+    int ret;
 
+    if (k->q->external)
+        return 0; /* its clusters are not counted: the flag only says that there is a place */
+    ret = qcow2_table_get(k->q, &k->q->l2_cache, offset, false, &t);
     if (ret)
         return ret;
     for (uint32_t i = 0; i < 1u << k->q->l2_bits && !ret; i++) {
-        uint64_t entry = viv_ld_be64(t->data + i * 8);
+        struct qcow2_entry e;
         bool mended = false;
 
-        if (entry & QCOW2_COMPRESSED)
+        qcow2_entry_load(k->q, t, i, &e);
+        if (e.desc & QCOW2_COMPRESSED) {
+            check_packed_bitmap(k, t, i, &e);
             continue;
-        ret = check_flag(k, &entry, "data cluster: l2_entry", &mended);
-        if (mended) {
-            viv_st_be64(t->data + i * 8, entry);
-            qcow2_table_dirty(&k->q->l2_cache, t);
         }
+        ret = check_flag(k, &e.desc, "data cluster: l2_entry", &mended);
+        if (mended)
+            qcow2_entry_store(k->q, t, i, &e);
     }
     qcow2_table_put(t);
     return ret;

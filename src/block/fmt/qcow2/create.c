@@ -28,7 +28,7 @@ static int plan(const struct viv_qcow2_create *c, struct layout *l, struct viv_e
                         "Refcount width must be a power of two and may not exceed 64 bits");
     l->cluster_bits = __builtin_ctz(cs);
     l->refcount_order = __builtin_ctz(bits);
-    l1_bits = 2 * l->cluster_bits - 3;
+    l1_bits = 2 * l->cluster_bits - (c->extended_l2 ? 4 : 3);
     l->l1_entries = (c->size >> l1_bits) + ((c->size & ((1ull << l1_bits) - 1)) != 0);
     if (c->size > INT64_MAX || l->l1_entries > QCOW2_L1_BYTES_MAX / 8)
         return viv_fail(
@@ -48,6 +48,18 @@ static int plan(const struct viv_qcow2_create *c, struct layout *l, struct viv_e
     return 0;
 }
 
+/* What version 2 cannot say; NULL: all is well. */
+static const char *needs_v3(const struct viv_qcow2_create *c)
+{
+    return c->version != 2                                ? NULL
+           : c->lazy_refcounts                            ? "lazy_refcounts=on"
+           : c->refcount_bits && c->refcount_bits != 16   ? "A refcount_bits other than 16"
+           : c->zstd                                      ? "compression_type=zstd"
+           : c->extended_l2                               ? "extended_l2=on"
+           : c->data_file                                 ? "data_file"
+                                                          : NULL;
+}
+
 /* Options that exclude each other, and sizes. */
 static int plan_all(const struct viv_qcow2_create *c, struct layout *l, struct viv_err *err)
 {
@@ -55,13 +67,19 @@ static int plan_all(const struct viv_qcow2_create *c, struct layout *l, struct v
 
     if (ret)
         return ret;
-    if (c->version == 2 && (c->lazy_refcounts || (c->refcount_bits && c->refcount_bits != 16)))
-        return viv_fail(err, EINVAL, "%s needs compat=1.1 (the default); compat=0.10 was asked for",
-                        c->lazy_refcounts ? "lazy_refcounts=on" : "A refcount_bits other than 16");
-    if (c->prealloc != VIV_PREALLOC_OFF && c->backing_file)
-        return viv_fail(
-            err, EINVAL,
-            "preallocation and a backing file exclude each other: every cluster would hide it");
+    if (needs_v3(c))
+        return viv_fail(err, EINVAL, "%s needs compat=1.1 (the default); compat=0.10 was asked for", needs_v3(c));
+    if (c->extended_l2 && l->cluster_bits < QCOW2_EXTENDED_CLUSTER_BITS)
+        return viv_fail(err, EINVAL, "Extended L2 entries are only supported with cluster sizes of at least %u bytes",
+                        1u << QCOW2_EXTENDED_CLUSTER_BITS);
+    if (c->data_file_raw && !c->data_file)
+        return viv_fail(err, EINVAL, "data-file-raw requires data-file");
+    if (c->data_file_raw && c->backing_file)
+        return viv_fail(err, EINVAL, "Backing file and data-file-raw cannot be used at the same time");
+    if (c->prealloc != VIV_PREALLOC_OFF && c->backing_file && !c->extended_l2)
+        return viv_fail(err, EINVAL,
+                        "preallocation and a backing file exclude each other: every cluster would hide it "
+                        "(with extended_l2=on they go together)");
     return 0;
 }
 
@@ -77,16 +95,18 @@ struct writer {
     uint32_t at, end;
 };
 
-static void add_extension(struct writer *w, uint32_t type, const void *data, uint32_t len)
+/* False: no room. */
+static bool add_extension(struct writer *w, uint32_t type, const void *data, uint32_t len)
 {
     uint32_t padded = (len + 7) & ~7u;
 
-    if (w->at + 8 + padded > w->end)
-        return;
+    if (padded > w->end || w->at + 8 + padded > w->end)
+        return false;
     viv_st_be32(w->head + w->at, type);
     viv_st_be32(w->head + w->at + 4, len);
     memcpy(w->head + w->at + 8, data, len);
     w->at += 8 + padded;
+    return true;
 }
 
 /* Names of the bits, for programs that do not know them. Left out where it does not fit (tiny clusters). */
@@ -106,6 +126,21 @@ static void add_feature_names(struct writer *w, uint32_t reserve)
         add_extension(w, QCOW2_EXT_FEATURES, names, sizeof(names));
 }
 
+/* Fields that version 2 does not have. */
+static void add_v3(const struct viv_qcow2_create *c, const struct layout *l, uint8_t *head)
+{
+    uint64_t incompatible = (c->data_file ? QCOW2_INCOMPAT_DATA_FILE : 0) |
+                            (c->zstd ? QCOW2_INCOMPAT_COMPRESSION : 0) |
+                            (c->extended_l2 ? QCOW2_INCOMPAT_EXTENDED_L2 : 0);
+
+    viv_st_be64(head + QCOW2_H_INCOMPATIBLE, incompatible);
+    viv_st_be64(head + QCOW2_H_COMPATIBLE, c->lazy_refcounts ? QCOW2_COMPAT_LAZY : 0);
+    viv_st_be64(head + QCOW2_H_AUTOCLEAR, c->data_file_raw ? QCOW2_AUTOCLEAR_DATA_RAW : 0);
+    viv_st_be32(head + QCOW2_H_REFCOUNT_ORDER, l->refcount_order);
+    viv_st_be32(head + QCOW2_H_HEADER_LENGTH, QCOW2_H_V3_LENGTH);
+    head[QCOW2_H_COMPRESSION] = c->zstd;
+}
+
 static int make_header(const struct viv_qcow2_create *c, const struct layout *l, uint8_t *head,
                        struct viv_err *err)
 {
@@ -123,11 +158,10 @@ static int make_header(const struct viv_qcow2_create *c, const struct layout *l,
     viv_st_be64(head + QCOW2_H_L1_OFFSET, l1);
     viv_st_be64(head + QCOW2_H_RT_OFFSET, cs);
     viv_st_be32(head + QCOW2_H_RT_CLUSTERS, l->rt_clusters);
-    if (version >= 3) {
-        viv_st_be64(head + QCOW2_H_COMPATIBLE, c->lazy_refcounts ? QCOW2_COMPAT_LAZY : 0);
-        viv_st_be32(head + QCOW2_H_REFCOUNT_ORDER, l->refcount_order);
-        viv_st_be32(head + QCOW2_H_HEADER_LENGTH, QCOW2_H_V3_LENGTH);
-    }
+    if (version >= 3)
+        add_v3(c, l, head);
+    if (c->data_file && !add_extension(&w, QCOW2_EXT_DATA_FILE, c->data_file, strlen(c->data_file)))
+        return viv_fail(err, EINVAL, "The data file's name is too long for the image's header");
     if (c->backing_fmt)
         add_extension(&w, QCOW2_EXT_BACKING_FORMAT, c->backing_fmt, strlen(c->backing_fmt));
     if (version >= 3)
@@ -199,11 +233,11 @@ static int write_image(const struct viv_qcow2_create *c, const struct layout *l,
 
 static int preallocate(const struct viv_qcow2_create *c, struct viv_node *file, struct viv_err *err)
 {
-    struct viv_node_opts o = {.no_backing = true};
+    struct viv_node_opts o = {.no_backing = true, .data_file = c->data};
     struct viv_node *n = NULL;
     int ret;
 
-    if (c->prealloc == VIV_PREALLOC_METADATA && !file->zero_init)
+    if (c->prealloc == VIV_PREALLOC_METADATA && !file->zero_init && !c->extended_l2 && !c->data_file)
         return viv_fail(err, ENOTSUP, "preallocation=metadata does not work on devices; full does");
     viv_node_get(file);
     ret = viv_node_open_format(&viv_blk_qcow2, file, &o, &n, err);

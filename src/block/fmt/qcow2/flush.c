@@ -7,6 +7,7 @@
  *   1. refcount blocks                 increments early are only leaks; decrements were held back (5)
  *      barrier, then refcount table    only when a block is new: its content must be there first
  *   2. barrier                         also makes data and copied-on-write bytes durable before their L2 entry
+ *                                      (those in a data file are flushed before 1)
  *   3. L2 tables
  *      barrier, then L1                only when an L2 table is new
  *   4. barrier                         the caller's flush is complete
@@ -59,6 +60,11 @@ int qcow2_flush_all(struct qcow2 *q)
 
     if (q->broken)
         return -EIO;
+    ret = qcow2_pad_packed(q);
+    if (!ret && q->external && q->data)
+        ret = viv_node_flush(q->data);
+    if (ret)
+        return ret;
     ret = refcounts ? qcow2_flush_refcounts(q) : barrier(q);
     if (!ret && references)
         ret = write_l2(q);

@@ -84,14 +84,11 @@ static void feature_name(const uint8_t *table, size_t len, unsigned bit, char ou
 
 static int check_features(struct qcow2 *q, const uint8_t *table, size_t len, struct viv_err *err)
 {
-    uint64_t known = QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT | QCOW2_INCOMPAT_COMPRESSION;
+    uint64_t known = QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT | QCOW2_INCOMPAT_DATA_FILE |
+                     QCOW2_INCOMPAT_COMPRESSION | QCOW2_INCOMPAT_EXTENDED_L2;
     uint64_t unknown = q->incompatible & ~known;
     char name[48], what[80];
 
-    if (q->incompatible & QCOW2_INCOMPAT_DATA_FILE)
-        return refused(q, err, "an external data file");
-    if (q->incompatible & QCOW2_INCOMPAT_EXTENDED_L2)
-        return refused(q, err, "extended L2 entries (subclusters)");
     if (!unknown)
         return 0;
     feature_name(table, len, __builtin_ctzll(unknown), name);
@@ -123,6 +120,9 @@ static int read_extensions(struct qcow2 *q, const uint8_t *head, uint32_t start,
             features_len = len;
         } else if (type == QCOW2_EXT_BITMAPS) {
             q->has_bitmaps = true;
+        } else if (type == QCOW2_EXT_DATA_FILE && q->external && len && len <= BACKING_NAME_MAX) {
+            g_free(q->data_file);
+            q->data_file = g_strndup((const char *)head + at, len);
         }
         if (len > end - at - MIN(7, end - at))
             break;
@@ -153,7 +153,6 @@ static int read_common(struct qcow2 *q, const uint8_t *head, struct viv_err *err
     if (q->cluster_bits < 9 || q->cluster_bits > 21)
         return bad(q, err, "the cluster size is not between 512 bytes and 2 MiB");
     q->cluster_size = 1u << q->cluster_bits;
-    q->l2_bits = q->cluster_bits - 3;
     q->node->size = viv_ld_be64(head + QCOW2_H_SIZE);
     q->l1.offset = viv_ld_be64(head + QCOW2_H_L1_OFFSET);
     q->l1.size = viv_ld_be32(head + QCOW2_H_L1_SIZE);
@@ -170,11 +169,30 @@ static int read_common(struct qcow2 *q, const uint8_t *head, struct viv_err *err
     return 0;
 }
 
+/* Where clusters lie and how an entry says it. */
+static int read_layout(struct qcow2 *q, struct viv_err *err)
+{
+    q->external = q->incompatible & QCOW2_INCOMPAT_DATA_FILE;
+    q->data_raw = q->external && (q->autoclear & QCOW2_AUTOCLEAR_DATA_RAW);
+    q->extended = q->incompatible & QCOW2_INCOMPAT_EXTENDED_L2;
+    if (q->extended && q->cluster_bits < QCOW2_EXTENDED_CLUSTER_BITS)
+        return bad(q, err, "extended L2 entries need clusters of at least 16 KiB");
+    if (q->external && q->snapshot_count)
+        return bad(q, err, "an external data file and internal snapshots exclude each other");
+    if (q->extended) {
+        q->entry_bits = 4;
+        q->l2_bits = q->cluster_bits - 4;
+    }
+    return 0;
+}
+
 static int read_v3(struct qcow2 *q, const uint8_t *head, uint32_t *ext_start, struct viv_err *err)
 {
     uint32_t len;
 
     q->refcount_order = 4;
+    q->entry_bits = 3;
+    q->l2_bits = q->cluster_bits - 3;
     *ext_start = QCOW2_H_V2_LENGTH;
     if (q->version == 2)
         return 0;
@@ -194,7 +212,7 @@ static int read_v3(struct qcow2 *q, const uint8_t *head, uint32_t *ext_start, st
     if (q->compression > 1)
         return refused(q, err, "a compression other than zlib and zstd");
     *ext_start = len;
-    return 0;
+    return read_layout(q, err);
 }
 
 /* The tables must lie in the file: one that does not means that the file was cut off. */
@@ -251,6 +269,8 @@ int qcow2_read_header(struct qcow2 *q, const struct viv_node_opts *o, struct viv
     ext_end = q->cluster_size;
     if (!ret && q->backing_file)
         ext_end = viv_ld_be64(head + QCOW2_H_BACKING_OFFSET);
+    if (!ret && q->data_raw && q->backing_file)
+        ret = bad(q, err, "a raw external data file and a backing file exclude each other");
     if (!ret)
         ret = read_extensions(q, head, ext_start, ext_end, err);
     if (!ret)

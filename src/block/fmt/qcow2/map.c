@@ -1,7 +1,5 @@
 /* Where a guest range lies: L1 -> L2 -> entry; and compressed clusters. */
-#include "block/fmt/qcow2/qcow2_int.h"
-
-#include "base/bytes.h"
+#include "block/fmt/qcow2/entry.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -23,32 +21,59 @@ int qcow2_l2_get(struct qcow2 *q, uint64_t offset, struct qcow2_table **out)
     return qcow2_table_get(q, &q->l2_cache, l2, false, out);
 }
 
-/* What one entry says; `in` is the offset inside the cluster. */
-static int decode(struct qcow2 *q, uint64_t entry, uint64_t in, struct viv_extent *e)
+/* What subcluster `sub` is, in *kind, and the subclusters from it on that are the same. */
+static unsigned run_from(const struct qcow2 *q, const struct qcow2_entry *e, unsigned sub, enum viv_map_kind *kind)
 {
-    uint64_t host = entry & QCOW2_OFFSET;
+    uint32_t bit = 1u << sub, same;
+    uint64_t other;
 
-    *e = (struct viv_extent){.kind = VIV_MAP_BACKING, .len = q->cluster_size - in};
-    if (entry & QCOW2_COMPRESSED) {
-        e->kind = VIV_MAP_COMPRESSED;
-        e->allocated = true;
-        return 0;
+    if (e->alloc & bit) {
+        *kind = VIV_MAP_DATA;
+        same = e->alloc;
+    } else if (e->zero & bit) {
+        *kind = VIV_MAP_ZERO;
+        same = e->zero;
+    } else {
+        *kind = VIV_MAP_BACKING;
+        same = ~(e->alloc | e->zero);
     }
-    if (!viv_is_aligned(host, q->cluster_size))
-        return qcow2_corrupt(q, "a data cluster's offset is not aligned", host);
-    e->allocated = host != 0;
-    e->host = host + in;
-    if ((entry & QCOW2_ZERO) && q->version >= 3) {
-        e->kind = VIV_MAP_ZERO;
-    } else if (host) {
-        e->kind = VIV_MAP_DATA;
-        e->in_place = (entry & QCOW2_COPIED) && !q->node->read_only && !q->broken;
-        if (e->in_place && qcow2_set_has(&q->meta, host >> q->cluster_bits))
-            return qcow2_corrupt(q, "a data cluster lies on metadata", host);
-        if (host >= viv_node_size(q->file))
-            return -EIO; /* the file was cut off here */
-    }
+    other = ~(uint64_t)same >> sub; /* bits from 32 on are set: the run ends there at last */
+    return MIN((unsigned)__builtin_ctzll(other), qcow2_sub_count(q) - sub);
+}
+
+/* Data that is to be read or written where it lies. */
+static int decode_data(struct qcow2 *q, const struct qcow2_entry *e, uint64_t host, struct viv_extent *out)
+{
+    out->in_place = qcow2_has_own_place(q, e) && !q->node->read_only && !q->broken;
+    if (!q->data)
+        return -EIO; /* opened for its metadata alone */
+    if (out->in_place && !q->external && qcow2_set_has(&q->meta, host >> q->cluster_bits))
+        return qcow2_corrupt(q, "a data cluster lies on metadata", host);
+    if (host >= viv_node_size(q->data))
+        return -EIO; /* the file was cut off here */
     return 0;
+}
+
+/* What one entry says of the guest's `offset` and the rest of its cluster as far as it is the same. */
+static int decode(struct qcow2 *q, const struct qcow2_entry *e, uint64_t offset, struct viv_extent *out)
+{
+    uint64_t in = offset & (q->cluster_size - 1), host = e->desc & QCOW2_OFFSET;
+    uint32_t sub_size = qcow2_sub_size(q);
+    const char *fault = qcow2_entry_fault(q, e, offset);
+    unsigned sub = in / sub_size;
+
+    *out = (struct viv_extent){.kind = VIV_MAP_COMPRESSED, .len = q->cluster_size - in, .allocated = true};
+    if (fault)
+        return qcow2_corrupt(q, fault, host);
+    if (e->desc & QCOW2_COMPRESSED)
+        return 0;
+    out->len = (uint64_t)(sub + run_from(q, e, sub, &out->kind)) * sub_size - in;
+    out->allocated = qcow2_has_place(q, e);
+    if (out->allocated) {
+        out->host = host + in;
+        out->where = q->external ? q->data : NULL;
+    }
+    return out->kind == VIV_MAP_DATA ? decode_data(q, e, host, out) : 0;
 }
 
 static bool continues(const struct viv_extent *a, const struct viv_extent *b)
@@ -63,24 +88,26 @@ static bool continues(const struct viv_extent *a, const struct viv_extent *b)
 static int map_locked(struct qcow2 *q, uint64_t offset, uint64_t len, struct viv_extent *out)
 {
     uint64_t per_table = 1ull << (q->cluster_bits + q->l2_bits);
+    uint64_t end = MIN(offset + len, viv_align_down(offset, per_table) + per_table);
+    struct qcow2_entry entry;
     struct qcow2_table *t;
     int ret = qcow2_l2_get(q, offset, &t);
 
     if (ret)
         return ret;
     if (!t) {
-        *out = (struct viv_extent){.kind = VIV_MAP_BACKING,
-                                   .len = MIN(len, per_table - (offset & (per_table - 1)))};
+        *out = (struct viv_extent){.kind = VIV_MAP_BACKING, .len = end - offset};
         return 0;
     }
-    ret = decode(q, viv_ld_be64(t->data + qcow2_l2_index(q, offset) * 8),
-                 offset & (q->cluster_size - 1), out);
-    for (uint32_t i = qcow2_l2_index(q, offset) + 1; !ret && out->len < len && i < 1u << q->l2_bits;
-         i++) {
+    qcow2_entry_load(q, t, qcow2_l2_index(q, offset), &entry);
+    ret = decode(q, &entry, offset, out);
+    while (!ret && offset + out->len < end) {
+        uint64_t at = offset + out->len;
         struct viv_extent e;
 
-        /* An error behind the first cluster is found when one comes to it. */
-        if (decode(q, viv_ld_be64(t->data + i * 8), 0, &e) || !continues(out, &e))
+        qcow2_entry_load(q, t, qcow2_l2_index(q, at), &entry);
+        /* An error behind the first piece is found when one comes to it. */
+        if (decode(q, &entry, at, &e) || !continues(out, &e))
             break;
         out->len += e.len;
     }
@@ -113,22 +140,23 @@ uint64_t qcow2_compressed_range(const struct qcow2 *q, uint64_t entry, uint64_t 
 int qcow2_read_compressed(struct viv_node *n, uint64_t offset, uint8_t *buf)
 {
     struct qcow2 *q = n->state;
-    uint64_t entry = 0, host, len;
+    struct qcow2_entry entry = {0};
     struct qcow2_table *t = NULL;
+    uint64_t host, len;
     uint8_t *in;
     int ret;
 
     pthread_mutex_lock(&q->lock);
     ret = qcow2_l2_get(q, offset, &t);
     if (!ret && t)
-        entry = viv_ld_be64(t->data + qcow2_l2_index(q, offset) * 8);
+        qcow2_entry_load(q, t, qcow2_l2_index(q, offset), &entry);
     qcow2_table_put(t);
     pthread_mutex_unlock(&q->lock);
     if (ret)
         return ret;
-    if (!(entry & QCOW2_COMPRESSED))
+    if (!(entry.desc & QCOW2_COMPRESSED))
         return -EIO;
-    len = qcow2_compressed_range(q, entry, &host); /* at most two clusters and a bit */
+    len = qcow2_compressed_range(q, entry.desc, &host); /* at most two clusters and a bit */
     in = g_try_malloc(len);
     if (!in)
         return -ENOMEM;

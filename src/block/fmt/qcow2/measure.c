@@ -10,9 +10,9 @@ static uint64_t units(uint64_t n, uint64_t unit)
 }
 
 /* Header, L1, L2 tables of the whole disk, and the refcounts of these, of the data and of themselves; in clusters. */
-static uint64_t metadata(uint64_t data, uint64_t cluster, unsigned refcount_bits)
+static uint64_t metadata(uint64_t data, uint64_t cluster, unsigned refcount_bits, unsigned entry)
 {
-    uint64_t l2 = units(data, cluster / 8), l1 = units(l2 * 8, cluster);
+    uint64_t l2 = units(data, cluster / entry), l1 = units(l2 * 8, cluster);
     uint64_t rest = 1 + l1 + l2, blocks = 0, table = 0, last;
 
     do { /* each round needs as much or more: the smallest that holds itself */
@@ -34,7 +34,7 @@ int qcow2_measure(const struct viv_create *c, struct viv_node *source, struct vi
     if (ret)
         return ret;
     all = units(c->size, q.cluster_size);
-    meta = metadata(all, q.cluster_size, q.refcount_bits);
+    meta = metadata(all, q.cluster_size, q.refcount_bits, q.extended_l2 ? 16 : 8);
     if (source && (ret = viv_img_count_data(source, q.cluster_size, &used)) != 0)
         return viv_fail_os(err, -ret, "Could not read what '%s' holds", source->filename);
     if ((source && c->backing_file) || c->prealloc == VIV_PREALLOC_FALLOC || c->prealloc == VIV_PREALLOC_FULL)

@@ -1,6 +1,6 @@
 /* The driver: open, close, info. The rest of qcow2 is in the files beside; qcow2_int.h is their table of
  * contents. */
-#include "block/fmt/qcow2/qcow2_int.h"
+#include "block/fmt/qcow2/entry.h"
 
 #include "base/bytes.h"
 #include "base/log.h"
@@ -86,6 +86,7 @@ static int mend_dirty(struct qcow2 *q, struct viv_err *err)
 /* What opening for writing asks more than opening for reading. */
 static int prepare_writing(struct qcow2 *q, const struct viv_node_opts *o, struct viv_err *err)
 {
+    uint64_t keep;
     int ret = 0;
 
     if ((q->incompatible & QCOW2_INCOMPAT_CORRUPT) && !o->for_check)
@@ -103,11 +104,12 @@ static int prepare_writing(struct qcow2 *q, const struct viv_node_opts *o, struc
     if (!ret && (q->incompatible & QCOW2_INCOMPAT_DIRTY) && !o->for_check)
         ret = mend_dirty(q, err);
     /* Autoclear bits speak of data that a writer who does not know them makes wrong. */
-    if (!ret && q->version >= 3 && q->autoclear) {
-        ret = qcow2_write_u64(q, QCOW2_H_AUTOCLEAR, 0);
+    keep = q->autoclear & (q->external ? QCOW2_AUTOCLEAR_DATA_RAW : 0);
+    if (!ret && q->version >= 3 && q->autoclear != keep) {
+        ret = qcow2_write_u64(q, QCOW2_H_AUTOCLEAR, keep);
         if (ret)
             viv_fail_os(err, -ret, "Could not write '%s'", q->node->filename);
-        q->autoclear = 0;
+        q->autoclear = keep;
     }
     return ret;
 }
@@ -130,6 +132,7 @@ static int close_image(struct viv_node *n)
     g_free(q->frees);
     g_free(q->backing_file);
     g_free(q->backing_fmt);
+    g_free(q->data_file);
     g_free(q);
     n->state = NULL;
     return ret;
@@ -161,11 +164,14 @@ static int open_image(struct viv_node *n, const struct viv_node_opts *o, struct 
     ret = qcow2_read_header(q, o, err);
     if (!ret) {
         n->granule = q->cluster_size;
+        n->subgranule = q->extended ? qcow2_sub_size(q) : 0;
         n->zero_init = !q->backing_file;
         qcow2_cache_init(&q->l2_cache, q->cluster_size, QCOW2_L2_CACHE_BYTES);
         qcow2_cache_init(&q->refblock_cache, q->cluster_size, QCOW2_REFBLOCK_CACHE_BYTES);
         ret = read_tables(q, o, err);
     }
+    if (!ret)
+        ret = qcow2_open_data(q, o, err);
     if (!ret && !n->read_only)
         ret = prepare_writing(q, o, err);
     if (ret) {
@@ -206,8 +212,12 @@ static void info(struct viv_node *n, struct viv_img_info *i)
     viv_img_fact_uint(i, "refcount-bits", 1u << q->refcount_order);
     if (q->version < 3)
         return;
+    if (q->external) {
+        viv_img_fact_str(i, "data-file", q->data_file ? q->data_file : "");
+        viv_img_fact_bool(i, "data-file-raw", q->data_raw);
+    }
     viv_img_fact_bool(i, "corrupt", q->incompatible & QCOW2_INCOMPAT_CORRUPT);
-    viv_img_fact_bool(i, "extended-l2", false);
+    viv_img_fact_bool(i, "extended-l2", q->extended);
 }
 
 const struct viv_blk_driver viv_blk_qcow2 = {
@@ -220,6 +230,8 @@ const struct viv_blk_driver viv_blk_qcow2 = {
     .commit = qcow2_commit,
     .cancel = qcow2_cancel,
     .read_special = qcow2_read_compressed,
+    .pack = qcow2_pack,
+    .write_packed = qcow2_write_packed,
     .write_zeroes = qcow2_write_zeroes,
     .discard = qcow2_discard,
     .forget = qcow2_forget,

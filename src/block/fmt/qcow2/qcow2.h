@@ -15,6 +15,11 @@ struct viv_qcow2_create {
     uint32_t refcount_bits; /* 0: 16 */
     int version;            /* 2 or 3; 0: 3 */
     bool lazy_refcounts;
+    bool zstd; /* how compressed clusters are; else zlib */
+    bool extended_l2;
+    const char *data_file; /* the guest's clusters go there; NULL: into the image */
+    bool data_file_raw;
+    struct viv_node *data; /* data_file, open and as long as the disk; borrowed */
 };
 int viv_qcow2_create(const struct viv_qcow2_create *c, struct viv_node *file, struct viv_err *err);
 

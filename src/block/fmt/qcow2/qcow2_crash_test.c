@@ -20,6 +20,9 @@ struct config {
     unsigned ops;
     unsigned every; /* prefixes tried: one in so many */
     bool device;    /* garbage where nothing was written */
+    bool extended;  /* subclusters */
+    bool compress, zstd; /* some writes are of compressed clusters */
+    bool data_file, data_raw;
 };
 
 /* What a sector may hold: stamps in order of issue; [durable] is the newest that a flush covered. */
@@ -32,10 +35,16 @@ struct flush_point {
     guint log_start, log_end; /* issued, completed */
 };
 
+/* What is on the disk: the image, and its data file where it has one. */
+struct files {
+    struct mem image, data;
+};
+
 struct world {
     const struct config *cfg;
     GRand *rand;
-    struct mem base, file;
+    struct mem base;
+    struct files f;
     struct sector *sector;
     uint64_t sectors, stamp;
     GArray *flushes; /* struct flush_point */
@@ -47,14 +56,17 @@ static void fill(uint8_t *buf, uint64_t stamp)
         memcpy(buf + i, &stamp, 8);
 }
 
-static struct viv_node *open_image(struct world *w, struct mem *file)
+static struct viv_node *open_image(struct world *w, struct files *f)
 {
     struct viv_node_opts o = {.no_backing = true, .unmap = true};
+    struct viv_node *data = w->cfg->data_file ? mem_node(&f->data) : NULL;
     struct viv_err err = VIV_ERR_INIT;
     struct viv_node *n = NULL;
 
-    if (viv_node_open_format(&viv_blk_qcow2, mem_node(file), &o, &n, &err))
+    o.data_file = data;
+    if (viv_node_open_format(&viv_blk_qcow2, mem_node(&f->image), &o, &n, &err))
         g_error("open: %s", err.text);
+    viv_node_put(&data);
     if (w->cfg->backing) {
         struct viv_node_opts ro = {.read_only = true};
 
@@ -67,7 +79,7 @@ static struct viv_node *open_image(struct world *w, struct mem *file)
 
 static void issue(struct world *w, uint64_t s, uint64_t stamp)
 {
-    guint pos = w->file.log->len;
+    guint pos = w->f.image.log->len;
 
     g_array_append_val(w->sector[s].stamps, stamp);
     g_array_append_val(w->sector[s].positions, pos);
@@ -85,6 +97,23 @@ static void do_write(struct world *w, struct viv_node *n, uint64_t first, uint64
     g_free(buf);
 }
 
+/* The clusters that hold these sectors. */
+static void do_write_compressed(struct world *w, struct viv_node *n, uint64_t first, uint64_t count)
+{
+    uint64_t per_cluster = w->cfg->cluster_size / SECTOR, end = first + count;
+
+    for (first -= first % per_cluster; first < end; first += per_cluster) {
+        uint64_t sectors = MIN(per_cluster, w->sectors - first);
+        g_autofree uint8_t *buf = g_malloc(sectors * SECTOR);
+
+        for (uint64_t i = 0; i < sectors; i++) {
+            fill(buf + i * SECTOR, ++w->stamp);
+            issue(w, first + i, w->stamp);
+        }
+        g_assert_cmpint(viv_node_write_compressed(n, first * SECTOR, buf, sectors * SECTOR), ==, 0);
+    }
+}
+
 static void do_zero(struct world *w, struct viv_node *n, uint64_t first, uint64_t count,
                     bool discard)
 {
@@ -100,16 +129,16 @@ static void do_zero(struct world *w, struct viv_node *n, uint64_t first, uint64_
 
 static void do_flush(struct world *w, struct viv_node *n)
 {
-    struct flush_point f = {.log_start = w->file.log->len};
+    struct flush_point f = {.log_start = w->f.image.log->len};
 
     g_assert_cmpint(viv_node_flush(n), ==, 0);
-    f.log_end = w->file.log->len;
+    f.log_end = w->f.image.log->len;
     g_array_append_val(w->flushes, f);
 }
 
 static void workload(struct world *w)
 {
-    struct viv_node *n = open_image(w, &w->file);
+    struct viv_node *n = open_image(w, &w->f);
 
     for (unsigned i = 0; i < w->cfg->ops; i++) {
         uint64_t first = g_rand_int_range(w->rand, 0, w->sectors);
@@ -117,7 +146,9 @@ static void workload(struct world *w)
         int what = g_rand_int_range(w->rand, 0, 100);
 
         count = MIN(count, w->sectors - first);
-        if (what < 62) {
+        if (what < 62 && w->cfg->compress && what & 1) {
+            do_write_compressed(w, n, first, count);
+        } else if (what < 62) {
             do_write(w, n, first, count);
         } else if (what < 72) {
             do_zero(w, n, first, count, false);
@@ -143,7 +174,7 @@ static void workload(struct world *w)
             do_flush(w, n);
         } else {
             g_assert_cmpint(viv_node_put(&n), ==, 0);
-            n = open_image(w, &w->file);
+            n = open_image(w, &w->f);
         }
     }
     do_flush(w, n);
@@ -188,13 +219,8 @@ static void check_image(struct viv_node *n, const char *when, guint cut)
                 c.check_errors);
 }
 
-static void verify(struct world *w, struct mem *file, guint cut)
+static void verify_sectors(struct world *w, const uint8_t *buf, guint cut)
 {
-    struct viv_node *n = open_image(w, file);
-    uint8_t *buf = g_malloc(w->cfg->size);
-
-    check_image(n, "after opening", cut);
-    g_assert_cmpint(viv_node_pread(n, 0, buf, w->cfg->size), ==, 0);
     for (uint64_t s = 0; s < w->sectors; s++) {
         uint64_t stamp;
 
@@ -206,6 +232,20 @@ static void verify(struct world *w, struct mem *file, guint cut)
             g_error("cut %u: sector %" PRIu64 " holds stamp %" PRIu64
                     ", which was lost or never was",
                     cut, s, stamp);
+    }
+}
+
+static void verify(struct world *w, struct files *f, guint cut)
+{
+    struct viv_node *n = open_image(w, f);
+    uint8_t *buf = g_malloc(w->cfg->size);
+
+    check_image(n, "after opening", cut);
+    g_assert_cmpint(viv_node_pread(n, 0, buf, w->cfg->size), ==, 0);
+    verify_sectors(w, buf, cut);
+    if (w->cfg->data_raw) { /* whoever reads the data file alone sees as much */
+        g_assert_cmpuint(f->data.size, ==, w->cfg->size);
+        verify_sectors(w, f->data.data, cut);
     }
     /* Life goes on: what was left behind must not be given out twice. */
     for (int i = 0; i < 8; i++) {
@@ -220,38 +260,77 @@ static void verify(struct world *w, struct mem *file, guint cut)
     g_free(buf);
 }
 
-static unsigned replay(struct world *w, const struct mem *start)
+static void files_init(struct files *f)
 {
-    struct mem now, stable, trial;
-    guint last_flush = 0;
+    mem_init(&f->image);
+    mem_init(&f->data);
+    f->data.id = 1;
+}
+
+static void files_fini(struct files *f)
+{
+    f->data.log = NULL; /* the image's */
+    mem_fini(&f->image);
+    mem_fini(&f->data);
+}
+
+static void files_copy(struct files *to, const struct files *from)
+{
+    mem_copy(&to->image, &from->image);
+    mem_copy(&to->data, &from->data);
+}
+
+static struct mem *file_of(struct files *f, const struct mem_entry *e)
+{
+    return e->file ? &f->data : &f->image;
+}
+
+/* What a disk may hold that had done `cut` entries: of each file some of what came since its own last flush. */
+static void random_cut(struct world *w, struct files *trial, const struct files *stable, guint cut,
+                       const guint last_flush[2])
+{
+    files_copy(trial, stable);
+    for (guint i = MIN(last_flush[0], last_flush[1]); i < cut; i++) {
+        const struct mem_entry *e = &g_array_index(w->f.image.log, struct mem_entry, i);
+
+        if (i >= last_flush[e->file])
+            mem_replay(file_of(trial, e), e, w->rand);
+    }
+}
+
+static unsigned replay(struct world *w, const struct files *start)
+{
+    GArray *log = w->f.image.log;
+    struct files now, stable, trial;
+    guint last_flush[2] = {0};
     unsigned tried = 0;
 
-    mem_init(&now);
-    mem_init(&stable);
-    mem_init(&trial);
-    mem_copy(&now, start);
-    mem_copy(&stable, start);
-    for (guint cut = 0; cut <= w->file.log->len; cut++) {
-        if (cut % w->cfg->every == 0 || cut == w->file.log->len) {
-            mem_copy(&trial, &now);
+    files_init(&now);
+    files_init(&stable);
+    files_init(&trial);
+    files_copy(&now, start);
+    files_copy(&stable, start);
+    for (guint cut = 0; cut <= log->len; cut++) {
+        const struct mem_entry *e = &g_array_index(log, struct mem_entry, cut);
+
+        if (cut % w->cfg->every == 0 || cut == log->len) {
+            files_copy(&trial, &now);
             verify(w, &trial, cut);
-            mem_copy(&trial, &stable);
-            for (guint i = last_flush; i < cut; i++)
-                mem_replay(&trial, &g_array_index(w->file.log, struct mem_entry, i), w->rand);
+            random_cut(w, &trial, &stable, cut, last_flush);
             verify(w, &trial, cut);
             tried += 2;
         }
-        if (cut == w->file.log->len)
+        if (cut == log->len)
             break;
-        mem_replay(&now, &g_array_index(w->file.log, struct mem_entry, cut), NULL);
-        if (g_array_index(w->file.log, struct mem_entry, cut).op == MEM_FLUSH) {
-            mem_copy(&stable, &now);
-            last_flush = cut + 1;
+        mem_replay(file_of(&now, e), e, NULL);
+        if (e->op == MEM_FLUSH) {
+            mem_copy(file_of(&stable, e), file_of(&now, e));
+            last_flush[e->file] = cut + 1;
         }
     }
-    mem_fini(&now);
-    mem_fini(&stable);
-    mem_fini(&trial);
+    files_fini(&now);
+    files_fini(&stable);
+    files_fini(&trial);
     return tried;
 }
 
@@ -262,7 +341,12 @@ static void start_world(struct world *w)
                            .refcount_bits = w->cfg->refcount_bits,
                            .version = w->cfg->version,
                            .backing_file = w->cfg->backing ? "base" : NULL,
-                           .backing_fmt = w->cfg->backing ? "raw" : NULL};
+                           .backing_fmt = w->cfg->backing ? "raw" : NULL,
+                           .extended_l2 = w->cfg->extended,
+                           .zstd = w->cfg->zstd,
+                           .data_file = w->cfg->data_file ? "data" : NULL,
+                           .data_file_raw = w->cfg->data_raw,
+                           .prealloc = w->cfg->data_raw ? VIV_PREALLOC_METADATA : VIV_PREALLOC_OFF};
     struct viv_node *file;
     struct viv_err err = VIV_ERR_INIT;
 
@@ -270,7 +354,7 @@ static void start_world(struct world *w)
     w->sector = g_new0(struct sector, w->sectors);
     w->flushes = g_array_new(FALSE, FALSE, sizeof(struct flush_point));
     mem_init(&w->base);
-    mem_init(&w->file);
+    files_init(&w->f);
     /* The backing image is shorter than the disk. */
     mem_grow(&w->base, w->cfg->size / 4 * 3);
     for (uint64_t s = 0; s < w->sectors; s++) {
@@ -287,38 +371,43 @@ static void start_world(struct world *w)
         g_array_append_val(w->sector[s].positions, zero);
     }
     if (w->cfg->device) {
-        mem_grow(&w->file, 3 * w->cfg->size);
-        memset(w->file.data, 0x5a, w->file.size);
-        w->file.device = true;
+        mem_grow(&w->f.image, 3 * w->cfg->size);
+        memset(w->f.image.data, 0x5a, w->f.image.size);
+        w->f.image.device = true;
     }
-    file = mem_node(&w->file);
+    if (w->cfg->data_file) {
+        mem_grow(&w->f.data, w->cfg->size);
+        c.data = mem_node(&w->f.data);
+    }
+    file = mem_node(&w->f.image);
     if (viv_qcow2_create(&c, file, &err))
         g_error("create: %s", err.text);
     viv_node_put(&file);
+    viv_node_put(&c.data);
 }
 
 static void test_crash(gconstpointer data)
 {
     struct world w = {.cfg = data, .rand = g_rand_new_with_seed(g_test_rand_int())};
-    struct mem start;
+    struct files start;
     unsigned tried;
 
     start_world(&w);
-    mem_init(&start);
-    mem_copy(&start, &w.file);
-    w.file.log = g_array_new(FALSE, FALSE, sizeof(struct mem_entry));
+    files_init(&start);
+    files_copy(&start, &w.f);
+    w.f.image.log = w.f.data.log = g_array_new(FALSE, FALSE, sizeof(struct mem_entry));
     workload(&w);
     tried = replay(&w, &start);
-    g_test_message("%u log entries, %u flushes, %u cuts", w.file.log->len, w.flushes->len, tried);
+    g_test_message("%u log entries, %u flushes, %u cuts", w.f.image.log->len, w.flushes->len, tried);
     for (uint64_t s = 0; s < w.sectors; s++) {
         g_array_free(w.sector[s].stamps, TRUE);
         g_array_free(w.sector[s].positions, TRUE);
     }
     g_free(w.sector);
     g_array_free(w.flushes, TRUE);
-    mem_fini(&start);
+    files_fini(&start);
     mem_fini(&w.base);
-    mem_fini(&w.file);
+    files_fini(&w.f);
     g_rand_free(w.rand);
 }
 
@@ -332,6 +421,17 @@ int main(int argc, char **argv)
         {"new-tables", 512, 16, 3, false, 4 << 20, 220, 3, true},
         {"one-bit-refcounts", 1024, 1, 3, false, 512 * 1024, 150, 5},
         {"big-clusters", 65536, 16, 3, true, 4 << 20, 100, 7},
+        {"compressed", 4096, 16, 3, false, 512 * 1024 + 1536, 200, 3, .compress = true},
+        {"compressed-zstd-backing", 512, 2, 3, true, 256 * 1024, 200, 5, .compress = true, .zstd = true},
+        {"compressed-one-bit", 4096, 1, 3, false, 512 * 1024, 150, 5, .compress = true},
+        {"subclusters", 16384, 16, 3, false, 2 << 20, 200, 3, .extended = true},
+        {"subclusters-backing", 16384, 16, 3, true, 2 << 20, 200, 3, .extended = true, .compress = true},
+        {"subclusters-device", 65536, 16, 3, true, 4 << 20, 150, 3, true, .extended = true},
+        {"data-file", 4096, 16, 3, false, 512 * 1024, 200, 3, .data_file = true},
+        {"data-file-backing", 4096, 16, 3, true, 512 * 1024, 200, 3, .data_file = true},
+        {"data-file-raw", 4096, 16, 3, false, 512 * 1024, 200, 3, .data_file = true, .data_raw = true},
+        {"data-file-subclusters", 16384, 16, 3, true, 2 << 20, 200, 3, .data_file = true, .extended = true},
+        {"data-file-raw-subclusters", 16384, 16, 3, false, 2 << 20, 200, 3, .data_file = true, .data_raw = true, .extended = true},
     };
 
     g_test_init(&argc, &argv, NULL);

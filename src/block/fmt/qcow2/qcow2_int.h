@@ -53,12 +53,16 @@ enum {
     QCOW2_EXT_BACKING_FORMAT = 0xe2792aca,
     QCOW2_EXT_FEATURES = 0x6803f857,
     QCOW2_EXT_BITMAPS = 0x23852875,
+    QCOW2_EXT_DATA_FILE = 0x44415441,
 };
 
 #define QCOW2_OFFSET     0x00fffffffffffe00ull /* L1 and L2 entries */
 #define QCOW2_COPIED     (1ull << 63)
 #define QCOW2_COMPRESSED (1ull << 62)
 #define QCOW2_ZERO       (1ull << 0)
+
+#define QCOW2_SUB_BITS 5             /* log2 of subclusters with extended L2 entries */
+#define QCOW2_EXTENDED_CLUSTER_BITS 14 /* the smallest cluster with them: subclusters of 512 bytes */
 
 /* What one image may make us allocate. */
 #define QCOW2_L1_BYTES_MAX         (32u << 20)
@@ -120,6 +124,7 @@ struct qcow2 {
     int version;
     unsigned cluster_bits;
     uint32_t cluster_size;
+    unsigned entry_bits;     /* log2 of bytes of an L2 entry; entry.h reads them */
     unsigned l2_bits;        /* log2 of entries of an L2 table */
     unsigned refcount_order; /* log2 of bits */
     unsigned refblock_bits;  /* log2 of entries of a refcount block */
@@ -127,6 +132,11 @@ struct qcow2 {
     unsigned compression; /* 0 zlib, 1 zstd */
     char *backing_file, *backing_fmt;
     bool has_bitmaps;
+    bool extended;    /* extended L2 entries: subclusters */
+    bool external;    /* guest clusters lie in `data`, each at its own offset, and are not counted */
+    bool data_raw;    /* and `data` alone is the disk: zeroes are written there too */
+    char *data_file;  /* its name in the header */
+    struct viv_node *data; /* borrowed; the image's file when not external; NULL: not opened (for_check) */
 
     struct qcow2_array l1, rt;
     struct qcow2_cache l2_cache, refblock_cache;
@@ -141,6 +151,7 @@ struct qcow2 {
     uint64_t free_hint;       /* no free cluster below this one */
     struct qcow2_free *frees; /* unreferenced in memory, still referenced on disk */
     size_t free_count, free_room;
+    uint64_t pack_at; /* where the next compressed cluster goes, inside a host cluster that others share; 0: nowhere */
     bool broken; /* marked corrupt: no more writes */
 };
 
@@ -261,11 +272,31 @@ static inline uint64_t qcow2_l1_index(const struct qcow2 *q, uint64_t offset)
 
 /* --- compress.c --- */
 int qcow2_inflate(unsigned type, const uint8_t *in, size_t in_len, uint8_t *out, size_t out_len);
+/* *out_len: room, then what was used. -E2BIG: it does not shrink. */
+int qcow2_deflate(unsigned type, const uint8_t *in, size_t in_len, uint8_t *out, size_t *out_len);
+
+/* --- pack.c: compressed writes; they take the lock --- */
+int qcow2_pack(struct viv_node *n, const uint8_t *buf, size_t len, uint8_t *out, size_t *out_len);
+int qcow2_write_packed(struct viv_node *n, uint64_t offset, const uint8_t *packed, size_t len);
+int qcow2_pad_packed(struct qcow2 *q); /* that one expects the lock held */
+
+/* --- data_file.c --- */
+/* The file that holds the guest's clusters. */
+int qcow2_open_data(struct qcow2 *q, const struct viv_node_opts *o, struct viv_err *err);
+/* A new one of c->size bytes beside the image `file`, open for the image's creation. */
+int qcow2_create_data(const struct viv_qcow2_create *c, const struct viv_node *file, struct viv_node **out,
+                      struct viv_err *err);
 
 /* --- alloc.c: likewise --- */
 int qcow2_alloc(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_alloc *out);
 int qcow2_commit(struct viv_node *n, const struct viv_alloc *a);
 void qcow2_cancel(struct viv_node *n, const struct viv_alloc *a);
+/* commit() for room in advance: subclusters keep reading as they do. Without subclusters there is no such state. */
+int qcow2_reserve(struct viv_node *n, const struct viv_alloc *a);
+/* The L2 table of `offset`, pinned, ours alone. */
+int qcow2_l2_writable(struct qcow2 *q, uint64_t offset, struct qcow2_table **out);
+
+/* --- zero.c: likewise --- */
 int qcow2_discard(struct viv_node *n, uint64_t offset, uint64_t len);
 int qcow2_forget(struct viv_node *n, uint64_t offset, uint64_t len);
 int qcow2_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);
@@ -277,7 +308,7 @@ int qcow2_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc
 int qcow2_grow_l1(struct qcow2 *q, uint64_t entries);
 /* Entries of an L1 table for a disk of `size` bytes. */
 uint64_t qcow2_l1_need(const struct qcow2 *q, uint64_t size);
-/* Gives every cluster of the range a place; at creation only. */
+/* Gives every cluster of the range a place; nobody else writes there yet. */
 int qcow2_preallocate(struct viv_node *n, uint64_t from, uint64_t to, enum viv_prealloc how);
 
 /* --- check.c, repair.c --- */

@@ -223,6 +223,9 @@ int qcow2_refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t value)
         return ret;
     if (!t)
         return -ENOENT;
+    /* With its last reference the cluster is no longer the one that compressed clusters are put into. */
+    if (!value && cluster == q->pack_at >> q->cluster_bits)
+        q->pack_at = 0;
     qcow2_refblock_store(q, t->data, cluster & ((1ull << q->refblock_bits) - 1), value);
     qcow2_table_dirty(&q->refblock_cache, t);
     qcow2_table_put(t);

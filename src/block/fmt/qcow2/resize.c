@@ -8,8 +8,22 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* Zeroes in whole clusters of the file, which others may have used before, and real room for them. */
+static int make_room(struct viv_node *file, const struct viv_alloc *a, enum viv_prealloc how)
+{
+    uint64_t host = a->host - a->head, len = a->head + a->len + a->tail, end = viv_node_size(file);
+    int ret = 0;
+
+    if (host < end)
+        ret = viv_node_write_zeroes(file, host, MIN(len, end - host), 0);
+    if (ret || how == VIV_PREALLOC_METADATA)
+        return ret;
+    return file->drv->preallocate ? file->drv->preallocate(file, host, len, how) : -ENOTSUP;
+}
+
 int qcow2_preallocate(struct viv_node *n, uint64_t from, uint64_t to, enum viv_prealloc how)
 {
+    struct qcow2 *q = n->state;
     uint64_t end = 0;
     int ret = 0;
 
@@ -19,22 +33,17 @@ int qcow2_preallocate(struct viv_node *n, uint64_t from, uint64_t to, enum viv_p
         ret = qcow2_alloc(n, from, to - from, &a);
         if (ret)
             return ret;
-        if (a.fresh && how != VIV_PREALLOC_METADATA) {
-            if (n->file->drv->preallocate)
-                ret = n->file->drv->preallocate(n->file, a.host - a.head, a.head + a.len + a.tail,
-                                                how);
-            else
-                ret = -ENOTSUP;
-        }
+        if (a.fresh && !q->external) /* a data file got its room when it became this long */
+            ret = make_room(n->file, &a, how);
         if (a.fresh && ret)
             qcow2_cancel(n, &a);
         else if (a.fresh)
-            ret = qcow2_commit(n, &a);
+            ret = qcow2_reserve(n, &a);
         end = MAX(end, a.host + a.len + a.tail);
         from += a.len;
     }
     /* What no one wrote must still lie inside the file. */
-    if (!ret && end > viv_node_size(n->file))
+    if (!ret && !q->external && end > viv_node_size(n->file))
         ret = viv_node_truncate(n->file, end, VIV_PREALLOC_OFF, NULL);
     return ret;
 }
@@ -111,7 +120,15 @@ static int hide_backing(struct viv_node *n, uint64_t old, uint64_t size)
     return end > old ? viv_node_write_zeroes(n, old, end - old, 0) : 0;
 }
 
-static int grow(struct viv_node *n, uint64_t size, struct viv_err *err)
+/* A data file is as long as the disk. */
+static int resize_data(struct qcow2 *q, uint64_t size, enum viv_prealloc how, struct viv_err *err)
+{
+    if (!q->external)
+        return 0;
+    return viv_node_truncate(q->data, size, how == VIV_PREALLOC_METADATA ? VIV_PREALLOC_OFF : how, err);
+}
+
+static int grow(struct viv_node *n, uint64_t size, enum viv_prealloc how, struct viv_err *err)
 {
     struct qcow2 *q = n->state;
     uint64_t old = viv_node_size(n);
@@ -122,10 +139,16 @@ static int grow(struct viv_node *n, uint64_t size, struct viv_err *err)
         return viv_fail(err, EFBIG,
                         "'%s': %" PRIu64 " bytes are too large for clusters of %u bytes",
                         n->filename, size, q->cluster_size);
+    ret = resize_data(q, size, how, err);
+    if (ret)
+        return ret;
     pthread_mutex_lock(&q->lock);
     if (entries > q->l1.size)
         ret = qcow2_grow_l1(q, entries);
     pthread_mutex_unlock(&q->lock);
+    /* Before anybody can write there. */
+    if (!ret && how != VIV_PREALLOC_OFF)
+        ret = qcow2_preallocate(n, viv_align_down(old + q->cluster_size - 1, q->cluster_size), size, how);
     if (!ret) {
         __atomic_store_n(&n->size, size, __ATOMIC_RELEASE);
         ret = hide_backing(n, old, size);
@@ -156,7 +179,7 @@ static int shrink(struct viv_node *n, uint64_t size, struct viv_err *err)
     if (ret)
         return viv_fail_os(err, -ret, "Could not resize '%s'", n->filename);
     __atomic_store_n(&n->size, size, __ATOMIC_RELEASE);
-    return 0;
+    return resize_data(n->state, size, VIV_PREALLOC_OFF, err);
 }
 
 int qcow2_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
@@ -166,9 +189,12 @@ int qcow2_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc
     uint64_t old = viv_node_size(n);
     int ret;
 
-    if (prealloc != VIV_PREALLOC_OFF)
-        return viv_fail(err, ENOTSUP, "'%s': resizing with preallocation is not implemented yet",
-                        n->filename);
+    if (!q->data)
+        return viv_fail(err, EINVAL, "'%s' is open without its data file", n->filename);
+    if (q->data_raw && prealloc == VIV_PREALLOC_OFF)
+        prealloc = VIV_PREALLOC_METADATA; /* as at creation */
+    if (prealloc != VIV_PREALLOC_OFF && size < old && !q->data_raw)
+        return viv_fail(err, EINVAL, "'%s': room can be made only for a disk that grows", n->filename);
     if (q->snapshot_count && q->version < 3)
         return viv_fail(err, ENOTSUP,
                         "'%s': an image of version 2 with internal snapshots cannot be resized, as they would not know "
@@ -181,5 +207,5 @@ int qcow2_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc
     pthread_mutex_unlock(&q->lock);
     if (ret)
         return viv_fail_os(err, -ret, "Could not resize '%s'", n->filename);
-    return size > old ? grow(n, size, err) : shrink(n, size, err);
+    return size > old ? grow(n, size, prealloc, err) : shrink(n, size, err);
 }

@@ -289,7 +289,7 @@ static void adopt(struct qcow2_turn *t)
     qcow2_cache_fini(&q->refblock_cache);
     qcow2_cache_init(&q->l2_cache, q->cluster_size, QCOW2_L2_CACHE_BYTES);
     qcow2_cache_init(&q->refblock_cache, q->cluster_size, QCOW2_REFBLOCK_CACHE_BYTES);
-    q->free_hint = 0;
+    q->free_hint = q->pack_at = 0;
     if (qcow2_collect_meta(q, true, NULL))
         q->broken = true; /* no memory: nothing more is written, the image is whole */
 }
