@@ -455,6 +455,7 @@ static void add_wishes(const struct viv_node_opts *wish, struct viv_node_opts *n
     no->force_share |= wish->force_share;
     no->no_backing |= wish->no_backing;
     no->for_check |= wish->for_check;
+    no->no_data |= wish->no_data;
     no->unmap |= wish->unmap;
     no->depth = wish->depth;
     no->snapshot = wish->snapshot;

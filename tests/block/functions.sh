@@ -37,3 +37,65 @@ expect()
     *) fail "'$*' says '$out', without '$text'" ;;
     esac
 }
+
+# Two folders, in which our program and Debian's do the same things: `pair WORDS` runs both and wants the same output (names of the
+# programs and dates apart) and the same exit code.
+pairs()
+{
+    requires qemu-img qemu-io python3
+    rm -rf ours theirs
+    mkdir ours theirs
+}
+
+plain()
+{
+    sed -E -e 's/qemu-img/viv-img/g' -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}/DATE/' -e 's/("date-n?sec": )[0-9]+/\1N/' \
+        -e 's/completed in [0-9.]+/completed in TIME/' -e 's/^disk size: .*/disk size: N/' -e 's/("actual-size": )[0-9]+/\1N/' |
+        tr '\r' '\n' | grep -v '^    ([0-9.]*/100%)$' || true
+}
+
+run_both()
+{
+    code=0
+    (cd ours && exec $VIV_IMG "$@") >ours.txt 2>&1 || code=$?
+    peer=0
+    (cd theirs && exec qemu-img "$@") >theirs.txt 2>&1 || peer=$?
+    plain <ours.txt >ours.out
+    plain <theirs.txt | grep -v -e '^WARNING: Image format was not' -e '^         Automatically detecting' \
+        -e '^         Specify the .raw. format' >theirs.out || true
+}
+
+pair()
+{
+    run_both "$@"
+    grep -v "^viv-img: warning: .*no format was given and it looks raw" ours.out >ours.cut || true
+    [ "$code" = "$peer" ] || fail "'$*' ends with $code, qemu-img with $peer: $(cat ours.out theirs.out)"
+    diff theirs.out ours.cut || fail "'$*' prints something else"
+}
+
+# A known difference: what each says (a part of it), with exit codes OURS/THEIRS.
+apart()
+{
+    codes=$1 mine=$2 its=$3
+    shift 3
+    run_both "$@"
+    [ "$code/$peer" = "$codes" ] || fail "'$*' ends with $code/$peer, not $codes: $(cat ours.out theirs.out)"
+    grep -qF -e "$mine" ours.out || fail "'$*': we say '$(cat ours.out)', not '$mine'"
+    grep -qF -e "$its" theirs.out || fail "'$*': qemu-img says '$(cat theirs.out)', not '$its'"
+}
+
+# The same requests for both images.
+pair_io()
+{
+    (cd ours && qemu-io "$@" >/dev/null)
+    (cd theirs && qemu-io "$@" >/dev/null)
+}
+
+# pair_disk FORMAT NAME: the same disk in both folders, and nothing wrong with ours.
+pair_disk()
+{
+    qemu-img convert -t unsafe -f "$1" -O raw ours/"$2" ours.raw
+    qemu-img convert -t unsafe -f "$1" -O raw theirs/"$2" theirs.raw
+    cmp ours.raw theirs.raw || fail "$2: another disk than qemu-img's"
+    [ "$1" = raw ] || qemu-img check -q -f "$1" ours/"$2" || fail "$2: qemu-img check"
+}
