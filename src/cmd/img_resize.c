@@ -12,6 +12,7 @@ struct args {
     struct img_common common;
     const char *path, *size;
     bool shrink;
+    enum viv_prealloc prealloc;
 };
 
 enum { OPT_SHRINK = IMG_OPT_OWN, OPT_PREALLOCATION };
@@ -20,9 +21,10 @@ static int take(void *args, int c)
 {
     struct args *a = args;
 
-    if (c == OPT_PREALLOCATION && strcmp(optarg, "off") != 0)
-        return img_error("resize: --preallocation=%s is not implemented yet; off works", optarg);
-    a->shrink |= c == OPT_SHRINK;
+    if (c == OPT_SHRINK)
+        a->shrink = true;
+    else if (img_parse_prealloc(optarg, &a->prealloc))
+        return img_error("Invalid preallocation mode '%s'", optarg);
     return 0;
 }
 
@@ -59,6 +61,8 @@ int img_new_size(const char *text, uint64_t old, uint64_t *out, struct viv_err *
     if (text[0] == '-' && n >= old)
         return viv_fail(err, EINVAL, "New image size must be positive");
     *out = text[0] == '-' ? old - n : n;
+    if (!*out)
+        return viv_fail(err, EINVAL, "New image size must be positive");
     if (*out > INT64_MAX - 511)
         return viv_fail(err, EFBIG, "%" PRIu64 " bytes are too large", *out);
     *out = viv_align_down(*out + 511, 512);
@@ -78,7 +82,9 @@ static int resize(const struct args *a, struct viv_node *n, struct viv_err *err)
                         " bytes of the disk. Use the --shrink option "
                         "to perform a shrink operation.",
                         old - size);
-    return viv_node_truncate(n, size, VIV_PREALLOC_OFF, err);
+    if (size < old && a->prealloc != VIV_PREALLOC_OFF)
+        return viv_fail(err, EINVAL, "Preallocation can only be used for growing images");
+    return viv_node_truncate(n, size, a->prealloc, err);
 }
 
 int img_resize(int argc, char **argv)

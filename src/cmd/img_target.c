@@ -83,13 +83,20 @@ int img_amend_help(const char *format)
 
 /* --- plan --- */
 
-static enum viv_prealloc prealloc_of(const char *text)
+int img_parse_prealloc(const char *text, enum viv_prealloc *out)
 {
-    return !text                          ? VIV_PREALLOC_OFF
-           : strcmp(text, "metadata") == 0 ? VIV_PREALLOC_METADATA
-           : strcmp(text, "falloc") == 0 ? VIV_PREALLOC_FALLOC
-           : strcmp(text, "full") == 0   ? VIV_PREALLOC_FULL
-                                         : VIV_PREALLOC_OFF;
+    static const char *const words[] = {
+        [VIV_PREALLOC_OFF] = "off", [VIV_PREALLOC_METADATA] = "metadata",
+        [VIV_PREALLOC_FALLOC] = "falloc", [VIV_PREALLOC_FULL] = "full",
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(words); i++) {
+        if (strcmp(text, words[i]) == 0) {
+            *out = i;
+            return 0;
+        }
+    }
+    return -EINVAL;
 }
 
 /* A backing file may come by -b and -F or by -o. */
@@ -185,8 +192,8 @@ int img_target_plan(struct img_target *t, const char *path, const char *format,
         ret = plan_size(t, path, co, size, err);
     if (ret)
         return ret;
-    if (viv_create_knows(drv, "preallocation"))
-        t->spec.prealloc = prealloc_of(viv_opts_str(t->opts, "preallocation"));
+    if (viv_create_knows(drv, "preallocation") && viv_opts_str(t->opts, "preallocation"))
+        img_parse_prealloc(viv_opts_str(t->opts, "preallocation"), &t->spec.prealloc); /* the schema has checked it */
     t->spec.opts = t->opts;
     return 0;
 }
@@ -212,6 +219,15 @@ static char *shown(const struct img_target *t, const struct viv_opt_def *d)
     }
 }
 
+/* Commas doubled, as -o reads them. */
+static void show(const char *name, const char *value)
+{
+    g_auto(GStrv) part = g_strsplit(value, ",", -1);
+    g_autofree char *text = g_strjoinv(",,", part);
+
+    printf(" %s=%s", name, text);
+}
+
 void img_target_describe(const struct img_target *t, const char *path, const char *format)
 {
     const struct viv_blk_driver *drv = viv_blk_driver_find(format);
@@ -222,7 +238,7 @@ void img_target_describe(const struct img_target *t, const char *path, const cha
             g_autofree char *value = strcmp(d->name, *name) == 0 ? shown(t, d) : NULL;
 
             if (value)
-                printf(" %s=%s", d->name, value);
+                show(d->name, value);
         }
     }
     printf("\n");

@@ -94,8 +94,40 @@ pair_io()
 # pair_disk FORMAT NAME: the same disk in both folders, and nothing wrong with ours.
 pair_disk()
 {
-    qemu-img convert -t unsafe -f "$1" -O raw ours/"$2" ours.raw
-    qemu-img convert -t unsafe -f "$1" -O raw theirs/"$2" theirs.raw
+    (cd ours && qemu-img convert -t unsafe -f "$1" -O raw "$2" ../ours.raw)
+    (cd theirs && qemu-img convert -t unsafe -f "$1" -O raw "$2" ../theirs.raw)
     cmp ours.raw theirs.raw || fail "$2: another disk than qemu-img's"
-    [ "$1" = raw ] || qemu-img check -q -f "$1" ours/"$2" || fail "$2: qemu-img check"
+    [ "$1" = raw ] || (cd ours && qemu-img check -q -f "$1" "$2") || fail "$2: qemu-img check"
+}
+
+# same_map A B: two outputs of map --output=json, but for holes of the file within a cluster that holds data: we tell them of every
+# image, qemu-img only where it thinks that clusters were preallocated.
+same_map()
+{
+    python3 - "$@" <<'END'
+import json, sys
+
+def plain(path):
+    out = []
+    for p in json.load(open(path)):
+        p["zero"] &= not p["data"]
+        q = out[-1] if out else None
+        if q and all(p[k] == q[k] for k in ("depth", "present", "zero", "data")) and \
+           ("offset" in p) == ("offset" in q) and p.get("offset", 0) == q.get("offset", -q["length"]) + q["length"]:
+            q["length"] += p["length"]
+        else:
+            out.append(p)
+    return out
+
+a, b = plain(sys.argv[1]), plain(sys.argv[2])
+assert a == b, (a, b)
+END
+}
+
+# pair_map NAME: of the same layers, the same clusters, wherever they lie.
+pair_map()
+{
+    (cd ours && $VIV_IMG map --output=json "$1") | sed 's/, "offset": [0-9]*//' >ours.out
+    (cd theirs && qemu-img map --output=json "$1") | sed 's/, "offset": [0-9]*//' >theirs.out
+    same_map ours.out theirs.out || fail "map of $1"
 }

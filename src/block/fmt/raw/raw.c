@@ -53,8 +53,11 @@ static int raw_discard(struct viv_node *n, uint64_t offset, uint64_t len)
 static int raw_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
                         struct viv_err *err)
 {
-    int ret = viv_node_truncate(n->file, size, prealloc, err);
+    int ret;
 
+    if (prealloc == VIV_PREALLOC_METADATA)
+        return viv_fail(err, EINVAL, "Unsupported preallocation mode: metadata");
+    ret = viv_node_truncate(n->file, size, prealloc, err);
     if (!ret)
         __atomic_store_n(&n->size, viv_align_down(size + 511, 512), __ATOMIC_RELEASE);
     return ret;
