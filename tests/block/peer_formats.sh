@@ -8,6 +8,7 @@ requires qemu-img qemu-io python3
 formats=${1:-'
 vdi check - static=on
 vpc none - subformat=fixed force_size=on subformat=fixed,force_size=on
+vhdx check - block_size=1M block_size=2M,block_state_zero=off,log_size=2M subformat=fixed
 '}
 seed=${SEED:-$$}
 echo "seed $seed"
@@ -103,6 +104,7 @@ one_variant()
     [ "$3" = - ] || o="-o $3"
     for size in 0 512 11000k 700M 5G; do
         case $size$3 in *G*static* | *G*fixed* | 0*fixed*) continue ;; esac # large; qemu-img cannot open it
+        case $format$size in vhdx0) continue ;; esac # qemu-img makes a table of 64 MiB for no block at all
         # shellcheck disable=SC2086
         $VIV_IMG create -f "$format" $o a.img $size >ours || fail "$what $size: create"
         # shellcheck disable=SC2086
