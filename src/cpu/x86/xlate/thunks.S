@@ -245,29 +245,24 @@ viv_xl_t_exit:
     mov word ptr [rsp + XL_O_WHY], XL_WHY_NEXT
     jmp leave
 
-viv_xl_t_link:
+/* Leaves with the data behind the call in a word of the struct. */
+.macro LEAVE_WITH where, why
     pop qword ptr [rsp + XL_O_RET]
     SAVE_REGS
     DATA
-    mov [rsp + XL_O_ARG], rax
-    mov word ptr [rsp + XL_O_WHY], XL_WHY_LINK
+    mov [rsp + \where], rax
+    mov word ptr [rsp + XL_O_WHY], \why
     jmp leave
+.endm
+
+viv_xl_t_link:
+    LEAVE_WITH XL_O_ARG, XL_WHY_LINK
 
 viv_xl_t_cross:
-    pop qword ptr [rsp + XL_O_RET]
-    SAVE_REGS
-    DATA
-    mov [rsp + XL_O_ARG], rax
-    mov word ptr [rsp + XL_O_WHY], XL_WHY_CROSS
-    jmp leave
+    LEAVE_WITH XL_O_ARG, XL_WHY_CROSS
 
 viv_xl_t_jump_at:
-    pop qword ptr [rsp + XL_O_RET]
-    SAVE_REGS
-    DATA
-    mov [rsp + XL_O_LAST], rax
-    mov word ptr [rsp + XL_O_WHY], XL_WHY_JUMP
-    jmp leave
+    LEAVE_WITH XL_O_LAST, XL_WHY_JUMP
 
 viv_xl_t_jump_miss:
     mov word ptr [rsp + XL_O_WHY], XL_WHY_JUMP

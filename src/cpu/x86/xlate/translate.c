@@ -492,6 +492,15 @@ static void common_calls(struct viv_xlate *x)
     }
 }
 
+/* R10 from the address of the last byte to that of the first again. Destroys RCX. */
+static void back_to_first(struct emit *e, struct emem ret, bool write)
+{
+    e_load(e, H_CX, ret);
+    e_op2_mem(e, false, 0xb6, H_CX, EMEM(H_CX, 2));
+    e_not(e, H_CX);
+    e_lea(e, true, H_10, EMEMX(H_10, H_CX, 0, 1 + (write ? 0x80 : 0)));
+}
+
 /* Called like the thunk of a miss: the look-up again, now by the slot of R10. */
 static void look_again(struct viv_xlate *x, int32_t tag, bool write)
 {
@@ -510,16 +519,10 @@ static void look_again(struct viv_xlate *x, int32_t tag, bool write)
     e_lea(e, true, H_CX, EMEMX(H_CX, H_10, 0, -1));
     e_pext(e, H_CX, H_CX, mask);
     hit = e_jrcxz(e);
-    e_load(e, H_CX, ret);
-    e_op2_mem(e, false, 0xb6, H_CX, EMEM(H_CX, 2));
-    e_not(e, H_CX);
-    e_lea(e, true, H_10, EMEMX(H_10, H_CX, 0, 1 + (write ? 0x80 : 0)));
+    back_to_first(e, ret, write);
     e_jmp_mem(e, miss);
     e_patch8(hit, e->p);
-    e_load(e, H_CX, ret);
-    e_op2_mem(e, false, 0xb6, H_CX, EMEM(H_CX, 2));
-    e_not(e, H_CX);
-    e_lea(e, true, H_10, EMEMX(H_10, H_CX, 0, 1 + (write ? 0x80 : 0)));
+    back_to_first(e, ret, write);
     e_load(e, H_CX, ret);
     e_lea(e, true, H_SP, EMEM(H_SP, 8));
     e_lea(e, true, H_CX, EMEM(H_CX, 4));
