@@ -6,6 +6,7 @@
  * rest to these threads. */
 #include "block/blk.h"
 #include "block/iov.h"
+#include "block/throttle.h"
 
 #include "base/checked.h"
 #include "base/log.h"
@@ -24,6 +25,7 @@ struct viv_blk {
     struct viv_node_user *user;
     bool writable;
     bool writethrough;
+    struct viv_throttled *limits; /* NULL: none */
 
     pthread_mutex_t lock;
     pthread_cond_t work; /* for pool threads: queue not empty, or closing */
@@ -137,7 +139,7 @@ static void start_thread(struct viv_blk *b)
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
-void viv_blk_submit(struct viv_blk *b, struct viv_blk_req *r)
+static void enqueue(struct viv_blk *b, struct viv_blk_req *r)
 {
     r->next = NULL;
     pthread_mutex_lock(&b->lock);
@@ -147,6 +149,26 @@ void viv_blk_submit(struct viv_blk *b, struct viv_blk_req *r)
     start_thread(b);
     pthread_cond_signal(&b->work);
     pthread_mutex_unlock(&b->lock);
+}
+
+void viv_blk_submit(struct viv_blk *b, struct viv_blk_req *r)
+{
+    if (!b->limits || !viv_throttle_hold(b->limits, r))
+        enqueue(b, r);
+}
+
+int viv_blk_set_limits(struct viv_blk *b, const char *group, const struct viv_limits *l, struct viv_err *err)
+{
+    g_autofree char *own = g_strdup_printf("#%p", (void *)b);
+    struct viv_throttle *t;
+
+    if (!viv_limits_any(l) && !group)
+        return 0;
+    t = viv_limits_any(l) ? viv_throttle_get(group ? group : own, l) : viv_throttle_find(group);
+    if (!t)
+        return viv_fail(err, ENOENT, "there is no throttling group '%s' yet: its first disk says its limits", group);
+    b->limits = viv_throttle_join(t, b, enqueue);
+    return 0;
 }
 
 void viv_blk_drain(struct viv_blk *b)
@@ -177,7 +199,7 @@ unsigned viv_blk_in_flight(const struct viv_blk *b)
     pthread_mutex_lock(&m->lock);
     n = b->queued + b->running;
     pthread_mutex_unlock(&m->lock);
-    return n;
+    return n + (m->limits ? viv_throttle_held(m->limits) : 0);
 }
 
 int viv_blk_new(struct viv_node *node_take, unsigned perms, unsigned shared, const char *user,
@@ -226,6 +248,8 @@ int viv_blk_close(struct viv_blk *b, struct viv_err *err)
 
     if (!b)
         return 0;
+    if (b->limits)
+        viv_throttle_leave(b->limits);
     pthread_mutex_lock(&b->lock);
     b->drained = 0;
     b->closing = true;

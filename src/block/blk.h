@@ -8,6 +8,10 @@
 /* Takes the reference, also on failure. writethrough: each write is durable at completion. */
 int viv_blk_new(struct viv_node *node_take, unsigned perms, unsigned shared, const char *user,
                 bool writethrough, struct viv_blk **out, struct viv_err *err);
+/* From here on requests wait as the limits say, alone (group NULL) or with all of a group; without limits of its own the group
+ * must be there. Once, before the first request. */
+struct viv_limits;
+int viv_blk_set_limits(struct viv_blk *b, const char *group, const struct viv_limits *l, struct viv_err *err);
 struct viv_node *viv_blk_node(struct viv_blk *b); /* borrowed */
 
 #endif

@@ -227,6 +227,34 @@ static void test_drive(void)
     g_assert_nonnull(strstr(err.text, "No such file"));
 }
 
+static void nothing(struct viv_blk_req *req, int result)
+{
+    g_assert_cmpint(result, ==, 0);
+    g_atomic_int_inc((int *)req->opaque);
+}
+
+/* What a limit of one request a second holds ends at once when the handle closes. */
+static void test_limits(void)
+{
+    struct viv_blk_req r[30];
+    struct viv_opts *o = NULL;
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_blk *b = NULL;
+    int ended = 0;
+
+    g_assert_cmpint(viv_opts_parse("drive", viv_drive_opts, NULL, "driver=raw,file.driver=null-co,file.size=1M,iops=1", &o, &err),
+                    ==, 0);
+    g_assert_cmpint(viv_blk_open(o, RW, SHARED, "test", &b, &err), ==, 0);
+    for (unsigned i = 0; i < G_N_ELEMENTS(r); i++) {
+        r[i] = (struct viv_blk_req){.op = VIV_BLK_WRITE_ZEROES, .len = 512, .done = nothing, .opaque = &ended};
+        viv_blk_submit(b, &r[i]);
+    }
+    g_assert_cmpuint(viv_blk_in_flight(b), >, 10);
+    g_assert_cmpint(viv_blk_close(b, &err), ==, 0);
+    g_assert_cmpint(g_atomic_int_get(&ended), ==, (int)G_N_ELEMENTS(r));
+    viv_opts_free(o);
+}
+
 static void test_snapshot(void)
 {
     g_autofree char *path = make_file("snapshot.raw", 1 << 20);
@@ -326,6 +354,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block/locks", test_locks);
     g_test_add_func("/block/probed-raw", test_probed_raw);
     g_test_add_func("/block/drive", test_drive);
+    g_test_add_func("/block/raw/limits", test_limits);
     g_test_add_func("/block/snapshot", test_snapshot);
     g_test_add_func("/block/blockdev", test_blockdev);
     ret = g_test_run();

@@ -1,6 +1,7 @@
 /* Options to nodes: what -drive and -blockdev mean. */
 #include "block/blk.h"
 #include "block/options.h"
+#include "block/throttle.h"
 #include "block/overlay.h"
 #include "block/proto/null/null_co.h"
 
@@ -311,6 +312,8 @@ int viv_blk_open(struct viv_opts *o, unsigned perms, unsigned shared, const char
     struct viv_node_opts no = {0};
     struct viv_node *n = NULL;
     bool writethrough = false;
+    struct viv_limits limits;
+    const char *group;
     int ret;
 
     if (viv_opts_bool(o, "copy-on-read"))
@@ -325,6 +328,8 @@ int viv_blk_open(struct viv_opts *o, unsigned perms, unsigned shared, const char
         ret = read_backing(o, &no, err);
     if (!ret)
         ret = read_data_file(o, &no, err);
+    if (!ret)
+        ret = viv_limits_read(o, &limits, &group, err);
     if (ret)
         return ret;
     if (viv_opts_bool(o, "snapshot") && !no.read_only)
@@ -340,7 +345,12 @@ int viv_blk_open(struct viv_opts *o, unsigned perms, unsigned shared, const char
         return ret;
     if (no.read_only)
         perms &= ~(VIV_PERM_WRITE | VIV_PERM_RESIZE);
-    return viv_blk_new(n, perms, shared, user, writethrough, out, err);
+    ret = viv_blk_new(n, perms, shared, user, writethrough, out, err);
+    if (!ret && (ret = viv_blk_set_limits(*out, group, &limits, err)) != 0) {
+        viv_blk_close(*out, NULL);
+        *out = NULL;
+    }
+    return ret;
 }
 
 /* --- -blockdev --- */

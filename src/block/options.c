@@ -86,36 +86,30 @@ static const char *const encrypt_values[] = {"luks", "aes", NULL};
         p "offset", VIV_OPT_REFUSED, LATER                                                         \
     }
 
-#define THROTTLE "I/O limits are " LATER
+/* One limit, under its name and the one of old: the rate, that of bursts and how long they may be. */
+#define LIMIT(name, old, type, what)                                                               \
+    {"throttling." name, type, what " a second"}, {old, type, "throttling." name},                 \
+        {"throttling." name "-max", type, what " a second in bursts"},                             \
+        {old "_max", type, "throttling." name "-max"},                                             \
+    {                                                                                              \
+        "throttling." name "-max-length", VIV_OPT_INT, "seconds of a burst", .min = 1,             \
+            .max = 1000000                                                                         \
+    }
+
+#define LIMIT_OPTS                                                                                 \
+    LIMIT("bps-total", "bps", VIV_OPT_SIZE, "bytes"), LIMIT("bps-read", "bps_rd", VIV_OPT_SIZE, "bytes read"), \
+        LIMIT("bps-write", "bps_wr", VIV_OPT_SIZE, "bytes written"),                               \
+        LIMIT("iops-total", "iops", VIV_OPT_INT, "requests"),                                      \
+        LIMIT("iops-read", "iops_rd", VIV_OPT_INT, "reads"),                                       \
+        LIMIT("iops-write", "iops_wr", VIV_OPT_INT, "writes"),                                     \
+        {"throttling.iops-size", VIV_OPT_SIZE, "a larger request counts as many of this size"},    \
+        {"iops_size", VIV_OPT_SIZE, "throttling.iops-size"},                                       \
+        {"throttling.group", VIV_OPT_STR, "disks of one group share its limits"},                  \
+    {                                                                                              \
+        "group", VIV_OPT_STR, "throttling.group"                                                   \
+    }
 
 #define DRIVE_REFUSED                                                                              \
-    {"bps", VIV_OPT_REFUSED, THROTTLE}, {"bps_rd", VIV_OPT_REFUSED, THROTTLE},                     \
-        {"bps_wr", VIV_OPT_REFUSED, THROTTLE}, {"iops", VIV_OPT_REFUSED, THROTTLE},                \
-        {"iops_rd", VIV_OPT_REFUSED, THROTTLE}, {"iops_wr", VIV_OPT_REFUSED, THROTTLE},            \
-        {"bps_max", VIV_OPT_REFUSED, THROTTLE}, {"bps_rd_max", VIV_OPT_REFUSED, THROTTLE},         \
-        {"bps_wr_max", VIV_OPT_REFUSED, THROTTLE}, {"iops_max", VIV_OPT_REFUSED, THROTTLE},        \
-        {"iops_rd_max", VIV_OPT_REFUSED, THROTTLE}, {"iops_wr_max", VIV_OPT_REFUSED, THROTTLE},    \
-        {"iops_size", VIV_OPT_REFUSED, THROTTLE}, {"group", VIV_OPT_REFUSED, THROTTLE},            \
-        {"throttling.group", VIV_OPT_REFUSED, THROTTLE},                                           \
-        {"throttling.bps-total", VIV_OPT_REFUSED, THROTTLE},                                       \
-        {"throttling.bps-read", VIV_OPT_REFUSED, THROTTLE},                                        \
-        {"throttling.bps-write", VIV_OPT_REFUSED, THROTTLE},                                       \
-        {"throttling.iops-total", VIV_OPT_REFUSED, THROTTLE},                                      \
-        {"throttling.iops-read", VIV_OPT_REFUSED, THROTTLE},                                       \
-        {"throttling.iops-write", VIV_OPT_REFUSED, THROTTLE},                                      \
-        {"throttling.bps-total-max", VIV_OPT_REFUSED, THROTTLE},                                   \
-        {"throttling.bps-read-max", VIV_OPT_REFUSED, THROTTLE},                                    \
-        {"throttling.bps-write-max", VIV_OPT_REFUSED, THROTTLE},                                   \
-        {"throttling.iops-total-max", VIV_OPT_REFUSED, THROTTLE},                                  \
-        {"throttling.iops-read-max", VIV_OPT_REFUSED, THROTTLE},                                   \
-        {"throttling.iops-write-max", VIV_OPT_REFUSED, THROTTLE},                                  \
-        {"throttling.bps-total-max-length", VIV_OPT_REFUSED, THROTTLE},                            \
-        {"throttling.bps-read-max-length", VIV_OPT_REFUSED, THROTTLE},                             \
-        {"throttling.bps-write-max-length", VIV_OPT_REFUSED, THROTTLE},                            \
-        {"throttling.iops-total-max-length", VIV_OPT_REFUSED, THROTTLE},                           \
-        {"throttling.iops-read-max-length", VIV_OPT_REFUSED, THROTTLE},                            \
-        {"throttling.iops-write-max-length", VIV_OPT_REFUSED, THROTTLE},                           \
-        {"throttling.iops-size", VIV_OPT_REFUSED, THROTTLE},                                       \
         {"addr", VIV_OPT_REFUSED, "give the address to -device"},                                  \
         {"cyls", VIV_OPT_REFUSED, "give the geometry to -device"},                                 \
         {"heads", VIV_OPT_REFUSED, "give the geometry to -device"},                                \
@@ -153,6 +147,7 @@ const struct viv_opt_def viv_drive_opts[] = {
     FORMAT_OPTS(""),
     BELOW_OPTS,
     BACKING_OPTS,
+    LIMIT_OPTS,
     DRIVE_REFUSED,
     VIV_OPT_END,
 };

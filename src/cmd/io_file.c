@@ -54,8 +54,8 @@ int io_close(struct io_file *f)
 
     if (!f->blk)
         return 0;
+    ret = viv_blk_close(f->blk, &err); /* after what is under way, limits or not */
     io_aio_wait();
-    ret = viv_blk_close(f->blk, &err);
     f->blk = NULL;
     if (ret)
         io_error("%s", err.text);
