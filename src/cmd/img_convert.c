@@ -18,7 +18,7 @@ struct args {
     const char *out_format, *target, *snapshot;
     char **path; /* the sources */
     unsigned paths;
-    bool no_create, target_opts, target_zero, bitmaps, skip_broken, sparse_given;
+    bool no_create, target_opts, target_zero, bitmaps, skip_broken, sparse_given, offload;
     struct viv_node_opts dst;
     struct img_copy copy;
     struct img_rate rate;
@@ -90,6 +90,9 @@ static int take_switch(struct args *a, int c)
     case OPT_SKIP_BITMAPS:
         a->skip_broken = true;
         return 0;
+    case 'C':
+        a->offload = true;
+        return 0;
     case 'c':
         return img_error("convert: -c is not implemented yet: compressed images can be read but not written");
     default:
@@ -132,6 +135,12 @@ static int take(void *args, int c)
 
 static int check_args(const struct args *a)
 {
+    if (a->offload && a->sparse_given)
+        return img_error("Cannot enable copy offloading when -S is used");
+    if (a->offload && a->copy.salvage)
+        return img_error("Cannot use copy offloading in salvaging mode");
+    if (a->offload)
+        return img_error("convert: -C is not implemented yet; without it the data goes through this program");
     if (a->target_zero && !a->no_create)
         return img_error("--target-is-zero requires use of -n flag");
     if (a->target_opts && !a->no_create)

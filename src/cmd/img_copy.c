@@ -107,10 +107,20 @@ static void pass_turn(struct copier *k, const struct chunk *ch)
 
 static int write_zero(struct copier *k, uint64_t offset, uint64_t len)
 {
+    uint64_t at = k->c->target_offset + offset;
+    int ret = 0;
+
+    if (k->c->compare) /* what the target shows now is not what it will show */
+        return viv_node_write_zeroes(k->c->target, at, len, VIV_BLK_UNMAP);
     /* Unwritten parts read as zeroes already, unless a backing file shows there. */
-    if (k->c->target_zero && k->c->target_offset + offset >= k->backing_end)
+    if (k->c->target_zero && at >= k->backing_end)
         return 0;
-    return viv_node_write_zeroes(k->c->target, k->c->target_offset + offset, len, VIV_BLK_UNMAP);
+    for (struct viv_extent e; len && !ret; at += e.len, len -= e.len) {
+        ret = viv_node_status(k->c->target, at, len, &e);
+        if (!ret && e.kind != VIV_MAP_ZERO)
+            ret = viv_node_write_zeroes(k->c->target, at, e.len, VIV_BLK_UNMAP);
+    }
+    return ret;
 }
 
 enum piece { PIECE_SAME, PIECE_ZERO, PIECE_DATA };

@@ -1,5 +1,6 @@
 /* viv-img measure: how large the file of a new image would be. */
 #include "cmd/img.h"
+#include "cmd/img_snapshots.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -7,7 +8,7 @@
 
 struct args {
     struct img_common common;
-    const char *target, *path, *size;
+    const char *target, *path, *size, *snapshot;
 };
 
 enum { OPT_SIZE = IMG_OPT_OWN };
@@ -17,8 +18,8 @@ static int take(void *args, int c)
     struct args *a = args;
 
     if (c == 'l')
-        return img_error("measure: -l is not implemented yet: internal snapshots cannot be read");
-    if (c == 'O')
+        a->snapshot = optarg;
+    else if (c == 'O')
         a->target = optarg;
     else
         a->size = optarg;
@@ -87,7 +88,7 @@ static int measure(const struct args *a)
 
     if (a->size && viv_parse_size(a->size, 1, &size, &err))
         return img_error("Invalid image size specified: %s", err.text);
-    if (a->path && img_open(&a->common, a->path, a->common.format, &a->common.o, &n, &err))
+    if (a->path && img_open_snapshot(&a->common, a->path, a->snapshot, &n, &err))
         return img_error("%s", err.text);
     if (n)
         size = viv_node_size(n);

@@ -10,7 +10,7 @@
 struct args {
     struct img_common common;
     const char *path, *name;
-    int action; /* its letter; 0: list */
+    int action; /* its letter; 0: none */
 };
 
 /* --- telling --- */
@@ -235,8 +235,10 @@ static int run(const struct args *a, struct viv_node *n, struct viv_err *err)
         return create(n, a->name, err);
     case 'd':
         return remove_named(n, a->name, err);
-    default:
+    case 'l':
         return list(n, err);
+    default:
+        return 0; /* nothing was asked for */
     }
 }
 
