@@ -151,11 +151,13 @@ static int look_missing(const struct img_copy *c, uint64_t offset, uint64_t len,
 static int merge_differences(struct work *w, struct viv_err *err)
 {
     struct img_progress progress;
-    struct img_copy c = {.source = w->top, .target = w->top, .len = viv_node_size(w->top), .sparse = 4096, .threads = 4,
+    struct img_copy c = {.source = w->top, .target = w->top, .len = viv_node_size(w->top), .threads = 4,
                          .look = look_missing, .opaque = w, .compare = true, .like = w->next, .progress = &progress,
                          .writethrough = w->a->writethrough};
     int ret;
 
+    /* Without an old backing file a format takes "zeroes" for "nothing", which the new one would show through. */
+    c.sparse = w->top->backing ? 4096 : 0;
     img_progress_start(&progress, w->a->common.progress, c.len);
     ret = img_copy(&c, err);
     img_progress_end(&progress, !ret);

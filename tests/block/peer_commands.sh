@@ -142,6 +142,22 @@ pair rebase -b '' overlay.qcow2
 pair_disk qcow2 overlay.qcow2
 pair info overlay.qcow2
 pair rebase -u overlay.qcow2
+# From no backing file to one that has data where the disk has zeroes.
+pair rebase -b short.qcow2 -F qcow2 overlay.qcow2
+pair_disk qcow2 overlay.qcow2
+pair create -q -f qcow2 -o compat=0.10 -b base.qcow2 -F qcow2 v2.qcow2 5M
+pair_io -c 'write -P 3 1500k 100k' v2.qcow2
+pair rebase -b short.qcow2 -F qcow2 v2.qcow2
+pair_disk qcow2 v2.qcow2
+pair create -q -f qed -b base.qcow2 -F qcow2 r.qed 5M
+pair_io -c 'write -P 3 1500k 100k' r.qed
+for b in short.qcow2 other.qcow2 '' base.qcow2; do
+    pair rebase -b "$b" -F qcow2 r.qed
+    pair_disk qed r.qed
+    pair info r.qed
+done
+pair rebase -u -b p.raw -F raw r.qed
+pair info r.qed
 apart 1/1 "Operation not supported" "Operation not supported" rebase -b base.qcow2 -F qcow2 -f raw vol.raw
 
 # commit

@@ -56,7 +56,7 @@ static int refuse(const struct viv_create *c, uint64_t size, uint64_t cs, uint64
                         "QED image size is at most %" PRIu64
                         " bytes with this cluster and table size",
                         qed_size_max(cs, ts));
-    if (c->backing_file && strlen(c->backing_file) > 1023)
+    if (c->backing_file && strlen(c->backing_file) > QED_BACKING_NAME_MAX)
         return viv_fail(err, EINVAL, "The backing file's name has %zu bytes; at most 1023 fit",
                         strlen(c->backing_file));
     return 0;

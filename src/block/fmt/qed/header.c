@@ -8,8 +8,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define BACKING_NAME_MAX 1023
-
 bool qed_cluster_size_ok(uint64_t cs)
 {
     return cs >= QED_CLUSTER_MIN && cs <= QED_CLUSTER_MAX && viv_is_aligned(cs, cs);
@@ -71,7 +69,7 @@ static int read_backing_name(struct qed *q, const uint8_t *head, struct viv_err 
 
     if (!(q->features & QED_F_BACKING))
         return 0;
-    if (!len || len > BACKING_NAME_MAX || !viv_range_inside(offset, len, q->header_bytes))
+    if (!len || len > QED_BACKING_NAME_MAX || !viv_range_inside(offset, len, q->header_bytes))
         return bad(q, err, "the backing file's name does not lie in the header's clusters");
     q->backing_file = g_malloc0(len + 1);
     ret = viv_node_pread(q->file, offset, q->backing_file, len);

@@ -143,6 +143,7 @@ const struct viv_blk_driver viv_blk_qed = {
     .flush = flush,
     .truncate = qed_truncate,
     .backing = backing,
+    .change_backing = qed_change_backing,
     .create = qed_create,
     .create_opts = qed_create_opts,
     .create_shown = qed_create_shown,

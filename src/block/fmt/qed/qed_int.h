@@ -42,6 +42,7 @@ enum {
 #define QED_CLUSTER_MIN 4096u
 #define QED_CLUSTER_MAX (64u << 20)
 #define QED_TABLE_MAX   16u /* clusters */
+#define QED_BACKING_NAME_MAX 1023u
 
 /* L2 entries below the first possible offset. */
 #define QED_NONE 0u
@@ -136,6 +137,7 @@ int qed_discard(struct viv_node *n, uint64_t offset, uint64_t len);
 
 /* create.c */
 int qed_create(const struct viv_create *c, struct viv_node *file, struct viv_err *err);
+int qed_change_backing(struct viv_node *n, const char *name, const char *format, struct viv_err *err);
 int qed_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
                  struct viv_err *err);
 extern const struct viv_opt_def qed_create_opts[];
