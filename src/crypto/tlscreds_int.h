@@ -1,0 +1,22 @@
+/* Between tlscreds.c and tls.c. */
+#ifndef VIV_CRYPTO_TLSCREDS_INT_H
+#define VIV_CRYPTO_TLSCREDS_INT_H
+
+#include "crypto/gnutls_api.h"
+#include "crypto/tlscreds.h"
+
+struct viv_tls_creds {
+    char *id;
+    int refs; /* under the list's lock */
+    bool server, psk, verify_peer;
+    char *priority;
+    const struct viv_gnutls *tls;
+    union {
+        gnutls_certificate_credentials_t x509;
+        gnutls_psk_client_credentials_t psk_client;
+        gnutls_psk_server_credentials_t psk_server;
+    };
+    struct viv_tls_creds *next;
+};
+
+#endif
