@@ -336,6 +336,11 @@ int viv_blk_pwrite_zeroes(struct viv_blk *b, uint64_t offset, uint64_t len, unsi
     return run_sync(b, VIV_BLK_WRITE_ZEROES, offset, NULL, len, flags);
 }
 
+int viv_blk_pdiscard(struct viv_blk *b, uint64_t offset, uint64_t len, unsigned flags)
+{
+    return run_sync(b, VIV_BLK_DISCARD, offset, NULL, len, flags);
+}
+
 int viv_blk_flush(struct viv_blk *b)
 {
     return run_sync(b, VIV_BLK_FLUSH, 0, NULL, 0, 0);

@@ -83,6 +83,7 @@ unsigned viv_blk_in_flight(const struct viv_blk *b);
 int viv_blk_pread(struct viv_blk *b, uint64_t offset, void *buf, size_t len);
 int viv_blk_pwrite(struct viv_blk *b, uint64_t offset, const void *buf, size_t len, unsigned flags);
 int viv_blk_pwrite_zeroes(struct viv_blk *b, uint64_t offset, uint64_t len, unsigned flags);
+int viv_blk_pdiscard(struct viv_blk *b, uint64_t offset, uint64_t len, unsigned flags);
 int viv_blk_flush(struct viv_blk *b);
 int viv_blk_truncate(struct viv_blk *b, uint64_t size, struct viv_err *err);
 

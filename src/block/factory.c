@@ -14,6 +14,7 @@
 #include "block/fmt/vhdx/vhdx.h"
 #include "block/fmt/vpc/vpc.h"
 #include "block/proto/file/file.h"
+#include "block/proto/nbd/nbd.h"
 #include "block/proto/null/null_co.h"
 
 #include "base/log.h"
@@ -28,7 +29,7 @@
 const struct viv_blk_driver *const viv_blk_drivers[] = {
     &viv_blk_raw, &viv_blk_qcow2, &viv_blk_qed, &viv_blk_vdi, &viv_blk_vpc, &viv_blk_parallels, &viv_blk_luks,
     &viv_blk_qcow, &viv_blk_bochs, &viv_blk_cloop, &viv_blk_dmg, &viv_blk_vhdx,
-    &viv_blk_file, &viv_blk_null_co, NULL,
+    &viv_blk_file, &viv_blk_nbd, &viv_blk_null_co, NULL,
 };
 
 /* Formats that are known by sight and not implemented: opening one as raw would show a guest the container
@@ -111,7 +112,7 @@ static int find_format(const char *name, const struct viv_blk_driver **out, stru
 
 /* What in front of a colon makes more than a file's name. */
 static const char *const schemes[] = {
-    "file",  "nbd", "nbd+unix", "nbds", "http",    "https", "ftp",      "ftps",        "ssh", "rbd",
+    "file",  "nbd", "nbd+tcp", "nbd+unix", "nbds", "nbds+tcp", "nbds+unix", "http",    "https", "ftp",      "ftps",        "ssh", "rbd",
     "iscsi", "nfs", "json",     "gluster", "fat",  "blkdebug", "host_device", NULL};
 
 /* "nbd://host/x" -> "nbd"; NULL for plain paths ("./a:b" and "/a:b" are paths too). */
@@ -127,9 +128,12 @@ static char *scheme_of(const char *path)
 int viv_node_open_file(const char *path, const struct viv_node_opts *o, struct viv_node **out,
                        struct viv_err *err)
 {
-    char *scheme = scheme_of(path);
+    char *scheme;
     int ret;
 
+    if (viv_nbd_is_name(path))
+        return viv_nbd_open_name(path, o, out, err);
+    scheme = scheme_of(path);
     if (scheme && strcmp(scheme, "file") == 0) {
         path += 5;
         if (strncmp(path, "///", 3) == 0)

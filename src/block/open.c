@@ -3,6 +3,7 @@
 #include "block/options.h"
 #include "block/throttle.h"
 #include "block/overlay.h"
+#include "block/proto/nbd/nbd.h"
 #include "block/proto/null/null_co.h"
 
 #include <errno.h>
@@ -161,10 +162,10 @@ static bool is_permission(int ret)
 static int check_protocol(struct viv_opts *o, const char *name, struct viv_err *err)
 {
     if (!name || strcmp(name, "file") == 0 || strcmp(name, "host_device") == 0 ||
-        strcmp(name, "null-co") == 0)
+        strcmp(name, "null-co") == 0 || strcmp(name, "nbd") == 0)
         return 0;
     return viv_fail(err, ENOTSUP,
-                    "%s: driver '%s' is not implemented yet; file, host_device and null-co work",
+                    "%s: driver '%s' is not implemented yet; file, host_device, nbd and null-co work",
                     viv_opts_what(o), name);
 }
 
@@ -177,6 +178,11 @@ static int open_protocol(struct viv_opts *o, const char *driver, const char *pre
 
     if (ret)
         return ret;
+    if (driver && strcmp(driver, "nbd") == 0 && !name)
+        return viv_nbd_open_opts(o, prefix, no, out, err);
+    ret = viv_nbd_refuse_opts(o, prefix, err);
+    if (ret)
+        return ret;
     if (driver && strcmp(driver, "null-co") == 0) {
         if (name)
             return viv_fail(err, EINVAL, "%s: null-co has no %sfilename", viv_opts_what(o), prefix);
@@ -185,6 +191,8 @@ static int open_protocol(struct viv_opts *o, const char *driver, const char *pre
         (*out)->read_only = no->read_only;
         return 0;
     }
+    if (driver && strcmp(driver, "nbd") == 0 && !viv_nbd_is_name(name))
+        return viv_fail(err, EINVAL, "%s: '%s' is no nbd:// address", viv_opts_what(o), name);
     if (!name)
         return viv_fail(err, EINVAL, "%s: %sfilename is missing", viv_opts_what(o), prefix);
     if (given(o, prefix, "size"))
@@ -248,8 +256,11 @@ static int drive_file(struct viv_opts *o, const struct viv_node_opts *no, struct
     if (file && nested)
         return viv_fail(err, EINVAL, "%s: file and file.filename exclude each other",
                         viv_opts_what(o));
-    if (file)
-        return viv_node_open_file(file, no, out, err);
+    if (file) {
+        int ret = viv_nbd_refuse_opts(o, "file.", err);
+
+        return ret ? ret : viv_node_open_file(file, no, out, err);
+    }
     return open_protocol(o, viv_opts_str(o, "file.driver"), "file.", no, out, err);
 }
 

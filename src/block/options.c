@@ -1,6 +1,8 @@
 /* The option tables. Reading them is open.c's. */
 #include "block/options.h"
 
+#include "block/proto/nbd/nbd.h"
+
 static const char *const discard_values[] = {"ignore", "off", "unmap", "on", NULL};
 static const char *const zeroes_values[] = {"off", "on", "unmap", NULL};
 static const char *const locking_values[] = {"auto", "on", "off", NULL};
@@ -19,7 +21,7 @@ static const char *const encrypt_values[] = {"luks", "aes", NULL};
 
 /* Of every node. */
 #define NODE_OPTS(p)                                                                               \
-    {p "driver", VIV_OPT_STR, "raw, qcow2, file, host_device or null-co"},                         \
+    {p "driver", VIV_OPT_STR, "raw, qcow2, file, host_device, nbd or null-co"},                         \
         {p "discard", VIV_OPT_ENUM, "unmap: discards of the guest free space in the image",        \
          "ignore", discard_values},                                                                \
         {p "detect-zeroes", VIV_OPT_ENUM, "turn writes of zeroes into holes", "off",               \
@@ -49,7 +51,8 @@ static const char *const encrypt_values[] = {"luks", "aes", NULL};
 
 /* Of the file under an image. */
 #define BELOW_OPTS                                                                                 \
-    {"file.driver", VIV_OPT_STR, "file, host_device or null-co"}, NAME_OPTS("file."),              \
+    {"file.driver", VIV_OPT_STR, "file, host_device, nbd or null-co"}, NAME_OPTS("file."),         \
+        VIV_NBD_OPTS("file."),                                                                     \
         FILE_OPTS("file."), {"file.cache.direct", VIV_OPT_BOOL, "as cache.direct"},                \
         {"file.cache.no-flush", VIV_OPT_BOOL, "as cache.no-flush"},                                \
     {                                                                                              \
@@ -159,6 +162,7 @@ const struct viv_opt_def viv_blockdev_opts[] = {
     {"auto-read-only", VIV_OPT_BOOL, "open read-only when the file allows no more"},
     NODE_OPTS(""),
     NAME_OPTS(""),
+    VIV_NBD_OPTS(""),
     FILE_OPTS(""),
     FORMAT_OPTS(""),
     BELOW_OPTS,
