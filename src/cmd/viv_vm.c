@@ -1,4 +1,5 @@
 /* viv-vm: one virtual machine, one process, QEMU's command line. */
+#include "cmd/daemon.h"
 #include "cmd/vm_args.h"
 
 #include "accel/accel.h"
@@ -7,6 +8,7 @@
 #include "block/registry.h"
 #include "chr/chr.h"
 #include "crypto/secret.h"
+#include "crypto/tlscreds.h"
 #include "dev/devices.h"
 #include "host/lock.h"
 #include "host/loop.h"
@@ -97,13 +99,13 @@ static int assemble(struct vm_args *a, struct viv_err *err)
         viv_vm_set_state(VIV_RUN_INMIGRATE);
         if (!strcmp(a->incoming, "defer")) {
             viv_log_release(true);
-            return vm_daemon_ready(err);
+            return cmd_daemon_ready(err);
         }
         rc = viv_vm_load(a->incoming, err);
     }
     viv_log_release(rc >= 0); /* -daemonize closes stderr now */
     if (!rc)
-        rc = vm_daemon_ready(err);
+        rc = cmd_daemon_ready(err);
     if (!rc && !a->paused)
         rc = viv_vm_cont(err);
     return rc;
@@ -122,7 +124,8 @@ static void take_apart(void)
     if (viv_drive_free_all(&err) < 0 || viv_blockdev_close_all(&err) < 0)
         viv_error("%s", err.text);
     viv_secret_free_all();
-    vm_pidfile_remove();
+    viv_tls_creds_free_all();
+    cmd_pidfile_remove();
 }
 
 static int run(struct vm_args *a, struct viv_err *err)
@@ -132,10 +135,10 @@ static int run(struct vm_args *a, struct viv_err *err)
     if (!rc)
         rc = check_daemon(a, err);
     if (!rc && a->daemonize)
-        rc = vm_daemon_start(err);
+        rc = cmd_daemon_start("-daemonize", err);
     /* Before anything of the other machine's is touched. */
     if (!rc && a->pidfile)
-        rc = vm_pidfile_write(a->pidfile, err);
+        rc = cmd_pidfile_write("-pidfile", a->pidfile, err);
     if (rc < 0)
         return rc;
     viv_thread_name(a->process_name ? a->process_name : "viv-vm");

@@ -61,10 +61,4 @@ int vm_help_print(const struct vm_args *a, struct viv_err *err);
 /* Schemas of options that are no device's, for help. */
 extern const struct viv_opt_def vm_smp_opts[], vm_rtc_opts[], vm_name_opts[], vm_action_opts[], vm_mon_opts[];
 
-/* vm_daemon.c */
-int vm_daemon_start(struct viv_err *err); /* forks; the parent waits and exits with the child's word */
-int vm_daemon_ready(struct viv_err *err);
-int vm_pidfile_write(const char *path, struct viv_err *err);
-void vm_pidfile_remove(void);
-
 #endif

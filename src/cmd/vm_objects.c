@@ -2,6 +2,7 @@
 #include "cmd/vm_args.h"
 
 #include "crypto/secret.h"
+#include "crypto/tlscreds.h"
 #include "host/random.h"
 
 #include <errno.h>
@@ -38,6 +39,8 @@ static const struct kind {
     {"rng-builtin", "random numbers from the host kernel", builtin_opts, add_builtin, false},
     {"rng-random", "random numbers from a device of the host", random_opts, add_random, false},
     {"secret", "a password or a key, for key-secret= of encrypted images", viv_secret_opts, viv_secret_add, true},
+    {"tls-creds-psk", "TLS with keys that both sides know, for tls-creds= of nbd", viv_tls_psk_opts, viv_tls_psk_add, true},
+    {"tls-creds-x509", "TLS with certificates, for tls-creds= of nbd", viv_tls_x509_opts, viv_tls_x509_add, true},
 };
 
 static int no_such_kind(const char *type, struct viv_err *err)
@@ -50,7 +53,8 @@ static int no_such_kind(const char *type, struct viv_err *err)
     for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++)
         names[i] = kinds[i].type;
     near = viv_nearest(type, names);
-    return viv_fail(err, EINVAL, "-object %.60s: there is no such object yet%s%s%s; there are rng-random, rng-builtin and secret", type,
+    return viv_fail(err, EINVAL, "-object %.60s: there is no such object yet%s%s%s; there are rng-random, rng-builtin, secret, "
+                    "tls-creds-psk and tls-creds-x509", type,
                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
@@ -105,6 +109,6 @@ bool vm_object_help(const char *type)
     if (type)
         return false;
     for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++)
-        printf("%-12s %s\n", kinds[i].type, kinds[i].desc);
+        printf("%-14s %s\n", kinds[i].type, kinds[i].desc);
     return true;
 }

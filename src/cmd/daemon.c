@@ -1,10 +1,10 @@
-/* -daemonize and -pidfile. */
-#include "cmd/vm_args.h"
+#include "cmd/daemon.h"
 
 #include "host/open.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glib.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 static int ready_fd = -1; /* the waiting parent's end of a pipe */
+static const char *what; /* the option, for errors */
 static char *pidfile;
 
 /* Waits for one byte: the child's machine is up. End of file: it has failed and said why on stderr. */
@@ -26,16 +27,17 @@ static void wait_for_child(int fd)
     _exit(n == 1 ? 0 : 1);
 }
 
-int vm_daemon_start(struct viv_err *err)
+int cmd_daemon_start(const char *option, struct viv_err *err)
 {
     int fds[2];
     pid_t pid;
 
+    what = option;
     if (pipe2(fds, O_CLOEXEC) < 0)
-        return viv_fail_os(err, errno, "-daemonize");
+        return viv_fail_os(err, errno, "%s", what);
     pid = fork();
     if (pid < 0)
-        return viv_fail_os(err, errno, "-daemonize");
+        return viv_fail_os(err, errno, "%s", what);
     if (pid > 0) {
         close(fds[1]);
         wait_for_child(fds[0]);
@@ -46,7 +48,7 @@ int vm_daemon_start(struct viv_err *err)
     /* A session leader that opens a terminal would get it as its own: be none. */
     pid = fork();
     if (pid < 0)
-        return viv_fail_os(err, errno, "-daemonize");
+        return viv_fail_os(err, errno, "%s", what);
     if (pid > 0)
         _exit(0);
     signal(SIGTSTP, SIG_IGN);
@@ -55,7 +57,7 @@ int vm_daemon_start(struct viv_err *err)
     return 0;
 }
 
-int vm_daemon_ready(struct viv_err *err)
+int cmd_daemon_ready(struct viv_err *err)
 {
     int null;
 
@@ -65,9 +67,9 @@ int vm_daemon_ready(struct viv_err *err)
     if (null < 0)
         return null;
     if (chdir("/") < 0)
-        return viv_fail_os(err, errno, "-daemonize: cannot go to /");
+        return viv_fail_os(err, errno, "%s: cannot go to /", what);
     if (write(ready_fd, "", 1) != 1)
-        return viv_fail_os(err, errno, "-daemonize");
+        return viv_fail_os(err, errno, "%s", what);
     for (int fd = 0; fd < 3; fd++)
         dup2(null, fd);
     if (null > 2)
@@ -77,7 +79,7 @@ int vm_daemon_ready(struct viv_err *err)
     return 0;
 }
 
-int vm_pidfile_write(const char *path, struct viv_err *err)
+int cmd_pidfile_write(const char *option, const char *path, struct viv_err *err)
 {
     int fd = viv_open(path, O_RDWR | O_CREAT, 0600, err);
     struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -85,14 +87,14 @@ int vm_pidfile_write(const char *path, struct viv_err *err)
     int len;
 
     if (fd < 0) {
-        viv_err_prefix(err, "-pidfile");
+        viv_err_prefix(err, "%s", option);
         return fd;
     }
     /* Held until the end: says that the process in the file lives. */
     if (fcntl(fd, F_SETLK, &fl) < 0) {
         fcntl(fd, F_GETLK, &fl);
         close(fd);
-        return viv_fail(err, EBUSY, "-pidfile: '%s' is locked by process %d: another machine uses it", path,
+        return viv_fail(err, EBUSY, "%s: '%s' is locked by process %d: another one uses it", option, path,
                         (int)fl.l_pid);
     }
     len = snprintf(text, sizeof(text), "%d\n", (int)getpid());
@@ -100,14 +102,14 @@ int vm_pidfile_write(const char *path, struct viv_err *err)
         int e = errno;
 
         close(fd);
-        return viv_fail_os(err, e, "-pidfile: cannot write '%s'", path);
+        return viv_fail_os(err, e, "%s: cannot write '%s'", option, path);
     }
-    /* -daemonize leaves this directory. */
+    /* A daemon leaves this directory. */
     pidfile = path[0] == '/' ? g_strdup(path) : g_build_filename(g_get_current_dir(), path, NULL);
     return 0;
 }
 
-void vm_pidfile_remove(void)
+void cmd_pidfile_remove(void)
 {
     if (pidfile)
         unlink(pidfile);
