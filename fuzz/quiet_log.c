@@ -14,3 +14,7 @@ void viv_warn(const char *fmt, ...)
 void viv_info(const char *fmt, ...)
 {
 }
+
+void viv_guest_error(const char *who, const char *fmt, ...)
+{
+}
