@@ -314,7 +314,7 @@ static void test_blockdev(void)
     g_assert_cmpint(blockdev("driver=raw,file=f0,aio=threads,node-name=d1", &err), ==, -EINVAL);
     g_assert_cmpint(blockdev("driver=null-co,filename=x,node-name=d1", &err), ==, -EINVAL);
     g_assert_cmpint(blockdev("driver=raw,file=f0,cache-size=1,node-name=d1", &err), <, 0);
-    g_assert_cmpint(blockdev("driver=nbd,node-name=d1", &err), ==, -ENOTSUP);
+    g_assert_cmpint(blockdev("driver=nfs,node-name=d1", &err), ==, -ENOTSUP);
     g_assert_cmpint(viv_blockdev_attach("d0", RW, SHARED, "disk 'a'", &a, &err), ==, 0);
     viv_err_clear(&err);
     g_assert_cmpint(viv_blockdev_attach("d0", RW, SHARED, "disk 'b'", &b, &err), ==, -EBUSY);

@@ -1,7 +1,7 @@
 /* What the verbs' command lines have in common, and how their images are opened. */
 #include "cmd/img.h"
 
-#include "crypto/secret.h"
+#include "cmd/objects.h"
 
 #include <errno.h>
 #include <string.h>
@@ -35,27 +35,12 @@ static void join_longs(const struct img_syntax *s, struct option *out)
     out[n] = (struct option){0};
 }
 
-/* --object secret,id=...: before any image is opened, as options are read in order. */
+/* --object TYPE,id=...: before any image is opened, as options are read in order. */
 static int take_object(const char *text)
 {
     struct viv_err err = VIV_ERR_INIT;
-    struct viv_raw_opts *raw = NULL;
-    struct viv_opts *o = NULL;
-    g_autofree char *type = NULL;
-    int ret = viv_raw_parse("--object", "qom-type", text, &raw, &err);
 
-    if (!ret) {
-        type = viv_raw_take(raw, "qom-type");
-        if (!type || strcmp(type, "secret") != 0)
-            ret = viv_fail(&err, EINVAL, "invalid object type: %s (here 'secret' works)", type ? type : "none is given");
-    }
-    if (!ret)
-        ret = viv_opts_from_raw("--object secret", viv_secret_opts, raw, &o, &err);
-    if (!ret)
-        ret = viv_secret_add(o, &err);
-    viv_opts_free(o);
-    viv_raw_free(raw);
-    return ret ? img_error("%s", err.text) : 0;
+    return cmd_object_add(text, &err) ? img_error("%s", err.text) : 0;
 }
 
 /* -1: not one that everybody has. */

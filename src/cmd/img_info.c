@@ -54,7 +54,10 @@ static void print_human(const struct layer *l)
     char virtual[32], disk[32];
 
     img_size_text(viv_node_size(n), virtual, sizeof(virtual));
-    img_size_text(viv_file_allocated(n->file), disk, sizeof(disk));
+    if (n->file->drv == &viv_blk_file)
+        img_size_text(viv_file_allocated(n->file), disk, sizeof(disk));
+    else
+        g_strlcpy(disk, "unavailable", sizeof(disk));
     printf("image: %s\nfile format: %s\nvirtual size: %s (%" PRIu64 " bytes)\ndisk size: %s\n",
            n->filename, n->drv->name, virtual, viv_node_size(n), disk);
     if (i->encrypted)
@@ -96,9 +99,10 @@ static void print_json(const struct layer *l, const char *in)
     json_text(in, "filename", n->filename);
     if (i->cluster_size)
         printf("%s    \"cluster-size\": %" PRIu64 ",\n", in, i->cluster_size);
-    json_text(in, "format", n->drv->name);
-    printf("%s    \"actual-size\": %" PRIu64 "%s\n", in, viv_file_allocated(n->file),
-           i->no_basics ? "" : ",");
+    printf("%s    \"format\": \"%s\"", in, n->drv->name);
+    if (n->file->drv == &viv_blk_file)
+        printf(",\n%s    \"actual-size\": %" PRIu64, in, viv_file_allocated(n->file));
+    printf("%s\n", i->no_basics ? "" : ",");
     img_facts_json(i, n->drv->name, in);
     if (i->backing_file) {
         json_text(in, "full-backing-filename", l->full);

@@ -2,7 +2,7 @@
 #include "cmd/img.h"
 
 #include "base/log.h"
-#include "crypto/secret.h"
+#include "cmd/objects.h"
 #include "opt/opt.h"
 
 #include <signal.h>
@@ -89,7 +89,7 @@ int main(int argc, char **argv)
             int ret;
 
             ret = verbs[i].run(argc - 1, argv + 1);
-            viv_secret_free_all();
+            cmd_objects_free();
             if (fflush(stdout) && !ret)
                 return img_error("cannot write to standard output");
             return ret;
