@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <glib.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <string.h>
 
 #define CHUNK  (2u << 20)
@@ -29,6 +30,40 @@ struct copier {
     int error;
     struct viv_err *err;
 };
+
+/* The signal that is to end this program, once the copy has been taken back. */
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int sig)
+{
+    interrupted = sig;
+}
+
+/* Ctrl-C and the like end the copy between two chunks; a second one ends the program at once. */
+static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+
+static void catch_signals(struct sigaction old[3])
+{
+    struct sigaction mine = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
+
+    for (int i = 0; i < 3; i++) {
+        sigaction(signals[i], NULL, &old[i]);
+        if (old[i].sa_handler != SIG_IGN) /* as nohup has it */
+            sigaction(signals[i], &mine, NULL);
+    }
+}
+
+static void release_signals(const struct sigaction old[3])
+{
+    for (int i = 0; i < 3; i++)
+        sigaction(signals[i], &old[i], NULL);
+}
+
+void img_copy_raise(void)
+{
+    if (interrupted)
+        raise(interrupted);
+}
 
 static void failed(struct copier *k, int ret, const char *what, uint64_t offset)
 {
@@ -66,6 +101,8 @@ static int take_chunk(struct copier *k, struct chunk *out)
     for (;;) {
         if (k->error || k->next >= k->c->len)
             return 1;
+        if (interrupted)
+            return -EINTR;
         ret = look(k, k->next, &e);
         if (ret)
             return ret;
@@ -101,8 +138,8 @@ static void pass_turn(struct copier *k, const struct chunk *ch)
     wait = k->c->rate && !ch->zero ? img_rate_delay(k->c->rate, ch->len) : 0;
     pthread_cond_broadcast(&k->turn);
     pthread_mutex_unlock(&k->lock);
-    if (wait)
-        g_usleep(wait);
+    for (; wait && !interrupted; wait -= MIN(wait, 100000))
+        g_usleep(MIN(wait, 100000));
 }
 
 static int write_zero(struct copier *k, uint64_t offset, uint64_t len)
@@ -237,7 +274,7 @@ static void *worker(void *opaque)
         ret = take_chunk(k, &ch);
         pthread_mutex_unlock(&k->lock);
         if (ret < 0)
-            failed(k, ret, "looking at the source", k->next);
+            failed(k, ret, ret == -EINTR ? "copying" : "looking at the source", k->next);
         if (!ret)
             ret = copy_chunk(k, &ch, data, old);
         if (!ret)
@@ -251,6 +288,7 @@ static void *worker(void *opaque)
 int img_copy(const struct img_copy *c, struct viv_err *err)
 {
     struct copier k = {.c = c, .err = err};
+    struct sigaction old[3];
     pthread_t thread[16];
     unsigned started = 0;
 
@@ -258,6 +296,7 @@ int img_copy(const struct img_copy *c, struct viv_err *err)
     k.unit = MIN(CHUNK, MAX(c->sparse ? c->sparse : 4096, c->target->granule));
     pthread_mutex_init(&k.lock, NULL);
     pthread_cond_init(&k.turn, NULL);
+    catch_signals(old);
     while (started < MIN(c->threads, G_N_ELEMENTS(thread)) &&
            pthread_create(&thread[started], NULL, worker, &k) == 0)
         started++;
@@ -265,6 +304,7 @@ int img_copy(const struct img_copy *c, struct viv_err *err)
         worker(&k);
     for (unsigned i = 0; i < started; i++)
         pthread_join(thread[i], NULL);
+    release_signals(old);
     pthread_cond_destroy(&k.turn);
     pthread_mutex_destroy(&k.lock);
     return k.error;

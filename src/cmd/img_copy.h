@@ -28,5 +28,7 @@ struct img_copy {
 /* With a backing file on the target only what differs from it is written. Returns 0 or a negative errno, err naming side
  * and offset. */
 int img_copy(const struct img_copy *c, struct viv_err *err);
+/* Dies of the signal that a copy was interrupted by (-EINTR), if any. */
+void img_copy_raise(void);
 
 #endif

@@ -278,19 +278,19 @@ static int grow_gpt(struct viv_node *n, struct parts *p, struct viv_err *err)
     uint8_t header[512];
     int ret;
 
-    if (last_usable < viv_ld_le64(p->header + GPT_LAST_USABLE) || backup - sectors <= old_backup)
-        return 0; /* less than a table more: the old one stays where it is */
+    if (backup <= old_backup || last_usable < viv_ld_le64(p->header + GPT_LAST_USABLE))
+        return 0; /* not a sector more, or a table that leaves less room behind it than it takes */
     viv_st_le64(p->header + GPT_LAST_USABLE, last_usable);
     grow_last_entry(p, last_usable);
     memcpy(header, p->header, sizeof(header));
-    /* With the new backup in place a cut in the middle of the primary leaves one whole table. */
+    /* A cut in the middle of the backup leaves the primary as it was, one in the middle of the primary the new backup. */
     ret = write_gpt(n, p, header, backup, 1, backup - sectors, err);
     if (!ret)
         ret = write_gpt(n, p, p->header, 1, backup, primary, err);
     if (!ret)
         ret = grow_protective(n, p, disk, err);
     /* What is left of the old backup would be found by programs that look for lost tables. */
-    if (!ret && viv_node_write_zeroes(n, old_backup * p->sector, p->sector, 0))
+    if (!ret && old_backup < backup - sectors && viv_node_write_zeroes(n, old_backup * p->sector, p->sector, 0))
         ret = viv_fail(err, EIO, "the old backup of the partition table cannot be cleared");
     return ret ? ret : flush(n, err);
 }

@@ -1,5 +1,6 @@
 /* viv-img: make, look at, check and convert disk images. Answers to qemu-img's command line. */
 #include "cmd/img.h"
+#include "cmd/img_copy.h"
 
 #include "base/log.h"
 #include "cmd/objects.h"
@@ -90,6 +91,7 @@ int main(int argc, char **argv)
 
             ret = verbs[i].run(argc - 1, argv + 1);
             cmd_objects_free();
+            img_copy_raise();
             if (fflush(stdout) && !ret)
                 return img_error("cannot write to standard output");
             return ret;

@@ -65,4 +65,31 @@ sleep 0.3
 kill -9 $pid 2>/dev/null || fail "the conversion was too fast for this test"
 wait $pid 2>/dev/null || true
 [ ! -e killed.qcow2 ] || fail "a killed conversion left its target"
+
+# Interrupted in the middle: nothing is left, a hidden part neither, the signal is what it died of; base and overlay of a commit are sound.
+truncate -s 100M slow.raw
+yes | head -c 20M | dd of=slow.raw conv=notrunc status=none
+$VIV_IMG convert -r 1M -f raw -O qcow2 slow.raw slow.qcow2 2>said &
+pid=$!
+sleep 0.5
+kill -TERM $pid
+code=0
+wait $pid || code=$?
+[ $code = 143 ] || fail "an interrupted conversion ends with $code"
+grep -q Interrupted said || fail "says $(cat said)"
+[ -z "$(ls -A | grep slow.qcow2 || true)" ] || fail "an interrupted conversion left $(ls -A)"
+$VIV_IMG create -q -f qcow2 cbase.qcow2 100M
+$VIV_IMG create -q -f qcow2 -b cbase.qcow2 -F qcow2 cover.qcow2
+$VIV_IMG convert -n -f raw -O qcow2 slow.raw cover.qcow2
+$VIV_IMG commit -q -r 1M cover.qcow2 2>/dev/null &
+pid=$!
+sleep 0.5
+kill -TERM $pid
+wait $pid 2>/dev/null && fail "an interrupted commit says that all is well"
+for i in cbase cover; do
+    $VIV_IMG check -q $i.qcow2 || fail "an interrupted commit left $i.qcow2 unsound"
+done
+$VIV_IMG compare -q -f raw -F qcow2 slow.raw cover.qcow2 || fail "an interrupted commit changed the disk"
+expect 0 "Image committed." $VIV_IMG commit cover.qcow2
+$VIV_IMG compare -q -f raw -F qcow2 slow.raw cbase.qcow2 || fail "commit"
 echo ok
