@@ -82,14 +82,16 @@ int viv_luks_crypt(const struct viv_luks *l, bool by_host, struct viv_crypt **ou
     return ret;
 }
 
-void viv_luks_info(const struct viv_luks *l, struct viv_img_info *i)
+void viv_luks_info(const struct viv_luks *l, const char *format, struct viv_img_info *i)
 {
     viv_img_fact_str(i, "ivgen-alg", viv_cipher_ivgen_names[l->cipher.ivgen]);
-    if (l->cipher.iv_hash)
-        viv_img_fact_str(i, "ivgen-hash-alg", viv_hash_name(l->cipher.iv_hash));
     viv_img_fact_str(i, "hash-alg", viv_hash_name(l->hash));
     viv_img_fact_str(i, "cipher-alg", l->cipher.alg->name);
     viv_img_fact_str(i, "uuid", l->uuid);
+    if (l->cipher.iv_hash)
+        viv_img_fact_str(i, "ivgen-hash-alg", viv_hash_name(l->cipher.iv_hash));
+    if (format)
+        viv_img_fact_str(i, "format", format);
     viv_img_fact_str(i, "cipher-mode", viv_cipher_mode_names[l->cipher.mode]);
     viv_img_fact_open(i, "slots", true);
     for (unsigned k = 0; k < LUKS_SLOTS; k++) {

@@ -62,8 +62,8 @@ void viv_luks_free(struct viv_luks *l); /* wipes; NULL allowed */
 uint64_t viv_luks_payload_offset(const struct viv_luks *l); /* bytes from the header's start; 0: data lies elsewhere */
 /* A crypt with a key of its own; the node's from then on. */
 int viv_luks_crypt(const struct viv_luks *l, bool by_host, struct viv_crypt **out, struct viv_err *err);
-/* Facts, in the open dictionary of `i`. */
-void viv_luks_info(const struct viv_luks *l, struct viv_img_info *i);
+/* Facts, in the open dictionary of `i`; `format`: one more of them, NULL: none. */
+void viv_luks_info(const struct viv_luks *l, const char *format, struct viv_img_info *i);
 /* Adds or erases keys as VIV_LUKS_AMEND_OPTS say. `force`: also the last one, also over an active one. */
 int viv_luks_amend(struct viv_luks *l, struct viv_opts *o, const char *prefix, bool force, struct viv_err *err);
 

@@ -152,7 +152,7 @@ static void info(struct viv_node *n, struct viv_img_info *i)
     const struct luks *l = n->state;
 
     i->encrypted = true;
-    viv_luks_info(l->header, i);
+    viv_luks_info(l->header, NULL, i);
 }
 
 static int amend(struct viv_node *n, struct viv_opts *opts, bool force, struct viv_err *err)

@@ -134,6 +134,7 @@ static int count_snapshots(struct qcow2_checker *k)
     int ret = 0;
 
     qcow2_check_count(k, "snapshot table", q->snapshot_offset, q->snapshot_bytes);
+    qcow2_check_count(k, "encryption header", q->crypt_offset, q->crypt_length);
     for (uint32_t i = 0; i < q->snapshot_count && !ret; i++) {
         struct qcow2_array l1 = {.offset = q->snapshots[i].l1_offset,
                                  .size = q->snapshots[i].l1_size};

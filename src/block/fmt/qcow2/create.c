@@ -12,8 +12,24 @@
 struct layout {
     unsigned cluster_bits, refcount_order;
     uint64_t l1_entries;
-    uint64_t l1_clusters, rt_clusters, blocks; /* in clusters */
+    uint64_t l1_clusters, rt_clusters, blocks, crypt_clusters; /* in clusters */
 };
+
+/* Where each begins, in clusters: the header is first. */
+static uint64_t l1_at(const struct layout *l)
+{
+    return 1 + l->rt_clusters + l->blocks;
+}
+
+static uint64_t crypt_at(const struct layout *l)
+{
+    return l1_at(l) + l->l1_clusters;
+}
+
+static uint64_t total_of(const struct layout *l)
+{
+    return crypt_at(l) + l->crypt_clusters;
+}
 
 static int plan(const struct viv_qcow2_create *c, struct layout *l, struct viv_err *err)
 {
@@ -37,9 +53,10 @@ static int plan(const struct viv_qcow2_create *c, struct layout *l, struct viv_e
             " bytes (a larger cluster_size holds more)",
             cs, (uint64_t)(QCOW2_L1_BYTES_MAX / 8) << l1_bits);
     l->l1_clusters = (l->l1_entries * 8 + cs - 1) >> l->cluster_bits;
+    l->crypt_clusters = (qcow2_crypt_bytes(c) + cs - 1) >> l->cluster_bits;
     l->rt_clusters = l->blocks = 1;
     for (int i = 0; i < 16; i++) { /* converges: each block counts itself and much more */
-        uint64_t total = 1 + l->rt_clusters + l->blocks + l->l1_clusters;
+        uint64_t total = total_of(l);
         unsigned block_bits = l->cluster_bits + 3 - l->refcount_order;
 
         l->blocks = (total + (1ull << block_bits) - 1) >> block_bits;
@@ -145,7 +162,7 @@ static int make_header(const struct viv_qcow2_create *c, const struct layout *l,
                        struct viv_err *err)
 {
     uint32_t cs = 1u << l->cluster_bits;
-    uint64_t l1 = (1 + l->rt_clusters + l->blocks) << l->cluster_bits;
+    uint64_t l1 = l1_at(l) << l->cluster_bits;
     int version = c->version ? c->version : 3;
     struct writer w = {head, version == 2 ? QCOW2_H_V2_LENGTH : QCOW2_H_V3_LENGTH, cs};
     uint32_t name_len = c->backing_file ? strlen(c->backing_file) : 0;
@@ -154,6 +171,7 @@ static int make_header(const struct viv_qcow2_create *c, const struct layout *l,
     viv_st_be32(head + QCOW2_H_VERSION, version);
     viv_st_be32(head + QCOW2_H_CLUSTER_BITS, l->cluster_bits);
     viv_st_be64(head + QCOW2_H_SIZE, c->size);
+    viv_st_be32(head + QCOW2_H_CRYPT, c->crypt);
     viv_st_be32(head + QCOW2_H_L1_SIZE, l->l1_entries);
     viv_st_be64(head + QCOW2_H_L1_OFFSET, l1);
     viv_st_be64(head + QCOW2_H_RT_OFFSET, cs);
@@ -164,6 +182,13 @@ static int make_header(const struct viv_qcow2_create *c, const struct layout *l,
         return viv_fail(err, EINVAL, "The data file's name is too long for the image's header");
     if (c->backing_fmt)
         add_extension(&w, QCOW2_EXT_BACKING_FORMAT, c->backing_fmt, strlen(c->backing_fmt));
+    if (c->crypt == QCOW2_CRYPT_LUKS) {
+        uint8_t where[16];
+
+        viv_st_be64(where, crypt_at(l) << l->cluster_bits);
+        viv_st_be64(where + 8, qcow2_crypt_bytes(c));
+        add_extension(&w, QCOW2_EXT_CRYPT, where, sizeof(where));
+    }
     if (version >= 3)
         add_feature_names(&w, 8 + name_len);
     w.at += 8; /* the end: type 0, length 0 */
@@ -184,7 +209,7 @@ static int make_header(const struct viv_qcow2_create *c, const struct layout *l,
 static int write_refcounts(const struct layout *l, struct viv_node *file, uint8_t *buf)
 {
     struct qcow2 q = {.refcount_order = l->refcount_order};
-    uint64_t total = 1 + l->rt_clusters + l->blocks + l->l1_clusters;
+    uint64_t total = total_of(l);
     uint64_t cs = 1ull << l->cluster_bits, per_block = cs * 8 >> l->refcount_order;
     int ret = 0;
 
@@ -207,7 +232,7 @@ static int write_image(const struct viv_qcow2_create *c, const struct layout *l,
                        uint8_t *buf, struct viv_err *err)
 {
     uint64_t cs = 1ull << l->cluster_bits;
-    uint64_t l1 = (1 + l->rt_clusters + l->blocks) * cs, end = l1 + l->l1_clusters * cs;
+    uint64_t end = total_of(l) * cs;
     int ret = viv_node_truncate(file, 0, VIV_PREALLOC_OFF, err);
 
     if (!ret)
@@ -217,6 +242,8 @@ static int write_image(const struct viv_qcow2_create *c, const struct layout *l,
     ret = viv_node_write_zeroes(file, 0, end, 0); /* a device holds anything */
     if (!ret)
         ret = write_refcounts(l, file, buf);
+    if (!ret && c->crypt == QCOW2_CRYPT_LUKS && (ret = viv_luks_create(&c->luks, file, crypt_at(l) * cs, err)) != 0)
+        return ret;
     if (!ret)
         ret = viv_node_flush(file);
     if (!ret) {
@@ -233,7 +260,7 @@ static int write_image(const struct viv_qcow2_create *c, const struct layout *l,
 
 static int preallocate(const struct viv_qcow2_create *c, struct viv_node *file, struct viv_err *err)
 {
-    struct viv_node_opts o = {.no_backing = true, .data_file = c->data};
+    struct viv_node_opts o = {.no_backing = true, .data_file = c->data, .no_data = true}; /* nothing passes the cipher */
     struct viv_node *n = NULL;
     int ret;
 

@@ -123,6 +123,11 @@ static int read_extensions(struct qcow2 *q, const uint8_t *head, uint32_t start,
         } else if (type == QCOW2_EXT_DATA_FILE && q->external && len && len <= BACKING_NAME_MAX) {
             g_free(q->data_file);
             q->data_file = g_strndup((const char *)head + at, len);
+        } else if (type == QCOW2_EXT_CRYPT) {
+            int ret = qcow2_read_crypt_extension(q, head + at, len, err);
+
+            if (ret)
+                return ret;
         }
         if (len > end - at - MIN(7, end - at))
             break;
@@ -157,8 +162,9 @@ static int read_common(struct qcow2 *q, const uint8_t *head, struct viv_err *err
     q->l1.offset = viv_ld_be64(head + QCOW2_H_L1_OFFSET);
     q->l1.size = viv_ld_be32(head + QCOW2_H_L1_SIZE);
     q->rt.offset = viv_ld_be64(head + QCOW2_H_RT_OFFSET);
-    if (viv_ld_be32(head + QCOW2_H_CRYPT))
-        return refused(q, err, "encryption");
+    q->crypt = viv_ld_be32(head + QCOW2_H_CRYPT);
+    if (q->crypt > QCOW2_CRYPT_LUKS)
+        return refused(q, err, "an encryption other than AES and LUKS");
     if (q->l1.size > QCOW2_L1_BYTES_MAX / 8)
         return bad(q, err, "the L1 table is larger than 32 MiB");
     if (!rt_clusters || rt_clusters > QCOW2_RT_BYTES_MAX >> q->cluster_bits)

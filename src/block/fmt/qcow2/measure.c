@@ -39,6 +39,7 @@ int qcow2_measure(const struct viv_create *c, struct viv_node *source, struct vi
         return viv_fail_os(err, -ret, "Could not read what '%s' holds", source->filename);
     if ((source && c->backing_file) || c->prealloc == VIV_PREALLOC_FALLOC || c->prealloc == VIV_PREALLOC_FULL)
         used = all;
+    meta += units(qcow2_crypt_bytes(&q), q.cluster_size);
     out->required = (meta + used) * q.cluster_size;
     out->full = (meta + all) * q.cluster_size;
     out->has_bitmaps = source && source->drv == &viv_blk_qcow2 && q.version >= 3; /* none in it: we refuse those that have */

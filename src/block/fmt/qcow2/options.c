@@ -19,9 +19,7 @@ const struct viv_opt_def qcow2_create_opts[] = {
     {"compression_type", VIV_OPT_ENUM, "Compression method used for image cluster compression", "zlib", compression_values},
     {"data_file", VIV_OPT_STR, "File name of an external data file (relative: to the image's folder)"},
     {"data_file_raw", VIV_OPT_BOOL, "The external data file must stay valid as a raw image"},
-    {"encrypt.format", VIV_OPT_REFUSED, LATER},
-    {"encrypt.key-secret", VIV_OPT_REFUSED, LATER},
-    {"encryption", VIV_OPT_ENUM, "Encrypted images are not implemented yet", NULL, off_values},
+    QCOW2_ENCRYPT_OPTS,
     {"extended_l2", VIV_OPT_BOOL, "Extended L2 tables", "off"},
     {"lazy_refcounts", VIV_OPT_BOOL, "Allow others to postpone refcount updates", "off"},
     {"preallocation", VIV_OPT_ENUM, "Preallocation mode", NULL, prealloc_values},
@@ -31,7 +29,10 @@ const struct viv_opt_def qcow2_create_opts[] = {
     VIV_OPT_END,
 };
 
-const char *const qcow2_create_shown[] = {"cluster_size", "extended_l2",  "preallocation", "compression_type",
+const char *const qcow2_create_shown[] = {"encryption", "encrypt.format", "encrypt.key-secret", "encrypt.cipher-alg",
+                                          "encrypt.cipher-mode", "encrypt.ivgen-alg", "encrypt.ivgen-hash-alg",
+                                          "encrypt.hash-alg", "encrypt.iter-time",
+                                          "cluster_size", "extended_l2",  "preallocation", "compression_type",
                                           "size",         "compat",       "backing_file",  "backing_fmt",
                                           "data_file",    "data_file_raw", "lazy_refcounts", "refcount_bits", NULL};
 
@@ -58,7 +59,7 @@ int qcow2_read_options(const struct viv_create *c, struct viv_qcow2_create *out,
         out->prealloc = VIV_PREALLOC_METADATA;
     if (!out->cluster_size)
         return viv_fail(err, EINVAL, "Cluster size must be a power of two between 512 and 2048k");
-    return 0;
+    return qcow2_read_encrypt_options(c->opts, out, err);
 }
 
 int qcow2_create(const struct viv_create *c, struct viv_node *file, struct viv_err *err)

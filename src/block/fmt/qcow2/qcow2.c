@@ -55,6 +55,8 @@ int qcow2_collect_meta(struct qcow2 *q, bool lax, struct viv_err *err)
         ret = add_meta(q, q->rt.offset, q->rt.size * 8ull, "the refcount table", lax, err);
     if (!ret)
         ret = add_meta(q, q->snapshot_offset, q->snapshot_bytes, "the snapshot table", lax, err);
+    if (!ret)
+        ret = add_meta(q, q->crypt_offset, q->crypt_length, "the encryption header", lax, err);
     for (uint32_t i = 0; !ret && i < q->snapshot_count; i++)
         ret = add_meta(q, q->snapshots[i].l1_offset, q->snapshots[i].l1_size * 8ull,
                        "a snapshot's L1 table", lax, err);
@@ -130,6 +132,7 @@ static int close_image(struct viv_node *n)
     g_free(q->rt.entry);
     qcow2_free_snapshots(q->snapshots, q->snapshot_count);
     g_free(q->frees);
+    viv_luks_free(q->luks);
     g_free(q->backing_file);
     g_free(q->backing_fmt);
     g_free(q->data_file);
@@ -172,6 +175,8 @@ static int open_image(struct viv_node *n, const struct viv_node_opts *o, struct 
     }
     if (!ret)
         ret = qcow2_open_data(q, o, err);
+    if (!ret)
+        ret = qcow2_open_encryption(q, o, err);
     if (!ret && !n->read_only)
         ret = prepare_writing(q, o, err);
     if (ret) {
@@ -204,12 +209,14 @@ static void info(struct viv_node *n, struct viv_img_info *i)
     i->cluster_size = q->cluster_size;
     i->backing_file = g_strdup(q->backing_file);
     i->backing_fmt = g_strdup(q->backing_fmt);
+    i->encrypted = q->crypt;
     i->dirty = q->incompatible & QCOW2_INCOMPAT_DIRTY;
     viv_img_fact_str(i, "compat", q->version == 2 ? "0.10" : "1.1");
     viv_img_fact_str(i, "compression-type", q->compression ? "zstd" : "zlib");
     if (q->version >= 3)
         viv_img_fact_bool(i, "lazy-refcounts", q->compatible & QCOW2_COMPAT_LAZY);
     viv_img_fact_uint(i, "refcount-bits", 1u << q->refcount_order);
+    qcow2_encrypt_info(q, i);
     if (q->version < 3)
         return;
     if (q->external) {
@@ -246,4 +253,6 @@ const struct viv_blk_driver viv_blk_qcow2 = {
     .check = qcow2_check,
     .info = info,
     .snapshots = &qcow2_snapshot_ops,
+    .amend = qcow2_amend,
+    .amend_opts = qcow2_amend_opts,
 };

@@ -54,6 +54,7 @@ enum {
     QCOW2_EXT_FEATURES = 0x6803f857,
     QCOW2_EXT_BITMAPS = 0x23852875,
     QCOW2_EXT_DATA_FILE = 0x44415441,
+    QCOW2_EXT_CRYPT = 0x0537be77, /* "Full disk encryption header pointer" */
 };
 
 #define QCOW2_OFFSET     0x00fffffffffffe00ull /* L1 and L2 entries */
@@ -137,6 +138,9 @@ struct qcow2 {
     bool data_raw;    /* and `data` alone is the disk: zeroes are written there too */
     char *data_file;  /* its name in the header */
     struct viv_node *data; /* borrowed; the image's file when not external; NULL: not opened (for_check) */
+    unsigned crypt;                       /* QCOW2_CRYPT_ */
+    uint64_t crypt_offset, crypt_length;  /* LUKS: where its header is; host bytes */
+    struct viv_luks *luks;
 
     struct qcow2_array l1, rt;
     struct qcow2_cache l2_cache, refblock_cache;
@@ -201,6 +205,29 @@ extern const struct viv_opt_def qcow2_create_opts[];
 extern const char *const qcow2_create_shown[];
 int qcow2_read_options(const struct viv_create *c, struct viv_qcow2_create *out, struct viv_err *err);
 int qcow2_create(const struct viv_create *c, struct viv_node *file, struct viv_err *err);
+
+/* --- encrypt.c --- */
+#define QCOW2_ENCRYPT_OPTS \
+    {"encrypt.format", VIV_OPT_ENUM, "Encrypt the image, format choices: 'aes', 'luks'", NULL, qcow2_encrypt_values}, \
+        {"encrypt.key-secret", VIV_OPT_STR, "ID of secret providing qcow AES key or LUKS passphrase"}, \
+        VIV_LUKS_CREATE_OPTS("encrypt."), \
+    { \
+        "encryption", VIV_OPT_BOOL, "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)" \
+    }
+extern const char *const qcow2_encrypt_values[];
+/* From QCOW2_ENCRYPT_OPTS. */
+int qcow2_read_encrypt_options(struct viv_opts *o, struct viv_qcow2_create *out, struct viv_err *err);
+/* Bytes that a LUKS header takes in a new image; 0 without. */
+uint64_t qcow2_crypt_bytes(const struct viv_qcow2_create *c);
+/* The body of QCOW2_EXT_CRYPT. */
+int qcow2_read_crypt_extension(struct qcow2 *q, const uint8_t *data, uint32_t len, struct viv_err *err);
+/* After the header: finds the key, gives the node its crypt. */
+int qcow2_open_encryption(struct qcow2 *q, const struct viv_node_opts *o, struct viv_err *err);
+void qcow2_encrypt_info(const struct qcow2 *q, struct viv_img_info *i);
+/* Options that begin with "encrypt.", if there are any. */
+int qcow2_amend_encryption(struct qcow2 *q, struct viv_opts *o, bool force, struct viv_err *err);
+extern const struct viv_opt_def qcow2_amend_opts[];
+int qcow2_amend(struct viv_node *n, struct viv_opts *o, bool force, struct viv_err *err);
 
 /* --- create.c --- */
 /* Can such an image exist? */
