@@ -117,6 +117,8 @@ void img_target_describe(const struct img_target *t, const char *path, const cha
 /* Makes the image; t->node stays NULL unless `open`. */
 int img_target_make(struct img_target *t, const char *path, const char *format,
                     const struct viv_node_opts *o, bool open, struct viv_err *err);
+/* Does all of the new image, open, read as zeroes? */
+bool img_target_is_zero(const struct img_target *t);
 /* Gives a new file its name. */
 int img_target_publish(struct img_target *t, struct viv_err *err);
 void img_target_fini(struct img_target *t);

@@ -148,6 +148,7 @@ int img_check(int argc, char **argv)
         return ret - 1;
     a.common.o.read_only = !a.fix;
     a.common.o.for_check = true;
+    a.common.o.no_data = true; /* tables alone: an encrypted image needs no key */
     a.common.o.no_backing = true;
     if (img_open(&a.common, a.path, a.common.format, &a.common.o, &n, &err))
         return img_error("%s", err.text);

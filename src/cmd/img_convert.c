@@ -230,7 +230,7 @@ static int make_target(struct work *w, struct img_copy *c, struct viv_err *err)
         return ret;
     }
     w->out = w->target.node;
-    c->target_zero = w->out->file->zero_init; /* preallocated clusters are zeroes too */
+    c->target_zero = img_target_is_zero(&w->target);
     return 0;
 }
 

@@ -80,7 +80,7 @@ static int copy(struct img_target *t, const struct args *a, struct img_copy *c, 
     if (ret)
         return ret;
     c->target = t->node;
-    c->target_zero = t->node->file->zero_init;
+    c->target_zero = img_target_is_zero(t);
     ret = img_copy(c, err);
     if (!ret) {
         t->node->file->no_flush = false;

@@ -42,13 +42,14 @@ static int parse(int argc, char **argv, struct args *a)
     return 0;
 }
 
-/* A hole of the file under a format that has data there is both: room that reads as zeroes. */
-static void describe(const struct viv_extent *e, struct piece *p)
+/* A hole of the file under a format that has data there is both: room that reads as zeroes. What is encrypted lies nowhere as
+ * the guest sees it. */
+static void describe(const struct viv_node *n, const struct viv_extent *e, struct piece *p)
 {
     p->present = true;
     p->zero = e->kind == VIV_MAP_ZERO;
     p->data = !p->zero || e->hole;
-    p->has_offset = e->kind == VIV_MAP_DATA || (p->zero && e->allocated);
+    p->has_offset = (e->kind == VIV_MAP_DATA && !n->crypt) || (p->zero && e->allocated);
     p->offset = e->host;
 }
 
@@ -64,7 +65,7 @@ static int look(struct viv_node *n, uint64_t start, uint64_t len, struct piece *
         p->layer = n;
         p->len = len = MIN(len, e.len);
         if (e.kind != VIV_MAP_BACKING) {
-            describe(&e, p);
+            describe(n, &e, p);
             return 0;
         }
         if (!n->backing || start >= viv_node_size(n->backing)) {

@@ -246,6 +246,15 @@ void img_target_describe(const struct img_target *t, const char *path, const cha
 
 /* --- making --- */
 
+/* The secret that the new image was made with opens it. */
+static const char *key_secret_of(const struct img_target *t, const struct viv_blk_driver *drv)
+{
+    for (const struct viv_opt_def *d = drv->create_opts; d->name; d++)
+        if (g_str_has_suffix(d->name, "key-secret") && viv_opts_given(t->opts, d->name))
+            return viv_opts_str(t->opts, d->name);
+    return NULL;
+}
+
 int img_target_make(struct img_target *t, const char *path, const char *format,
                     const struct viv_node_opts *o, bool open, struct viv_err *err)
 {
@@ -264,10 +273,20 @@ int img_target_make(struct img_target *t, const char *path, const char *format,
     if (!drv->any_size)
         spec.size = viv_align_down(spec.size + 511, 512);
     ret = drv->create(&spec, file, err);
-    if (!ret && open)
-        return viv_node_open_format(drv, file, o, &t->node, err);
+    if (!ret && open) {
+        struct viv_node_opts with_key = *o;
+
+        with_key.key_secret = key_secret_of(t, drv);
+        return viv_node_open_format(drv, file, &with_key, &t->node, err);
+    }
     viv_node_put(&file);
     return ret;
+}
+
+bool img_target_is_zero(const struct img_target *t)
+{
+    /* Preallocated clusters are zeroes of the file; a cipher makes something else of them. */
+    return t->node->file->zero_init && (!t->node->crypt || t->node->zero_init);
 }
 
 int img_target_publish(struct img_target *t, struct viv_err *err)

@@ -1,5 +1,6 @@
 /* viv-io: reads and writes disk images piece by piece. Answers to qemu-io's command line and command language. */
 #include "cmd/io.h"
+#include "cmd/objects.h"
 
 #include "base/log.h"
 #include "opt/opt.h"
@@ -161,6 +162,7 @@ static int print_help(void)
            "  -c, --cmd COMMAND    run it; may be given many times. Without: commands from standard input\n"
            "  -f, --format FMT     the image's format (else probed)\n"
            "  --image-opts         file is a list of options as -drive has them (driver=qcow2,file.filename=...)\n"
+           "  --object secret,...  a password, for key-secret= of encrypted images\n"
            "  -r, --read-only      open read-only\n"
            "  -s, --snapshot       writes go to a temporary file\n"
            "  -n, --nocache        as -t none\n"
@@ -188,6 +190,7 @@ static void option(struct args *a, const char *key, const char *value)
 
 static void parse_one(struct args *a, struct io_file *f, int c, char **argv)
 {
+    struct viv_err err = VIV_ERR_INIT;
     static const struct {
         int c;
         const char *key, *value; /* value NULL: the argument */
@@ -210,7 +213,9 @@ static void parse_one(struct args *a, struct io_file *f, int c, char **argv)
         a->done = 1 + print_help();
     else if (c == 'V')
         a->done = 1 + (printf("viv-io version " VIV_VERSION "\n") < 0);
-    else if (c == 'x' || c == 'T')
+    else if (c == 'x')
+        a->done = cmd_object_add(optarg, &err) ? 1 + io_error("%s", err.text) : 0;
+    else if (c == 'T')
         a->done = 1 + io_error("'%s' is not implemented yet", argv[optind - 1]);
     else if (c == ':')
         a->done = 1 + io_error("missing argument for option '%s'", argv[optind - 1]);
@@ -280,6 +285,7 @@ int main(int argc, char **argv)
     g_string_free(a.options, TRUE);
     g_free(f.path);
     g_free(f.options);
+    cmd_objects_free();
     if (fflush(stdout) && !ret)
         return io_error("cannot write to standard output");
     return ret;

@@ -108,15 +108,18 @@ static int resize(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
 
 /* --- tools --- */
 
+static const char *const prealloc_values[] = {"off", "falloc", "full", NULL};
+
 static const struct viv_opt_def create_opts[] = {
     VIV_LUKS_CREATE_OPTS(""),
     {"key-secret", VIV_OPT_STR, "ID of the secret that provides the keyslot passphrase"},
+    {"preallocation", VIV_OPT_ENUM, "Preallocation mode", NULL, prealloc_values},
     {"size", VIV_OPT_SIZE, "Virtual disk size"},
     VIV_OPT_END,
 };
 
 static const char *const create_shown[] = {"size",      "key-secret",     "cipher-alg", "cipher-mode", "ivgen-alg",
-                                           "ivgen-hash-alg", "hash-alg", "iter-time",  NULL};
+                                           "ivgen-hash-alg", "hash-alg", "iter-time", "preallocation", NULL};
 
 static const struct viv_opt_def amend_opts[] = {VIV_LUKS_AMEND_OPTS(""), VIV_OPT_END};
 

@@ -6,20 +6,9 @@
 #include "block/mem_test.h"
 
 #include "base/bytes.h"
-#include "crypto/secret.h"
+#include "crypto/secrets_test.h"
 
 #define SIZE (200 * 512u)
-
-static void add_secret(const char *id, const char *password)
-{
-    g_autofree char *text = g_strdup_printf("id=%s,data=%s", id, password);
-    struct viv_err err = VIV_ERR_INIT;
-    struct viv_opts *o = NULL;
-
-    g_assert_cmpint(viv_opts_parse("secret", viv_secret_opts, NULL, text, &o, &err), ==, 0);
-    g_assert_cmpint(viv_secret_add(o, &err), ==, 0);
-    viv_opts_free(o);
-}
 
 /* Not more work than needed: 1000 iterations. */
 static int try_create(struct mem *m, const char *options, struct viv_err *err)
@@ -435,9 +424,9 @@ int main(int argc, char **argv)
     int ret;
 
     g_test_init(&argc, &argv, NULL);
-    add_secret("a", "first");
-    add_secret("b", "second");
-    add_secret("c", "third");
+    secrets_test_add("a", "first");
+    secrets_test_add("b", "second");
+    secrets_test_add("c", "third");
     g_test_add_func("/block/luks/model", test_model);
     g_test_add_func("/block/luks/resize", test_resize);
     g_test_add_func("/block/luks/locked", test_locked);

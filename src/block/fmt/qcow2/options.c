@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define LATER "not implemented yet"
-
 static const char *const prealloc_values[] = {"off", "metadata", "falloc", "full", NULL};
 static const char *const compat_values[] = {"0.10", "v2", "1.1", "v3", NULL};
 static const char *const off_values[] = {"off", NULL};
