@@ -89,6 +89,7 @@ static void test_luks(void)
     model(LUKS);
     model("encrypt.format=luks,encrypt.key-secret=a,encrypt.iter-time=0,cluster_size=512,encrypt.cipher-alg=aes-128,"
           "encrypt.cipher-mode=cbc,encrypt.ivgen-alg=essiv");
+    model("encrypt.format=luks,encrypt.key-secret=a,encrypt.iter-time=0,cluster_size=16k,extended_l2=on");
 }
 
 static void test_aes(void)
