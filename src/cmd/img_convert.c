@@ -2,6 +2,7 @@
 #include "cmd/img.h"
 #include "cmd/img_bitmaps.h"
 #include "cmd/img_copy.h"
+#include "cmd/img_pack.h"
 #include "cmd/img_snapshots.h"
 
 #include "base/checked.h"
@@ -94,7 +95,8 @@ static int take_switch(struct args *a, int c)
         a->offload = true;
         return 0;
     case 'c':
-        return img_error("convert: -c is not implemented yet: compressed images can be read but not written");
+        a->copy.compressed = true;
+        return 0;
     default:
         return img_error("convert: -%c is not implemented yet", c);
     }
@@ -214,12 +216,30 @@ static int open_target(struct work *w, struct img_copy *c, struct viv_err *err)
     return ret;
 }
 
+/* -c, for a new image: what can be said before it is made. */
+static int check_compression(const struct work *w, struct viv_err *err)
+{
+    const struct viv_blk_driver *drv = viv_blk_driver_find(w->a->out_format);
+
+    if (!w->a->copy.compressed)
+        return 0;
+    if (!drv->pack && !drv->write_compressed)
+        return viv_fail(err, ENOTSUP, "Compression not supported for this file format");
+    if (w->target.spec.prealloc != VIV_PREALLOC_OFF)
+        return viv_fail(err, EINVAL, "Compression and preallocation not supported at the same time");
+    if (viv_create_knows(drv, "data_file") && viv_opts_str(w->target.opts, "data_file"))
+        return viv_fail(err, EINVAL, "Compression and an external data file not supported at the same time");
+    return 0;
+}
+
 static int make_target(struct work *w, struct img_copy *c, struct viv_err *err)
 {
     const struct args *a = w->a;
     struct viv_node_opts o = a->dst;
     int ret = img_target_plan(&w->target, a->target, a->out_format, &a->co, w->total, err);
 
+    if (!ret && (ret = check_compression(w, err)) != 0)
+        return ret;
     if (!ret) {
         o.unmap = true;
         o.no_flush = true; /* one flush at the end; until then the image has no name */
@@ -275,6 +295,8 @@ static int convert(const struct args *a)
 
     if (!ret)
         ret = a->no_create ? open_target(&w, &c, &err) : make_target(&w, &c, &err);
+    if (!ret && c.compressed)
+        ret = img_packer_check(w.out, &err);
     if (!ret && a->bitmaps)
         ret = img_bitmaps_check_copy(w.source[0], w.out, a->skip_broken, &err);
     if (!ret)

@@ -3,6 +3,9 @@
  * clusters lie in order), or as they come with any_order. */
 #include "cmd/img_copy.h"
 
+#include "cmd/img_pack.h"
+
+#include "base/checked.h"
 #include "base/log.h"
 #include "block/iov.h"
 
@@ -18,6 +21,12 @@
 struct chunk {
     uint64_t offset, len, number;
     bool zero;
+};
+
+/* What one thread works with. */
+struct buffers {
+    uint8_t *data, *old;
+    struct img_packer *packer; /* compressed targets */
 };
 
 struct copier {
@@ -92,6 +101,17 @@ static uint64_t chunk_len(const struct copier *k, const struct viv_extent *e, bo
     return zero ? e->len : MIN(rest, CHUNK - (k->c->target_offset + k->next) % CHUNK);
 }
 
+/* Zeroes up to where a cluster of the target starts: what holds data too is compressed whole. False: nothing is left. */
+static bool to_cluster(const struct copier *k, uint64_t *len)
+{
+    uint64_t at = k->c->target_offset + k->next, end = at + *len;
+
+    if (k->next + *len < k->c->len)
+        end = viv_align_down(end, k->c->target->granule);
+    *len = end > at ? end - at : 0;
+    return *len;
+}
+
 /* The next piece of work, under the lock. 0, 1 (done) or a negative errno. */
 static int take_chunk(struct copier *k, struct chunk *out)
 {
@@ -113,6 +133,8 @@ static int take_chunk(struct copier *k, struct chunk *out)
     }
     *out = (struct chunk){.offset = k->next, .number = k->next_number++};
     out->zero = e.kind == VIV_MAP_ZERO && k->c->sparse;
+    if (out->zero && k->c->compressed)
+        out->zero = to_cluster(k, &e.len);
     out->len = chunk_len(k, &e, out->zero);
     k->next += out->len;
     return 0;
@@ -170,10 +192,17 @@ static enum piece judge(struct copier *k, const uint8_t *data, const uint8_t *ol
     return k->c->sparse && viv_buf_is_zero(data + at, n) ? PIECE_ZERO : PIECE_DATA;
 }
 
-/* Writes a chunk in runs of pieces of one kind. */
-static int write_pieces(struct copier *k, const struct chunk *ch, const uint8_t *data,
-                        const uint8_t *old)
+static int write_data(struct copier *k, const struct buffers *b, uint64_t offset, const uint8_t *data, uint64_t len)
 {
+    if (b->packer)
+        return img_packer_write(b->packer, k->c->target_offset + offset, data, len);
+    return viv_node_pwrite(k->c->target, k->c->target_offset + offset, data, len);
+}
+
+/* Writes a chunk in runs of pieces of one kind. */
+static int write_pieces(struct copier *k, const struct chunk *ch, const struct buffers *b)
+{
+    const uint8_t *data = b->data, *old = b->old;
     uint64_t at = 0;
     int ret = 0;
 
@@ -191,7 +220,7 @@ static int write_pieces(struct copier *k, const struct chunk *ch, const uint8_t 
         if (kind == PIECE_ZERO)
             ret = write_zero(k, ch->offset + at, end - at);
         else if (kind == PIECE_DATA)
-            ret = viv_node_pwrite(k->c->target, k->c->target_offset + ch->offset + at, data + at, end - at);
+            ret = write_data(k, b, ch->offset + at, data + at, end - at);
         at = end;
     }
     return ret ? ret : k->c->writethrough ? viv_node_flush(k->c->target) : 0;
@@ -230,7 +259,14 @@ static int read_chunk(struct copier *k, const struct chunk *ch, uint8_t *data)
     return ret && k->c->salvage ? salvage(k, ch, data) : ret;
 }
 
-static int copy_chunk(struct copier *k, const struct chunk *ch, uint8_t *data, uint8_t *old)
+static int pack_chunk(struct copier *k, const struct chunk *ch, const struct buffers *b)
+{
+    if (!b->packer)
+        return 0;
+    return img_packer_pack(b->packer, k->c->target_offset + ch->offset, b->data, b->old, ch->len, k->c->sparse);
+}
+
+static int copy_chunk(struct copier *k, const struct chunk *ch, const struct buffers *b)
 {
     int ret;
 
@@ -241,34 +277,48 @@ static int copy_chunk(struct copier *k, const struct chunk *ch, uint8_t *data, u
             failed(k, ret, "writing", ch->offset);
         return ret;
     }
-    ret = read_chunk(k, ch, data);
+    ret = read_chunk(k, ch, b->data);
     if (ret) {
         failed(k, ret, "reading", ch->offset);
         return ret;
     }
-    if (old && (ret = read_old(k, ch, old)) != 0) {
+    if (b->old && (ret = read_old(k, ch, b->old)) != 0) {
         failed(k, ret, "reading the backing file", ch->offset);
         return ret;
     }
+    ret = pack_chunk(k, ch, b);
+    if (ret) {
+        failed(k, ret, "compressing", ch->offset);
+        return ret;
+    }
     wait_turn(k, ch);
-    ret = write_pieces(k, ch, data, old);
+    ret = write_pieces(k, ch, b);
     if (ret)
         failed(k, ret, "writing", ch->offset);
     return ret;
 }
 
+static int get_buffers(const struct copier *k, struct buffers *b)
+{
+    *b = (struct buffers){0};
+    if (posix_memalign((void **)&b->data, 4096, CHUNK))
+        return -ENOMEM;
+    if ((k->backing_end || k->c->compare) && posix_memalign((void **)&b->old, 4096, CHUNK))
+        return -ENOMEM;
+    if (k->c->compressed && !(b->packer = img_packer_new(k->c->target, CHUNK)))
+        return -ENOMEM;
+    return 0;
+}
+
 static void *worker(void *opaque)
 {
     struct copier *k = opaque;
-    uint8_t *data = NULL, *old = NULL;
+    struct buffers b;
     struct chunk ch;
-    int ret = 0;
+    int ret = get_buffers(k, &b);
 
-    if (posix_memalign((void **)&data, 4096, CHUNK) ||
-        ((k->backing_end || k->c->compare) && posix_memalign((void **)&old, 4096, CHUNK))) {
-        ret = -ENOMEM;
+    if (ret)
         failed(k, ret, "starting", 0);
-    }
     while (!ret) {
         pthread_mutex_lock(&k->lock);
         ret = take_chunk(k, &ch);
@@ -276,12 +326,13 @@ static void *worker(void *opaque)
         if (ret < 0)
             failed(k, ret, ret == -EINTR ? "copying" : "looking at the source", k->next);
         if (!ret)
-            ret = copy_chunk(k, &ch, data, old);
+            ret = copy_chunk(k, &ch, &b);
         if (!ret)
             pass_turn(k, &ch);
     }
-    free(data);
-    free(old);
+    free(b.data);
+    free(b.old);
+    img_packer_free(b.packer);
     return NULL;
 }
 

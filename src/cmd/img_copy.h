@@ -13,6 +13,7 @@ struct img_copy {
     uint64_t sparse;  /* -S: zero runs of at least this many bytes are left out; 0: write everything */
     unsigned threads; /* 1..16 */
     bool any_order;   /* -W: write as chunks come, not in the order of the disk */
+    bool compressed;  /* whole clusters of data are compressed (img_pack.h) */
     bool salvage;     /* sectors that cannot be read become zeroes, with a warning */
     bool writethrough; /* each piece is durable before the next one of its thread */
     /* What the source has at an offset of its own: DATA, ZERO, or BACKING for what is not to be copied. NULL:

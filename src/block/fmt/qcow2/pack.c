@@ -94,11 +94,16 @@ static void give_back(struct qcow2 *q, uint64_t host, uint64_t len)
     qcow2_clusters_unalloc(q, first << q->cluster_bits, last - first + 1);
 }
 
-static int reserve(struct qcow2 *q, uint64_t len, struct qcow2_entry *e)
+static int reserve(struct qcow2 *q, uint64_t offset, uint64_t len, struct qcow2_entry *e)
 {
+    struct qcow2_table *t = NULL;
     uint64_t host;
-    int ret = q->broken ? -EIO : find_room(q, len, &host);
+    /* A new L2 table first: it would take the cluster behind, into which this one or the next could go on. */
+    int ret = qcow2_l2_writable(q, offset, &t);
 
+    qcow2_table_put(t);
+    if (!ret)
+        ret = find_room(q, len, &host);
     if (ret)
         return ret;
     e->desc = describe(q, host, len);
@@ -144,7 +149,7 @@ int qcow2_write_packed(struct viv_node *n, uint64_t offset, const uint8_t *packe
     if (q->external)
         return -ENOTSUP;
     pthread_mutex_lock(&q->lock);
-    ret = reserve(q, len, &e);
+    ret = reserve(q, offset, len, &e);
     pthread_mutex_unlock(&q->lock);
     if (ret)
         return ret;

@@ -8,18 +8,24 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static void make(struct mem *m, uint64_t size, uint32_t cluster_size, uint32_t refcount_bits)
+static void make_from(struct mem *m, const struct viv_qcow2_create *c)
 {
-    struct viv_qcow2_create c = {
-        .size = size, .cluster_size = cluster_size, .refcount_bits = refcount_bits};
     struct viv_err err = VIV_ERR_INIT;
     struct viv_node *file;
 
     mem_init(m);
     file = mem_node(m);
-    if (viv_qcow2_create(&c, file, &err))
+    if (viv_qcow2_create(c, file, &err))
         g_error("create: %s", err.text);
     viv_node_put(&file);
+}
+
+static void make(struct mem *m, uint64_t size, uint32_t cluster_size, uint32_t refcount_bits)
+{
+    struct viv_qcow2_create c = {
+        .size = size, .cluster_size = cluster_size, .refcount_bits = refcount_bits};
+
+    make_from(m, &c);
 }
 
 static struct viv_node *open_rw(struct viv_node *file)
@@ -295,23 +301,40 @@ static void mutate(uint8_t *data, uint64_t size, GRand *r)
 
 static void test_mutations(void)
 {
+    static const struct viv_qcow2_create images[] = {
+        {.size = 1 << 20, .cluster_size = 512},
+        {.size = 1 << 20, .cluster_size = 65536},
+        {.size = 1 << 20, .cluster_size = 16384, .extended_l2 = true, .zstd = true},
+        {.size = 1 << 20, .cluster_size = 4096, .data_file = "data"},
+        {.size = 1 << 20, .cluster_size = 16384, .extended_l2 = true, .data_file = "data", .data_file_raw = true},
+    };
     GRand *r = g_rand_new_with_seed(20260101);
 
-    for (unsigned cluster_bits = 9; cluster_bits <= 16; cluster_bits += 7) {
+    for (unsigned k = 0; k < G_N_ELEMENTS(images); k++) {
         struct viv_snapshot snapshot = {.name = (char *)"snapshot"};
         uint8_t buf[30000];
-        struct viv_node *n;
-        struct mem m;
+        struct viv_qcow2_create c = images[k];
+        struct viv_node_opts o = {.no_backing = true};
+        struct viv_node *n = NULL;
+        struct mem m, data;
 
-        make(&m, 1 << 20, 1u << cluster_bits, 16);
-        n = open_rw(mem_node(&m));
+        mem_init(&data);
+        o.data_file = c.data = c.data_file ? mem_node(&data) : NULL;
+        make_from(&m, &c);
+        g_assert_cmpint(viv_node_open_format(&viv_blk_qcow2, mem_node(&m), &o, &n, NULL), ==, 0);
+        viv_node_put(&c.data);
         memset(buf, 3, sizeof(buf));
         for (int i = 0; i < 8; i++)
             g_assert_cmpint(viv_node_pwrite(n, i * 100000, buf, sizeof(buf)), ==, 0);
-        g_assert_cmpint(n->drv->snapshots->create(n, &snapshot, NULL), ==, 0);
+        if (n->granule <= sizeof(buf) && !c.data_file)
+            for (unsigned i = 30; i < 34; i++)
+                g_assert_cmpint(viv_node_write_compressed(n, i * n->granule, buf, n->granule), ==, 0);
+        if (!c.data_file)
+            g_assert_cmpint(n->drv->snapshots->create(n, &snapshot, NULL), ==, 0);
         g_assert_cmpint(viv_node_pwrite(n, 100000, buf, sizeof(buf)), ==, 0);
         viv_node_put(&n);
-        for (int i = 0; i < 400; i++) {
+        mem_fini(&data);
+        for (int i = 0; i < 300; i++) {
             g_autofree uint8_t *copy = g_memdup2(m.data, m.size);
 
             mutate(copy, m.size, r);
