@@ -45,14 +45,21 @@ static void test_failing_once(void)
 
 static void test_crc32c(void)
 {
-    uint8_t buf[32];
+    uint32_t (*const ways[])(uint32_t, const void *, size_t) = {viv_crc32c, viv_crc32c_table};
+    uint8_t buf[1000];
 
-    g_assert_cmphex(viv_crc32c(0, "123456789", 9), ==, 0xe3069283);
-    g_assert_cmphex(viv_crc32c(viv_crc32c(0, "1234", 4), "56789", 5), ==, 0xe3069283);
-    memset(buf, 0, sizeof(buf)); /* RFC 3720, B.4 */
-    g_assert_cmphex(viv_crc32c(0, buf, sizeof(buf)), ==, 0x8a9136aa);
-    memset(buf, 0xff, sizeof(buf));
-    g_assert_cmphex(viv_crc32c(0, buf, sizeof(buf)), ==, 0x62a8ab43);
+    for (unsigned i = 0; i < 2; i++) {
+        g_assert_cmphex(ways[i](0, "123456789", 9), ==, 0xe3069283);
+        g_assert_cmphex(ways[i](ways[i](0, "1234", 4), "56789", 5), ==, 0xe3069283);
+        memset(buf, 0, sizeof(buf)); /* RFC 3720, B.4 */
+        g_assert_cmphex(ways[i](0, buf, 32), ==, 0x8a9136aa);
+        memset(buf, 0xff, sizeof(buf));
+        g_assert_cmphex(ways[i](0, buf, 32), ==, 0x62a8ab43);
+    }
+    for (unsigned i = 0; i < sizeof(buf); i++)
+        buf[i] = g_test_rand_int();
+    for (unsigned i = 0; i < 100; i++)
+        g_assert_cmphex(viv_crc32c(i, buf + i, sizeof(buf) - 3 * i), ==, viv_crc32c_table(i, buf + i, sizeof(buf) - 3 * i));
 }
 
 /* --- images that are wrong --- */
