@@ -189,42 +189,55 @@ static inline void run_model(const struct viv_blk_driver *drv, const struct vari
 
 /* --- damaged images: nothing may crash, hang or allocate without bound; errors are fine --- */
 
+enum { EXERCISE_WAYS = 4 };
+
+/* Opened for reading or writing, for a check or not. */
+static inline struct viv_node_opts exercise_opts(unsigned way)
+{
+    return (struct viv_node_opts){.read_only = way < 2, .for_check = way & 1, .no_backing = true, .unmap = true};
+}
+
+static inline void exercise_node(struct viv_node *n, unsigned way)
+{
+    struct viv_check c = {.fix = way == 3 ? VIV_FIX_LEAKS | VIV_FIX_ERRORS : 0};
+    uint64_t disk = viv_node_size(n);
+    struct viv_img_info info = {0};
+    static uint8_t buf[70000];
+    struct viv_extent e;
+
+    n->drv->info(n, &info);
+    viv_img_info_free(&info);
+    if (way & 1) {
+        if (n->drv->check)
+            n->drv->check(n, &c, NULL);
+        return;
+    }
+    for (uint64_t at = 0, i = 0; at < disk && i < 100; at += e.len, i++)
+        if (viv_node_status(n, at, disk - at, &e))
+            break;
+    for (uint64_t at = 0; at + sizeof(buf) <= disk && at < 1 << 20; at += 300000) {
+        viv_node_pread(n, at, buf, sizeof(buf));
+        viv_node_pwrite(n, at + 100, buf, 3000);
+        viv_node_write_zeroes(n, at, 60000, VIV_BLK_UNMAP);
+        viv_node_flush(n);
+    }
+    if (way == 2 && n->drv->truncate && disk < 1u << 30)
+        viv_node_truncate(n, disk + (1 << 20), VIV_PREALLOC_OFF, NULL);
+}
+
 static inline void exercise(const struct viv_blk_driver *drv, const uint8_t *data, size_t size)
 {
-    static uint8_t buf[70000];
-
-    for (unsigned way = 0; way < 4; way++) {
-        struct viv_check c = {.fix = way == 3 ? VIV_FIX_LEAKS | VIV_FIX_ERRORS : 0};
-        struct viv_img_info info = {0};
-        struct viv_extent e;
+    for (unsigned way = 0; way < EXERCISE_WAYS; way++) {
         struct viv_node *n;
         struct mem m;
 
         mem_init(&m);
         g_assert_cmpint(mem_grow(&m, size), ==, 0);
         memcpy(m.data, data, size);
-        n = open_with(drv, &m, (struct viv_node_opts){.read_only = way < 2, .for_check = way & 1});
-        if (n) {
-            uint64_t disk = viv_node_size(n);
-
-            drv->info(n, &info);
-            viv_img_info_free(&info);
-            if ((way & 1) && drv->check)
-                drv->check(n, &c, NULL);
-            for (uint64_t at = 0, i = 0; !(way & 1) && at < disk && i < 100; at += e.len, i++)
-                if (viv_node_status(n, at, disk - at, &e))
-                    break;
-            for (uint64_t at = 0; !(way & 1) && at + sizeof(buf) <= disk && at < 1 << 20;
-                 at += 300000) {
-                viv_node_pread(n, at, buf, sizeof(buf));
-                viv_node_pwrite(n, at + 100, buf, 3000);
-                viv_node_write_zeroes(n, at, 60000, VIV_BLK_UNMAP);
-                viv_node_flush(n);
-            }
-            if (way == 2 && drv->truncate && disk < 1u << 30)
-                viv_node_truncate(n, disk + (1 << 20), VIV_PREALLOC_OFF, NULL);
-            viv_node_put(&n);
-        }
+        n = open_with(drv, &m, exercise_opts(way));
+        if (n)
+            exercise_node(n, way);
+        viv_node_put(&n);
         mem_fini(&m);
     }
 }
