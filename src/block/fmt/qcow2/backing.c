@@ -26,7 +26,7 @@ int qcow2_change_backing(struct viv_node *n, const char *name, const char *forma
 
     if (name && !*name)
         name = NULL;
-    if (name && (q->autoclear & QCOW2_AUTOCLEAR_DATA_RAW))
+    if (name && (q->data_raw))
         return viv_fail(err, EINVAL, "'%s' is to keep its data file readable as a raw image: it can have no backing file",
                         n->filename);
     if (format && strlen(format) > 63)

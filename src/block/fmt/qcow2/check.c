@@ -3,6 +3,7 @@
  * A refcount that is too low is a corruption (the cluster would be given out twice), one that is too high a leak. The
  * COPIED flags of the active tables must say exactly "refcount is 1". Nothing here trusts an offset: what
  * lies outside the file is reported and not followed. */
+#include "block/fmt/qcow2/bitmap.h"
 #include "block/fmt/qcow2/check_int.h"
 #include "block/fmt/qcow2/entry.h"
 
@@ -147,6 +148,50 @@ static int count_snapshots(struct qcow2_checker *k)
     return ret;
 }
 
+static int count_bitmap_cluster(void *opaque, const char *what, uint64_t offset, uint64_t bytes)
+{
+    qcow2_check_count(opaque, what, offset, bytes);
+    return 0;
+}
+
+static void count_bitmaps(struct qcow2_checker *k)
+{
+    struct qcow2 *q = k->q;
+
+    if (q->bitmaps_wrong) {
+        qcow2_check_say(k, "ERROR %s", q->bitmaps_wrong);
+        k->c->corruptions++;
+        return;
+    }
+    qcow2_check_count(k, "bitmap directory", q->bitmap_dir_offset, q->bitmap_dir_bytes);
+    for (uint32_t i = 0; i < q->bitmap_count; i++) {
+        int ret = qcow2_each_bitmap_cluster(q, &q->bitmaps[i], count_bitmap_cluster, k);
+
+        if (ret == -EUCLEAN) {
+            qcow2_check_say(k, "ERROR bitmap '%s' has an impossible table entry; it can only be removed", q->bitmaps[i].name);
+            k->c->corruptions++;
+        } else if (ret) {
+            qcow2_check_say(k, "ERROR: I/O error in check: bitmap '%s': %s", q->bitmaps[i].name, strerror(-ret));
+            k->c->check_errors++;
+        }
+    }
+}
+
+/* Nothing can be said of them but that they are gone. */
+static int drop_wrong_bitmaps(struct qcow2_checker *k)
+{
+    int ret;
+
+    if (!k->q->bitmaps_wrong || !(k->c->fix & VIV_FIX_ERRORS))
+        return 0;
+    ret = qcow2_drop_wrong_bitmaps(k->q);
+    if (ret)
+        return ret;
+    qcow2_check_say(k, "Repairing: all dirty bitmaps are removed");
+    k->c->corruptions_fixed++;
+    return 0;
+}
+
 static void count_refcount_structure(struct qcow2_checker *k)
 {
     struct qcow2 *q = k->q;
@@ -188,9 +233,11 @@ static int count_all(struct qcow2_checker *k)
     ret = count_l1(k, &k->q->l1, true);
     if (!ret)
         ret = count_snapshots(k);
-    if (!ret)
-        count_refcount_structure(k);
-    return ret;
+    if (ret)
+        return ret;
+    count_bitmaps(k);
+    count_refcount_structure(k);
+    return 0;
 }
 
 /* --- comparing --- */
@@ -351,6 +398,8 @@ static int mend(struct qcow2_checker *k)
     else if (c->fix && !k->rebuild)
         ret = qcow2_repair_refcounts(k);
     if (!ret)
+        ret = drop_wrong_bitmaps(k);
+    if (!ret)
         ret = check_flags(k);
     if (!ret && c->fix)
         ret = qcow2_flush_all(k->q);
@@ -382,10 +431,6 @@ int qcow2_check(struct viv_node *n, struct viv_check *c, struct viv_err *err)
 
     if (q->snapshot_view)
         return viv_fail(err, EINVAL, "'%s': it is the whole image that is checked: open it without a snapshot",
-                        n->filename);
-    if (q->has_bitmaps)
-        return viv_fail(err, ENOTSUP,
-                        "'%s': checking images with dirty bitmaps is not implemented yet",
                         n->filename);
     k.clusters = qcow2_clusters(q, viv_node_size(q->file));
     k.refs = g_try_new0(uint32_t, k.clusters + 1);

@@ -61,6 +61,35 @@ static inline void exercise_snapshots(struct viv_node *n)
     viv_err_clear(&err);
 }
 
+static inline void exercise_bitmaps(struct viv_node *n)
+{
+    struct viv_bitmap_info add = {.name = (char *)"new", .granularity = 65536, .automatic = true}, *list = NULL;
+    const struct viv_bitmap_ops *ops = n->drv->bitmaps;
+    struct viv_err err = VIV_ERR_INIT;
+    unsigned count = 0;
+
+    if (!n->read_only && viv_node_size(n) < 1u << 30) {
+        ops->store(n, &add, NULL, &err);
+        viv_err_clear(&err);
+    }
+    if (ops->list(n, &list, &count, &err)) {
+        viv_err_clear(&err);
+        return;
+    }
+    for (unsigned i = 0; i < MIN(count, 3); i++) {
+        uint8_t *bits;
+        size_t bytes;
+
+        if (viv_node_size(n) < 1u << 30 && !ops->load(n, list[i].name, &bits, &bytes, &err))
+            g_free(bits);
+        viv_err_clear(&err);
+        if (i && !n->read_only)
+            ops->remove(n, list[i].name, &err);
+        viv_err_clear(&err);
+    }
+    viv_bitmap_info_free(list, count);
+}
+
 /* Says the header that the data lies in another file? Then it does, in one that is shorter than most disks. */
 static inline bool names_data_file(const struct mem *m)
 {
@@ -90,6 +119,8 @@ static inline void exercise_once(struct mem *m, const struct viv_node_opts *o, u
     if (!o->read_only && !check && viv_node_size(n) < 1u << 30)
         viv_node_truncate(n, viv_node_size(n) + (1 << 20), VIV_PREALLOC_OFF, &err);
     viv_err_clear(&err);
+    if (!check)
+        exercise_bitmaps(n);
     if (!o->read_only && !check)
         exercise_snapshots(n);
     viv_node_put(&n);

@@ -119,7 +119,7 @@ static int read_extensions(struct qcow2 *q, const uint8_t *head, uint32_t start,
             features = head + at;
             features_len = len;
         } else if (type == QCOW2_EXT_BITMAPS) {
-            q->has_bitmaps = true;
+            q->bitmaps_wrong = q->version >= 3 ? qcow2_read_bitmaps_extension(q, head + at, len) : NULL;
         } else if (type == QCOW2_EXT_DATA_FILE && q->external && len && len <= BACKING_NAME_MAX) {
             g_free(q->data_file);
             q->data_file = g_strndup((const char *)head + at, len);

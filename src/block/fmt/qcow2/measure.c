@@ -1,5 +1,5 @@
 /* How large the file of a new image is going to be: with `data` bytes of it written, and with all of it. */
-#include "block/fmt/qcow2/qcow2_int.h"
+#include "block/fmt/qcow2/bitmap.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -23,6 +23,30 @@ static uint64_t metadata(uint64_t data, uint64_t cluster, unsigned refcount_bits
     return rest + blocks + table;
 }
 
+/* The source's bitmaps with all their bits, tables and a directory. Those that are out of date are not taken along. */
+static int measure_bitmaps(struct viv_node *source, uint64_t cluster, uint64_t *out, struct viv_err *err)
+{
+    struct viv_bitmap_info *list;
+    uint64_t dir = 0, clusters = 0;
+    unsigned count;
+    int ret = source->drv->bitmaps->list(source, &list, &count, err);
+
+    if (ret)
+        return ret;
+    for (unsigned i = 0; i < count; i++) {
+        struct qcow2_bitmap b = {.name = list[i].name};
+        uint64_t data = units(viv_bitmap_bytes(viv_node_size(source), list[i].granularity), cluster);
+
+        if (list[i].in_use)
+            continue;
+        clusters += data + units(data * 8, cluster);
+        dir += qcow2_bitmap_entry_bytes(&b);
+    }
+    viv_bitmap_info_free(list, count);
+    *out = (clusters + units(dir, cluster)) * cluster;
+    return 0;
+}
+
 int qcow2_measure(const struct viv_create *c, struct viv_node *source, struct viv_measure *out, struct viv_err *err)
 {
     struct viv_qcow2_create q;
@@ -42,6 +66,6 @@ int qcow2_measure(const struct viv_create *c, struct viv_node *source, struct vi
     meta += units(qcow2_crypt_bytes(&q), q.cluster_size);
     out->required = (meta + used) * q.cluster_size;
     out->full = (meta + all) * q.cluster_size;
-    out->has_bitmaps = source && source->drv == &viv_blk_qcow2 && q.version >= 3; /* none in it: we refuse those that have */
-    return 0;
+    out->has_bitmaps = source && source->drv->bitmaps && q.version >= 3;
+    return out->has_bitmaps ? measure_bitmaps(source, q.cluster_size, &out->bitmaps, err) : 0;
 }

@@ -1,5 +1,6 @@
 /* The driver: open, close, info. The rest of qcow2 is in the files beside; qcow2_int.h is their table of
  * contents. */
+#include "block/fmt/qcow2/bitmap.h"
 #include "block/fmt/qcow2/entry.h"
 
 #include "base/bytes.h"
@@ -60,6 +61,10 @@ int qcow2_collect_meta(struct qcow2 *q, bool lax, struct viv_err *err)
     for (uint32_t i = 0; !ret && i < q->snapshot_count; i++)
         ret = add_meta(q, q->snapshots[i].l1_offset, q->snapshots[i].l1_size * 8ull,
                        "a snapshot's L1 table", lax, err);
+    if (!ret)
+        ret = add_meta(q, q->bitmap_dir_offset, q->bitmap_dir_bytes, "the bitmap directory", lax, err);
+    for (uint32_t i = 0; !ret && i < q->bitmap_count; i++)
+        ret = add_meta(q, q->bitmaps[i].table_offset, q->bitmaps[i].table_size * 8ull, "a bitmap's table", lax, err);
     for (uint32_t i = 0; !ret && i < q->rt.size; i++)
         if (q->rt.entry[i] & ~511ull)
             ret = add_meta(q, q->rt.entry[i] & ~511ull, 1, "a refcount block", lax, err);
@@ -88,7 +93,7 @@ static int mend_dirty(struct qcow2 *q, struct viv_err *err)
 /* What opening for writing asks more than opening for reading. */
 static int prepare_writing(struct qcow2 *q, const struct viv_node_opts *o, struct viv_err *err)
 {
-    uint64_t keep;
+    uint64_t keep = 0;
     int ret = 0;
 
     if ((q->incompatible & QCOW2_INCOMPAT_CORRUPT) && !o->for_check)
@@ -96,34 +101,36 @@ static int prepare_writing(struct qcow2 *q, const struct viv_node_opts *o, struc
                         "'%s': the image is marked corrupt and can only be read; "
                         "'viv-img check -r all' mends it",
                         q->node->filename);
-    if (q->has_bitmaps && (q->autoclear & QCOW2_AUTOCLEAR_BITMAPS))
-        return viv_fail(
-            err, ENOTSUP,
-            "'%s': the image holds dirty bitmaps, which are not implemented yet and would be "
-            "wrong after a write; opening it read-only works",
-            q->node->filename);
     ret = qcow2_collect_meta(q, o->for_check, err);
     if (!ret && (q->incompatible & QCOW2_INCOMPAT_DIRTY) && !o->for_check)
         ret = mend_dirty(q, err);
     /* Autoclear bits speak of data that a writer who does not know them makes wrong. */
-    keep = q->autoclear & (q->external ? QCOW2_AUTOCLEAR_DATA_RAW : 0);
+    if (q->external)
+        keep |= QCOW2_AUTOCLEAR_DATA_RAW;
+    if (q->bitmap_count || q->bitmaps_wrong)
+        keep |= QCOW2_AUTOCLEAR_BITMAPS;
+    keep &= q->autoclear;
     if (!ret && q->version >= 3 && q->autoclear != keep) {
         ret = qcow2_write_u64(q, QCOW2_H_AUTOCLEAR, keep);
         if (ret)
             viv_fail_os(err, -ret, "Could not write '%s'", q->node->filename);
         q->autoclear = keep;
     }
-    return ret;
+    return ret || o->for_check ? ret : qcow2_wake_bitmaps(q, err);
 }
 
 static int close_image(struct viv_node *n)
 {
     struct qcow2 *q = n->state;
-    int ret = 0;
+    int ret = 0, r;
 
+    if (!n->read_only && !q->broken)
+        ret = qcow2_rest_bitmaps(q);
     /* The last flush freed clusters in memory: their refcounts go out too. */
-    if (!n->read_only && !q->broken && q->refblock_cache.dirty)
-        ret = qcow2_flush_refcounts(q);
+    if (!n->read_only && !q->broken && q->refblock_cache.dirty) {
+        r = qcow2_flush_refcounts(q);
+        ret = ret ? ret : r;
+    }
     qcow2_cache_fini(&q->l2_cache);
     qcow2_cache_fini(&q->refblock_cache);
     qcow2_set_fini(&q->meta);
@@ -131,6 +138,7 @@ static int close_image(struct viv_node *n)
     g_free(q->l1.entry);
     g_free(q->rt.entry);
     qcow2_free_snapshots(q->snapshots, q->snapshot_count);
+    qcow2_free_bitmaps(q->bitmaps, q->bitmap_count);
     g_free(q->frees);
     viv_luks_free(q->luks);
     g_free(q->backing_file);
@@ -145,6 +153,8 @@ static int read_tables(struct qcow2 *q, const struct viv_node_opts *o, struct vi
 {
     int ret = qcow2_read_snapshots(q, err);
 
+    if (!ret)
+        ret = qcow2_read_bitmaps(q, o, err);
     if (!ret && o->snapshot)
         ret = qcow2_view_snapshot(q, o->snapshot, err);
     if (ret)
@@ -215,6 +225,7 @@ static void info(struct viv_node *n, struct viv_img_info *i)
     viv_img_fact_str(i, "compression-type", q->compression ? "zstd" : "zlib");
     if (q->version >= 3)
         viv_img_fact_bool(i, "lazy-refcounts", q->compatible & QCOW2_COMPAT_LAZY);
+    qcow2_bitmap_info(q, i);
     viv_img_fact_uint(i, "refcount-bits", 1u << q->refcount_order);
     qcow2_encrypt_info(q, i);
     if (q->version < 3)
@@ -255,4 +266,5 @@ const struct viv_blk_driver viv_blk_qcow2 = {
     .snapshots = &qcow2_snapshot_ops,
     .amend = qcow2_amend,
     .amend_opts = qcow2_amend_opts,
+    .bitmaps = &qcow2_bitmap_ops,
 };

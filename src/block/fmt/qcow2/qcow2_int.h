@@ -132,7 +132,6 @@ struct qcow2 {
     uint64_t incompatible, compatible, autoclear;
     unsigned compression; /* 0 zlib, 1 zstd */
     char *backing_file, *backing_fmt;
-    bool has_bitmaps;
     bool extended;    /* extended L2 entries: subclusters */
     bool external;    /* guest clusters lie in `data`, each at its own offset, and are not counted */
     bool data_raw;    /* and `data` alone is the disk: zeroes are written there too */
@@ -141,6 +140,10 @@ struct qcow2 {
     unsigned crypt;                       /* QCOW2_CRYPT_ */
     uint64_t crypt_offset, crypt_length;  /* LUKS: where its header is; host bytes */
     struct viv_luks *luks;
+    struct qcow2_bitmap *bitmaps; /* bitmap.h */
+    uint32_t bitmap_count;
+    uint64_t bitmap_dir_offset, bitmap_dir_bytes;
+    const char *bitmaps_wrong; /* what is wrong with them; none are known then */
 
     struct qcow2_array l1, rt;
     struct qcow2_cache l2_cache, refblock_cache;
@@ -196,6 +199,23 @@ int qcow2_view_snapshot(struct qcow2 *q, const char *which, struct viv_err *err)
 extern const struct viv_snapshot_ops qcow2_snapshot_ops;
 /* Forgets VM state that is not in a snapshot: when the disk's size changes it would become part of the disk. */
 int qcow2_drop_state(struct qcow2 *q);
+
+/* --- bitmap_dir.c, bitmap.c; see bitmap.h --- */
+extern const struct viv_bitmap_ops qcow2_bitmap_ops;
+/* What is wrong with it (static), or NULL. */
+const char *qcow2_read_bitmaps_extension(struct qcow2 *q, const uint8_t *data, uint32_t len);
+int qcow2_read_bitmaps(struct qcow2 *q, const struct viv_node_opts *o, struct viv_err *err);
+void qcow2_free_bitmaps(struct qcow2_bitmap *b, uint32_t count);
+/* Opened for writing: those that follow writes come to life. Closing: they are stored. */
+int qcow2_wake_bitmaps(struct qcow2 *q, struct viv_err *err);
+int qcow2_rest_bitmaps(struct qcow2 *q);
+/* The disk's size in the header and what all bitmaps have stored for it, at once. */
+int qcow2_resize_bitmaps(struct qcow2 *q, uint64_t old, uint64_t size);
+/* One that is bound to the disk's size on disk (borrowed), or NULL. */
+const char *qcow2_bitmap_of_size(const struct qcow2 *q);
+/* Bitmaps that make no sense go. */
+int qcow2_drop_wrong_bitmaps(struct qcow2 *q);
+void qcow2_bitmap_info(struct qcow2 *q, struct viv_img_info *i);
 
 /* --- backing.c --- */
 int qcow2_change_backing(struct viv_node *n, const char *name, const char *format, struct viv_err *err);

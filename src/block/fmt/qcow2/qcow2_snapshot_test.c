@@ -330,6 +330,7 @@ static void step_apply(struct steps *w, const struct snap *x)
     g_free(w->now.disk);
     w->now.disk = g_memdup2(x->disk, x->size);
     w->now.size = x->size;
+    steps_mark(w, 0, x->size);
     steps_end(w);
 }
 
@@ -409,6 +410,7 @@ int main(int argc, char **argv)
         {{"tiny", "cluster_size=512,refcount_bits=64", 300 << 10, 0}, "tiny-clusters", 30, 29, true},
         {{"narrow", "cluster_size=1k,refcount_bits=4", 200 << 10, 0}, "narrow-refcounts", 30, 11, true},
         {{"large", "cluster_size=64k", 1 << 20, 500 << 10}, "large-clusters", 20, 11, true},
+        {{"subclusters", "cluster_size=16k,extended_l2=on", 512 << 10, 300 << 10}, "subclusters", 25, 9, true},
     };
 
     g_test_init(&argc, &argv, NULL);

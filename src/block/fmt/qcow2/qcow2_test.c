@@ -311,6 +311,7 @@ static void test_mutations(void)
     GRand *r = g_rand_new_with_seed(20260101);
 
     for (unsigned k = 0; k < G_N_ELEMENTS(images); k++) {
+        struct viv_bitmap_info bitmap = {.name = (char *)"bitmap", .granularity = 4096, .automatic = true};
         struct viv_snapshot snapshot = {.name = (char *)"snapshot"};
         uint8_t buf[30000];
         struct viv_qcow2_create c = images[k];
@@ -331,6 +332,7 @@ static void test_mutations(void)
                 g_assert_cmpint(viv_node_write_compressed(n, i * n->granule, buf, n->granule), ==, 0);
         if (!c.data_file)
             g_assert_cmpint(n->drv->snapshots->create(n, &snapshot, NULL), ==, 0);
+        g_assert_cmpint(n->drv->bitmaps->store(n, &bitmap, NULL, NULL), ==, 0);
         g_assert_cmpint(viv_node_pwrite(n, 100000, buf, sizeof(buf)), ==, 0);
         viv_node_put(&n);
         mem_fini(&data);

@@ -105,10 +105,18 @@ fail:
     return ret;
 }
 
-static int set_size(struct qcow2 *q, uint64_t size)
+/* The size in the header, and all that stored bitmaps have for the old one. */
+static int set_size(struct qcow2 *q, uint64_t old, uint64_t size)
 {
-    int ret = qcow2_write_u64(q, QCOW2_H_SIZE, size);
+    int ret;
 
+    if (q->bitmap_count) {
+        pthread_mutex_lock(&q->lock);
+        ret = qcow2_resize_bitmaps(q, old, size);
+        pthread_mutex_unlock(&q->lock);
+        return ret;
+    }
+    ret = qcow2_write_u64(q, QCOW2_H_SIZE, size);
     return ret ? ret : viv_node_flush(q->file);
 }
 
@@ -156,7 +164,7 @@ static int grow(struct viv_node *n, uint64_t size, enum viv_prealloc how, struct
     if (!ret)
         ret = viv_node_flush(n);
     if (!ret)
-        ret = set_size(q, size);
+        ret = set_size(q, old, size);
     if (ret)
         __atomic_store_n(&n->size, old, __ATOMIC_RELEASE);
     return ret ? viv_fail_os(err, -ret, "Could not resize '%s'", n->filename) : 0;
@@ -174,7 +182,7 @@ static int shrink(struct viv_node *n, uint64_t size, struct viv_err *err)
     if (!ret)
         ret = viv_node_flush(n);
     if (!ret)
-        ret = set_size(n->state, size);
+        ret = set_size(n->state, old, size);
     n->unmap = unmap;
     if (ret)
         return viv_fail_os(err, -ret, "Could not resize '%s'", n->filename);

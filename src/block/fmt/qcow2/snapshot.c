@@ -3,6 +3,7 @@
  * Each of the three changes is a turn (turn.h): on disk it happens at once or not at all, also in version 2. Create gives
  * the active L1 table and its L2 tables to the snapshot and goes on with copies; so a snapshot holds the VM state, which lies
  * in the active tables behind the disk until then, and the new active tables do not. */
+#include "block/bitmap.h"
 #include "block/fmt/qcow2/turn.h"
 
 #include "base/bytes.h"
@@ -62,7 +63,7 @@ static int may_change(struct qcow2 *q, struct viv_err *err)
 {
     if (q->node->read_only)
         return viv_fail(err, EROFS, "'%s' is open read-only", q->node->filename);
-    if (q->incompatible & QCOW2_INCOMPAT_DATA_FILE)
+    if (q->external)
         return viv_fail(err, ENOTSUP,
                         "'%s' keeps its data in an external file, of which there can be no internal snapshots; an overlay "
                         "('viv-img create -b') can",
@@ -227,13 +228,21 @@ static int apply_locked(struct qcow2 *q, const char *which, struct viv_err *err)
     if (size > INT64_MAX || qcow2_l1_need(q, size) > QCOW2_L1_BYTES_MAX / 8)
         return viv_fail(err, EINVAL, "Could not apply snapshot '%s': its disk of %" PRIu64 " bytes is impossible", which,
                         size);
+    if (size != viv_node_size(q->node) && qcow2_bitmap_of_size(q))
+        return viv_fail(err, ENOTSUP,
+                        "Could not apply snapshot '%s': its disk has another size, which bitmap '%s' could not follow; remove "
+                        "that bitmap, or resize the image to %" PRIu64 " bytes first",
+                        which, qcow2_bitmap_of_size(q), size);
     ret = read_l1(q, s, &l1);
     if (!ret) {
         ret = apply_turn(&t, q, &l1, size);
         qcow2_turn_end(&t);
     }
-    if (!ret)
+    if (!ret) {
         __atomic_store_n(&q->node->size, size, __ATOMIC_RELEASE);
+        ret = viv_bitmaps_resize(q->node, size);
+        viv_bitmaps_wrote(q->node, 0, size); /* any of it may be another now */
+    }
     g_free(l1.entry);
     return explain(q, ret, "apply", which, err);
 }
@@ -311,6 +320,8 @@ static int state_area(struct viv_node *n, uint64_t len, uint64_t *base)
     uint64_t end, need;
     int ret = 0;
 
+    if (q->external)
+        return -ENOTSUP;
     *base = qcow2_l1_need(q, viv_node_size(n)) << (q->cluster_bits + q->l2_bits);
     if (!viv_add_u64(*base, len, &end) || end > INT64_MAX)
         return -EFBIG;

@@ -1,11 +1,12 @@
 /* Power cuts in operations that are to happen at once or not at all: an image goes through steps; at every cut it must
  * open, check clean (leaks allowed) and be what it was before the step in progress or what it is after it: the disk, the
- * snapshots with their disks and VM states, and its properties. Steps of guest writes may be torn, their step's stamps are
- * allowed in any sector. Not part of any program. */
+ * snapshots with their disks and VM states, its bitmaps, and its properties. Steps of guest writes may be torn, their step's
+ * stamps are allowed in any sector. A bitmap that follows writes may at any time say that it is out of date; only around a
+ * clean close it may say that it is not, and is right then. Not part of any program. */
 #ifndef VIV_BLOCK_FMT_QCOW2_STEPS_TEST_H
 #define VIV_BLOCK_FMT_QCOW2_STEPS_TEST_H
 
-#include "block/fmt/qcow2/qcow2_int.h"
+#include "block/fmt/qcow2/bitmap.h"
 #include "block/tables_test.h"
 
 #include "base/bytes.h"
@@ -17,10 +18,20 @@ struct snap {
     uint32_t state_len; /* of VM state, whose bytes are all the id's last digit */
 };
 
+/* Never changed: a bitmap with other bits is another one. */
+struct stored {
+    char *name;
+    uint32_t granularity;
+    bool automatic;
+    uint8_t *bits;
+    size_t bytes;
+};
+
 struct state {
     uint8_t *disk;
     uint64_t size;
     GPtrArray *snaps; /* struct snap, shared between states */
+    GPtrArray *bitmaps; /* struct stored, likewise */
     char *properties;
 };
 
@@ -28,6 +39,7 @@ struct step {
     const char *name;
     guint start, end; /* of the record */
     struct state before, after;
+    bool closing;
     uint64_t stamps; /* guest writes: stamps have this number in their upper bits; 0: an operation */
 };
 
@@ -37,7 +49,7 @@ struct steps {
     struct viv_node *n;
     struct state now;
     GArray *list;   /* struct step */
-    GPtrArray *all; /* every struct snap there was */
+    GPtrArray *all, *all_stored; /* every struct snap, struct stored there was */
     GRand *rand;
     uint64_t stamp;
     guint every;
@@ -73,10 +85,13 @@ static inline struct state steps_copy(const struct state *s)
     struct state c = {.disk = g_memdup2(s->disk, s->size),
                       .size = s->size,
                       .snaps = g_ptr_array_new(),
+                      .bitmaps = g_ptr_array_new(),
                       .properties = g_strdup(s->properties)};
 
     for (guint i = 0; i < s->snaps->len; i++)
         g_ptr_array_add(c.snaps, s->snaps->pdata[i]);
+    for (guint i = 0; i < s->bitmaps->len; i++)
+        g_ptr_array_add(c.bitmaps, s->bitmaps->pdata[i]);
     return c;
 }
 
@@ -85,6 +100,16 @@ static inline void steps_free_state(struct state *s)
     g_free(s->disk);
     g_free(s->properties);
     g_ptr_array_free(s->snaps, TRUE);
+    g_ptr_array_free(s->bitmaps, TRUE);
+}
+
+static inline void steps_free_stored(gpointer data)
+{
+    struct stored *b = data;
+
+    g_free(b->name);
+    g_free(b->bits);
+    g_free(b);
 }
 
 static inline void steps_free_snap(gpointer data)
@@ -117,8 +142,44 @@ static inline void steps_end(struct steps *w)
 
 static inline void steps_reopen(struct steps *w)
 {
+    steps_begin(w, "reopen");
+    g_array_index(w->list, struct step, w->list->len - 1).closing = true;
     g_assert_cmpint(viv_node_put(&w->n), ==, 0);
     w->n = steps_open(w, &w->file, NULL);
+    steps_end(w);
+}
+
+/* --- bitmaps --- */
+
+/* A copy for a disk of `size` bytes, which the model of now has from here on. */
+static inline struct stored *steps_change_bitmap(struct steps *w, guint i, uint64_t size)
+{
+    const struct stored *old = w->now.bitmaps->pdata[i];
+    struct stored *b = g_new0(struct stored, 1);
+
+    *b = *old;
+    b->name = g_strdup(old->name);
+    b->bytes = viv_bitmap_bytes(size, old->granularity);
+    b->bits = g_malloc0(b->bytes);
+    memcpy(b->bits, old->bits, MIN(b->bytes, old->bytes));
+    for (uint64_t k = (size + b->granularity - 1) / b->granularity; k < b->bytes * 8; k++)
+        b->bits[k / 8] &= ~(1u << k % 8);
+    w->now.bitmaps->pdata[i] = b;
+    g_ptr_array_add(w->all_stored, b);
+    return b;
+}
+
+static inline void steps_mark(struct steps *w, uint64_t offset, uint64_t len)
+{
+    for (guint i = 0; i < w->now.bitmaps->len; i++) {
+        struct stored *b = w->now.bitmaps->pdata[i];
+
+        if (!b->automatic || !len)
+            continue;
+        b = steps_change_bitmap(w, i, w->now.size);
+        for (uint64_t k = offset / b->granularity; k <= (offset + len - 1) / b->granularity; k++)
+            b->bits[k / 8] |= 1u << k % 8;
+    }
 }
 
 /* --- the steps that all tests have --- */
@@ -136,6 +197,7 @@ static inline void steps_write(struct steps *w, int requests)
         uint8_t *at = w->now.disk + first * SECTOR;
 
         count = MIN(count, sectors - first);
+        steps_mark(w, first * SECTOR, count * SECTOR);
         if (g_rand_int_range(w->rand, 0, 5) == 0) {
             memset(at, 0, count * SECTOR);
             g_assert_cmpint(viv_node_write_zeroes(w->n, first * SECTOR, count * SECTOR,
@@ -186,6 +248,32 @@ static inline bool steps_same_snaps(const struct state *s, const struct viv_snap
     return true;
 }
 
+static inline bool steps_same_bitmaps(const struct step *s, const struct state *x, struct viv_node *n)
+{
+    struct viv_bitmap_info *list;
+    unsigned count;
+    bool same;
+
+    g_assert_cmpint(n->drv->bitmaps->list(n, &list, &count, NULL), ==, 0);
+    same = count == x->bitmaps->len;
+    for (unsigned i = 0; i < count && same; i++) {
+        const struct stored *b = x->bitmaps->pdata[i];
+        uint8_t *bits;
+        size_t bytes;
+
+        same = strcmp(b->name, list[i].name) == 0 && b->granularity == list[i].granularity &&
+               b->automatic == list[i].automatic && !(list[i].in_use && !b->automatic);
+        if (!same || list[i].in_use)
+            continue;
+        same = !b->automatic || s->closing;
+        g_assert_cmpint(n->drv->bitmaps->load(n, b->name, &bits, &bytes, NULL), ==, 0);
+        same = same && bytes == b->bytes && memcmp(bits, b->bits, bytes) == 0;
+        g_free(bits);
+    }
+    viv_bitmap_info_free(list, count);
+    return same;
+}
+
 static inline void steps_check_snap(struct steps *w, struct mem *m, const struct snap *x, guint cut)
 {
     struct viv_node *n = steps_open(w, m, x->id);
@@ -234,7 +322,7 @@ static inline const struct state *steps_recognise(const struct step *s, struct v
         bool torn = s->stamps && cut != s->end; /* a step ends with a flush */
 
         if ((torn ? steps_torn_disk(s, disk, size) : steps_same_disk(x, disk, size)) &&
-            steps_same_snaps(x, list, count) && strcmp(properties, x->properties) == 0)
+            steps_same_snaps(x, list, count) && steps_same_bitmaps(s, x, n) && strcmp(properties, x->properties) == 0)
             found = x;
     }
     if (!found)
@@ -341,9 +429,13 @@ static inline void steps_start(struct steps *w, const struct variant *v, guint e
     mem_copy(&w->start, &w->file);
     w->list = g_array_new(FALSE, FALSE, sizeof(struct step));
     w->all = g_ptr_array_new_with_free_func(steps_free_snap);
+    w->all_stored = g_ptr_array_new_with_free_func(steps_free_stored);
     w->file.log = g_array_new(FALSE, FALSE, sizeof(struct mem_entry));
     w->n = steps_open(w, &w->file, NULL);
-    w->now = (struct state){.size = v->size, .snaps = g_ptr_array_new(), .disk = g_malloc0(v->size)};
+    w->now = (struct state){.size = v->size,
+                            .snaps = g_ptr_array_new(),
+                            .bitmaps = g_ptr_array_new(),
+                            .disk = g_malloc0(v->size)};
     memcpy(w->now.disk, w->base.data, MIN(v->base, v->size));
     w->now.properties = steps_properties(w->n);
 }
@@ -353,8 +445,7 @@ static inline void steps_finish(struct steps *w)
     unsigned tried;
 
     expect_disk(w->n, w->now.disk);
-    g_assert_cmpint(viv_node_put(&w->n), ==, 0);
-    w->n = steps_open(w, &w->file, NULL);
+    steps_reopen(w);
     expect_check(w->n, false);
     g_assert_cmpint(viv_node_put(&w->n), ==, 0);
     tried = steps_replay(w);
@@ -366,6 +457,7 @@ static inline void steps_finish(struct steps *w)
     steps_free_state(&w->now);
     g_array_free(w->list, TRUE);
     g_ptr_array_free(w->all, TRUE);
+    g_ptr_array_free(w->all_stored, TRUE);
     mem_fini(&w->start);
     mem_fini(&w->file);
     mem_fini(&w->base);

@@ -112,6 +112,8 @@ static int count_entry(struct qcow2_turn *t, uint64_t entry, int by)
 {
     uint64_t host = entry & QCOW2_OFFSET, len = t->q->cluster_size;
 
+    if (t->q->external)
+        return 0; /* a data file's clusters are not counted */
     if (entry & QCOW2_COMPRESSED)
         len = qcow2_compressed_range(t->q, entry, &host);
     else if (!host)
@@ -163,6 +165,8 @@ int qcow2_turn_drop(struct qcow2_turn *t, uint64_t offset, uint64_t bytes)
 static int set_flags(struct qcow2_turn *t, uint8_t *l2, bool *changed)
 {
     *changed = false;
+    if (t->q->external)
+        return 0; /* the flag says another thing there */
     for (uint32_t i = 0; i < 1u << t->q->l2_bits; i++) {
         uint8_t *at = l2 + i * stride(t->q);
         uint64_t entry = viv_ld_be64(at), want, refcount;
