@@ -11,6 +11,11 @@ struct viv_create {
     const char *backing_file; /* as it goes into the header; NULL: none */
     const char *backing_fmt;
     struct viv_opts *opts;
+    /* One more, empty file of the image, for drivers whose images are several: `path` as viv_node_open_child() takes it.
+     * *out is borrowed; its caller flushes it, closes it, and gives it its name before the image gets its own. NULL: images
+     * of one file alone can be made here. */
+    int (*new_file)(void *opaque, const char *path, struct viv_node **out, struct viv_err *err);
+    void *opaque;
 };
 bool viv_create_knows(const struct viv_blk_driver *drv, const char *option);
 

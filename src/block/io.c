@@ -204,6 +204,25 @@ out:
     return ret;
 }
 
+/* The granule of `offset` with up to `*len` bytes of the request in it, for a format that can store whole ones only. */
+static int write_recompressed(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t skip,
+                              uint64_t *len)
+{
+    uint64_t start = viv_align_down(offset, n->granule), size = MIN(n->granule, viv_node_size(n) - start);
+    uint8_t *buf = g_try_malloc(size);
+    int ret = buf ? 0 : -ENOMEM;
+
+    *len = MIN(*len, start + size - offset);
+    if (!ret && *len < size)
+        ret = read_old(n, start, buf, size);
+    if (!ret) {
+        viv_iov_take(iov, cnt, skip, buf + (offset - start), *len);
+        ret = n->drv->write_compressed(n, start, buf, size);
+    }
+    g_free(buf);
+    return ret;
+}
+
 static int write_exclusive(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
                            size_t skip, size_t len)
 {
@@ -213,7 +232,9 @@ static int write_exclusive(struct viv_node *n, uint64_t offset, const struct iov
 
         if (ret)
             return ret;
-        if (a.fresh) {
+        if (a.compress) {
+            ret = write_recompressed(n, offset, iov, cnt, skip, &a.len);
+        } else if (a.fresh) {
             ret = write_fresh(n, &a, iov, cnt, skip);
             if (ret)
                 n->drv->cancel(n, &a);

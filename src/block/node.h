@@ -63,6 +63,7 @@ struct viv_alloc {
     uint64_t tail;   /* fresh: bytes after offset + len to fill (may pass the end of the disk) */
     bool fresh;
     struct viv_node *where; /* the child that holds `host`; NULL: the file child */
+    bool compress; /* no host: only write_compressed() can write here, whole granules. The core reads the rest of them */
 };
 
 enum viv_prealloc {
@@ -92,6 +93,8 @@ struct viv_node_opts {
     const char *encrypt_format; /* what the header must say: "luks" or "aes"; NULL: anything */
     struct viv_node *data_file; /* in place of the external data file that the header names; borrowed */
     const char *snapshot;       /* the disk as this internal snapshot (id or name) holds it; needs read_only */
+    struct viv_node *const *made; /* a new image's other files, which have no names yet: viv_node_open_child() takes the */
+    unsigned made_count;          /* one whose filename is asked for */
     unsigned depth;             /* of the backing chain so far */
 };
 
@@ -147,6 +150,8 @@ struct viv_blk_driver {
     /* What the header says of a backing file: name NULL: nothing. Borrowed. The operation is NULL for formats without
      * backing files. */
     void (*backing)(struct viv_node *n, const char **name, const char **format);
+    /* n->backing was opened: is it the one that the header means? NULL: any is. */
+    int (*check_backing)(struct viv_node *n, struct viv_err *err);
     /* Writes another name and format into the header (name NULL: none), durably; n->backing stays as it is. */
     int (*change_backing)(struct viv_node *n, const char *name, const char *format, struct viv_err *err);
 

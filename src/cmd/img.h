@@ -98,6 +98,9 @@ struct img_create_opts {
 /* A new image, or one over an existing file. */
 struct img_target {
     struct viv_file_new *file; /* NULL: it existed */
+    struct viv_file_new **more_file; /* the image's other files, likewise */
+    struct viv_node **more;
+    unsigned more_count;
     struct viv_node *node;
     struct viv_create spec;
     struct viv_opts *opts; /* owns what spec points at */

@@ -255,30 +255,69 @@ static const char *key_secret_of(const struct img_target *t, const struct viv_bl
     return NULL;
 }
 
+/* A file of its own until it is published, or the one that is there. */
+static int new_or_old_file(const char *path, const struct viv_node_opts *o, struct viv_file_new **new,
+                           struct viv_node **node, struct viv_err *err)
+{
+    struct viv_err own = VIV_ERR_INIT;
+    int ret = viv_file_new(path, o, new, node, &own);
+
+    if (ret == -EEXIST)
+        return viv_file_open(path, o, node, err);
+    return ret ? viv_fail(err, own.code, "%s", own.text) : 0;
+}
+
+struct maker {
+    struct img_target *t;
+    const char *path; /* of the image */
+    const struct viv_node_opts *o;
+};
+
+/* viv_create.new_file */
+static int one_more_file(void *opaque, const char *path, struct viv_node **out, struct viv_err *err)
+{
+    const struct maker *m = opaque;
+    struct img_target *t = m->t;
+    g_autofree char *full = viv_blk_backing_path(m->path, path);
+    struct viv_file_new *new = NULL;
+    struct viv_node *node = NULL;
+    int ret = new_or_old_file(full, m->o, &new, &node, err);
+
+    if (!ret && !new)
+        ret = viv_node_truncate(node, 0, VIV_PREALLOC_OFF, err);
+    if (ret) {
+        viv_node_put(&node);
+        return ret;
+    }
+    t->more_file = g_renew(struct viv_file_new *, t->more_file, t->more_count + 1);
+    t->more = g_renew(struct viv_node *, t->more, t->more_count + 1);
+    t->more_file[t->more_count] = new;
+    t->more[t->more_count++] = *out = node;
+    return 0;
+}
+
 int img_target_make(struct img_target *t, const char *path, const char *format,
                     const struct viv_node_opts *o, bool open, struct viv_err *err)
 {
     const struct viv_blk_driver *drv = viv_blk_driver_find(format);
+    struct maker maker = {t, path, o};
     struct viv_create spec = t->spec;
+    struct viv_node_opts oo = *o;
     struct viv_node *file = NULL;
-    struct viv_err own = VIV_ERR_INIT;
-    int ret = viv_file_new(path, o, &t->file, &file, &own);
+    int ret = new_or_old_file(path, o, &t->file, &file, err);
 
-    if (ret == -EEXIST)
-        ret = viv_file_open(path, o, &file, err);
-    else if (ret)
-        viv_fail(err, own.code, "%s", own.text);
     if (ret)
         return ret;
+    spec.new_file = one_more_file;
+    spec.opaque = &maker;
     if (!drv->any_size)
         spec.size = viv_align_down(spec.size + 511, 512);
     ret = drv->create(&spec, file, err);
-    if (!ret && open) {
-        struct viv_node_opts with_key = *o;
-
-        with_key.key_secret = key_secret_of(t, drv);
-        return viv_node_open_format(drv, file, &with_key, &t->node, err);
-    }
+    oo.made = t->more;
+    oo.made_count = t->more_count;
+    oo.key_secret = key_secret_of(t, drv);
+    if (!ret && open)
+        return viv_node_open_format(drv, file, &oo, &t->node, err);
     viv_node_put(&file);
     return ret;
 }
@@ -291,12 +330,30 @@ bool img_target_is_zero(const struct img_target *t)
 
 int img_target_publish(struct img_target *t, struct viv_err *err)
 {
-    return t->file ? viv_file_publish(t->file, err) : 0;
+    unsigned done = 0;
+    int ret = 0;
+
+    for (; !ret && done < t->more_count; done++)
+        ret = t->more_file[done] ? viv_file_publish(t->more_file[done], err) : 0;
+    if (!ret && t->file)
+        ret = viv_file_publish(t->file, err);
+    else if (ret)
+        done--; /* that one has no name */
+    for (unsigned i = 0; ret && i < done; i++)
+        if (t->more_file[i])
+            viv_file_unpublish(t->more_file[i]);
+    return ret;
 }
 
 void img_target_fini(struct img_target *t)
 {
     viv_node_put(&t->node);
+    for (unsigned i = 0; i < t->more_count; i++) {
+        viv_node_put(&t->more[i]);
+        viv_file_new_free(t->more_file[i]);
+    }
+    g_free(t->more);
+    g_free(t->more_file);
     viv_file_new_free(t->file);
     viv_opts_free(t->opts);
     g_free(t->backing_fmt);

@@ -17,6 +17,7 @@ struct viv_file_new;
 int viv_file_new(const char *path, const struct viv_node_opts *o, struct viv_file_new **out,
                  struct viv_node **node, struct viv_err *err);
 int viv_file_publish(struct viv_file_new *f, struct viv_err *err);
+void viv_file_unpublish(struct viv_file_new *f); /* takes the name away again: another file of the same image failed */
 void viv_file_new_free(struct viv_file_new *f); /* NULL allowed */
 
 /* Bytes that the file takes on its host; 0 when unknown. */

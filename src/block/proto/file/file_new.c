@@ -96,6 +96,11 @@ int viv_file_publish(struct viv_file_new *f, struct viv_err *err)
     return 0;
 }
 
+void viv_file_unpublish(struct viv_file_new *f)
+{
+    unlink(f->path);
+}
+
 void viv_file_new_free(struct viv_file_new *f)
 {
     if (!f)
