@@ -12,6 +12,7 @@
 #include "block/fmt/raw/raw.h"
 #include "block/fmt/vdi/vdi.h"
 #include "block/fmt/vhdx/vhdx.h"
+#include "block/fmt/vmdk/vmdk.h"
 #include "block/fmt/vpc/vpc.h"
 #include "block/proto/file/file.h"
 #include "block/proto/nbd/nbd.h"
@@ -29,20 +30,8 @@
 const struct viv_blk_driver *const viv_blk_drivers[] = {
     &viv_blk_raw, &viv_blk_qcow2, &viv_blk_qed, &viv_blk_vdi, &viv_blk_vpc, &viv_blk_parallels, &viv_blk_luks,
     &viv_blk_qcow, &viv_blk_bochs, &viv_blk_cloop, &viv_blk_dmg, &viv_blk_vhdx,
+    &viv_blk_vmdk,
     &viv_blk_file, &viv_blk_nbd, &viv_blk_null_co, NULL,
-};
-
-/* Formats that are known by sight and not implemented: opening one as raw would show a guest the container
- * instead of the disk, and a write would destroy it. */
-static const struct {
-    const char *name;
-    unsigned at;
-    const char *magic;
-    unsigned len;
-} foreign[] = {
-    {"vmdk", 0, "KDMV", 4},
-    {"vmdk", 0, "COWD", 4},
-    {"vmdk", 0, "# Disk DescriptorFile", 21},
 };
 
 const struct viv_blk_driver *viv_blk_driver_find(const char *name)
@@ -63,36 +52,21 @@ char *viv_blk_driver_names(bool protocol)
     return g_string_free(s, FALSE);
 }
 
-static int foreign_format(const char *name, struct viv_err *err)
+const struct viv_blk_driver *viv_blk_probe(const uint8_t *head, size_t len)
 {
-    g_autofree char *names = viv_blk_driver_names(false);
-
-    return viv_fail(err, ENOTSUP,
-                    "the image is in format '%s', which is not implemented yet; formats that work: %s (give the format "
-                    "'raw' to have its bytes as they are)",
-                    name, names);
-}
-
-int viv_blk_probe(const uint8_t *head, size_t len, const struct viv_blk_driver **out,
-                  struct viv_err *err)
-{
+    const struct viv_blk_driver *found = &viv_blk_raw;
     int best = 0;
 
-    *out = &viv_blk_raw;
     for (int i = 0; viv_blk_drivers[i]; i++) {
         const struct viv_blk_driver *d = viv_blk_drivers[i];
         int score = d->probe ? d->probe(head, len) : 0;
 
         if (score > best) {
             best = score;
-            *out = d;
+            found = d;
         }
     }
-    for (unsigned i = 0; !best && i < G_N_ELEMENTS(foreign); i++)
-        if (foreign[i].at + foreign[i].len <= len &&
-            memcmp(head + foreign[i].at, foreign[i].magic, foreign[i].len) == 0)
-            return foreign_format(foreign[i].name, err);
-    return 0;
+    return found;
 }
 
 static int find_format(const char *name, const struct viv_blk_driver **out, struct viv_err *err)
@@ -160,13 +134,11 @@ static int probe_node(struct viv_node *file, const struct viv_blk_driver **drv, 
 
     if (ret)
         return viv_fail_os(err, -ret, "Could not read '%s'", file->filename);
-    ret = viv_blk_probe(head, sizeof(head), drv, err);
-    if (ret)
-        viv_err_prefix(err, "'%s'", file->filename);
+    *drv = viv_blk_probe(head, sizeof(head));
     /* Known by its end alone, which belongs to the guest if it is raw: so the name must say it. */
-    if (!ret && *drv == &viv_blk_raw && g_str_has_suffix(file->filename, ".dmg"))
+    if (*drv == &viv_blk_raw && g_str_has_suffix(file->filename, ".dmg"))
         *drv = &viv_blk_dmg;
-    return ret;
+    return 0;
 }
 
 char *viv_blk_backing_path(const char *image, const char *name)
@@ -257,6 +229,8 @@ int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file
             drv->backing(n, &name, &format);
         if (name && *name)
             ret = open_backing(n, o, name, format, err);
+        if (!ret && n->backing && drv->check_backing)
+            ret = drv->check_backing(n, err);
     }
     if (!ret && o->node_name)
         ret = viv_node_register(n, o->node_name, err);
@@ -289,6 +263,15 @@ static bool is_own_file(const struct viv_node *n, const char *path)
     return found;
 }
 
+static bool is_child(const struct viv_node *n, const struct viv_node *c)
+{
+    bool found = c == n->file;
+
+    for (unsigned i = 0; i < n->children && !found; i++)
+        found = n->child[i] == c;
+    return found;
+}
+
 int viv_node_open_child(struct viv_node *n, const char *path, const struct viv_node_opts *o, struct viv_node **out,
                         struct viv_err *err)
 {
@@ -303,12 +286,16 @@ int viv_node_open_child(struct viv_node *n, const char *path, const struct viv_n
     struct viv_node *c = NULL;
     int ret;
 
+    for (unsigned i = 0; i < o->made_count && !c; i++)
+        if (strcmp(o->made[i]->filename, full) == 0)
+            c = o->made[i];
     /* Before opening: our own lock would be found and blamed on another. */
-    if (is_own_file(n, full))
+    if (c ? is_child(n, c) : is_own_file(n, full))
         return viv_fail(err, EINVAL, "'%s' names '%s' as one more of its files, and that is in use by this image already",
                         n->filename, full);
-    ret = viv_node_open_file(full, &co, &c, err);
-    if (ret)
+    if (c)
+        viv_node_get(c);
+    else if ((ret = viv_node_open_file(full, &co, &c, err)) != 0)
         return ret;
     viv_node_add_child(n, c);
     *out = c;

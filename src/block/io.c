@@ -279,7 +279,6 @@ static int write_in_place(struct viv_node *n, uint64_t offset, const struct iove
  * something else (with a backing file of the guest's choice) at the next start. */
 static int check_probed(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
 {
-    const struct viv_blk_driver *drv = NULL;
     uint8_t head[VIV_BLK_PROBE_LEN];
     int ret;
 
@@ -289,8 +288,7 @@ static int check_probed(struct viv_node *n, uint64_t offset, const struct iovec 
     if (ret)
         return ret;
     viv_iov_take(iov, cnt, 0, head + offset, MIN(len, sizeof(head) - offset));
-    ret = viv_blk_probe(head, sizeof(head), &drv, NULL);
-    return ret || strcmp(drv->name, "raw") != 0 ? -EPERM : 0;
+    return strcmp(viv_blk_probe(head, sizeof(head))->name, "raw") != 0 ? -EPERM : 0;
 }
 
 int viv_node_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)

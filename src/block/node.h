@@ -247,10 +247,8 @@ int viv_node_attach(struct viv_node *n, const char *user, unsigned perms, unsign
                     struct viv_node_user **out, struct viv_err *err);
 void viv_node_detach(struct viv_node *n, struct viv_node_user **user);
 
-/* Which driver's are these bytes? Always finds one (raw). -ENOTSUP: a format we know by sight and cannot
- * open. */
-int viv_blk_probe(const uint8_t *head, size_t len, const struct viv_blk_driver **out,
-                  struct viv_err *err);
+/* Which driver's are these bytes? Nobody's else's are raw. */
+const struct viv_blk_driver *viv_blk_probe(const uint8_t *head, size_t len);
 #define VIV_BLK_PROBE_LEN 2048
 
 /* `name` as the header of image `image` means it: relative names count from the image's folder. g_free. */

@@ -47,6 +47,16 @@ struct layer {
     char *full; /* the backing file's path; NULL: none */
 };
 
+/* All files of the image. */
+static uint64_t disk_size(const struct viv_node *n)
+{
+    uint64_t sum = viv_file_allocated(n->file);
+
+    for (unsigned i = 0; i < n->children; i++)
+        sum += viv_file_allocated(n->child[i]);
+    return sum;
+}
+
 static void print_human(const struct layer *l)
 {
     const struct viv_img_info *i = &l->info;
@@ -55,7 +65,7 @@ static void print_human(const struct layer *l)
 
     img_size_text(viv_node_size(n), virtual, sizeof(virtual));
     if (n->file->drv == &viv_blk_file)
-        img_size_text(viv_file_allocated(n->file), disk, sizeof(disk));
+        img_size_text(disk_size(n), disk, sizeof(disk));
     else
         g_strlcpy(disk, "unavailable", sizeof(disk));
     printf("image: %s\nfile format: %s\nvirtual size: %s (%" PRIu64 " bytes)\ndisk size: %s\n",
@@ -101,7 +111,7 @@ static void print_json(const struct layer *l, const char *in)
         printf("%s    \"cluster-size\": %" PRIu64 ",\n", in, i->cluster_size);
     printf("%s    \"format\": \"%s\"", in, n->drv->name);
     if (n->file->drv == &viv_blk_file)
-        printf(",\n%s    \"actual-size\": %" PRIu64, in, viv_file_allocated(n->file));
+        printf(",\n%s    \"actual-size\": %" PRIu64, in, disk_size(n));
     printf("%s\n", i->no_basics ? "" : ",");
     img_facts_json(i, n->drv->name, in);
     if (i->backing_file) {

@@ -6,7 +6,7 @@ expect 1 "did you mean 'info'" $VIV_IMG inof x
 expect 1 "No such file" $VIV_IMG snapshot -l x
 expect 1 "No such file" $VIV_IMG info nothere
 expect 1 "size parameter" $VIV_IMG create -f qcow2 a.qcow2
-expect 1 "formats that work" $VIV_IMG create -f vmdk a 1M
+expect 1 "formats that work" $VIV_IMG create -f xyz a 1M
 expect 1 "luster size" $VIV_IMG create -f qcow2 -o cluster_size=3k a 1M
 expect 1 "nvalid image size" $VIV_IMG create -f qcow2 a 1X
 expect 1 "cluster_size" $VIV_IMG create -f qcow2 -o cluster_sise=64k a 1M
