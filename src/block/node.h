@@ -83,6 +83,7 @@ struct viv_node_opts {
     bool no_data;     /* header and metadata alone (info, sizes): an encrypted image opens without its key, and reading fails */
     bool for_check;   /* a dirty or corrupt image opens as it is: the caller is to repair it */
     bool unmap;       /* discard=unmap: discards reach the file; else they are dropped */
+    bool copy_on_read;
     bool share_write; /* others may write and resize (share-rw=on) */
     enum { VIV_LOCKING_AUTO, VIV_LOCKING_ON, VIV_LOCKING_OFF } locking;
     enum { VIV_DETECT_OFF, VIV_DETECT_ON, VIV_DETECT_UNMAP } detect_zeroes;
@@ -195,6 +196,7 @@ struct viv_node {
     bool read_only;
     bool no_flush;
     bool unmap;
+    bool copy_on_read; /* what is read from the backing file is written here */
     bool zero_init;  /* a new, never written range reads as zeroes */
     bool probed_raw; /* raw by guess: writes that would change the guess are refused */
     int detect_zeroes;

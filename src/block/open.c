@@ -311,6 +311,7 @@ static int drive_open_overlay(struct viv_opts *o, const struct viv_node_opts *no
 
     base.read_only = true;
     base.unmap = false;
+    base.copy_on_read = false;
     base.detect_zeroes = VIV_DETECT_OFF;
     base.node_name = NULL;
     ret = drive_open_node(o, &base, &n, err);
@@ -327,11 +328,11 @@ int viv_blk_open(struct viv_opts *o, unsigned perms, unsigned shared, const char
     const char *group;
     int ret;
 
-    if (viv_opts_bool(o, "copy-on-read"))
-        return viv_fail(err, ENOTSUP, "%s: copy-on-read=on is not implemented yet",
-                        viv_opts_what(o));
     no.read_only = viv_opts_bool(o, "readonly") || viv_opts_bool(o, "read-only") ||
                    !(perms & (VIV_PERM_WRITE | VIV_PERM_RESIZE));
+    no.copy_on_read = viv_opts_bool(o, "copy-on-read");
+    if (no.copy_on_read && no.read_only)
+        return viv_fail(err, EINVAL, "%s: copy-on-read=on writes into the image, and that is read-only", viv_opts_what(o));
     ret = read_common(o, shared, &no, err);
     if (!ret)
         ret = read_cache(o, &no, &writethrough);

@@ -141,7 +141,7 @@ const struct viv_opt_def viv_drive_opts[] = {
      cache_values},
     {"cache.writeback", VIV_OPT_BOOL, "off: each write is durable when it completes"},
     {"snapshot", VIV_OPT_BOOL, "writes go to a temporary file and are lost at exit"},
-    {"copy-on-read", VIV_OPT_BOOL, "not implemented yet; off works", "off"},
+    {"copy-on-read", VIV_OPT_BOOL, "what is read from the backing file is written into the image", "off"},
     {"werror", VIV_OPT_ENUM, "what a write error does", NULL, error_values},
     {"rerror", VIV_OPT_ENUM, "what a read error does", NULL, error_values},
     {"node-name", VIV_OPT_STR, "name by which others refer to this node"},

@@ -40,6 +40,7 @@ int viv_node_overlay(struct viv_node *base_take, const struct viv_node_opts *o,
                                 .no_flush = true,
                                 .unmap = o->unmap,
                                 .detect_zeroes = o->detect_zeroes,
+                                .copy_on_read = o->copy_on_read,
                                 .node_name = o->node_name};
     struct viv_node *file = NULL, *n = NULL;
     int ret = make_file(base_take, &file, err);

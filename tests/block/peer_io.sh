@@ -70,4 +70,19 @@ expect 1 "Operation not supported" "$VIV_IO" -c 'break write_aio x' a.img
 expect 1 "Operation not supported" "$VIV_IO" -c 'write -zn 1 3' -c 'write 0 64k' -c 'write -zn 1 3' a.img
 "$VIV_IO" --image-opts -c 'read -P 0xcd 0 4k' driver=qcow2,file.filename=a.img,read-only=on >/dev/null || fail "--image-opts"
 qemu-img check -q a.img || fail "the image is not clean"
+
+# Copy on read: what was read needs the backing file no longer; what was not stays there.
+qemu-img create -q -f qcow2 base.img 4M
+qemu-io -c 'write -P 1 0 1M' -c 'write -P 2 2M 64k' base.img >/dev/null
+qemu-img create -q -f qcow2 -b base.img -F qcow2 top.img
+qemu-io -c 'write -P 9 128k 64k' top.img >/dev/null
+"$VIV_IO" -C -c 'read -P 1 0 3k' -c 'read -P 1 190k 2k' top.img >/dev/null && fail "a wrong pattern was found right"
+"$VIV_IO" -C -c 'read -P 1 0 3k' -c 'read -P 9 190k 2k' -c 'read -P 1 192k 200k' -c 'read -P 2 2M 64k' -c 'read -P 0 3M 1M' top.img >/dev/null ||
+    fail "copy on read"
+qemu-img compare -q top.img base.img && fail "the overlay lost what is its own"
+qemu-img rebase -u -b '' top.img
+qemu-io -r -c 'read -P 1 0 64k' -c 'read -P 0 64k 64k' -c 'read -P 9 128k 64k' -c 'read -P 1 192k 200k' -c 'read -P 0 512k 512k' \
+    -c 'read -P 2 2M 64k' top.img >o1 || fail "after copy on read: $(grep -i fail o1)"
+qemu-img check -q top.img || fail "copy on read left a broken image"
+expect 1 "read-only" "$VIV_IO" -r -C -c length top.img
 echo ok

@@ -1,0 +1,289 @@
+/* Writes. One first goes, under a shared range lock, to whatever can be overwritten in place; from the first piece that cannot on,
+ * it holds the rest of its range exclusively, lets alloc() find room, fills what the clusters hold beside the request from the old
+ * view (copy on write) and has commit() link them. */
+#include "block/bitmap.h"
+#include "block/image.h"
+#include "block/io_int.h"
+#include "block/iov.h"
+
+#include "base/checked.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+/* What the guest sees in [offset, offset + len), into buf; zeroes past the end of the disk, up to where VM state is. */
+static int read_old(struct viv_node *n, uint64_t offset, uint8_t *buf, size_t len)
+{
+    uint64_t size = viv_node_size(n);
+    bool state = offset >= viv_align_down(size + n->granule - 1, n->granule);
+    size_t there = state ? len : offset >= size ? 0 : MIN(len, size - offset);
+    struct iovec v = {buf, there};
+
+    memset(buf + there, 0, len - there);
+    return there ? viv_io_read_locked(n, offset, &v, 1, 0, there) : 0;
+}
+
+/* Writes a fresh allocation: old head, the caller's bytes, old tail, in one go. */
+static int write_fresh(struct viv_node *n, const struct viv_alloc *a, const struct iovec *iov, int cnt,
+                       size_t skip)
+{
+    struct iovec *v = g_try_new(struct iovec, cnt + 2);
+    uint8_t *edge = NULL;
+    int ret = -ENOMEM, used = 0;
+
+    if (!v || (a->head + a->tail && !(edge = g_try_malloc(a->head + a->tail))))
+        goto out;
+    ret = 0;
+    if (a->head) {
+        ret = read_old(n, a->offset - a->head, edge, a->head);
+        v[used++] = (struct iovec){edge, a->head};
+    }
+    used += viv_iov_slice(v + used, iov, cnt, skip, a->len);
+    if (!ret && a->tail) {
+        ret = read_old(n, a->offset + a->len, edge + a->head, a->tail);
+        v[used++] = (struct iovec){edge + a->head, a->tail};
+    }
+    if (!ret)
+        ret = viv_io_transfer(n, a->where, true, a->offset - a->head, a->host - a->head, v, used, 0,
+                            a->head + a->len + a->tail);
+out:
+    g_free(edge);
+    g_free(v);
+    return ret;
+}
+
+/* The granule of `offset` with up to `*len` bytes of the request in it, for a format that can store whole ones only. */
+static int write_recompressed(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t skip,
+                              uint64_t *len)
+{
+    uint64_t start = viv_align_down(offset, n->granule), size = MIN(n->granule, viv_node_size(n) - start);
+    uint8_t *buf = g_try_malloc(size);
+    int ret = buf ? 0 : -ENOMEM;
+
+    *len = MIN(*len, start + size - offset);
+    if (!ret && *len < size)
+        ret = read_old(n, start, buf, size);
+    if (!ret) {
+        viv_iov_take(iov, cnt, skip, buf + (offset - start), *len);
+        ret = n->drv->write_compressed(n, start, buf, size);
+    }
+    g_free(buf);
+    return ret;
+}
+
+int viv_io_write_locked(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
+                           size_t skip, size_t len)
+{
+    while (len) {
+        struct viv_alloc a;
+        int ret = n->drv->alloc(n, offset, len, &a);
+
+        if (ret)
+            return ret;
+        if (a.compress) {
+            ret = write_recompressed(n, offset, iov, cnt, skip, &a.len);
+        } else if (a.fresh) {
+            ret = write_fresh(n, &a, iov, cnt, skip);
+            if (ret)
+                n->drv->cancel(n, &a);
+            else
+                ret = n->drv->commit(n, &a);
+        } else {
+            ret = viv_io_transfer(n, a.where, true, offset, a.host, iov, cnt, skip, a.len);
+        }
+        if (ret)
+            return ret;
+        offset += a.len;
+        skip += a.len;
+        len -= a.len;
+    }
+    return 0;
+}
+
+/* Writes from the start for as long as the map lets us overwrite; *done counts. */
+static int write_in_place(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
+                          size_t len, size_t *done)
+{
+    *done = 0;
+    while (*done < len) {
+        struct viv_extent e;
+        size_t step;
+        int ret = n->drv->map(n, offset + *done, len - *done, &e);
+
+        if (ret)
+            return ret;
+        if (!e.in_place)
+            break;
+        step = MIN(len - *done, e.len);
+        ret = viv_io_transfer(n, e.where, true, offset + *done, e.host, iov, cnt, *done, step);
+        if (ret)
+            return ret;
+        *done += step;
+    }
+    return 0;
+}
+
+/* An image whose format was guessed as raw must not be turned by its guest into one that is guessed as
+ * something else (with a backing file of the guest's choice) at the next start. */
+static int check_probed(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
+{
+    uint8_t head[VIV_BLK_PROBE_LEN];
+    int ret;
+
+    if (offset >= sizeof(head))
+        return 0;
+    ret = viv_node_pread(n->file, 0, head, sizeof(head));
+    if (ret)
+        return ret;
+    viv_iov_take(iov, cnt, 0, head + offset, MIN(len, sizeof(head) - offset));
+    return strcmp(viv_blk_probe(head, sizeof(head))->name, "raw") != 0 ? -EPERM : 0;
+}
+
+int viv_node_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
+{
+    struct viv_range r;
+    size_t done = 0;
+    int ret = 0;
+
+    if (n->read_only)
+        return -EROFS;
+    if (n->drv->protocol)
+        return n->drv->pwritev(n, offset, iov, cnt, len);
+    if (!viv_range_inside(offset, len, viv_node_size(n)))
+        return -EINVAL;
+    if (n->probed_raw && (ret = check_probed(n, offset, iov, cnt, len)) != 0)
+        return ret;
+    if (n->detect_zeroes && viv_iov_is_zero(iov, cnt, 0, len))
+        return viv_node_write_zeroes(n, offset, len,
+                                     n->detect_zeroes == VIV_DETECT_UNMAP ? VIV_BLK_UNMAP : 0);
+    if (!viv_io_partial_unit(n, offset, len)) {
+        viv_io_lock(n, &r, offset, len, false);
+        ret = write_in_place(n, offset, iov, cnt, len, &done);
+        viv_io_unlock(n, &r);
+    }
+    if (!ret && done < len) {
+        viv_io_lock(n, &r, offset + done, len - done, true);
+        ret = viv_io_write_locked(n, offset + done, iov, cnt, done, len - done);
+        viv_io_unlock(n, &r);
+    }
+    viv_bitmaps_wrote(n, offset, len); /* also after an error: some of it may be there */
+    return ret;
+}
+
+int viv_node_pwrite(struct viv_node *n, uint64_t offset, const void *buf, size_t len)
+{
+    struct iovec v = {(void *)buf, len};
+
+    return viv_node_pwritev(n, offset, &v, 1, len);
+}
+
+static bool is_whole_granule(struct viv_node *n, uint64_t offset, uint64_t len)
+{
+    return viv_range_inside(offset, len, viv_node_size(n)) && viv_is_aligned(offset, n->granule) &&
+           (len == n->granule || (len < n->granule && offset + len == viv_node_size(n)));
+}
+
+int viv_node_pack(struct viv_node *n, const void *buf, size_t len, void *out, size_t *out_len)
+{
+    if (!n->drv->pack || n->crypt)
+        return -ENOTSUP;
+    return len && len <= n->granule ? n->drv->pack(n, buf, len, out, out_len) : -EINVAL;
+}
+
+int viv_node_write_packed(struct viv_node *n, uint64_t offset, const void *packed, size_t len)
+{
+    struct viv_range r;
+    int ret;
+
+    if (n->read_only)
+        return -EROFS;
+    if (!n->drv->write_packed || n->crypt)
+        return -ENOTSUP;
+    if (!len || len >= n->granule || offset >= viv_node_size(n) || !viv_is_aligned(offset, n->granule))
+        return -EINVAL;
+    viv_io_lock(n, &r, offset, 1, true);
+    ret = n->drv->write_packed(n, offset, packed, len);
+    viv_io_unlock(n, &r);
+    viv_bitmaps_wrote(n, offset, MIN(n->granule, viv_node_size(n) - offset));
+    return ret;
+}
+
+/* For drivers that do it in two steps. */
+static int write_compressed_steps(struct viv_node *n, uint64_t offset, const void *buf, size_t len)
+{
+    uint8_t *packed = g_try_malloc(n->granule);
+    size_t packed_len = n->granule;
+    int ret = packed ? viv_node_pack(n, buf, len, packed, &packed_len) : -ENOMEM;
+
+    if (!ret)
+        ret = viv_node_write_packed(n, offset, packed, packed_len);
+    g_free(packed);
+    return ret == -E2BIG ? viv_node_pwrite(n, offset, buf, len) : ret;
+}
+
+int viv_node_write_compressed(struct viv_node *n, uint64_t offset, const void *buf, size_t len)
+{
+    struct iovec v = {(void *)buf, len};
+    struct viv_range r;
+    int ret;
+
+    if (n->read_only)
+        return -EROFS;
+    if ((!n->drv->write_compressed && !n->drv->pack) || n->crypt)
+        return -ENOTSUP;
+    if (!is_whole_granule(n, offset, len))
+        return -EINVAL;
+    if (n->drv->pack)
+        return write_compressed_steps(n, offset, buf, len);
+    viv_io_lock(n, &r, offset, len, true);
+    ret = n->drv->write_compressed(n, offset, buf, len);
+    if (ret == -E2BIG)
+        ret = viv_io_write_locked(n, offset, &v, 1, 0, len);
+    viv_io_unlock(n, &r);
+    viv_bitmaps_wrote(n, offset, len);
+    return ret;
+}
+/* --- VM state: as data, behind the disk --- */
+
+int viv_node_state_write(struct viv_node *n, uint64_t pos, const void *buf, size_t len)
+{
+    struct iovec v = {(void *)buf, len};
+    struct viv_range r;
+    uint64_t base, end;
+    int ret;
+
+    if (n->read_only)
+        return -EROFS;
+    if (!n->drv->snapshots || !n->drv->snapshots->state_area)
+        return -ENOTSUP;
+    if (!viv_add_u64(pos, len, &end))
+        return -EFBIG;
+    ret = n->drv->snapshots->state_area(n, end, &base);
+    if (ret)
+        return ret;
+    viv_io_lock(n, &r, base + pos, len, true);
+    ret = viv_io_write_locked(n, base + pos, &v, 1, 0, len);
+    viv_io_unlock(n, &r);
+    return ret;
+}
+
+int viv_node_state_read(struct viv_node *n, uint64_t pos, void *buf, size_t len)
+{
+    struct iovec v = {buf, len};
+    struct viv_range r;
+    uint64_t base, end;
+    int ret;
+
+    if (!n->drv->snapshots || !n->drv->snapshots->state_area)
+        return -ENOTSUP;
+    if (!viv_add_u64(pos, len, &end))
+        return -EFBIG;
+    ret = n->drv->snapshots->state_area(n, end, &base);
+    if (ret)
+        return ret;
+    viv_io_lock(n, &r, base + pos, len, false);
+    ret = viv_io_read_locked(n, base + pos, &v, 1, 0, len);
+    viv_io_unlock(n, &r);
+    return ret;
+}
