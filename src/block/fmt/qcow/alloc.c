@@ -162,7 +162,8 @@ static int clear_entries(struct qcow *q, uint64_t offset, uint64_t len)
     return 0;
 }
 
-/* Zeroes on the place of what has one. There is no entry for "zero": -ENOTSUP where only data could say it. */
+/* Zeroes on the place of what has one, where they mean zeroes. There is no entry for "zero": -ENOTSUP where only data could
+ * say it. */
 static int zero_range(struct qcow *q, uint64_t offset, uint64_t len, unsigned flags, bool discard)
 {
     int ret = q->broken ? -EIO : 0;
@@ -173,7 +174,9 @@ static int zero_range(struct qcow *q, uint64_t offset, uint64_t len, unsigned fl
         ret = qcow_map_locked(q, offset, &e);
         if (ret)
             return ret;
-        if (e.kind == VIV_MAP_DATA)
+        if (e.kind == VIV_MAP_DATA && q->crypt)
+            ret = discard ? 0 : -ENOTSUP;
+        else if (e.kind == VIV_MAP_DATA)
             ret = viv_node_write_zeroes(q->file, e.host, e.len, flags);
         else if (!discard && shows_backing(q, offset))
             return -ENOTSUP;

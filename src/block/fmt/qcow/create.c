@@ -1,4 +1,5 @@
 /* New images: header and an empty L1 table. */
+#include "block/crypt/crypt.h"
 #include "block/fmt/qcow/qcow_int.h"
 
 #include "base/bytes.h"
@@ -7,21 +8,18 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define NO_CRYPT "encrypted qcow images are not implemented yet"
-
-static const char *const off_values[] = {"off", NULL};
-
 const struct viv_opt_def qcow_create_opts[] = {
     {"backing_file", VIV_OPT_STR, "File name of a base image"},
     {"backing_fmt", VIV_OPT_STR, "Format of the backing image"},
-    {"encrypt.format", VIV_OPT_REFUSED, NO_CRYPT},
-    {"encrypt.key-secret", VIV_OPT_REFUSED, NO_CRYPT},
-    {"encryption", VIV_OPT_ENUM, "Encrypted images are not implemented yet", NULL, off_values},
+    {"encrypt.format", VIV_OPT_STR, "Encrypt the image, format choices: 'aes'"},
+    {"encrypt.key-secret", VIV_OPT_STR, "ID of the secret that provides the AES encryption key"},
+    {"encryption", VIV_OPT_BOOL, "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)"},
     {"size", VIV_OPT_SIZE, "Virtual disk size"},
     VIV_OPT_END,
 };
 
-const char *const qcow_create_shown[] = {"size", "backing_file", "backing_fmt", "encryption", NULL};
+const char *const qcow_create_shown[] = {"size",           "backing_file",       "backing_fmt", "encryption",
+                                         "encrypt.format", "encrypt.key-secret", NULL};
 
 /* With a backing file clusters of a sector, so that nothing is ever copied from it; else of 4 KiB. A table reaches 2 MiB either way. */
 struct layout {
@@ -51,13 +49,34 @@ static int plan(const struct viv_create *c, struct layout *l, struct viv_err *er
     return 0;
 }
 
-static void make_header(const struct viv_create *c, const struct layout *l, uint8_t *head)
+/* Is it to be encrypted? The secret must be there. */
+static int read_encryption(const struct viv_create *c, bool *encrypted, struct viv_err *err)
+{
+    const char *format = viv_opts_str(c->opts, "encrypt.format"), *secret = viv_opts_str(c->opts, "encrypt.key-secret");
+    struct viv_crypt *crypt = NULL;
+    int ret;
+
+    if (format && viv_opts_given(c->opts, "encryption"))
+        return viv_fail(err, EINVAL, "'encrypt.format' and its alias 'encryption' can't be used at the same time");
+    if (format && strcmp(format, "aes") != 0)
+        return viv_fail(err, EINVAL, "Unsupported encryption format '%s': qcow images have 'aes' alone", format);
+    *encrypted = format || viv_opts_bool(c->opts, "encryption");
+    if (!*encrypted)
+        return secret ? viv_fail(err, EINVAL, "Parameter 'encrypt.format' is missing (aes)") : 0;
+    ret = viv_crypt_qcow_aes(secret, false, &crypt, err);
+    if (!ret)
+        crypt->free(crypt);
+    return ret;
+}
+
+static void make_header(const struct viv_create *c, const struct layout *l, bool encrypted, uint8_t *head)
 {
     viv_st_be32(head + QCOW_H_MAGIC, QCOW_MAGIC);
     viv_st_be32(head + QCOW_H_VERSION, 1);
     viv_st_be64(head + QCOW_H_SIZE, l->size);
     head[QCOW_H_CLUSTER_BITS] = l->cluster_bits;
     head[QCOW_H_L2_BITS] = l->l2_bits;
+    viv_st_be32(head + QCOW_H_CRYPT, encrypted);
     viv_st_be64(head + QCOW_H_L1_OFFSET, l->l1_offset);
     if (!c->backing_file)
         return;
@@ -70,15 +89,18 @@ int qcow_create(const struct viv_create *c, struct viv_node *file, struct viv_er
 {
     uint8_t head[QCOW_H_LENGTH + QCOW_BACKING_NAME_MAX + 8] = {0};
     struct layout l = {0};
+    bool encrypted = false;
     int ret = plan(c, &l, err);
 
+    if (!ret)
+        ret = read_encryption(c, &encrypted, err);
     if (!ret)
         ret = viv_node_truncate(file, 0, VIV_PREALLOC_OFF, err);
     if (!ret)
         ret = viv_node_truncate(file, l.end, VIV_PREALLOC_OFF, err);
     if (ret)
         return ret;
-    make_header(c, &l, head);
+    make_header(c, &l, encrypted, head);
     ret = viv_node_write_zeroes(file, 0, l.end, VIV_BLK_UNMAP); /* a device holds anything; a long L1 need take no room */
     if (!ret)
         ret = viv_node_flush(file);

@@ -1,4 +1,5 @@
 /* The header: read, checked, believed only then; and where the L2 tables lie. */
+#include "block/crypt/crypt.h"
 #include "block/fmt/qcow/qcow_int.h"
 
 #include "base/bytes.h"
@@ -82,7 +83,7 @@ static int read_geometry(struct qcow *q, const uint8_t *head, struct viv_err *er
     return q->node->size ? 0 : bad(q, err, "the disk has less than a sector");
 }
 
-int qcow_read_header(struct qcow *q, struct viv_err *err)
+int qcow_read_header(struct qcow *q, const struct viv_node_opts *o, struct viv_err *err)
 {
     uint8_t head[QCOW_H_LENGTH];
     int ret = viv_node_pread(q->file, 0, head, sizeof(head));
@@ -98,11 +99,16 @@ int qcow_read_header(struct qcow *q, struct viv_err *err)
     q->crypt = viv_ld_be32(head + QCOW_H_CRYPT);
     if (q->crypt > 1)
         return viv_fail(err, EINVAL, "'%s': invalid encryption method %u in qcow header", q->node->filename, (unsigned)q->crypt);
-    if (q->crypt)
-        return viv_fail(err, ENOTSUP, "'%s': the image is encrypted (AES), which is not implemented yet for qcow; qemu-img convert "
-                        "makes a plain copy of it", q->node->filename);
+    if (!q->crypt && o->encrypt_format)
+        return viv_fail(err, EINVAL, "'%s' is not encrypted, but encrypt.format=%s was given", q->node->filename, o->encrypt_format);
+    if (q->crypt && o->encrypt_format && strcmp(o->encrypt_format, "aes") != 0)
+        return viv_fail(err, EINVAL, "'%s' is encrypted with AES, but encrypt.format=%s was given", q->node->filename, o->encrypt_format);
     ret = read_geometry(q, head, err);
-    return ret ? ret : read_backing_name(q, head, err);
+    if (!ret)
+        ret = read_backing_name(q, head, err);
+    if (!ret && q->crypt)
+        ret = viv_crypt_qcow_aes(o->key_secret, o->no_data, &q->node->crypt, err);
+    return ret;
 }
 
 static int add_table(struct qcow *q, uint64_t table, struct viv_err *err)

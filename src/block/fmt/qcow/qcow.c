@@ -44,7 +44,7 @@ static int open_image(struct viv_node *n, const struct viv_node_opts *o, struct 
     q->file = n->file;
     pthread_mutex_init(&q->lock, NULL);
     n->state = q;
-    ret = qcow_read_header(q, err);
+    ret = qcow_read_header(q, o, err);
     if (!ret) {
         n->granule = q->cluster_size;
         n->zero_init = !q->backing_file;

@@ -103,7 +103,7 @@ static inline uint64_t qcow_compressed_at(const struct qcow *q, uint64_t entry, 
 }
 
 /* header.c */
-int qcow_read_header(struct qcow *q, struct viv_err *err);
+int qcow_read_header(struct qcow *q, const struct viv_node_opts *o, struct viv_err *err); /* sets the node's size and crypt */
 int qcow_find_tables(struct qcow *q, struct viv_err *err); /* fills q->tables; refuses those that overlap */
 uint64_t qcow_l1_entries(uint64_t size, unsigned reach_bits);
 uint64_t qcow_hole(struct qcow *q, uint64_t offset, uint64_t len); /* bytes from there on that are a hole of the file */

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "crypto/secret.h"
 
 static const struct variant variants[] = {
     {"small", "", 3 << 20, 0},
@@ -82,6 +83,77 @@ static void test_compressed(gconstpointer data)
     mem_fini(&base);
 }
 
+/* --- encrypted images --- */
+
+static struct viv_node *open_encrypted(struct mem *m, struct mem *base, struct viv_node_opts o)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_node *n = NULL;
+
+    o.no_backing = true;
+    o.unmap = true;
+    if (viv_node_open_format(&viv_blk_qcow, mem_node(m), &o, &n, &err))
+        return NULL;
+    if (base->size)
+        n->backing = open_with(viv_blk_driver_find("raw"), base, (struct viv_node_opts){.read_only = true});
+    return n;
+}
+
+static void test_encrypted(gconstpointer data)
+{
+    const struct variant *v = data;
+    g_autoptr(GRand) rand = g_rand_new_with_seed(g_test_rand_int());
+    g_autofree uint8_t *model = g_malloc0(v->size);
+    struct variant with = *v;
+    struct mem file, base;
+    struct viv_node *n;
+    uint8_t buf[512];
+
+    with.opts = "encrypt.format=aes,encrypt.key-secret=key";
+    make(&viv_blk_qcow, &with, &file);
+    make_base(v, &base);
+    memcpy(model, base.data, MIN(v->base, v->size));
+    n = open_encrypted(&file, &base, (struct viv_node_opts){.key_secret = "key"});
+    g_assert_nonnull(n);
+    g_assert_cmpint(viv_node_write_compressed(n, 0, model, n->granule), ==, -ENOTSUP);
+    for (int i = 0; i < 300; i++) {
+        g_assert_cmpint(random_request(n, rand, model, 0x5a5a5a5a00000000 | (uint64_t)i << 16), ==, 0);
+        if (i % 100 != 99)
+            continue;
+        expect_disk(n, model);
+        g_assert_cmpint(viv_node_put(&n), ==, 0);
+        n = open_encrypted(&file, &base, (struct viv_node_opts){.key_secret = "key", .encrypt_format = "aes"});
+        g_assert_nonnull(n);
+    }
+    expect_disk(n, model);
+    expect_check(n, false);
+    g_assert_cmpint(viv_node_pwrite(n, 0, "\x5a\x5a\x5a\x5a\x5a\x5a\x5a\x5a", 8), ==, 0);
+    viv_node_put(&n);
+    for (uint64_t at = 0; at + 4 <= file.size; at += 4)
+        g_assert_cmpint(memcmp(file.data + at, "\x5a\x5a\x5a\x5a", 4), !=, 0); /* nothing of it is plain */
+    /* Without the key: what it is can be told, not read. */
+    g_assert_null(open_encrypted(&file, &base, (struct viv_node_opts){0}));
+    g_assert_null(open_encrypted(&file, &base, (struct viv_node_opts){.key_secret = "nothere"}));
+    g_assert_null(open_encrypted(&file, &base, (struct viv_node_opts){.key_secret = "key", .encrypt_format = "luks"}));
+    n = open_encrypted(&file, &base, (struct viv_node_opts){.read_only = true, .no_data = true});
+    g_assert_nonnull(n);
+    g_assert_cmpint(viv_node_pread(n, 0, buf, sizeof(buf)), ==, -ENOKEY);
+    viv_node_put(&n);
+    mem_fini(&file);
+    mem_fini(&base);
+}
+
+static void add_key(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_opts *o = NULL;
+
+    if (viv_opts_parse("-object secret", viv_secret_opts, NULL, "id=key,data=correct horse battery", &o, &err) ||
+        viv_secret_add(o, &err))
+        g_error("%s", err.text);
+    viv_opts_free(o);
+}
+
 /* --- damaged images. A 4 MiB disk: L1 at 48 (2 entries), L2 at 4096, cluster 0's data at 8192. --- */
 
 static const struct variant plain = {"plain", "", 4 << 20, 0};
@@ -124,6 +196,7 @@ static void test_header(void)
         {33, 1, 5, "L2 table size"},
         {33, 1, 14, "L2 table size"},
         {36, 4, 2, "encryption method 2"},
+        {36, 4, 1, "key-secret"},
         {40, 8, 47, "L1 table does not lie in the file"},
         {40, 8, ~7ull, "L1 table does not lie in the file"},
         {40, 8, 49, "odd offset"},
@@ -249,12 +322,16 @@ static void test_mutations(void)
 
 int main(int argc, char **argv)
 {
+    int ret;
+
     g_test_init(&argc, &argv, NULL);
+    add_key();
     for (unsigned i = 0; i < G_N_ELEMENTS(variants); i++) {
         static const struct {
             const char *name;
             void (*run)(gconstpointer);
-        } tests[] = {{"model", test_model}, {"failing", test_failing}, {"compressed", test_compressed}, {"crash", test_cuts}};
+        } tests[] = {{"model", test_model}, {"failing", test_failing}, {"compressed", test_compressed}, {"crash", test_cuts},
+                     {"encrypted", test_encrypted}};
 
         for (unsigned t = 0; t < G_N_ELEMENTS(tests); t++) {
             g_autofree char *path = g_strdup_printf("/block/qcow/%s/%s", tests[t].name, variants[i].name);
@@ -267,5 +344,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block/qcow/bad-compressed", test_bad_compressed);
     g_test_add_func("/block/qcow/check", test_check);
     g_test_add_func("/block/qcow/mutations", test_mutations);
-    return g_test_run();
+    ret = g_test_run();
+    viv_secret_free_all();
+    return ret;
 }
