@@ -5,6 +5,7 @@
  * Input: a byte that chooses the image (of the format in the environment's VIV_FUZZ_FORMAT, or of all), a byte of switches, then records
  * {place, offset (2 bytes), length - 1, bytes}. fuzz/image FORMAT runs it. */
 #include "block/fmt/parallels/parallels.h"
+#include "block/fmt/qcow/qcow.h"
 #include "block/fmt/qed/qed.h"
 #include "block/fmt/vdi/vdi.h"
 #include "block/fmt/vhdx/vhdx_int.h"
@@ -103,6 +104,7 @@ static struct image images[] = {
     {.drv = &viv_blk_qed, .opts = "cluster_size=64k", .size = 1 << 20, .place = {0, 65536, 5 << 16}},
     {.drv = &viv_blk_parallels, .opts = "cluster_size=4k", .size = 1 << 20, .place = {0, 64, 1024}},
     {.drv = &viv_blk_parallels, .opts = "cluster_size=63k", .size = 1 << 20, .place = {0, 64, 1024}},
+    {.drv = &viv_blk_qcow, .opts = "", .size = 4 << 20, .place = {0, 48, 4096, 8192, 12288}},
     {.drv = &viv_blk_vhdx,
      .opts = "block_size=1M",
      .size = 3 << 20,
