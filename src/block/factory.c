@@ -14,6 +14,7 @@
 #include "block/fmt/vhdx/vhdx.h"
 #include "block/fmt/vmdk/vmdk.h"
 #include "block/fmt/vpc/vpc.h"
+#include "block/proto/curl/curl.h"
 #include "block/proto/file/file.h"
 #include "block/proto/nbd/nbd.h"
 #include "block/proto/null/null_co.h"
@@ -31,7 +32,7 @@ const struct viv_blk_driver *const viv_blk_drivers[] = {
     &viv_blk_raw, &viv_blk_qcow2, &viv_blk_qed, &viv_blk_vdi, &viv_blk_vpc, &viv_blk_parallels, &viv_blk_luks,
     &viv_blk_qcow, &viv_blk_bochs, &viv_blk_cloop, &viv_blk_dmg, &viv_blk_vhdx,
     &viv_blk_vmdk,
-    &viv_blk_file, &viv_blk_nbd, &viv_blk_null_co, NULL,
+    &viv_blk_file, &viv_blk_nbd, &viv_blk_http, &viv_blk_https, &viv_blk_ftp, &viv_blk_ftps, &viv_blk_null_co, NULL,
 };
 
 const struct viv_blk_driver *viv_blk_driver_find(const char *name)
@@ -107,6 +108,8 @@ int viv_node_open_file(const char *path, const struct viv_node_opts *o, struct v
 
     if (viv_nbd_is_name(path))
         return viv_nbd_open_name(path, o, out, err);
+    if (viv_curl_is_name(path))
+        return viv_curl_open_name(path, o, out, err);
     scheme = scheme_of(path);
     if (scheme && strcmp(scheme, "file") == 0) {
         path += 5;
@@ -115,7 +118,7 @@ int viv_node_open_file(const char *path, const struct viv_node_opts *o, struct v
     } else if (scheme && g_strv_contains(schemes, scheme)) {
         ret =
             viv_fail(err, ENOTSUP,
-                     "'%s': %s images are not implemented yet; local files and block devices work "
+                     "'%s': %s images are not implemented yet; local files, block devices, nbd, http and ftp work "
                      "(a file of this name: './%s')",
                      path, scheme, path);
         g_free(scheme);

@@ -3,6 +3,7 @@
 #include "block/options.h"
 #include "block/throttle.h"
 #include "block/overlay.h"
+#include "block/proto/curl/curl.h"
 #include "block/proto/nbd/nbd.h"
 #include "block/proto/null/null_co.h"
 
@@ -162,11 +163,36 @@ static bool is_permission(int ret)
 static int check_protocol(struct viv_opts *o, const char *name, struct viv_err *err)
 {
     if (!name || strcmp(name, "file") == 0 || strcmp(name, "host_device") == 0 ||
-        strcmp(name, "null-co") == 0 || strcmp(name, "nbd") == 0)
+        strcmp(name, "null-co") == 0 || strcmp(name, "nbd") == 0 || viv_curl_is_driver(name))
         return 0;
     return viv_fail(err, ENOTSUP,
-                    "%s: driver '%s' is not implemented yet; file, host_device, nbd and null-co work",
+                    "%s: driver '%s' is not implemented yet; file, host_device, nbd, http, https, ftp, ftps and null-co work",
                     viv_opts_what(o), name);
+}
+
+/* What says where something on the net is, where there is no such driver or a file name says it. */
+static int refuse_net_opts(struct viv_opts *o, const char *prefix, struct viv_err *err)
+{
+    int ret = viv_nbd_refuse_opts(o, prefix, err);
+
+    return ret ? ret : viv_curl_refuse_opts(o, prefix, err);
+}
+
+static bool is_net_driver(const char *driver)
+{
+    return driver && (strcmp(driver, "nbd") == 0 || viv_curl_is_driver(driver));
+}
+
+/* Without a file name. */
+static int open_net(struct viv_opts *o, const char *driver, const char *prefix, const struct viv_node_opts *no,
+                    struct viv_node **out, struct viv_err *err)
+{
+    bool nbd = strcmp(driver, "nbd") == 0;
+    int ret = nbd ? viv_curl_refuse_opts(o, prefix, err) : viv_nbd_refuse_opts(o, prefix, err);
+
+    if (ret)
+        return ret;
+    return nbd ? viv_nbd_open_opts(o, prefix, no, out, err) : viv_curl_open_opts(o, driver, prefix, no, out, err);
 }
 
 static int open_protocol(struct viv_opts *o, const char *driver, const char *prefix,
@@ -178,9 +204,9 @@ static int open_protocol(struct viv_opts *o, const char *driver, const char *pre
 
     if (ret)
         return ret;
-    if (driver && strcmp(driver, "nbd") == 0 && !name)
-        return viv_nbd_open_opts(o, prefix, no, out, err);
-    ret = viv_nbd_refuse_opts(o, prefix, err);
+    if (is_net_driver(driver) && !name)
+        return open_net(o, driver, prefix, no, out, err);
+    ret = refuse_net_opts(o, prefix, err);
     if (ret)
         return ret;
     if (driver && strcmp(driver, "null-co") == 0) {
@@ -193,6 +219,8 @@ static int open_protocol(struct viv_opts *o, const char *driver, const char *pre
     }
     if (driver && strcmp(driver, "nbd") == 0 && !viv_nbd_is_name(name))
         return viv_fail(err, EINVAL, "%s: '%s' is no nbd:// address", viv_opts_what(o), name);
+    if (driver && viv_curl_is_driver(driver) && !viv_curl_is_name(name))
+        return viv_fail(err, EINVAL, "%s: '%s' is not a URL (%surl=%s://HOST/PATH)", viv_opts_what(o), name, prefix, driver);
     if (!name)
         return viv_fail(err, EINVAL, "%s: %sfilename is missing", viv_opts_what(o), prefix);
     if (given(o, prefix, "size"))
@@ -257,7 +285,7 @@ static int drive_file(struct viv_opts *o, const struct viv_node_opts *no, struct
         return viv_fail(err, EINVAL, "%s: file and file.filename exclude each other",
                         viv_opts_what(o));
     if (file) {
-        int ret = viv_nbd_refuse_opts(o, "file.", err);
+        int ret = refuse_net_opts(o, "file.", err);
 
         return ret ? ret : viv_node_open_file(file, no, out, err);
     }

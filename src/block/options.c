@@ -1,6 +1,7 @@
 /* The option tables. Reading them is open.c's. */
 #include "block/options.h"
 
+#include "block/proto/curl/curl.h"
 #include "block/proto/nbd/nbd.h"
 
 static const char *const discard_values[] = {"ignore", "off", "unmap", "on", NULL};
@@ -21,7 +22,7 @@ static const char *const encrypt_values[] = {"luks", "aes", NULL};
 
 /* Of every node. */
 #define NODE_OPTS(p)                                                                               \
-    {p "driver", VIV_OPT_STR, "raw, qcow2, file, host_device, nbd or null-co"},                         \
+    {p "driver", VIV_OPT_STR, "raw, qcow2, file, host_device, nbd, http, https, ftp, ftps or null-co"},  \
         {p "discard", VIV_OPT_ENUM, "unmap: discards of the guest free space in the image",        \
          "ignore", discard_values},                                                                \
         {p "detect-zeroes", VIV_OPT_ENUM, "turn writes of zeroes into holes", "off",               \
@@ -51,8 +52,8 @@ static const char *const encrypt_values[] = {"luks", "aes", NULL};
 
 /* Of the file under an image. */
 #define BELOW_OPTS                                                                                 \
-    {"file.driver", VIV_OPT_STR, "file, host_device, nbd or null-co"}, NAME_OPTS("file."),         \
-        VIV_NBD_OPTS("file."),                                                                     \
+    {"file.driver", VIV_OPT_STR, "file, host_device, nbd, http, https, ftp, ftps or null-co"},     \
+        NAME_OPTS("file."), VIV_NBD_OPTS("file."), VIV_CURL_OPTS("file."),                         \
         FILE_OPTS("file."), {"file.cache.direct", VIV_OPT_BOOL, "as cache.direct"},                \
         {"file.cache.no-flush", VIV_OPT_BOOL, "as cache.no-flush"},                                \
     {                                                                                              \
@@ -163,6 +164,7 @@ const struct viv_opt_def viv_blockdev_opts[] = {
     NODE_OPTS(""),
     NAME_OPTS(""),
     VIV_NBD_OPTS(""),
+    VIV_CURL_OPTS(""),
     FILE_OPTS(""),
     FORMAT_OPTS(""),
     BELOW_OPTS,

@@ -1,7 +1,7 @@
 /* Formats that are only read (cloop, bochs, dmg): small images made here are the disk that they should be; hostile fields are
  * refused with a reason or bounded; chunks are unpacked once, by many threads. Larger ones: tests/block/peer_readonly.sh. */
 #include "block/fmt/bochs/bochs.h"
-#include "block/fmt/chunks/chunks.h"
+#include "block/chunks.h"
 #include "block/fmt/cloop/cloop.h"
 #include "block/fmt/dmg/dmg_int.h"
 #include "block/tables_test.h"
@@ -280,6 +280,55 @@ static void test_fields(void)
     check_fields(&formats[2], true, dmg, G_N_ELEMENTS(dmg));
 }
 
+/* Property lists, of all shapes: no table in them is no error, broken ones are. */
+static void test_plists(void)
+{
+#define BLKX(item) "<plist><dict><key>resource-fork</key><dict><key>blkx</key><array>" item "</array></dict></dict></plist>"
+#define DATA(text) BLKX("<dict><key>Data</key><data>" text "</data></dict>")
+    static const struct {
+        const char *xml, *says; /* NULL: opens */
+    } lists[] = {
+        {DATA(""), NULL},
+        {DATA("A"), NULL},
+        {DATA("\n\t"), NULL},
+        {DATA("AAAA"), NULL},
+        {DATA("bWlzaA=="), NULL}, /* "mish", too short */
+        {DATA("<b>A</b>B"), NULL},
+        {BLKX("<data>A</data>"), NULL},
+        {BLKX(""), NULL},
+        {"<plist/>", NULL},
+        {"<plist><dict><key>resource-fork</key><dict><key>plst</key><array><dict><key>Data</key><data>*</data></dict></array></dict></dict></plist>",
+         NULL},
+        {"", "property list"},
+        {"<plist>", "property list"},
+        {"<plist></dict>", "property list"},
+        {"<a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a>", "nested too deep"},
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++) {
+        struct viv_node_opts o = {.read_only = true};
+        struct viv_err err = VIV_ERR_INIT;
+        struct viv_node *n = NULL;
+        size_t len = strlen(lists[i].xml);
+        struct mem m;
+
+        mem_init(&m);
+        put(&m, 0, lists[i].xml, len);
+        put(&m, len, (uint8_t[513]){0}, 513); /* a zero behind the text, as some have */
+        put_be32(&m, len + 1, DMG_MAGIC);
+        put_be64(&m, len + 1 + DMG_K_XML_LENGTH, len + 1);
+        put_be64(&m, len + 1 + DMG_K_SECTORS, 5);
+        if (!viv_node_open_format(&viv_blk_dmg, mem_node(&m), &o, &n, &err) != !lists[i].says)
+            g_error("list %u: %s", i, n ? "is believed" : err.text);
+        if (lists[i].says && !strstr(err.text, lists[i].says))
+            g_error("list %u: '%s' is not '%s'", i, err.text, lists[i].says);
+        if (n)
+            g_assert_cmpint(viv_node_pread(n, 0, disk, 512), ==, -EIO); /* nobody says what is there */
+        viv_node_put(&n);
+        mem_fini(&m);
+    }
+}
+
 /* --- chunks.h --- */
 
 #define CHUNK 1000u
@@ -359,6 +408,7 @@ int main(int argc, char **argv)
         g_test_add_data_func(b, &formats[i], test_mutations);
     }
     g_test_add_func("/block/readonly/fields", test_fields);
+    g_test_add_func("/block/dmg/plists", test_plists);
     g_test_add_func("/block/readonly/chunks", test_chunks);
     return g_test_run();
 }

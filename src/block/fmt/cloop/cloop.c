@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
-#include "block/fmt/chunks/chunks.h"
+#include "block/chunks.h"
 #include "block/fmt/deflate/deflate.h"
 #include "block/image.h"
 

@@ -6,7 +6,7 @@
 #ifndef VIV_BLOCK_FMT_DMG_DMG_INT_H
 #define VIV_BLOCK_FMT_DMG_DMG_INT_H
 
-#include "block/fmt/chunks/chunks.h"
+#include "block/chunks.h"
 #include "block/fmt/dmg/dmg.h"
 
 #include <stdbool.h>

@@ -66,13 +66,14 @@ static void text(GMarkupParseContext *c, const char *s, gsize len, void *opaque,
 static void end_element(GMarkupParseContext *c, const char *element, void *opaque, GError **e)
 {
     struct plist *p = opaque;
-    gsize len;
+    gsize len = 0;
 
     p->depth--;
     if (!p->data)
         return;
     p->data[p->data_len] = 0;
-    g_base64_decode_inplace(p->data, &len);
+    if (strlen(p->data) > 1) /* what GLib asks for */
+        g_base64_decode_inplace(p->data, &len);
     p->ret = dmg_add_table(p->d, (uint8_t *)p->data, len, p->err);
     g_clear_pointer(&p->data, g_free);
     p->data_len = 0;

@@ -1,8 +1,8 @@
-/* Unpacked chunks of a compressed read-only image (cloop, dmg), for any number of threads: a chunk is unpacked once, by the thread
- * that comes first, outside the lock; the last used ones are kept. What is kept and what is being unpacked take at most `limit`
- * bytes together, or one chunk where that alone is larger: threads wait for room. */
-#ifndef VIV_BLOCK_FMT_CHUNKS_CHUNKS_H
-#define VIV_BLOCK_FMT_CHUNKS_CHUNKS_H
+/* Chunks of something that is read only and slow (unpacked ones of cloop and dmg, pieces of a file on the net), for any number of
+ * threads: a chunk is loaded once, by the thread that comes first, outside the lock; the last used ones are kept. What is kept and
+ * what is being loaded take at most `limit` bytes together, or one chunk where that alone is larger: threads wait for room. */
+#ifndef VIV_BLOCK_CHUNKS_H
+#define VIV_BLOCK_CHUNKS_H
 
 #include <glib.h>
 #include <pthread.h>
@@ -24,7 +24,7 @@ struct viv_chunks {
 
 void viv_chunks_init(struct viv_chunks *c, int (*load)(void *, uint64_t, uint8_t *, size_t), void *opaque);
 void viv_chunks_fini(struct viv_chunks *c);
-/* Bytes [skip, skip + n) of chunk `index`, which has len of them unpacked and `packed` to read for that. */
+/* Bytes [skip, skip + n) of chunk `index`, which has len of them; `packed`: bytes that loading it takes besides. */
 int viv_chunks_read(struct viv_chunks *c, uint64_t index, size_t len, size_t packed, size_t skip, uint8_t *buf, size_t n);
 
 #endif

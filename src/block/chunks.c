@@ -1,4 +1,4 @@
-#include "block/fmt/chunks/chunks.h"
+#include "block/chunks.h"
 
 #include <errno.h>
 #include <stdbool.h>
