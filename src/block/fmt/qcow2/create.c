@@ -126,8 +126,8 @@ static bool add_extension(struct writer *w, uint32_t type, const void *data, uin
     return true;
 }
 
-/* Names of the bits, for programs that do not know them. Left out where it does not fit (tiny clusters). */
-static void add_feature_names(struct writer *w, uint32_t reserve)
+/* Names of the bits, for programs that do not know them. */
+const void *qcow2_feature_names(uint32_t *len)
 {
     static const struct {
         uint8_t type, bit;
@@ -139,8 +139,18 @@ static void add_feature_names(struct writer *w, uint32_t reserve)
     };
 
     _Static_assert(sizeof(names[0]) == 48, "an entry of the feature name table is 48 bytes");
-    if (w->at + 8 + sizeof(names) + reserve <= w->end)
-        add_extension(w, QCOW2_EXT_FEATURES, names, sizeof(names));
+    *len = sizeof(names);
+    return names;
+}
+
+/* Left out where it does not fit (tiny clusters). */
+static void add_feature_names(struct writer *w, uint32_t reserve)
+{
+    uint32_t len;
+    const void *names = qcow2_feature_names(&len);
+
+    if (w->at + 8 + len + reserve <= w->end)
+        add_extension(w, QCOW2_EXT_FEATURES, names, len);
 }
 
 /* Fields that version 2 does not have. */

@@ -122,8 +122,6 @@ uint64_t qcow2_crypt_bytes(const struct viv_qcow2_create *c)
 
 /* --- other keys --- */
 
-const struct viv_opt_def qcow2_amend_opts[] = {VIV_LUKS_AMEND_OPTS("encrypt."), VIV_OPT_END};
-
 int qcow2_amend_encryption(struct qcow2 *q, struct viv_opts *o, bool force, struct viv_err *err)
 {
     static const struct viv_opt_def keys[] = {VIV_LUKS_AMEND_OPTS("encrypt."), VIV_OPT_END};
@@ -137,9 +135,4 @@ int qcow2_amend_encryption(struct qcow2 *q, struct viv_opts *o, bool force, stru
         return viv_fail(err, ENOTSUP, "'%s': only LUKS encryption has keys that can be changed; this image has %s",
                         q->node->filename, q->crypt ? "the old AES" : "none");
     return viv_luks_amend(q->luks, o, "encrypt.", force, err);
-}
-
-int qcow2_amend(struct viv_node *n, struct viv_opts *o, bool force, struct viv_err *err)
-{
-    return qcow2_amend_encryption(n->state, o, force, err);
 }

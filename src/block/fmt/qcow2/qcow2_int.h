@@ -246,10 +246,14 @@ int qcow2_open_encryption(struct qcow2 *q, const struct viv_node_opts *o, struct
 void qcow2_encrypt_info(const struct qcow2 *q, struct viv_img_info *i);
 /* Options that begin with "encrypt.", if there are any. */
 int qcow2_amend_encryption(struct qcow2 *q, struct viv_opts *o, bool force, struct viv_err *err);
+
+/* --- amend.c --- */
 extern const struct viv_opt_def qcow2_amend_opts[];
 int qcow2_amend(struct viv_node *n, struct viv_opts *o, bool force, struct viv_err *err);
 
 /* --- create.c --- */
+/* The body of QCOW2_EXT_FEATURES. */
+const void *qcow2_feature_names(uint32_t *len);
 /* Can such an image exist? */
 int qcow2_plan(const struct viv_qcow2_create *c, struct viv_err *err);
 

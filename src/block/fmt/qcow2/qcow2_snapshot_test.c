@@ -348,6 +348,8 @@ static void step_grow(struct steps *w)
 {
     uint64_t size = w->now.size + (uint64_t)g_rand_int_range(w->rand, 1, 200) * SECTOR;
 
+    if (w->now.snaps->len && ((struct qcow2 *)w->n->state)->version == 2)
+        return; /* refused */
     steps_begin(w, "grow");
     g_assert_cmpint(viv_node_truncate(w->n, size, VIV_PREALLOC_OFF, NULL), ==, 0);
     w->now.disk = g_realloc(w->now.disk, size);
@@ -373,6 +375,27 @@ static void step_backing(struct steps *w)
     steps_end(w);
 }
 
+/* One option each time: each is one change on disk. Some are refused: then nothing changes. */
+static void step_amend(struct steps *w)
+{
+    static const char *const options[] = {"compat=0.10",     "compat=1.1",       "lazy_refcounts=on", "lazy_refcounts=off",
+                                          "refcount_bits=4", "refcount_bits=16", "refcount_bits=64"};
+    const char *text = options[g_rand_int_range(w->rand, 0, G_N_ELEMENTS(options))];
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_opts *o;
+    int ret;
+
+    g_assert_cmpint(viv_opts_parse("-o", viv_blk_qcow2.amend_opts, NULL, text, &o, NULL), ==, 0);
+    steps_begin(w, text);
+    ret = w->n->drv->amend(w->n, o, false, &err);
+    if (ret != -EINVAL && ret != -ENOTSUP && ret != -EOVERFLOW && ret != -ENOSPC)
+        g_assert_cmpint(ret, ==, 0);
+    g_assert_cmpint(ret != 0, ==, err.text && *err.text);
+    steps_end(w);
+    viv_err_clear(&err);
+    viv_opts_free(o);
+}
+
 static void test_cuts(gconstpointer data)
 {
     const struct config *cfg = data;
@@ -380,7 +403,7 @@ static void test_cuts(gconstpointer data)
 
     steps_start(&w, &cfg->v, cfg->every);
     for (int i = 0; i < cfg->rounds; i++) {
-        int what = g_rand_int_range(w.rand, 0, 14);
+        int what = g_rand_int_range(w.rand, 0, 18);
         guint snaps = w.now.snaps->len;
 
         if (what < 5)
@@ -395,6 +418,8 @@ static void test_cuts(gconstpointer data)
             step_grow(&w);
         else if (what < 13)
             step_backing(&w);
+        else if (what < 17)
+            step_amend(&w);
         else
             steps_reopen(&w);
     }

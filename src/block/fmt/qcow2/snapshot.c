@@ -42,21 +42,20 @@ static int list(struct viv_node *n, struct viv_snapshot **out, unsigned *count, 
 
 /* --- what all changes share --- */
 
-static int explain(struct qcow2 *q, int ret, const char *verb, const char *which, struct viv_err *err)
+/* The caller says which snapshot could not be made, applied or deleted. */
+static int explain(struct qcow2 *q, int ret, struct viv_err *err)
 {
     const char *name = q->node->filename;
 
     if (ret == -EUCLEAN)
         return viv_fail(err, EUCLEAN,
-                        "Could not %s snapshot '%s': the tables and refcounts of '%s' contradict each other; 'viv-img check "
-                        "-r all' mends that",
-                        verb, which, name);
+                        "the tables and refcounts of '%s' contradict each other; 'viv-img check -r all' mends that", name);
     if (ret == -EOVERFLOW)
         return viv_fail(err, EOVERFLOW,
-                        "Could not %s snapshot '%s': refcounts of %u bits in '%s' cannot count that many references; "
-                        "'viv-img amend -o refcount_bits=16' (or more) makes them wider",
-                        verb, which, 1u << q->refcount_order, name);
-    return ret ? viv_fail_os(err, -ret, "Could not %s snapshot '%s' of '%s'", verb, which, name) : 0;
+                        "refcounts of %u bits in '%s' cannot count that many references; 'viv-img amend -o refcount_bits=16' (or "
+                        "more) makes them wider",
+                        1u << q->refcount_order, name);
+    return ret ? viv_fail_os(err, -ret, "'%s' could not be changed", name) : 0;
 }
 
 static int may_change(struct qcow2 *q, struct viv_err *err)
@@ -71,10 +70,9 @@ static int may_change(struct qcow2 *q, struct viv_err *err)
     return 0;
 }
 
-static int no_such(struct qcow2 *q, const char *verb, const char *which, struct viv_err *err)
+static int no_such(struct qcow2 *q, const char *which, struct viv_err *err)
 {
-    return viv_fail(err, ENOENT, "Could not %s snapshot '%s': '%s' has none of that ID or name", verb, which,
-                    q->node->filename);
+    return viv_fail(err, ENOENT, "'%s' has no snapshot of ID or name '%s'", q->node->filename, which);
 }
 
 /* The list without entry `skip` (UINT32_MAX: with all) and with room for one more: the same strings, other array. */
@@ -176,7 +174,7 @@ static int create_locked(struct qcow2 *q, const struct viv_snapshot *s, struct v
         free_one(&list[q->snapshot_count]);
     g_free(ret ? list : old);
     qcow2_turn_end(&t);
-    return explain(q, ret, "create", s->name, err);
+    return explain(q, ret, err);
 }
 
 static int create(struct viv_node *n, const struct viv_snapshot *s, struct viv_err *err)
@@ -223,16 +221,15 @@ static int apply_locked(struct qcow2 *q, const char *which, struct viv_err *err)
     int ret;
 
     if (!s)
-        return no_such(q, "apply", which, err);
+        return no_such(q, which, err);
     size = qcow2_snapshot_disk_size(q, s);
     if (size > INT64_MAX || qcow2_l1_need(q, size) > QCOW2_L1_BYTES_MAX / 8)
-        return viv_fail(err, EINVAL, "Could not apply snapshot '%s': its disk of %" PRIu64 " bytes is impossible", which,
-                        size);
+        return viv_fail(err, EINVAL, "its disk of %" PRIu64 " bytes is impossible", size);
     if (size != viv_node_size(q->node) && qcow2_bitmap_of_size(q))
         return viv_fail(err, ENOTSUP,
-                        "Could not apply snapshot '%s': its disk has another size, which bitmap '%s' could not follow; remove "
-                        "that bitmap, or resize the image to %" PRIu64 " bytes first",
-                        which, qcow2_bitmap_of_size(q), size);
+                        "its disk has another size, which bitmap '%s' could not follow; remove that bitmap, or resize the image "
+                        "to %" PRIu64 " bytes first",
+                        qcow2_bitmap_of_size(q), size);
     ret = read_l1(q, s, &l1);
     if (!ret) {
         ret = apply_turn(&t, q, &l1, size);
@@ -244,7 +241,7 @@ static int apply_locked(struct qcow2 *q, const char *which, struct viv_err *err)
         viv_bitmaps_wrote(q->node, 0, size); /* any of it may be another now */
     }
     g_free(l1.entry);
-    return explain(q, ret, "apply", which, err);
+    return explain(q, ret, err);
 }
 
 static int apply(struct viv_node *n, const char *which, struct viv_err *err)
@@ -285,7 +282,7 @@ static int remove_locked(struct qcow2 *q, const char *which, struct viv_err *err
     int ret;
 
     if (!s)
-        return no_such(q, "delete", which, err);
+        return no_such(q, which, err);
     list = copy_list(q, s - q->snapshots);
     ret = list ? read_l1(q, s, &l1) : -ENOMEM;
     if (!ret) {
@@ -296,7 +293,7 @@ static int remove_locked(struct qcow2 *q, const char *which, struct viv_err *err
         free_one(s);
     g_free(ret ? list : old);
     g_free(l1.entry);
-    return explain(q, ret, "delete", which, err);
+    return explain(q, ret, err);
 }
 
 static int remove_snapshot(struct viv_node *n, const char *which, struct viv_err *err)

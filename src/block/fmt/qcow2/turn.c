@@ -312,6 +312,8 @@ int qcow2_turn_commit(struct qcow2_turn *t)
     if (ret)
         return ret;
     viv_st_be64(t->head + QCOW2_H_RT_OFFSET, t->rt.offset);
+    if (q->version >= 3)
+        viv_st_be32(t->head + QCOW2_H_REFCOUNT_ORDER, t->refcount_order);
     viv_st_be32(t->head + QCOW2_H_RT_CLUSTERS, qcow2_clusters(q, t->rt.size * 8ull));
     ret = viv_node_pwrite(q->file, 0, t->head, sizeof(t->head));
     if (!ret)
