@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define COW_PAGE  4096u
-#define COW_MAX   (64u << 20) /* bytes of the file */
+#define COW_MAX  (16u << 20) /* bytes of the file */
 
 struct cow {
     const uint8_t *below;

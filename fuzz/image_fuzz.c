@@ -3,7 +3,7 @@
  * read, written, checked, resized.
  *
  * Input: a byte that chooses the image (of the format in the environment's VIV_FUZZ_FORMAT, or of all), a byte of switches, then records
- * {place, offset (2 bytes), length - 1, bytes}. fuzz/image FORMAT runs it. */
+ * {place, offset (2 bytes; the first alone, in words, unless the place is over 127), length - 1, bytes}. fuzz/image FORMAT runs it. */
 #include "block/fmt/parallels/parallels.h"
 #include "block/fmt/qcow/qcow.h"
 #include "block/fmt/qed/qed.h"
@@ -19,12 +19,17 @@
 enum { KEEP_SUMS = 1, KEEP_COPY = 2, SHORTER = 4 }; /* switches */
 enum { PLACES = 6, END = -1 };
 
+struct span {
+    uint64_t at, len;
+};
+
 struct image {
     const struct viv_blk_driver *drv;
     const char *opts;
     uint64_t size;
     int64_t place[PLACES]; /* of the file; END: its last 512 bytes */
     void (*seal)(uint8_t *data, uint64_t size, unsigned switches);
+    struct span sealed[4]; /* what seal() changes; ends at len 0 */
     void (*prepare)(uint8_t *data);
     uint8_t *pristine, *data; /* made at the first use */
     uint64_t bytes;
@@ -98,8 +103,10 @@ static void prepare_vhdx(uint8_t *d)
 static struct image images[] = {
     {.drv = &viv_blk_vdi, .opts = "", .size = 3 << 20, .place = {0, 256, 512}},
     {.drv = &viv_blk_vdi, .opts = "static=on", .size = 2 << 20, .place = {0, 256, 512}},
-    {.drv = &viv_blk_vpc, .opts = "", .size = 5 << 20, .place = {0, 512, 1536, END}, .seal = seal_vpc},
-    {.drv = &viv_blk_vpc, .opts = "subformat=fixed,force_size=on", .size = 1 << 20, .place = {END, END}, .seal = seal_vpc},
+    {.drv = &viv_blk_vpc, .opts = "", .size = 5 << 20, .place = {0, 512, 1536, END}, .seal = seal_vpc,
+     .sealed = {{0, 2048}}},
+    {.drv = &viv_blk_vpc, .opts = "subformat=fixed,force_size=on", .size = 1 << 20, .place = {END, END}, .seal = seal_vpc,
+     .sealed = {{0, 2048}}},
     {.drv = &viv_blk_qed, .opts = "cluster_size=4k,table_size=2", .size = 1 << 20, .place = {0, 4096, 8192, 12288, 16384}},
     {.drv = &viv_blk_qed, .opts = "cluster_size=64k", .size = 1 << 20, .place = {0, 65536, 5 << 16}},
     {.drv = &viv_blk_parallels, .opts = "cluster_size=4k", .size = 1 << 20, .place = {0, 64, 1024}},
@@ -109,12 +116,14 @@ static struct image images[] = {
      .opts = "block_size=1M",
      .size = 3 << 20,
      .place = {VHDX_HEADER_AT, VHDX_TABLE_AT, VHDX_META, VHDX_META + 65536, 2 << 20},
-     .seal = seal_vhdx},
+     .seal = seal_vhdx,
+     .sealed = {{VHDX_HEADER_AT, 5 * VHDX_HEADER_AT}, {VHDX_LOG, 16 * 4096}}},
     {.drv = &viv_blk_vhdx,
      .opts = "block_size=1M",
      .size = 3 << 20,
      .place = {VHDX_LOG, VHDX_LOG + 2 * 4096, VHDX_LOG + 4 * 4096, 2 * VHDX_HEADER_AT, VHDX_LOG + 255 * 4096},
      .seal = seal_vhdx,
+     .sealed = {{VHDX_HEADER_AT, 5 * VHDX_HEADER_AT}, {VHDX_LOG, 16 * 4096}},
      .prepare = prepare_vhdx},
 };
 
@@ -152,18 +161,24 @@ static struct image *choose(unsigned number)
     return mine[number % count];
 }
 
-static void change(struct image *i, const uint8_t *data, size_t size)
+/* Or what is there in a sound image, back again: to copy all of it each time is most of the time. */
+static void change(struct image *i, const uint8_t *data, size_t size, bool back)
 {
     while (size > 4) {
         unsigned at = data[0] % PLACES, len = data[3] % 16 + 1;
-        uint64_t where = (i->place[at] == END ? i->bytes - 512 : (uint64_t)i->place[at]) + viv_ld_le16(data + 1);
+        uint64_t where = i->place[at] == END ? i->bytes - 512 : (uint64_t)i->place[at];
 
+        where += data[0] & 0x80 ? viv_ld_le16(data + 1) : data[1] * 4;
         len = MIN(len, size - 4);
         if (where + len <= i->bytes)
-            memcpy(i->data + where, data + 4, len);
+            memcpy(i->data + where, back ? i->pristine + where : data + 4, len);
         data += 4 + len;
         size -= 4 + len;
     }
+    for (const struct span *s = i->sealed; back && s->len; s++)
+        memcpy(i->data + s->at, i->pristine + s->at, s->len);
+    if (back && i->seal)
+        memcpy(i->data + i->bytes - 512, i->pristine + i->bytes - 512, 512);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -176,8 +191,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     i = choose(data[0]);
     if (!i->data)
         make_image(i);
-    memcpy(i->data, i->pristine, i->bytes);
-    change(i, data + 2, size - 2);
+    change(i, data + 2, size - 2, false);
     if (i->seal && !(data[1] & KEEP_SUMS))
         i->seal(i->data, i->bytes, data[1]);
     bytes = data[1] & SHORTER ? i->bytes - (data[1] >> 3) * i->bytes / 32 : i->bytes;
@@ -192,5 +206,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             g_assert(err.code && *err.text); /* every refusal says why */
         viv_node_put(&n);
     }
+    change(i, data + 2, size - 2, true);
     return 0;
 }

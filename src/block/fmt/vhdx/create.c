@@ -12,7 +12,8 @@ static const char *const subformats[] = {"dynamic", "fixed", NULL};
 
 const struct viv_opt_def vhdx_create_opts[] = {
     {"block_size", VIV_OPT_SIZE, "Block size, a power of two; at least 1M, at most 256M; 0: by the size of the disk", "0"},
-    {"block_state_zero", VIV_OPT_BOOL, "Blocks of a dynamic image are in the state 'zero', not 'not present' (default on)"},
+    {"block_state_zero", VIV_OPT_BOOL, "Blocks of a dynamic image are in the state 'zero' (default on); 'not present' ones may be read as anything by others: "
+     "leave it on for 'convert'"},
     {"log_size", VIV_OPT_SIZE, "Log size; at least 1M", "1048576"},
     {"size", VIV_OPT_SIZE, "Virtual disk size, at most 64T"},
     {"subformat", VIV_OPT_ENUM, "Type of the image, dynamic if not given", NULL, subformats},
