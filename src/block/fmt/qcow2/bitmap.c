@@ -101,12 +101,16 @@ static int make_live(struct qcow2 *q, struct qcow2_bitmap *b, const uint8_t *bit
     return 0;
 }
 
-static int wake(struct qcow2 *q, struct qcow2_bitmap *b, struct viv_err *err)
+static int wake(struct qcow2 *q, struct qcow2_bitmap *b, uint64_t *total, struct viv_err *err)
 {
     uint8_t *bits;
     size_t bytes;
     int ret;
 
+    *total += viv_bitmap_bytes(viv_node_size(q->node), 1u << b->granularity_bits);
+    if (*total > QCOW2_BITMAP_LIVE_MAX)
+        return viv_fail(err, EFBIG, "'%s': its bitmaps that follow writes would need more than 4 GiB; opening it read-only works",
+                        q->node->filename);
     if (b->extra_len && !(b->flags & QCOW2_BITMAP_EXTRA_OK))
         return viv_fail(err, ENOTSUP,
                         "'%s': bitmap '%s' follows writes and has data of a newer program that must not be ignored; opening "
@@ -127,6 +131,7 @@ static int wake(struct qcow2 *q, struct qcow2_bitmap *b, struct viv_err *err)
 
 int qcow2_wake_bitmaps(struct qcow2 *q, struct viv_err *err)
 {
+    uint64_t total = 0;
     bool some = false;
     int ret = 0;
 
@@ -135,7 +140,7 @@ int qcow2_wake_bitmaps(struct qcow2 *q, struct viv_err *err)
 
         if (!follows(b))
             continue;
-        ret = wake(q, b, err);
+        ret = wake(q, b, &total, err);
         b->flags |= QCOW2_BITMAP_IN_USE;
         some = true;
     }

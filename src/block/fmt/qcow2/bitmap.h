@@ -16,6 +16,7 @@
 #define QCOW2_BITMAPS_MAX      65535
 #define QCOW2_BITMAP_DIR_MAX   (16u << 20) /* bytes */
 #define QCOW2_BITMAP_NAME_MAX  1023
+#define QCOW2_BITMAP_LIVE_MAX  (4ull << 30) /* bytes of bits in memory */
 
 struct qcow2_bitmap {
     char *name;

@@ -93,6 +93,7 @@ static const char *read_entry(struct qcow2 *q, const uint8_t *at, size_t left, s
 static const char *parse(struct qcow2 *q, const uint8_t *dir, struct qcow2_bitmap *list)
 {
     g_autoptr(GHashTable) names = g_hash_table_new(g_str_hash, g_str_equal);
+    uint64_t tables = 0, clusters = qcow2_clusters(q, viv_node_size(q->file));
     size_t at = 0;
 
     for (uint32_t i = 0; i < q->bitmap_count; i++) {
@@ -103,6 +104,9 @@ static const char *parse(struct qcow2 *q, const uint8_t *dir, struct qcow2_bitma
             return wrong;
         if (!g_hash_table_add(names, list[i].name))
             return "two bitmaps have one name";
+        tables += qcow2_clusters(q, list[i].table_size * 8ull);
+        if (tables > clusters) /* bounds the work of all who read them */
+            return "the bitmaps' tables overlap";
         at += qcow2_bitmap_entry_bytes(&list[i]);
     }
     return NULL;

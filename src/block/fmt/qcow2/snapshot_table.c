@@ -75,7 +75,7 @@ static int read_one(struct qcow2 *q, uint64_t *at, struct qcow2_snapshot *s, str
 
 int qcow2_read_snapshots(struct qcow2 *q, struct viv_err *err)
 {
-    uint64_t at = q->snapshot_offset;
+    uint64_t at = q->snapshot_offset, tables = 0;
 
     if (!q->snapshot_count)
         return 0;
@@ -89,6 +89,9 @@ int qcow2_read_snapshots(struct qcow2 *q, struct viv_err *err)
 
         if (ret)
             return ret;
+        tables += qcow2_clusters(q, q->snapshots[i].l1_size * 8ull);
+        if (tables > qcow2_clusters(q, viv_node_size(q->file))) /* bounds the work of all who read them */
+            return bad(q, err, "the snapshots' L1 tables overlap, or the file was cut off");
     }
     q->snapshot_bytes = at - q->snapshot_offset;
     return 0;
