@@ -81,6 +81,8 @@ int img_parse_size(const char *what, const char *text, uint64_t *out);
 int img_parse_cache(const char *what, const char *text, struct viv_node_opts *o, bool *writethrough);
 /* "+1G", "-1G" or "1G", counted from `old`: a multiple of 512. */
 int img_new_size(const char *text, uint64_t old, uint64_t *out, struct viv_err *err);
+/* Do the names mean one file? */
+bool img_same_file(const char *a, const char *b);
 const char *img_bool(bool b); /* "true" or "false" */
 /* "196 KiB": three digits. */
 void img_size_text(uint64_t bytes, char *out, size_t size);

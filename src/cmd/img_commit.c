@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define CHAIN_MAX 200
 
@@ -60,14 +59,6 @@ static int parse(int argc, char **argv, struct args *a)
 
 /* --- the chain, with one writable layer --- */
 
-static bool same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-
-    return strcmp(a, b) == 0 ||
-           (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
-}
-
 /* One layer more below `n`. 1: it is the base. */
 static int open_below(struct work *w, struct viv_node *n, unsigned depth, struct viv_err *err)
 {
@@ -86,7 +77,7 @@ static int open_below(struct work *w, struct viv_node *n, unsigned depth, struct
     if (depth > CHAIN_MAX)
         return viv_fail(err, ELOOP, "'%s': more than %d backing files (a loop?)", a->path, CHAIN_MAX);
     path = viv_blk_backing_path(n->filename, name);
-    is_base = !a->base || strcmp(name, a->base) == 0 || same_file(path, a->base);
+    is_base = !a->base || strcmp(name, a->base) == 0 || img_same_file(path, a->base);
     o.read_only = !is_base;
     o.no_backing = !is_base;
     o.unmap = is_base;

@@ -20,6 +20,7 @@ struct args {
 struct work {
     const struct args *a;
     struct viv_node *top, *next; /* next: the new backing file; NULL: none */
+    struct viv_node *common;     /* a layer of the old chain that is `next` too; NULL: none */
 };
 
 static int take(void *args, int c)
@@ -73,6 +74,15 @@ static int open_backing(struct work *w, const char *name, const char *format, st
     return viv_node_open_image(path, format, &o, out, err);
 }
 
+/* The new backing file may be further down in the old chain: then only what lies between can differ. */
+static struct viv_node *find_common(const struct work *w)
+{
+    for (struct viv_node *n = w->next ? w->top->backing : NULL; n; n = n->backing)
+        if (n->drv == w->next->drv && img_same_file(n->filename, w->next->filename))
+            return n;
+    return NULL;
+}
+
 /* The old chain hangs below the overlay, with -T's cache mode; the new one stands beside it. */
 static int open_chains(struct work *w, struct viv_err *err)
 {
@@ -93,6 +103,8 @@ static int open_chains(struct work *w, struct viv_err *err)
     ret = open_backing(w, a->base, a->base_format, &w->next, err);
     if (ret)
         viv_err_prefix(err, "Could not open new backing file '%s'", a->base);
+    else
+        w->common = find_common(w);
     return ret;
 }
 
@@ -124,16 +136,39 @@ static int status_of(struct viv_node *n, uint64_t offset, uint64_t len, struct v
     return 0;
 }
 
+/* How far the layers between the overlay and the common one hold nothing, so that old and new are the same. 0: they do. */
+static int same_below(const struct work *w, uint64_t offset, uint64_t len, uint64_t *same)
+{
+    struct viv_extent e;
+
+    *same = w->common ? len : 0;
+    for (struct viv_node *n = w->top->backing; *same && n != w->common; n = n->backing) {
+        uint64_t size = viv_node_size(n);
+        int ret = offset < size ? viv_node_status_layer(n, offset, MIN(*same, size - offset), &e) : 0;
+
+        if (ret)
+            return ret;
+        *same = offset < size && e.kind == VIV_MAP_BACKING ? MIN(*same, e.len) : 0;
+    }
+    return 0;
+}
+
 /* What the overlay leaves to its backing file; BACKING: no need to look at it, old and new are zeroes or the overlay has
  * its own. */
 static int look_missing(const struct img_copy *c, uint64_t offset, uint64_t len, struct viv_extent *out)
 {
     const struct work *w = c->opaque;
     struct viv_extent old, new;
+    uint64_t same;
     int ret = viv_node_status_layer(w->top, offset, len, out);
 
     if (ret || out->kind != VIV_MAP_BACKING) {
         out->kind = VIV_MAP_BACKING;
+        return ret;
+    }
+    ret = same_below(w, offset, out->len, &same);
+    if (ret || same) {
+        out->len = ret ? out->len : same;
         return ret;
     }
     ret = status_of(w->top->backing, offset, out->len, &old);

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void complain(const char *fmt, va_list ap)
 {
@@ -68,6 +69,13 @@ int img_parse_cache(const char *what, const char *text, struct viv_node_opts *o,
         }
     }
     return img_error("%s: %s", what, text);
+}
+
+bool img_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+
+    return strcmp(a, b) == 0 || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }
 
 const char *img_bool(bool b)

@@ -156,6 +156,17 @@ for b in short.qcow2 other.qcow2 '' base.qcow2; do
     pair_disk qed r.qed
     pair info r.qed
 done
+# Down the chain, past a layer that is shorter than both.
+pair create -q -f qcow2 deep.qcow2 6M
+pair_io -c 'write -P 20 0 6M' deep.qcow2
+pair create -q -f qcow2 -b deep.qcow2 -F qcow2 mid1.qcow2 4M
+pair_io -c 'write -P 21 1M 1M' -c 'write -z 2M 64k' mid1.qcow2
+pair create -q -f qcow2 -b mid1.qcow2 -F qcow2 mid2.qcow2 5M
+pair_io -c 'write -P 22 1500k 1M' mid2.qcow2
+pair create -q -f qcow2 -b mid2.qcow2 -F qcow2 leaf.qcow2 6M
+pair_io -c 'write -P 23 100k 10k' leaf.qcow2
+pair rebase -b deep.qcow2 -F qcow2 leaf.qcow2
+pair_disk qcow2 leaf.qcow2
 pair rebase -u -b p.raw -F raw r.qed
 pair info r.qed
 apart 1/1 "Operation not supported" "Operation not supported" rebase -b base.qcow2 -F qcow2 -f raw vol.raw
