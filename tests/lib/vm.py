@@ -79,10 +79,11 @@ def kernel(arch="amd64"):
 VIRTIO = ["virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng", "virtio_console"]
 
 
-def initramfs(script, modules=VIRTIO, files=(), arch="amd64"):
-    """Path of a gzip initramfs that loads modules and runs script, then powers off."""
+def initramfs(script, modules=VIRTIO, files=(), arch="amd64", programs=()):
+    """Path of a gzip initramfs that loads modules and runs script, then powers off. Programs come with their libraries."""
     kernel(arch)
-    key = hashlib.sha256(json.dumps([script, list(modules), list(files), arch]).encode()).hexdigest()[:16]
+    what = [script, list(modules), list(files), arch] + [[p, os.stat(p).st_mtime_ns] for p in programs]
+    key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
     out = os.path.join(GUEST, f"initramfs-{key}.gz")
     if not os.path.exists(out):
         unpacked = os.path.join(GUEST, "kernel" if arch == "amd64" else f"kernel-{arch}")
@@ -93,6 +94,8 @@ def initramfs(script, modules=VIRTIO, files=(), arch="amd64"):
             args += ["-m", m]
         for f in files:
             args += ["-f", f]
+        for p in programs:
+            args += ["-p", p]
         run_tool(args + [script])
     return out
 
