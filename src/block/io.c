@@ -275,6 +275,8 @@ static int refine(struct viv_node *n, struct viv_extent *e)
     if (below.kind == VIV_MAP_ZERO) {
         e->kind = VIV_MAP_ZERO;
         e->hole = n->granule > 1;
+    } else if (below.kind == VIV_MAP_DATA && !below.allocated) {
+        e->hole = true;
     }
     return 0;
 }

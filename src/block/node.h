@@ -47,7 +47,8 @@ struct viv_extent {
     uint64_t host;  /* DATA: offset in `where`; ZERO: preallocated there when `allocated` */
     bool allocated; /* takes room in this layer */
     bool in_place;  /* DATA: may be overwritten where it lies */
-    bool hole;      /* ZERO: the format has DATA there, its file a hole (to a raw image the file's holes are its own) */
+    bool hole;      /* ZERO: the format has DATA there, its file a hole (to a raw image the file's holes are its own);
+                     * DATA: the file calls it a hole, and does not say what it reads as (NBD) */
     struct viv_node *where; /* the child that holds `host`; NULL: the file child */
 };
 

@@ -48,7 +48,7 @@ static void describe(const struct viv_node *n, const struct viv_extent *e, struc
 {
     p->present = true;
     p->zero = e->kind == VIV_MAP_ZERO;
-    p->data = !p->zero || e->hole;
+    p->data = p->zero == e->hole;
     p->has_offset = (e->kind == VIV_MAP_DATA && !n->crypt) || (p->zero && e->allocated);
     p->offset = e->host;
 }

@@ -47,6 +47,8 @@ static int allocation(const struct viv_nbd_export *e, uint64_t at, uint64_t len,
         flags = b.kind == VIV_MAP_ZERO ? VIV_NBD_STATE_ZERO : 0;
         if (flags && (!b.allocated || b.hole || n->granule == 1)) /* raw: zeroes are known from holes of the file */
             flags |= VIV_NBD_STATE_HOLE;
+        else if (b.kind == VIV_MAP_DATA && b.hole)
+            flags = VIV_NBD_STATE_HOLE;
         b.len = MIN(b.len, len);
         if (!b.len || !add(x, b.len, flags))
             break;

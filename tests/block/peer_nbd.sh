@@ -137,6 +137,22 @@ for p in qemu-nbd "$VIV_NBD"; do
     unserve
 done
 diff depth.qemu-nbd "depth.$(basename "$VIV_NBD")" || fail "qemu:allocation-depth is something else"
+qemu-img bitmap --add -g 64k top.qcow2 b0
+qemu-io -c 'write 3M 100k' -c 'write 39M 1M' top.qcow2 >/dev/null
+for p in qemu-nbd "$VIV_NBD"; do
+    serve s "$p" -r -t -e 0 -B b0 -k "$here/s" -f qcow2 top.qcow2
+    nbdinfo --map=qemu:dirty-bitmap:b0 "nbd+unix://?socket=$here/s" | awk '{ print $1, $2, $3 }' >"dirty.$(basename "$p")"
+    if [ "$p" = "$VIV_NBD" ]; then
+        for i in qemu-img "$VIV_IMG"; do
+            $i map --output=json --image-opts "driver=nbd,path=$here/s,x-dirty-bitmap=qemu:dirty-bitmap:b0" |
+                python3 -c 'import json,sys; print([(e["start"], e["length"], e["data"]) for e in json.load(sys.stdin)])' >"x.$(basename "$i")"
+        done
+    fi
+    unserve
+done
+diff dirty.qemu-nbd "dirty.$(basename "$VIV_NBD")" || fail "qemu:dirty-bitmap is something else"
+diff x.qemu-img "x.$(basename "$VIV_IMG")" || fail "x-dirty-bitmap is something else"
+expect 1 "still records writes" "$VIV_NBD" -B b0 -k "$here/s" -f qcow2 top.qcow2
 expect 1 "Bitmap 'nix' is not found" "$VIV_NBD" -r -B nix -k "$here/s" -f qcow2 top.qcow2
 
 echo "# the command line"
@@ -174,6 +190,23 @@ $VIV_IMG compare -q "nbd://127.0.0.1:$port" r.raw || fail "our client over TCP"
 qemu-img compare -q "nbd://127.0.0.1:$port" r.raw || fail "their client over TCP"
 $VIV_NBD -L -b 127.0.0.1 -p "$port" | grep -q 'exports available: 1' || fail "-L over TCP"
 kill "$(cat pid)"
+
+rm -f s
+cat >activate.py <<'P'
+import os, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind("s")
+s.listen(1)
+os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execvp(sys.argv[1], sys.argv[1:])
+P
+serve s python3 activate.py "$VIV_NBD" -r -t -f raw r.raw
+$VIV_IMG compare -q "nbd+unix://?socket=$here/s" r.raw || fail "a socket that was handed over"
+unserve
+rm -f s
+expect 1 "do not go with that" python3 activate.py "$VIV_NBD" -k "$here/t" -f raw r.raw
 
 echo "# TLS"
 mkdir pki psk
