@@ -78,8 +78,9 @@ static void model(const char *options)
         g_assert_cmpmem(got, SIZE, want, SIZE);
     }
     g_assert_cmpint(viv_node_put(&n), ==, 0);
+    /* Not where zeroes begin: a byte and many zeroes are in any table. */
     for (uint64_t s = 0; s < SIZE; s += 512)
-        g_assert_true(viv_buf_is_zero(want + s, 16) || !memmem(m.data, m.size, want + s, 16));
+        g_assert_true(memchr(want + s, 0, 8) || !memmem(m.data, m.size, want + s, 16));
     mem_fini(&m);
     g_rand_free(r);
 }
