@@ -118,6 +118,19 @@ for b in base mid; do
     rm flat.qcow
 done
 
+# Into its backing file, which then shows the same; the overlay is empty.
+for who in "$VIV_IMG" qemu-img; do
+    cp r.raw c.raw
+    $who create -q -f qcow -b c.raw -F raw o.qcow
+    qemu-io -f qcow o.qcow <p1 >/dev/null
+    qemu-img convert -f qcow -O raw o.qcow m.raw
+    $who commit -q -f qcow o.qcow || fail "$who commit"
+    cmp m.raw c.raw || fail "$who: what commit wrote"
+    qemu-img compare -q -f raw -F qcow c.raw o.qcow || fail "$who: the layer after commit"
+    $VIV_IMG check -q o.qcow || fail "$who: the layer is not sound after commit"
+    [ "$(stat -c %s o.qcow)" -lt 600 ] || fail "$who: the layer is as large as before after commit"
+done
+
 # AES: what create prints and writes, info, and the data by turns; with a backing file too.
 secret="secret,id=key,data=correct horse battery staple"
 aes=encrypt.format=aes,encrypt.key-secret=key

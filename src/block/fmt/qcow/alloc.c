@@ -145,7 +145,7 @@ static bool shows_backing(const struct qcow *q, uint64_t offset)
     return q->backing_file != NULL;
 }
 
-/* Compressed clusters become nothing: what they took has leaked. */
+/* Clusters become nothing: what they took has leaked. */
 static int clear_entries(struct qcow *q, uint64_t offset, uint64_t len)
 {
     struct qcow_page *p;
@@ -206,6 +206,72 @@ int qcow_discard(struct viv_node *n, uint64_t offset, uint64_t len)
 
     pthread_mutex_lock(&q->lock);
     ret = zero_range(q, offset, len, VIV_BLK_UNMAP, true);
+    pthread_mutex_unlock(&q->lock);
+    return ret;
+}
+
+/* --- nothing at all --- */
+
+static int clear_l1(struct qcow *q)
+{
+    uint64_t table;
+    int ret = 0;
+
+    for (uint64_t i = 0; !ret && i < q->l1_bytes / 8; i++) {
+        ret = qcow_l1_get(q, i, &table);
+        if (!ret && table)
+            ret = qcow_l1_set(q, i, 0);
+    }
+    return ret;
+}
+
+/* All of the disk: no table is named any more, durably; then the file can end where it did when it was made. */
+static int forget_all(struct qcow *q)
+{
+    uint64_t end = q->l1_offset + ((q->l1_bytes + 511) & ~511ull);
+    int ret = clear_l1(q);
+
+    if (!ret)
+        ret = qcow_flush_all(q);
+    if (ret)
+        return ret;
+    qcow_pages_fini(q);
+    qcow_pages_init(q);
+    g_hash_table_remove_all(q->tables);
+    /* A device keeps its size, and what lies there is a leak. */
+    if (end >= q->end || viv_node_truncate(q->file, end, VIV_PREALLOC_OFF, NULL))
+        return 0;
+    g_array_set_size(q->spare, 0);
+    q->end = (end + 511) & ~511ull;
+    return viv_node_flush(q->file);
+}
+
+static int forget_range(struct qcow *q, uint64_t offset, uint64_t len)
+{
+    int ret = 0;
+
+    while (len && !ret) {
+        struct viv_extent e = {.len = len};
+
+        ret = qcow_map_locked(q, offset, &e);
+        if (!ret && e.kind != VIV_MAP_BACKING)
+            ret = clear_entries(q, offset, e.len);
+        offset += e.len;
+        len -= e.len;
+    }
+    return ret;
+}
+
+int qcow_forget(struct viv_node *n, uint64_t offset, uint64_t len)
+{
+    struct qcow *q = n->state;
+    int ret;
+
+    pthread_mutex_lock(&q->lock);
+    if (q->broken)
+        ret = -EIO;
+    else
+        ret = !offset && len >= viv_node_size(n) ? forget_all(q) : forget_range(q, offset, len);
     pthread_mutex_unlock(&q->lock);
     return ret;
 }

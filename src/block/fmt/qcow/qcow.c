@@ -96,6 +96,7 @@ const struct viv_blk_driver viv_blk_qcow = {
     .write_compressed = qcow_write_compressed,
     .write_zeroes = qcow_write_zeroes,
     .discard = qcow_discard,
+    .forget = qcow_forget,
     .flush = flush,
     .backing = backing,
     .create = qcow_create,

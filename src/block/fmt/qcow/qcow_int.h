@@ -111,7 +111,7 @@ int qcow_corrupt(struct qcow *q, const char *why, uint64_t offset); /* says so o
 
 /* table.c */
 void qcow_pages_init(struct qcow *q);
-void qcow_pages_fini(struct qcow *q);
+void qcow_pages_fini(struct qcow *q); /* what is not written is lost */
 /* Pages and what they hold are valid until the next call that may read one. */
 int qcow_l2_get(struct qcow *q, uint64_t table, struct qcow_page **out);
 int qcow_l1_get(struct qcow *q, uint64_t index, uint64_t *table);
@@ -139,6 +139,7 @@ int qcow_commit(struct viv_node *n, const struct viv_alloc *a);
 void qcow_cancel(struct viv_node *n, const struct viv_alloc *a);
 int qcow_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);
 int qcow_discard(struct viv_node *n, uint64_t offset, uint64_t len);
+int qcow_forget(struct viv_node *n, uint64_t offset, uint64_t len);
 int qcow_read_compressed(struct viv_node *n, uint64_t offset, uint8_t *buf);
 int qcow_write_compressed(struct viv_node *n, uint64_t offset, const uint8_t *buf, size_t len);
 int qcow_check(struct viv_node *n, struct viv_check *c, struct viv_err *err);

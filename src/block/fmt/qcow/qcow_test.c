@@ -83,6 +83,40 @@ static void test_compressed(gconstpointer data)
     mem_fini(&base);
 }
 
+/* After a commit: the layer holds nothing, and its file is as when it was new. */
+static void test_forget(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(g_test_rand_int());
+    const struct variant *v = &variants[1];
+    g_autofree uint8_t *model = g_malloc0(v->size), *before = NULL;
+    struct mem file, base;
+    struct viv_node *n;
+
+    make(&viv_blk_qcow, v, &file);
+    before = g_memdup2(file.data, file.size);
+    make_base(v, &base);
+    memcpy(model, base.data, v->base);
+    n = open_variant(&viv_blk_qcow, v, &file, &base);
+    for (int round = 0; round < 3; round++) {
+        g_autofree uint8_t *scratch = g_memdup2(model, v->size);
+
+        for (int i = 0; i < 50; i++)
+            g_assert_cmpint(random_request(n, rand, scratch, i << 16), ==, 0);
+        expect_disk(n, scratch);
+        g_assert_cmpint(viv_blk_qcow.forget(n, 1 << 20, 1 << 20), ==, 0);
+        memcpy(scratch + (1 << 20), model + (1 << 20), 1 << 20);
+        expect_disk(n, scratch);
+        g_assert_cmpint(viv_node_forget(n), ==, 0);
+        expect_disk(n, model);
+        expect_check(n, false);
+        g_assert_cmpuint(file.size, ==, 568);
+        g_assert_cmpint(memcmp(file.data, before, 568), ==, 0);
+    }
+    viv_node_put(&n);
+    mem_fini(&file);
+    mem_fini(&base);
+}
+
 /* --- encrypted images --- */
 
 static struct viv_node *open_encrypted(struct mem *m, struct mem *base, struct viv_node_opts o)
@@ -343,6 +377,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block/qcow/entries", test_entries);
     g_test_add_func("/block/qcow/bad-compressed", test_bad_compressed);
     g_test_add_func("/block/qcow/check", test_check);
+    g_test_add_func("/block/qcow/forget", test_forget);
     g_test_add_func("/block/qcow/mutations", test_mutations);
     ret = g_test_run();
     viv_secret_free_all();

@@ -50,6 +50,8 @@ void qcow_pages_fini(struct qcow *q)
 {
     if (q->pages)
         g_hash_table_destroy(q->pages); /* the links of the queue with it */
+    q->pages = NULL;
+    q->dirty_l1 = q->dirty_l2 = 0;
 }
 
 void qcow_page_dirty(struct qcow *q, struct qcow_page *p)
