@@ -166,6 +166,8 @@ static int open_backing(struct viv_node *n, const struct viv_node_opts *o, const
                                .direct = o->direct,
                                .force_share = o->force_share,
                                .locking = o->locking,
+                               .no_data = o->no_data,
+                               .key_secret = o->backing_key_secret,
                                .depth = o->depth + 1};
     char *path;
     int ret;
@@ -187,6 +189,18 @@ static bool has_child(const struct viv_node *n, const struct viv_node *child)
         if (n->child[i] == child)
             return true;
     return false;
+}
+
+/* Do the options about encryption fit? */
+static int check_encryption(const struct viv_node *n, const struct viv_node_opts *o, struct viv_err *err)
+{
+    if ((o->key_secret || o->encrypt_format) && !n->crypt)
+        return viv_fail(err, EINVAL, "No encryption in image '%s' (%s), but %s was given", n->filename, n->drv->name,
+                        o->key_secret ? "a key-secret" : "an encrypt.format");
+    if (o->encrypt_format && strcmp(o->encrypt_format, n->crypt->format) != 0)
+        return viv_fail(err, EINVAL, "Header of '%s' reported '%s' encryption format but options specify '%s'", n->filename,
+                        n->crypt->format, o->encrypt_format);
+    return 0;
 }
 
 int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file_take,
@@ -219,9 +233,8 @@ int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file
         ret = viv_fail(err, EINVAL, "'%s': %s images have no internal snapshots", n->filename, drv->name);
     if (!ret)
         ret = drv->open(n, o, err);
-    if (!ret && (o->key_secret || o->encrypt_format) && !n->crypt)
-        ret = viv_fail(err, EINVAL, "No encryption in image '%s' (%s), but %s was given", n->filename, drv->name,
-                       o->key_secret ? "a key-secret" : "an encrypt.format");
+    if (!ret)
+        ret = check_encryption(n, o, err);
     if (!ret && !drv->backing && o->backing_path)
         ret = viv_fail(err, EINVAL, "'%s': %s images have no backing file", n->filename, drv->name);
     if (!ret && o->data_file && !has_child(n, o->data_file))
@@ -236,6 +249,8 @@ int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file
         if (!ret && n->backing && drv->check_backing)
             ret = drv->check_backing(n, err);
     }
+    if (!ret && o->backing_key_secret && !n->backing && !o->no_backing)
+        ret = viv_fail(err, EINVAL, "'%s' has no backing file, but a key-secret for it was given", n->filename);
     if (!ret && o->node_name)
         ret = viv_node_register(n, o->node_name, err);
     if (ret) {

@@ -92,6 +92,7 @@ struct viv_node_opts {
     const char *backing_path;   /* in place of the name in the header; NULL: as the header says */
     const char *backing_format; /* likewise */
     const char *key_secret;     /* id of the -object secret that opens an encrypted image */
+    const char *backing_key_secret; /* the same for the backing image */
     const char *encrypt_format; /* what the header must say: "luks" or "aes"; NULL: anything */
     struct viv_node *data_file; /* in place of the external data file that the header names; borrowed */
     const char *snapshot;       /* the disk as this internal snapshot (id or name) holds it; needs read_only */

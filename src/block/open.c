@@ -72,13 +72,24 @@ static void read_locking(struct viv_opts *o, struct viv_node_opts *no)
                                           : VIV_LOCKING_AUTO;
 }
 
+/* Of the image or of its backing file. */
+static int read_key_secret(struct viv_opts *o, const char *prefix, const char **out, struct viv_err *err)
+{
+    const char *luks = get_str(o, prefix, "key-secret"), *inner = get_str(o, prefix, "encrypt.key-secret");
+
+    if (luks && inner)
+        return viv_fail(err, EINVAL, "%s: %skey-secret is for luks, %sencrypt.key-secret for qcow2: give one of them",
+                        viv_opts_what(o), prefix, prefix);
+    *out = luks ? luks : inner;
+    return 0;
+}
+
 static int read_encryption(struct viv_opts *o, struct viv_node_opts *no, struct viv_err *err)
 {
-    if (viv_opts_given(o, "key-secret") && viv_opts_given(o, "encrypt.key-secret"))
-        return viv_fail(err, EINVAL, "%s: key-secret is for luks, encrypt.key-secret for qcow2: give one of them", viv_opts_what(o));
-    no->key_secret = viv_opts_str(o, viv_opts_given(o, "key-secret") ? "key-secret" : "encrypt.key-secret");
+    int ret = read_key_secret(o, "", &no->key_secret, err);
+
     no->encrypt_format = viv_opts_str(o, "encrypt.format");
-    return 0;
+    return ret ? ret : read_key_secret(o, "backing.", &no->backing_key_secret, err);
 }
 
 /* What both kinds of option sets have. */
@@ -115,9 +126,9 @@ static int read_backing(struct viv_opts *o, struct viv_node_opts *no, struct viv
 
     if (ref && *ref && !viv_node_find(ref))
         return viv_fail(err, ENOENT, "%s: backing: there is no node '%s'", viv_opts_what(o), ref);
-    if (ref && file)
-        return viv_fail(err, EINVAL, "%s: backing and backing.file.filename exclude each other",
-                        viv_opts_what(o));
+    if (ref && (file || no->backing_key_secret))
+        return viv_fail(err, EINVAL, "%s: backing and backing.%s exclude each other", viv_opts_what(o),
+                        file ? "file.filename" : "key-secret");
     if (!file && viv_opts_given(o, "backing.driver"))
         no->backing_format = viv_opts_str(o, "backing.driver");
     no->no_backing = ref != NULL;

@@ -65,6 +65,8 @@ static const char *const encrypt_values[] = {"luks", "aes", NULL};
     {"backing", VIV_OPT_STR, "node-name of the backing image; empty: none"},                       \
         {"backing.driver", VIV_OPT_STR, "format of the backing image"},                            \
         {"backing.file.driver", VIV_OPT_ENUM, "only file", "file", file_values},                   \
+        {"backing.key-secret", VIV_OPT_STR, "luks: id of the secret with its password"},           \
+        {"backing.encrypt.key-secret", VIV_OPT_STR, "qcow2: id of the secret with its password"},  \
     {                                                                                              \
         "backing.file.filename", VIV_OPT_STR, "the backing image's file"                           \
     }

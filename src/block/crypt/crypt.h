@@ -15,6 +15,7 @@ struct viv_cipher;
 struct viv_node;
 
 struct viv_crypt {
+    const char *format; /* "luks" or "aes" */
     uint32_t unit; /* bytes, a power of two from 512 to 4096, no more than the node's granule */
     bool by_host;
     /* In place; offset and len are multiples of unit. */
@@ -31,12 +32,16 @@ int viv_crypt_write(struct viv_crypt *c, struct viv_node *child, uint64_t offset
                     int cnt, size_t skip, size_t len);
 
 /* Units of 512 bytes by a cipher, which is the crypt's from then on. */
-struct viv_crypt *viv_crypt_new(struct viv_cipher *cipher_take, bool by_host);
+struct viv_crypt *viv_crypt_new(const char *format, struct viv_cipher *cipher_take, bool by_host);
 /* For an image that was opened without its key: every run fails with -ENOKEY. */
-struct viv_crypt *viv_crypt_locked(bool by_host);
+struct viv_crypt *viv_crypt_locked(const char *format, bool by_host);
 /* The old encryption of qcow and qcow2: AES-128-CBC, the first 16 bytes of the password as the key (shorter ones zero-padded), the
  * number of the guest's sector as IV. `no_data`: locked, key_secret is not looked at. */
 struct viv_err;
 int viv_crypt_qcow_aes(const char *key_secret, bool no_data, struct viv_crypt **out, struct viv_err *err);
+/* What "encryption", "encrypt.format" and "encrypt.key-secret" of a new qcow or qcow2 image ask for: *out becomes NULL, "aes" or
+ * "luks", with a key-secret. */
+struct viv_opts;
+int viv_crypt_qcow_asked(struct viv_opts *o, const char **out, struct viv_err *err);
 
 #endif

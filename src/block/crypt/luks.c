@@ -73,12 +73,12 @@ int viv_luks_crypt(const struct viv_luks *l, bool by_host, struct viv_crypt **ou
     int ret;
 
     if (!l->unlocked) {
-        *out = viv_crypt_locked(by_host);
+        *out = viv_crypt_locked("luks", by_host);
         return 0;
     }
     ret = viv_cipher_new(&l->cipher, l->key, &cipher, err);
     if (!ret)
-        *out = viv_crypt_new(cipher, by_host);
+        *out = viv_crypt_new("luks", cipher, by_host);
     return ret;
 }
 

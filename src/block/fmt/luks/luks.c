@@ -54,10 +54,6 @@ static int open_image(struct viv_node *n, const struct viv_node_opts *o, struct 
     struct luks *l = g_new0(struct luks, 1);
     int ret;
 
-    if (o->encrypt_format && strcmp(o->encrypt_format, "luks") != 0) {
-        g_free(l);
-        return viv_fail(err, EINVAL, "'%s' is a luks image, but encrypt.format=%s was given", n->filename, o->encrypt_format);
-    }
     n->state = l;
     ret = viv_luks_open(n->file, 0, viv_node_size(n->file), o->key_secret, o->no_data, &l->header, err);
     if (!ret) {

@@ -49,23 +49,14 @@ static int plan(const struct viv_create *c, struct layout *l, struct viv_err *er
     return 0;
 }
 
-/* Is it to be encrypted? The secret must be there. */
 static int read_encryption(const struct viv_create *c, bool *encrypted, struct viv_err *err)
 {
-    const char *format = viv_opts_str(c->opts, "encrypt.format"), *secret = viv_opts_str(c->opts, "encrypt.key-secret");
-    struct viv_crypt *crypt = NULL;
-    int ret;
+    const char *format = NULL;
+    int ret = viv_crypt_qcow_asked(c->opts, &format, err);
 
-    if (format && viv_opts_given(c->opts, "encryption"))
-        return viv_fail(err, EINVAL, "'encrypt.format' and its alias 'encryption' can't be used at the same time");
-    if (format && strcmp(format, "aes") != 0)
+    if (!ret && format && strcmp(format, "aes") != 0)
         return viv_fail(err, EINVAL, "Unsupported encryption format '%s': qcow images have 'aes' alone", format);
-    *encrypted = format || viv_opts_bool(c->opts, "encryption");
-    if (!*encrypted)
-        return secret ? viv_fail(err, EINVAL, "Parameter 'encrypt.format' is missing (aes)") : 0;
-    ret = viv_crypt_qcow_aes(secret, false, &crypt, err);
-    if (!ret)
-        crypt->free(crypt);
+    *encrypted = format != NULL;
     return ret;
 }
 

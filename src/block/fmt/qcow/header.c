@@ -99,10 +99,6 @@ int qcow_read_header(struct qcow *q, const struct viv_node_opts *o, struct viv_e
     q->crypt = viv_ld_be32(head + QCOW_H_CRYPT);
     if (q->crypt > 1)
         return viv_fail(err, EINVAL, "'%s': invalid encryption method %u in qcow header", q->node->filename, (unsigned)q->crypt);
-    if (!q->crypt && o->encrypt_format)
-        return viv_fail(err, EINVAL, "'%s' is not encrypted, but encrypt.format=%s was given", q->node->filename, o->encrypt_format);
-    if (q->crypt && o->encrypt_format && strcmp(o->encrypt_format, "aes") != 0)
-        return viv_fail(err, EINVAL, "'%s' is encrypted with AES, but encrypt.format=%s was given", q->node->filename, o->encrypt_format);
     ret = read_geometry(q, head, err);
     if (!ret)
         ret = read_backing_name(q, head, err);

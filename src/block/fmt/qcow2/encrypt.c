@@ -53,13 +53,8 @@ static int open_luks(struct qcow2 *q, const struct viv_node_opts *o, struct viv_
 
 int qcow2_open_encryption(struct qcow2 *q, const struct viv_node_opts *o, struct viv_err *err)
 {
-    const char *name = format_name(q->crypt);
-
-    if (!name)
-        return 0; /* that options fit is asked by who opens */
-    if (o->encrypt_format && strcmp(o->encrypt_format, name) != 0)
-        return viv_fail(err, EINVAL, "Header of '%s' reported '%s' encryption format but options specify '%s'",
-                        q->node->filename, name, o->encrypt_format);
+    if (!q->crypt)
+        return 0;
     /* Preallocated clusters read as what the cipher makes of the file's zeroes. */
     for (uint32_t i = 0; i < q->l1.size && q->node->zero_init; i++)
         q->node->zero_init = !q->l1.entry[i];
@@ -93,26 +88,21 @@ static int refuse_luks_options(struct viv_opts *o, const char *why, struct viv_e
 
 int qcow2_read_encrypt_options(struct viv_opts *o, struct viv_qcow2_create *out, struct viv_err *err)
 {
-    const char *format = viv_opts_str(o, "encrypt.format");
-    bool alias = viv_opts_bool(o, "encryption");
-    int ret;
+    const char *format = NULL;
+    int ret = viv_crypt_qcow_asked(o, &format, err);
 
-    if (alias && format)
-        return viv_fail(err, EINVAL, "'encrypt.format' and its alias 'encryption' can't be used at the same time");
-    if (!alias && !format) {
-        if (viv_opts_given(o, "encrypt.key-secret"))
-            return viv_fail(err, EINVAL, "Parameter 'encrypt.format' is missing: luks or aes");
+    if (ret)
+        return ret;
+    if (!format)
         return refuse_luks_options(o, "encrypt.format=luks is missing", err);
-    }
-    if (format && strcmp(format, "luks") == 0) {
+    if (out->data_file_raw)
+        return viv_fail(err, EINVAL, "data_file_raw=on and encryption exclude each other: the data file would be no raw disk");
+    if (strcmp(format, "luks") == 0) {
         out->crypt = QCOW2_CRYPT_LUKS;
         return viv_luks_read_spec(o, "encrypt.", &out->luks, err);
     }
     out->crypt = QCOW2_CRYPT_AES;
-    ret = refuse_luks_options(o, "it is for encrypt.format=luks", err);
-    if (!ret && !viv_opts_given(o, "encrypt.key-secret"))
-        ret = viv_fail(err, EINVAL, "Parameter 'encrypt.key-secret' is required for cipher: the id of a secret with the password");
-    return ret;
+    return refuse_luks_options(o, "it is for encrypt.format=luks", err);
 }
 
 uint64_t qcow2_crypt_bytes(const struct viv_qcow2_create *c)
