@@ -122,6 +122,8 @@ void img_target_describe(const struct img_target *t, const char *path, const cha
 /* Makes the image; t->node stays NULL unless `open`. */
 int img_target_make(struct img_target *t, const char *path, const char *format,
                     const struct viv_node_opts *o, bool open, struct viv_err *err);
+/* Will it be encrypted? After img_target_plan(). */
+bool img_target_encrypted(const struct img_target *t, const struct viv_blk_driver *drv);
 /* Does all of the new image, open, read as zeroes? */
 bool img_target_is_zero(const struct img_target *t);
 /* Gives a new file its name. */

@@ -227,6 +227,8 @@ static int check_compression(const struct work *w, struct viv_err *err)
         return viv_fail(err, ENOTSUP, "Compression not supported for this file format");
     if (w->target.spec.prealloc != VIV_PREALLOC_OFF)
         return viv_fail(err, EINVAL, "Compression and preallocation not supported at the same time");
+    if (img_target_encrypted(&w->target, drv))
+        return viv_fail(err, EINVAL, "Compression and encryption not supported at the same time");
     if (viv_create_knows(drv, "data_file") && viv_opts_str(w->target.opts, "data_file"))
         return viv_fail(err, EINVAL, "Compression and an external data file not supported at the same time");
     return 0;

@@ -322,6 +322,11 @@ int img_target_make(struct img_target *t, const char *path, const char *format,
     return ret;
 }
 
+bool img_target_encrypted(const struct img_target *t, const struct viv_blk_driver *drv)
+{
+    return key_secret_of(t, drv) != NULL;
+}
+
 bool img_target_is_zero(const struct img_target *t)
 {
     /* Preallocated clusters are zeroes of the file; a cipher makes something else of them. */
