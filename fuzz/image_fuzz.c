@@ -4,6 +4,8 @@
  *
  * Input: a byte that chooses the image (of the format in the environment's VIV_FUZZ_FORMAT, or of all), a byte of switches, then records
  * {place, offset (2 bytes; the first alone, in words, unless the place is over 127), length - 1, bytes}. fuzz/image FORMAT runs it. */
+#include "block/crypt/luks_int.h"
+#include "block/fmt/luks/luks.h"
 #include "block/fmt/parallels/parallels.h"
 #include "block/fmt/qcow/qcow.h"
 #include "block/fmt/qed/qed.h"
@@ -15,6 +17,7 @@
 #include "fuzz/fuzz.h"
 
 #include "base/bytes.h"
+#include "crypto/secrets_test.h"
 
 enum { KEEP_SUMS = 1, KEEP_COPY = 2, SHORTER = 4 }; /* switches */
 enum { PLACES = 6, END = -1 };
@@ -25,10 +28,11 @@ struct span {
 
 struct image {
     const struct viv_blk_driver *drv;
-    const char *opts;
+    const char *opts, *secret;
     uint64_t size;
     int64_t place[PLACES]; /* of the file; END: its last 512 bytes */
     void (*seal)(uint8_t *data, uint64_t size, unsigned switches);
+    bool always;               /* also with KEEP_SUMS */
     struct span sealed[4]; /* what seal() changes; ends at len 0 */
     void (*prepare)(uint8_t *data);
     uint8_t *pristine, *data; /* made at the first use */
@@ -98,7 +102,22 @@ static void prepare_vhdx(uint8_t *d)
     seal_vhdx(d, 0, 0);
 }
 
+/* Counts of iterations are free to be anything, and cost what they say: few of them. */
+static void seal_luks(uint8_t *d, uint64_t size, unsigned switches)
+{
+    static const unsigned one[] = {LUKS_H_DIGEST_ITERATIONS, LUKS_H_SLOT + LUKS_S_ITERATIONS};
+
+    for (unsigned i = 0; i < 1 + LUKS_SLOTS; i++) {
+        uint8_t *at = d + one[i > 0] + (i ? i - 1 : 0) * LUKS_S_BYTES;
+
+        if (viv_ld_be32(at) > 1000)
+            viv_st_be32(at, 1000);
+    }
+}
+
 /* --- images --- */
+
+#define LUKS_KEY "key-secret=a,iter-time=0,cipher-alg=aes-128,"
 
 static struct image images[] = {
     {.drv = &viv_blk_vdi, .opts = "", .size = 3 << 20, .place = {0, 256, 512}},
@@ -125,6 +144,22 @@ static struct image images[] = {
      .seal = seal_vhdx,
      .sealed = {{VHDX_HEADER_AT, 5 * VHDX_HEADER_AT}, {VHDX_LOG, 16 * 4096}},
      .prepare = prepare_vhdx},
+    {.drv = &viv_blk_luks,
+     .opts = LUKS_KEY "cipher-mode=cbc,ivgen-alg=essiv",
+     .secret = "a",
+     .size = 1 << 16,
+     .place = {0, LUKS_H_CIPHER, LUKS_H_PAYLOAD, LUKS_H_SLOT, 4096},
+     .seal = seal_luks,
+     .sealed = {{0, LUKS_H_BYTES}},
+     .always = true},
+    {.drv = &viv_blk_luks,
+     .opts = LUKS_KEY "hash-alg=sha1",
+     .secret = "a",
+     .size = 1 << 16,
+     .place = {0, LUKS_H_SLOT + LUKS_S_BYTES, LUKS_H_MODE, LUKS_H_HASH, 4096},
+     .seal = seal_luks,
+     .sealed = {{0, LUKS_H_BYTES}},
+     .always = true},
 };
 
 /* A little data, so that tables of the second level exist. */
@@ -135,8 +170,12 @@ static void make_image(struct image *i)
     struct viv_node *n;
     struct mem m;
 
+    if (i->secret) {
+        viv_secret_del(i->secret, NULL); /* another image may have made it */
+        secrets_test_add(i->secret, "password");
+    }
     make(i->drv, &v, &m);
-    n = open_with(i->drv, &m, (struct viv_node_opts){0});
+    n = open_with(i->drv, &m, (struct viv_node_opts){.key_secret = i->secret});
     for (uint64_t at = 0; at + sizeof(buf) <= i->size; at += i->size / 2)
         g_assert_cmpint(viv_node_pwrite(n, at, buf, sizeof(buf)), ==, 0);
     g_assert_cmpint(viv_node_put(&n), ==, 0);
@@ -192,7 +231,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!i->data)
         make_image(i);
     change(i, data + 2, size - 2, false);
-    if (i->seal && !(data[1] & KEEP_SUMS))
+    if (i->seal && (i->always || !(data[1] & KEEP_SUMS)))
         i->seal(i->data, i->bytes, data[1]);
     bytes = data[1] & SHORTER ? i->bytes - (data[1] >> 3) * i->bytes / 32 : i->bytes;
     for (unsigned way = 0; way < EXERCISE_WAYS; way++) {
@@ -200,6 +239,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct viv_node *file = cow_node(i->data, bytes), *n = NULL;
         struct viv_err err = VIV_ERR_INIT;
 
+        o.key_secret = i->secret;
         if (!viv_node_open_format(i->drv, file, &o, &n, &err))
             exercise_node(n, way);
         else
