@@ -128,6 +128,9 @@ bool img_target_encrypted(const struct img_target *t, const struct viv_blk_drive
 bool img_target_is_zero(const struct img_target *t);
 /* Gives a new file its name. */
 int img_target_publish(struct img_target *t, struct viv_err *err);
+/* What was written into `n` (t's own node, or an image that existed) without flushes is on the disk before it gets its name.
+ * no_flush: -t unsafe, not even now. */
+int img_target_finish(struct img_target *t, struct viv_node *n, bool no_flush, struct viv_err *err);
 void img_target_fini(struct img_target *t);
 
 #endif

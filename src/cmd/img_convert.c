@@ -274,20 +274,6 @@ static int copy_all(struct work *w, struct img_copy c, struct viv_err *err)
     return ret;
 }
 
-/* The data is on the disk before the image gets its name and the command says that all is well. */
-static int finish(struct work *w, struct viv_err *err)
-{
-    int ret;
-
-    w->out->file->no_flush = w->a->dst.no_flush; /* -t unsafe */
-    for (unsigned i = 0; i < w->out->children; i++)
-        w->out->child[i]->no_flush = w->a->dst.no_flush;
-    ret = viv_node_flush(w->out);
-    if (ret)
-        return viv_fail_os(err, -ret, "'%s' could not be written completely", w->a->target);
-    return img_target_publish(&w->target, err);
-}
-
 static int convert(const struct args *a)
 {
     struct viv_err err = VIV_ERR_INIT;
@@ -306,7 +292,7 @@ static int convert(const struct args *a)
     if (!ret && a->bitmaps)
         ret = img_bitmaps_copy(w.source[0], w.out, a->skip_broken, &err);
     if (!ret)
-        ret = finish(&w, &err);
+        ret = img_target_finish(&w.target, w.out, a->dst.no_flush, &err);
     for (unsigned i = 0; i < a->paths; i++)
         viv_node_put(&w.source[i]);
     g_free(w.source);

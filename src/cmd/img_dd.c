@@ -82,13 +82,7 @@ static int copy(struct img_target *t, const struct args *a, struct img_copy *c, 
     c->target = t->node;
     c->target_zero = img_target_is_zero(t);
     ret = img_copy(c, err);
-    if (!ret) {
-        t->node->file->no_flush = false;
-        ret = viv_node_flush(t->node);
-        if (ret)
-            viv_fail_os(err, -ret, "'%s' could not be written completely", a->out);
-    }
-    return ret ? ret : img_target_publish(t, err);
+    return ret ? ret : img_target_finish(t, t->node, false, err);
 }
 
 static int dd(const struct args *a)

@@ -350,6 +350,19 @@ int img_target_publish(struct img_target *t, struct viv_err *err)
     return ret;
 }
 
+int img_target_finish(struct img_target *t, struct viv_node *n, bool no_flush, struct viv_err *err)
+{
+    int ret;
+
+    n->file->no_flush = no_flush;
+    for (unsigned i = 0; i < n->children; i++)
+        n->child[i]->no_flush = no_flush;
+    ret = viv_node_flush(n);
+    if (ret)
+        return viv_fail_os(err, -ret, "'%s' could not be written completely", n->filename);
+    return img_target_publish(t, err);
+}
+
 void img_target_fini(struct img_target *t)
 {
     viv_node_put(&t->node);

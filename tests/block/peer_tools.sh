@@ -151,6 +151,25 @@ for o in '-S 3k' '-S 0' '-r 100M' '-t writethrough' '-t none' '-T none' '-W -m 3
     pair convert $o over.qcow2 c.raw
     cmp ours/c.raw theirs/c.raw || fail "convert $o"
 done
+# A compressed cluster that cannot be read.
+yes abcdefg | head -c 1M >text.raw
+qemu-img convert -c -f raw -O qcow2 text.raw bad.qcow2
+python3 - <<'END'
+import struct
+
+d = bytearray(open("bad.qcow2", "rb").read())
+l1, = struct.unpack(">Q", d[40:48])
+l2 = struct.unpack(">Q", d[l1:l1 + 8])[0] & 0xfffffffffffe00
+at = struct.unpack(">Q", d[l2 + 24:l2 + 32])[0] & (1 << 54) - 1
+for i in range(at + 10, at + 60):
+    d[i] ^= 0xff
+open("bad.qcow2", "wb").write(d)
+END
+cp bad.qcow2 ours
+cp bad.qcow2 theirs
+pair convert --salvage bad.qcow2 c.raw
+cmp ours/c.raw theirs/c.raw || fail "convert --salvage"
+apart 1/1 "error while reading at byte" "error while reading at byte" convert bad.qcow2 c.raw
 pair convert --image-opts driver=qcow2,file.filename=over.qcow2 c.raw
 pair convert -n --target-image-opts over.qcow2 driver=raw,file.filename=c.raw
 pair convert --target-image-opts over.qcow2 driver=raw,file.filename=c.raw
