@@ -1,9 +1,7 @@
 /* vmdk: random requests against a model, failing writes, power cuts, damaged images, images of several files. */
 #include "block/cuts_test.h"
 #include "block/fmt/map_test.h"
-#include "block/fmt/vmdk/vmdk_int.h"
-
-#include "base/bytes.h"
+#include "block/fmt/vmdk/made_test.h"
 
 /* --- images as create makes them --- */
 
@@ -24,37 +22,7 @@ static void test_crash(void)
     map_test_crash_on(&whole, 4 << 20, 0);
 }
 
-/* --- small grains and tables, none of which is there at first: as products make them that let an image grow --- */
-
-enum { SMALL_GRAIN = 8, SMALL_GTES = 128, SMALL_DESC = 1, SMALL_GD = 3, SMALL_COPY = 4, SMALL_END = 8 }; /* sectors */
-
-static int small_create(const struct viv_create *c, struct viv_node *file, struct viv_err *err)
-{
-    const char *type = viv_opts_str(c->opts, "subformat");
-    bool stored = type && strcmp(type, "streamOptimized") == 0;
-    uint8_t h[512] = VMDK_MAGIC;
-    char text[1024] = {0};
-
-    snprintf(text, sizeof(text), "# Disk DescriptorFile\nversion=1\nCID=%s\nparentCID=ffffffff\ncreateType=\"%s\"\n"
-             "RW %" PRIu64 " SPARSE \"mem\"\n", stored ? "00abc" : "12345678", stored ? type : "monolithicSparse",
-             c->size / 512);
-    viv_st_le32(h + VMDK_H_VERSION, 1);
-    viv_st_le32(h + VMDK_H_FLAGS, 3 | (viv_opts_bool(c->opts, "zeroed_grain") ? VMDK_F_ZEROED : 0) |
-                                      (stored ? VMDK_F_COMPRESSED | VMDK_F_MARKERS : 0));
-    viv_st_le64(h + VMDK_H_CAPACITY, c->size / 512);
-    viv_st_le64(h + VMDK_H_GRAIN, SMALL_GRAIN);
-    viv_st_le64(h + VMDK_H_DESC, SMALL_DESC);
-    viv_st_le64(h + VMDK_H_DESC_SIZE, 2);
-    viv_st_le32(h + VMDK_H_GTES, SMALL_GTES);
-    viv_st_le64(h + VMDK_H_RGD, SMALL_COPY);
-    viv_st_le64(h + VMDK_H_GD, SMALL_GD);
-    viv_st_le64(h + VMDK_H_OVERHEAD, SMALL_END);
-    memcpy(h + VMDK_H_NEWLINES, VMDK_NEWLINES, 4);
-    viv_st_le16(h + VMDK_H_COMPRESSION, stored);
-    g_assert_cmpint(viv_node_truncate(file, SMALL_END * 512, VIV_PREALLOC_OFF, NULL), ==, 0);
-    g_assert_cmpint(viv_node_pwrite(file, 512, text, sizeof(text)), ==, 0);
-    return viv_node_pwrite(file, 0, h, sizeof(h));
-}
+/* --- small grains and tables (made_test.h) --- */
 
 static struct viv_blk_driver small;
 
@@ -243,6 +211,68 @@ static void test_mutations(gconstpointer v)
     static const uint64_t targets[] = {0, 0, 0, 64, SMALL_GD * 512, SMALL_COPY * 512, 8 * 512, 9 * 512, 16 * 512};
 
     run_mutations(&small, v, 800, targets, G_N_ELEMENTS(targets));
+}
+
+/* --- images of other products --- */
+
+static void test_stream(void)
+{
+    g_autofree uint8_t *data = g_malloc(100000), *got = g_malloc(100000);
+    struct viv_check c = {0};
+    struct viv_node *n;
+    struct mem m;
+
+    for (unsigned i = 0; i < 100000; i++)
+        data[i] = i * i >> 7;
+    make(&small, &variants[3], &m);
+    n = open_with(&small, &m, (struct viv_node_opts){0});
+    g_assert_cmpint(viv_node_pwrite(n, 300000, data, 100000), ==, 0);
+    g_assert_cmpint(viv_node_put(&n), ==, 0);
+    make_stream(&m);
+    g_assert_null(open_with(&small, &m, (struct viv_node_opts){0}));
+    n = open_with(&small, &m, (struct viv_node_opts){.read_only = true});
+    g_assert_nonnull(n);
+    g_assert_cmpint(viv_node_pread(n, 300000, got, 100000), ==, 0);
+    g_assert_cmpint(memcmp(got, data, 100000), ==, 0);
+    expect_check(n, false);
+    viv_node_put(&n);
+    n = open_with(&small, &m, (struct viv_node_opts){.for_check = true});
+    c.fix = VIV_FIX_ERRORS;
+    g_assert_cmpint(small.check(n, &c, NULL), ==, -ENOTSUP);
+    viv_node_put(&n);
+    m.size -= 512; /* cut: the footer is not where it should be */
+    g_assert_null(open_with(&small, &m, (struct viv_node_opts){.read_only = true}));
+    mem_fini(&m);
+}
+
+static void test_cowd(void)
+{
+    static const char text[] = "# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\nRW 128 VMFSSPARSE \"c\"\n";
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_node *made, *n = NULL;
+    struct viv_node_opts o = {.read_only = true, .made = &made, .made_count = 1};
+    uint8_t got[512];
+    struct mem m, d;
+
+    make_cowd(&m);
+    g_assert_null(open_with(&small, &m, (struct viv_node_opts){.read_only = true})); /* no descriptor */
+    mem_init(&d);
+    mem_grow(&d, sizeof(text));
+    memcpy(d.data, text, sizeof(text));
+    made = mem_node(&m);
+    g_free(made->filename);
+    made->filename = g_strdup("c");
+    if (viv_node_open_format(&viv_blk_vmdk, mem_node(&d), &o, &n, &err))
+        g_error("%s", err.text);
+    viv_node_put(&made);
+    for (unsigned i = 0; i < 128; i++) {
+        g_assert_cmpint(viv_node_pread(n, i * 512, got, 512), ==, 0);
+        g_assert_cmpuint(got[511], ==, i % 3 ? 0 : i);
+    }
+    expect_check(n, false);
+    viv_node_put(&n);
+    mem_fini(&m);
+    mem_fini(&d);
 }
 
 /* --- descriptors --- */
@@ -436,6 +466,8 @@ int main(int argc, char **argv)
     g_test_add_func("/block/vmdk/header", test_header);
     g_test_add_func("/block/vmdk/entries", test_entries);
     g_test_add_func("/block/vmdk/repair", test_repair);
+    g_test_add_func("/block/vmdk/stream", test_stream);
+    g_test_add_func("/block/vmdk/cowd", test_cowd);
     g_test_add_func("/block/vmdk/descriptor", test_descriptor);
     g_test_add_func("/block/vmdk/not-descriptor", test_not_descriptor);
     g_test_add_data_func("/block/vmdk/parts/odd", odd, test_parts);
