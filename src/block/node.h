@@ -64,7 +64,7 @@ struct viv_alloc {
     uint64_t tail;   /* fresh: bytes after offset + len to fill (may pass the end of the disk) */
     bool fresh;
     struct viv_node *where; /* the child that holds `host`; NULL: the file child */
-    bool compress; /* no host: only write_compressed() can write here, whole granules. The core reads the rest of them */
+    bool compress; /* no host: only pack() and write_packed() can write here. The core reads the rest of the granule */
 };
 
 enum viv_prealloc {
@@ -124,7 +124,8 @@ struct viv_blk_driver {
      * are here too. -E2BIG: it would not shrink, the core writes it as it is. NULL: the format has no compression. */
     int (*write_compressed)(struct viv_node *n, uint64_t granule_offset, const uint8_t *buf, size_t len);
     /* The same in two steps, in place of write_compressed, so that a tool can compress in parallel and write in order.
-     * pack() has no effects and needs no locks; `out` has room for a granule. write_packed() stores what it made. */
+     * pack() has no effects and needs no locks; `out` has room for *out_len bytes, a granule (for viv_alloc.compress some
+     * more). write_packed() stores what it made. */
     int (*pack)(struct viv_node *n, const uint8_t *buf, size_t len, uint8_t *out, size_t *out_len);
     int (*write_packed)(struct viv_node *n, uint64_t granule_offset, const uint8_t *packed, size_t len);
 
@@ -155,6 +156,8 @@ struct viv_blk_driver {
     void (*backing)(struct viv_node *n, const char **name, const char **format);
     /* n->backing was opened: is it the one that the header means? NULL: any is. */
     int (*check_backing)(struct viv_node *n, struct viv_err *err);
+    /* n->backing is about to be written for the sake of n (commit), and stays its backing file. NULL: nothing to do. */
+    int (*keep_backing)(struct viv_node *n, struct viv_err *err);
     /* Writes another name and format into the header (name NULL: none), durably; n->backing stays as it is. */
     int (*change_backing)(struct viv_node *n, const char *name, const char *format, struct viv_err *err);
 
@@ -200,6 +203,7 @@ struct viv_node {
     bool unmap;
     bool copy_on_read; /* what is read from the backing file is written here */
     bool zero_init;  /* a new, never written range reads as zeroes */
+    bool only_packed; /* all data is stored compressed, if asked for or not */
     bool probed_raw; /* raw by guess: writes that would change the guess are refused */
     int detect_zeroes;
     int io_error; /* a flush failed: nothing can be called durable any more */

@@ -58,17 +58,21 @@ static int write_recompressed(struct viv_node *n, uint64_t offset, const struct 
                               uint64_t *len)
 {
     uint64_t start = viv_align_down(offset, n->granule), size = MIN(n->granule, viv_node_size(n) - start);
-    uint8_t *buf = g_try_malloc(size);
-    int ret = buf ? 0 : -ENOMEM;
+    size_t room = n->granule + n->granule / 8 + 1024; /* what does not shrink is stored all the same, a little longer */
+    uint8_t *buf = g_try_malloc(size), *packed = g_try_malloc(room);
+    int ret = buf && packed ? 0 : -ENOMEM;
 
     *len = MIN(*len, start + size - offset);
     if (!ret && *len < size)
         ret = read_old(n, start, buf, size);
     if (!ret) {
         viv_iov_take(iov, cnt, skip, buf + (offset - start), *len);
-        ret = n->drv->write_compressed(n, start, buf, size);
+        ret = n->drv->pack(n, buf, size, packed, &room);
     }
+    if (!ret)
+        ret = n->drv->write_packed(n, start, packed, room);
     g_free(buf);
+    g_free(packed);
     return ret;
 }
 

@@ -135,6 +135,14 @@ static int look_above(const struct img_copy *c, uint64_t offset, uint64_t len, s
     }
 }
 
+/* Layers between are no longer what they were, and may say so. */
+static int keep_base(struct work *w, struct viv_err *err)
+{
+    if (w->top->backing != w->base || !w->top->drv->keep_backing)
+        return 0;
+    return w->top->drv->keep_backing(w->top, err);
+}
+
 static int grow_base(struct work *w, struct viv_err *err)
 {
     uint64_t old = viv_node_size(w->base), size = viv_node_size(w->top);
@@ -179,6 +187,8 @@ static int commit(const struct args *a)
 
     if (!ret)
         ret = grow_base(&w, &err);
+    if (!ret)
+        ret = keep_base(&w, &err);
     if (!ret)
         ret = copy(&w, &err);
     if (!ret)

@@ -283,6 +283,8 @@ static int convert(const struct args *a)
 
     if (!ret)
         ret = a->no_create ? open_target(&w, &c, &err) : make_target(&w, &c, &err);
+    if (!ret)
+        c.compressed |= w.out->only_packed;
     if (!ret && c.compressed)
         ret = img_packer_check(w.out, &err);
     if (!ret && a->bitmaps)

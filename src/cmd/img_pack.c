@@ -68,7 +68,7 @@ int img_packer_check(struct viv_node *target, struct viv_err *err)
     }
     return ret == -ENOTSUP ? viv_fail(err, ENOTSUP, "'%s' cannot hold compressed clusters: its data lies in a file of its own",
                                       target->filename)
-           : ret ? viv_fail_os(err, -ret, "Compression for '%s'", target->filename)
+           : ret && ret != -E2BIG ? viv_fail_os(err, -ret, "Compression for '%s'", target->filename)
                  : 0;
 }
 

@@ -160,6 +160,23 @@ expect 1 "is not what it was" $VIV_IMG convert -O raw l2.vmdk x.raw
 qemu-img convert -O raw l2.vmdk x.raw 2>/dev/null && fail "qemu-img does not see that the parent was written"
 cp keep.vmdk l1.vmdk
 $VIV_IMG convert -O raw l2.vmdk x.raw || fail "the old parent is back"
+# A commit changes the parent, and the child goes on to fit: also for qemu-img.
+for tool in "$VIV_IMG" qemu-img; do
+    qemu-img convert -O vmdk l1.vmdk pa.vmdk
+    $VIV_IMG create -q -f vmdk -b pa.vmdk -F vmdk ch.vmdk
+    qemu-io -t unsafe -c 'write -P 77 1M 300k' -c 'write -P 78 7M 4k' ch.vmdk >/dev/null
+    qemu-img convert -O raw ch.vmdk x.raw
+    $tool commit -q ch.vmdk || fail "$tool commit"
+    qemu-img compare -q pa.vmdk x.raw || fail "$tool commit: the parent"
+    [ "$tool" = qemu-img ] || same vmdk ch.vmdk raw x.raw "commit: the child"
+    rm pa.vmdk ch.vmdk
+done
+# -c: the peer's silence for sparse images, its refusal of flat ones; streamOptimized needs none.
+$VIV_IMG convert -c -O vmdk l1.vmdk x.vmdk || fail "convert -c"
+same vmdk x.vmdk vmdk l1.vmdk "convert -c"
+expect 1 "cannot hold compressed" $VIV_IMG convert -c -O vmdk -o subformat=monolithicFlat l1.vmdk y.vmdk
+$VIV_IMG convert -c -O vmdk -o subformat=streamOptimized l1.vmdk y.vmdk || fail "convert -c to streamOptimized"
+same vmdk y.vmdk vmdk l1.vmdk "convert -c to streamOptimized"
 qemu-img create -q -f qcow2 base.qcow2 9000448
 expect 1 "must be a vmdk image" $VIV_IMG create -f vmdk -b base.qcow2 -F qcow2 x.vmdk
 expect 1 "can't have backing" $VIV_IMG create -f vmdk -o subformat=monolithicFlat -b l1.vmdk -F vmdk x.vmdk

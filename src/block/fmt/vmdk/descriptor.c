@@ -221,9 +221,13 @@ static int parse_key(struct cursor line, const char *text, const char *name, str
         d->cid_at = line.at - text;
         d->cid_digits = line.end - line.at;
     } else if (take_key(&line, "parentCID")) {
+        if (d->parent_digits)
+            return 0;
         if (!parse_hex(&line, &d->parent_cid))
             return viv_fail(err, EINVAL, "'%s': the descriptor's parentCID is no hexadecimal number of at most 8 digits",
                             name);
+        d->parent_at = line.at - text;
+        d->parent_digits = line.end - line.at;
     } else if (take_key(&line, "createType")) {
         set_text(&d->type, line);
     } else if (take_key(&line, "parentFileNameHint")) {

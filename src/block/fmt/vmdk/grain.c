@@ -116,36 +116,40 @@ static int enter(struct vmdk_sparse *s, uint64_t in, uint64_t at)
     return ret;
 }
 
-int vmdk_write_compressed(struct viv_node *n, uint64_t granule, const uint8_t *data, size_t data_len)
+int vmdk_pack(struct viv_node *n, const uint8_t *data, size_t len, uint8_t *out, size_t *out_len)
 {
     struct vmdk *v = n->state;
-    struct vmdk_extent *e = vmdk_extent_at(v, granule);
-    size_t room = VMDK_M_GRAIN + stored_max(data_len), len, all;
+    const struct vmdk_sparse *s = v->extents->len ? g_array_index(v->extents, struct vmdk_extent, 0).sparse : NULL;
+
+    if (!s)
+        return -ENOTSUP;
+    if (!s->compressed)
+        return -E2BIG; /* stored as it is, as the peer does */
+    return viv_deflate(data, len, out, *out_len - 1, 15, out_len);
+}
+
+int vmdk_write_packed(struct viv_node *n, uint64_t granule, const uint8_t *packed, size_t len)
+{
+    struct vmdk *v = n->state;
+    const struct vmdk_extent *e = vmdk_extent_at(v, granule);
+    size_t all = (VMDK_M_GRAIN + len + VMDK_SECTOR - 1) / VMDK_SECTOR * VMDK_SECTOR;
     uint64_t in = granule - e->start, at;
-    uint8_t *buf;
+    g_autofree uint8_t *buf = NULL;
     int ret;
 
-    if (!e->sparse)
+    if (!e->sparse || !e->sparse->compressed)
         return -ENOTSUP;
-    if (!e->sparse->compressed)
-        return -E2BIG; /* stored as it is */
-    if (e->read_only)
-        return -EROFS;
-    buf = g_try_malloc(room + VMDK_SECTOR);
+    if (e->read_only || len > stored_max(e->sparse->grain))
+        return e->read_only ? -EROFS : -EINVAL;
+    buf = g_try_malloc(all);
     if (!buf)
         return -ENOMEM;
-    ret = viv_deflate(data, data_len, buf + VMDK_M_GRAIN, room - VMDK_M_GRAIN, 15, &len);
-    if (!ret) {
-        viv_st_le64(buf + VMDK_M_VALUE, in / VMDK_SECTOR);
-        viv_st_le32(buf + VMDK_M_SIZE, (uint32_t)len);
-        all = (VMDK_M_GRAIN + len + VMDK_SECTOR - 1) / VMDK_SECTOR * VMDK_SECTOR;
-        memset(buf + VMDK_M_GRAIN + len, 0, all - VMDK_M_GRAIN - len);
-        ret = reserve(e->sparse, in, all, &at);
-        if (!ret)
-            ret = viv_node_pwrite(e->file, at, buf, all);
-        if (!ret)
-            ret = enter(e->sparse, in, at);
-    }
-    g_free(buf);
-    return ret;
+    viv_st_le64(buf + VMDK_M_VALUE, in / VMDK_SECTOR);
+    viv_st_le32(buf + VMDK_M_SIZE, (uint32_t)len);
+    memcpy(buf + VMDK_M_GRAIN, packed, len);
+    memset(buf + VMDK_M_GRAIN + len, 0, all - VMDK_M_GRAIN - len);
+    ret = reserve(e->sparse, in, all, &at);
+    if (!ret)
+        ret = viv_node_pwrite(e->file, at, buf, all);
+    return ret ? ret : enter(e->sparse, in, at);
 }

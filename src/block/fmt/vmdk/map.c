@@ -8,7 +8,6 @@
 #include "base/checked.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 /* A grain of the extent: its table, its entry there. */
 struct index {
@@ -122,33 +121,9 @@ int vmdk_map(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_exten
 
 /* --- room --- */
 
-/* Who has this image as a parent is to see that it is another one now: a new CID before anything else changes. */
 int vmdk_start_writing(struct vmdk *v)
 {
-    unsigned digits = v->desc.cid_digits;
-    char text[16];
-    uint32_t cid;
-    int ret = 0;
-
-    if (v->writing || !digits) {
-        v->writing = true;
-        return 0;
-    }
-    if (v->node->read_only)
-        return -EROFS;
-    do
-        ret = vmdk_new_cid(digits, &cid);
-    while (!ret && cid == v->desc.cid);
-    snprintf(text, sizeof(text), "%0*x", (int)digits, cid);
-    if (!ret)
-        ret = viv_node_pwrite(v->node->file, v->desc_at + v->desc.cid_at, text, digits);
-    if (!ret)
-        ret = viv_node_flush(v->node->file);
-    if (ret)
-        return ret;
-    v->desc.cid = cid;
-    v->writing = true;
-    return 0;
+    return v->writing ? 0 : vmdk_change_cid(v, v->desc.cid_digits);
 }
 
 /* New grains and tables go behind everything. */

@@ -100,6 +100,8 @@ static int open_image(struct viv_node *n, const struct viv_node_opts *o, struct 
         return ret;
     }
     n->zero_init = !v->desc.parent;
+    n->only_packed = v->extents->len == 1 && v->cluster &&
+                     g_array_index(v->extents, struct vmdk_extent, 0).sparse->compressed;
     for (unsigned i = 0; i < n->children; i++)
         n->zero_init &= n->child[i]->zero_init;
     return 0;
@@ -113,23 +115,6 @@ static void backing(struct viv_node *n, const char **name, const char **format)
 
     *name = v->desc.parent;
     *format = v->desc.parent ? "vmdk" : NULL;
-}
-
-/* "The Descriptor File": the parent's CID is noted in the child, and changes when the parent's content does. */
-static int check_backing(struct viv_node *n, struct viv_err *err)
-{
-    struct vmdk *v = n->state, *parent = n->backing->state;
-
-    if (n->backing->drv != &viv_blk_vmdk)
-        return viv_fail(err, EINVAL, "'%s': the parent of a VMDK image is one, and '%s' is %s", n->filename,
-                        n->backing->filename, n->backing->drv->name);
-    if (parent->desc.cid == v->desc.parent_cid)
-        return 0;
-    return viv_fail(err, EINVAL,
-                    "'%s': its parent '%s' is not what it was when this image was made: it was written since, or replaced "
-                    "(CID %08x, and this image was made on %08x). Bring the old parent back; only if nothing but its "
-                    "identity differs, write parentCID=%08x into this image's descriptor",
-                    n->filename, n->backing->filename, parent->desc.cid, v->desc.parent_cid, parent->desc.cid);
 }
 
 /* --- the rest --- */
@@ -192,12 +177,14 @@ const struct viv_blk_driver viv_blk_vmdk = {
     .commit = vmdk_commit,
     .cancel = vmdk_cancel,
     .read_special = vmdk_read_special,
-    .write_compressed = vmdk_write_compressed,
+    .pack = vmdk_pack,
+    .write_packed = vmdk_write_packed,
     .write_zeroes = vmdk_write_zeroes,
     .discard = vmdk_discard,
     .flush = flush,
     .backing = backing,
-    .check_backing = check_backing,
+    .check_backing = vmdk_check_backing,
+    .keep_backing = vmdk_keep_backing,
     .create = vmdk_create,
     .create_opts = vmdk_create_opts,
     .create_shown = vmdk_create_shown,

@@ -84,8 +84,8 @@ struct vmdk_line {
 
 struct vmdk_descriptor {
     uint32_t cid, parent_cid;
-    size_t cid_at;       /* where its digits stand in the text */
-    unsigned cid_digits; /* 0: it has none */
+    size_t cid_at, parent_at;           /* where the digits stand in the text */
+    unsigned cid_digits, parent_digits; /* 0: it has none */
     char *type, *parent; /* NULL: not given */
     GArray *lines;       /* struct vmdk_line */
 };
@@ -207,6 +207,12 @@ int vmdk_new_table(struct vmdk_sparse *s, uint32_t table);
 int vmdk_take_room(struct vmdk_sparse *s, uint64_t bytes, uint64_t *at);
 /* Before the first change since opening. -EROFS, -EIO. */
 int vmdk_start_writing(struct vmdk *v);
+
+/* parent.c */
+int vmdk_check_backing(struct viv_node *n, struct viv_err *err);
+int vmdk_keep_backing(struct viv_node *n, struct viv_err *err);
+/* Another CID, of at most so many digits; under the lock. */
+int vmdk_change_cid(struct vmdk *v, unsigned most);
 int vmdk_map(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent *out);
 int vmdk_alloc(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_alloc *out);
 int vmdk_commit(struct viv_node *n, const struct viv_alloc *a);
@@ -218,7 +224,8 @@ int vmdk_discard(struct viv_node *n, uint64_t offset, uint64_t len);
 
 /* grain.c: compressed ones */
 int vmdk_read_special(struct viv_node *n, uint64_t granule, uint8_t *buf);
-int vmdk_write_compressed(struct viv_node *n, uint64_t granule, const uint8_t *buf, size_t len);
+int vmdk_pack(struct viv_node *n, const uint8_t *data, size_t len, uint8_t *out, size_t *out_len);
+int vmdk_write_packed(struct viv_node *n, uint64_t granule, const uint8_t *packed, size_t len);
 
 /* create.c */
 int vmdk_create(const struct viv_create *c, struct viv_node *file, struct viv_err *err);
