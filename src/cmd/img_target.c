@@ -3,6 +3,7 @@
 
 #include "base/checked.h"
 #include "base/log.h"
+#include "block/proto/nbd/target.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -255,13 +256,16 @@ static const char *key_secret_of(const struct img_target *t, const struct viv_bl
     return NULL;
 }
 
-/* A file of its own until it is published, or the one that is there. */
+/* A file of its own until it is published, or the one that is there; an export is always there. */
 static int new_or_old_file(const char *path, const struct viv_node_opts *o, struct viv_file_new **new,
                            struct viv_node **node, struct viv_err *err)
 {
     struct viv_err own = VIV_ERR_INIT;
-    int ret = viv_file_new(path, o, new, node, &own);
+    int ret;
 
+    if (viv_nbd_is_name(path))
+        return viv_node_open_file(path, o, node, err);
+    ret = viv_file_new(path, o, new, node, &own);
     if (ret == -EEXIST)
         return viv_file_open(path, o, node, err);
     return ret ? viv_fail(err, own.code, "%s", own.text) : 0;

@@ -73,6 +73,19 @@ serve s qemu-nbd -r -t -k "$here/s" -x exp -f qcow2 w.qcow2
 expect 1 "read-only" $VIV_IMG convert -n -f raw -O raw r.raw "$url"
 unserve
 
+echo "# formats on an export, over what was there"
+head -c 41943040 /dev/urandom >g.raw
+serve s qemu-nbd -t -e 8 -k "$here/s" -x exp -f raw --discard=unmap g.raw
+$VIV_IMG convert -f raw -O raw r.raw "$url" || fail "convert to an export without -n"
+qemu-img compare -q -f raw -F raw r.raw "$url" || fail "what convert left in an export"
+$VIV_IMG create -q -f qcow2 -o cluster_size=4k "$url" 40M || fail "create on an export"
+qemu-img check -q "$url" || fail "the qcow2 image on an export"
+$VIV_IMG convert -n -f raw -O qcow2 r.raw "$url" || fail "convert to qcow2 on an export"
+qemu-img check -q "$url" || fail "the qcow2 image on an export"
+qemu-img compare -q -f raw -F qcow2 r.raw "$url" || fail "data in qcow2 on an export"
+expect 1 "cannot grow" $VIV_IMG convert -O raw --image-opts driver=null-co,size=50M "$url"
+unserve
+
 echo "# an overlay on an export"
 serve s qemu-nbd -r -t -e 8 -k "$here/s" -x exp -f qcow2 r.qcow2
 $VIV_IMG create -q -f qcow2 -b "$url" -F raw top.qcow2

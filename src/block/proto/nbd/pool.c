@@ -87,7 +87,7 @@ static bool agrees(const struct viv_nbd_pool *p, const struct viv_nbd_info *i)
 /* Lock held, released while it connects. */
 static int one_more(struct viv_nbd_pool *p, struct viv_err *err)
 {
-    struct viv_nbd_info info;
+    struct viv_nbd_info info = {0};
     struct viv_nbd_chan *c = NULL;
     int ret;
 
@@ -102,8 +102,7 @@ static int one_more(struct viv_nbd_pool *p, struct viv_err *err)
         add_link(p, c, &info);
     else if (!ret)
         viv_nbd_chan_free(c);
-    if (!ret)
-        viv_nbd_info_fini(&info);
+    viv_nbd_info_fini(&info);
     return ret;
 }
 
