@@ -95,9 +95,22 @@ static int collect(struct vhdx *v, struct vhdx_ring *r, GArray *ops, uint64_t *e
     return ret;
 }
 
+/* `held`: how far the file holds anything but the zeroes of its new length. A log may speak of more zeroes than any disk has room for. */
+static int apply_op(struct vhdx *v, const struct vhdx_op *op, uint64_t *held)
+{
+    if (op->data) {
+        *held = MAX(*held, op->at + op->len);
+        return viv_node_pwrite(v->file, op->at, op->data, op->len);
+    }
+    if (op->at >= *held)
+        return 0;
+    return viv_node_write_zeroes(v->file, op->at, MIN(op->len, *held - op->at), VIV_BLK_UNMAP);
+}
+
 static int apply(struct vhdx *v, GArray *ops, uint64_t end)
 {
     static const uint8_t none[16];
+    uint64_t held = viv_node_size(v->file);
     uint8_t h[VHDX_HEADER_LEN];
     int ret;
 
@@ -108,12 +121,8 @@ static int apply(struct vhdx *v, GArray *ops, uint64_t end)
         ret = vhdx_write_header(v, h);
     if (!ret && end > viv_node_size(v->file))
         ret = viv_node_truncate(v->file, end, VIV_PREALLOC_OFF, NULL);
-    for (guint i = 0; i < ops->len && !ret; i++) {
-        const struct vhdx_op *op = &g_array_index(ops, struct vhdx_op, i);
-
-        ret = op->data ? viv_node_pwrite(v->file, op->at, op->data, op->len)
-                       : viv_node_write_zeroes(v->file, op->at, op->len, 0);
-    }
+    for (guint i = 0; i < ops->len && !ret; i++)
+        ret = apply_op(v, &g_array_index(ops, struct vhdx_op, i), &held);
     if (!ret)
         ret = viv_node_flush(v->file);
     return ret ? ret : vhdx_set_log_guid(v, none);

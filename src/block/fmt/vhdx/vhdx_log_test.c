@@ -402,6 +402,37 @@ static void test_file_length(void)
     mem_fini(&m);
 }
 
+/* Zeroes behind what the file holds cost nothing: there may be more of them than the disk has room for. */
+static void test_far_zeroes(void)
+{
+    struct entry p = E(0, 1, 0, {0, 200, 0}, {0, 1, 0x55}, {0, 3, 0});
+    struct want w = {0};
+    uint8_t e[16 * S];
+    uint64_t size;
+    uint32_t len;
+    struct mem m;
+
+    make_image(&m);
+    size = m.size;
+    p.last = size + (4 << 20);
+    len = make_entry(&p, size, e);
+    for (unsigned i = 0; i < 3; i++)
+        viv_st_le64(e + VHDX_L_DESC + i * VHDX_D_LEN + VHDX_D_OFFSET, size - 2 * S + i * 3 * S);
+    vhdx_seal(e, len);
+    put_log(&m, 0, e, len);
+    expect_in(&m, &w, true);
+    m.log = g_array_new(FALSE, FALSE, sizeof(struct mem_entry));
+    expect_in(&m, &w, false);
+    g_assert_cmpuint(m.size, ==, p.last);
+    g_assert_cmphex(viv_ld_le64(m.data + size + S), ==, 0x55);
+    for (guint i = 0; i < m.log->len; i++) {
+        const struct mem_entry *x = &g_array_index(m.log, struct mem_entry, i);
+
+        g_assert_false(x->op == MEM_ZERO && x->offset + x->len > size);
+    }
+    mem_fini(&m);
+}
+
 /* Header, log, the end: places that no entry may change. */
 static void test_targets(void)
 {
@@ -626,6 +657,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block/vhdx-log/invalid", test_invalid);
     g_test_add_func("/block/vhdx-log/other-guid", test_other_guid);
     g_test_add_func("/block/vhdx-log/file-length", test_file_length);
+    g_test_add_func("/block/vhdx-log/far-zeroes", test_far_zeroes);
     g_test_add_func("/block/vhdx-log/targets", test_targets);
     g_test_add_func("/block/vhdx-log/costly", test_costly);
     g_test_add_func("/block/vhdx-log/payload", test_payload);
