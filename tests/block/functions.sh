@@ -1,4 +1,4 @@
-# For the scripts beside: a scratch folder, the program under test, skipping.
+# For the scripts beside: a scratch folder, the program under test, skipping. SEED=N takes other random patterns than those of every run.
 set -eu
 VIV_IMG=${VIV_IMG:?path of viv-img}
 work=$(mktemp -d "${TMPDIR:-/tmp}/viv-block-XXXXXX")

@@ -13,7 +13,7 @@ vmdk check - adapter_type=lsilogic,hwversion=7 subformat=monolithicFlat subforma
 vmdk check subformat=twoGbMaxExtentFlat,compat6=on
 vmdk leaks zeroed_grain=on
 '}
-seed=${SEED:-$$}
+seed=${SEED:-1}
 echo "seed $seed"
 
 cat >patterns.py <<'P'

@@ -25,7 +25,7 @@ for _ in range(60):
     kind = random.choice(["-P %d" % random.randrange(256)] * 3 + ["-z", "-z -u"])
     print("write %s %d %d" % (kind, off, n))
 P
-seed=${SEED:-$$}
+seed=${SEED:-1}
 echo "seed $seed"
 dd if=/dev/urandom of=r.raw bs=64k count=50 status=none
 truncate -s 20M r.raw
