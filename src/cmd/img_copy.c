@@ -344,7 +344,9 @@ int img_copy(const struct img_copy *c, struct viv_err *err)
     unsigned started = 0;
 
     k.backing_end = c->target->backing ? viv_node_size(c->target->backing) : 0;
-    k.unit = MIN(CHUNK, MAX(c->sparse ? c->sparse : 4096, c->target->granule));
+    /* Compressed, each cluster of zeroes is left out: as data it would not be packed with its neighbours. */
+    k.unit = c->compressed ? c->target->granule : MAX(c->sparse ? c->sparse : 4096, c->target->granule);
+    k.unit = MIN(CHUNK, k.unit);
     pthread_mutex_init(&k.lock, NULL);
     pthread_cond_init(&k.turn, NULL);
     catch_signals(old);
