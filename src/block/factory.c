@@ -100,34 +100,36 @@ static char *scheme_of(const char *path)
     return g_strndup(path, colon - path);
 }
 
+int viv_blk_local_path(const char *path, const char **local)
+{
+    g_autofree char *scheme = scheme_of(path);
+
+    *local = path;
+    if (!scheme || !g_strv_contains(schemes, scheme))
+        return 0;
+    if (strcmp(scheme, "file") != 0)
+        return -ENOTSUP;
+    *local += g_str_has_prefix(path, "file:///") ? 7 : 5;
+    return 0;
+}
+
 int viv_node_open_file(const char *path, const struct viv_node_opts *o, struct viv_node **out,
                        struct viv_err *err)
 {
-    char *scheme;
-    int ret;
+    const char *local;
 
     if (viv_nbd_is_name(path))
         return viv_nbd_open_name(path, o, out, err);
     if (viv_curl_is_name(path))
         return viv_curl_open_name(path, o, out, err);
-    scheme = scheme_of(path);
-    if (scheme && strcmp(scheme, "file") == 0) {
-        path += 5;
-        if (strncmp(path, "///", 3) == 0)
-            path += 2;
-    } else if (scheme && g_strv_contains(schemes, scheme)) {
-        ret =
-            viv_fail(err, ENOTSUP,
-                     "'%s': %s images are not implemented yet; local files, block devices, nbd, http and ftp work "
-                     "(a file of this name: './%s')",
-                     path, scheme, path);
-        g_free(scheme);
-        return ret;
-    }
-    g_free(scheme);
-    if (!*path)
+    if (viv_blk_local_path(path, &local))
+        return viv_fail(err, ENOTSUP,
+                        "'%s': %.*s images are not implemented yet; local files, block devices, nbd, http and ftp work "
+                        "(a file of this name: './%s')",
+                        path, (int)strcspn(path, ":"), path, path);
+    if (!*local)
         return viv_fail(err, EINVAL, "the image's file name is empty");
-    return viv_file_open(path, o, out, err);
+    return viv_file_open(local, o, out, err);
 }
 
 static int probe_node(struct viv_node *file, const struct viv_blk_driver **drv, struct viv_err *err)

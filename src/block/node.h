@@ -220,6 +220,8 @@ const struct viv_blk_driver *viv_blk_driver_find(const char *name);
 /* "Formats: qcow2 raw" for messages, g_free. */
 char *viv_blk_driver_names(bool protocol);
 
+/* The host file that `path` names: what is behind "file:". -ENOTSUP: it names something else (nbd://..., json:...). */
+int viv_blk_local_path(const char *path, const char **local);
 /* A protocol node for `path` ("file:" prefix allowed, other schemes refused by name). */
 int viv_node_open_file(const char *path, const struct viv_node_opts *o, struct viv_node **out,
                        struct viv_err *err);

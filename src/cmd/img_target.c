@@ -261,13 +261,17 @@ static int new_or_old_file(const char *path, const struct viv_node_opts *o, stru
                            struct viv_node **node, struct viv_err *err)
 {
     struct viv_err own = VIV_ERR_INIT;
+    const char *local;
     int ret;
 
     if (viv_nbd_is_name(path))
         return viv_node_open_file(path, o, node, err);
-    ret = viv_file_new(path, o, new, node, &own);
+    if (viv_blk_local_path(path, &local))
+        return viv_fail(err, ENOTSUP, "'%s': new images can be made in local files, on devices and over nbd alone; an image "
+                        "that exists is written by convert -n (a file of this name: './%s')", path, path);
+    ret = viv_file_new(local, o, new, node, &own);
     if (ret == -EEXIST)
-        return viv_file_open(path, o, node, err);
+        return viv_file_open(local, o, node, err);
     return ret ? viv_fail(err, own.code, "%s", own.text) : 0;
 }
 

@@ -55,6 +55,9 @@ apart 1/1 "Could not open backing image" "Could not open backing image" create -
 apart 1/1 "size is given twice" "must be specified only once" create -f qcow2 -o size=1G x 2G
 apart 1/0 "given twice" "Formatting 'o4.qcow2'" create -f qcow2 -b base.qcow2 -F qcow2 -o backing_file=a o4.qcow2 1M
 apart 1/1 "a backing format without a backing file" "without backing file" create -F qcow2 -f qcow2 x 1G
+pair create -f raw file:prefixed.raw 1M
+[ -e ours/prefixed.raw ] || fail "file: is not part of the name"
+apart 1/1 "in local files" "Unknown protocol 'json'" create -f raw 'json:{"driver":"file","filename":"y"}' 1M
 [ ! -e ours/x ] || fail "a refused create left its file"
 
 # info and its way of being asked
