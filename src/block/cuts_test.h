@@ -31,7 +31,8 @@ static inline void cut_request(struct cut_world *w, struct viv_node *n, uint64_t
 {
     uint64_t sectors = w->v->size / SECTOR, first = g_rand_int_range(w->rand, 0, sectors);
     uint64_t most = MIN(20, sectors - first), count = 1 + g_rand_int_range(w->rand, 0, most);
-    bool zero = g_rand_int_range(w->rand, 0, 4) == 0, pack = w->drv->write_compressed && g_rand_int_range(w->rand, 0, 4) == 0;
+    bool zero = g_rand_int_range(w->rand, 0, 4) == 0;
+    bool pack = (w->drv->pack || w->drv->write_compressed) && g_rand_int_range(w->rand, 0, 4) == 0;
     uint8_t *buf;
 
     if (pack) { /* a granule */

@@ -100,14 +100,37 @@ int qcow_read_compressed(struct viv_node *n, uint64_t offset, uint8_t *buf)
 
 /* --- writing them --- */
 
-/* Compressed bytes lie in whole sectors: a write behind them never touches theirs. */
-static int put_compressed(struct qcow *q, uint64_t offset, const uint8_t *out, uint32_t len)
+/* Others expect whole clusters, the disk's last too; the entry's count has no room for as many bytes as a cluster has. */
+int qcow_pack(struct viv_node *n, const uint8_t *buf, size_t len, uint8_t *out, size_t *out_len)
 {
+    const struct qcow *q = n->state;
+    uint8_t *whole = NULL;
+    int ret;
+
+    if (len < q->cluster_size) {
+        whole = g_try_malloc0(q->cluster_size);
+        if (!whole)
+            return -ENOMEM;
+        memcpy(whole, buf, len);
+    }
+    ret = viv_deflate(whole ? whole : buf, q->cluster_size, out, q->cluster_size - 1, QCOW_DEFLATE_BITS, out_len);
+    g_free(whole);
+    return ret;
+}
+
+/* Packed bytes lie in whole sectors: a write behind them never touches theirs. */
+int qcow_write_packed(struct viv_node *n, uint64_t offset, const uint8_t *packed, size_t len)
+{
+    static const uint8_t zeroes[512];
+    struct qcow *q = n->state;
     uint32_t room = (len + 511) & ~511u;
+    struct iovec v[2] = {{(void *)packed, len}, {(void *)zeroes, room - len}};
     struct qcow_page *p;
     uint64_t host, table;
     int ret;
 
+    if (!len || len >= q->cluster_size)
+        return -EINVAL;
     pthread_mutex_lock(&q->lock);
     ret = qcow_writable_table(q, offset, &table);
     host = q->end;
@@ -118,7 +141,7 @@ static int put_compressed(struct qcow *q, uint64_t offset, const uint8_t *out, u
     pthread_mutex_unlock(&q->lock);
     if (ret)
         return ret;
-    ret = viv_node_pwrite(q->file, host, out, room);
+    ret = viv_node_pwritev(q->file, host, v, 2, room);
     pthread_mutex_lock(&q->lock);
     if (!ret)
         ret = q->broken ? -EIO : qcow_l2_get(q, table, &p);
@@ -129,28 +152,5 @@ static int put_compressed(struct qcow *q, uint64_t offset, const uint8_t *out, u
         q->end = host;
     }
     pthread_mutex_unlock(&q->lock);
-    return ret;
-}
-
-int qcow_write_compressed(struct viv_node *n, uint64_t offset, const uint8_t *buf, size_t len)
-{
-    struct qcow *q = n->state;
-    uint8_t *whole = g_try_malloc0(2 * (size_t)q->cluster_size), *out = whole + q->cluster_size;
-    size_t used = 0;
-    int ret;
-
-    if (!whole)
-        return -ENOMEM;
-    if (len < q->cluster_size) { /* the disk's last */
-        memcpy(whole, buf, len);
-        buf = whole;
-    }
-    /* The count has no room for a whole cluster's bytes. */
-    ret = viv_deflate(buf, q->cluster_size, out, q->cluster_size - 1, QCOW_DEFLATE_BITS, &used);
-    if (!ret)
-        memset(out + used, 0, q->cluster_size - used);
-    if (!ret)
-        ret = put_compressed(q, offset, out, used);
-    g_free(whole);
     return ret;
 }

@@ -141,7 +141,8 @@ int qcow_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigne
 int qcow_discard(struct viv_node *n, uint64_t offset, uint64_t len);
 int qcow_forget(struct viv_node *n, uint64_t offset, uint64_t len);
 int qcow_read_compressed(struct viv_node *n, uint64_t offset, uint8_t *buf);
-int qcow_write_compressed(struct viv_node *n, uint64_t offset, const uint8_t *buf, size_t len);
+int qcow_pack(struct viv_node *n, const uint8_t *buf, size_t len, uint8_t *out, size_t *out_len); /* takes no lock */
+int qcow_write_packed(struct viv_node *n, uint64_t offset, const uint8_t *packed, size_t len);
 int qcow_check(struct viv_node *n, struct viv_check *c, struct viv_err *err);
 /* Without the lock: one extent from the tables. */
 int qcow_map_locked(struct qcow *q, uint64_t offset, struct viv_extent *e);
