@@ -35,11 +35,6 @@ bool viv_curl_is_driver(const char *name)
     return find_scheme(name, strlen(name)) >= 0;
 }
 
-static void init_once(void)
-{
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
 /* Passwords are not for messages. NULL: it is no url. */
 static char *without_password(const char *url)
 {
@@ -76,14 +71,14 @@ static int close_file(struct viv_node *n)
 int viv_curl_open(struct viv_curl_config *conf, const struct viv_blk_driver *drv, const struct viv_node_opts *o,
                   struct viv_node **out, struct viv_err *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    g_autofree char *shown = without_password(conf->url);
-    int scheme = find_scheme(drv->name, strlen(drv->name)), ret;
+    int scheme = find_scheme(drv->name, strlen(drv->name)), ret = viv_curl_load(err);
+    g_autofree char *shown = ret ? NULL : without_password(conf->url);
     size_t len = strlen(drv->name);
     struct viv_curl *c;
     struct viv_node *n;
 
-    ret = !shown ? viv_fail(err, EINVAL, "'%s' is not a URL", conf->url)
+    ret = ret      ? ret
+          : !shown ? viv_fail(err, EINVAL, "'%s' is not a URL", conf->url)
           : g_ascii_strncasecmp(conf->url, drv->name, len) != 0 || strncmp(conf->url + len, "://", 3) != 0
               ? viv_fail(err, EINVAL, "'%s' is not a %s:// URL, as driver=%s needs", shown, drv->name, drv->name)
           : conf->readahead % 512 ? viv_fail(err, EINVAL, "'%s': readahead must be a multiple of 512", shown)
@@ -93,7 +88,6 @@ int viv_curl_open(struct viv_curl_config *conf, const struct viv_blk_driver *drv
         viv_curl_config_fini(conf);
         return ret;
     }
-    pthread_once(&once, init_once);
     c = viv_curl_new(conf);
     c->shown = g_steal_pointer(&shown);
     c->http = g_str_has_prefix(drv->name, "http");

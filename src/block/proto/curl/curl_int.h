@@ -8,8 +8,8 @@
 
 #include "block/chunks.h"
 #include "block/proto/curl/curl.h"
+#include "block/proto/curl/curl_api.h"
 
-#include <curl/curl.h>
 #include <glib.h>
 #include <pthread.h>
 
