@@ -50,4 +50,21 @@ int qcow2_store_bits(struct qcow2 *q, struct qcow2_bitmap *b, const uint8_t *bit
 typedef int (*qcow2_bitmap_fn)(void *opaque, const char *what, uint64_t offset, uint64_t bytes);
 int qcow2_each_bitmap_cluster(struct qcow2 *q, const struct qcow2_bitmap *b, qcow2_bitmap_fn fn, void *opaque);
 
+/* --- bitmap_live.c --- */
+/* A change of the list: made beside it, then switched. */
+struct qcow2_bitmap_change {
+    struct qcow2 *q;
+    struct qcow2_bitmap *list; /* shares its strings with q->bitmaps, but for what is new */
+    uint32_t count;
+    GArray *taken; /* struct qcow2_free: new tables and data */
+    GArray *old;   /* likewise: no more needed when it is durable */
+};
+int qcow2_bitmaps_begin(struct qcow2_bitmap_change *c, struct qcow2 *q);
+/* Switches over when `ret` is 0, with the disk's size; else undoes. Always to be called after begin(). */
+int qcow2_bitmaps_end(struct qcow2_bitmap_change *c, int ret, uint64_t size);
+/* What bitmap `b` has on disk is not needed any more. A table that makes no sense is left alone: it leaks. */
+void qcow2_bitmaps_drop(struct qcow2_bitmap_change *c, const struct qcow2_bitmap *b);
+/* The node follows writes with it from here on. */
+int qcow2_bitmap_make_live(struct qcow2 *q, struct qcow2_bitmap *b, const uint8_t *bits, size_t bytes, struct viv_err *err);
+
 #endif

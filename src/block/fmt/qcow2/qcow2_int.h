@@ -200,7 +200,7 @@ extern const struct viv_snapshot_ops qcow2_snapshot_ops;
 /* Forgets VM state that is not in a snapshot: when the disk's size changes it would become part of the disk. */
 int qcow2_drop_state(struct qcow2 *q);
 
-/* --- bitmap_dir.c, bitmap.c; see bitmap.h --- */
+/* --- bitmap_dir.c, bitmap.c, bitmap_live.c; see bitmap.h --- */
 extern const struct viv_bitmap_ops qcow2_bitmap_ops;
 /* What is wrong with it (static), or NULL. */
 const char *qcow2_read_bitmaps_extension(struct qcow2 *q, const uint8_t *data, uint32_t len);
