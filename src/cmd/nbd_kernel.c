@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/nbd.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -21,6 +22,7 @@ struct nbd_kernel {
     int fd;
     pthread_t doer, scanner;
     bool scans;
+    int ended; /* atomic: NBD_DO_IT has returned */
 };
 
 static int open_device(const char *device, struct viv_err *err)
@@ -40,15 +42,20 @@ static void *do_it(void *opaque)
         viv_error("%s: %s", k->device, strerror(errno));
     ioctl(k->fd, NBD_CLEAR_QUE);
     ioctl(k->fd, NBD_CLEAR_SOCK);
+    g_atomic_int_set(&k->ended, 1);
     return NULL;
 }
 
-/* Opening it again has the kernel look at the partition table. */
+/* Opening it again has the kernel look at the partition table, but only once NBD_DO_IT has given the device its size. */
 static void *scan(void *opaque)
 {
     struct nbd_kernel *k = opaque;
-    int fd = viv_open(k->device, O_RDONLY, 0, NULL);
+    uint64_t size = 0;
+    int fd;
 
+    while (!g_atomic_int_get(&k->ended) && ioctl(k->fd, BLKGETSIZE64, &size) == 0 && !size)
+        g_usleep(10000);
+    fd = viv_open(k->device, O_RDONLY, 0, NULL);
     if (fd >= 0)
         close(fd);
     return NULL;
@@ -106,7 +113,7 @@ int nbd_kernel_connect(const char *device, struct viv_nbd_server *s, struct viv_
         g_free(k);
         return ret;
     }
-    k->scans = viv_thread_start(&k->scanner, "viv-nbd-scan", scan, k, NULL) == 0;
+    k->scans = viv_nbd_export_size(e) >= BLOCK && viv_thread_start(&k->scanner, "viv-nbd-scan", scan, k, NULL) == 0;
     *out = k;
     return 0;
 }
