@@ -8,6 +8,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import vm  # noqa: E402
 
 SCRIPT = r"""
+dmesg -n 1 # its lines would fall into ours
 wait_gone() { for i in $(seq 100); do [ -e /tmp/pid ] || return 0; sleep 0.1; done; echo "complaint: still there"; }
 viv-img create -q -f qcow2 /tmp/a.qcow2 64M
 viv-nbd --fork --pid-file=/tmp/pid -c /dev/nbd0 -f qcow2 --discard=unmap /tmp/a.qcow2 && echo connected
