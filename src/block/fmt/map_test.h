@@ -56,9 +56,14 @@ static inline void map_test_create(const struct map_test_format *f, const char *
     map_test_create_on(f, options, size, 0, m);
 }
 
+static inline void map_test_report(void *opaque, const char *text)
+{
+    g_test_message("%s", text);
+}
+
 static inline void map_test_sound(const struct map_test_format *f, struct viv_node *n, bool leaks_too)
 {
-    struct viv_check c = {0};
+    struct viv_check c = {.report = map_test_report};
     struct viv_err err = VIV_ERR_INIT;
 
     if (!f->check)

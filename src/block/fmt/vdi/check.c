@@ -66,8 +66,9 @@ int vdi_check(struct viv_node *n, struct viv_check *c, struct viv_err *err)
     g_free(used);
     if (ret)
         return viv_fail_os(err, -ret, "Could not read the block map of '%s'", n->filename);
-    /* Programs put the next block at the header's count: too low and it would land on one in use. */
-    if (on_disk > allocated && on_disk >= top && on_disk <= file_blocks && !c->corruptions)
+    /* Programs put the next block at the header's count: too low and it would land on one in use. After a cut it may count blocks that
+     * never came, even behind the end of the file. */
+    if (on_disk > allocated && on_disk >= top && on_disk <= v->blocks && !c->corruptions)
         c->leaks = on_disk - allocated;
     else if (on_disk != allocated)
         found(c, "ERROR: allocated blocks mismatch, is %u, should be %u", allocated, on_disk);

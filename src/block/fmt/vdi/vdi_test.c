@@ -97,6 +97,7 @@ static void test_check(void)
 {
     g_assert_cmpuint(check_result(VDI_H_ALLOCATED, 2, false), ==, 0);
     g_assert_cmpuint(check_result(VDI_H_ALLOCATED, 1, false), ==, 1);
+    g_assert_cmpuint(check_result(VDI_H_ALLOCATED, 4, true), ==, 2); /* counted, and the file has not grown: a cut */
     g_assert_cmpuint(check_result(VDI_H_ALLOCATED, 100, false), ==, 1);
     g_assert_cmpuint(check_result(512, VDI_UNALLOCATED, true), ==, 1); /* a block that nobody points at */
     g_assert_cmpuint(check_result(512, 1, false), ==, 1);
