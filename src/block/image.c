@@ -2,6 +2,8 @@
 #include "block/image.h"
 
 #include <glib.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 bool viv_create_knows(const struct viv_blk_driver *drv, const char *option)
@@ -107,4 +109,33 @@ void viv_bitmap_info_free(struct viv_bitmap_info *b, unsigned count)
     for (unsigned i = 0; i < count; i++)
         g_free(b[i].name);
     g_free(b);
+}
+
+static void say(const struct viv_check *c, const char *fmt, va_list ap)
+{
+    char text[256];
+
+    if (!c->report)
+        return;
+    vsnprintf(text, sizeof(text), fmt, ap);
+    c->report(c->opaque, text);
+}
+
+void viv_check_say(const struct viv_check *c, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    say(c, fmt, ap);
+    va_end(ap);
+}
+
+void viv_check_error(struct viv_check *c, const char *fmt, ...)
+{
+    va_list ap;
+
+    c->corruptions++;
+    va_start(ap, fmt);
+    say(c, fmt, ap);
+    va_end(ap);
 }

@@ -42,6 +42,10 @@ struct viv_check {
     uint64_t image_end, total, allocated, fragmented, compressed; /* clusters; image_end in bytes */
 };
 
+/* One finding for the report, if anybody wants it; the second counts it as a corruption too. */
+void viv_check_say(const struct viv_check *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void viv_check_error(struct viv_check *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 /* What only this format has to tell, in the order of being told: "lazy-refcounts" as JSON's key, with spaces elsewhere.
  * A DICT or LIST holds what follows up to its END; a LIST's items have no key. */
 struct viv_img_fact {

@@ -282,6 +282,10 @@ int viv_node_write_compressed(struct viv_node *n, uint64_t offset, const void *b
 /* The two steps of it. `out` has room for a granule; -E2BIG: it does not shrink, write it as it is; -ENOTSUP: only in one. */
 int viv_node_pack(struct viv_node *n, const void *buf, size_t len, void *out, size_t *out_len);
 int viv_node_write_packed(struct viv_node *n, uint64_t offset, const void *packed, size_t len);
+/* For drivers whose blocks stay where they are: zeroes, or a discard, into whatever of the range the map has a place for; the rest
+ * reads as zeroes already. */
+int viv_node_zero_in_place(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);
+int viv_node_discard_in_place(struct viv_node *n, uint64_t offset, uint64_t len);
 int viv_node_flush(struct viv_node *n);
 int viv_node_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
                       struct viv_err *err);

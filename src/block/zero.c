@@ -169,3 +169,32 @@ int viv_node_forget(struct viv_node *n)
     viv_io_unlock(n, &r);
     return ret;
 }
+
+static int in_place(struct viv_node *n, uint64_t offset, uint64_t len, bool discard, unsigned flags)
+{
+    int ret = 0;
+
+    while (len && !ret) {
+        struct viv_extent e;
+
+        ret = n->drv->map(n, offset, len, &e);
+        if (ret)
+            return ret;
+        if (e.allocated)
+            ret = discard ? viv_node_discard(n->file, e.host, e.len)
+                          : viv_node_write_zeroes(n->file, e.host, e.len, flags);
+        offset += e.len;
+        len -= e.len;
+    }
+    return ret;
+}
+
+int viv_node_zero_in_place(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
+{
+    return in_place(n, offset, len, false, flags);
+}
+
+int viv_node_discard_in_place(struct viv_node *n, uint64_t offset, uint64_t len)
+{
+    return in_place(n, offset, len, true, 0);
+}

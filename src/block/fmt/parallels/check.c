@@ -3,22 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
-
-static void __attribute__((format(printf, 2, 3)))
-say(const struct viv_check *c, const char *fmt, ...)
-{
-    char text[256];
-    va_list ap;
-
-    if (!c->report)
-        return;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    c->report(c->opaque, text);
-}
 
 static const char *verb(const struct viv_check *c, unsigned fix)
 {
@@ -29,7 +14,7 @@ static void check_in_use(struct parallels *p, struct viv_check *c)
 {
     if (!p->was_in_use)
         return;
-    say(c, "%s image was not closed correctly", verb(c, VIV_FIX_ERRORS));
+    viv_check_say(c, "%s image was not closed correctly", verb(c, VIV_FIX_ERRORS));
     c->corruptions++;
 }
 
@@ -46,7 +31,7 @@ static void check_places(struct parallels *p, struct viv_check *c)
         }
         c->allocated++;
         if (!prl_data_ok(p, host)) {
-            say(c, "%s cluster %" PRIu64 " is outside image", verb(c, VIV_FIX_ERRORS), i);
+            viv_check_say(c, "%s cluster %" PRIu64 " is outside image", verb(c, VIV_FIX_ERRORS), i);
             c->corruptions++;
             last = 0;
             if (c->fix & VIV_FIX_ERRORS) {
@@ -84,7 +69,7 @@ static int check_overlaps(struct parallels *p, struct viv_check *c)
     for (uint32_t i = 1; i < count; i++) {
         if (prl_host(p, sorted[i]) - prl_host(p, sorted[i - 1]) >= p->cluster)
             continue;
-        say(c, "ERROR two clusters overlap at offset 0x%" PRIx64, prl_host(p, sorted[i]));
+        viv_check_say(c, "ERROR two clusters overlap at offset 0x%" PRIx64, prl_host(p, sorted[i]));
         c->corruptions++;
     }
     g_free(sorted);
@@ -101,7 +86,7 @@ static void check_leak(struct parallels *p, struct viv_check *c)
         return;
     }
     leaked = (size - c->image_end + p->cluster - 1) / p->cluster;
-    say(c, "%s space leaked at the end of the image %" PRIu64, verb(c, VIV_FIX_LEAKS),
+    viv_check_say(c, "%s space leaked at the end of the image %" PRIu64, verb(c, VIV_FIX_LEAKS),
         size - c->image_end);
     c->leaks += leaked;
     if (!(c->fix & VIV_FIX_LEAKS))

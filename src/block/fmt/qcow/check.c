@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 
 #define HOLE_STEP 8192u /* entries of L1 */
 
@@ -20,19 +19,6 @@ struct checker {
     uint64_t clusters;       /* of the file; the last may be short */
     uint64_t last;           /* host of the data cluster before */
 };
-
-static void __attribute__((format(printf, 2, 3))) say(struct checker *k, const char *fmt, ...)
-{
-    char text[256];
-    va_list ap;
-
-    if (!k->c->report)
-        return;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    k->c->report(k->c->opaque, text);
-}
 
 static bool bit(const uint8_t *map, uint64_t i)
 {
@@ -85,10 +71,10 @@ static void check_entry(struct checker *k, struct qcow_page *p, uint64_t i, uint
         return;
     k->c->corruptions++;
     if (inside) {
-        say(k, "ERROR guest offset 0x%" PRIx64 ": its cluster (entry 0x%" PRIx64 ") is used already", guest, entry);
+        viv_check_say(k->c, "ERROR guest offset 0x%" PRIx64 ": its cluster (entry 0x%" PRIx64 ") is used already", guest, entry);
         return;
     }
-    say(k, "%s guest offset 0x%" PRIx64 ": cluster at an invalid place (entry 0x%" PRIx64 ")",
+    viv_check_say(k->c, "%s guest offset 0x%" PRIx64 ": cluster at an invalid place (entry 0x%" PRIx64 ")",
         k->c->fix & VIV_FIX_ERRORS ? "Repairing" : "ERROR", guest, entry);
     if (k->c->fix & VIV_FIX_ERRORS) {
         viv_st_be64(p->data + i * 8, 0);
@@ -107,7 +93,7 @@ static int check_table(struct checker *k, uint64_t table, uint64_t l1_index)
     if (ret == -ENOMEM)
         return ret;
     if (ret) {
-        say(k, "ERROR L2 table at 0x%" PRIx64 " could not be read", table);
+        viv_check_say(k->c, "ERROR L2 table at 0x%" PRIx64 " could not be read", table);
         k->c->check_errors++;
         return 0;
     }
@@ -125,13 +111,13 @@ static int check_l1_entry(struct checker *k, uint64_t i, uint64_t table)
         return 0;
     if (qcow_table_ok(q, table)) {
         if (!use(k, table, q->table_bytes, false)) {
-            say(k, "ERROR L1 entry %" PRIu64 ": its L2 table at 0x%" PRIx64 " is used already", i, table);
+            viv_check_say(k->c, "ERROR L1 entry %" PRIu64 ": its L2 table at 0x%" PRIx64 " is used already", i, table);
             k->c->corruptions++;
             return 0;
         }
         return check_table(k, table, i);
     }
-    say(k, "%s L1 entry %" PRIu64 ": L2 table at invalid offset 0x%" PRIx64, fix ? "Repairing" : "ERROR", i, table);
+    viv_check_say(k->c, "%s L1 entry %" PRIu64 ": L2 table at invalid offset 0x%" PRIx64, fix ? "Repairing" : "ERROR", i, table);
     k->c->corruptions++;
     k->c->corruptions_fixed += fix;
     return fix ? qcow_l1_set(q, i, 0) : 0;
@@ -154,7 +140,7 @@ static void count_leaks(struct checker *k)
         return;
     if (viv_node_truncate(q->file, end << q->cluster_bits, VIV_PREALLOC_OFF, NULL))
         return; /* a device: they stay reported */
-    say(k, "Repairing %" PRIu64 " leaked clusters at the end of the file", k->clusters - end);
+    viv_check_say(k->c, "Repairing %" PRIu64 " leaked clusters at the end of the file", k->clusters - end);
     k->c->leaks_fixed += k->clusters - end;
     q->end = end << q->cluster_bits;
     g_array_set_size(q->spare, 0); /* some lie behind the end now */

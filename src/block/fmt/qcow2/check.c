@@ -10,21 +10,7 @@
 #include <errno.h>
 #include <glib.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <string.h>
-
-void qcow2_check_say(struct qcow2_checker *k, const char *fmt, ...)
-{
-    char text[256];
-    va_list ap;
-
-    if (!k->c->report)
-        return;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    k->c->report(k->c->opaque, text);
-}
 
 bool qcow2_check_count(struct qcow2_checker *k, const char *what, uint64_t offset, uint64_t bytes)
 {
@@ -33,7 +19,7 @@ bool qcow2_check_count(struct qcow2_checker *k, const char *what, uint64_t offse
     if (!bytes)
         return true;
     if (!viv_add_u64(offset, bytes - 1, &end) || end >> k->q->cluster_bits >= k->clusters) {
-        qcow2_check_say(k, "ERROR %s at offset 0x%" PRIx64 " lies outside the file", what, offset);
+        viv_check_say(k->c, "ERROR %s at offset 0x%" PRIx64 " lies outside the file", what, offset);
         k->c->corruptions++;
         return false;
     }
@@ -66,7 +52,7 @@ static void count_data(struct qcow2_checker *k, const struct qcow2_entry *entry,
     uint64_t host = entry->desc & QCOW2_OFFSET;
 
     if (fault) {
-        qcow2_check_say(k, "ERROR offset=%" PRIx64 ": %s; L2 entry corrupted.", host, fault);
+        viv_check_say(k->c, "ERROR offset=%" PRIx64 ": %s; L2 entry corrupted.", host, fault);
         k->c->corruptions++;
     }
     if (entry->desc & QCOW2_COMPRESSED) {
@@ -93,8 +79,7 @@ static int count_l2(struct qcow2_checker *k, uint64_t offset, uint64_t guest, bo
     int ret;
 
     if (!qcow2_table_ok(k->q, offset, 0)) {
-        qcow2_check_say(
-            k, "ERROR l2_offset=%" PRIx64 ": Table is not cluster aligned; L1 entry corrupted",
+        viv_check_say(k->c, "ERROR l2_offset=%" PRIx64 ": Table is not cluster aligned; L1 entry corrupted",
             offset);
         k->c->corruptions++;
         return 0;
@@ -103,7 +88,7 @@ static int count_l2(struct qcow2_checker *k, uint64_t offset, uint64_t guest, bo
         return 0;
     ret = qcow2_table_get(k->q, &k->q->l2_cache, offset, false, &t);
     if (ret) {
-        qcow2_check_say(k, "ERROR: I/O error in check: L2 table at 0x%" PRIx64 ": %s", offset,
+        viv_check_say(k->c, "ERROR: I/O error in check: L2 table at 0x%" PRIx64 ": %s", offset,
                         strerror(-ret));
         k->c->check_errors++;
         return ret == -ENOMEM ? ret : 0;
@@ -159,7 +144,7 @@ static void count_bitmaps(struct qcow2_checker *k)
     struct qcow2 *q = k->q;
 
     if (q->bitmaps_wrong) {
-        qcow2_check_say(k, "ERROR %s", q->bitmaps_wrong);
+        viv_check_say(k->c, "ERROR %s", q->bitmaps_wrong);
         k->c->corruptions++;
         return;
     }
@@ -168,10 +153,10 @@ static void count_bitmaps(struct qcow2_checker *k)
         int ret = qcow2_each_bitmap_cluster(q, &q->bitmaps[i], count_bitmap_cluster, k);
 
         if (ret == -EUCLEAN) {
-            qcow2_check_say(k, "ERROR bitmap '%s' has an impossible table entry; it can only be removed", q->bitmaps[i].name);
+            viv_check_say(k->c, "ERROR bitmap '%s' has an impossible table entry; it can only be removed", q->bitmaps[i].name);
             k->c->corruptions++;
         } else if (ret) {
-            qcow2_check_say(k, "ERROR: I/O error in check: bitmap '%s': %s", q->bitmaps[i].name, strerror(-ret));
+            viv_check_say(k->c, "ERROR: I/O error in check: bitmap '%s': %s", q->bitmaps[i].name, strerror(-ret));
             k->c->check_errors++;
         }
     }
@@ -187,7 +172,7 @@ static int drop_wrong_bitmaps(struct qcow2_checker *k)
     ret = qcow2_drop_wrong_bitmaps(k->q);
     if (ret)
         return ret;
-    qcow2_check_say(k, "Repairing: all dirty bitmaps are removed");
+    viv_check_say(k->c, "Repairing: all dirty bitmaps are removed");
     k->c->corruptions_fixed++;
     return 0;
 }
@@ -206,8 +191,7 @@ static void count_refcount_structure(struct qcow2_checker *k)
         if (!offset)
             continue;
         if (!qcow2_table_ok(q, offset, 0)) {
-            qcow2_check_say(k,
-                            "ERROR refcount block %u is not cluster aligned; refcount table entry "
+            viv_check_say(k->c, "ERROR refcount block %u is not cluster aligned; refcount table entry "
                             "corrupted",
                             i);
             k->c->corruptions++;
@@ -215,7 +199,7 @@ static void count_refcount_structure(struct qcow2_checker *k)
         } else if (!qcow2_check_count(k, "refcount block", offset, q->cluster_size)) {
             k->rebuild = true;
         } else if (k->refs[offset >> q->cluster_bits] != 1) {
-            qcow2_check_say(k, "ERROR refcount block %u refcount=%u", i,
+            viv_check_say(k->c, "ERROR refcount block %u refcount=%u", i,
                             k->refs[offset >> q->cluster_bits]);
             k->c->corruptions++;
             k->rebuild = true;
@@ -250,7 +234,7 @@ static void compare_one(struct qcow2_checker *k, uint64_t i, uint64_t refcount)
         k->c->image_end = MAX(k->c->image_end, (i + 1) << k->q->cluster_bits);
     if (refcount == found)
         return;
-    qcow2_check_say(k, "%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%u",
+    viv_check_say(k->c, "%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%u",
                     refcount < found ? "ERROR" : "Leaked", i, refcount, found);
     if (refcount < found) {
         k->c->corruptions++;
@@ -272,7 +256,7 @@ static int compare_block(struct qcow2_checker *k, uint64_t b)
     if (offset && qcow2_table_ok(k->q, offset, 0) && offset >> k->q->cluster_bits < k->clusters) {
         ret = qcow2_table_get(k->q, &k->q->refblock_cache, offset, false, &t);
         if (ret) {
-            qcow2_check_say(k, "ERROR: I/O error in check: refcount block %" PRIu64 ": %s", b,
+            viv_check_say(k->c, "ERROR: I/O error in check: refcount block %" PRIu64 ": %s", b,
                             strerror(-ret));
             k->c->check_errors++;
             return ret == -ENOMEM ? ret : 0;
@@ -312,7 +296,7 @@ static int check_flag(struct qcow2_checker *k, uint64_t *entry, const char *what
     ret = qcow2_refcount_get(k->q, host >> k->q->cluster_bits, &count);
     if (ret || (count == 1) == copied)
         return ret;
-    qcow2_check_say(k, "%s OFLAG_COPIED %s=%" PRIx64 " refcount=%" PRIu64,
+    viv_check_say(k->c, "%s OFLAG_COPIED %s=%" PRIx64 " refcount=%" PRIu64,
                     k->c->fix & VIV_FIX_ERRORS ? "Repairing" : "ERROR", what, *entry, count);
     k->c->corruptions++;
     if (k->c->fix & VIV_FIX_ERRORS) {
@@ -328,7 +312,7 @@ static void check_packed_bitmap(struct qcow2_checker *k, struct qcow2_table *t, 
 {
     if (!e->alloc && !e->zero)
         return;
-    qcow2_check_say(k, "%s compressed cluster %" PRIx64 " has a bitmap of subclusters",
+    viv_check_say(k->c, "%s compressed cluster %" PRIx64 " has a bitmap of subclusters",
                     k->c->fix & VIV_FIX_ERRORS ? "Repairing" : "ERROR", e->desc);
     k->c->corruptions++;
     if (!(k->c->fix & VIV_FIX_ERRORS))

@@ -14,8 +14,6 @@ struct qcow2_checker {
     uint64_t next;     /* expected host offset of the next data cluster, for fragmentation */
 };
 
-void qcow2_check_say(struct qcow2_checker *k, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
 /* Counts [offset, offset + bytes) once more. False: it lies outside the file (and was reported). */
 bool qcow2_check_count(struct qcow2_checker *k, const char *what, uint64_t offset, uint64_t bytes);
 

@@ -22,7 +22,7 @@ static int mend_one(struct qcow2_checker *k, uint64_t i)
         return 0;
     if (found > qcow2_refcount_max(k->q))
         return 0; /* stays reported: the width cannot say it */
-    qcow2_check_say(k, "Repairing cluster %" PRIu64 " refcount=%" PRIu64 " reference=%u", i,
+    viv_check_say(k->c, "Repairing cluster %" PRIu64 " refcount=%" PRIu64 " reference=%u", i,
                     refcount, found);
     ret = qcow2_refcount_set(k->q, i, found);
     if (ret == -ENOENT) {
@@ -140,7 +140,7 @@ int qcow2_repair_rebuild(struct qcow2_checker *k)
     struct rebuild r;
     int ret = plan(k, &r);
 
-    qcow2_check_say(k, "Rebuilding refcount structure");
+    viv_check_say(k->c, "Rebuilding refcount structure");
     if (ret)
         return ret;
     rt.size = r.table_clusters << (q->cluster_bits - 3);

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 
 struct checker {
     struct qed *q;
@@ -17,19 +16,6 @@ struct checker {
     uint8_t *used; /* a bit a cluster */
     uint64_t last; /* host of the data cluster before */
 };
-
-static void __attribute__((format(printf, 2, 3))) say(struct checker *k, const char *fmt, ...)
-{
-    char text[256];
-    va_list ap;
-
-    if (!k->c->report)
-        return;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    k->c->report(k->c->opaque, text);
-}
 
 /* Marks clusters; false when one was used before. The range lies in the file. */
 static bool use(struct checker *k, uint64_t offset, uint64_t bytes)
@@ -56,13 +42,13 @@ static void check_entry(struct checker *k, struct qed_page *p, uint64_t i, uint6
     k->last = host;
     if (qed_data_ok(q, host)) {
         if (!use(k, host, q->cluster_size)) {
-            say(k, "ERROR guest offset 0x%" PRIx64 ": its cluster at 0x%" PRIx64 " is used already",
+            viv_check_say(k->c, "ERROR guest offset 0x%" PRIx64 ": its cluster at 0x%" PRIx64 " is used already",
                 guest, host);
             k->c->corruptions++;
         }
         return;
     }
-    say(k, "%s guest offset 0x%" PRIx64 ": cluster at invalid offset 0x%" PRIx64,
+    viv_check_say(k->c, "%s guest offset 0x%" PRIx64 ": cluster at invalid offset 0x%" PRIx64,
         k->c->fix & VIV_FIX_ERRORS ? "Repairing" : "ERROR", guest, host);
     k->c->corruptions++;
     if (k->c->fix & VIV_FIX_ERRORS) {
@@ -106,7 +92,7 @@ static int check_table(struct checker *k, uint64_t l1_index)
         if (ret == -ENOMEM)
             return ret;
         if (ret) {
-            say(k, "ERROR L2 table at 0x%" PRIx64 " could not be read", table);
+            viv_check_say(k->c, "ERROR L2 table at 0x%" PRIx64 " could not be read", table);
             k->c->check_errors++;
             return 0;
         }
@@ -129,12 +115,12 @@ static int check_l1(struct checker *k)
                 ret = check_table(k, i);
                 continue;
             }
-            say(k, "ERROR L1 entry %" PRIu64 ": its L2 table at 0x%" PRIx64 " is used already", i,
+            viv_check_say(k->c, "ERROR L1 entry %" PRIu64 ": its L2 table at 0x%" PRIx64 " is used already", i,
                 q->l1[i]);
             k->c->corruptions++;
             continue;
         }
-        say(k, "%s L1 entry %" PRIu64 ": L2 table at invalid offset 0x%" PRIx64,
+        viv_check_say(k->c, "%s L1 entry %" PRIu64 ": L2 table at invalid offset 0x%" PRIx64,
             k->c->fix & VIV_FIX_ERRORS ? "Repairing" : "ERROR", i, q->l1[i]);
         k->c->corruptions++;
         if (!(k->c->fix & VIV_FIX_ERRORS))
@@ -166,7 +152,7 @@ static void count_leaks(struct checker *k)
         return;
     if (viv_node_truncate(q->file, end << q->cluster_bits, VIV_PREALLOC_OFF, NULL))
         return; /* a device: they stay reported */
-    say(k, "Repairing %" PRIu64 " leaked clusters at the end of the file", total - end);
+    viv_check_say(k->c, "Repairing %" PRIu64 " leaked clusters at the end of the file", total - end);
     k->c->leaks_fixed += whole > end ? whole - end : 0;
     q->end = end << q->cluster_bits;
     for (guint i = q->spare->len; i-- > 0;)

@@ -4,23 +4,6 @@
 #include <errno.h>
 #include <glib.h>
 #include <inttypes.h>
-#include <stdarg.h>
-
-static void found(struct viv_check *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void found(struct viv_check *c, const char *fmt, ...)
-{
-    char text[160];
-    va_list ap;
-
-    c->corruptions++;
-    if (!c->report)
-        return;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    c->report(c->opaque, text);
-}
 
 /* Returns whether the entry counts as an allocated block. */
 static bool check_entry(struct viv_check *c, uint32_t i, uint32_t e, uint32_t blocks, uint32_t file_blocks, uint8_t *used)
@@ -28,13 +11,13 @@ static bool check_entry(struct viv_check *c, uint32_t i, uint32_t e, uint32_t bl
     if (e >= VDI_DISCARDED)
         return false;
     if (e >= blocks) {
-        found(c, "ERROR: block index %u too large, is %u", i, e);
+        viv_check_error(c, "ERROR: block index %u too large, is %u", i, e);
         return false;
     }
     if (e >= file_blocks)
-        found(c, "ERROR: block index %u lies beyond the end of the file, is %u", i, e);
+        viv_check_error(c, "ERROR: block index %u lies beyond the end of the file, is %u", i, e);
     else if (used[e / 8] >> (e % 8) & 1)
-        found(c, "ERROR: block index %u also used by %u", e, e);
+        viv_check_error(c, "ERROR: block index %u also used by %u", e, e);
     else
         used[e / 8] |= 1u << (e % 8);
     return true;
@@ -71,6 +54,6 @@ int vdi_check(struct viv_node *n, struct viv_check *c, struct viv_err *err)
     if (on_disk > allocated && on_disk >= top && on_disk <= v->blocks && !c->corruptions)
         c->leaks = on_disk - allocated;
     else if (on_disk != allocated)
-        found(c, "ERROR: allocated blocks mismatch, is %u, should be %u", allocated, on_disk);
+        viv_check_error(c, "ERROR: allocated blocks mismatch, is %u, should be %u", allocated, on_disk);
     return 0;
 }

@@ -65,8 +65,6 @@ int vdi_map(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent
 int vdi_alloc(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_alloc *out);
 int vdi_commit(struct viv_node *n, const struct viv_alloc *a);
 void vdi_cancel(struct viv_node *n, const struct viv_alloc *a);
-int vdi_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);
-int vdi_discard(struct viv_node *n, uint64_t offset, uint64_t len);
 int vdi_flush_locked(struct vdi *v);
 
 /* How many blocks have a first byte inside the file, at most what a map can name. */

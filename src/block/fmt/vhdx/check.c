@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 
 #define SPARE_MAX (1u << 20) /* free places that are remembered */
 
@@ -155,22 +154,6 @@ int vhdx_scan(struct vhdx *v, struct viv_err *err)
 
 /* --- check --- */
 
-static void found(struct viv_check *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void found(struct viv_check *c, const char *fmt, ...)
-{
-    char text[160];
-    va_list ap;
-
-    c->corruptions++;
-    if (!c->report)
-        return;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    c->report(c->opaque, text);
-}
-
 static int check_entries(struct vhdx *v, struct used *u, struct viv_check *c)
 {
     for (uint32_t i = 0; i < v->blocks; i++) {
@@ -182,7 +165,7 @@ static int check_entries(struct vhdx *v, struct used *u, struct viv_check *c)
             return ret;
         wrong = claim(v, u, i, e);
         if (wrong)
-            found(c, "ERROR: block %u %s (entry 0x%" PRIx64 ")", i, wrong, e);
+            viv_check_error(c, "ERROR: block %u %s (entry 0x%" PRIx64 ")", i, wrong, e);
     }
     return 0;
 }

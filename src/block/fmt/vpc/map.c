@@ -241,33 +241,3 @@ void vpc_cancel(struct viv_node *n, const struct viv_alloc *a)
     give_back(v, block_start(v, a));
     pthread_mutex_unlock(&v->lock);
 }
-
-/* Whatever of the range has a place; the rest reads as zeroes already. */
-static int on_allocated(struct viv_node *n, uint64_t offset, uint64_t len, bool discard, unsigned flags)
-{
-    int ret = 0;
-
-    while (len && !ret) {
-        struct viv_extent e;
-
-        ret = vpc_map(n, offset, len, &e);
-        if (ret)
-            return ret;
-        if (e.allocated)
-            ret = discard ? viv_node_discard(n->file, e.host, e.len)
-                          : viv_node_write_zeroes(n->file, e.host, e.len, flags);
-        offset += e.len;
-        len -= e.len;
-    }
-    return ret;
-}
-
-int vpc_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
-{
-    return on_allocated(n, offset, len, false, flags);
-}
-
-int vpc_discard(struct viv_node *n, uint64_t offset, uint64_t len)
-{
-    return on_allocated(n, offset, len, true, 0);
-}

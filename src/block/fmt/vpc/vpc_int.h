@@ -79,8 +79,6 @@ int vpc_map(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent
 int vpc_alloc(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_alloc *out);
 int vpc_commit(struct viv_node *n, const struct viv_alloc *a);
 void vpc_cancel(struct viv_node *n, const struct viv_alloc *a);
-int vpc_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);
-int vpc_discard(struct viv_node *n, uint64_t offset, uint64_t len);
 int vpc_flush_locked(struct vpc *v);
 
 #endif
