@@ -16,6 +16,7 @@
 #include "host/thread.h"
 #include "machine/vm.h"
 #include "mem/ram.h"
+#include "mon/command.h"
 #include "mon/mon.h"
 #include "net/net.h"
 
@@ -149,6 +150,8 @@ static int run(struct vm_args *a, struct viv_err *err)
         rc = vm_open_storage(a, err);
     if (rc < 0)
         return rc;
+    viv_mon_use(viv_mon_common);
+    viv_mon_use_machine();
     viv_log_hold();
     viv_dev_lock();
     rc = assemble(a, err);

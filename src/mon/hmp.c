@@ -25,18 +25,24 @@ static size_t name_length(const char *line)
 
 static const struct viv_mon_cmd *find(const char *name)
 {
-    for (const struct viv_mon_cmd *c = viv_mon_cmds; c->hmp || c->qmp; c++) {
-        if (c->hmp && !strcmp(c->hmp, name))
-            return c;
-    }
-    return NULL;
+    const struct viv_mon_cmd *c;
+    struct viv_mon_iter it;
+
+    viv_mon_iter_init(&it);
+    do {
+        c = viv_mon_next(&it);
+    } while (c && (!c->hmp || strcmp(c->hmp, name) != 0));
+    return c;
 }
 
 GPtrArray *viv_hmp_complete(const char *text)
 {
     GPtrArray *found = g_ptr_array_new();
+    const struct viv_mon_cmd *c;
+    struct viv_mon_iter it;
 
-    for (const struct viv_mon_cmd *c = viv_mon_cmds; c->hmp || c->qmp; c++) {
+    viv_mon_iter_init(&it);
+    while ((c = viv_mon_next(&it))) {
         if (c->hmp && g_str_has_prefix(c->hmp, text))
             g_ptr_array_add(found, (gpointer)c->hmp);
     }

@@ -2,24 +2,15 @@
 #ifndef VIV_MON_MON_INT_H
 #define VIV_MON_MON_INT_H
 
+#include "mon/command.h"
 #include "mon/mon.h"
 
-#include <glib.h>
-#include <jansson.h>
-
-/* One command. `fn` does it and sets *result to a new JSON value, or leaves it NULL (QMP: {}). `show` turns the
- * result into text for people; NULL: a string is shown as it is, nothing else is. */
-struct viv_mon_cmd {
-    const char *hmp; /* "info status"; NULL: not in HMP */
-    const char *qmp; /* "query-status"; NULL: not in QMP */
-    const char *hmp_args; /* as help shows them; words fill `args` in order, "-x" sets the switch with that letter */
-    const struct viv_opt_def *args; /* NULL: takes none */
-    const char *help;
-    int (*fn)(struct viv_opts *o, json_t **result, struct viv_err *err);
-    void (*show)(const json_t *result, GString *out);
+/* All commands, in the order of the tables. */
+struct viv_mon_iter {
+    unsigned table, row;
 };
-
-extern const struct viv_mon_cmd viv_mon_cmds[]; /* ends with both names NULL */
+void viv_mon_iter_init(struct viv_mon_iter *it);
+const struct viv_mon_cmd *viv_mon_next(struct viv_mon_iter *it); /* NULL: no more */
 
 /* Output that waits for a slow reader; shared by both kinds. */
 struct viv_mon_out {

@@ -6,7 +6,6 @@
 
 #include "host/clock.h"
 #include "host/loop.h"
-#include "machine/vm.h"
 
 #include <errno.h>
 #include <string.h>
@@ -58,9 +57,8 @@ static void send_return(struct qmp *q, json_t *id, json_t *take_result)
     send(q, m);
 }
 
-static void on_event(void *opaque, const char *event, const char *json_data)
+static void send_event(struct qmp *q, const char *event, const char *json_data)
 {
-    struct qmp *q = opaque;
     int64_t now = viv_clock_wall_ns();
     json_t *m;
 
@@ -74,31 +72,45 @@ static void on_event(void *opaque, const char *event, const char *json_data)
     send(q, m);
 }
 
+void viv_mon_event(const char *event, const char *json_data)
+{
+    for (GSList *l = all; l; l = l->next)
+        send_event(l->data, event, json_data);
+}
+
 /* --- commands --- */
 
 static const struct viv_mon_cmd *find(const char *name)
 {
-    for (const struct viv_mon_cmd *c = viv_mon_cmds; c->hmp || c->qmp; c++) {
-        if (c->qmp && !strcmp(c->qmp, name))
-            return c;
-    }
-    return NULL;
+    const struct viv_mon_cmd *c;
+    struct viv_mon_iter it;
+
+    viv_mon_iter_init(&it);
+    do {
+        c = viv_mon_next(&it);
+    } while (c && (!c->qmp || strcmp(c->qmp, name) != 0));
+    return c;
 }
 
-static int parse_args(const struct viv_mon_cmd *c, json_t *args, struct viv_opts **out,
-                      struct viv_err *err)
+/* Arguments that are text and numbers, whatever they mean. */
+static int read_args(const struct viv_mon_cmd *c, json_t *args, struct viv_raw_opts **out, struct viv_err *err)
 {
-    static const struct viv_opt_def none[] = {VIV_OPT_END};
-    const struct viv_opt_def *def = c->args ? c->args : none;
     json_t *empty = args ? NULL : json_object();
-    struct viv_raw_opts *r;
-    int rc = viv_raw_from_json(c->qmp, args ? args : empty, &r, err);
+    int rc = viv_raw_from_json(c->qmp, args ? args : empty, out, err);
 
     json_decref(empty);
-    if (rc < 0)
-        return rc;
-    rc = viv_opts_from_raw(c->qmp, def, r, out, err);
-    viv_raw_free(r);
+    return rc;
+}
+
+static int run_parsed(const struct viv_mon_cmd *c, struct viv_raw_opts *raw, json_t **result, struct viv_err *err)
+{
+    static const struct viv_opt_def none[] = {VIV_OPT_END};
+    struct viv_opts *o = NULL;
+    int rc = viv_opts_from_raw(c->qmp, c->args ? c->args : none, raw, &o, err);
+
+    if (!rc)
+        rc = c->fn(o, result, err);
+    viv_opts_free(o);
     return rc;
 }
 
@@ -107,7 +119,7 @@ static void run(struct qmp *q, json_t *id, const char *name, json_t *args)
     const struct viv_mon_cmd *c = find(name);
     struct viv_err err = VIV_ERR_INIT;
     json_t *result = NULL;
-    struct viv_opts *o;
+    struct viv_raw_opts *raw = NULL;
     int rc;
 
     if (!c) {
@@ -116,11 +128,10 @@ static void run(struct qmp *q, json_t *id, const char *name, json_t *args)
         send_error(q, id, "CommandNotFound", text);
         return;
     }
-    rc = parse_args(c, args, &o, &err);
-    if (!rc) {
-        rc = c->fn(o, &result, &err);
-        viv_opts_free(o);
-    }
+    rc = read_args(c, args, &raw, &err);
+    if (!rc)
+        rc = c->raw ? c->raw(raw, &result, &err) : run_parsed(c, raw, &result, &err);
+    viv_raw_free(raw);
     if (rc < 0) {
         json_decref(result);
         send_error(q, id, "GenericError", err.text);
@@ -293,7 +304,6 @@ static void qmp_free(gpointer p)
 {
     struct qmp *q = p;
 
-    viv_vm_unlisten(on_event, q);
     viv_chr_detach(q->chr, q);
     viv_mon_out_fini(&q->out);
     g_string_free(q->in, TRUE);
@@ -309,7 +319,6 @@ int viv_qmp_new(struct viv_chr *c, bool pretty, struct viv_err *err)
     q->pretty = pretty;
     q->in = g_string_new(NULL);
     viv_mon_out_init(&q->out, c);
-    viv_vm_listen(on_event, q);
     rc = viv_chr_attach(c, &qmp_front, q, err);
     if (rc < 0) {
         qmp_free(q);
