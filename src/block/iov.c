@@ -1,6 +1,5 @@
 #include "block/iov.h"
 
-#include <stdint.h>
 #include <string.h>
 
 int viv_iov_slice(struct iovec *dst, const struct iovec *iov, int cnt, size_t skip, size_t len)
@@ -76,20 +75,6 @@ size_t viv_iov_bytes(const struct iovec *iov, int cnt)
     for (int i = 0; i < cnt; i++)
         n += iov[i].iov_len;
     return n;
-}
-
-bool viv_buf_is_zero(const void *buf, size_t len)
-{
-    const char *p = buf;
-
-    /* The first 16 bytes by hand, then the buffer against itself: memcmp is vectorised. */
-    for (size_t i = 0; i < 16; i++) {
-        if (i == len)
-            return true;
-        if (p[i])
-            return false;
-    }
-    return memcmp(p, p + 16, len - 16) == 0;
 }
 
 bool viv_iov_is_zero(const struct iovec *iov, int cnt, size_t skip, size_t len)
