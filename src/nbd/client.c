@@ -21,7 +21,7 @@ struct viv_nbd_client *viv_nbd_client_new(struct viv_nbd_server *s, struct viv_n
 
     c->server = s;
     c->chan = chan;
-    c->export = raw;
+    c->export = viv_nbd_export_ref(raw);
     c->threads_max = VIV_NBD_THREADS_MAX;
     pthread_mutex_init(&c->write, NULL);
     pthread_mutex_init(&c->lock, NULL);
@@ -34,6 +34,8 @@ struct viv_nbd_client *viv_nbd_client_new(struct viv_nbd_server *s, struct viv_n
 
 void viv_nbd_client_free(struct viv_nbd_client *c)
 {
+    viv_nbd_export_put(&c->export);
+    viv_nbd_export_put(&c->context_export);
     viv_nbd_chan_free(c->chan);
     pthread_cond_destroy(&c->changed);
     pthread_mutex_destroy(&c->lock);
@@ -186,13 +188,22 @@ static void *helper_main(void *opaque)
     return NULL;
 }
 
+/* It was chosen, and its client heard nothing of that. */
+static void leave_export(struct viv_nbd_client *c)
+{
+    pthread_mutex_lock(&c->server->lock);
+    viv_nbd_export_put(&c->export);
+    pthread_cond_broadcast(&c->server->gone);
+    pthread_mutex_unlock(&c->server->lock);
+}
+
 void viv_nbd_client_run(struct viv_nbd_client *c)
 {
     if (!c->export) {
         viv_nbd_chan_set_deadline(c->chan, viv_clock_ns(VIV_CLOCK_HOST) +
                                                c->server->opts.handshake_seconds * (int64_t)VIV_NS_PER_SEC);
         if (viv_nbd_negotiate(c))
-            c->export = NULL;
+            leave_export(c);
         viv_nbd_chan_set_deadline(c->chan, 0);
     }
     if (!c->export)

@@ -2,6 +2,7 @@
 #include "nbd/server_int.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <string.h>
 
 #define DIRTY_PREFIX "qemu:dirty-bitmap:"
@@ -71,22 +72,14 @@ static int send_context(struct viv_nbd_client *c, uint32_t option, uint32_t id, 
     return viv_nbd_option_reply(c, option, VIV_NBD_REP_META_CONTEXT, b, 4 + len);
 }
 
-uint32_t viv_nbd_context_option(struct viv_nbd_client *c, uint32_t option, const uint8_t *data, uint32_t len)
+/* The contexts that the queries select, as reply code; set: they are the client's. */
+static uint32_t answer(struct viv_nbd_client *c, uint32_t option, const struct viv_nbd_export *e, const uint8_t *p,
+                       uint32_t left, uint32_t queries)
 {
     bool set = option == VIV_NBD_OPT_SET_META_CONTEXT;
-    uint32_t name_len = len >= 8 ? viv_ld_be32(data) : 0, found;
-    const struct viv_nbd_export *e;
+    uint32_t found;
 
-    if (set) { /* "replaces all previously-set metadata contexts (including when this command fails)" */
-        c->contexts = 0;
-        c->context_export = NULL;
-    }
-    if (!c->structured || len < 8 || name_len > len - 8)
-        return VIV_NBD_REP_ERR_INVALID;
-    e = viv_nbd_find_export(c->server, data + 4, name_len);
-    if (!e)
-        return VIV_NBD_REP_ERR_UNKNOWN;
-    if (match_all(e, data + 8 + name_len, len - 8 - name_len, viv_ld_be32(data + 4 + name_len), !set, &found))
+    if (match_all(e, p, left, queries, !set, &found))
         return VIV_NBD_REP_ERR_INVALID;
     for (unsigned i = 0; i < context_count(e); i++) {
         const char *name = context_name(e, i);
@@ -96,9 +89,29 @@ uint32_t viv_nbd_context_option(struct viv_nbd_client *c, uint32_t option, const
         else if ((found & 1u << i) && send_context(c, option, i, name))
             return VIV_NBD_REP_ERR_INVALID; /* the channel is broken anyway */
     }
-    if (set) {
+    if (set)
         c->contexts = found;
-        c->context_export = e;
-    }
     return VIV_NBD_REP_ACK;
+}
+
+uint32_t viv_nbd_context_option(struct viv_nbd_client *c, uint32_t option, const uint8_t *data, uint32_t len)
+{
+    bool set = option == VIV_NBD_OPT_SET_META_CONTEXT;
+    uint32_t name_len = len >= 8 ? viv_ld_be32(data) : 0, rep;
+    struct viv_nbd_export *e;
+
+    if (set) { /* "replaces all previously-set metadata contexts (including when this command fails)" */
+        c->contexts = 0;
+        viv_nbd_export_put(&c->context_export);
+    }
+    if (!c->structured || len < 8 || name_len > len - 8)
+        return VIV_NBD_REP_ERR_INVALID;
+    e = viv_nbd_find_export(c->server, data + 4, name_len);
+    if (!e)
+        return VIV_NBD_REP_ERR_UNKNOWN;
+    rep = answer(c, option, e, data + 8 + name_len, len - 8 - name_len, viv_ld_be32(data + 4 + name_len));
+    if (rep == VIV_NBD_REP_ACK && set)
+        c->context_export = g_steal_pointer(&e);
+    viv_nbd_export_put(&e);
+    return rep;
 }

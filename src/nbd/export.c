@@ -85,6 +85,7 @@ int viv_nbd_export_new(struct viv_blk *blk, const struct viv_nbd_export_spec *sp
     if (ret)
         return ret;
     e = g_new0(struct viv_nbd_export, 1);
+    e->refs = 1;
     e->name = g_strdup(spec->name);
     e->description = g_strdup(spec->description);
     e->blk = blk;
@@ -97,17 +98,22 @@ int viv_nbd_export_new(struct viv_blk *blk, const struct viv_nbd_export_spec *sp
     for (unsigned i = 0; i < spec->bitmap_count && !ret; i++)
         ret = add_bitmap(e, spec->bitmaps[i], err);
     if (ret) {
-        viv_nbd_export_free(e);
+        viv_nbd_export_put(&e);
         return ret;
     }
     *out = e;
     return 0;
 }
 
-void viv_nbd_export_free(struct viv_nbd_export *e)
+struct viv_nbd_export *viv_nbd_export_ref(struct viv_nbd_export *e)
 {
-    if (!e)
-        return;
+    if (e)
+        __atomic_fetch_add(&e->refs, 1, __ATOMIC_RELAXED);
+    return e;
+}
+
+static void free_export(struct viv_nbd_export *e)
+{
     for (unsigned i = 0; i < e->bitmaps; i++) {
         g_free(e->bitmap[i].context);
         g_free(e->bitmap[i].bits);
@@ -116,6 +122,20 @@ void viv_nbd_export_free(struct viv_nbd_export *e)
     g_free(e->name);
     g_free(e->description);
     g_free(e);
+}
+
+void viv_nbd_export_put(struct viv_nbd_export **ep)
+{
+    struct viv_nbd_export *e = *ep;
+
+    *ep = NULL;
+    if (e && __atomic_sub_fetch(&e->refs, 1, __ATOMIC_ACQ_REL) == 0)
+        free_export(e);
+}
+
+void viv_nbd_export_free(struct viv_nbd_export *e)
+{
+    viv_nbd_export_put(&e);
 }
 
 uint64_t viv_nbd_export_size(const struct viv_nbd_export *e)
@@ -138,12 +158,4 @@ uint16_t viv_nbd_flags(const struct viv_nbd_export *e, bool structured)
 uint16_t viv_nbd_export_flags(const struct viv_nbd_export *e)
 {
     return viv_nbd_flags(e, false);
-}
-
-struct viv_nbd_export *viv_nbd_find_export(struct viv_nbd_server *s, const void *name, size_t len)
-{
-    for (unsigned i = 0; i < s->exports; i++)
-        if (strlen(s->export[i]->name) == len && memcmp(s->export[i]->name, name, len) == 0)
-            return s->export[i];
-    return NULL;
 }

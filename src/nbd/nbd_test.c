@@ -16,6 +16,7 @@ struct rig {
     struct mem mem;
     struct viv_blk *blk;
     struct viv_nbd_server *server;
+    struct viv_nbd_export *export; /* the server's */
 };
 
 static void rig_start(struct rig *g, bool writable)
@@ -33,6 +34,7 @@ static void rig_start(struct rig *g, bool writable)
     g_assert_cmpint(viv_nbd_export_new(g->blk, &spec, &e, NULL), ==, 0);
     g->server = viv_nbd_server_new(&so);
     g_assert_cmpint(viv_nbd_server_add(g->server, e, NULL), ==, 0);
+    g->export = e;
 }
 
 static void rig_stop(struct rig *g)
@@ -166,6 +168,43 @@ static void test_stop(void)
     viv_nbd_server_stop(g.server);
     g_assert_cmpint(viv_node_pread(n, 0, b, sizeof(b)), ==, -EIO);
     g_assert_cmpint(viv_node_pread(n, 0, b, sizeof(b)), ==, -EIO);
+    viv_node_put(&n);
+    rig_stop(&g);
+}
+
+/* Reads until the export goes away. */
+static void *reader(void *opaque)
+{
+    uint8_t buf[4096];
+
+    while (!viv_node_pread(opaque, 0, buf, sizeof(buf)))
+        ;
+    return NULL;
+}
+
+/* Exports come and go while clients are there. */
+static void test_remove(void)
+{
+    struct viv_nbd_export_spec spec = {.name = "second", .size = UINT64_MAX};
+    struct viv_node *n = NULL, *other = NULL, *late = NULL;
+    struct viv_nbd_export *e = NULL;
+    struct viv_err err = VIV_ERR_INIT;
+    GThread *t;
+    struct rig g;
+    uint8_t b;
+
+    rig_start(&g, true);
+    g_assert_cmpint(open_chan(viv_nbd_chan_new(rig_connect(&g)), "disk", &n, NULL), ==, 0);
+    t = g_thread_new("reader", reader, n);
+    g_assert_cmpint(viv_nbd_export_new(g.blk, &spec, &e, NULL), ==, 0);
+    g_assert_cmpint(viv_nbd_server_add(g.server, e, NULL), ==, 0);
+    g_assert_cmpint(open_chan(viv_nbd_chan_new(rig_connect(&g)), "second", &other, NULL), ==, 0);
+    g_assert_cmpint(viv_nbd_server_remove(g.server, g.export, false, &err), ==, -EBUSY);
+    g_assert_cmpint(viv_nbd_server_remove(g.server, g.export, true, NULL), ==, 0);
+    g_thread_join(t);
+    g_assert_cmpint(open_chan(viv_nbd_chan_new(rig_connect(&g)), "disk", &late, NULL), !=, 0);
+    g_assert_cmpint(viv_node_pread(other, 5, &b, 1), ==, 0);
+    viv_node_put(&other);
     viv_node_put(&n);
     rig_stop(&g);
 }
@@ -585,6 +624,7 @@ int main(int argc, char **argv)
     g_test_add_func("/nbd/model", test_model);
     g_test_add_func("/nbd/read-only", test_read_only);
     g_test_add_func("/nbd/stop", test_stop);
+    g_test_add_func("/nbd/remove", test_remove);
     g_test_add_func("/nbd/bad-options", test_bad_options);
     g_test_add_func("/nbd/bad-requests", test_bad_requests);
     g_test_add_func("/nbd/slow-client", test_slow_client);

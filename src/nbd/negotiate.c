@@ -41,23 +41,30 @@ static int accept_option(struct viv_nbd_client *c, uint32_t option)
     return ret ? ret : NEXT;
 }
 
+static int list_one(struct viv_nbd_client *c, const struct viv_nbd_export *e)
+{
+    size_t name = strlen(e->name), text = e->description ? strlen(e->description) : 0;
+    g_autofree uint8_t *b = g_malloc(4 + name + text);
+
+    viv_st_be32(b, name);
+    memcpy(b + 4, e->name, name);
+    if (text)
+        memcpy(b + 4 + name, e->description, text);
+    return viv_nbd_option_reply(c, VIV_NBD_OPT_LIST, VIV_NBD_REP_SERVER, b, 4 + name + text);
+}
+
 static int do_list(struct viv_nbd_client *c)
 {
-    for (unsigned i = 0; i < c->server->exports; i++) {
-        const struct viv_nbd_export *e = c->server->export[i];
-        size_t name = strlen(e->name), text = e->description ? strlen(e->description) : 0;
-        g_autofree uint8_t *b = g_malloc(4 + name + text);
-        int ret;
+    unsigned count;
+    g_autofree struct viv_nbd_export **all = viv_nbd_all_exports(c->server, &count);
+    int ret = 0;
 
-        viv_st_be32(b, name);
-        memcpy(b + 4, e->name, name);
-        if (text)
-            memcpy(b + 4 + name, e->description, text);
-        ret = viv_nbd_option_reply(c, VIV_NBD_OPT_LIST, VIV_NBD_REP_SERVER, b, 4 + name + text);
-        if (ret)
-            return ret;
+    for (unsigned i = 0; i < count; i++) {
+        if (!ret)
+            ret = list_one(c, all[i]);
+        viv_nbd_export_put(&all[i]);
     }
-    return accept_option(c, VIV_NBD_OPT_LIST);
+    return ret ? ret : accept_option(c, VIV_NBD_OPT_LIST);
 }
 
 static int do_starttls(struct viv_nbd_client *c)
@@ -79,7 +86,7 @@ static int do_starttls(struct viv_nbd_client *c)
     }
     c->structured = false; /* "MUST NOT preserve any negotiation state" */
     c->contexts = 0;
-    c->context_export = NULL;
+    viv_nbd_export_put(&c->context_export);
     return NEXT;
 }
 
@@ -111,25 +118,16 @@ static int send_wanted(struct viv_nbd_client *c, uint32_t option, const struct v
     return 0;
 }
 
-/* INFO and GO. 0: transmission. */
-static int do_info(struct viv_nbd_client *c, uint32_t option, const uint8_t *data, uint32_t len)
+/* All that the option asks for, then size and flags. */
+static int send_infos(struct viv_nbd_client *c, uint32_t option, const struct viv_nbd_export *e, const uint8_t *types,
+                      unsigned count)
 {
-    uint32_t name_len = len >= 6 ? viv_ld_be32(data) : 0;
-    struct viv_nbd_export *e;
-    unsigned seen = 0, count;
+    unsigned seen = 0;
     uint8_t b[10];
     int ret;
 
-    if (len < 6 || name_len > len - 6)
-        return refuse(c, option, VIV_NBD_REP_ERR_INVALID, "the option's length is wrong");
-    count = viv_ld_be16(data + 4 + name_len);
-    if (len != 6 + name_len + 2 * count)
-        return refuse(c, option, VIV_NBD_REP_ERR_INVALID, "the option's length is wrong");
-    e = name_len <= VIV_NBD_MAX_STRING ? viv_nbd_find_export(c->server, data + 4, name_len) : NULL;
-    if (!e)
-        return refuse(c, option, VIV_NBD_REP_ERR_UNKNOWN, "there is no export of this name");
     for (unsigned i = 0; i < count; i++) {
-        uint16_t type = viv_ld_be16(data + 6 + name_len + 2 * i);
+        uint16_t type = viv_ld_be16(types + 2 * i);
 
         if (type == VIV_NBD_INFO_EXPORT || type > VIV_NBD_INFO_BLOCK_SIZE || (seen & 1u << type))
             continue; /* once each, whatever is asked */
@@ -141,20 +139,39 @@ static int do_info(struct viv_nbd_client *c, uint32_t option, const uint8_t *dat
     viv_st_be64(b, e->size);
     viv_st_be16(b + 8, viv_nbd_flags(e, c->structured));
     ret = send_info(c, option, VIV_NBD_INFO_EXPORT, b, sizeof(b));
-    if (!ret)
-        ret = viv_nbd_option_reply(c, option, VIV_NBD_REP_ACK, NULL, 0);
-    if (ret || option == VIV_NBD_OPT_INFO)
+    return ret ? ret : viv_nbd_option_reply(c, option, VIV_NBD_REP_ACK, NULL, 0);
+}
+
+/* INFO and GO. 0: transmission. */
+static int do_info(struct viv_nbd_client *c, uint32_t option, const uint8_t *data, uint32_t len)
+{
+    uint32_t name_len = len >= 6 ? viv_ld_be32(data) : 0;
+    struct viv_nbd_export *e;
+    unsigned count;
+    int ret;
+
+    if (len < 6 || name_len > len - 6)
+        return refuse(c, option, VIV_NBD_REP_ERR_INVALID, "the option's length is wrong");
+    count = viv_ld_be16(data + 4 + name_len);
+    if (len != 6 + name_len + 2 * count)
+        return refuse(c, option, VIV_NBD_REP_ERR_INVALID, "the option's length is wrong");
+    e = name_len <= VIV_NBD_MAX_STRING ? viv_nbd_find_export(c->server, data + 4, name_len) : NULL;
+    if (!e)
+        return refuse(c, option, VIV_NBD_REP_ERR_UNKNOWN, "there is no export of this name");
+    ret = send_infos(c, option, e, data + 6 + name_len, count);
+    if (ret || option == VIV_NBD_OPT_INFO) {
+        viv_nbd_export_put(&e);
         return ret ? ret : NEXT;
-    c->export = e;
-    return 0;
+    }
+    return viv_nbd_choose(c, e);
 }
 
 static int do_export_name(struct viv_nbd_client *c, const uint8_t *data, uint32_t len, bool zeroes)
 {
+    struct viv_nbd_export *e = viv_nbd_find_export(c->server, data, len);
     uint8_t b[10 + 124] = {0};
 
-    c->export = viv_nbd_find_export(c->server, data, len);
-    if (!c->export)
+    if (!e || viv_nbd_choose(c, e))
         return -ENOENT; /* "the server MUST terminate the session" */
     viv_st_be64(b, c->export->size);
     viv_st_be16(b + 8, viv_nbd_flags(c->export, c->structured));

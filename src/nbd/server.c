@@ -30,18 +30,69 @@ struct viv_nbd_server *viv_nbd_server_new(const struct viv_nbd_server_opts *opts
     return s;
 }
 
+/* --- exports --- */
+
+/* Lock held. Borrowed. */
+static struct viv_nbd_export *find(struct viv_nbd_server *s, const void *name, size_t len)
+{
+    for (unsigned i = 0; i < s->exports; i++)
+        if (strlen(s->export[i]->name) == len && memcmp(s->export[i]->name, name, len) == 0)
+            return s->export[i];
+    return NULL;
+}
+
+struct viv_nbd_export *viv_nbd_find_export(struct viv_nbd_server *s, const void *name, size_t len)
+{
+    struct viv_nbd_export *e;
+
+    pthread_mutex_lock(&s->lock);
+    e = viv_nbd_export_ref(find(s, name, len));
+    pthread_mutex_unlock(&s->lock);
+    return e;
+}
+
+struct viv_nbd_export **viv_nbd_all_exports(struct viv_nbd_server *s, unsigned *count)
+{
+    struct viv_nbd_export **all;
+
+    pthread_mutex_lock(&s->lock);
+    all = g_new(struct viv_nbd_export *, s->exports);
+    for (unsigned i = 0; i < s->exports; i++)
+        all[i] = viv_nbd_export_ref(s->export[i]);
+    *count = s->exports;
+    pthread_mutex_unlock(&s->lock);
+    return all;
+}
+
+int viv_nbd_choose(struct viv_nbd_client *c, struct viv_nbd_export *e)
+{
+    struct viv_nbd_server *s = c->server;
+
+    pthread_mutex_lock(&s->lock);
+    if (!e->removed)
+        c->export = g_steal_pointer(&e);
+    pthread_mutex_unlock(&s->lock);
+    viv_nbd_export_put(&e);
+    return c->export ? 0 : -ENOENT;
+}
+
 int viv_nbd_server_add(struct viv_nbd_server *s, struct viv_nbd_export *e, struct viv_err *err)
 {
-    if (viv_nbd_find_export(s, e->name, strlen(e->name))) {
-        int ret = viv_fail(err, EEXIST, "there is an export '%s' already", e->name);
+    int ret = 0;
 
-        viv_nbd_export_free(e);
-        return ret;
+    pthread_mutex_lock(&s->lock);
+    if (find(s, e->name, strlen(e->name))) {
+        ret = viv_fail(err, EEXIST, "there is an export '%s' already", e->name);
+    } else {
+        s->export = g_renew(struct viv_nbd_export *, s->export, s->exports + 1);
+        s->export[s->exports++] = g_steal_pointer(&e);
     }
-    s->export = g_renew(struct viv_nbd_export *, s->export, s->exports + 1);
-    s->export[s->exports++] = e;
-    return 0;
+    pthread_mutex_unlock(&s->lock);
+    viv_nbd_export_put(&e);
+    return ret;
 }
+
+/* --- clients --- */
 
 /* Out of the list; the last to touch the client is who freed it, and the server lives until `count` is 0. */
 static void client_gone(struct viv_nbd_client *c)
@@ -118,16 +169,57 @@ unsigned viv_nbd_server_clients(struct viv_nbd_server *s)
     return n;
 }
 
-/* Lock held. */
-static void shutdown_all(struct viv_nbd_server *s, bool writers_too)
+/* Lock held. Of one export; NULL: all. */
+static void shutdown_clients(struct viv_nbd_server *s, const struct viv_nbd_export *of, bool writers_too)
 {
     for (struct viv_nbd_client *c = s->clients; c; c = c->next) {
+        if (of && c->export != of)
+            continue;
         pthread_mutex_lock(&c->lock);
         c->ended = true;
         pthread_cond_broadcast(&c->changed);
         pthread_mutex_unlock(&c->lock);
         viv_nbd_chan_shutdown(c->chan, writers_too);
     }
+}
+
+/* Lock held. */
+static bool is_used(struct viv_nbd_server *s, const struct viv_nbd_export *e)
+{
+    struct viv_nbd_client *c = s->clients;
+
+    while (c && c->export != e)
+        c = c->next;
+    return c != NULL;
+}
+
+/* Lock held. */
+static void unlist(struct viv_nbd_server *s, const struct viv_nbd_export *e)
+{
+    unsigned i = 0;
+
+    while (i < s->exports && s->export[i] != e)
+        i++;
+    g_assert(i < s->exports);
+    memmove(s->export + i, s->export + i + 1, (s->exports - i - 1) * sizeof(*s->export));
+    s->exports--;
+}
+
+int viv_nbd_server_remove(struct viv_nbd_server *s, struct viv_nbd_export *e, bool hard, struct viv_err *err)
+{
+    pthread_mutex_lock(&s->lock);
+    if (!hard && is_used(s, e)) {
+        pthread_mutex_unlock(&s->lock);
+        return viv_fail(err, EBUSY, "export '%s' still in use", e->name);
+    }
+    e->removed = true;
+    unlist(s, e);
+    shutdown_clients(s, e, true);
+    while (is_used(s, e))
+        pthread_cond_wait(&s->gone, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+    viv_nbd_export_put(&e);
+    return 0;
 }
 
 void viv_nbd_server_stop(struct viv_nbd_server *s)
@@ -138,10 +230,10 @@ void viv_nbd_server_stop(struct viv_nbd_server *s)
 
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
-    shutdown_all(s, false);
+    shutdown_clients(s, NULL, false);
     while (s->count && !ret)
         ret = pthread_cond_timedwait(&s->gone, &s->lock, &ts);
-    shutdown_all(s, true); /* those that do not take their answers */
+    shutdown_clients(s, NULL, true); /* those that do not take their answers */
     while (s->count)
         pthread_cond_wait(&s->gone, &s->lock);
     pthread_mutex_unlock(&s->lock);
@@ -153,7 +245,7 @@ void viv_nbd_server_free(struct viv_nbd_server *s)
         return;
     viv_nbd_server_stop(s);
     for (unsigned i = 0; i < s->exports; i++)
-        viv_nbd_export_free(s->export[i]);
+        viv_nbd_export_put(&s->export[i]);
     g_free(s->export);
     viv_tls_creds_put(&s->opts.creds);
     pthread_cond_destroy(&s->gone);

@@ -1,6 +1,6 @@
 /* The NBD server: exports of block handles, to any number of clients. docs/nbd.md says how it works.
  *
- * Exports are added before the first client. Any thread may serve and stop. */
+ * Any thread may serve, stop, add and remove exports. */
 #ifndef VIV_NBD_SERVER_H
 #define VIV_NBD_SERVER_H
 
@@ -45,6 +45,9 @@ struct viv_nbd_server_opts {
 
 struct viv_nbd_server *viv_nbd_server_new(const struct viv_nbd_server_opts *opts);
 int viv_nbd_server_add(struct viv_nbd_server *s, struct viv_nbd_export *e_take, struct viv_err *err);
+/* Nobody can choose it any more, and nobody uses it when this returns: it is freed. -EBUSY while a client uses it, unless
+ * `hard`: then those clients are cut off, and what they have under way is waited for. Blocks. */
+int viv_nbd_server_remove(struct viv_nbd_server *s, struct viv_nbd_export *e, bool hard, struct viv_err *err);
 /* A connected socket, taken also on failure. `raw`: straight to the transmission of that export (the kernel's client). */
 int viv_nbd_server_serve(struct viv_nbd_server *s, int fd_take, struct viv_nbd_export *raw, struct viv_err *err);
 /* Clients that are there, negotiating or further. */

@@ -23,6 +23,8 @@ struct viv_nbd_bitmap {
 };
 
 struct viv_nbd_export {
+    int refs;     /* atomic: the server's list, clients that chose it or its contexts, who looks at it */
+    bool removed; /* server's lock: nobody may choose it any more */
     char *name, *description;
     struct viv_blk *blk;
     uint64_t offset, size;
@@ -33,9 +35,9 @@ struct viv_nbd_export {
 
 struct viv_nbd_server {
     struct viv_nbd_server_opts opts;
+    pthread_mutex_t lock; /* everything below, and clients' `export` */
     struct viv_nbd_export **export;
     unsigned exports;
-    pthread_mutex_t lock; /* everything below */
     pthread_cond_t gone;
     struct viv_nbd_client *clients;
     unsigned count;
@@ -50,7 +52,7 @@ struct viv_nbd_client {
     struct viv_nbd_export *export;
     bool structured;
     uint32_t contexts; /* bit n: context n of `context_export` */
-    const struct viv_nbd_export *context_export;
+    struct viv_nbd_export *context_export;
 
     pthread_mutex_t write; /* held for a whole reply message */
     pthread_mutex_t lock;  /* everything below */
@@ -80,7 +82,15 @@ int viv_nbd_negotiate(struct viv_nbd_client *c);
 /* contexts.c: the two META_CONTEXT options (data checked here), as reply code. */
 uint32_t viv_nbd_context_option(struct viv_nbd_client *c, uint32_t option, const uint8_t *data, uint32_t len);
 int viv_nbd_option_reply(struct viv_nbd_client *c, uint32_t option, uint32_t type, const void *data, uint32_t len);
+/* server.c. A reference for the caller; NULL: there is none. */
 struct viv_nbd_export *viv_nbd_find_export(struct viv_nbd_server *s, const void *name, size_t len);
+/* A reference to each; g_free the array. */
+struct viv_nbd_export **viv_nbd_all_exports(struct viv_nbd_server *s, unsigned *count);
+/* What the client will work on. -ENOENT when the export was removed since it was found. */
+int viv_nbd_choose(struct viv_nbd_client *c, struct viv_nbd_export *e_take);
+/* export.c */
+struct viv_nbd_export *viv_nbd_export_ref(struct viv_nbd_export *e);
+void viv_nbd_export_put(struct viv_nbd_export **e);
 uint16_t viv_nbd_flags(const struct viv_nbd_export *e, bool structured);
 
 /* request.c: does it and answers; an error ends the client. */
