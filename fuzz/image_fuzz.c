@@ -4,6 +4,7 @@
  *
  * Input: a byte that chooses the image (of the format in the environment's VIV_FUZZ_FORMAT, or of all), a byte of switches, then records
  * {place, offset (2 bytes; the first alone, in words, unless the place is over 127), length - 1, bytes}. fuzz/image FORMAT runs it. */
+#include "block/cow_test.h"
 #include "block/crypt/luks_int.h"
 #include "block/fmt/luks/luks.h"
 #include "block/fmt/parallels/parallels.h"
@@ -13,7 +14,6 @@
 #include "block/fmt/vhdx/vhdx_int.h"
 #include "block/fmt/vpc/vpc_int.h"
 #include "block/tables_test.h"
-#include "fuzz/cow.h"
 #include "fuzz/fuzz.h"
 
 #include "base/bytes.h"

@@ -1,17 +1,17 @@
-/* libFuzzer entry for qcow2: the input is an image. fuzz/qcow2 builds and runs it. */
+/* The input is a qcow2 image: opened in all ways, read, written, checked, mended, its snapshots and bitmaps made and unmade. */
 #include "block/fmt/qcow2/exercise_test.h"
+#include "fuzz/fuzz.h"
+#include "fuzz/qcow2_mutate.h"
 
-#include "base/log.h"
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t room, unsigned seed);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t room) __attribute__((weak)); /* not in programs without libFuzzer */
 
-#include <stdio.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-
-/* The reports of corrupt images are not for this terminal. */
-int LLVMFuzzerInitialize(int *argc, char ***argv)
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t room, unsigned seed)
 {
-    return freopen("/dev/null", "w", stdout) ? 0 : 1;
+    if (size < QCOW2_H_V3_LENGTH || seed % 8 == 0)
+        return LLVMFuzzerMutate(data, size, room);
+    mutate_tables(data, size, seed);
+    return size;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

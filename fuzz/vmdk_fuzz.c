@@ -4,8 +4,8 @@
  * files it may name: "a" (flat), "b" (sparse), "c" (COWD), "d" (a stream), "e" (sparse, compressed). A text of length 0: the image
  * is "b", "d" or "e" alone, as the next byte says. fuzz/vmdk runs it. */
 #include "block/fmt/vmdk/made_test.h"
+#include "block/cow_test.h"
 #include "block/tables_test.h"
-#include "fuzz/cow.h"
 #include "fuzz/fuzz.h"
 
 #include "base/bytes.h"

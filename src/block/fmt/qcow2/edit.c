@@ -138,7 +138,8 @@ static uint32_t put_extensions(const struct qcow2_edit *e, uint8_t *to, uint32_t
                 return 0;
             viv_st_be32(to + at, x->type);
             viv_st_be32(to + at + 4, x->len);
-            memcpy(to + at + 8, x->data, x->len);
+            if (x->len)
+                memcpy(to + at + 8, x->data, x->len);
             memset(to + at + 8 + x->len, 0, padded - x->len);
             at += 8 + padded;
         }

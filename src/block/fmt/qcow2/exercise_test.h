@@ -3,9 +3,9 @@
 #ifndef VIV_BLOCK_FMT_QCOW2_EXERCISE_TEST_H
 #define VIV_BLOCK_FMT_QCOW2_EXERCISE_TEST_H
 
+#include "block/cow_test.h"
 #include "block/fmt/qcow2/qcow2.h"
 #include "block/image.h"
-#include "block/mem_test.h"
 
 #include "base/checked.h"
 
@@ -91,20 +91,19 @@ static inline void exercise_bitmaps(struct viv_node *n)
 }
 
 /* Says the header that the data lies in another file? Then it does, in one that is shorter than most disks. */
-static inline bool names_data_file(const struct mem *m)
+static inline bool names_data_file(const uint8_t *data, size_t size)
 {
-    return m->size > 80 && m->data[7] == 3 && (m->data[79] & 4);
+    return size > 80 && data[7] == 3 && (data[79] & 4);
 }
 
-static inline void exercise_once(struct mem *m, const struct viv_node_opts *o, unsigned fix,
-                                 bool check)
+static inline void exercise_once(struct viv_node *file, const struct viv_node_opts *o, unsigned fix, bool check)
 {
     struct viv_err err = VIV_ERR_INIT;
     struct viv_check c = {.fix = fix};
     struct viv_img_info info = {0};
     struct viv_node *n = NULL;
 
-    if (viv_node_open_format(&viv_blk_qcow2, mem_node(m), o, &n, &err)) {
+    if (viv_node_open_format(&viv_blk_qcow2, file, o, &n, &err)) {
         g_assert_cmpint(err.code, !=, 0); /* every refusal says why */
         g_assert_cmpuint(strlen(err.text), >, 0);
         return;
@@ -126,19 +125,16 @@ static inline void exercise_once(struct mem *m, const struct viv_node_opts *o, u
     viv_node_put(&n);
 }
 
-static inline void exercise_with_data(struct mem *m, const struct viv_node_opts *o, unsigned fix, bool check)
+static inline void exercise_with_data(const uint8_t *image, size_t size, const struct viv_node_opts *o, unsigned fix, bool check)
 {
+    static const uint8_t raw[1 << 20];
     struct viv_node_opts with = *o;
     struct viv_node *data = NULL;
-    struct mem d;
 
-    mem_init(&d);
-    mem_grow(&d, 1 << 20);
-    if (names_data_file(m))
-        with.data_file = data = mem_node(&d);
-    exercise_once(m, &with, fix, check);
+    if (names_data_file(image, size))
+        with.data_file = data = cow_node(raw, sizeof(raw));
+    exercise_once(cow_node(image, size), &with, fix, check);
     viv_node_put(&data);
-    mem_fini(&d);
 }
 
 static inline void exercise(const uint8_t *data, size_t size)
@@ -155,15 +151,8 @@ static inline void exercise(const uint8_t *data, size_t size)
         {{.no_backing = true, .for_check = true}, VIV_FIX_LEAKS | VIV_FIX_ERRORS, true},
     };
 
-    for (unsigned i = 0; i < G_N_ELEMENTS(ways); i++) {
-        struct mem m;
-
-        mem_init(&m);
-        if (!mem_grow(&m, size))
-            memcpy(m.data, data, size);
-        exercise_with_data(&m, &ways[i].o, ways[i].fix, ways[i].check);
-        mem_fini(&m);
-    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(ways); i++)
+        exercise_with_data(data, size, &ways[i].o, ways[i].fix, ways[i].check);
 }
 
 #endif

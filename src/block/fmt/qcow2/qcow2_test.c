@@ -1,6 +1,7 @@
 /* qcow2 under parallel requests, failing disks and damaged images. Power cuts: qcow2_crash_test.c. */
 #include "block/blk.h"
 #include "block/fmt/qcow2/exercise_test.h"
+#include "block/mem_test.h"
 
 #include "base/bytes.h"
 #include "base/log.h"
@@ -347,6 +348,30 @@ static void test_mutations(void)
     g_rand_free(r);
 }
 
+/* An extension that nobody knows stays where the header changes, though it holds nothing. */
+static void test_empty_extension(void)
+{
+    enum { FIRST = 112, UNKNOWN = 0x12345678 };
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_node *n;
+    struct mem m;
+    unsigned at;
+
+    make(&m, DISK, 65536, 16);
+    memmove(m.data + FIRST + 8, m.data + FIRST, 4096);
+    viv_st_be32(m.data + FIRST, UNKNOWN);
+    viv_st_be32(m.data + FIRST + 4, 0);
+    n = open_rw(mem_node(&m));
+    g_assert_cmpint(n->drv->change_backing(n, "other", "raw", &err), ==, 0);
+    check_sound(n, false);
+    viv_node_put(&n);
+    for (at = FIRST; viv_ld_be32(m.data + at) && viv_ld_be32(m.data + at) != UNKNOWN;)
+        at += 8 + ((viv_ld_be32(m.data + at + 4) + 7) & ~7u);
+    g_assert_cmphex(viv_ld_be32(m.data + at), ==, UNKNOWN);
+    g_assert_cmpuint(viv_ld_be32(m.data + at + 4), ==, 0);
+    mem_fini(&m);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -359,5 +384,6 @@ int main(int argc, char **argv)
     g_test_add_func("/block/qcow2/overlap", test_overlap);
     g_test_add_func("/block/qcow2/dirty", test_dirty);
     g_test_add_func("/block/qcow2/mutations", test_mutations);
+    g_test_add_func("/block/qcow2/empty-extension", test_empty_extension);
     return g_test_run();
 }

@@ -1,6 +1,7 @@
-/* A file over bytes that stay as they are: what is written goes into pages of its own. For fuzz targets whose images are mostly alike. */
-#ifndef VIV_FUZZ_COW_H
-#define VIV_FUZZ_COW_H
+/* Test support: a file over bytes that stay as they are: what is written goes into pages of its own. For damaged images, many of them,
+ * most of whose bytes nobody reads. Not part of any program. */
+#ifndef VIV_BLOCK_COW_TEST_H
+#define VIV_BLOCK_COW_TEST_H
 
 #include "block/iov.h"
 #include "block/node.h"

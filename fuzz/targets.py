@@ -1,0 +1,145 @@
+"""The fuzz targets of a campaign: what each runs, which files are its own, and its seeds."""
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import types
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+IMG = os.path.abspath(os.environ.get("VIV_IMG", os.path.join(TOP, "build/src/cmd/viv-img")))
+
+
+def run(*words):
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+
+
+def put(path, data):
+    if not os.path.exists(path):
+        with open(path, "wb") as f:
+            f.write(data)
+
+
+# --- seeds: each is called with a folder to put them into ---
+
+def some_disk(path, size):
+    """Random bytes, zeroes, text."""
+    rng = __import__("random").Random(1)
+    text = "".join("%d\n" % i for i in range(size // 10)).encode()
+    with open(path, "wb") as f:
+        f.write(rng.randbytes(size // 4) + bytes(size // 2) + text[:size // 4])
+
+
+def seeds_qcow2(folder):
+    """Half compressed, half as it is; with all that may lie beside the disk."""
+    variants = ["cluster_size=512", "cluster_size=512,refcount_bits=1", "cluster_size=4k", "cluster_size=64k",
+                "extended_l2=on,cluster_size=16k", "compression_type=zstd,cluster_size=4k", "cluster_size=512,refcount_bits=64",
+                "compat=0.10,cluster_size=1k", "data_file=x,cluster_size=4k", "data_file=x,data_file_raw=on,cluster_size=4k"]
+    with tempfile.TemporaryDirectory() as tmp:
+        raw = os.path.join(tmp, "raw")
+        some_disk(raw, 48 << 10)
+        os.truncate(raw, 700 << 10)
+        for n, o in enumerate(variants):
+            seed, packed = os.path.join(folder, "seed-%d" % n), ["-c"] if "data_file" not in o else []
+            if os.path.exists(seed):
+                continue
+            img = os.path.join(tmp, "img")
+            run(IMG, "convert", *packed, "-f", "raw", "-O", "qcow2", "-o", o, raw, img)
+            os.rename(img, seed)
+            if "data_file" in o:
+                os.unlink(os.path.join(tmp, "x"))
+                continue
+            run(IMG, "convert", "-f", "raw", "-O", "qcow2", "-o", o, raw, seed + "-more")
+            if "refcount_bits=1" not in o:
+                run(IMG, "snapshot", "-c", "one", seed + "-more")
+                run(IMG, "snapshot", "-c", "two", seed + "-more")
+            if "compat" not in o:
+                run(IMG, "bitmap", "--add", "-g", "4k", seed + "-more", "live")
+                run(IMG, "bitmap", "--add", seed + "-more", "--disable", "still")
+
+
+def seeds_image(folder):
+    """One field of one table changed."""
+    values = [bytes(4), b"\1\0\0\0", b"\xff" * 4, b"\xff" * 8, b"\0\0\0\x80", b"\0\0\x10\0"]
+    for n in range(720):
+        image, place, word = n % 2, n // 2 % 6, n // 12
+        v = values[(n * 7 + n // 12) % len(values)]
+        put("%s/seed-%d-%d-%d" % (folder, image, place, word), bytes([image, 0, place, word, 0, len(v) - 1]) + v)
+
+
+def seeds_vmdk(folder):
+    """Descriptors of all kinds of extents, and the images that need none."""
+    head = '# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType="custom"\n'
+    seeds = ['RW 100 FLAT "a" 0\nRW 100 FLAT "a" 100\n', 'RW 2048 SPARSE "b"\nRW 50 ZERO\n', 'RW 128 VMFSSPARSE "c"\n',
+             'RW 2048 SPARSE "d"\n', 'RW 2048 SPARSE "e"\n', 'RDONLY 10 FLAT "a" 7\nRW 2000 SPARSE "b"\nRW 9 VMFS "a"\n']
+    for i, s in enumerate(seeds):
+        t = (head + s).encode()
+        for k, tail in enumerate((b"", bytes((1, 0, 8 * 2, 3, 1, 0, 0, 0, 2, 5, 5, 5, 5)))):
+            put("%s/seed-%d-%d" % (folder, i, k), struct.pack("<HB", len(t), 0) + t + tail)
+    for i in range(3):
+        put("%s/seed-alone-%d" % (folder, i), bytes((0, 0, i)) + bytes((i + 1, 0, 8 * 2, 3, 1, 0, 0, 0, 2, 5, 5, 5)))
+
+
+def seeds_whole(form):
+    def make(folder):
+        with tempfile.TemporaryDirectory() as tmp:
+            raw, seed = os.path.join(tmp, "raw"), os.path.join(folder, "seed")
+            some_disk(raw, 32 << 10)
+            if form == "dmg":
+                for t in ("xml", "rsrc"):
+                    run(sys.executable, TOP + "/tests/block/make_image.py", "dmg", raw, seed + "-" + t, "types=zlib,raw,bzip2,lzma",
+                        "chunk=8", "table=" + t)
+            elif form in ("cloop", "bochs"):
+                for size in ("1024", "8192"):
+                    key = "block=" if form == "cloop" else "extent="
+                    run(sys.executable, TOP + "/tests/block/make_image.py", form, raw, seed + size, key + size)
+            elif not os.path.exists(seed):
+                run(IMG, "convert", "-f", "raw", "-O", form, raw, seed)
+                run(IMG, "convert", "-c", "-f", "raw", "-O", form, raw, seed + "-packed")
+                run(IMG, "create", "-q", "-u", "-f", form, "-b", "base", "-F", "raw", seed + "-backing", "1M")
+    return make
+
+
+def seeds_nbd(side):
+    return lambda folder: run(sys.executable, TOP + "/fuzz/nbd_seeds.py", side, folder)
+
+
+def no_seeds(folder):
+    put(folder + "/seed", bytes(64))
+
+
+# --- the targets, the most used and the least proven first ---
+
+def target(name, program, seeds, own, words=(), form=None, dictionary=None):
+    """`own`: folders whose files are the target's own (or files); `words`: what libFuzzer is told."""
+    return types.SimpleNamespace(name=name, program=program, seeds=seeds, own=own, words=list(words), form=form, dictionary=dictionary)
+
+
+def image(form, *own):
+    return target(form, "image", seeds_image, ["block/fmt/" + form, *own], ["-max_len=512", "-len_control=20"], form)
+
+
+def whole(form, *own):
+    return target(form, "whole", seeds_whole(form), ["block/fmt/" + form, *own], ["-max_len=100000"], form)
+
+
+VMDK_WORDS = "RW RDONLY NOACCESS FLAT SPARSE ZERO VMFS VMFSSPARSE CID= parentCID= parentFileNameHint= createType= version=".split()
+TARGETS = [
+    target("qcow2", "qcow2", seeds_qcow2, ["block/fmt/qcow2"], ["-max_len=300000"]),
+    target("nbd-server", "nbd_server", seeds_nbd("server"), ["nbd"], ["-max_len=4096"], dictionary="nbd"),
+    target("nbd-client", "nbd_client", seeds_nbd("client"), ["block/proto/nbd"], ["-max_len=4096"], dictionary="nbd"),
+    target("vmdk", "vmdk", seeds_vmdk, ["block/fmt/vmdk"], ["-max_len=1500", "-len_control=0"], dictionary="vmdk"),
+    image("vhdx"), image("vdi"), image("vpc"), whole("qcow"), image("qed"), image("parallels"),
+    image("luks", "block/crypt/luks.c", "block/crypt/luks_header.c", "block/crypt/luks_key.c"),
+    whole("dmg"), whole("cloop"), whole("bochs"),
+    target("virtq", "virtq", no_seeds, ["bus/virtio_queue.c", "bus/virtio_ring.c", "bus/virtio_packed.c", "bus/virtio_split.c", "bus/virtio_iov.c"], ["-max_len=600"]),
+]
+
+
+def dictionary(t, folder):
+    if t.dictionary == "nbd":
+        return TOP + "/fuzz/nbd.dict"
+    path = folder + "/words"
+    with open(path, "w") as f:
+        f.writelines('"%s"\n' % w for w in VMDK_WORDS)
+    return path
