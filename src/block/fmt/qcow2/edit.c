@@ -127,6 +127,8 @@ static int rank(uint32_t type)
 /* Appends all extensions up to a rank, and the end; the offset behind it, or 0: they do not fit. */
 static uint32_t put_extensions(const struct qcow2_edit *e, uint8_t *to, uint32_t at, uint32_t end, int last)
 {
+    if (at > end)
+        return 0;
     for (int r = 0; r <= last; r++) {
         for (guint i = 0; i < e->extensions->len; i++) {
             const struct qcow2_extension *x = &g_array_index(e->extensions, struct qcow2_extension, i);

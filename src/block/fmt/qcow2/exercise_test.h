@@ -8,6 +8,7 @@
 #include "block/image.h"
 
 #include "base/checked.h"
+#include "opt/opt.h"
 
 static inline void exercise_data(struct viv_node *n)
 {
@@ -96,63 +97,91 @@ static inline bool names_data_file(const uint8_t *data, size_t size)
     return size > 80 && data[7] == 3 && (data[79] & 4);
 }
 
-static inline void exercise_once(struct viv_node *file, const struct viv_node_opts *o, unsigned fix, bool check)
+struct exercise_way {
+    struct viv_node_opts o;
+    unsigned fix;
+    bool check, amend;
+};
+
+static inline void exercise_amend(struct viv_node *n)
+{
+    static const char *const texts[] = {"refcount_bits=64", "lazy_refcounts=on,refcount_bits=8", "compat=0.10,refcount_bits=16", "compat=1.1",
+                                        "size=3M"};
+    struct viv_create create = {.size = viv_node_size(n)};
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_measure m;
+
+    g_assert_cmpint(viv_opts_parse("-o", n->drv->create_opts, NULL, "cluster_size=4k", &create.opts, NULL), ==, 0);
+    if (viv_node_size(n) < 1u << 30)
+        n->drv->measure(&create, n, &m, &err);
+    viv_err_clear(&err);
+    viv_opts_free(create.opts);
+    for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++) {
+        struct viv_opts *o = NULL;
+
+        g_assert_cmpint(viv_opts_parse("-o", n->drv->amend_opts, NULL, texts[i], &o, NULL), ==, 0);
+        n->drv->amend(n, o, false, &err);
+        viv_err_clear(&err);
+        viv_opts_free(o);
+    }
+}
+
+static inline void exercise_open(struct viv_node *n, const struct exercise_way *w)
 {
     struct viv_err err = VIV_ERR_INIT;
-    struct viv_check c = {.fix = fix};
+    struct viv_check c = {.fix = w->fix};
     struct viv_img_info info = {0};
-    struct viv_node *n = NULL;
 
-    if (viv_node_open_format(&viv_blk_qcow2, file, o, &n, &err)) {
-        g_assert_cmpint(err.code, !=, 0); /* every refusal says why */
-        g_assert_cmpuint(strlen(err.text), >, 0);
-        return;
-    }
     n->drv->info(n, &info);
     viv_img_info_free(&info);
-    if (check)
+    if (w->check)
         n->drv->check(n, &c, &err);
+    else if (w->amend)
+        exercise_amend(n);
     else
         exercise_data(n);
     viv_err_clear(&err);
-    if (!o->read_only && !check && viv_node_size(n) < 1u << 30)
+    if (!w->o.read_only && !w->check && viv_node_size(n) < 1u << 30)
         viv_node_truncate(n, viv_node_size(n) + (1 << 20), VIV_PREALLOC_OFF, &err);
     viv_err_clear(&err);
-    if (!check)
+    if (!w->check)
         exercise_bitmaps(n);
-    if (!o->read_only && !check)
+    if (!w->o.read_only && !w->check)
         exercise_snapshots(n);
-    viv_node_put(&n);
 }
 
-static inline void exercise_with_data(const uint8_t *image, size_t size, const struct viv_node_opts *o, unsigned fix, bool check)
+static inline void exercise_once(const uint8_t *image, size_t size, const struct exercise_way *w)
 {
     static const uint8_t raw[1 << 20];
-    struct viv_node_opts with = *o;
-    struct viv_node *data = NULL;
+    struct viv_node_opts with = w->o;
+    struct viv_node *data = NULL, *n = NULL;
+    struct viv_err err = VIV_ERR_INIT;
 
     if (names_data_file(image, size))
         with.data_file = data = cow_node(raw, sizeof(raw));
-    exercise_once(cow_node(image, size), &with, fix, check);
+    if (viv_node_open_format(&viv_blk_qcow2, cow_node(image, size), &with, &n, &err)) {
+        g_assert_cmpint(err.code, !=, 0); /* every refusal says why */
+        g_assert_cmpuint(strlen(err.text), >, 0);
+    } else {
+        exercise_open(n, w);
+    }
+    viv_node_put(&n);
     viv_node_put(&data);
 }
 
 static inline void exercise(const uint8_t *data, size_t size)
 {
-    static const struct {
-        struct viv_node_opts o;
-        unsigned fix;
-        bool check;
-    } ways[] = {
-        {{.read_only = true, .no_backing = true}, 0, false},
-        {{.read_only = true, .no_backing = true, .for_check = true}, 0, true},
-        {{.read_only = true, .no_backing = true, .snapshot = "1"}, 0, false},
-        {{.no_backing = true, .unmap = true}, 0, false},
-        {{.no_backing = true, .for_check = true}, VIV_FIX_LEAKS | VIV_FIX_ERRORS, true},
+    static const struct exercise_way ways[] = {
+        {.o = {.read_only = true, .no_backing = true}},
+        {.o = {.read_only = true, .no_backing = true, .for_check = true}, .check = true},
+        {.o = {.read_only = true, .no_backing = true, .snapshot = "1"}},
+        {.o = {.no_backing = true, .unmap = true}},
+        {.o = {.no_backing = true, .for_check = true}, .check = true, .fix = VIV_FIX_LEAKS | VIV_FIX_ERRORS},
+        {.o = {.no_backing = true}, .amend = true},
     };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(ways); i++)
-        exercise_with_data(data, size, &ways[i].o, ways[i].fix, ways[i].check);
+        exercise_once(data, size, &ways[i]);
 }
 
 #endif

@@ -372,6 +372,25 @@ static void test_empty_extension(void)
     mem_fini(&m);
 }
 
+/* A backing file's name among the header's fields leaves no room between them for the list of extensions. */
+static void test_name_in_header(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_node *n;
+    struct mem m;
+
+    make(&m, DISK, 65536, 16);
+    memset(m.data + 112, 0, 4096);
+    viv_st_be32(m.data + 100, 512); /* header's length */
+    viv_st_be64(m.data + 8, 64);    /* name: where, how long */
+    viv_st_be32(m.data + 16, 14);
+    n = open_rw(mem_node(&m));
+    g_assert_cmpint(n->drv->change_backing(n, "other", "raw", &err), ==, -ENOSPC);
+    viv_err_clear(&err);
+    viv_node_put(&n);
+    mem_fini(&m);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -385,5 +404,6 @@ int main(int argc, char **argv)
     g_test_add_func("/block/qcow2/dirty", test_dirty);
     g_test_add_func("/block/qcow2/mutations", test_mutations);
     g_test_add_func("/block/qcow2/empty-extension", test_empty_extension);
+    g_test_add_func("/block/qcow2/name-in-header", test_name_in_header);
     return g_test_run();
 }
