@@ -189,12 +189,14 @@ static void test_probed_raw(void)
 
 static struct viv_blk *drive(const char *text, struct viv_err *err)
 {
+    struct viv_raw_opts *image = NULL;
     struct viv_opts *o = NULL;
     struct viv_blk *b = NULL;
 
     viv_err_clear(err);
-    if (viv_opts_parse("-drive", viv_drive_opts, NULL, text, &o, err) == 0)
-        viv_blk_open(o, RW, SHARED, "test", &b, err);
+    if (viv_drive_parse("-drive", text, &o, &image, err) == 0)
+        viv_blk_open(o, image, RW, SHARED, "test", &b, err);
+    viv_raw_free(image);
     viv_opts_free(o);
     return b;
 }
@@ -237,14 +239,11 @@ static void nothing(struct viv_blk_req *req, int result)
 static void test_limits(void)
 {
     struct viv_blk_req r[30];
-    struct viv_opts *o = NULL;
     struct viv_err err = VIV_ERR_INIT;
-    struct viv_blk *b = NULL;
+    struct viv_blk *b = drive("driver=raw,file.driver=null-co,file.size=1M,iops=1", &err);
     int ended = 0;
 
-    g_assert_cmpint(viv_opts_parse("drive", viv_drive_opts, NULL, "driver=raw,file.driver=null-co,file.size=1M,iops=1", &o, &err),
-                    ==, 0);
-    g_assert_cmpint(viv_blk_open(o, RW, SHARED, "test", &b, &err), ==, 0);
+    g_assert_nonnull(b);
     for (unsigned i = 0; i < G_N_ELEMENTS(r); i++) {
         r[i] = (struct viv_blk_req){.op = VIV_BLK_WRITE_ZEROES, .len = 512, .done = nothing, .opaque = &ended};
         viv_blk_submit(b, &r[i]);
@@ -252,7 +251,6 @@ static void test_limits(void)
     g_assert_cmpuint(viv_blk_in_flight(b), >, 10);
     g_assert_cmpint(viv_blk_close(b, &err), ==, 0);
     g_assert_cmpint(g_atomic_int_get(&ended), ==, (int)G_N_ELEMENTS(r));
-    viv_opts_free(o);
 }
 
 static void test_snapshot(void)
@@ -284,15 +282,8 @@ static void test_snapshot(void)
 
 static int blockdev(const char *text, struct viv_err *err)
 {
-    struct viv_opts *o = NULL;
-    int ret;
-
     viv_err_clear(err);
-    ret = viv_opts_parse("-blockdev", viv_blockdev_opts, "driver", text, &o, err);
-    if (!ret)
-        ret = viv_blockdev_add(o, err);
-    viv_opts_free(o);
-    return ret;
+    return viv_blockdev_add_text(text, err);
 }
 
 static void test_blockdev(void)

@@ -54,9 +54,8 @@ struct viv_blk_req {
     struct viv_blk_req *next; /* the core's, while submitted */
 };
 
-/* Opens a chain from options as -drive/-blockdev know them (driver, file, filename, node-name, read-only,
- * cache.direct, cache.no-flush, discard, locking, backing ...). */
-int viv_blk_open(struct viv_opts *opts, unsigned perms, unsigned shared, const char *user,
+/* Opens a chain from what viv_drive_parse() made of a text. */
+int viv_blk_open(struct viv_opts *opts, const struct viv_raw_opts *image, unsigned perms, unsigned shared, const char *user,
                  struct viv_blk **out, struct viv_err *err);
 /* Opens by file name; format NULL: probed (raw images that are probed refuse guest writes that would change
  * the probe's verdict, as QEMU does). */

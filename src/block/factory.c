@@ -1,5 +1,5 @@
 /* The only opener and prober: from names and options to nodes with their backing chains. */
-#include "block/node.h"
+#include "block/build.h"
 
 #include "block/fmt/bochs/bochs.h"
 #include "block/fmt/cloop/cloop.h"
@@ -24,7 +24,6 @@
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define CHAIN_MAX 200
 
@@ -32,7 +31,8 @@ const struct viv_blk_driver *const viv_blk_drivers[] = {
     &viv_blk_raw, &viv_blk_qcow2, &viv_blk_qed, &viv_blk_vdi, &viv_blk_vpc, &viv_blk_parallels, &viv_blk_luks,
     &viv_blk_qcow, &viv_blk_bochs, &viv_blk_cloop, &viv_blk_dmg, &viv_blk_vhdx,
     &viv_blk_vmdk,
-    &viv_blk_file, &viv_blk_nbd, &viv_blk_http, &viv_blk_https, &viv_blk_ftp, &viv_blk_ftps, &viv_blk_null_co, NULL,
+    &viv_blk_file, &viv_blk_nbd, &viv_blk_http, &viv_blk_https, &viv_blk_ftp, &viv_blk_ftps, &viv_blk_null_co, &viv_blk_null_aio,
+    &viv_blk_host_device, NULL,
 };
 
 const struct viv_blk_driver *viv_blk_driver_find(const char *name)
@@ -113,26 +113,62 @@ int viv_blk_local_path(const char *path, const char **local)
     return 0;
 }
 
-int viv_node_open_file(const char *path, const struct viv_node_opts *o, struct viv_node **out,
-                       struct viv_err *err)
+const struct viv_blk_driver *viv_blk_driver_of_name(const char *path)
 {
     const char *local;
 
-    if (viv_nbd_is_name(path))
-        return viv_nbd_open_name(path, o, out, err);
-    if (viv_curl_is_name(path))
-        return viv_curl_open_name(path, o, out, err);
-    if (viv_blk_local_path(path, &local))
-        return viv_fail(err, ENOTSUP,
-                        "'%s': %.*s images are not implemented yet; local files, block devices, nbd, http and ftp work "
-                        "(a file of this name: './%s')",
-                        path, (int)strcspn(path, ":"), path, path);
-    if (!*local)
-        return viv_fail(err, EINVAL, "the image's file name is empty");
-    return viv_file_open(local, o, out, err);
+    for (int i = 0; viv_blk_drivers[i]; i++)
+        if (viv_blk_drivers[i]->is_name && viv_blk_drivers[i]->is_name(path))
+            return viv_blk_drivers[i];
+    return viv_blk_local_path(path, &local) ? NULL : &viv_blk_file;
 }
 
-static int probe_node(struct viv_node *file, const struct viv_blk_driver **drv, struct viv_err *err)
+int viv_node_refuse_name(const char *path, struct viv_err *err)
+{
+    return viv_fail(err, ENOTSUP,
+                    "'%s': %.*s images are not implemented yet; local files, block devices, nbd, http and ftp work "
+                    "(a file of this name: './%s')",
+                    path, (int)strcspn(path, ":"), path, path);
+}
+
+struct viv_node_opts viv_node_file_wish(const struct viv_node_opts *o)
+{
+    return (struct viv_node_opts){.read_only = o->read_only,
+                                  .direct = o->direct,
+                                  .no_flush = o->no_flush,
+                                  .force_share = o->force_share,
+                                  .share_write = o->share_write,
+                                  .locking = o->locking,
+                                  .no_data = o->no_data,
+                                  .unmap = true, /* the image decides */
+                                  .depth = o->depth,
+                                  .nesting = o->nesting,
+                                  .opened = o->opened};
+}
+
+int viv_node_open_file(const char *path, const struct viv_node_opts *o, struct viv_node **out,
+                       struct viv_err *err)
+{
+    const struct viv_blk_driver *drv = viv_blk_driver_of_name(path);
+    struct viv_node_opts wish = viv_node_file_wish(o);
+    struct viv_raw_opts *r;
+    const char *local;
+    int ret;
+
+    if (!drv)
+        return viv_node_refuse_name(path, err);
+    if (drv == &viv_blk_file) {
+        viv_blk_local_path(path, &local);
+        return *local ? viv_file_open(local, &wish, out, err) : viv_fail(err, EINVAL, "the image's file name is empty");
+    }
+    r = viv_raw_new(path);
+    viv_raw_set(r, "filename", path);
+    ret = viv_node_build(r, false, &wish, out, err);
+    viv_raw_free(r);
+    return ret;
+}
+
+int viv_node_probe(struct viv_node *file, const struct viv_blk_driver **drv, struct viv_err *err)
 {
     uint8_t head[VIV_BLK_PROBE_LEN];
     int ret = viv_node_pread(file, 0, head, sizeof(head));
@@ -160,28 +196,72 @@ char *viv_blk_backing_path(const char *image, const char *name)
     return path;
 }
 
-/* Opens what node->drv->open() left in *backing_file / *backing_fmt. */
-static int open_backing(struct viv_node *n, const struct viv_node_opts *o, const char *name,
-                        const char *format, struct viv_err *err)
+/* The pairs of the backing image: those that were given, and the header's name and format where they do not say a file. */
+static struct viv_raw_opts *describe_backing(struct viv_node *n, const struct viv_node_opts *o, const char *name,
+                                             const char *format, struct viv_err *err)
 {
-    struct viv_node_opts bo = {.read_only = true,
-                               .direct = o->direct,
-                               .force_share = o->force_share,
-                               .locking = o->locking,
-                               .no_data = o->no_data,
-                               .key_secret = o->backing_key_secret,
-                               .depth = o->depth + 1};
-    char *path;
-    int ret;
+    struct viv_raw_opts *r = o->backing ? viv_raw_copy(o->backing) : viv_raw_new(n->filename);
+    const struct viv_blk_driver *drv = viv_raw_get(r, "driver") ? viv_blk_driver_find(viv_raw_get(r, "driver")) : NULL;
+    struct viv_raw_opts *file = viv_raw_take_below(r, "file", "file");
+    g_autofree char *path = NULL;
+    bool named = viv_raw_get(r, "file") || (drv && drv->protocol) || (file && (viv_raw_get(file, "filename") || viv_raw_get(file, "driver")));
 
+    viv_raw_free(file);
+    if (named) {
+        viv_raw_free(r);
+        return viv_raw_copy(o->backing);
+    }
+    viv_raw_free(r);
+    if (!name || !*name) {
+        viv_fail(err, EINVAL, "'%s' has no backing file, but options for one were given without its name", n->filename);
+        return NULL;
+    }
+    r = o->backing ? viv_raw_copy(o->backing) : viv_raw_new(n->filename);
+    path = viv_blk_backing_path(n->filename, name);
+    viv_raw_set(r, "file.filename", path);
+    if (format && !viv_raw_get(r, "driver"))
+        viv_raw_set(r, "driver", format);
+    return r;
+}
+
+static int open_described(struct viv_node *n, const struct viv_node_opts *o, const struct viv_node_opts *wish,
+                          const char *name, const char *format, struct viv_err *err)
+{
+    struct viv_raw_opts *r = describe_backing(n, o, name, format, err);
+    int ret = r ? viv_node_build(r, true, wish, &n->backing, err) : -EINVAL;
+
+    viv_raw_free(r);
+    return ret;
+}
+
+/* The backing image that the header names, or the options, or both. */
+static int open_backing(struct viv_node *n, const struct viv_node_opts *o, struct viv_err *err)
+{
+    struct viv_node_opts bo = viv_node_file_wish(o);
+    const char *name = NULL, *format = NULL;
+    int ret = 0;
+
+    if (o->backing_node) {
+        viv_node_get(o->backing_node);
+        n->backing = o->backing_node;
+        return 0;
+    }
+    bo.read_only = true;
+    bo.no_flush = bo.share_write = bo.unmap = false;
+    bo.depth++;
+    bo.nesting = 0;
     if (bo.depth > CHAIN_MAX)
-        return viv_fail(err, ELOOP, "'%s': more than %d backing files (a loop?)", n->filename,
-                        CHAIN_MAX);
-    path = o->backing_path ? g_strdup(name) : viv_blk_backing_path(n->filename, name);
-    ret = viv_node_open_image(path, format, &bo, &n->backing, err);
+        return viv_fail(err, ELOOP, "'%s': more than %d backing files (a loop?)", n->filename, CHAIN_MAX);
+    n->drv->backing(n, &name, &format);
+    if (o->backing) {
+        ret = open_described(n, o, &bo, name, format, err);
+    } else if (name && *name) {
+        g_autofree char *path = viv_blk_backing_path(n->filename, name);
+
+        ret = viv_node_open_image(path, format, &bo, &n->backing, err);
+    }
     if (ret && !o->depth) /* once, not for each layer */
         viv_err_prefix(err, "Could not open backing file of '%s'", n->filename);
-    g_free(path);
     return ret;
 }
 
@@ -205,19 +285,65 @@ static int check_encryption(const struct viv_node *n, const struct viv_node_opts
     return 0;
 }
 
+/* Children that were given and that the driver did not want. */
+static int check_children(const struct viv_node *n, const struct viv_node_opts *o, struct viv_err *err)
+{
+    const struct viv_child_def *def = o->children ? n->drv->open_children : NULL;
+
+    if (o->data_file && !has_child(n, o->data_file))
+        return viv_fail(err, EINVAL, "'%s' has no external data file: data-file does not go with it", n->filename);
+    for (unsigned i = 0; def && def[i + 1].name; i++)
+        if (o->children[i] && !has_child(n, o->children[i]))
+            return viv_fail(err, EINVAL, "'%s' has no external data file: %s does not go with it", n->filename, def[i + 1].name);
+    return 0;
+}
+
+static void warn_probed(const struct viv_node *n)
+{
+    viv_warn("'%s': no format was given and it looks raw; writes to its first bytes that would make it "
+             "look like another format are refused. format=raw (-f raw) lifts that.", n->filename);
+}
+
+static int open_node(struct viv_node *n, const struct viv_node_opts *o, struct viv_err *err)
+{
+    const struct viv_blk_driver *drv = n->drv;
+    int ret;
+
+    if (++*o->opened > VIV_NODES_MAX)
+        return viv_fail(err, ELOOP, "'%s': more than %d nodes belong to one image (a loop?)", n->filename, VIV_NODES_MAX / 2);
+    if (o->snapshot && !drv->snapshots)
+        return viv_fail(err, EINVAL, "'%s': %s images have no internal snapshots", n->filename, drv->name);
+    ret = drv->open(n, o, err);
+    if (!ret)
+        ret = check_encryption(n, o, err);
+    if (!ret)
+        ret = check_children(n, o, err);
+    if (!ret && drv->backing && !o->no_backing)
+        ret = open_backing(n, o, err);
+    if (!ret && n->backing && drv->check_backing)
+        ret = drv->check_backing(n, err);
+    if (!ret && o->node_name)
+        ret = viv_node_register(n, o->node_name, err);
+    return ret;
+}
+
 int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file_take,
                          const struct viv_node_opts *o, struct viv_node **out, struct viv_err *err)
 {
-    bool probed = !drv;
+    bool probed = !drv || o->probed;
+    struct viv_node_opts wish = *o;
+    unsigned opened = 0;
     struct viv_node *n;
     int ret = 0;
 
     if (!drv)
-        ret = probe_node(file_take, &drv, err);
+        ret = viv_node_probe(file_take, &drv, err);
     if (ret) {
         viv_node_put(&file_take);
         return ret;
     }
+    if (!wish.opened)
+        wish.opened = &opened;
     n = viv_node_new(drv, file_take->filename);
     n->file = file_take;
     file_take->parents++;
@@ -227,112 +353,29 @@ int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file
     n->detect_zeroes = o->detect_zeroes;
     n->probed_raw = probed && drv == &viv_blk_raw;
     if (n->probed_raw && !n->read_only)
-        viv_warn("'%s': no format was given and it looks raw; writes to its first bytes that would "
-                 "make it "
-                 "look like another format are refused. format=raw (-f raw) lifts that.",
-                 n->filename);
-    if (o->snapshot && !drv->snapshots)
-        ret = viv_fail(err, EINVAL, "'%s': %s images have no internal snapshots", n->filename, drv->name);
-    if (!ret)
-        ret = drv->open(n, o, err);
-    if (!ret)
-        ret = check_encryption(n, o, err);
-    if (!ret && !drv->backing && o->backing_path)
-        ret = viv_fail(err, EINVAL, "'%s': %s images have no backing file", n->filename, drv->name);
-    if (!ret && o->data_file && !has_child(n, o->data_file))
-        ret = viv_fail(err, EINVAL, "'%s' has no external data file: data-file does not go with it", n->filename);
-    if (!ret && drv->backing && !o->no_backing) {
-        const char *name = o->backing_path, *format = o->backing_format;
-
-        if (!name)
-            drv->backing(n, &name, &format);
-        if (name && *name)
-            ret = open_backing(n, o, name, format, err);
-        if (!ret && n->backing && drv->check_backing)
-            ret = drv->check_backing(n, err);
-    }
-    if (!ret && o->backing_key_secret && !n->backing && !o->no_backing)
-        ret = viv_fail(err, EINVAL, "'%s' has no backing file, but a key-secret for it was given", n->filename);
-    if (!ret && o->node_name)
-        ret = viv_node_register(n, o->node_name, err);
-    if (ret) {
+        warn_probed(n);
+    ret = open_node(n, &wish, err);
+    if (ret)
         viv_node_put(&n);
-        return ret;
-    }
-    *out = n;
-    return 0;
-}
-
-void viv_node_add_child(struct viv_node *n, struct viv_node *child_take)
-{
-    child_take->parents++;
-    n->child = g_renew(struct viv_node *, n->child, n->children + 1);
-    n->child[n->children++] = child_take;
-}
-
-/* Is the file at `path` one that this image has open? */
-static bool is_own_file(const struct viv_node *n, const char *path)
-{
-    struct stat st, own;
-    bool found = false;
-
-    if (stat(path, &st))
-        return false;
-    for (unsigned i = 0; i <= n->children && !found; i++)
-        found = stat(i ? n->child[i - 1]->filename : n->file->filename, &own) == 0 && own.st_dev == st.st_dev &&
-                own.st_ino == st.st_ino;
-    return found;
-}
-
-static bool is_child(const struct viv_node *n, const struct viv_node *c)
-{
-    bool found = c == n->file;
-
-    for (unsigned i = 0; i < n->children && !found; i++)
-        found = n->child[i] == c;
-    return found;
-}
-
-int viv_node_open_child(struct viv_node *n, const char *path, const struct viv_node_opts *o, struct viv_node **out,
-                        struct viv_err *err)
-{
-    struct viv_node_opts co = {.read_only = o->read_only,
-                               .direct = o->direct,
-                               .no_flush = o->no_flush,
-                               .force_share = o->force_share,
-                               .share_write = o->share_write,
-                               .unmap = o->unmap,
-                               .locking = o->locking};
-    g_autofree char *full = viv_blk_backing_path(n->filename, path);
-    struct viv_node *c = NULL;
-    int ret;
-
-    for (unsigned i = 0; i < o->made_count && !c; i++)
-        if (strcmp(o->made[i]->filename, full) == 0)
-            c = o->made[i];
-    /* Before opening: our own lock would be found and blamed on another. */
-    if (c ? is_child(n, c) : is_own_file(n, full))
-        return viv_fail(err, EINVAL, "'%s' names '%s' as one more of its files, and that is in use by this image already",
-                        n->filename, full);
-    if (c)
-        viv_node_get(c);
-    else if ((ret = viv_node_open_file(full, &co, &c, err)) != 0)
-        return ret;
-    viv_node_add_child(n, c);
-    *out = c;
-    return 0;
+    else
+        *out = n;
+    return ret;
 }
 
 int viv_node_open_image(const char *path, const char *format, const struct viv_node_opts *o,
                         struct viv_node **out, struct viv_err *err)
 {
     const struct viv_blk_driver *drv = NULL;
+    struct viv_node_opts wish = *o;
     struct viv_node *file = NULL;
+    unsigned opened = 0;
     int ret = format ? find_format(format, &drv, err) : 0;
 
     if (!ret && g_str_has_prefix(path, "json:"))
         return viv_node_open_options("json:", path + 5, format, o, out, err);
+    if (!wish.opened)
+        wish.opened = &opened;
     if (!ret)
-        ret = viv_node_open_file(path, o, &file, err);
-    return ret ? ret : viv_node_open_format(drv, file, o, out, err);
+        ret = viv_node_open_file(path, &wish, &file, err);
+    return ret ? ret : viv_node_open_format(drv, file, &wish, out, err);
 }

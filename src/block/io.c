@@ -200,6 +200,17 @@ static int copy_up(struct viv_node *n, uint64_t offset, uint64_t len)
     return ret;
 }
 
+/* An image that is another one's file is read as a file is: past its end are zeroes. */
+static int read_past_end(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
+{
+    uint64_t size = viv_node_size(n);
+    size_t there = offset < size ? MIN(len, size - offset) : 0;
+    int ret = there ? transfer(n, false, offset, iov, cnt, 0, there) : 0;
+
+    viv_iov_zero(iov, cnt, there, len - there);
+    return ret;
+}
+
 int viv_node_preadv(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
 {
     struct viv_range r;
@@ -208,7 +219,7 @@ int viv_node_preadv(struct viv_node *n, uint64_t offset, const struct iovec *iov
     if (n->drv->protocol)
         return n->drv->preadv(n, offset, iov, cnt, len);
     if (!viv_range_inside(offset, len, viv_node_size(n)))
-        return -EINVAL;
+        return n->parents && offset <= INT64_MAX ? read_past_end(n, offset, iov, cnt, len) : -EINVAL;
     if (n->copy_on_read && (ret = copy_up(n, offset, len)) != 0)
         return ret;
     viv_io_lock(n, &r, offset, len, false);

@@ -30,6 +30,8 @@ struct viv_create;
 struct viv_measure;
 struct viv_crypt;
 struct viv_opts;
+struct viv_opt_def;
+struct viv_raw_opts;
 struct viv_snapshot_ops;
 struct viv_bitmap_ops;
 struct viv_bitmap;
@@ -89,25 +91,50 @@ struct viv_node_opts {
     enum { VIV_LOCKING_AUTO, VIV_LOCKING_ON, VIV_LOCKING_OFF } locking;
     enum { VIV_DETECT_OFF, VIV_DETECT_ON, VIV_DETECT_UNMAP } detect_zeroes;
     const char *node_name;
-    const char *backing_path;   /* in place of the name in the header; NULL: as the header says */
-    const char *backing_format; /* likewise */
+    const struct viv_raw_opts *backing; /* of the backing image: another one than the header's, or what that is to have besides */
+    struct viv_node *backing_node;      /* in place of the one in the header; borrowed */
     const char *key_secret;     /* id of the -object secret that opens an encrypted image */
-    const char *backing_key_secret; /* the same for the backing image */
     const char *encrypt_format; /* what the header must say: "luks" or "aes"; NULL: anything */
     struct viv_node *data_file; /* in place of the external data file that the header names; borrowed */
     const char *snapshot;       /* the disk as this internal snapshot (id or name) holds it; needs read_only */
     struct viv_node *const *made; /* a new image's other files, which have no names yet: viv_node_open_child() takes the */
     unsigned made_count;          /* one whose filename is asked for */
+    struct viv_opts *own;       /* parsed against the driver's open_opts; NULL: none were given, so defaults */
+    struct viv_raw_opts *own_lists; /* of its open_lists; NULL: none */
+    struct viv_node *const *children; /* filters: of open_children but the first, which is `file`; borrowed */
     unsigned depth;             /* of the backing chain so far */
+    unsigned nesting;           /* of nodes described inside each other */
+    bool auto_read_only;        /* root: what may not be written is opened to be read */
+    bool probed;                /* nobody said which format: the driver is a guess */
+    unsigned *opened;           /* nodes that the root of this tree has opened so far; NULL: this is the root */
+};
+
+/* A node below another, by its name among the options. */
+struct viv_child_def {
+    const char *name;
+    bool image;    /* without driver= its format is probed; else its driver is the one of its file name */
+    bool optional;
 };
 
 struct viv_blk_driver {
     const char *name;
     bool protocol;
+    /* Beside `protocol`: moves bytes through its `file` child, which may be an image or a file. */
+    bool filter;
     /* How sure is it that these first bytes are its own: 0 not, 100 certainly. NULL: never probed. */
     int (*probe)(const uint8_t *head, size_t len);
 
-    /* The node has file (formats) set and size not; sets node->size. err says what and why. */
+    /* What opening takes beside what every node has (options.h) and beside the children: build.c. NULL: nothing. */
+    const struct viv_opt_def *open_opts;
+    const char *const *open_lists; /* of options with dictionaries as items ("inject-error.0.event"), checked by the driver */
+    const struct viv_child_def *open_children; /* the first is `file`. NULL: formats have just that */
+    /* Protocols but filters: a node as o->own says. */
+    int (*open_source)(const struct viv_node_opts *o, struct viv_node **out, struct viv_err *err);
+    /* File names that are this driver's ("nbd:..."), and what they mean as options; without parse_name: filename=NAME. */
+    bool (*is_name)(const char *name);
+    int (*parse_name)(const char *name, struct viv_raw_opts *out, struct viv_err *err);
+
+    /* The node has file (formats, filters) set and size not; sets node->size. err says what and why. */
     int (*open)(struct viv_node *n, const struct viv_node_opts *o, struct viv_err *err);
     /* After a last flush by the core. Frees node->state; returns the first error. */
     int (*close)(struct viv_node *n);
@@ -200,6 +227,7 @@ struct viv_node {
     unsigned parents; /* images on top of it */
     bool read_only;
     bool no_flush;
+    bool direct;     /* protocols: made with cache.direct */
     bool unmap;
     bool copy_on_read; /* what is read from the backing file is written here */
     bool zero_init;  /* a new, never written range reads as zeroes */
@@ -220,9 +248,11 @@ const struct viv_blk_driver *viv_blk_driver_find(const char *name);
 /* "Formats: qcow2 raw" for messages, g_free. */
 char *viv_blk_driver_names(bool protocol);
 
+/* The driver whose file name this is: file for what has no scheme. NULL: none of ours. */
+const struct viv_blk_driver *viv_blk_driver_of_name(const char *path);
 /* The host file that `path` names: what is behind "file:". -ENOTSUP: it names something else (nbd://..., json:...). */
 int viv_blk_local_path(const char *path, const char **local);
-/* A protocol node for `path` ("file:" prefix allowed, other schemes refused by name). */
+/* A protocol node for `path` ("file:" and the schemes of drivers allowed, others refused by name). */
 int viv_node_open_file(const char *path, const struct viv_node_opts *o, struct viv_node **out,
                        struct viv_err *err);
 /* A format node on `file` (taken, also on failure), with its backing chain. drv NULL: probed. */
@@ -232,7 +262,7 @@ int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file
 int viv_node_open_image(const char *path, const char *format, const struct viv_node_opts *o,
                         struct viv_node **out, struct viv_err *err);
 /* An image as options name it ("driver=qcow2,file.filename=a", or a JSON object; the keys of -blockdev), with what `o`
- * wants besides. Without driver= it has `format`, or is probed (NULL). `what` opens errors. open.c. */
+ * wants besides. Without driver= it has `format`, or is probed (NULL). `what` opens errors. build.c. */
 int viv_node_open_options(const char *what, const char *text, const char *format, const struct viv_node_opts *o,
                           struct viv_node **out, struct viv_err *err);
 /* One more file of the image `n`, for its driver's open(): raw bytes, with what `o` says of locks and caches; a relative

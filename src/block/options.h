@@ -5,16 +5,23 @@
 #include "block/block.h"
 #include "opt/opt.h"
 
-/* -drive: viv_blk_open() reads what concerns the image; the rest (if, id, media, index, bus, unit, serial,
+/* -drive itself: viv_blk_open() reads what concerns the image; the rest (if, id, media, index, bus, unit, serial,
  * werror, rerror) is its reader's: the command. */
 extern const struct viv_opt_def viv_drive_opts[];
+/* Every node, beside its driver's own and the nodes below (build.c). */
+extern const struct viv_opt_def viv_node_common_opts[];
+extern const char *const viv_locking_values[], *const viv_aio_values[];
 
-/* -blockdev and blockdev-add: viv_blockdev_add(). Nested nodes ("file.filename") to the depth that the schema
- * lists; deeper chains name their nodes. */
-extern const struct viv_opt_def viv_blockdev_opts[];
+/* "-blockdev help" (NULL) and "-blockdev DRIVER,help" on stdout. False: there is no such driver. */
+bool viv_node_print_help(const char *driver);
 
-/* Makes the named node and keeps it until viv_blockdev_del(). Blocking; under no lock. */
-int viv_blockdev_add(struct viv_opts *opts, struct viv_err *err);
+/* "k=v,..." or JSON: what is -drive's, typed, and what is the image's (viv_raw_free). */
+int viv_drive_parse(const char *what, const char *text, struct viv_opts **out, struct viv_raw_opts **image, struct viv_err *err);
+
+/* -blockdev and blockdev-add: makes the named node and keeps it until viv_blockdev_del(). Blocking; under no lock. */
+int viv_blockdev_add(const struct viv_raw_opts *opts, struct viv_err *err);
+/* The same from "-blockdev TEXT": "driver,k=v,..." or JSON. */
+int viv_blockdev_add_text(const char *text, struct viv_err *err);
 /* -ENOENT; -EBUSY while somebody uses it. */
 int viv_blockdev_del(const char *node_name, struct viv_err *err);
 /* At exit, after the handles: flushes and closes all of them. */

@@ -144,6 +144,22 @@ static int check_probed(struct viv_node *n, uint64_t offset, const struct iovec 
     return strcmp(viv_blk_probe(head, sizeof(head))->name, "raw") != 0 ? -EPERM : 0;
 }
 
+/* An image that is another one's file grows as a file does. */
+static int grow_to(struct viv_node *n, uint64_t offset, size_t len)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* never makes it smaller again */
+    uint64_t end;
+    int ret = 0;
+
+    if (!n->parents || !viv_add_u64(offset, len, &end) || !viv_align_up_checked(end, 512, &end))
+        return -EINVAL;
+    pthread_mutex_lock(&lock);
+    if (end > viv_node_size(n))
+        ret = viv_node_truncate(n, end, VIV_PREALLOC_OFF, NULL);
+    pthread_mutex_unlock(&lock);
+    return ret;
+}
+
 int viv_node_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
 {
     struct viv_range r;
@@ -154,8 +170,8 @@ int viv_node_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *io
         return -EROFS;
     if (n->drv->protocol)
         return n->drv->pwritev(n, offset, iov, cnt, len);
-    if (!viv_range_inside(offset, len, viv_node_size(n)))
-        return -EINVAL;
+    if (!viv_range_inside(offset, len, viv_node_size(n)) && (ret = grow_to(n, offset, len)) != 0)
+        return ret;
     if (n->probed_raw && (ret = check_probed(n, offset, iov, cnt, len)) != 0)
         return ret;
     if (n->detect_zeroes && viv_iov_is_zero(iov, cnt, 0, len))

@@ -16,9 +16,10 @@
 int io_open(struct io_file *f, const char *path, const char *options)
 {
     struct viv_opts *o = NULL;
+    struct viv_raw_opts *image = NULL;
     struct viv_err err = {0};
     unsigned perms = VIV_PERM_READ | VIV_PERM_WRITE | VIV_PERM_RESIZE;
-    int ret = viv_opts_parse("viv-io", viv_drive_opts, NULL, options ? options : "", &o, &err);
+    int ret = viv_drive_parse("viv-io", options ? options : "", &o, &image, &err);
 
     if (!ret && path)
         ret = viv_opts_set(o, "file", path, &err);
@@ -27,10 +28,11 @@ int io_open(struct io_file *f, const char *path, const char *options)
     if (!ret && (viv_opts_bool(o, "readonly") || viv_opts_bool(o, "read-only")))
         perms = VIV_PERM_READ;
     if (!ret)
-        ret = viv_blk_open(o, perms, perms, "viv-io", &f->blk, &err);
+        ret = viv_blk_open(o, image, perms, perms, "viv-io", &f->blk, &err);
     if (!ret && (ret = viv_opts_check_used(o, &err)) != 0)
         io_close(f);
     viv_opts_free(o);
+    viv_raw_free(image);
     if (ret) {
         io_error("can't open device %s%s%s", path ? path : "", path ? ": " : "", err.text);
         viv_err_clear(&err);

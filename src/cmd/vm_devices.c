@@ -93,7 +93,8 @@ static int open_drive(struct vm_args *a, const char *text, struct viv_err *err)
     struct viv_blk *blk = NULL;
     struct viv_drive *d = NULL;
     bool virtio, readonly;
-    int rc = viv_opts_parse("-drive", viv_drive_opts, NULL, text, &o, err);
+    struct viv_raw_opts *image;
+    int rc = viv_drive_parse("-drive", text, &o, &image, err);
 
     if (rc < 0)
         return rc;
@@ -106,7 +107,7 @@ static int open_drive(struct vm_args *a, const char *text, struct viv_err *err)
     if (!rc) {
         readonly = viv_opts_bool(o, "readonly") || viv_opts_bool(o, "read-only");
         what = g_strdup_printf("drive '%s'", id);
-        rc = viv_blk_open(o, VIV_PERM_READ | (readonly ? 0 : VIV_PERM_WRITE), VIV_PERM_READ, what, &blk, err);
+        rc = viv_blk_open(o, image, VIV_PERM_READ | (readonly ? 0 : VIV_PERM_WRITE), VIV_PERM_READ, what, &blk, err);
         if (rc < 0 && !g_str_has_prefix(err->text, "-drive"))
             viv_err_prefix(err, "-drive");
     }
@@ -123,6 +124,7 @@ static int open_drive(struct vm_args *a, const char *text, struct viv_err *err)
             add_device(a, g_strdup_printf("virtio-blk-%s,drive=%s", has_pci(a) ? "pci" : "device", id));
     }
     viv_opts_free(o);
+    viv_raw_free(image);
     return rc;
 }
 
@@ -155,13 +157,7 @@ int vm_open_storage(struct vm_args *a, struct viv_err *err)
     int rc;
 
     FOR_ITEMS(a->blockdevs, it) {
-        struct viv_opts *o;
-
-        rc = viv_opts_parse("-blockdev", viv_blockdev_opts, "driver", it->text, &o, err);
-        if (rc < 0)
-            return rc;
-        rc = viv_blockdev_add(o, err);
-        viv_opts_free(o);
+        rc = viv_blockdev_add_text(it->text, err);
         if (rc < 0)
             return rc;
     }

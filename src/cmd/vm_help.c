@@ -35,6 +35,14 @@ static bool cpu_help(const char *model)
     return true;
 }
 
+/* What a drive has, then what images have; "driver=qcow2,help": of that one. */
+static bool drive_help(const char *driver)
+{
+    if (!driver)
+        viv_opts_print_help("-drive", viv_drive_opts, stdout);
+    return viv_node_print_help(driver);
+}
+
 /* One of `print` and `schema`. */
 static const struct {
     const char *option, *implied;
@@ -51,8 +59,8 @@ static const struct {
     {"-nic", "type", viv_netdev_help},
     {"-net", "type", viv_netdev_help},
     {"-chardev", "backend", viv_chr_help},
-    {"-drive", "help", NULL, viv_drive_opts},
-    {"-blockdev", "driver", NULL, viv_blockdev_opts},
+    {"-drive", "driver", drive_help},
+    {"-blockdev", "driver", viv_node_print_help},
     {"-smp", "cpus", NULL, vm_smp_opts},
     {"-rtc", "base", NULL, vm_rtc_opts},
     {"-name", "guest", NULL, vm_name_opts},

@@ -84,6 +84,11 @@ size_t viv_raw_count(const struct viv_raw_opts *r);
 void viv_raw_at(const struct viv_raw_opts *r, size_t i, const char **key, const char **value);
 void viv_raw_free(struct viv_raw_opts *r); /* NULL allowed */
 struct viv_raw_opts *viv_raw_new(const char *what);
+struct viv_raw_opts *viv_raw_copy(const struct viv_raw_opts *r);
+/* Moves pairs into a new set, named `what` in errors: those that the schema knows; those whose keys begin with "name.", without
+ * that (NULL when there are none). */
+struct viv_raw_opts *viv_raw_take_known(struct viv_raw_opts *r, const struct viv_opt_def *def);
+struct viv_raw_opts *viv_raw_take_below(struct viv_raw_opts *r, const char *name, const char *what);
 const char *viv_raw_what(const struct viv_raw_opts *r);
 /* Was help asked for ("help" or "?" alone, anywhere)? */
 bool viv_raw_help(const struct viv_raw_opts *r);

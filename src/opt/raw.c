@@ -229,6 +229,68 @@ void viv_raw_set(struct viv_raw_opts *r, const char *key, const char *value)
     add_take(r, g_strdup(key), g_strdup(value), false);
 }
 
+struct viv_raw_opts *viv_raw_copy(const struct viv_raw_opts *r)
+{
+    struct viv_raw_opts *c = viv_raw_new(r->what);
+
+    for (guint i = 0; i < r->pairs->len; i++) {
+        const struct viv_raw_pair *p = &g_array_index(r->pairs, struct viv_raw_pair, i);
+
+        add_take(c, g_strdup(p->key), g_strdup(p->value), p->bare);
+    }
+    return c;
+}
+
+/* The pair at *i goes to `to`, with `skip` bytes less of its key; *i is then at the next one. */
+static void move_pair(struct viv_raw_opts *r, guint *i, struct viv_raw_opts *to, size_t skip)
+{
+    const struct viv_raw_pair *p = &g_array_index(r->pairs, struct viv_raw_pair, *i);
+
+    add_take(to, g_strdup(p->key + skip), g_strdup(p->value), p->bare);
+    g_array_remove_index(r->pairs, *i);
+}
+
+/* A bare "nofoo" is the switch foo's. */
+static bool is_known(const struct viv_raw_pair *p, const struct viv_opt_def *def)
+{
+    for (; def->name; def++)
+        if (!strcmp(p->key, def->name) ||
+            (p->bare && def->type == VIV_OPT_BOOL && g_str_has_prefix(p->key, "no") && !strcmp(p->key + 2, def->name)))
+            return true;
+    return false;
+}
+
+struct viv_raw_opts *viv_raw_take_known(struct viv_raw_opts *r, const struct viv_opt_def *def)
+{
+    struct viv_raw_opts *to = viv_raw_new(r->what);
+
+    for (guint i = 0; i < r->pairs->len;) {
+        if (is_known(&g_array_index(r->pairs, struct viv_raw_pair, i), def))
+            move_pair(r, &i, to, 0);
+        else
+            i++;
+    }
+    return to;
+}
+
+struct viv_raw_opts *viv_raw_take_below(struct viv_raw_opts *r, const char *name, const char *what)
+{
+    struct viv_raw_opts *to = NULL;
+    size_t len = strlen(name);
+
+    for (guint i = 0; i < r->pairs->len;) {
+        const char *key = g_array_index(r->pairs, struct viv_raw_pair, i).key;
+
+        if (strncmp(key, name, len) || key[len] != '.' || !key[len + 1]) {
+            i++;
+            continue;
+        }
+        to = to ? to : viv_raw_new(what);
+        move_pair(r, &i, to, len + 1);
+    }
+    return to;
+}
+
 size_t viv_raw_count(const struct viv_raw_opts *r)
 {
     return r->pairs->len;

@@ -88,7 +88,7 @@ expect 1 "can only be read" $VIV_IMG resize -f raw "$http/plain/r.raw" 6M
 expect 1 "not a URL" $VIV_IMG info "json:{\"driver\":\"raw\",\"file\":{\"driver\":\"http\",\"url\":\"x y\"}}"
 expect 1 "not a https:// URL" $VIV_IMG info "json:{\"driver\":\"raw\",\"file\":{\"driver\":\"https\",\"url\":\"$http/plain/r.raw\"}}"
 expect 1 "multiple of 512" $VIV_IMG info "json:{\"driver\":\"raw\",\"file\":{\"driver\":\"http\",\"url\":\"$http/plain/r.raw\",\"readahead\":1000}}"
-expect 1 "'file.readahead' is for" $VIV_IMG info "json:{\"driver\":\"raw\",\"file\":{\"driver\":\"file\",\"filename\":\"over.qcow2\",\"readahead\":1024}}"
+expect 1 "file (file): unknown option 'readahead'" $VIV_IMG info "json:{\"driver\":\"raw\",\"file\":{\"driver\":\"file\",\"filename\":\"over.qcow2\",\"readahead\":1024}}"
 case $($VIV_IMG info "http://me:hidden@127.0.0.1:$port/plain/nothere" 2>&1 | tail -n 1) in
 *404*) ;;
 *) fail "a url with a password" ;;

@@ -194,7 +194,7 @@ expect 1 "at the same time" $VIV_IMG create $sec -f qcow2 -o encrypt.format=aes,
 [ ! -e l.img ] || fail "a refused image was made"
 truncate -s 1M plain.raw
 # shellcheck disable=SC2086
-expect 1 "No encryption" $VIV_IMG map $sec --image-opts driver=raw,key-secret=s,file.filename=plain.raw
+expect 1 "unknown option 'key-secret'" $VIV_IMG map $sec --image-opts driver=raw,key-secret=s,file.filename=plain.raw
 
 # --- resize, backing chains ---
 # shellcheck disable=SC2086

@@ -161,9 +161,15 @@ static int amend(struct viv_node *n, struct viv_opts *opts, bool force, struct v
     return viv_luks_amend(l->header, opts, "", force, err);
 }
 
+static const struct viv_opt_def open_opts[] = {
+    {"key-secret", VIV_OPT_STR, "id of the -object secret with the password"},
+    VIV_OPT_END,
+};
+
 const struct viv_blk_driver viv_blk_luks = {
     .name = "luks",
     .probe = probe,
+    .open_opts = open_opts,
     .open = open_image,
     .close = close_image,
     .map = map,

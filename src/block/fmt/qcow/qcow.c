@@ -83,9 +83,18 @@ static void info(struct viv_node *n, struct viv_img_info *i)
     i->encrypted = q->crypt != 0;
 }
 
+static const char *const encrypt_values[] = {"aes", NULL};
+
+static const struct viv_opt_def open_opts[] = {
+    {"encrypt.format", VIV_OPT_ENUM, "aes, the only one", NULL, encrypt_values},
+    {"encrypt.key-secret", VIV_OPT_STR, "id of the -object secret with the password"},
+    VIV_OPT_END,
+};
+
 const struct viv_blk_driver viv_blk_qcow = {
     .name = "qcow",
     .probe = probe,
+    .open_opts = open_opts,
     .open = open_image,
     .close = close_image,
     .map = qcow_map,

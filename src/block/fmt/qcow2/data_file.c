@@ -10,17 +10,17 @@
 /* Names come from the image: what is opened is a file in the place that an image's other files may have. */
 int qcow2_open_data(struct qcow2 *q, const struct viv_node_opts *o, struct viv_err *err)
 {
-    struct viv_node *n = q->node;
+    struct viv_node *n = q->node, *given = o->data_file ? o->data_file : o->children ? o->children[0] : NULL;
     int ret;
 
     if (!q->external) {
         q->data = q->file;
         return 0;
     }
-    if (o->data_file) {
-        viv_node_get(o->data_file);
-        viv_node_add_child(n, o->data_file);
-        q->data = o->data_file;
+    if (given) {
+        viv_node_get(given);
+        viv_node_add_child(n, given);
+        q->data = given;
         return q->data->read_only && !n->read_only
                    ? viv_fail(err, EACCES, "'%s': its data file '%s' is open read-only", n->filename, q->data->filename)
                    : 0;

@@ -9,6 +9,27 @@ static const char *const compat_values[] = {"0.10", "v2", "1.1", "v3", NULL};
 static const char *const off_values[] = {"off", NULL};
 static const char *const compression_values[] = {"zlib", "zstd", NULL};
 
+#define LATER "not implemented yet"
+
+static const char *const encrypt_values[] = {"luks", "aes", NULL};
+
+const struct viv_opt_def qcow2_open_opts[] = {
+    {"encrypt.format", VIV_OPT_ENUM, "luks or aes, as the image is", NULL, encrypt_values},
+    {"encrypt.key-secret", VIV_OPT_STR, "id of the -object secret with the password"},
+    {"lazy-refcounts", VIV_OPT_REFUSED, "reference counts are always written in order, at no cost that this would save"},
+    {"pass-discard-request", VIV_OPT_REFUSED, LATER " (discard=unmap passes them on)"},
+    {"pass-discard-snapshot", VIV_OPT_REFUSED, LATER},
+    {"pass-discard-other", VIV_OPT_REFUSED, LATER},
+    {"overlap-check", VIV_OPT_REFUSED, "every write is checked against all metadata"},
+    {"overlap-check.template", VIV_OPT_REFUSED, "every write is checked against all metadata"},
+    {"cache-size", VIV_OPT_REFUSED, LATER},
+    {"l2-cache-size", VIV_OPT_REFUSED, LATER},
+    {"l2-cache-entry-size", VIV_OPT_REFUSED, LATER},
+    {"refcount-cache-size", VIV_OPT_REFUSED, LATER},
+    {"cache-clean-interval", VIV_OPT_REFUSED, LATER},
+    VIV_OPT_END,
+};
+
 const struct viv_opt_def qcow2_create_opts[] = {
     {"backing_file", VIV_OPT_STR, "File name of a base image"},
     {"backing_fmt", VIV_OPT_STR, "Image format of the base image"},

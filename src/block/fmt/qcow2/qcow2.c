@@ -238,9 +238,13 @@ static void info(struct viv_node *n, struct viv_img_info *i)
     viv_img_fact_bool(i, "extended-l2", q->extended);
 }
 
+static const struct viv_child_def open_children[] = {{.name = "file"}, {.name = "data-file", .optional = true}, {0}};
+
 const struct viv_blk_driver viv_blk_qcow2 = {
     .name = "qcow2",
     .probe = probe,
+    .open_opts = qcow2_open_opts,
+    .open_children = open_children,
     .open = open_image,
     .close = close_image,
     .map = qcow2_map,

@@ -221,7 +221,7 @@ void qcow2_bitmap_info(struct qcow2 *q, struct viv_img_info *i);
 int qcow2_change_backing(struct viv_node *n, const char *name, const char *format, struct viv_err *err);
 
 /* --- options.c --- */
-extern const struct viv_opt_def qcow2_create_opts[];
+extern const struct viv_opt_def qcow2_create_opts[], qcow2_open_opts[];
 extern const char *const qcow2_create_shown[];
 int qcow2_read_options(const struct viv_create *c, struct viv_qcow2_create *out, struct viv_err *err);
 int qcow2_create(const struct viv_create *c, struct viv_node *file, struct viv_err *err);

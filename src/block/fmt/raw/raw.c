@@ -89,8 +89,15 @@ static const struct viv_opt_def create_opts[] = {
 
 static const char *const create_shown[] = {"size", "preallocation", NULL};
 
+static const struct viv_opt_def open_opts[] = {
+    {"offset", VIV_OPT_REFUSED, "not implemented yet"},
+    {"size", VIV_OPT_REFUSED, "not implemented yet"},
+    VIV_OPT_END,
+};
+
 const struct viv_blk_driver viv_blk_raw = {
     .name = "raw",
+    .open_opts = open_opts,
     .open = raw_open,
     .close = raw_close,
     .map = raw_map,

@@ -23,16 +23,11 @@ static int find_scheme(const char *name, size_t len)
     return -1;
 }
 
-bool viv_curl_is_name(const char *name)
+static bool is_name(const struct viv_blk_driver *drv, const char *name)
 {
     const char *colon = strstr(name, "://");
 
-    return colon && find_scheme(name, colon - name) >= 0;
-}
-
-bool viv_curl_is_driver(const char *name)
-{
-    return find_scheme(name, strlen(name)) >= 0;
+    return colon && find_scheme(name, colon - name) == find_scheme(drv->name, strlen(drv->name));
 }
 
 /* Passwords are not for messages. NULL: it is no url. */
@@ -160,8 +155,17 @@ static int curl_preadv(struct viv_node *n, uint64_t offset, const struct iovec *
 }
 
 #define DRIVER(scheme)                                                                                                 \
+    static bool is_##scheme(const char *name)                                                                          \
+    {                                                                                                                  \
+        return is_name(&viv_blk_##scheme, name);                                                                       \
+    }                                                                                                                  \
+    static int open_##scheme(const struct viv_node_opts *o, struct viv_node **out, struct viv_err *err)                \
+    {                                                                                                                  \
+        return viv_curl_open_opts(&viv_blk_##scheme, o, out, err);                                                     \
+    }                                                                                                                  \
     const struct viv_blk_driver viv_blk_##scheme = {                                                                   \
-        .name = #scheme, .protocol = true, .close = close_file, .preadv = curl_preadv}
+        .name = #scheme, .protocol = true, .open_opts = viv_curl_opts, .is_name = is_##scheme,                         \
+        .open_source = open_##scheme, .close = close_file, .preadv = curl_preadv}
 
 DRIVER(http);
 DRIVER(https);

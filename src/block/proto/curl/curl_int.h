@@ -48,6 +48,9 @@ int viv_curl_look(struct viv_curl *c, struct viv_err *err);
 /* All of [offset, offset + len), which lies in the file, tried again after what may pass. */
 int viv_curl_fetch(struct viv_curl *c, uint64_t offset, uint8_t *buf, size_t len);
 
+extern const struct viv_opt_def viv_curl_opts[];
+/* As o->own says. */
+int viv_curl_open_opts(const struct viv_blk_driver *drv, const struct viv_node_opts *o, struct viv_node **out, struct viv_err *err);
 int viv_curl_open(struct viv_curl_config *conf_take, const struct viv_blk_driver *drv, const struct viv_node_opts *o,
                   struct viv_node **out, struct viv_err *err);
 

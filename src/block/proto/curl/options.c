@@ -6,28 +6,29 @@
 #include <errno.h>
 #include <string.h>
 
-struct reader {
-    struct viv_opts *o;
-    const char *prefix;
+const struct viv_opt_def viv_curl_opts[] = {
+    {"filename", VIV_OPT_STR, "as url"},
+    {"url", VIV_OPT_STR, "where the file is"},
+    {"readahead", VIV_OPT_SIZE, "small reads fetch so many bytes at once", "256k", .min = 512, .max = 16 << 20},
+    {"timeout", VIV_OPT_INT, "seconds without a byte after which a transfer is given up", "5", .min = 1, .max = 10000},
+    {"sslverify", VIV_OPT_BOOL, "https, ftps: the server's certificate must be right", "on"},
+    {"username", VIV_OPT_STR, "user name"},
+    {"password-secret", VIV_OPT_STR, "id of the -object secret with the password"},
+    {"proxy-username", VIV_OPT_STR, "user name for the proxy"},
+    {"proxy-password-secret", VIV_OPT_STR, "id of the -object secret with the proxy's password"},
+    {"cookie", VIV_OPT_STR, "http, https: cookies, \"NAME=CONTENT; NAME=CONTENT\""},
+    {"cookie-secret", VIV_OPT_STR, "http, https: id of the -object secret with the cookies"},
+    VIV_OPT_END,
 };
 
-static const char *key_of(const struct reader *r, const char *name, char key[64])
+static char *get(struct viv_opts *o, const char *name)
 {
-    g_snprintf(key, 64, "%s%s", r->prefix, name);
-    return key;
+    return g_strdup(viv_opts_str(o, name));
 }
 
-static char *get(const struct reader *r, const char *name)
+static int get_secret(struct viv_opts *o, const char *name, char **out, struct viv_err *err)
 {
-    char key[64];
-
-    return g_strdup(viv_opts_str(r->o, key_of(r, name, key)));
-}
-
-static int get_secret(const struct reader *r, const char *name, char **out, struct viv_err *err)
-{
-    char key[64];
-    const char *id = viv_opts_str(r->o, key_of(r, name, key));
+    const char *id = viv_opts_str(o, name);
 
     return id ? viv_secret_get_text(id, out, err) : 0;
 }
@@ -49,70 +50,43 @@ void viv_curl_config_fini(struct viv_curl_config *c)
     *c = (struct viv_curl_config){0};
 }
 
-static int read_config(const struct reader *r, struct viv_curl_config *c, struct viv_err *err)
+static int read_config(struct viv_opts *o, struct viv_curl_config *c, struct viv_err *err)
 {
-    char key[64];
+    const char *url = viv_opts_str(o, "url"), *name = viv_opts_str(o, "filename"), *what = viv_opts_what(o);
     int ret;
 
-    c->url = get(r, "url");
-    c->readahead = viv_opts_size(r->o, key_of(r, "readahead", key));
-    c->timeout = viv_opts_int(r->o, key_of(r, "timeout", key));
-    c->no_verify = !viv_opts_bool(r->o, key_of(r, "sslverify", key));
-    c->username = get(r, "username");
-    c->proxy_username = get(r, "proxy-username");
-    if (!c->url)
-        return viv_fail(err, EINVAL, "%s: %surl is missing", viv_opts_what(r->o), r->prefix);
-    if (viv_opts_given(r->o, key_of(r, "cookie", key)) && viv_opts_given(r->o, key_of(r, "cookie-secret", key)))
-        return viv_fail(err, EINVAL, "%s: %scookie and %scookie-secret exclude each other", viv_opts_what(r->o), r->prefix, r->prefix);
-    ret = get_secret(r, "password-secret", &c->password, err);
+    c->url = g_strdup(url ? url : name);
+    c->readahead = viv_opts_size(o, "readahead");
+    c->timeout = viv_opts_int(o, "timeout");
+    c->no_verify = !viv_opts_bool(o, "sslverify");
+    c->username = get(o, "username");
+    c->proxy_username = get(o, "proxy-username");
+    if (!c->url || (url && name))
+        return viv_fail(err, EINVAL, c->url ? "%s: filename and url exclude each other" : "%s: url is missing", what);
+    if (viv_opts_given(o, "cookie") && viv_opts_given(o, "cookie-secret"))
+        return viv_fail(err, EINVAL, "%s: cookie and cookie-secret exclude each other", what);
+    ret = get_secret(o, "password-secret", &c->password, err);
     if (!ret)
-        ret = get_secret(r, "proxy-password-secret", &c->proxy_password, err);
+        ret = get_secret(o, "proxy-password-secret", &c->proxy_password, err);
     if (!ret)
-        ret = get_secret(r, "cookie-secret", &c->cookie, err);
+        ret = get_secret(o, "cookie-secret", &c->cookie, err);
     if (!ret && !c->cookie)
-        c->cookie = get(r, "cookie");
+        c->cookie = get(o, "cookie");
     if (!ret && (c->password && !c->username))
-        ret = viv_fail(err, EINVAL, "%s: %spassword-secret needs %susername", viv_opts_what(r->o), r->prefix, r->prefix);
+        ret = viv_fail(err, EINVAL, "%s: password-secret needs username", what);
     if (!ret && (c->proxy_password && !c->proxy_username))
-        ret = viv_fail(err, EINVAL, "%s: %sproxy-password-secret needs %sproxy-username", viv_opts_what(r->o), r->prefix, r->prefix);
+        ret = viv_fail(err, EINVAL, "%s: proxy-password-secret needs proxy-username", what);
     return ret;
 }
 
-int viv_curl_open_opts(struct viv_opts *opts, const char *driver, const char *prefix, const struct viv_node_opts *o,
-                       struct viv_node **out, struct viv_err *err)
+int viv_curl_open_opts(const struct viv_blk_driver *drv, const struct viv_node_opts *o, struct viv_node **out, struct viv_err *err)
 {
     struct viv_curl_config c = {0};
-    int ret = read_config(&(struct reader){opts, prefix}, &c, err);
+    int ret = read_config(o->own, &c, err);
 
     if (ret) {
         viv_curl_config_fini(&c);
         return ret;
     }
-    return viv_curl_open(&c, viv_blk_driver_find(driver), o, out, err);
-}
-
-int viv_curl_open_name(const char *url, const struct viv_node_opts *o, struct viv_node **out, struct viv_err *err)
-{
-    static const struct viv_opt_def defaults[] = {VIV_CURL_OPTS(""), VIV_OPT_END};
-    g_autofree char *driver = g_ascii_strdown(url, strstr(url, "://") - url);
-    struct viv_opts *opts = viv_opts_new(url, defaults);
-    int ret = viv_opts_set(opts, "url", url, err);
-
-    if (!ret)
-        ret = viv_curl_open_opts(opts, driver, "", o, out, err);
-    viv_opts_free(opts);
-    return ret;
-}
-
-int viv_curl_refuse_opts(struct viv_opts *opts, const char *prefix, struct viv_err *err)
-{
-    static const struct viv_opt_def ours[] = {VIV_CURL_OPTS("")};
-    const struct reader r = {opts, prefix};
-    char key[64];
-
-    for (unsigned i = 0; i < G_N_ELEMENTS(ours); i++)
-        if (viv_opts_given(opts, key_of(&r, ours[i].name, key)))
-            return viv_fail(err, EINVAL, "%s: '%s' is for %sdriver=http, https, ftp or ftps with %surl", viv_opts_what(opts), key,
-                            prefix, prefix);
-    return 0;
+    return viv_curl_open(&c, drv, o, out, err);
 }

@@ -490,6 +490,8 @@ int viv_file_fd(const struct viv_node *n)
 const struct viv_blk_driver viv_blk_file = {
     .name = "file",
     .protocol = true,
+    .open_opts = viv_file_opts,
+    .open_source = viv_file_open_source,
     .close = file_close,
     .preadv = file_preadv,
     .pwritev = file_pwritev,

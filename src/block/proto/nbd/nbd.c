@@ -245,17 +245,12 @@ int viv_nbd_open(struct viv_nbd_target *t, const char *filename, const struct vi
     return 0;
 }
 
-int viv_nbd_open_name(const char *name, const struct viv_node_opts *o, struct viv_node **out, struct viv_err *err)
-{
-    struct viv_nbd_target t;
-    int ret = viv_nbd_target_parse(name, NULL, &t, err);
-
-    return ret ? ret : viv_nbd_open(&t, name, o, out, err);
-}
-
 const struct viv_blk_driver viv_blk_nbd = {
     .name = "nbd",
     .protocol = true,
+    .open_opts = viv_nbd_opts,
+    .open_source = viv_nbd_open_source,
+    .is_name = viv_nbd_is_name,
     .close = nbd_close,
     .preadv = nbd_preadv,
     .pwritev = nbd_pwritev,

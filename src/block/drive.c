@@ -1,0 +1,168 @@
+/* -drive: a drive's options and, in one list with them, those of its image. */
+#include "block/blk.h"
+#include "block/build.h"
+#include "block/options.h"
+#include "block/overlay.h"
+#include "block/throttle.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+int viv_drive_parse(const char *what, const char *text, struct viv_opts **out, struct viv_raw_opts **image, struct viv_err *err)
+{
+    struct viv_raw_opts *all = NULL, *mine;
+    int ret = viv_raw_parse(what, NULL, text, &all, err);
+
+    if (ret)
+        return ret;
+    mine = viv_raw_take_known(all, viv_drive_opts);
+    ret = viv_opts_from_raw(what, viv_drive_opts, mine, out, err);
+    viv_raw_free(mine);
+    if (ret)
+        viv_raw_free(all);
+    else
+        *image = all;
+    return ret;
+}
+
+static void read_cache(struct viv_opts *o, struct viv_node_opts *no, bool *writethrough)
+{
+    const char *mode = viv_opts_str(o, "cache");
+
+    no->direct = viv_opts_given(o, "cache.direct") ? viv_opts_bool(o, "cache.direct")
+                                                   : strcmp(mode, "none") == 0 || strcmp(mode, "directsync") == 0;
+    no->no_flush = viv_opts_given(o, "cache.no-flush") ? viv_opts_bool(o, "cache.no-flush") : strcmp(mode, "unsafe") == 0;
+    *writethrough = viv_opts_given(o, "cache.writeback")
+                        ? !viv_opts_bool(o, "cache.writeback")
+                        : strcmp(mode, "writethrough") == 0 || strcmp(mode, "directsync") == 0;
+}
+
+static int read_wish(struct viv_opts *o, unsigned perms, unsigned shared, struct viv_node_opts *no, struct viv_err *err)
+{
+    const char *locking = viv_opts_str(o, "locking"), *aio = viv_opts_str(o, "aio");
+    bool by_option = viv_opts_bool(o, "readonly") | viv_opts_bool(o, "read-only");
+
+    no->read_only = by_option || !(perms & (VIV_PERM_WRITE | VIV_PERM_RESIZE));
+    no->copy_on_read = viv_opts_bool(o, "copy-on-read");
+    no->auto_read_only = viv_opts_bool(o, "auto-read-only");
+    no->share_write = shared & VIV_PERM_WRITE;
+    no->force_share = viv_opts_bool(o, "force-share");
+    no->node_name = viv_opts_str(o, "node-name");
+    no->unmap = viv_node_opt_discard(o, false);
+    no->locking = strcmp(locking, "on") == 0 ? VIV_LOCKING_ON : strcmp(locking, "off") == 0 ? VIV_LOCKING_OFF : VIV_LOCKING_AUTO;
+    if (no->copy_on_read && no->read_only)
+        return viv_fail(err, EINVAL, "%s: copy-on-read=on writes into the image, and that is read-only", viv_opts_what(o));
+    if (no->force_share && !no->read_only)
+        return viv_fail(err, EINVAL, "%s: force-share=on needs read-only=on", viv_opts_what(o));
+    if (strcmp(aio, "threads") != 0)
+        return viv_fail(err, ENOTSUP, "%s: aio=%s is not implemented yet; aio=threads works", viv_opts_what(o), aio);
+    return viv_node_opt_zeroes(o, no, err);
+}
+
+/* file=NAME: a description, or the file under the image. */
+static int add_file(struct viv_opts *o, struct viv_raw_opts *r, struct viv_err *err)
+{
+    const char *file = viv_opts_str(o, "file");
+    struct viv_raw_opts *json;
+    int ret;
+
+    if (!file)
+        return 0;
+    if (viv_raw_get(r, "file.filename"))
+        return viv_fail(err, EINVAL, "%s: file and file.filename exclude each other", viv_opts_what(o));
+    if (!g_str_has_prefix(file, "json:")) {
+        viv_raw_set(r, "file.filename", file);
+        return 0;
+    }
+    ret = viv_raw_parse(viv_opts_what(o), NULL, file + 5, &json, err);
+    for (size_t i = 0; !ret && i < viv_raw_count(json); i++) {
+        const char *key, *value;
+
+        viv_raw_at(json, i, &key, &value);
+        if (!viv_raw_get(r, key))
+            viv_raw_set(r, key, value);
+    }
+    if (!ret)
+        viv_raw_free(json);
+    return ret;
+}
+
+/* format= and driver= are one; absent: probed. */
+static int add_format(struct viv_opts *o, struct viv_raw_opts *r, struct viv_err *err)
+{
+    const char *format = viv_opts_str(o, "format");
+    const struct viv_blk_driver *drv = format ? viv_blk_driver_find(format) : NULL;
+    g_autofree char *names = NULL;
+
+    if (!format)
+        return 0;
+    if (viv_raw_get(r, "driver"))
+        return viv_fail(err, EINVAL, "%s: format and driver exclude each other", viv_opts_what(o));
+    if (drv && !drv->protocol) {
+        viv_raw_set(r, "driver", format);
+        return 0;
+    }
+    names = viv_blk_driver_names(false);
+    return viv_fail(err, EINVAL, "%s: Unknown file format '%s'; formats that work: %s", viv_opts_what(o), format, names);
+}
+
+static int open_image(struct viv_opts *o, const struct viv_raw_opts *image, const struct viv_node_opts *no, struct viv_node **out,
+                      struct viv_err *err)
+{
+    struct viv_raw_opts *r = viv_raw_copy(image);
+    int ret = add_format(o, r, err);
+
+    if (!ret)
+        ret = add_file(o, r, err);
+    if (!ret)
+        ret = viv_node_build_auto(r, NULL, true, no, out, err);
+    viv_raw_free(r);
+    return ret;
+}
+
+/* snapshot=on: the image itself is only read. */
+static int open_overlay(struct viv_opts *o, const struct viv_raw_opts *image, const struct viv_node_opts *no,
+                        struct viv_node **out, struct viv_err *err)
+{
+    struct viv_node_opts base = *no;
+    struct viv_node *n = NULL;
+    int ret;
+
+    base.read_only = true;
+    base.unmap = false;
+    base.copy_on_read = false;
+    base.detect_zeroes = VIV_DETECT_OFF;
+    base.node_name = NULL;
+    ret = open_image(o, image, &base, &n, err);
+    return ret ? ret : viv_node_overlay(n, no, out, err);
+}
+
+int viv_blk_open(struct viv_opts *o, const struct viv_raw_opts *image, unsigned perms, unsigned shared, const char *user,
+                 struct viv_blk **out, struct viv_err *err)
+{
+    struct viv_node_opts no = {0};
+    struct viv_node *n = NULL;
+    bool writethrough = false;
+    struct viv_limits limits;
+    const char *group;
+    int ret = read_wish(o, perms, shared, &no, err);
+
+    if (ret)
+        return ret;
+    read_cache(o, &no, &writethrough);
+    ret = viv_limits_read(o, &limits, &group, err);
+    if (!ret)
+        ret = viv_opts_bool(o, "snapshot") && !no.read_only ? open_overlay(o, image, &no, &n, err)
+                                                            : open_image(o, image, &no, &n, err);
+    if (ret)
+        return ret;
+    if (n->read_only)
+        perms &= ~(VIV_PERM_WRITE | VIV_PERM_RESIZE);
+    ret = viv_blk_new(n, perms, shared, user, writethrough, out, err);
+    if (!ret && (ret = viv_blk_set_limits(*out, group, &limits, err)) != 0) {
+        viv_blk_close(*out, NULL);
+        *out = NULL;
+    }
+    return ret;
+}
