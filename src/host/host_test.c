@@ -1,5 +1,6 @@
 /* Clock, timers and loop. */
 #include "host/clock.h"
+#include "host/huge.h"
 #include "host/lock.h"
 #include "host/loop.h"
 
@@ -7,6 +8,8 @@
 
 #include <glib.h>
 #include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -245,12 +248,32 @@ static void test_calls_again(void)
     g_assert_cmpuint(ring_left, ==, 0);
 }
 
+/* Contents stay, whether or not the host has huge pages. */
+static void test_huge(void)
+{
+    size_t size = 3 * VIV_HUGE_PAGE;
+    uint8_t *p = viv_huge_reserve(size, 4096);
+    int r;
+
+    g_assert_nonnull(p);
+    g_assert_cmphex(((uintptr_t)p + 4096) % VIV_HUGE_PAGE, ==, 0);
+    g_assert_cmpint(mprotect(p, size, PROT_READ | PROT_WRITE), ==, 0);
+    memset(p, 7, size);
+    r = viv_huge_make(p, size);
+    g_test_message("huge pages: %s", r ? strerror(-r) : "yes");
+    for (size_t n = 0; n < size; n += 4095)
+        g_assert_cmpint(p[n], ==, 7);
+    g_assert_cmpint(viv_huge_make(p + 1, 4096), ==, 0); /* nothing to do */
+    munmap(p, size);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/host/manual-clock", test_manual);
     g_test_add_func("/host/heap", test_heap);
     g_test_add_func("/host/tsc", test_tsc);
+    g_test_add_func("/host/huge", test_huge);
     g_test_add_func("/host/loop", test_loop);
     g_test_add_func("/host/nested", test_nested);
     g_test_add_func("/host/nested-behind", test_nested_behind);

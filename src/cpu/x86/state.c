@@ -12,6 +12,7 @@
 #include "cpu/x86/seg.h"
 #include "cpu/x86/walk.h"
 #include "cpu/x86/xlate/layout.h"
+#include "host/huge.h"
 
 #include <glib.h>
 #include <string.h>
@@ -31,12 +32,14 @@
 
 static struct viv_x86 *region_new(void)
 {
-    uint8_t *p = mmap(NULL, BEFORE + XL_REGION, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *p = viv_huge_reserve(BEFORE + XL_REGION, BEFORE + XL_L1);
 
-    if (p == MAP_FAILED)
+    if (!p)
         return NULL;
-    mprotect(p, XL_GUARD, PROT_NONE);
+    if (mprotect(p + XL_GUARD, BEFORE - XL_GUARD + XL_REGION, PROT_READ | PROT_WRITE) < 0) {
+        munmap(p, BEFORE + XL_REGION);
+        return NULL;
+    }
     __lsan_register_root_region(p + BEFORE, sizeof(struct viv_x86));
     return (struct viv_x86 *)(p + BEFORE);
 }

@@ -92,6 +92,7 @@ struct viv_xlate {
     /* Code: one file, two views. */
     uint8_t *rw, *rx;
     size_t size, start; /* bytes; first byte after the common code */
+    size_t huge, huge_most; /* bytes of it that are huge pages, and may become some */
     struct emit e;
     uint8_t *jump;                /* common code: indirect jump to RCX (writable view) */
     uint8_t *common[XL_T_COUNT];  /* and calls to thunks */
