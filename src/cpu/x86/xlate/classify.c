@@ -3,7 +3,7 @@
 
 #include <glib.h>
 
-static uint8_t *classes, *writes; /* by row */
+static uint8_t *classes, *writes, *flags; /* by row */
 
 static const char *const generic[] = {
     "add", "or", "adc", "sbb", "and", "sub", "xor", "cmp", "test", "mov", "movzx", "movsx", "movsxd", "imul",
@@ -182,9 +182,11 @@ void viv_xl_classes_init(void)
         return;
     classes = g_malloc(viv_row_count);
     writes = g_malloc(viv_row_count);
+    flags = g_malloc(viv_row_count);
     for (unsigned n = 0; n < viv_row_count; n++) {
         classes[n] = classify(&viv_rows[n]);
         writes[n] = written(&viv_rows[n]);
+        flags[n] = (uint8_t)viv_xl_flags_of(&viv_rows[n], classes[n]);
     }
     g_once_init_leave(&once, 1);
 }
@@ -203,4 +205,9 @@ enum xl_class viv_xl_class(const struct viv_insn *i)
 unsigned viv_xl_writes(const struct viv_insn *i)
 {
     return writes[i->row - viv_rows];
+}
+
+enum xl_flags_use viv_xl_flags_use(const struct viv_insn *i)
+{
+    return i->vex == 4 ? XF_OTHER : flags[i->row - viv_rows];
 }

@@ -185,6 +185,15 @@ static inline void e_rorx(struct emit *e, bool w, unsigned to, unsigned from, un
     e_modrm_reg(e, to, from);
     e8(e, n);
 }
+static inline void e_test_mem(struct emit *e, struct emem m, unsigned reg) /* flags */
+{
+    e_op_mem(e, true, 0x85, reg, m);
+}
+static inline void e_cmp8_mem(struct emit *e, struct emem m, unsigned imm) /* flags */
+{
+    e_op_mem(e, false, 0x80, 7, m);
+    e8(e, imm);
+}
 static inline void e_shrx(struct emit *e, unsigned to, unsigned from, unsigned count)
 {
     e_vex(e, (to >= 8 ? 4 : 0) | (from >= 8 ? 1 : 0), 2, true, count, false, 3);

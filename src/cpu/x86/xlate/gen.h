@@ -40,6 +40,26 @@ enum xl_class viv_xl_class(const struct viv_insn *i);
 /* Which operands (bits 0-3) the row writes, of those that are registers. */
 unsigned viv_xl_writes(const struct viv_insn *i);
 
+/* What an instruction does with the arithmetic flags. */
+enum xl_flags_use {
+    XF_NONE,
+    XF_READ,  /* and leaves them as they are */
+    XF_SET,   /* all of them, whatever they were */
+    XF_OTHER,
+};
+enum xl_flags_use viv_xl_flags_use(const struct viv_insn *i);
+
+/* Flags that are not in the host's, and how they get there (flags.c). */
+#define XL_REDO_MOST 16
+struct xl_flags {
+    bool lost;
+    uint8_t redo_bytes;  /* host instructions; 0: none are known */
+    uint8_t redo[XL_REDO_MOST];
+    uint16_t regs;       /* guest registers that those read */
+    bool cheap;          /* cheaper than what is saved */
+    bool cx;             /* they use RCX */
+};
+
 enum cold_kind { COLD_LINK, COLD_CROSS, COLD_EXIT, COLD_FAULT, COLD_VEC, COLD_X87, COLD_PLAIN, COLD_MISS, COLD_NEAR, COLD_STORED, COLD_STORED_RIP };
 
 struct cold { /* out-of-line code to come */
@@ -50,9 +70,11 @@ struct cold { /* out-of-line code to come */
     uint32_t info;    /* what a miss is about */
     uint8_t base;     /* COLD_NEAR: of [base + off]; COLD_PLAIN: the address */
     struct xl_site *site; /* COLD_CROSS */
+    struct xl_flags flags;
 };
 
 #define XL_COLD 640
+#define XL_INSNS 64 /* of a block at most; fewer but for tests */
 
 struct gen {
     struct viv_xlate *x;
@@ -76,6 +98,10 @@ struct gen {
     struct cold *cold; /* XL_COLD of them */
     unsigned colds;
     int32_t l1;        /* this mode's TLB set, from RSP */
+    struct xl_flags flags;
+    bool quiet, quiet_after; /* nobody wants the flags as they are before and after the instruction */
+    bool waits;        /* nor does the instruction itself */
+    bool dead[XL_INSNS + 1]; /* the same for all */
 };
 
 /* Guest register to host register, or H_NONE: it lives in memory. */
@@ -130,7 +156,26 @@ struct emem viv_xl_into_cx(struct gen *g, struct emem m);
 /* Operand's bytes in memory; 0: none. */
 unsigned viv_xl_mem_size(const struct viv_insn *i, unsigned operand);
 
+/* ---- flags.c ---- */
+/* What a row does with them; by instruction, made of it: viv_xl_flags_use(). */
+enum xl_flags_use viv_xl_flags_of(const struct viv_row *row, enum xl_class k);
+void viv_xl_flags_plan(struct gen *g, const struct viv_insn *insn, unsigned count);
+/* Before and after the instruction insn[at]. */
+void viv_xl_flags_begin(struct gen *g, unsigned at);
+void viv_xl_flags_end(struct gen *g);
+/* The instruction has been written, from `made` on. `registers`: it has no operand in memory, and these are the host's registers. */
+void viv_xl_flags_made(struct gen *g, const uint8_t *made, bool registers, unsigned dst, unsigned src);
+/* May the code to come destroy the flags? */
+bool viv_xl_flags_free(struct gen *g);
+/* They are in the host's from here on. Destroys RCX. */
+void viv_xl_flags_exact(struct gen *g);
+/* The same for out-of-line code. Destroys RCX. */
+void viv_xl_flags_restore(struct emit *e, const struct xl_flags *f);
+
 /* ---- group.c ---- */
+/* General registers that it changes, and those among its first two operands: bits. */
+unsigned viv_xl_changes(const struct viv_insn *i);
+unsigned viv_xl_operands(const struct viv_insn *i);
 /* Before the instruction insn[at] of `count`: begins a group if it is worth while. */
 void viv_xl_group_begin(struct gen *g, const struct viv_insn *insn, unsigned at, unsigned count);
 /* After an instruction. */

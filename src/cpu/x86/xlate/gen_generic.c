@@ -452,11 +452,26 @@ static void mmx_registers(const struct viv_insn *i, struct regs *r)
         r->reg &= 7;
 }
 
+static unsigned host_of(const struct viv_insn *i, struct regs *r, unsigned n)
+{
+    int f = field(i, n);
+
+    return f >= 0 ? *place(r, f) : kind(i, n) == VIV_K_FIX ? H_AX : H_NONE;
+}
+
+static void flags_made(struct gen *g, struct regs *r, const uint8_t *made)
+{
+    bool registers = !r->has_mem && !r->homes && !any_high(g->i);
+
+    viv_xl_flags_made(g, made, registers, host_of(g->i, r, 0), host_of(g->i, r, 1));
+}
+
 bool viv_xl_gen_generic(struct gen *g, bool vector)
 {
     const struct viv_insn *i = g->i;
     struct regs r = {.free = 1 << H_CX | 1 << H_10 | 1 << H_11, .opcode = i->opcode};
     bool write = i->row->attr & A_WRITE, grouped = false;
+    const uint8_t *made;
 
     if (vector && !need_state(g))
         return false;
@@ -489,7 +504,9 @@ bool viv_xl_gen_generic(struct gen *g, bool vector)
         return false;
     if (may_fault(i, vector))
         note_fault(g);
+    made = g->e->p;
     encode(g, &r);
+    flags_made(g, &r, made);
     for (unsigned n = 0; n < r.homes; n++)
         if (r.home[n].store)
             e_store(g->e, xl_home(r.home[n].guest), r.home[n].host);

@@ -75,6 +75,18 @@ static unsigned changes(const struct viv_insn *i, enum xl_class k)
     }
 }
 
+unsigned viv_xl_changes(const struct viv_insn *i)
+{
+    enum xl_class k = viv_xl_class(i);
+
+    return changes(i, k) | (k == XC_PUSH || k == XC_POP || k == XC_CALL_REL || k == XC_RET ? 1u << VIV_RSP : 0);
+}
+
+unsigned viv_xl_operands(const struct viv_insn *i)
+{
+    return operand_reg(i, 0) | operand_reg(i, 1);
+}
+
 /* What it adds to RSP; false: something else. */
 static bool any_step(const struct viv_insn *i, enum xl_class k, int *step)
 {

@@ -14,6 +14,8 @@
  *     mov   rcx, [rsp + r11 * 8 + ADDEND]
  *     ...   [r10 + rcx]
  *
+ * Where the flags may be destroyed (flags.c) TEST rcx, [rsp + MASK] and JNE take the place of the four instructions from PEXT on.
+ *
  * It would be two instructions shorter with a jump that a hit takes. But two taken jumps for three guest instructions are more than
  * the host can fetch: that was 10 to 30 % slower.
  *
@@ -21,6 +23,9 @@
 #include "cpu/x86/xlate/gen.h"
 
 #include <stddef.h>
+
+#define CC_E  4
+#define CC_NE 5
 
 unsigned viv_xl_mem_size(const struct viv_insn *i, unsigned operand)
 {
@@ -127,12 +132,17 @@ static uint8_t *if_not_zero(struct gen *g)
 uint8_t *viv_xl_look_up(struct gen *g, unsigned base, int32_t disp, unsigned size, bool write)
 {
     struct emit *e = g->e;
+    bool quick = viv_xl_flags_free(g);
 
     g->cx = -1;
     e_rorx(e, true, H_11, base, 12);
     e_movzx16(e, H_11, H_11);
     e_load(e, H_CX, EMEMX(H_SP, H_11, 3, g->l1 + (write ? XL_L1_WRITE : XL_L1_READ)));
     e_lea(e, true, H_CX, EMEMX((uint8_t)base, H_CX, 0, disp + (int32_t)size - 1));
+    if (quick) {
+        e_test_mem(e, xl_word(XL_O_MASK), H_CX);
+        return e_jcc(e, CC_NE);
+    }
     e_pext(e, H_CX, H_CX, xl_word(XL_O_MASK));
     return if_not_zero(g);
 }
@@ -208,7 +218,11 @@ struct emem viv_xl_into_cx(struct gen *g, struct emem m)
 
 uint8_t *viv_xl_if_flagged(struct gen *g, unsigned at)
 {
-    e_op2_mem(g->e, false, 0xb6, H_CX, EMEM((uint8_t)at, 1)); /* movzx ecx, byte: VIV_PAGE_QUIET */
+    if (viv_xl_flags_free(g)) {
+        e_cmp8_mem(g->e, EMEM((uint8_t)at, 1), 0); /* VIV_PAGE_QUIET */
+        return e_jcc(g->e, CC_E);
+    }
+    e_op2_mem(g->e, false, 0xb6, H_CX, EMEM((uint8_t)at, 1)); /* movzx ecx, byte */
     return e_if_zero(g->e);
 }
 

@@ -9,13 +9,13 @@
 #include <glib.h>
 
 #define MOST_INSNS    48u
-#define MOST_POSSIBLE 64u /* for tests */
+#define MOST_POSSIBLE XL_INSNS /* for tests */
 
 struct cold *viv_xl_cold(struct gen *g, enum cold_kind kind, uint8_t *jmp)
 {
     struct cold *c = &g->cold[g->colds++];
 
-    *c = (struct cold){.kind = kind, .jmp = jmp};
+    *c = (struct cold){.kind = kind, .jmp = jmp, .flags = g->flags};
     return c;
 }
 
@@ -102,6 +102,7 @@ void viv_xl_emit_colds(struct gen *g)
         const struct cold *c = &g->cold[n];
 
         e_patch(c->jmp, e->p);
+        viv_xl_flags_restore(e, &c->flags);
         switch (c->kind) {
         case COLD_LINK:
             cold_link(g, c);
@@ -181,6 +182,8 @@ static void helper(struct gen *g, bool end)
     *copy = *g->i;
     g->x87 = false;
     g->x87_seg = XL_NO_SEG;
+    viv_xl_flags_exact(g);
+    g->flags.redo_bytes = 0;
     e_mov_imm(e, H_11, (uintptr_t)copy);
     e_mov_imm32(e, H_CX, (uint32_t)g->off);
     if (end)
@@ -232,7 +235,8 @@ static bool one(struct gen *g)
     struct viv_xlate *x = g->x;
     uint8_t *p = g->e->p;
     unsigned colds = g->colds, faults = x->fault_count;
-    bool vec = g->vec, page = g->x87_page;
+    bool vec = g->vec, page = g->x87_page, quiet = g->quiet;
+    struct xl_flags flags = g->flags;
     bool end = k == XC_HELPER_END || k == XC_X87_CONTROL || (g->i->row->attr & A_JUMP);
 
     if (k != XC_NOP && k != XC_LEA && k != XC_GENERIC && k != XC_VECTOR && k != XC_PUSH && k != XC_POP)
@@ -245,6 +249,8 @@ static bool one(struct gen *g)
     g->colds = colds;
     g->vec = vec;
     g->x87_page = page;
+    g->quiet = quiet;
+    g->flags = flags;
     x->fault_count = faults;
     g->cx = -1;
     memset(g->group, 0, sizeof(g->group));
@@ -288,10 +294,12 @@ static void translate_one(struct gen *g, const struct viv_insn *insn, unsigned a
     g->i = &insn[at];
     g->off = off;
     g->next = off + g->i->len;
+    viv_xl_flags_begin(g, at);
     if (g->pending && !viv_xl_harmless(g))
         viv_xl_group_settle(g, off);
     viv_xl_group_begin(g, insn, at, count);
     *end = one(g);
+    viv_xl_flags_end(g);
 }
 
 /* How many instructions the block has, and whether the last is of a kind that ends one. */
@@ -341,12 +349,15 @@ static unsigned body(struct gen *g, const uint8_t *code, unsigned have, bool who
     bool end = false;
 
     g->loop = loops(insn, count, first);
+    viv_xl_flags_plan(g, insn, count);
     for (n = 0; n < count && !end; n++) {
         g->bytes = code + (*off - first);
         translate_one(g, insn, n, count, *off, &end);
         *off = g->next;
     }
     g->off = XL_NO_BRANCH;
+    g->quiet = g->waits = false;
+    viv_xl_flags_exact(g);
     if (!end && n) {
         viv_xl_group_settle(g, *off);
         viv_xl_gen_next(g, *off);

@@ -202,6 +202,70 @@ static void test_call_target(void)
     finish();
 }
 
+/* ---- flags that were lost (flags.c) ---- */
+
+static uint64_t flags_of_run(const uint8_t *code, unsigned len, int exception)
+{
+    load(TEST_CODE, code, code + len);
+    for (unsigned n = 0; n < 16; n++)
+        c->gpr[n] = 0x1111111111111111ull * n;
+    c->gpr[VIV_RDX] = 0x80000000fffffff9ull;
+    c->gpr[VIV_RSI] = 0x7fffffff0000000cull;
+    c->gpr[VIV_RBX] = SMALL + 0x1000;
+    c->gpr[VIV_RSP] = TEST_STACK;
+    c->arith = VIV_AR_CF | VIV_AR_SF | VIV_AR_PF;
+    c->rip = c->next_rip = TEST_CODE;
+    c->halted = false;
+    g_assert_cmpint(test_cpu_run(t), ==, VIV_RUN_HALT);
+    if (!exception)
+        return viv_arith_to_flags(c->arith);
+    g_assert_cmpint(test_cpu_exception(t), ==, exception);
+    return frame(2) & VIV_FL_ARITH;
+}
+
+/* A load that faults between what makes flags and what reads or destroys them. */
+static void test_fault_flags(void)
+{
+    static const struct faulty makers[] = {
+        {"cmp", {0x48, 0x39, 0xf2}, 3},        {"cmp imm", {0x83, 0xfa, 5}, 3},        {"cmp byte", {0x40, 0x38, 0xf2}, 3},
+        {"test", {0x85, 0xf2}, 2},             {"test imm", {0xf7, 0xc2, 8, 0, 0, 0}, 6}, {"and", {0x21, 0xf2}, 2},
+        {"and imm", {0x48, 0x83, 0xe2, 0x10}, 4}, {"or", {0x48, 0x09, 0xf2}, 3},       {"xor", {0x31, 0xd2}, 2},
+        {"sub", {0x48, 0x29, 0xf2}, 3},        {"sub 32", {0x29, 0xf2}, 2},            {"sub imm", {0x83, 0xea, 0xfa}, 3},
+        {"sub rsp", {0x48, 0x83, 0xec, 8}, 4}, {"sub itself", {0x29, 0xd2}, 2},        {"add", {0x48, 0x01, 0xf2}, 3},
+        {"add 32", {0x01, 0xf2}, 2},           {"add imm", {0x48, 0x83, 0xc2, 7}, 4},  {"add least", {0x81, 0xc2, 0, 0, 0, 0x80}, 6},
+        {"add itself", {0x01, 0xd2}, 2},       {"add word", {0x66, 0x01, 0xf2}, 3},    {"inc", {0xff, 0xc2}, 2},
+        {"shl", {0xc1, 0xe2, 3}, 3},           {"neg", {0xf7, 0xda}, 2},               {"cmp r9", {0x4c, 0x39, 0xca}, 3},
+        {"add ah", {0x00, 0xf4}, 2},
+    };
+    static const uint8_t between[][4] = {
+        {0x90, 0x90, 0x90, 0x90}, {0x48, 0x89, 0xc2, 0x90} /* mov rdx, rax */, {0x48, 0x8b, 0x3c, 0x24} /* mov rdi, [rsp] */,
+    };
+    static const uint8_t after[][3] = {{0x85, 0xc0, 0xf4} /* test */, {0x74, 0, 0xf4} /* jz */};
+
+    start(NULL);
+    map(SMALL, PAGE_1 | 7);
+    for (unsigned n = 0; n < G_N_ELEMENTS(makers); n++) {
+        for (unsigned k = 0; k < 2 * G_N_ELEMENTS(between); k++) {
+            const struct faulty *f = &makers[n];
+            uint8_t code[32];
+            unsigned len = f->len;
+            uint64_t expected;
+
+            g_test_message("%s, %u", f->name, k);
+            memcpy(code, f->code, len);
+            code[len] = 0xf4;
+            expected = flags_of_run(code, len + 1, 0);
+            memcpy(code + len, between[k / 2], 4);
+            len += 4;
+            memcpy(code + len, (const uint8_t[]){0x48, 0x8b, 0x03}, 3); /* mov rax, [rbx] */
+            memcpy(code + len + 3, after[k % 2], 3);
+            g_assert_cmphex(flags_of_run(code, len + 6, VIV_PF), ==, expected);
+            g_assert_cmphex(frame(0), ==, TEST_CODE + len);
+        }
+    }
+    finish();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -211,5 +275,6 @@ int main(int argc, char **argv)
     g_test_add_func("/xlate/fault/crossing", test_fault_crossing);
     g_test_add_func("/xlate/fault/call-target", test_call_target);
     g_test_add_func("/xlate/read-across", test_read_across);
+    g_test_add_func("/xlate/fault/flags", test_fault_flags);
     return run_tests();
 }

@@ -1,0 +1,197 @@
+/* Where the guest's arithmetic flags may be lost for a while, and how they come back.
+ *
+ * Flags are the host's, and most code here leaves them alone, at a price (mem.c). Between an instruction and a later one of the same
+ * block that writes all of them nobody wants to know them, unless something exceptional happens in between: a fault, a
+ * write to code, a miss that calls C. So code in such a stretch may use flags as it likes; what it destroys is kept in
+ * one of two ways, and the out-of-line code of each exceptional case brings it back first. What the guest sees is exact.
+ *
+ * 1. What made them is done again: CMP or TEST of registers that still hold the same, AND, OR, XOR, ADD, SUB by way of the result.
+ * 2. Else PUSHFQ, into what lies below RSP. A call destroys that, so the out-of-line code pushes them again before it goes back.
+ *
+ * The second costs a third of a look-up, and a look-up that may use flags costs half of one that may not. */
+#include "cpu/x86/xlate/gen.h"
+
+static bool in(const char *name, const char *const *list, size_t n)
+{
+    for (size_t k = 0; k < n; k++)
+        if (!strcmp(name, list[k]))
+            return true;
+    return false;
+}
+#define IN(name, list) in(name, list, sizeof(list) / sizeof(*(list)))
+
+/* Write all six, whatever they were. Not those that leave some undefined (SDM 1, appendix A): a CPU may leave these as they were. But
+ * for AF of AND, OR, XOR and TEST, which CPUs clear. */
+static const char *const setting[] = {"add", "sub", "cmp", "and", "or", "xor", "test", "neg", "xadd", "cmpxchg", "popcnt"};
+
+enum xl_flags_use viv_xl_flags_of(const struct viv_row *row, enum xl_class k)
+{
+    unsigned attr = row->attr & (A_FW | A_FR);
+
+    switch (k) {
+    case XC_NOP: case XC_LEA: case XC_PUSH: case XC_POP: case XC_LEAVE: case XC_MOV_O: case XC_GENERIC: case XC_VECTOR:
+        if (attr == A_FW && (IN(row->name, setting) || strstr(row->name, "comis")))
+            return XF_SET;
+        return !attr ? XF_NONE : attr == A_FR ? XF_READ : XF_OTHER;
+    case XC_JCC:
+        return XF_READ;
+    default:
+        return XF_OTHER;
+    }
+}
+
+/* The host's execution of it may fault, and the flags must be right then. */
+static bool aligned(const struct viv_insn *i, enum xl_class k)
+{
+    for (unsigned n = 0; k == XC_VECTOR && i->mem && n < 4; n++) {
+        unsigned kind = viv_operand_info[i->row->operand[n]].kind, size = viv_xl_mem_size(i, n);
+
+        if ((kind == VIV_K_W || kind == VIV_K_M || kind == VIV_K_E) && (!size || size >= 16))
+            return !strstr(i->row->name, "movu") && !strstr(i->row->name, "movdqu");
+    }
+    return false;
+}
+
+static enum xl_flags_use use(const struct viv_insn *i)
+{
+    return aligned(i, viv_xl_class(i)) ? XF_OTHER : viv_xl_flags_use(i);
+}
+
+void viv_xl_flags_plan(struct gen *g, const struct viv_insn *insn, unsigned count)
+{
+    g->dead[count] = false;
+    for (unsigned n = count; n-- > 0;) {
+        enum xl_flags_use u = use(&insn[n]);
+
+        g->dead[n] = u == XF_SET || (u == XF_NONE && g->dead[n + 1]);
+    }
+}
+
+static void bytes(struct emit *e, const uint8_t *p, unsigned n)
+{
+    for (unsigned k = 0; k < n; k++)
+        e8(e, p[k]);
+}
+
+void viv_xl_flags_restore(struct emit *e, const struct xl_flags *f)
+{
+    if (f->lost)
+        bytes(e, f->redo, f->redo_bytes);
+}
+
+void viv_xl_flags_exact(struct gen *g)
+{
+    if (g->flags.lost && g->flags.cx)
+        g->cx = -1;
+    viv_xl_flags_restore(g->e, &g->flags);
+    g->flags.lost = false;
+}
+
+void viv_xl_flags_begin(struct gen *g, unsigned at)
+{
+    enum xl_flags_use u = use(g->i);
+
+    g->quiet = g->dead[at];
+    g->quiet_after = g->dead[at + 1];
+    g->waits = u == XF_NONE || u == XF_SET;
+    if (!g->waits)
+        viv_xl_flags_exact(g);
+    if (g->flags.redo_bytes && u != XF_SET && viv_xl_changes(g->i) & g->flags.regs) {
+        viv_xl_flags_exact(g);
+        g->flags.redo_bytes = 0;
+    }
+}
+
+void viv_xl_flags_end(struct gen *g)
+{
+    if (use(g->i) == XF_OTHER)
+        g->flags.redo_bytes = 0;
+}
+
+bool viv_xl_flags_free(struct gen *g)
+{
+    struct xl_flags *f = &g->flags;
+
+    if (!f->redo_bytes || !(g->quiet || (g->waits && f->cheap)))
+        return false;
+    f->lost = true;
+    return true;
+}
+
+/* ---- how to do it again ---- */
+
+/* `op rcx, imm` after `lea rcx, [r + disp]` */
+static void by_imm(struct emit *e, bool wide, unsigned r, int32_t disp, unsigned group, int32_t imm)
+{
+    e_lea(e, wide, H_CX, EMEM((uint8_t)r, disp));
+    e_op_reg(e, wide, 0x81, group, H_CX);
+    e32(e, (uint32_t)imm);
+}
+
+/* SUB r, s: what r was is r + s. ADD: r - s = r + ~s + 1. */
+static void by_reg(struct emit *e, bool wide, bool sub, unsigned r, unsigned s)
+{
+    if (sub) {
+        e_lea(e, wide, H_CX, EMEMX((uint8_t)r, (uint8_t)s, 0, 0));
+    } else {
+        e_mov(e, H_CX, s);
+        e_not(e, H_CX);
+        e_lea(e, wide, H_CX, EMEMX((uint8_t)r, H_CX, 0, 1));
+    }
+    e_op_reg(e, wide, sub ? 0x3b : 0x03, H_CX, s);
+}
+
+static bool redo(struct emit *e, const struct viv_insn *i, const uint8_t *made, unsigned n, unsigned r, unsigned s,
+                 struct xl_flags *f)
+{
+    const char *name = i->row->name;
+    bool wide = i->osz == 8, sub = !strcmp(name, "sub"), imm = viv_operand_info[i->row->operand[1]].kind == VIV_K_I;
+    int32_t v = (int32_t)i->imm;
+
+    if (!strcmp(name, "cmp") || !strcmp(name, "test")) {
+        if (n > XL_REDO_MOST)
+            return false;
+        bytes(e, made, n);
+        return true;
+    }
+    if (i->row->attr & A_BYTE || i->osz < 4)
+        return false;
+    if (!strcmp(name, "and") || !strcmp(name, "or") || !strcmp(name, "xor") || (sub && !imm && r == s)) {
+        e_op_reg(e, wide, 0x85, r, r);
+        return true;
+    }
+    if (!sub && strcmp(name, "add"))
+        return false;
+    f->cx = true;
+    if (imm) {
+        if (v == INT32_MIN)
+            return false;
+        by_imm(e, wide, r, sub ? v : -v, sub ? 7 : 0, v);
+        return true;
+    }
+    if (r == s)
+        return false;
+    f->cheap = sub;
+    by_reg(e, wide, sub, r, s);
+    return true;
+}
+
+void viv_xl_flags_made(struct gen *g, const uint8_t *made, bool registers, unsigned dst, unsigned src)
+{
+    struct xl_flags *f = &g->flags;
+    uint8_t room[4 * XL_REDO_MOST];
+    struct emit e = {.p = room};
+
+    if (use(g->i) != XF_SET)
+        return;
+    g->quiet = g->quiet_after;
+    f->lost = false;
+    f->redo_bytes = 0;
+    f->cheap = true;
+    f->cx = false;
+    if (!registers || !redo(&e, g->i, made, (unsigned)(g->e->p - made), dst, src, f) || e.p - room > XL_REDO_MOST)
+        return;
+    f->redo_bytes = (uint8_t)(e.p - room);
+    memcpy(f->redo, room, f->redo_bytes);
+    f->regs = viv_xl_operands(g->i);
+}
