@@ -1,4 +1,5 @@
-/* The input is all that a server says: handshake, replies to some requests, and (first byte odd) to being listed. */
+/* The input is all that a server says: handshake, replies to some requests, and (first byte odd) to being listed. First byte 2: it is a
+ * server's address as users and images write it. */
 #include "fuzz/fuzz.h"
 
 #include "block/proto/nbd/nbd_int.h"
@@ -41,15 +42,32 @@ static void use(struct viv_node *n)
     viv_node_flush(n);
 }
 
+static void parse(const uint8_t *data, size_t size)
+{
+    g_autofree char *name = g_strndup((const char *)data, size);
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_nbd_target t = {0};
+
+    if (!viv_nbd_is_name(name))
+        return;
+    if (!viv_nbd_target_parse(name, NULL, &t, &err))
+        viv_nbd_target_fini(&t);
+    else
+        g_assert(err.code && *err.text);
+    viv_err_clear(&err);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct viv_nbd_target t = {.host = g_strdup("h"), .port = g_strdup("1"), .export_name = g_strdup("x")};
     struct viv_nbd_pool *p = NULL;
     struct viv_node *n;
 
-    if (!size || (data[0] & 1)) {
+    if (!size || (data[0] & 1) || data[0] == 2) {
         viv_nbd_target_fini(&t);
-        if (size)
+        if (size && data[0] == 2)
+            parse(data + 1, size - 1);
+        else if (size)
             list(data + 1, size - 1);
         return 0;
     }

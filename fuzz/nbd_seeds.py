@@ -59,6 +59,9 @@ def client():
     yield b"\0" + struct.pack(">QQQI", INIT, 0x420281861253, 1 << 20, 3) + bytes(124)
     yield b"\1" + hello + reply(8, 1) + reply(3, 2, name(b"x") + b"words") + reply(3, 1) + reply(6, 3, export) + reply(
         6, 1) + reply(9, 4, struct.pack(">I", 0) + b"base:allocation") + reply(9, 1)
+    for text in (b"nbd://host:10809/name", b"nbds://[::1]/", b"nbd+unix:///a%20b?socket=/tmp/s&tls-hostname=x", b"nbds+unix:///?socket=s",
+                 b"nbd:host:10809:exportname=a", b"nbd:unix:/tmp/s:exportname=", b"nbd://u@h:0/%00?tls-psk-file=x&tls-certificates=y"):
+        yield b"\2" + text
 
 
 for i, seed in enumerate({"server": server, "client": client}[side]()):

@@ -1,5 +1,5 @@
-/* Runs a fuzz target without a fuzzer: the files named on the command line, or else a fixed number of random inputs from a
- * fixed seed, as a unit test. VIV_FUZZ_RUNS and VIV_FUZZ_SEED change the two. */
+/* Runs a fuzz target without a fuzzer: the files named on the command line (.b64: each line an input in base64), or else a fixed
+ * number of random inputs from a fixed seed, as a unit test. VIV_FUZZ_RUNS and VIV_FUZZ_SEED change the two. */
 #include "fuzz/fuzz.h"
 
 #include <glib.h>
@@ -13,6 +13,19 @@ static unsigned long setting(const char *name, unsigned long fallback)
     return text ? strtoul(text, NULL, 0) : fallback;
 }
 
+static void run_lines(const char *text)
+{
+    g_auto(GStrv) lines = g_strsplit(text, "\n", 0);
+
+    for (unsigned i = 0; lines[i]; i++) {
+        gsize len;
+        g_autofree guchar *data = g_base64_decode(lines[i], &len);
+
+        if (len)
+            LLVMFuzzerTestOneInput(data, len);
+    }
+}
+
 static int run_files(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
@@ -23,7 +36,10 @@ static int run_files(int argc, char **argv)
             fprintf(stderr, "cannot read %s\n", argv[i]);
             return 1;
         }
-        LLVMFuzzerTestOneInput((const uint8_t *)data, len);
+        if (g_str_has_suffix(argv[i], ".b64"))
+            run_lines(data);
+        else
+            LLVMFuzzerTestOneInput((const uint8_t *)data, len);
         g_free(data);
     }
     return 0;

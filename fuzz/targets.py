@@ -1,4 +1,5 @@
 """The fuzz targets of a campaign: what each runs, which files are its own, and its seeds."""
+import base64
 import os
 import struct
 import subprocess
@@ -102,6 +103,32 @@ def seeds_whole(form):
 
 def seeds_nbd(side):
     return lambda folder: run(sys.executable, TOP + "/fuzz/nbd_seeds.py", side, folder)
+
+
+# --- what is kept of a corpus in the tree: a text, an input a line, so that it can be read, compared and merged ---
+
+def kept_path(t):
+    return TOP + "/fuzz/corpus/%s.b64" % t.name
+
+
+def keep(t, corpus):
+    inputs = []
+    for f in sorted(os.listdir(corpus)):
+        with open(os.path.join(corpus, f), "rb") as g:
+            inputs.append(g.read())
+    text = "".join(base64.b64encode(i).decode() + "\n" for i in sorted(inputs, key=lambda i: (len(i), i)))
+    if len(text) >= 100 << 10:
+        print("%s: %d KiB are not kept" % (t.name, len(text) >> 10), file=sys.stderr)
+        return
+    with open(kept_path(t), "w") as f:
+        f.write(text)
+
+
+def put_kept(t, folder):
+    if os.path.exists(kept_path(t)):
+        with open(kept_path(t)) as f:
+            for n, line in enumerate(f):
+                put("%s/kept-%d" % (folder, n), base64.b64decode(line))
 
 
 def no_seeds(folder):

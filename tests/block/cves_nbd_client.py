@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Hostile servers against viv-img and viv-nbd -L: the classes of published CVEs of NBD clients.
 
-CVE-2017-2630 (long replies), 2020-1711 and 2023-5871 (block status longer than asked), 2021-20286 (replies out of turn),
+CVE-2017-2630 (long replies), 2020-1711 and 2023-5871 (block status longer than asked), 2021-20286 (servers that go, replies out of turn),
 2022-0485 (read errors lost), 2023-5215 (sizes beyond 2^63)."""
 import os
 import socket
@@ -163,6 +163,18 @@ def at_go(code, data=b"", length=None, **more):
     return script
 
 
+def leaving(at):
+    """A server that is gone when this option comes."""
+    def script(p):
+        p.hello()
+        while True:
+            kind, _ = p.option()
+            if kind == at:
+                return
+            p.reply(kind, 1 if kind == OPT_STRUCTURED else 0x80000001)
+    return script
+
+
 def endless(kind_wanted, code, data):
     def script(p):
         p.hello()
@@ -209,6 +221,8 @@ def main():
     client("2017-2630: error of 4 GiB", at_go(0x80000003, b"x" * 1000, 0xffffffff))
     client("2017-2630: error of 1 MiB", at_go(0x80000003, b"x" * (1 << 20)))
     client("2017-2630: info of 4 GiB", at_go(3, b"\0\0", 0xffffffff))
+    for option in (OPT_STRUCTURED, OPT_SET_META, OPT_GO):
+        client("2021-20286: the server goes at option %d" % option, leaving(option))
     client("2021-20286: GO is acknowledged without a size", at_go(1))
     client("2021-20286: GO is answered by a server's name", at_go(2, name(b"x")))
     client("2021-20286: unknown answer", at_go(0x1234, b"x"))

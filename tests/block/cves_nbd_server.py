@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Hostile clients against viv-nbd: the classes of published CVEs of NBD servers.
 
-CVE-2008-0928 (ranges), 2013-1922 (format guessed), 2017-7539, 2017-9524, 2017-10664 (clients that leave), 2017-15118 and
+CVE-2008-0928 (ranges), 2013-1922 (format guessed), 2013-7441, 2017-7539, 2017-9524, 2017-10664 (clients that leave), 2017-15118 and
 2020-10761 (long names), 2017-15119 (long options), 2021-3716 (plain text behind STARTTLS), 2024-7409 (many clients at the stop)."""
 import os
 import signal
@@ -319,6 +319,10 @@ def many_clients():
     for t in threads:
         t.start()
     time.sleep(1)
+    open_ones = [Client() for _ in range(3)] # in the handshake, between requests, in the middle of one
+    for c in open_ones[1:]:
+        c.go()
+    open_ones[2].send(WRITE, 0, 65536)
     s.stop(what)
     ending.set()
     for t in threads:
