@@ -70,6 +70,13 @@ def tools(case):
     if case.words:
         yield [*IMG, *case.words, "hostile"]
     yield [*IO, *f, "-c", "write -P 7 0 64k", "-c", "write -z 64k 64k", "-c", "discard 0 1M", "-c", "flush", "hostile"]
+    if case.what.startswith("qcow2"): # verbs of its own; those before have changed the image, as far as they could
+        yield [*IMG, "snapshot", "-c", "new", "hostile"]
+        yield [*IMG, "bitmap", "--add", "hostile", "new"]
+        yield [*IMG, "rebase", "-u", "-b", "other", "-F", "raw", "hostile"]
+        yield [*IMG, "amend", "-o", "refcount_bits=64", "hostile"]
+        yield [*IMG, "amend", "-o", "compat=0.10,refcount_bits=16", "hostile"]
+        yield [*IMG, "snapshot", "-a", "new", "hostile"]
     yield [*IMG, "check", "-r", "all", *f, "hostile"]
     yield [*IMG, "resize", *f, "hostile", "+1M"]
 

@@ -55,6 +55,8 @@ def qcow2_images():
     yield c("qcow2: bitmap directory of 2^63 bytes", "2014-0144", qcow2_bitmap(8, be64(1 << 63)), open_ok=True)
     yield c("qcow2: bitmap table of 2^32 - 1 entries", "2014-0144", qcow2_bitmap(8, be32(U32), True), open_ok=True)
     yield c("qcow2: bitmap granularity 2^63", "2014-0144", qcow2_bitmap(17, b"\x3f", True), open_ok=True)
+    yield c("qcow2: backing file's name in the header, header of 512 bytes", "2014-0144", patched("qcow2", (8, be64(64)), (16, be32(14)), (100, be32(512)),
+                                                                                              (112, bytes(4096))), open_ok=True)
     yield c("qcow2: a chain of itself", "2015-5162", qcow2_backing(b"hostile", b"qcow2"), words=("info", "--backing-chain"), open_ok=True)
     yield c("qcow2: disk of 2^56 bytes that holds nothing", "2015-5162", lambda p: tool("create", "-q", "-f", "qcow2", "-o", "cluster_size=2M", p, "2E"), open_ok=True)
 
