@@ -1,6 +1,7 @@
 #include "nbd/server_int.h"
 
 #include "base/checked.h"
+#include "block/bitmap.h"
 #include "block/image.h"
 
 #include <errno.h>
@@ -33,27 +34,47 @@ static int find_bitmap(struct viv_node *n, const char *name, struct viv_node **w
     return viv_fail(err, ENOENT, "Bitmap '%s' is not found", name);
 }
 
+/* The layer's bits as they are now. */
+static int load_stored(struct viv_nbd_bitmap *b, struct viv_node *n, const char *name, const struct viv_bitmap_info *info,
+                       struct viv_err *err)
+{
+    if (info->in_use)
+        return viv_fail(err, EINVAL, "Bitmap '%s' is inconsistent (its last user did not close it): no answers can be had "
+                        "from it", name);
+    if (!info->granularity || (info->granularity & (info->granularity - 1)))
+        return viv_fail(err, EINVAL, "bitmap '%s' has a granularity of %u", name, info->granularity);
+    b->granularity = info->granularity;
+    return n->drv->bitmaps->load(n, name, &b->bits, &b->bytes, err);
+}
+
+/* In memory, in whichever layer. */
+static struct viv_bitmap *find_live(struct viv_node *n, const char *name)
+{
+    struct viv_bitmap *b = NULL;
+
+    for (; n && !b; n = n->backing)
+        b = viv_bitmap_find(n, name);
+    return b;
+}
+
 static int add_bitmap(struct viv_nbd_export *e, const char *name, struct viv_err *err)
 {
     struct viv_nbd_bitmap *b = &e->bitmap[e->bitmaps];
     struct viv_bitmap_info info = {0};
     struct viv_node *n = NULL;
-    int ret = find_bitmap(viv_blk_node(e->blk), name, &n, &info, err);
+    int ret = 0;
 
+    b->live = find_live(viv_blk_node(e->blk), name);
+    if (b->live && b->live->enabled && !e->writable && !b->live->node->read_only)
+        return viv_fail(err, EINVAL, "Enabled bitmap '%s' incompatible with readonly export", name);
+    if (b->live)
+        b->live->users++;
+    else
+        ret = find_bitmap(viv_blk_node(e->blk), name, &n, &info, err);
+    if (!ret && !b->live)
+        ret = load_stored(b, n, name, &info, err);
     if (ret)
         return ret;
-    if (info.in_use)
-        return viv_fail(err, EINVAL, "Bitmap '%s' is inconsistent (its last user did not close it): no answers can be had "
-                        "from it", name);
-    if (e->writable && info.automatic && n == viv_blk_node(e->blk))
-        return viv_fail(err, ENOTSUP, "bitmap '%s' still records writes: export the image read-only (-r), or stop the bitmap "
-                        "first (viv-img bitmap --disable)", name);
-    if (!info.granularity || (info.granularity & (info.granularity - 1)))
-        return viv_fail(err, EINVAL, "bitmap '%s' has a granularity of %u", name, info.granularity);
-    ret = n->drv->bitmaps->load(n, name, &b->bits, &b->bytes, err);
-    if (ret)
-        return ret;
-    b->granularity = info.granularity;
     b->context = g_strdup_printf("qemu:dirty-bitmap:%s", name);
     e->bitmaps++;
     return 0;
@@ -115,6 +136,8 @@ struct viv_nbd_export *viv_nbd_export_ref(struct viv_nbd_export *e)
 static void free_export(struct viv_nbd_export *e)
 {
     for (unsigned i = 0; i < e->bitmaps; i++) {
+        if (e->bitmap[i].live)
+            e->bitmap[i].live->users--;
         g_free(e->bitmap[i].context);
         g_free(e->bitmap[i].bits);
     }

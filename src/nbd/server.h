@@ -21,7 +21,7 @@ struct viv_nbd_export_spec {
     bool writable;           /* as far as the handle is */
     bool multi_conn;         /* tell clients that several connections are fine */
     bool allocation_depth;   /* offer qemu:allocation-depth */
-    const char *const *bitmaps; /* stored dirty bitmaps to offer as qemu:dirty-bitmap:NAME */
+    const char *const *bitmaps; /* dirty bitmaps to offer as qemu:dirty-bitmap:NAME, of the image or those below it */
     unsigned bitmap_count;
 };
 

@@ -1,6 +1,8 @@
 /* BLOCK_STATUS: a chunk with extents for each context that was selected. */
 #include "nbd/server_int.h"
 
+#include "block/bitmap.h"
+
 #include "base/checked.h"
 
 #include <errno.h>
@@ -115,7 +117,26 @@ static uint64_t run_of(const struct viv_nbd_bitmap *b, uint64_t g, uint64_t end,
     return k - g;
 }
 
-static int bitmap(const struct viv_nbd_bitmap *b, uint64_t at, uint64_t len, struct extents *x)
+static void live_bitmap(const struct viv_nbd_bitmap *b, uint64_t at, uint64_t len, struct extents *x)
+{
+    uint64_t end = at + len, from, dirty;
+
+    while (at < end) {
+        if (!viv_bitmap_next(b->live, at, &from, &dirty) || from >= end) {
+            add(x, end - at, 0);
+            return;
+        }
+        if (from > at && !add(x, from - at, 0))
+            return;
+        at = MAX(at, from);
+        dirty -= at - from;
+        if (!add(x, MIN(dirty, end - at), DIRTY))
+            return;
+        at += MIN(dirty, end - at);
+    }
+}
+
+static void stored_bitmap(const struct viv_nbd_bitmap *b, uint64_t at, uint64_t len, struct extents *x)
 {
     uint64_t end = at + len;
 
@@ -128,6 +149,14 @@ static int bitmap(const struct viv_nbd_bitmap *b, uint64_t at, uint64_t len, str
             break;
         at = stop;
     }
+}
+
+static int bitmap(const struct viv_nbd_bitmap *b, uint64_t at, uint64_t len, struct extents *x)
+{
+    if (b->live)
+        live_bitmap(b, at, len, x);
+    else
+        stored_bitmap(b, at, len, x);
     return 0;
 }
 
