@@ -349,6 +349,7 @@ int viv_node_open_format(const struct viv_blk_driver *drv, struct viv_node *file
     file_take->parents++;
     n->read_only = o->read_only;
     n->unmap = o->unmap;
+    n->direct = o->direct;
     n->copy_on_read = o->copy_on_read && !o->read_only;
     n->detect_zeroes = o->detect_zeroes;
     n->probed_raw = probed && drv == &viv_blk_raw;

@@ -108,6 +108,29 @@ struct viv_node *viv_node_find(const char *name)
     return n;
 }
 
+static int compare_names(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+char **viv_node_names(void)
+{
+    GPtrArray *names = g_ptr_array_new();
+    GHashTableIter it;
+    gpointer name;
+
+    pthread_mutex_lock(&graph_lock);
+    if (by_name) {
+        g_hash_table_iter_init(&it, by_name);
+        while (g_hash_table_iter_next(&it, &name, NULL))
+            g_ptr_array_add(names, g_strdup(name));
+    }
+    pthread_mutex_unlock(&graph_lock);
+    g_ptr_array_sort(names, compare_names);
+    g_ptr_array_add(names, NULL);
+    return (char **)g_ptr_array_free(names, FALSE);
+}
+
 static const char *perm_text(unsigned perms)
 {
     if (perms & VIV_PERM_WRITE)

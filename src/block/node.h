@@ -227,7 +227,7 @@ struct viv_node {
     unsigned parents; /* images on top of it */
     bool read_only;
     bool no_flush;
-    bool direct;     /* protocols: made with cache.direct */
+    bool direct; /* cache.direct was asked for */
     bool unmap;
     bool copy_on_read; /* what is read from the backing file is written here */
     bool zero_init;  /* a new, never written range reads as zeroes */
@@ -280,6 +280,8 @@ int viv_node_put(struct viv_node **n);
 
 /* Named nodes (-blockdev, node-name=): -EEXIST when taken. The registry holds no reference. */
 int viv_node_register(struct viv_node *n, const char *name, struct viv_err *err);
+/* All names there are, sorted; g_strfreev. */
+char **viv_node_names(void);
 struct viv_node *viv_node_find(const char *name); /* borrowed; NULL */
 
 /* Permissions: refused with the name of who holds what. */

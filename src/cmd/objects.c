@@ -5,32 +5,44 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <stdio.h>
 
 static const struct {
     const char *type;
     const struct viv_opt_def *opts;
     int (*add)(struct viv_opts *o, struct viv_err *err);
+    int (*del)(const char *id, struct viv_err *err);
 } kinds[] = {
-    {"secret", viv_secret_opts, viv_secret_add},
-    {"tls-creds-x509", viv_tls_x509_opts, viv_tls_x509_add},
-    {"tls-creds-psk", viv_tls_psk_opts, viv_tls_psk_add},
+    {"secret", viv_secret_opts, viv_secret_add, viv_secret_del},
+    {"tls-creds-x509", viv_tls_x509_opts, viv_tls_x509_add, viv_tls_creds_del},
+    {"tls-creds-psk", viv_tls_psk_opts, viv_tls_psk_add, viv_tls_creds_del},
 };
 
-static int add_kind(const char *type, struct viv_raw_opts *raw, struct viv_err *err)
+static int find_kind(const char *type, unsigned *out, struct viv_err *err)
 {
-    g_autofree char *what = g_strdup_printf("--object %s", type ? type : "");
-    struct viv_opts *o = NULL;
     unsigned i = 0;
-    int ret;
 
     while (i < G_N_ELEMENTS(kinds) && g_strcmp0(type, kinds[i].type) != 0)
         i++;
+    *out = i;
     if (i == G_N_ELEMENTS(kinds))
         return viv_fail(err, EINVAL, "invalid object type: %s (secret, tls-creds-x509 and tls-creds-psk work)",
                         type ? type : "none is given");
-    ret = viv_opts_from_raw(what, kinds[i].opts, raw, &o, err);
+    return 0;
+}
+
+int cmd_object_add_raw(struct viv_raw_opts *raw, struct viv_err *err)
+{
+    g_autofree char *type = viv_raw_take(raw, "qom-type");
+    g_autofree char *what = g_strdup_printf("%s %s", viv_raw_what(raw), type ? type : "");
+    struct viv_opts *o = NULL;
+    unsigned kind;
+    int ret = find_kind(type, &kind, err);
+
     if (!ret)
-        ret = kinds[i].add(o, err);
+        ret = viv_opts_from_raw(what, kinds[kind].opts, raw, &o, err);
+    if (!ret)
+        ret = kinds[kind].add(o, err);
     viv_opts_free(o);
     return ret;
 }
@@ -38,15 +50,38 @@ static int add_kind(const char *type, struct viv_raw_opts *raw, struct viv_err *
 int cmd_object_add(const char *text, struct viv_err *err)
 {
     struct viv_raw_opts *raw = NULL;
-    g_autofree char *type = NULL;
     int ret = viv_raw_parse("--object", "qom-type", text, &raw, err);
 
-    if (!ret) {
-        type = viv_raw_take(raw, "qom-type");
-        ret = add_kind(type, raw, err);
-    }
+    if (!ret)
+        ret = cmd_object_add_raw(raw, err);
     viv_raw_free(raw);
     return ret;
+}
+
+int cmd_object_del(const char *id, struct viv_err *err)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++)
+        if (kinds[i].del(id, NULL) == 0)
+            return 0;
+    return viv_fail(err, ENOENT, "object '%s' not found", id);
+}
+
+bool cmd_object_help(const char *text)
+{
+    struct viv_raw_opts *raw = NULL;
+    bool wanted = viv_raw_parse("--object", "qom-type", text, &raw, NULL) == 0 && viv_raw_help(raw);
+    const char *type = wanted ? viv_raw_get(raw, "qom-type") : NULL;
+
+    for (unsigned i = 0; wanted && i < G_N_ELEMENTS(kinds); i++) {
+        g_autofree char *what = g_strdup_printf("--object %s", kinds[i].type);
+
+        if (g_strcmp0(type, kinds[i].type) == 0)
+            viv_opts_print_help(what, kinds[i].opts, stdout);
+        else if (!type || g_str_equal(type, "help") || g_str_equal(type, "?"))
+            printf("%s\n", kinds[i].type);
+    }
+    viv_raw_free(raw);
+    return wanted;
 }
 
 void cmd_objects_free(void)

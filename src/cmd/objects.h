@@ -3,9 +3,15 @@
 #define VIV_CMD_OBJECTS_H
 
 #include "base/err.h"
+#include "opt/opt.h"
 
 /* "TYPE,id=ID,..." or JSON. */
 int cmd_object_add(const char *text, struct viv_err *err);
+/* With the type as key "qom-type" (object-add). */
+int cmd_object_add_raw(struct viv_raw_opts *raw, struct viv_err *err);
+int cmd_object_del(const char *id, struct viv_err *err);
+/* Prints what there is when the text asks for help, and says whether it did. */
+bool cmd_object_help(const char *text);
 /* At exit. */
 void cmd_objects_free(void);
 

@@ -150,6 +150,7 @@ static int run(struct vm_args *a, struct viv_err *err)
         rc = vm_open_storage(a, err);
     if (rc < 0)
         return rc;
+    viv_mon_use(viv_mon_people);
     viv_mon_use(viv_mon_common);
     viv_mon_use_machine();
     viv_log_hold();

@@ -25,8 +25,10 @@ struct viv_mon_cmd {
 
 /* A table that ends with both names NULL; borrowed for ever. Before the first monitor is made. */
 void viv_mon_use(const struct viv_mon_cmd *table);
-/* help, query-version, query-commands, human-monitor-command, character back ends. */
+/* query-version, query-commands, character back ends. */
 extern const struct viv_mon_cmd viv_mon_common[];
+/* help, and human-monitor-command for QMP: where there is HMP. */
+extern const struct viv_mon_cmd viv_mon_people[];
 /* What drives and shows the machine; its events too. */
 void viv_mon_use_machine(void);
 

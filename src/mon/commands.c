@@ -199,8 +199,6 @@ COMMAND(do_help)
 }
 
 const struct viv_mon_cmd viv_mon_common[] = {
-    {"help", NULL, "[cmd]", help_args, "show the help", do_help},
-    {"?", NULL, "[cmd]", help_args, "show the help", do_help},
     {"ringbuf_read", "ringbuf-read", "device size", ring_read_args, "read from a ring buffer character device",
      ringbuf_read},
     {"ringbuf_write", "ringbuf-write", "device data", ring_write_args,
@@ -209,6 +207,12 @@ const struct viv_mon_cmd viv_mon_common[] = {
     {"info chardev", "query-chardev", NULL, NULL, "show the character devices", query_chardev,
      show_chardev},
     {NULL, "query-commands", NULL, NULL, "list the commands", query_commands},
+    {0},
+};
+
+const struct viv_mon_cmd viv_mon_people[] = {
+    {"help", NULL, "[cmd]", help_args, "show the help", do_help},
+    {"?", NULL, "[cmd]", help_args, "show the help", do_help},
     {NULL, "human-monitor-command", NULL, hmp_args, "run an HMP command", human_command},
     {0},
 };

@@ -17,10 +17,10 @@ enum { VIV_NBD_CONTEXT_ALLOCATION, VIV_NBD_CONTEXT_DEPTH, VIV_NBD_CONTEXT_BITMAP
 
 struct viv_nbd_bitmap {
     char *context; /* "qemu:dirty-bitmap:NAME" */
-    struct viv_bitmap *live; /* in memory: answers are those of the moment. NULL: as the image stores it: */
     uint32_t granularity;
     uint8_t *bits; /* one a granule, from the start of the disk */
     size_t bytes;
+    struct viv_bitmap *live; /* in memory, in place of bits: answers are those of the moment */
 };
 
 struct viv_nbd_export {

@@ -436,6 +436,7 @@ int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, st
     n->state = f;
     n->size = size;
     n->read_only = o->read_only;
+    n->direct = o->direct;
     n->no_flush = o->no_flush;
     n->unmap = true; /* the format above decides */
     n->zero_init = !device;

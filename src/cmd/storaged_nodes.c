@@ -1,0 +1,180 @@
+/* What query-named-block-nodes tells of a node: QMP's BlockDeviceInfo, with an ImageInfo inside. */
+#include "cmd/storaged.h"
+
+#include "block/bitmap.h"
+#include "block/image.h"
+#include "block/proto/file/file.h"
+
+#include <string.h>
+
+static void put(json_t *o, const char *key, const char *text)
+{
+    if (text) {
+        g_autofree char *clean = g_utf8_make_valid(text, -1); /* names in images are any bytes */
+
+        json_object_set_new(o, key, json_string(clean));
+    }
+}
+
+static json_t *number(uint64_t v)
+{
+    return json_integer((json_int_t)MIN(v, (uint64_t)INT64_MAX));
+}
+
+/* --- what only one format has to tell --- */
+
+static json_t *facts(const struct viv_img_info *i, unsigned *at, bool list);
+
+static json_t *fact_value(const struct viv_img_info *i, const struct viv_img_fact *f, unsigned *at)
+{
+    g_autofree char *clean = f->type == VIV_FACT_STR ? g_utf8_make_valid(f->str, -1) : NULL;
+
+    switch (f->type) {
+    case VIV_FACT_STR:
+        return json_string(clean);
+    case VIV_FACT_UINT:
+        return number(f->value);
+    case VIV_FACT_BOOL:
+        return json_boolean(f->value);
+    default:
+        return facts(i, at, f->type == VIV_FACT_LIST);
+    }
+}
+
+/* From *at to the end of what was opened. */
+static json_t *facts(const struct viv_img_info *i, unsigned *at, bool list)
+{
+    json_t *out = list ? json_array() : json_object();
+
+    while (*at < i->facts) {
+        const struct viv_img_fact *f = &i->fact[(*at)++];
+
+        if (f->type == VIV_FACT_END)
+            break;
+        if (list)
+            json_array_append_new(out, fact_value(i, f, at));
+        else
+            json_object_set_new(out, f->key, fact_value(i, f, at));
+    }
+    return out;
+}
+
+/* --- ImageInfo --- */
+
+static void put_size_on_disk(json_t *o, const struct viv_node *n)
+{
+    const struct viv_node *file = n->drv->protocol ? n : n->file;
+    uint64_t sum;
+
+    if (!file || file->drv != &viv_blk_file)
+        return;
+    sum = viv_file_allocated(file);
+    for (unsigned i = 0; i < n->children; i++)
+        sum += viv_file_allocated(n->child[i]);
+    json_object_set_new(o, "actual-size", number(sum));
+}
+
+static void put_backing_file(json_t *o, struct viv_node *n, const struct viv_img_info *i)
+{
+    g_autofree char *full = i->backing_file ? viv_blk_backing_path(n->filename, i->backing_file) : NULL;
+
+    put(o, "backing-filename", i->backing_file);
+    put(o, "full-backing-filename", full);
+    put(o, "backing-filename-format", i->backing_fmt);
+}
+
+static json_t *image_json(struct viv_node *n, bool flat)
+{
+    struct viv_img_info i = {0};
+    json_t *o = json_object();
+    unsigned at = 0;
+
+    if (n->drv->info)
+        n->drv->info(n, &i);
+    put(o, "filename", n->filename);
+    put(o, "format", n->drv->name);
+    json_object_set_new(o, "virtual-size", number(viv_node_size(n)));
+    json_object_set_new(o, "dirty-flag", json_boolean(i.dirty));
+    put_size_on_disk(o, n);
+    if (i.cluster_size)
+        json_object_set_new(o, "cluster-size", number(i.cluster_size));
+    if (i.encrypted)
+        json_object_set_new(o, "encrypted", json_true());
+    put_backing_file(o, n, &i);
+    if (i.facts)
+        json_object_set_new(o, "format-specific", json_pack("{s:s, s:o}", "type", n->drv->name, "data", facts(&i, &at, false)));
+    if (n->backing && !flat)
+        json_object_set_new(o, "backing-image", image_json(n->backing, false));
+    viv_img_info_free(&i);
+    return o;
+}
+
+/* --- bitmaps --- */
+
+static json_t *bitmap_json(const char *name, uint32_t granularity, uint64_t count, bool recording, bool stored, bool busy)
+{
+    g_autofree char *clean = g_utf8_make_valid(name, -1);
+
+    return json_pack("{s:s, s:I, s:I, s:b, s:b, s:b}", "name", clean, "granularity", (json_int_t)granularity, "count",
+                     (json_int_t)count, "recording", recording, "persistent", stored, "busy", busy);
+}
+
+static void put_bitmaps(json_t *o, struct viv_node *n)
+{
+    struct viv_bitmap_info *list = NULL;
+    json_t *all = json_array();
+    unsigned count = 0;
+
+    for (struct viv_bitmap *b = n->bitmaps; b; b = b->next)
+        if (b->name)
+            json_array_append_new(all, bitmap_json(b->name, b->granularity, viv_bitmap_count(b), b->enabled, b->stored,
+                                                   b->users != 0));
+    /* Those that sleep in the image. */
+    if (n->drv->bitmaps)
+        n->drv->bitmaps->list(n, &list, &count, NULL);
+    for (unsigned i = 0; i < count; i++) {
+        json_t *b;
+
+        if (viv_bitmap_find(n, list[i].name))
+            continue;
+        b = bitmap_json(list[i].name, list[i].granularity, 0, list[i].automatic, true, false);
+        if (list[i].in_use)
+            json_object_set_new(b, "inconsistent", json_true());
+        json_array_append_new(all, b);
+    }
+    viv_bitmap_info_free(list, count);
+    if (json_array_size(all))
+        json_object_set(o, "dirty-bitmaps", all);
+    json_decref(all);
+}
+
+/* --- a node --- */
+
+static const char *detect_name(int detect)
+{
+    return detect == VIV_DETECT_UNMAP ? "unmap" : detect == VIV_DETECT_ON ? "on" : "off";
+}
+
+json_t *storaged_node_json(struct viv_node *n, bool flat)
+{
+    static const char *const limits[] = {"bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr", "write_threshold"};
+    unsigned depth = 0;
+    json_t *o = json_object();
+
+    for (const struct viv_node *b = n->backing; b && !flat; b = b->backing)
+        depth++; /* flat: 0, as the peer says */
+    put(o, "node-name", n->name);
+    put(o, "drv", n->drv->name);
+    put(o, "file", n->filename);
+    put(o, "backing_file", n->backing ? n->backing->filename : NULL);
+    json_object_set_new(o, "backing_file_depth", number(depth));
+    json_object_set_new(o, "ro", json_boolean(n->read_only));
+    json_object_set_new(o, "encrypted", json_boolean(n->crypt != NULL));
+    json_object_set_new(o, "detect_zeroes", json_string(detect_name(n->detect_zeroes)));
+    json_object_set_new(o, "cache", json_pack("{s:b, s:b, s:b}", "writeback", 1, "direct", n->direct, "no-flush", n->no_flush));
+    for (unsigned i = 0; i < G_N_ELEMENTS(limits); i++)
+        json_object_set_new(o, limits[i], json_integer(0));
+    json_object_set_new(o, "image", image_json(n, flat));
+    put_bitmaps(o, n);
+    return o;
+}

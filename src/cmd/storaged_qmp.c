@@ -1,0 +1,189 @@
+/* The daemon's QMP: nodes, objects, exports. Bitmaps are in storaged_bitmaps.c. */
+#include "cmd/storaged.h"
+
+#include "block/blk.h"
+#include "block/options.h"
+#include "cmd/objects.h"
+#include "export/export.h"
+#include "host/loop.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define COMMAND(name) static int name(struct viv_opts *o, json_t **result, struct viv_err *err)
+#define RAW(name)     static int name(struct viv_raw_opts *raw, json_t **result, struct viv_err *err)
+
+COMMAND(quit)
+{
+    viv_loop_quit();
+    return 0;
+}
+
+/* --- nodes --- */
+
+RAW(blockdev_add)
+{
+    return viv_blockdev_add(raw, err);
+}
+
+static const struct viv_opt_def node_args[] = {
+    {.name = "node-name", .type = VIV_OPT_STR, .required = true},
+    VIV_OPT_END,
+};
+
+COMMAND(blockdev_del)
+{
+    const char *name = viv_opts_str(o, "node-name");
+
+    if (!viv_node_find(name))
+        return viv_fail(err, ENOENT, "Failed to find node with node-name='%s'", name);
+    return viv_blockdev_del(name, err);
+}
+
+static const struct viv_opt_def nodes_args[] = {
+    {.name = "flat", .type = VIV_OPT_BOOL},
+    VIV_OPT_END,
+};
+
+COMMAND(query_nodes)
+{
+    g_auto(GStrv) names = viv_node_names();
+
+    *result = json_array();
+    for (char **name = names; *name; name++)
+        json_array_append_new(*result, storaged_node_json(viv_node_find(*name), viv_opts_bool(o, "flat")));
+    return 0;
+}
+
+/* No guest, no devices with disks. */
+COMMAND(query_block)
+{
+    *result = json_array();
+    return 0;
+}
+
+/* --- objects --- */
+
+RAW(object_add)
+{
+    return cmd_object_add_raw(raw, err);
+}
+
+static const struct viv_opt_def id_args[] = {
+    {.name = "id", .type = VIV_OPT_STR, .required = true},
+    VIV_OPT_END,
+};
+
+COMMAND(object_del)
+{
+    return cmd_object_del(viv_opts_str(o, "id"), err);
+}
+
+/* --- exports --- */
+
+RAW(export_add)
+{
+    return viv_export_add(raw, err);
+}
+
+static const char *const del_modes[] = {"safe", "hard", NULL};
+static const struct viv_opt_def export_del_args[] = {
+    {.name = "id", .type = VIV_OPT_STR, .required = true},
+    {.name = "mode", .type = VIV_OPT_ENUM, .values = del_modes, .def = "safe"},
+    VIV_OPT_END,
+};
+
+COMMAND(export_del)
+{
+    return viv_export_del(viv_opts_str(o, "id"), strcmp(viv_opts_str(o, "mode"), "hard") == 0, err);
+}
+
+COMMAND(query_exports)
+{
+    struct viv_export_info x;
+
+    *result = json_array();
+    for (unsigned i = 0; viv_export_at(i, &x); i++)
+        json_array_append_new(*result, json_pack("{s:s, s:s, s:s, s:b}", "id", x.id, "type", x.type, "node-name",
+                                                 x.node_name, "shutting-down", 0));
+    return 0;
+}
+
+RAW(nbd_start)
+{
+    return viv_export_nbd_start(raw, err);
+}
+
+COMMAND(nbd_stop)
+{
+    return viv_export_nbd_stop(err);
+}
+
+/* Of old: an export whose id is its name. `device` is a node-name. */
+static const struct viv_opt_def nbd_add_args[] = {
+    {.name = "device", .type = VIV_OPT_STR, .required = true},
+    {.name = "name", .type = VIV_OPT_STR},
+    {.name = "description", .type = VIV_OPT_STR},
+    {.name = "writable", .type = VIV_OPT_BOOL},
+    {.name = "bitmap", .type = VIV_OPT_STR},
+    VIV_OPT_END,
+};
+
+COMMAND(nbd_add)
+{
+    static const char *const same[] = {"name", "description", "bitmap"};
+    const char *device = viv_opts_str(o, "device"), *name = viv_opts_str(o, "name");
+    struct viv_raw_opts *raw = viv_raw_new("nbd-server-add");
+    bool writable = viv_opts_bool(o, "writable");
+    struct viv_node *n = viv_node_find(device);
+    int ret;
+
+    viv_raw_set(raw, "type", "nbd");
+    viv_raw_set(raw, "id", name ? name : device);
+    viv_raw_set(raw, "node-name", device);
+    /* "writable: defaults to false, and is limited by what the node allows" */
+    viv_raw_set(raw, "writable", writable && n && !n->read_only ? "on" : "off");
+    for (unsigned i = 0; i < G_N_ELEMENTS(same); i++)
+        if (viv_opts_str(o, same[i]))
+            viv_raw_set(raw, same[i], viv_opts_str(o, same[i]));
+    ret = viv_export_add(raw, err);
+    viv_raw_free(raw);
+    return ret;
+}
+
+static const struct viv_opt_def nbd_remove_args[] = {
+    {.name = "name", .type = VIV_OPT_STR, .required = true},
+    {.name = "mode", .type = VIV_OPT_ENUM, .values = del_modes, .def = "safe"},
+    VIV_OPT_END,
+};
+
+COMMAND(nbd_remove)
+{
+    const char *name = viv_opts_str(o, "name");
+    struct viv_export_info x;
+    unsigned i = 0;
+
+    while (viv_export_at(i, &x) && strcmp(x.id, name) != 0)
+        i++;
+    if (viv_export_at(i, &x) && strcmp(x.type, "nbd") != 0)
+        return viv_fail(err, EINVAL, "Block export '%s' is not an NBD export", name);
+    return viv_export_del(name, strcmp(viv_opts_str(o, "mode"), "hard") == 0, err);
+}
+
+const struct viv_mon_cmd storaged_cmds[] = {
+    {.qmp = "quit", .fn = quit},
+    {.qmp = "object-add", .raw = object_add},
+    {.qmp = "object-del", .args = id_args, .fn = object_del},
+    {.qmp = "blockdev-add", .raw = blockdev_add},
+    {.qmp = "blockdev-del", .args = node_args, .fn = blockdev_del},
+    {.qmp = "query-named-block-nodes", .args = nodes_args, .fn = query_nodes},
+    {.qmp = "query-block", .fn = query_block},
+    {.qmp = "block-export-add", .raw = export_add},
+    {.qmp = "block-export-del", .args = export_del_args, .fn = export_del},
+    {.qmp = "query-block-exports", .fn = query_exports},
+    {.qmp = "nbd-server-start", .raw = nbd_start},
+    {.qmp = "nbd-server-stop", .fn = nbd_stop},
+    {.qmp = "nbd-server-add", .args = nbd_add_args, .fn = nbd_add},
+    {.qmp = "nbd-server-remove", .args = nbd_remove_args, .fn = nbd_remove},
+    {0},
+};
