@@ -108,6 +108,16 @@ struct viv_node *viv_node_find(const char *name)
     return n;
 }
 
+bool viv_node_is_shared(const struct viv_node *n)
+{
+    bool shared;
+
+    pthread_mutex_lock(&graph_lock);
+    shared = n->parents || (n->users && n->users->next);
+    pthread_mutex_unlock(&graph_lock);
+    return shared;
+}
+
 static int compare_names(gconstpointer a, gconstpointer b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);

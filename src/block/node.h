@@ -280,6 +280,8 @@ int viv_node_put(struct viv_node **n);
 
 /* Named nodes (-blockdev, node-name=): -EEXIST when taken. The registry holds no reference. */
 int viv_node_register(struct viv_node *n, const char *name, struct viv_err *err);
+/* Does more than one user hold it, or is it below another image? */
+bool viv_node_is_shared(const struct viv_node *n);
 /* All names there are, sorted; g_strfreev. */
 char **viv_node_names(void);
 struct viv_node *viv_node_find(const char *name); /* borrowed; NULL */

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct viv_export_type *const types[] = {&viv_export_nbd};
+static const struct viv_export_type *const types[] = {&viv_export_nbd, &viv_export_fuse};
 
 static struct viv_export *exports;
 static uint64_t serials;
@@ -45,14 +45,14 @@ bool viv_export_at(unsigned i, struct viv_export_info *out)
 static int find_type(const char *name, const struct viv_export_type **out, struct viv_err *err)
 {
     if (!name)
-        return viv_fail(err, EINVAL, "Parameter 'type' is missing (nbd)");
+        return viv_fail(err, EINVAL, "Parameter 'type' is missing (nbd, fuse)");
     for (unsigned i = 0; i < G_N_ELEMENTS(types); i++) {
         if (strcmp(types[i]->name, name) == 0) {
             *out = types[i];
             return 0;
         }
     }
-    return viv_fail(err, EINVAL, "Parameter 'type' does not accept value '%s' (nbd works)", name);
+    return viv_fail(err, EINVAL, "Parameter 'type' does not accept value '%s' (nbd and fuse work)", name);
 }
 
 /* A letter, then letters, digits, '-', '.' and '_'. */
@@ -106,7 +106,7 @@ static int open_blk(struct viv_export *x, struct viv_opts *o, struct viv_err *er
         return viv_fail(err, EACCES, "Cannot export read-only node as writable");
     }
     if (x->writable)
-        perms |= VIV_PERM_WRITE | (x->type->resize && viv_opts_bool(o, x->type->resize) ? VIV_PERM_RESIZE : 0);
+        perms |= VIV_PERM_WRITE | (x->type->resizes ? VIV_PERM_RESIZE : 0);
     return viv_blk_new(n, perms, all, user, viv_opts_bool(o, "writethrough"), &x->blk, err);
 }
 

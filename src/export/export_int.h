@@ -20,7 +20,7 @@ struct viv_export {
 struct viv_export_type {
     const char *name;
     const struct viv_opt_def *opts;
-    const char *resize; /* the switch in `opts` that lets users make the disk larger; NULL: none may */
+    bool resizes; /* users that may write may also change the size */
     /* blk is open. 0: users may come. */
     int (*open)(struct viv_export *x, struct viv_opts *o, struct viv_err *err);
     /* No user is left behind. -EBUSY: there are some, and `hard` is false: nothing has changed. */

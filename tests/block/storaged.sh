@@ -178,6 +178,66 @@ for round in 1 2 3; do
     [ "$code" = 0 ] || [ "$code" = 3 ] || fail "after kill -9: $(cat check.txt)" # 3: leaks alone
 done
 
+echo "# as a file"
+touch m m2
+fuse=y
+daemon "$VIV_STORAGED" --blockdev driver=qcow2,node-name=d,file.driver=file,file.filename=d.qcow2,discard=unmap
+out=$($qmp "$here/q" block-export-add "{\"type\": \"fuse\", \"id\": \"ro\", \"node-name\": \"d\", \"mountpoint\": \"$here/m\"}")
+case $out in
+*"cannot be mounted on"* | *"cannot be loaded"*)
+    echo "skip: FUSE does not work here: $out"
+    fuse=
+    ;;
+*error*) fail "fuse: $out" ;;
+esac
+if [ "$fuse" ]; then
+    cmp w.raw m || fail "the file does not show the disk"
+    [ "$(stat -c %F,%s,%a m)" = "regular file,$((24 << 20)),400" ] || fail "the file's attributes: $(stat m)"
+    ! dd if=/dev/zero of=m bs=1k count=1 conv=notrunc 2>/dev/null || [ "$(id -u)" = 0 ] || fail "a read-only export was written"
+    out=$($qmp "$here/q" \
+        block-export-add "{\"type\": \"fuse\", \"id\": \"a\", \"node-name\": \"d\", \"mountpoint\": \"$here/m\"}" \
+        block-export-add '{"type": "fuse", "id": "a", "node-name": "d", "mountpoint": "none"}' \
+        block-export-add '{"type": "fuse", "id": "a", "node-name": "d", "mountpoint": "."}' \
+        block-export-add '{"type": "fuse", "id": "a", "node-name": "d", "mountpoint": "m2", "growable": true}')
+    for text in "There already is a FUSE export on" "Failed to stat" "is not a regular file" "growable=on needs writable=on"; do
+        case $out in *"$text"*) ;; *) fail "fuse: '$text' is not said: $out" ;; esac
+    done
+    exec 5<m
+    out=$($qmp "$here/q" block-export-del '{"id": "ro"}')
+    case $out in *"still in use"*) ;; *) fail "fuse, safe: $out" ;; esac
+    exec 5<&-
+    out=$($qmp "$here/q" block-export-del '{"id": "ro"}' \
+        block-export-add '{"type": "fuse", "id": "rw", "node-name": "d", "mountpoint": "m2", "writable": true, "growable": true}')
+    case $out in *error*) fail "fuse, writable: $out" ;; esac
+    [ -s m ] && fail "the file still shows the disk"
+    cp r.raw m2 # opened with O_TRUNC, and the holes of r.raw are left out
+    cmp r.raw m2 || fail "what cp wrote"
+    fallocate -p -o 1M -l 1M m2 && dd if=/dev/zero of=r2.raw bs=1M count=1 status=none && cp r.raw want.raw
+    dd if=r2.raw of=want.raw bs=1M seek=1 conv=notrunc status=none
+    cmp want.raw m2 || fail "a hole"
+    qemu-img map --output=json -f raw m2 | python3 -c 'import json,sys
+assert any(e["zero"] and e["start"] <= 1 << 20 and e["start"] + e["length"] >= 2 << 20 for e in json.load(sys.stdin))' || fail "SEEK_HOLE"
+    dd if=w.raw of=m2 bs=100k count=1 seek=25165824 oflag=seek_bytes conv=notrunc,fsync status=none || fail "growing"
+    [ "$(stat -c %s m2)" = $((24 * 1048576 + 102400)) ] || fail "it did not grow: $(stat -c %s m2)"
+    truncate -s 25165824 m2 || fail "truncate"
+    kill -9 "$daemon"
+    wait "$daemon" 2>/dev/null || true
+    umount m2 2>/dev/null || fusermount3 -u m2
+    code=0
+    qemu-img check -q d.qcow2 || code=$?
+    [ "$code" = 0 ] || [ "$code" = 3 ] || fail "after kill -9 of a file's export"
+    qemu-img compare -q -f raw -F qcow2 want.raw d.qcow2 || fail "the image behind the file"
+    daemon "$VIV_STORAGED" --blockdev driver=qcow2,node-name=d,file.driver=file,file.filename=d.qcow2 \
+        --export fuse,id=f,node-name=d,mountpoint=m
+    umount m
+    for _ in $(seq 100); do
+        out=$($qmp "$here/q" query-block-exports)
+        case $out in *'"id": "f"'*) sleep 0.05 ;; *) break ;; esac
+    done
+    case $out in *'"return": []'*) ;; *) fail "unmounted by others: $out" ;; esac
+fi
+end
+
 echo "# what is refused"
 s=$VIV_STORAGED
 expect 1 "unrecognized option '--nosuch'" "$s" --nosuch
