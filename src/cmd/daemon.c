@@ -105,7 +105,7 @@ int cmd_pidfile_write(const char *option, const char *path, struct viv_err *err)
         return viv_fail_os(err, e, "%s: cannot write '%s'", option, path);
     }
     /* A daemon leaves this directory. */
-    pidfile = path[0] == '/' ? g_strdup(path) : g_build_filename(g_get_current_dir(), path, NULL);
+    pidfile = g_canonicalize_filename(path, NULL);
     return 0;
 }
 
