@@ -95,6 +95,7 @@ struct gen {
     uint32_t pending;  /* groups that have stored since the last look at their page's flags */
     bool masked;       /* the access to come must not fault: a mask may hide what would */
     int cx;            /* group whose addend RCX holds, or -1 */
+    int sp;            /* what PUSH and POP have added to RSP and the host's register does not have yet */
     struct cold *cold; /* XL_COLD of them */
     unsigned colds;
     int32_t l1;        /* this mode's TLB set, from RSP */
@@ -183,6 +184,11 @@ void viv_xl_group_end(struct gen *g, bool native);
 /* The host operand of an access that is a member; R10 and R11 are free. False: it is none. */
 bool viv_xl_group_insn(struct gen *g, struct emem *m);
 bool viv_xl_group_operand(struct gen *g, unsigned base, int32_t disp, struct emem *m);
+/* PUSH, POP, CALL and RET add `n` to RSP. Within a group that may wait: viv_xl_sp_exact() makes it so; viv_xl_sp_begin() before an
+ * instruction that cannot do with less. */
+void viv_xl_sp_add(struct gen *g, int n);
+void viv_xl_sp_exact(struct gen *g);
+void viv_xl_sp_begin(struct gen *g);
 /* A member has stored. */
 void viv_xl_group_stored(struct gen *g, unsigned base);
 /* Looks whether stores of groups have changed code; then the guest goes on at `next`. */

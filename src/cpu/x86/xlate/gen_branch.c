@@ -160,7 +160,7 @@ static int push_return(struct gen *g)
     e_load(e, H_10, xl_word(XL_O_PAGE));
     e_lea(e, g->lng, H_10, EMEM(H_10, g->next));
     e_op_mem(e, g->lng, 0x89, H_10, m);
-    e_lea(e, g->lng, SP, EMEM(SP, -size));
+    viv_xl_sp_add(g, -size);
     return size;
 }
 
@@ -244,7 +244,7 @@ static bool ret(struct gen *g)
         m = viv_xl_access_at(g, SP, (unsigned)size, false);
     }
     e_op_mem(e, g->lng, 0x8b, H_CX, m);
-    e_lea(e, g->lng, SP, EMEM(SP, size + imm));
+    viv_xl_sp_add(g, size + imm);
     viv_xl_emit_jump(g, XL_LAST(g->off, size + imm));
     return true;
 }

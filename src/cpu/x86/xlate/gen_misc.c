@@ -135,11 +135,6 @@ static unsigned stack_size(const struct gen *g)
     return g->lng ? 8 : 4;
 }
 
-static void move_sp(struct gen *g, int n)
-{
-    e_lea(g->e, g->lng, SP, EMEM(SP, n));
-}
-
 /* PUSH from memory: the value waits in xl.arg, because the store needs all scratch registers. */
 static bool push_memory(struct gen *g, unsigned size)
 {
@@ -182,7 +177,7 @@ bool viv_xl_gen_push(struct gen *g)
         }
         e_op_mem(e, g->lng, 0x89, from, m);
     }
-    move_sp(g, -(int)size);
+    viv_xl_sp_add(g, -(int)size);
     if (grouped)
         viv_xl_group_stored(g, VIV_RSP);
     else
@@ -209,7 +204,7 @@ bool viv_xl_gen_pop(struct gen *g)
     e_op_mem(e, g->lng, 0x8b, to == H_NONE ? H_11 : to, m);
     if (to == H_NONE)
         e_store(e, xl_home(i->rm), H_11);
-    move_sp(g, (int)size);
+    viv_xl_sp_add(g, (int)size);
     return true;
 }
 

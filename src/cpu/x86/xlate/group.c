@@ -185,6 +185,49 @@ bool viv_xl_harmless(const struct gen *g)
     return !i->mem || (grouped_access(i, k, &a) && g->group[a.base]);
 }
 
+/* ---- RSP ---- */
+
+/* Nothing of it shows what RSP is, or it is a member of RSP's group, which count from what the host's register has. */
+static bool rsp_may_wait(const struct gen *g)
+{
+    const struct viv_insn *i = g->i;
+    enum xl_class k = viv_xl_class(i);
+    struct access a;
+
+    switch (k) {
+    case XC_PUSH: case XC_POP: case XC_CALL_REL: case XC_RET:
+        return g->group[VIV_RSP] && stack_access(i, k, &a) && !(k == XC_PUSH && viv_xl_operands(i) & 1u << VIV_RSP);
+    case XC_LEA:
+        return i->reg != VIV_RSP && i->base != VIV_RSP;
+    default:
+        return viv_xl_harmless(g) && !((viv_xl_operands(i) | changes(i, k)) & 1u << VIV_RSP);
+    }
+}
+
+void viv_xl_sp_begin(struct gen *g)
+{
+    if (g->sp && !rsp_may_wait(g))
+        viv_xl_sp_exact(g);
+}
+
+void viv_xl_sp_exact(struct gen *g)
+{
+    unsigned sp = xl_host(VIV_RSP);
+
+    if (g->sp)
+        e_lea(g->e, g->lng, sp, EMEM((uint8_t)sp, g->sp));
+    g->sp = 0;
+}
+
+void viv_xl_sp_add(struct gen *g, int n)
+{
+    enum xl_class k = viv_xl_class(g->i);
+
+    g->sp += n;
+    if (!g->group[VIV_RSP] || (k != XC_PUSH && k != XC_POP))
+        viv_xl_sp_exact(g);
+}
+
 /* ---- planning ---- */
 
 /* The group of the access that stands at `at`: its members and their range. */
@@ -304,7 +347,7 @@ bool viv_xl_group_operand(struct gen *g, unsigned base, int32_t disp, struct eme
     if (g->cx != (int)base)
         e_load(g->e, H_CX, xl_word(slot(base, ADDEND)));
     g->cx = (int)base;
-    *m = EMEMX((uint8_t)xl_host(base), H_CX, 0, disp);
+    *m = EMEMX((uint8_t)xl_host(base), H_CX, 0, disp + (base == VIV_RSP ? g->sp : 0));
     return true;
 }
 
@@ -325,6 +368,8 @@ void viv_xl_group_settle(struct gen *g, int32_t next)
 {
     struct emit *e = g->e;
 
+    if (g->pending)
+        viv_xl_sp_exact(g);
     for (unsigned b = 0; b < 16; b++) {
         if (!(g->pending >> b & 1))
             continue;

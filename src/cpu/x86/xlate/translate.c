@@ -182,6 +182,7 @@ static void helper(struct gen *g, bool end)
     *copy = *g->i;
     g->x87 = false;
     g->x87_seg = XL_NO_SEG;
+    viv_xl_sp_exact(g);
     viv_xl_flags_exact(g);
     g->flags.redo_bytes = 0;
     e_mov_imm(e, H_11, (uintptr_t)copy);
@@ -237,6 +238,7 @@ static bool one(struct gen *g)
     unsigned colds = g->colds, faults = x->fault_count;
     bool vec = g->vec, page = g->x87_page, quiet = g->quiet;
     struct xl_flags flags = g->flags;
+    int sp = g->sp;
     bool end = k == XC_HELPER_END || k == XC_X87_CONTROL || (g->i->row->attr & A_JUMP);
 
     if (k != XC_NOP && k != XC_LEA && k != XC_GENERIC && k != XC_VECTOR && k != XC_PUSH && k != XC_POP)
@@ -251,6 +253,7 @@ static bool one(struct gen *g)
     g->x87_page = page;
     g->quiet = quiet;
     g->flags = flags;
+    g->sp = sp;
     x->fault_count = faults;
     g->cx = -1;
     memset(g->group, 0, sizeof(g->group));
@@ -294,6 +297,7 @@ static void translate_one(struct gen *g, const struct viv_insn *insn, unsigned a
     g->i = &insn[at];
     g->off = off;
     g->next = off + g->i->len;
+    viv_xl_sp_begin(g);
     viv_xl_flags_begin(g, at);
     if (g->pending && !viv_xl_harmless(g))
         viv_xl_group_settle(g, off);
@@ -357,6 +361,7 @@ static unsigned body(struct gen *g, const uint8_t *code, unsigned have, bool who
     }
     g->off = XL_NO_BRANCH;
     g->quiet = g->waits = false;
+    viv_xl_sp_exact(g);
     viv_xl_flags_exact(g);
     if (!end && n) {
         viv_xl_group_settle(g, *off);
