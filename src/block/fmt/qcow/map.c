@@ -113,7 +113,7 @@ int qcow_pack(struct viv_node *n, const uint8_t *buf, size_t len, uint8_t *out, 
             return -ENOMEM;
         memcpy(whole, buf, len);
     }
-    ret = viv_deflate(whole ? whole : buf, q->cluster_size, out, q->cluster_size - 1, QCOW_DEFLATE_BITS, out_len);
+    ret = viv_deflate(whole ? whole : buf, q->cluster_size, out, q->cluster_size - 1, false, out_len);
     g_free(whole);
     return ret;
 }

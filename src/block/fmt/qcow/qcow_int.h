@@ -42,9 +42,6 @@ enum {
 #define QCOW_L2_BITS_MAX      13u
 #define QCOW_BACKING_NAME_MAX 1023u
 
-/* Window of the deflate streams that others expect. */
-#define QCOW_DEFLATE_BITS (-12)
-
 /* What one image may make us allocate or walk. */
 #define QCOW_L1_ENTRIES_MAX  (1ull << 28) /* 512 TiB with either kind of table that create makes */
 #define QCOW_TABLES_MAX      (4u << 20)   /* L2 tables of an image that is written */

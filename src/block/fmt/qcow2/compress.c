@@ -6,9 +6,7 @@
 #include <glib.h>
 #include <zstd.h>
 
-/* Other programs unpack with a window of 4 KiB, so that is what is packed with. Unpacking takes any. Negative: no header. */
-#define PACK_WINDOW (-12)
-#define ANY_WINDOW  (-15)
+#define RAW_DEFLATE (-15) /* of any window, no header */
 
 /* What a frame may make us allocate: 8 MiB. The largest cluster has 2. */
 #define ZSTD_WINDOW_LOG_MAX 23
@@ -69,7 +67,7 @@ static int inflate_zstd(const uint8_t *in, size_t in_len, uint8_t *out, size_t o
 
 int qcow2_inflate(unsigned type, const uint8_t *in, size_t in_len, uint8_t *out, size_t out_len)
 {
-    return type == 1 ? inflate_zstd(in, in_len, out, out_len) : viv_inflate(in, in_len, out, out_len, ANY_WINDOW);
+    return type == 1 ? inflate_zstd(in, in_len, out, out_len) : viv_inflate(in, in_len, out, out_len, RAW_DEFLATE);
 }
 
 static int deflate_zstd(const uint8_t *in, size_t in_len, uint8_t *out, size_t *out_len)
@@ -88,5 +86,5 @@ static int deflate_zstd(const uint8_t *in, size_t in_len, uint8_t *out, size_t *
 
 int qcow2_deflate(unsigned type, const uint8_t *in, size_t in_len, uint8_t *out, size_t *out_len)
 {
-    return type == 1 ? deflate_zstd(in, in_len, out, out_len) : viv_deflate(in, in_len, out, *out_len, PACK_WINDOW, out_len);
+    return type == 1 ? deflate_zstd(in, in_len, out, out_len) : viv_deflate(in, in_len, out, *out_len, false, out_len);
 }

@@ -125,7 +125,7 @@ int vmdk_pack(struct viv_node *n, const uint8_t *data, size_t len, uint8_t *out,
         return -ENOTSUP;
     if (!s->compressed)
         return -E2BIG; /* stored as it is, as the peer does */
-    return viv_deflate(data, len, out, *out_len - 1, 15, out_len);
+    return viv_deflate(data, len, out, *out_len - 1, true, out_len);
 }
 
 int vmdk_write_packed(struct viv_node *n, uint64_t granule, const uint8_t *packed, size_t len)
