@@ -307,6 +307,14 @@ int viv_node_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *io
                      size_t len);
 int viv_node_pread(struct viv_node *n, uint64_t offset, void *buf, size_t len);
 int viv_node_pwrite(struct viv_node *n, uint64_t offset, const void *buf, size_t len);
+/* For who writes in parallel and wants clusters in the order of the disk: placed() is called when all of it has a place and before
+ * the data of the last part moves; at most once, and not where that order means nothing (protocols, compressed clusters). */
+int viv_node_pwrite_placed(struct viv_node *n, uint64_t offset, const void *buf, size_t len, void (*placed)(void *opaque),
+                           void *opaque);
+/* From the start of both ranges as much as lies in one piece, by the host (copy_range.c): as shared blocks of the file system (`share`:
+ * only so), or by a copy inside the kernel. *done: how much, more than 0. -ENOTSUP: not here, or not this piece; read and write it. */
+int viv_node_copy_range(struct viv_node *from, uint64_t src, struct viv_node *to, uint64_t dst, uint64_t len, bool share,
+                        uint64_t *done);
 int viv_node_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);
 int viv_node_discard(struct viv_node *n, uint64_t offset, uint64_t len);
 /* All of the disk: this layer holds nothing any more. -ENOTSUP where the format cannot. */

@@ -76,8 +76,20 @@ static int write_recompressed(struct viv_node *n, uint64_t offset, const struct 
     return ret;
 }
 
-int viv_io_write_locked(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
-                           size_t skip, size_t len)
+/* Whom to tell when the last byte of a write has its place. */
+struct placed {
+    void (*fn)(void *opaque);
+    void *opaque;
+};
+
+static void tell(const struct placed *p, bool all)
+{
+    if (p && all)
+        p->fn(p->opaque);
+}
+
+static int write_rest(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t skip, size_t len,
+                      const struct placed *placed)
 {
     while (len) {
         struct viv_alloc a;
@@ -85,6 +97,8 @@ int viv_io_write_locked(struct viv_node *n, uint64_t offset, const struct iovec 
 
         if (ret)
             return ret;
+        if (!a.compress)
+            tell(placed, a.len == len);
         if (a.compress) {
             ret = write_recompressed(n, offset, iov, cnt, skip, &a.len);
         } else if (a.fresh) {
@@ -105,9 +119,14 @@ int viv_io_write_locked(struct viv_node *n, uint64_t offset, const struct iovec 
     return 0;
 }
 
+int viv_io_write_locked(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t skip, size_t len)
+{
+    return write_rest(n, offset, iov, cnt, skip, len, NULL);
+}
+
 /* Writes from the start for as long as the map lets us overwrite; *done counts. */
-static int write_in_place(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
-                          size_t len, size_t *done)
+static int write_in_place(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len,
+                          const struct placed *placed, size_t *done)
 {
     *done = 0;
     while (*done < len) {
@@ -120,6 +139,7 @@ static int write_in_place(struct viv_node *n, uint64_t offset, const struct iove
         if (!e.in_place)
             break;
         step = MIN(len - *done, e.len);
+        tell(placed, *done + step == len);
         ret = viv_io_transfer(n, e.where, true, offset + *done, e.host, iov, cnt, *done, step);
         if (ret)
             return ret;
@@ -160,7 +180,8 @@ static int grow_to(struct viv_node *n, uint64_t offset, size_t len)
     return ret;
 }
 
-int viv_node_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
+static int write_data(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len,
+                      const struct placed *placed)
 {
     struct viv_range r;
     size_t done = 0;
@@ -179,16 +200,30 @@ int viv_node_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *io
                                      n->detect_zeroes == VIV_DETECT_UNMAP ? VIV_BLK_UNMAP : 0);
     if (!viv_io_partial_unit(n, offset, len)) {
         viv_io_lock(n, &r, offset, len, false);
-        ret = write_in_place(n, offset, iov, cnt, len, &done);
+        ret = write_in_place(n, offset, iov, cnt, len, placed, &done);
         viv_io_unlock(n, &r);
     }
     if (!ret && done < len) {
         viv_io_lock(n, &r, offset + done, len - done, true);
-        ret = viv_io_write_locked(n, offset + done, iov, cnt, done, len - done);
+        ret = write_rest(n, offset + done, iov, cnt, done, len - done, placed);
         viv_io_unlock(n, &r);
     }
     viv_bitmaps_wrote(n, offset, len); /* also after an error: some of it may be there */
     return ret;
+}
+
+int viv_node_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
+{
+    return write_data(n, offset, iov, cnt, len, NULL);
+}
+
+int viv_node_pwrite_placed(struct viv_node *n, uint64_t offset, const void *buf, size_t len, void (*placed)(void *opaque),
+                           void *opaque)
+{
+    struct iovec v = {(void *)buf, len};
+    struct placed p = {placed, opaque};
+
+    return write_data(n, offset, &v, 1, len, &p);
 }
 
 int viv_node_pwrite(struct viv_node *n, uint64_t offset, const void *buf, size_t len)

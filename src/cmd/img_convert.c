@@ -12,14 +12,16 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define SPARSE_MAX (16u << 20)
+#define SPARSE_MAX  (16u << 20)
+#define THREADS_MIN 4u /* some wait for a disk */
+#define THREADS_MAX 16u
 
 struct args {
     struct img_common common; /* its o: of the sources */
     const char *out_format, *target, *snapshot;
     char **path; /* the sources */
     unsigned paths;
-    bool no_create, target_opts, target_zero, bitmaps, skip_broken, sparse_given, offload;
+    bool no_create, target_opts, target_zero, bitmaps, skip_broken, sparse_given;
     struct viv_node_opts dst;
     struct img_copy copy;
     struct img_rate rate;
@@ -92,7 +94,7 @@ static int take_switch(struct args *a, int c)
         a->skip_broken = true;
         return 0;
     case 'C':
-        a->offload = true;
+        a->copy.offload = IMG_OFFLOAD_COPY;
         return 0;
     case 'c':
         a->copy.compressed = true;
@@ -121,7 +123,7 @@ static int take(void *args, int c)
         a->snapshot = optarg;
         return 0;
     case 'm':
-        return parse_number(optarg, 16, &a->copy.threads);
+        return parse_number(optarg, THREADS_MAX, &a->copy.threads);
     case 'r':
         return img_parse_size("rate limit", optarg, &a->rate.limit);
     case 'S':
@@ -137,12 +139,12 @@ static int take(void *args, int c)
 
 static int check_args(const struct args *a)
 {
-    if (a->offload && a->sparse_given)
+    bool offload = a->copy.offload == IMG_OFFLOAD_COPY;
+
+    if (offload && a->sparse_given)
         return img_error("Cannot enable copy offloading when -S is used");
-    if (a->offload && a->copy.salvage)
+    if (offload && a->copy.salvage)
         return img_error("Cannot use copy offloading in salvaging mode");
-    if (a->offload)
-        return img_error("convert: -C is not implemented yet; without it the data goes through this program");
     if (a->target_zero && !a->no_create)
         return img_error("--target-is-zero requires use of -n flag");
     if (a->target_opts && !a->no_create)
@@ -177,6 +179,10 @@ static int parse(int argc, char **argv, struct args *a)
     a->paths = argc - optind - 1;
     a->target = argv[argc - 1];
     a->copy.rate = &a->rate;
+    if (!a->copy.threads)
+        a->copy.threads = CLAMP(g_get_num_processors(), THREADS_MIN, THREADS_MAX);
+    if (!a->copy.offload && !a->sparse_given)
+        a->copy.offload = IMG_OFFLOAD_SHARE;
     return check_args(a) ? 2 : 0;
 }
 
@@ -283,8 +289,10 @@ static int convert(const struct args *a)
 
     if (!ret)
         ret = a->no_create ? open_target(&w, &c, &err) : make_target(&w, &c, &err);
-    if (!ret)
+    if (!ret) {
         c.compressed |= w.out->only_packed;
+        c.any_order |= w.out->granule == 1; /* each byte has its place already */
+    }
     if (!ret && c.compressed)
         ret = img_packer_check(w.out, &err);
     if (!ret && a->bitmaps)
@@ -306,7 +314,7 @@ static int convert(const struct args *a)
 
 int img_convert(int argc, char **argv)
 {
-    struct args a = {.common.o.read_only = true, .copy = {.sparse = 4096, .threads = 4}};
+    struct args a = {.common.o.read_only = true, .copy = {.sparse = 4096}};
     int ret;
 
     a.co.text = a.common.create = g_string_new(NULL);

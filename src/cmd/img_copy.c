@@ -1,6 +1,6 @@
 /* Threads take chunks in the order of the disk. What the source's map calls zero is not read; data is read and looked
- * through for zeroes. Reads run in parallel; writes happen in the order of the disk (so that the target's
- * clusters lie in order), or as they come with any_order. */
+ * through for zeroes, or copied by the host where it can. Reads and writes run in parallel; room is given out in the order of the disk
+ * (so that the target's clusters lie in order), or as chunks come with any_order. */
 #include "cmd/img_copy.h"
 
 #include "cmd/img_pack.h"
@@ -15,12 +15,16 @@
 #include <signal.h>
 #include <string.h>
 
-#define CHUNK  (2u << 20)
-#define SECTOR 512u
+/* Small enough that what four threads have read is still in the CPU's cache when it is written; a cluster of the target at least. */
+#define CHUNK_MIN  (512u << 10)
+#define CHUNK_MAX  (2u << 20)
+#define HOST_CHUNK (8u << 20) /* what the host is asked to copy at once */
+#define SECTOR     512u
 
 struct chunk {
     uint64_t offset, len, number;
     bool zero;
+    bool passed; /* the next chunk has been let on */
 };
 
 /* What one thread works with. */
@@ -33,9 +37,14 @@ struct copier {
     const struct img_copy *c;
     uint64_t backing_end; /* of the target's backing file; 0: none */
     uint64_t unit;        /* zero runs are looked for in these */
+    uint64_t chunk;       /* bytes that a thread reads at once */
+    enum img_offload offload; /* atomic */
+    bool by_host;             /* atomic: the host has copied something */
     pthread_mutex_t lock;
     pthread_cond_t turn;
     uint64_t next, next_number, write_number; /* under lock */
+    struct viv_extent seen; /* under lock: what lies from `next` on, up to seen_end */
+    uint64_t seen_end;
     int error;
     struct viv_err *err;
 };
@@ -85,20 +94,34 @@ static void failed(struct copier *k, int ret, const char *what, uint64_t offset)
     pthread_mutex_unlock(&k->lock);
 }
 
-static int look(const struct copier *k, uint64_t at, struct viv_extent *e)
+/* What lies at k->next. Extents may be much longer than chunks: each is asked for once. */
+static int look(struct copier *k, struct viv_extent *e)
 {
     const struct img_copy *c = k->c;
+    uint64_t at = k->next;
+    int ret = 0;
 
-    return c->look ? c->look(c, c->source_offset + at, c->len - at, e)
-                   : viv_node_status(c->source, c->source_offset + at, c->len - at, e);
+    if (at >= k->seen_end) {
+        ret = c->look ? c->look(c, c->source_offset + at, c->len - at, &k->seen)
+                      : viv_node_status(c->source, c->source_offset + at, c->len - at, &k->seen);
+        k->seen_end = ret ? 0 : at + k->seen.len;
+    }
+    *e = k->seen;
+    e->len = k->seen_end - at;
+    return ret;
 }
 
-/* Data chunks end at multiples of CHUNK, so that clusters are written whole. */
+/* Data chunks end at multiples of their size, so that clusters are written whole. */
 static uint64_t chunk_len(const struct copier *k, const struct viv_extent *e, bool zero)
 {
-    uint64_t rest = k->c->look ? e->len : k->c->len - k->next;
+    bool by_host = __atomic_load_n(&k->offload, __ATOMIC_RELAXED) != IMG_OFFLOAD_NO;
+    uint64_t max = by_host && __atomic_load_n(&k->by_host, __ATOMIC_RELAXED) ? HOST_CHUNK : k->chunk;
+    uint64_t rest = k->c->look || by_host ? e->len : k->c->len - k->next;
+    uint64_t at = k->c->target_offset + k->next;
 
-    return zero ? e->len : MIN(rest, CHUNK - (k->c->target_offset + k->next) % CHUNK);
+    if (by_host && !viv_is_aligned(at, k->c->target->granule)) /* by hand up to there */
+        max = k->c->target->granule;
+    return zero ? e->len : MIN(rest, max - at % max);
 }
 
 /* Zeroes up to where a cluster of the target starts: what holds data too is compressed whole. False: nothing is left. */
@@ -123,7 +146,7 @@ static int take_chunk(struct copier *k, struct chunk *out)
             return 1;
         if (interrupted)
             return -EINTR;
-        ret = look(k, k->next, &e);
+        ret = look(k, &e);
         if (ret)
             return ret;
         if (e.kind != VIV_MAP_BACKING)
@@ -150,15 +173,25 @@ static void wait_turn(struct copier *k, const struct chunk *ch)
     pthread_mutex_unlock(&k->lock);
 }
 
-static void pass_turn(struct copier *k, const struct chunk *ch)
+/* The next chunk may be given room. Once a chunk, in its turn. */
+static void pass_turn(struct copier *k, struct chunk *ch)
+{
+    if (ch->passed)
+        return;
+    ch->passed = true;
+    pthread_mutex_lock(&k->lock);
+    k->write_number++;
+    pthread_cond_broadcast(&k->turn);
+    pthread_mutex_unlock(&k->lock);
+}
+
+static void finish_chunk(struct copier *k, const struct chunk *ch)
 {
     uint64_t wait;
 
     pthread_mutex_lock(&k->lock);
-    k->write_number++;
     img_progress_advance(k->c->progress, ch->len);
     wait = k->c->rate && !ch->zero ? img_rate_delay(k->c->rate, ch->len) : 0;
-    pthread_cond_broadcast(&k->turn);
     pthread_mutex_unlock(&k->lock);
     for (; wait && !interrupted; wait -= MIN(wait, 100000))
         g_usleep(MIN(wait, 100000));
@@ -192,15 +225,33 @@ static enum piece judge(struct copier *k, const uint8_t *data, const uint8_t *ol
     return k->c->sparse && viv_buf_is_zero(data + at, n) ? PIECE_ZERO : PIECE_DATA;
 }
 
-static int write_data(struct copier *k, const struct buffers *b, uint64_t offset, const uint8_t *data, uint64_t len)
+struct turn {
+    struct copier *k;
+    struct chunk *ch;
+};
+
+static void placed(void *opaque)
 {
+    struct turn *t = opaque;
+
+    pass_turn(t->k, t->ch);
+}
+
+/* The bytes from `at` on of a chunk. Once its last ones have their place, the next chunk's turn comes. */
+static int write_data(struct copier *k, struct chunk *ch, const struct buffers *b, uint64_t at, uint64_t len)
+{
+    uint64_t offset = k->c->target_offset + ch->offset + at;
+    struct turn t = {k, ch};
+
     if (b->packer)
-        return img_packer_write(b->packer, k->c->target_offset + offset, data, len);
-    return viv_node_pwrite(k->c->target, k->c->target_offset + offset, data, len);
+        return img_packer_write(b->packer, offset, b->data + at, len);
+    if (at + len < ch->len)
+        return viv_node_pwrite(k->c->target, offset, b->data + at, len);
+    return viv_node_pwrite_placed(k->c->target, offset, b->data + at, len, placed, &t);
 }
 
 /* Writes a chunk in runs of pieces of one kind. */
-static int write_pieces(struct copier *k, const struct chunk *ch, const struct buffers *b)
+static int write_pieces(struct copier *k, struct chunk *ch, const struct buffers *b)
 {
     const uint8_t *data = b->data, *old = b->old;
     uint64_t at = 0;
@@ -220,7 +271,7 @@ static int write_pieces(struct copier *k, const struct chunk *ch, const struct b
         if (kind == PIECE_ZERO)
             ret = write_zero(k, ch->offset + at, end - at);
         else if (kind == PIECE_DATA)
-            ret = write_data(k, b, ch->offset + at, data + at, end - at);
+            ret = write_data(k, ch, b, at, end - at);
         at = end;
     }
     return ret ? ret : k->c->writethrough ? viv_node_flush(k->c->target) : 0;
@@ -266,18 +317,39 @@ static int pack_chunk(struct copier *k, const struct chunk *ch, const struct buf
     return img_packer_pack(b->packer, k->c->target_offset + ch->offset, b->data, b->old, ch->len, k->c->sparse);
 }
 
-static int copy_chunk(struct copier *k, const struct chunk *ch, const struct buffers *b)
+/* By the host, in its turn. 0 with what it left in *rest, which has to be read and written. */
+static int copy_by_host(struct copier *k, struct chunk *rest)
 {
-    int ret;
+    const struct img_copy *c = k->c;
+    bool share = k->offload == IMG_OFFLOAD_SHARE;
+    int ret = 0;
 
-    if (ch->zero) {
-        wait_turn(k, ch);
-        ret = write_zero(k, ch->offset, ch->len);
+    wait_turn(k, rest);
+    while (rest->len && !ret) {
+        uint64_t done;
+
+        ret = viv_node_copy_range(c->source, c->source_offset + rest->offset, c->target, c->target_offset + rest->offset, rest->len,
+                                  share, &done);
         if (ret)
-            failed(k, ret, "writing", ch->offset);
-        return ret;
+            break;
+        rest->offset += done;
+        rest->len -= done;
+        __atomic_store_n(&k->by_host, true, __ATOMIC_RELAXED);
     }
-    ret = read_chunk(k, ch, b->data);
+    /* Some pieces cannot be had this way (compressed clusters, the end of a file); if the first one cannot, none will be. */
+    if (ret == -ENOTSUP && !__atomic_load_n(&k->by_host, __ATOMIC_RELAXED))
+        __atomic_store_n(&k->offload, IMG_OFFLOAD_NO, __ATOMIC_RELAXED);
+    if (ret == -ENOTSUP)
+        return 0;
+    if (ret)
+        failed(k, ret, "copying", rest->offset);
+    return ret;
+}
+
+static int copy_by_hand(struct copier *k, struct chunk *ch, const struct buffers *b)
+{
+    int ret = read_chunk(k, ch, b->data);
+
     if (ret) {
         failed(k, ret, "reading", ch->offset);
         return ret;
@@ -298,14 +370,43 @@ static int copy_chunk(struct copier *k, const struct chunk *ch, const struct buf
     return ret;
 }
 
+static int copy_chunk(struct copier *k, struct chunk *ch, const struct buffers *b)
+{
+    bool by_host = __atomic_load_n(&k->offload, __ATOMIC_RELAXED) != IMG_OFFLOAD_NO;
+    struct chunk rest = *ch;
+    int ret = 0;
+
+    if (ch->zero) {
+        wait_turn(k, ch);
+        ret = write_zero(k, ch->offset, ch->len);
+        if (ret)
+            failed(k, ret, "writing", ch->offset);
+        return ret;
+    }
+    if (by_host)
+        ret = copy_by_host(k, &rest);
+    else if (ch->len <= k->chunk)
+        return copy_by_hand(k, ch, b);
+    while (rest.len && !ret) {
+        struct chunk part = rest;
+
+        part.len = MIN(rest.len, k->chunk - (k->c->target_offset + rest.offset) % k->chunk);
+        part.passed = true; /* the turn is this chunk's until all of it is done */
+        ret = copy_by_hand(k, &part, b);
+        rest.offset += part.len;
+        rest.len -= part.len;
+    }
+    return ret;
+}
+
 static int get_buffers(const struct copier *k, struct buffers *b)
 {
     *b = (struct buffers){0};
-    if (posix_memalign((void **)&b->data, 4096, CHUNK))
+    if (posix_memalign((void **)&b->data, 4096, k->chunk))
         return -ENOMEM;
-    if ((k->backing_end || k->c->compare) && posix_memalign((void **)&b->old, 4096, CHUNK))
+    if ((k->backing_end || k->c->compare) && posix_memalign((void **)&b->old, 4096, k->chunk))
         return -ENOMEM;
-    if (k->c->compressed && !(b->packer = img_packer_new(k->c->target, CHUNK)))
+    if (k->c->compressed && !(b->packer = img_packer_new(k->c->target, k->chunk)))
         return -ENOMEM;
     return 0;
 }
@@ -327,8 +428,10 @@ static void *worker(void *opaque)
             failed(k, ret, ret == -EINTR ? "copying" : "looking at the source", k->next);
         if (!ret)
             ret = copy_chunk(k, &ch, &b);
-        if (!ret)
+        if (!ret) {
             pass_turn(k, &ch);
+            finish_chunk(k, &ch);
+        }
     }
     free(b.data);
     free(b.old);
@@ -346,7 +449,9 @@ int img_copy(const struct img_copy *c, struct viv_err *err)
     k.backing_end = c->target->backing ? viv_node_size(c->target->backing) : 0;
     /* Compressed, each cluster of zeroes is left out: as data it would not be packed with its neighbours. */
     k.unit = c->compressed ? c->target->granule : MAX(c->sparse ? c->sparse : 4096, c->target->granule);
-    k.unit = MIN(CHUNK, k.unit);
+    k.chunk = MIN(CHUNK_MAX, MAX(CHUNK_MIN, c->target->granule));
+    k.unit = MIN(k.chunk, k.unit);
+    k.offload = k.backing_end || c->compare || c->compressed || c->salvage ? IMG_OFFLOAD_NO : c->offload;
     pthread_mutex_init(&k.lock, NULL);
     pthread_cond_init(&k.turn, NULL);
     catch_signals(old);

@@ -5,6 +5,12 @@
 #include "block/node.h"
 #include "cmd/img_progress.h"
 
+enum img_offload {
+    IMG_OFFLOAD_NO,
+    IMG_OFFLOAD_SHARE, /* by blocks that source and target share, where their file system can: takes no room and no time */
+    IMG_OFFLOAD_COPY,  /* also by a copy in the kernel, which finds no zeroes */
+};
+
 struct img_copy {
     struct viv_node *source, *target;
     uint64_t source_offset, target_offset;
@@ -12,7 +18,8 @@ struct img_copy {
     bool target_zero; /* the target reads as zeroes before */
     uint64_t sparse;  /* -S: zero runs of at least this many bytes are left out; 0: write everything */
     unsigned threads; /* 1..16 */
-    bool any_order;   /* -W: write as chunks come, not in the order of the disk */
+    bool any_order;   /* -W: room is given out as chunks come, not in the order of the disk */
+    enum img_offload offload; /* what the host may do itself; not with compression, `compare`, `salvage` or a backing file */
     bool compressed;  /* whole clusters of data are compressed (img_pack.h) */
     bool salvage;     /* sectors that cannot be read become zeroes, with a warning */
     bool writethrough; /* each piece is durable before the next one of its thread */

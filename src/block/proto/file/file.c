@@ -164,7 +164,7 @@ static int file_preadv(struct viv_node *n, uint64_t offset, const struct iovec *
     return ret;
 }
 
-static void grew_to(struct viv_node *n, uint64_t end)
+void viv_file_grew(struct viv_node *n, uint64_t end)
 {
     uint64_t old = viv_node_size(n);
 
@@ -221,7 +221,7 @@ static int file_pwritev(struct viv_node *n, uint64_t offset, const struct iovec 
     }
     if (ret < 0)
         return ret;
-    grew_to(n, offset + len);
+    viv_file_grew(n, offset + len);
     return 0;
 }
 
@@ -245,7 +245,7 @@ static int file_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, 
     if (!f->device && end > size) {
         if (ftruncate(f->fd, end) < 0)
             return -errno;
-        grew_to(n, end);
+        viv_file_grew(n, end);
         if (offset >= size)
             return 0;
         len = size - offset;
@@ -298,7 +298,7 @@ static int file_preallocate(struct viv_node *n, uint64_t offset, uint64_t len,
     if (how == VIV_PREALLOC_FALLOC && len &&
         (ret = try_fallocate(f, 0, offset, len)) != -EOPNOTSUPP) {
         if (!ret)
-            grew_to(n, offset + len);
+            viv_file_grew(n, offset + len);
         return ret;
     }
     zero = g_try_malloc0(chunk);

@@ -22,6 +22,11 @@ int viv_file_publish(struct viv_file_new *f, struct viv_err *err);
 void viv_file_unpublish(struct viv_file_new *f); /* takes the name away again: another file of the same image failed */
 void viv_file_new_free(struct viv_file_new *f); /* NULL allowed */
 
+/* From one file to another inside the kernel. `share`: both share the file system's blocks (a reflink), or nothing is done; offsets
+ * and length then have to be aligned to those. *done may be less than len. -ENOTSUP: not between these files, or not this piece. */
+int viv_file_copy_range(struct viv_node *from, uint64_t src, struct viv_node *to, uint64_t dst, uint64_t len, bool share,
+                        uint64_t *done);
+
 /* Bytes that the file takes on its host; 0 when unknown. */
 uint64_t viv_file_allocated(const struct viv_node *n);
 int viv_file_fd(const struct viv_node *n); /* borrowed; for tests and tools */
