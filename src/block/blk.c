@@ -1,11 +1,11 @@
 /* A user's handle on a node: requests from any thread, moved by a few threads of its own.
  *
  * submit() only queues: it never blocks on the disk and done() never runs inside it. Threads start when there is
- * work and no idle one, and end after a few idle seconds, so that a disk at rest costs nothing. All the
- * data path is behind run_request(): an io_uring path can take what the map calls in place and leave the
- * rest to these threads. */
+ * work and no idle one, and end after a few idle seconds, so that a disk at rest costs nothing. With aio=io_uring
+ * reads and writes go to a ring first (ring.h), which gives back what it cannot do. */
 #include "block/blk.h"
 #include "block/iov.h"
+#include "block/ring.h"
 #include "block/throttle.h"
 
 #include "base/checked.h"
@@ -26,6 +26,7 @@ struct viv_blk {
     bool writable;
     bool writethrough;
     struct viv_throttled *limits; /* NULL: none */
+    struct viv_ring *ring;        /* NULL: none */
 
     pthread_mutex_t lock;
     pthread_cond_t work; /* for pool threads: queue not empty, or closing */
@@ -151,10 +152,18 @@ static void enqueue(struct viv_blk *b, struct viv_blk_req *r)
     pthread_mutex_unlock(&b->lock);
 }
 
+static void dispatch(struct viv_blk *b, struct viv_blk_req *r)
+{
+    if (b->ring && (r->op == VIV_BLK_READ || (r->op == VIV_BLK_WRITE && !b->writethrough)))
+        viv_ring_submit(b->ring, r);
+    else
+        enqueue(b, r);
+}
+
 void viv_blk_submit(struct viv_blk *b, struct viv_blk_req *r)
 {
     if (!b->limits || !viv_throttle_hold(b->limits, r))
-        enqueue(b, r);
+        dispatch(b, r);
 }
 
 int viv_blk_set_limits(struct viv_blk *b, const char *group, const struct viv_limits *l, struct viv_err *err)
@@ -167,12 +176,14 @@ int viv_blk_set_limits(struct viv_blk *b, const char *group, const struct viv_li
     t = viv_limits_any(l) ? viv_throttle_get(group ? group : own, l) : viv_throttle_find(group);
     if (!t)
         return viv_fail(err, ENOENT, "there is no throttling group '%s' yet: its first disk says its limits", group);
-    b->limits = viv_throttle_join(t, b, enqueue);
+    b->limits = viv_throttle_join(t, b, dispatch);
     return 0;
 }
 
 void viv_blk_drain(struct viv_blk *b)
 {
+    if (b->ring) /* what it gives back waits in the queue */
+        viv_ring_drain(b->ring);
     pthread_mutex_lock(&b->lock);
     b->drained++;
     while (b->running)
@@ -189,6 +200,8 @@ void viv_blk_resume(struct viv_blk *b)
         pthread_cond_broadcast(&b->work);
     }
     pthread_mutex_unlock(&b->lock);
+    if (b->ring)
+        viv_ring_resume(b->ring);
 }
 
 unsigned viv_blk_in_flight(const struct viv_blk *b)
@@ -199,7 +212,25 @@ unsigned viv_blk_in_flight(const struct viv_blk *b)
     pthread_mutex_lock(&m->lock);
     n = b->queued + b->running;
     pthread_mutex_unlock(&m->lock);
-    return n + (m->limits ? viv_throttle_held(m->limits) : 0);
+    return n + (m->limits ? viv_throttle_held(m->limits) : 0) + (m->ring ? viv_ring_in_flight(m->ring) : 0);
+}
+
+static void from_ring(void *opaque, struct viv_blk_req *r)
+{
+    enqueue(opaque, r);
+}
+
+/* Where there is none, threads do the same work. */
+static void open_ring(struct viv_blk *b)
+{
+    struct viv_ring_user u = {from_ring, b, b->writable};
+    const struct viv_node *n = b->node;
+    struct viv_err err = VIV_ERR_INIT;
+
+    while (n->file && !n->drv->protocol)
+        n = n->file;
+    if (n->aio != VIV_AIO_THREADS && viv_ring_new(b->node, &u, &b->ring, &err))
+        viv_warn("'%s': %s; threads do the work", b->node->filename, err.text);
 }
 
 int viv_blk_new(struct viv_node *node_take, unsigned perms, unsigned shared, const char *user,
@@ -226,6 +257,7 @@ int viv_blk_new(struct viv_node *node_take, unsigned perms, unsigned shared, con
     pthread_cond_init(&b->work, &attr);
     pthread_cond_init(&b->idle, &attr);
     pthread_condattr_destroy(&attr);
+    open_ring(b);
     *out = b;
     return 0;
 }
@@ -250,6 +282,7 @@ int viv_blk_close(struct viv_blk *b, struct viv_err *err)
         return 0;
     if (b->limits)
         viv_throttle_leave(b->limits);
+    viv_ring_free(b->ring);
     pthread_mutex_lock(&b->lock);
     b->drained = 0;
     b->closing = true;
@@ -292,6 +325,11 @@ const char *viv_blk_format(const struct viv_blk *b)
 const char *viv_blk_filename(const struct viv_blk *b)
 {
     return b->node->filename;
+}
+
+struct viv_ring *viv_blk_ring(struct viv_blk *b)
+{
+    return b->ring;
 }
 
 struct viv_node *viv_blk_node(struct viv_blk *b)

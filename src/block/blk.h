@@ -12,6 +12,8 @@ int viv_blk_new(struct viv_node *node_take, unsigned perms, unsigned shared, con
  * must be there. Once, before the first request. */
 struct viv_limits;
 int viv_blk_set_limits(struct viv_blk *b, const char *group, const struct viv_limits *l, struct viv_err *err);
+/* Its io_uring, borrowed; NULL: threads do all. */
+struct viv_ring *viv_blk_ring(struct viv_blk *b);
 struct viv_node *viv_blk_node(struct viv_blk *b); /* borrowed */
 
 #endif

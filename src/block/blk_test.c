@@ -222,7 +222,7 @@ static void test_drive(void)
     g_assert_cmpint(viv_blk_pwrite(b, 0, "x", 1, 0), ==, -EROFS);
     viv_blk_close(b, NULL);
     g_assert_null(drive(aio, &err));
-    g_assert_nonnull(strstr(err.text, "aio=threads works"));
+    g_assert_nonnull(strstr(err.text, "aio=io_uring works"));
     g_assert_null(drive(fmt, &err));
     g_assert_nonnull(strstr(err.text, "raw"));
     g_assert_null(drive("file=/nonexistent/x,format=raw", &err));

@@ -55,8 +55,7 @@ static int read_wish(struct viv_opts *o, unsigned perms, unsigned shared, struct
         return viv_fail(err, EINVAL, "%s: copy-on-read=on writes into the image, and that is read-only", viv_opts_what(o));
     if (no->force_share && !no->read_only)
         return viv_fail(err, EINVAL, "%s: force-share=on needs read-only=on", viv_opts_what(o));
-    if (strcmp(aio, "threads") != 0)
-        return viv_fail(err, ENOTSUP, "%s: aio=%s is not implemented yet; aio=threads works", viv_opts_what(o), aio);
+    viv_aio_parse(aio, &no->aio); /* one of viv_aio_values */
     return viv_node_opt_zeroes(o, no, err);
 }
 

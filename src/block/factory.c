@@ -138,6 +138,7 @@ struct viv_node_opts viv_node_file_wish(const struct viv_node_opts *o)
                                   .no_flush = o->no_flush,
                                   .force_share = o->force_share,
                                   .share_write = o->share_write,
+                                  .aio = o->aio,
                                   .locking = o->locking,
                                   .no_data = o->no_data,
                                   .unmap = true, /* the image decides */

@@ -30,6 +30,12 @@ void viv_io_lock(struct viv_node *n, struct viv_range *r, uint64_t offset, uint6
                           viv_align_down(end + n->granule - 1, n->granule), exclusive);
 }
 
+bool viv_io_trylock(struct viv_node *n, struct viv_range *r, uint64_t offset, uint64_t len)
+{
+    return n->granule <= 1 || viv_range_try(&n->ranges, r, viv_align_down(offset, n->granule),
+                                            viv_align_down(offset + len + n->granule - 1, n->granule), false);
+}
+
 void viv_io_unlock(struct viv_node *n, struct viv_range *r)
 {
     if (n->granule > 1)

@@ -7,6 +7,8 @@
 
 /* Locks whole granules; nodes without a map that changes (granule 1) need none. */
 void viv_io_lock(struct viv_node *n, struct viv_range *r, uint64_t offset, uint64_t len, bool exclusive);
+/* Shared, if that can be had at once. */
+bool viv_io_trylock(struct viv_node *n, struct viv_range *r, uint64_t offset, uint64_t len);
 void viv_io_unlock(struct viv_node *n, struct viv_range *r);
 /* Data between a slice of the caller's buffers and `host` of a child (where NULL: file), encrypted where the node is: `offset` is
  * the guest's. Parts of a unit need the range held exclusively. */

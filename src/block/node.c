@@ -210,3 +210,15 @@ void viv_node_detach(struct viv_node *n, struct viv_node_user **up)
     g_free(u->name);
     g_free(u);
 }
+
+int viv_aio_parse(const char *text, enum viv_aio *out)
+{
+    static const char *const names[] = {[VIV_AIO_THREADS] = "threads", [VIV_AIO_URING] = "io_uring", [VIV_AIO_NATIVE] = "native"};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++)
+        if (strcmp(text, names[i]) == 0) {
+            *out = i;
+            return 0;
+        }
+    return -ENOENT;
+}

@@ -76,6 +76,11 @@ enum viv_prealloc {
     VIV_PREALLOC_FULL
 };
 
+/* How a handle's reads and writes reach the kernel. `native` is what users of libaio ask for: the ring, with O_DIRECT only. */
+enum viv_aio { VIV_AIO_THREADS, VIV_AIO_URING, VIV_AIO_NATIVE };
+/* -ENOENT: no such. */
+int viv_aio_parse(const char *text, enum viv_aio *out);
+
 /* How to open a node. Zeroed is a read-write, write-back, exclusively locked file of probed format. */
 struct viv_node_opts {
     bool read_only;
@@ -87,6 +92,7 @@ struct viv_node_opts {
     bool for_check;   /* a dirty or corrupt image opens as it is: the caller is to repair it */
     bool unmap;       /* discard=unmap: discards reach the file; else they are dropped */
     bool copy_on_read;
+    enum viv_aio aio;
     bool share_write; /* others may write and resize (share-rw=on) */
     enum { VIV_LOCKING_AUTO, VIV_LOCKING_ON, VIV_LOCKING_OFF } locking;
     enum { VIV_DETECT_OFF, VIV_DETECT_ON, VIV_DETECT_UNMAP } detect_zeroes;
@@ -234,6 +240,7 @@ struct viv_node {
     bool only_packed; /* all data is stored compressed, if asked for or not */
     bool probed_raw; /* raw by guess: writes that would change the guess are refused */
     int detect_zeroes;
+    enum viv_aio aio; /* files */
     int io_error; /* a flush failed: nothing can be called durable any more */
     struct viv_range_lock ranges;
     struct viv_node_user *users;

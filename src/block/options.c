@@ -83,7 +83,7 @@ const struct viv_opt_def viv_drive_opts[] = {
     {"werror", VIV_OPT_ENUM, "what a write error does", NULL, error_values},
     {"rerror", VIV_OPT_ENUM, "what a read error does", NULL, error_values},
     {"locking", VIV_OPT_ENUM, "lock the file against other users", "auto", viv_locking_values},
-    {"aio", VIV_OPT_ENUM, "how requests reach the kernel (only threads so far)", "threads", viv_aio_values},
+    {"aio", VIV_OPT_ENUM, "how requests reach the kernel (native: io_uring with O_DIRECT)", "threads", viv_aio_values},
     NODE_OPTS,
     LIMIT_OPTS,
     DRIVE_REFUSED,

@@ -25,28 +25,29 @@ static bool must_wait(const struct viv_range *r)
     return false;
 }
 
-void viv_range_acquire(struct viv_range_lock *l, struct viv_range *r, uint64_t start, uint64_t end,
-                       bool exclusive)
+/* The lock is held. */
+static void append(struct viv_range_lock *l, struct viv_range *r, uint64_t start, uint64_t end, bool exclusive)
 {
-    r->start = start;
-    r->end = end;
-    r->exclusive = exclusive;
-    r->next = NULL;
-    pthread_mutex_lock(&l->lock);
-    r->prev = l->newest;
+    *r = (struct viv_range){start, end, exclusive, l->newest, NULL};
     if (l->newest)
         l->newest->next = r;
     else
         l->oldest = r;
     l->newest = r;
+}
+
+void viv_range_acquire(struct viv_range_lock *l, struct viv_range *r, uint64_t start, uint64_t end,
+                       bool exclusive)
+{
+    pthread_mutex_lock(&l->lock);
+    append(l, r, start, end, exclusive);
     while (must_wait(r))
         pthread_cond_wait(&l->released, &l->lock);
     pthread_mutex_unlock(&l->lock);
 }
 
-void viv_range_release(struct viv_range_lock *l, struct viv_range *r)
+static void take_out(struct viv_range_lock *l, struct viv_range *r)
 {
-    pthread_mutex_lock(&l->lock);
     if (r->prev)
         r->prev->next = r->next;
     else
@@ -57,5 +58,24 @@ void viv_range_release(struct viv_range_lock *l, struct viv_range *r)
     } else {
         l->newest = r->prev;
     }
+}
+
+bool viv_range_try(struct viv_range_lock *l, struct viv_range *r, uint64_t start, uint64_t end, bool exclusive)
+{
+    bool taken;
+
+    pthread_mutex_lock(&l->lock);
+    append(l, r, start, end, exclusive);
+    taken = !must_wait(r);
+    if (!taken)
+        take_out(l, r);
+    pthread_mutex_unlock(&l->lock);
+    return taken;
+}
+
+void viv_range_release(struct viv_range_lock *l, struct viv_range *r)
+{
+    pthread_mutex_lock(&l->lock);
+    take_out(l, r);
     pthread_mutex_unlock(&l->lock);
 }

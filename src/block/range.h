@@ -24,6 +24,8 @@ void viv_range_lock_fini(struct viv_range_lock *l);
  * caller's, until released. A thread that holds a range must not ask for an overlapping one. */
 void viv_range_acquire(struct viv_range_lock *l, struct viv_range *r, uint64_t start, uint64_t end,
                        bool exclusive);
+/* False: it would have to wait, and was not taken. */
+bool viv_range_try(struct viv_range_lock *l, struct viv_range *r, uint64_t start, uint64_t end, bool exclusive);
 void viv_range_release(struct viv_range_lock *l, struct viv_range *r);
 
 #endif

@@ -41,13 +41,9 @@ static int take_number(const char *what, const char *text, uint64_t max, uint64_
     return viv_parse_u64(text, out, NULL) || *out > max ? img_error("Invalid %s specified", what) : 0;
 }
 
-static int take_aio(const char *text)
+static int take_aio(struct args *a, const char *text)
 {
-    if (strcmp(text, "threads") == 0)
-        return 0;
-    if (strcmp(text, "native") == 0 || strcmp(text, "io_uring") == 0)
-        return img_error("bench: -i %s is not implemented yet; -i threads works", text);
-    return img_error("Invalid aio option: %s", text);
+    return viv_aio_parse(text, &a->common.o.aio) ? img_error("Invalid aio option: %s", text) : 0;
 }
 
 static int take(void *args, int c)
@@ -60,9 +56,9 @@ static int take(void *args, int c)
     case 'd':
         return take_number("queue depth", optarg, INT_MAX, &a->depth);
     case 'i':
-        return take_aio(optarg);
+        return take_aio(a, optarg);
     case 'n':
-        return img_error("bench: -n (aio=native) is not implemented yet; without it threads do the work");
+        return take_aio(a, "native");
     case 'o':
         return img_parse_size("offset", optarg, &a->offset);
     case 's':

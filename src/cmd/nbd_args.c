@@ -85,7 +85,7 @@ static void print_help(void)
            "  -B, --bitmap=NAME         offer a stored dirty bitmap as qemu:dirty-bitmap:NAME\n"
            "  -n, --nocache             --cache=none\n"
            "      --cache=MODE          writeback (default), none, writethrough, directsync, unsafe\n"
-           "      --aio=MODE            threads\n"
+           "      --aio=MODE            threads (default), io_uring, native (io_uring with O_DIRECT)\n"
            "      --discard=MODE        ignore (default) or unmap\n"
            "      --detect-zeroes=MODE  off (default), on, unmap\n\n"
            "The kernel's client:\n"
@@ -198,8 +198,7 @@ static int take_image(int c, struct nbd_args *a, struct viv_err *err)
     case OPT_CACHE:
         return parse_cache(optarg, a, err);
     case OPT_AIO:
-        return strcmp(optarg, "threads") == 0
-                   ? 0 : viv_fail(err, ENOTSUP, "--aio=%s is not implemented yet; threads works", optarg);
+        return viv_aio_parse(optarg, &a->o.aio) ? viv_fail(err, EINVAL, "invalid aio mode '%s'", optarg) : 0;
     case OPT_DISCARD:
         return parse_discard(optarg, a, err);
     case OPT_DETECT_ZEROES:

@@ -168,7 +168,7 @@ static int print_help(void)
            "  -n, --nocache        as -t none\n"
            "  -t, --cache MODE     writeback, none, writethrough, directsync, unsafe\n"
            "  -d, --discard MODE   unmap (default) or ignore\n"
-           "  -i, --aio MODE       threads\n"
+           "  -i, --aio MODE       threads, io_uring or native\n"
            "  -m, --misalign       buffers that are not aligned to pages\n"
            "  -U, --force-share    open without locks (with -r)\n"
            "  -h, --help   -V, --version\n\n"

@@ -421,6 +421,9 @@ int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, st
     bool device = false;
     int ret = get_size(fd, path, &size, &device, err);
 
+    if (!ret && o->aio == VIV_AIO_NATIVE && !o->direct)
+        ret = viv_fail(err, EINVAL, "'%s': aio=native was specified, but it requires cache.direct=on, which was not specified; aio=io_uring "
+                       "works with any cache", path);
     if (!ret)
         ret = take_locks(fd, path, o, err);
     if (ret) {
@@ -438,6 +441,7 @@ int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, st
     n->read_only = o->read_only;
     n->direct = o->direct;
     n->no_flush = o->no_flush;
+    n->aio = o->aio;
     n->unmap = true; /* the format above decides */
     n->zero_init = !device;
     *out = n;
@@ -486,6 +490,23 @@ int viv_file_fd(const struct viv_node *n)
     const struct file *f = n->state;
 
     return n->drv == &viv_blk_file ? f->fd : -1;
+}
+
+bool viv_file_is_buffered(const struct viv_node *n)
+{
+    const struct file *f;
+
+    while (n->drv != &viv_blk_file && n->file)
+        n = n->file;
+    f = n->state;
+    return n->drv == &viv_blk_file && f->align == 1;
+}
+
+int viv_file_fd_for(const struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt)
+{
+    const struct file *f = n->state;
+
+    return n->drv == &viv_blk_file && offset <= INT64_MAX - INT_MAX && is_direct_ok(f, offset, iov, cnt) ? f->fd : -1;
 }
 
 const struct viv_blk_driver viv_blk_file = {

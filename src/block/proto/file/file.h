@@ -22,6 +22,12 @@ int viv_file_publish(struct viv_file_new *f, struct viv_err *err);
 void viv_file_unpublish(struct viv_file_new *f); /* takes the name away again: another file of the same image failed */
 void viv_file_new_free(struct viv_file_new *f); /* NULL allowed */
 
+/* For who moves bytes himself (ring.c): the descriptor, when the file takes memory and offset as they are (O_DIRECT), else -1. */
+int viv_file_fd_for(const struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt);
+/* Below `n` lies a file that is opened without O_DIRECT. */
+bool viv_file_is_buffered(const struct viv_node *n);
+/* It was written up to `end`: its size, if that is more. */
+void viv_file_grew(struct viv_node *n, uint64_t end);
 /* From one file to another inside the kernel. `share`: both share the file system's blocks (a reflink), or nothing is done; offsets
  * and length then have to be aligned to those. *done may be less than len. -ENOTSUP: not between these files, or not this piece. */
 int viv_file_copy_range(struct viv_node *from, uint64_t src, struct viv_node *to, uint64_t dst, uint64_t len, bool share,

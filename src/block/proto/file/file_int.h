@@ -7,8 +7,6 @@
 /* A node on an open descriptor, with its locks. Consumes fd, also on failure. */
 int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, struct viv_node **out,
                      struct viv_err *err);
-/* It was written up to `end`: its size, if that is more. */
-void viv_file_grew(struct viv_node *n, uint64_t end);
 /* "its file system does not take O_DIRECT": -EINVAL */
 int viv_file_direct_error(const char *path, struct viv_err *err);
 

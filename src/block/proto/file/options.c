@@ -12,7 +12,7 @@
 const struct viv_opt_def viv_file_opts[] = {
     {"filename", VIV_OPT_STR, "the file or block device"},
     {"locking", VIV_OPT_ENUM, "lock the file against other users", NULL, viv_locking_values},
-    {"aio", VIV_OPT_ENUM, "how requests reach the kernel (only threads so far)", "threads", viv_aio_values},
+    {"aio", VIV_OPT_ENUM, "how requests reach the kernel (native: io_uring with O_DIRECT)", "threads", viv_aio_values},
     {"pr-manager", VIV_OPT_REFUSED, LATER},
     {"drop-cache", VIV_OPT_REFUSED, LATER},
     {"aio-max-batch", VIV_OPT_REFUSED, LATER},
@@ -27,8 +27,8 @@ int viv_file_open_source(const struct viv_node_opts *o, struct viv_node **out, s
 
     if (!name || !*name)
         return viv_fail(err, EINVAL, "%s: filename is %s", viv_opts_what(o->own), name ? "empty" : "missing");
-    if (strcmp(aio, "threads") != 0)
-        return viv_fail(err, ENOTSUP, "%s: aio=%s is not implemented yet; aio=threads works", viv_opts_what(o->own), aio);
+    if (viv_opts_given(o->own, "aio"))
+        viv_aio_parse(aio, &no.aio); /* one of viv_aio_values */
     if (locking)
         no.locking = strcmp(locking, "on") == 0    ? VIV_LOCKING_ON
                      : strcmp(locking, "off") == 0 ? VIV_LOCKING_OFF

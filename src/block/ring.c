@@ -1,0 +1,402 @@
+/* One thread takes what was submitted, asks the map, hands the kernel all of it with one system call, and sleeps in that call until something
+ * has ended or an eventfd says that there is more; with nothing in the kernel a condition wakes it, which is faster. What is in the page
+ * cache is done before the call returns. */
+#include "block/ring.h"
+#include "block/bitmap.h"
+#include "block/io_int.h"
+#include "block/iov.h"
+#include "block/proto/file/file.h"
+
+#include "base/checked.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <liburing.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define DEPTH 128u /* requests in the kernel */
+
+struct slot {
+    struct viv_blk_req *req;
+    struct viv_range range; /* held while the kernel works */
+    struct viv_node *file;
+    uint64_t host;
+    struct slot *next;
+};
+
+struct viv_ring {
+    struct viv_node *node;
+    struct viv_ring_user user;
+    struct io_uring uring;
+    int wake; /* eventfd */
+    uint64_t wake_buf;
+    bool wake_armed;
+    struct slot slot[DEPTH], *idle; /* the thread's */
+    unsigned busy;                  /* slots in the kernel; the thread's */
+    bool buffered;                  /* no O_DIRECT */
+
+    pthread_mutex_t lock;
+    pthread_cond_t ended, work;
+    pthread_t thread;
+    bool started, ending;
+    bool asleep;             /* the thread is in the kernel, or is about to be: the eventfd wakes it */
+    struct viv_blk_req *head, **tail;
+    unsigned queued, flying; /* flying: taken, and neither done nor given back */
+    unsigned drained;        /* depth */
+    uint64_t count;
+};
+
+/* --- one request --- */
+
+static bool is_plain(const struct viv_ring *r, const struct viv_blk_req *q)
+{
+    const struct viv_node *n = r->node;
+    bool write = q->op == VIV_BLK_WRITE;
+
+    if (q->op != VIV_BLK_READ && !write)
+        return false;
+    if (write && (!r->user.writable || n->read_only || (q->flags & VIV_BLK_FUA) || n->probed_raw || n->detect_zeroes))
+        return false;
+    return q->len && q->len <= INT_MAX && q->iovcnt <= IOV_MAX && viv_range_inside(q->offset, q->len, viv_node_size(n)) &&
+           viv_iov_bytes(q->iov, q->iovcnt) == q->len;
+}
+
+/* Where it goes, in s, with its range held; the descriptor. -1: the threads are to do it. */
+static int place(struct viv_ring *r, struct slot *s)
+{
+    struct viv_blk_req *q = s->req;
+    struct viv_node *n = r->node;
+    struct viv_extent e;
+    int fd = -1;
+
+    if (!is_plain(r, q))
+        return -1;
+    if (n->drv->protocol) {
+        s->file = n;
+        s->host = q->offset;
+        return viv_file_fd_for(n, s->host, q->iov, q->iovcnt);
+    }
+    if (n->crypt || n->copy_on_read || !viv_io_trylock(n, &s->range, q->offset, q->len))
+        return -1;
+    if (!n->drv->map(n, q->offset, q->len, &e) && e.kind == VIV_MAP_DATA && e.len >= q->len &&
+        (e.in_place || q->op == VIV_BLK_READ)) {
+        s->file = e.where ? e.where : n->file;
+        s->host = e.host;
+        fd = viv_file_fd_for(s->file, s->host, q->iov, q->iovcnt);
+    }
+    if (fd < 0)
+        viv_io_unlock(n, &s->range);
+    return fd;
+}
+
+static void release(struct viv_ring *r, struct slot *s)
+{
+    if (!r->node->drv->protocol)
+        viv_io_unlock(r->node, &s->range);
+    s->next = r->idle;
+    r->idle = s;
+    r->busy--;
+}
+
+static void landed(struct viv_ring *r, bool ours)
+{
+    pthread_mutex_lock(&r->lock);
+    r->flying--;
+    r->count += ours;
+    if (!r->flying)
+        pthread_cond_broadcast(&r->ended);
+    pthread_mutex_unlock(&r->lock);
+}
+
+static void start(struct viv_ring *r, struct viv_blk_req *q)
+{
+    struct slot *s = r->idle; /* take() saw to it that there is one */
+    struct io_uring_sqe *e;
+    int fd;
+
+    s->req = q;
+    fd = place(r, s);
+    if (fd < 0) {
+        r->user.fallback(r->user.opaque, q);
+        landed(r, false);
+        return;
+    }
+    r->idle = s->next;
+    r->busy++;
+    e = io_uring_get_sqe(&r->uring); /* there are more of them than slots */
+    if (q->iovcnt == 1 && q->op == VIV_BLK_READ)
+        io_uring_prep_read(e, fd, q->iov->iov_base, q->len, s->host);
+    else if (q->iovcnt == 1)
+        io_uring_prep_write(e, fd, q->iov->iov_base, q->len, s->host);
+    else if (q->op == VIV_BLK_READ)
+        io_uring_prep_readv(e, fd, q->iov, q->iovcnt, s->host);
+    else
+        io_uring_prep_writev(e, fd, q->iov, q->iovcnt, s->host);
+    io_uring_sqe_set_data(e, s);
+}
+
+static void finish(struct viv_ring *r, struct slot *s, int result)
+{
+    struct viv_blk_req *q = s->req;
+    bool whole = result >= 0 && (uint64_t)result == q->len;
+
+    if (q->op == VIV_BLK_WRITE) {
+        if (whole)
+            viv_file_grew(s->file, s->host + q->len);
+        viv_bitmaps_wrote(r->node, q->offset, q->len); /* some of it may be there in any case */
+    }
+    release(r, s);
+    if (whole)
+        q->done(q, 0); /* q is the caller's again */
+    else
+        r->user.fallback(r->user.opaque, q);
+    landed(r, whole);
+}
+
+/* --- the thread --- */
+
+static void arm_wake(struct viv_ring *r)
+{
+    struct io_uring_sqe *e = r->wake_armed ? NULL : io_uring_get_sqe(&r->uring);
+
+    if (!e)
+        return;
+    io_uring_prep_read(e, r->wake, &r->wake_buf, sizeof(r->wake_buf), 0);
+    io_uring_sqe_set_data(e, NULL);
+    r->wake_armed = true;
+}
+
+/* As many requests as there are slots, linked; *stop: there will be no more. */
+static struct viv_blk_req *take(struct viv_ring *r, bool *stop)
+{
+    struct viv_blk_req *first, **last = &first;
+    struct slot *s = r->idle;
+
+    pthread_mutex_lock(&r->lock);
+    r->asleep = false;
+    while (!r->busy && (!r->head || r->drained) && !r->ending)
+        pthread_cond_wait(&r->work, &r->lock);
+    for (; s && r->head && !r->drained; s = s->next) {
+        *last = r->head;
+        last = &r->head->next;
+        r->head = r->head->next;
+        r->queued--;
+        r->flying++;
+    }
+    *last = NULL;
+    if (!r->head)
+        r->tail = &r->head;
+    r->asleep = !r->head || r->drained;
+    *stop = r->ending && !r->head && !r->flying;
+    pthread_mutex_unlock(&r->lock);
+    return first;
+}
+
+static void reap(struct viv_ring *r)
+{
+    struct io_uring_cqe *c;
+
+    while (io_uring_peek_cqe(&r->uring, &c) == 0) {
+        struct slot *s = io_uring_cqe_get_data(c);
+        int result = c->res;
+
+        io_uring_cqe_seen(&r->uring, c);
+        if (s)
+            finish(r, s, result);
+        else
+            r->wake_armed = false;
+    }
+}
+
+static void *ring_main(void *opaque)
+{
+    struct viv_ring *r = opaque;
+    bool stop = false, told = false;
+
+    while (!stop) {
+        struct viv_blk_req *q = take(r, &stop), *next;
+        int ret;
+
+        for (; q; q = next) {
+            next = q->next;
+            start(r, q);
+        }
+        arm_wake(r);
+        ret = r->busy ? io_uring_submit_and_wait(&r->uring, 1) : 0;
+        if (ret < 0 && ret != -EINTR && ret != -EAGAIN && ret != -EBUSY) {
+            if (!told)
+                viv_error("io_uring of '%s': %s; trying on", r->node->filename, strerror(-ret));
+            told = true;
+            g_usleep(10000);
+        }
+        reap(r);
+    }
+    return NULL;
+}
+
+/* Lock held. On the first request: a program may have forked since it opened its disks. */
+static int start_thread(struct viv_ring *r)
+{
+    sigset_t all, old;
+    int ret;
+
+    if (r->started)
+        return 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    ret = pthread_create(&r->thread, NULL, ring_main, r);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (ret)
+        return -ret;
+    pthread_setname_np(r->thread, "viv-ring");
+    r->started = true;
+    return 0;
+}
+
+static void wake(struct viv_ring *r)
+{
+    uint64_t one = 1;
+
+    while (write(r->wake, &one, sizeof(one)) < 0 && errno == EINTR)
+        ;
+}
+
+/* Lock held. Most file systems do a buffered write in a worker of the kernel's: one alone is done sooner by a thread of ours. */
+static bool is_lone_write(const struct viv_ring *r, const struct viv_blk_req *req)
+{
+    return req->op == VIV_BLK_WRITE && r->buffered && !r->flying && !r->queued;
+}
+
+/* --- from outside --- */
+
+void viv_ring_submit(struct viv_ring *r, struct viv_blk_req *req)
+{
+    bool asleep = false, ours;
+
+    pthread_mutex_lock(&r->lock);
+    ours = !is_lone_write(r, req) && start_thread(r) == 0;
+    if (ours) {
+        req->next = NULL;
+        *r->tail = req;
+        r->tail = &req->next;
+        r->queued++;
+        asleep = r->asleep && !r->drained;
+        r->asleep &= !asleep;
+        pthread_cond_signal(&r->work);
+    }
+    pthread_mutex_unlock(&r->lock);
+    if (!ours)
+        r->user.fallback(r->user.opaque, req);
+    if (asleep)
+        wake(r);
+}
+
+void viv_ring_drain(struct viv_ring *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->drained++;
+    while (r->flying)
+        pthread_cond_wait(&r->ended, &r->lock);
+    pthread_mutex_unlock(&r->lock);
+}
+
+void viv_ring_resume(struct viv_ring *r)
+{
+    bool some;
+
+    pthread_mutex_lock(&r->lock);
+    some = --r->drained == 0 && r->head;
+    pthread_cond_signal(&r->work);
+    pthread_mutex_unlock(&r->lock);
+    if (some)
+        wake(r);
+}
+
+unsigned viv_ring_in_flight(struct viv_ring *r)
+{
+    unsigned n;
+
+    pthread_mutex_lock(&r->lock);
+    n = r->queued + r->flying;
+    pthread_mutex_unlock(&r->lock);
+    return n;
+}
+
+uint64_t viv_ring_count(struct viv_ring *r)
+{
+    uint64_t n;
+
+    pthread_mutex_lock(&r->lock);
+    n = r->count;
+    pthread_mutex_unlock(&r->lock);
+    return n;
+}
+
+static int refused(int ret, struct viv_err *err)
+{
+    const char *why = ret == -ENOSYS  ? "this kernel has none, or a seccomp filter hides it"
+                      : ret == -EPERM ? "sysctl kernel.io_uring_disabled or a seccomp filter forbids it"
+                      : ret == -ENOMEM ? "no memory may be locked for it (ulimit -l)"
+                                       : strerror(-ret);
+
+    return viv_fail(err, -ret, "io_uring: %s", why);
+}
+
+int viv_ring_new(struct viv_node *n, const struct viv_ring_user *u, struct viv_ring **out, struct viv_err *err)
+{
+    struct viv_ring *r = g_new0(struct viv_ring, 1);
+    int ret = io_uring_queue_init(2 * DEPTH, &r->uring, IORING_SETUP_COOP_TASKRUN);
+
+    if (ret == -EINVAL) /* before Linux 5.19 */
+        ret = io_uring_queue_init(2 * DEPTH, &r->uring, 0);
+    if (ret) {
+        g_free(r);
+        return refused(ret, err);
+    }
+    r->wake = eventfd(0, EFD_CLOEXEC);
+    if (r->wake < 0) {
+        ret = viv_fail_os(err, errno, "io_uring: no eventfd");
+        io_uring_queue_exit(&r->uring);
+        g_free(r);
+        return ret;
+    }
+    r->node = n;
+    r->user = *u;
+    r->buffered = viv_file_is_buffered(n);
+    r->tail = &r->head;
+    for (unsigned i = 0; i < DEPTH; i++) {
+        r->slot[i].next = r->idle;
+        r->idle = &r->slot[i];
+    }
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->ended, NULL);
+    pthread_cond_init(&r->work, NULL);
+    *out = r;
+    return 0;
+}
+
+void viv_ring_free(struct viv_ring *r)
+{
+    if (!r)
+        return;
+    if (r->started) {
+        pthread_mutex_lock(&r->lock);
+        r->drained = 0;
+        r->ending = true;
+        pthread_cond_signal(&r->work);
+        pthread_mutex_unlock(&r->lock);
+        wake(r);
+        pthread_join(r->thread, NULL);
+    }
+    io_uring_queue_exit(&r->uring);
+    close(r->wake);
+    pthread_cond_destroy(&r->work);
+    pthread_cond_destroy(&r->ended);
+    pthread_mutex_destroy(&r->lock);
+    g_free(r);
+}
