@@ -35,6 +35,31 @@ static struct viv_blk *open_raw(const char *path)
     return b;
 }
 
+/* What is data is asked of the file system once; a hole that is made later is seen all the same. */
+static void test_holes(void)
+{
+    g_autofree char *path = make_file("holes.raw", 4 << 20);
+    struct viv_blk *b = open_raw(path);
+    uint8_t w[65536];
+    struct viv_extent e;
+
+    memset(w, 1, sizeof(w));
+    for (unsigned i = 16; i < 48; i++)
+        g_assert_cmpint(viv_blk_pwrite(b, i * sizeof(w), w, sizeof(w), 0), ==, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        g_assert_cmpint(viv_node_status(viv_blk_node(b), 20 * sizeof(w), 44 * sizeof(w), &e), ==, 0);
+        g_assert_cmpint(e.kind, ==, VIV_MAP_DATA);
+        g_assert_cmpuint(e.len, ==, 28 * sizeof(w));
+    }
+    g_assert_cmpint(viv_node_status(viv_blk_node(b), 0, 4 << 20, &e), ==, 0);
+    g_assert_cmpint(e.kind, ==, VIV_MAP_ZERO);
+    g_assert_cmpint(viv_node_write_zeroes(viv_blk_node(b)->file, 20 * sizeof(w), sizeof(w), VIV_BLK_UNMAP), ==, 0);
+    g_assert_cmpint(viv_node_status(viv_blk_node(b), 20 * sizeof(w), 44 * sizeof(w), &e), ==, 0);
+    g_assert_cmpint(e.kind, ==, VIV_MAP_ZERO);
+    g_assert_cmpuint(e.len, ==, sizeof(w));
+    g_assert_cmpint(viv_blk_close(b, NULL), ==, 0);
+}
+
 static void test_data(void)
 {
     g_autofree char *path = make_file("data.raw", 1000001);
@@ -340,6 +365,7 @@ int main(int argc, char **argv)
 
     g_test_init(&argc, &argv, NULL);
     dir = g_dir_make_tmp("viv-blk-XXXXXX", NULL);
+    g_test_add_func("/block/blk/holes", test_holes);
     g_test_add_func("/block/raw/data", test_data);
     g_test_add_func("/block/raw/async", test_async);
     g_test_add_func("/block/locks", test_locks);

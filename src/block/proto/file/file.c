@@ -29,11 +29,34 @@ struct file {
     bool no_zero_range, no_punch; /* the file system said so */
     unsigned align;               /* 1 without O_DIRECT */
     pthread_mutex_t edge;         /* read-modify-write of blocks with O_DIRECT */
+    /* The last piece of data between two holes that was found: looking for a hole walks over all of it. Stale it does no harm, for data is
+     * what one may call anything; holes that we make forget it. */
+    pthread_mutex_t seen_lock;
+    uint64_t seen_start, seen_end;
 };
+
+static uint64_t seen_data(struct file *f, uint64_t offset)
+{
+    uint64_t end;
+
+    pthread_mutex_lock(&f->seen_lock);
+    end = offset >= f->seen_start && offset < f->seen_end ? f->seen_end : 0;
+    pthread_mutex_unlock(&f->seen_lock);
+    return end;
+}
+
+static void set_seen(struct file *f, uint64_t start, uint64_t end)
+{
+    pthread_mutex_lock(&f->seen_lock);
+    f->seen_start = start;
+    f->seen_end = end;
+    pthread_mutex_unlock(&f->seen_lock);
+}
 
 static int seek_status(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent *out)
 {
     struct file *f = n->state;
+    uint64_t end = seen_data(f, offset);
     off_t data, hole;
 
     *out = (struct viv_extent){VIV_MAP_DATA, len, offset, true, true};
@@ -44,6 +67,10 @@ static int seek_status(struct viv_node *n, uint64_t offset, uint64_t len, struct
     }
     if (f->device)
         return 0;
+    if (end) {
+        out->len = MIN(len, end - offset);
+        return 0;
+    }
     data = lseek(f->fd, offset, SEEK_DATA);
     if (data < 0 && errno != ENXIO)
         return 0; /* cannot tell: all data */
@@ -55,8 +82,10 @@ static int seek_status(struct viv_node *n, uint64_t offset, uint64_t len, struct
         return 0;
     }
     hole = lseek(f->fd, offset, SEEK_HOLE);
-    if (hole > 0 && (uint64_t)hole > offset)
+    if (hole > 0 && (uint64_t)hole > offset) {
         out->len = MIN(len, (uint64_t)hole - offset);
+        set_seen(f, offset, hole);
+    }
     return 0;
 }
 
@@ -227,10 +256,13 @@ static int file_pwritev(struct viv_node *n, uint64_t offset, const struct iovec 
 
 static int try_fallocate(struct file *f, int mode, uint64_t offset, uint64_t len)
 {
-    while (fallocate(f->fd, mode, offset, len) < 0)
+    int ret = 0;
+
+    while (!ret && fallocate(f->fd, mode, offset, len) < 0)
         if (errno != EINTR)
-            return errno == ENOSYS || errno == EINVAL ? -EOPNOTSUPP : -errno;
-    return 0;
+            ret = errno == ENOSYS || errno == EINVAL ? -EOPNOTSUPP : -errno;
+    set_seen(f, 0, 0);
+    return ret;
 }
 
 static int file_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
@@ -332,6 +364,7 @@ static int file_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc pr
     if (ftruncate(f->fd, size) < 0)
         return viv_fail_os(err, errno, "cannot make '%s' %llu bytes long", n->filename,
                            (unsigned long long)size);
+    set_seen(f, 0, 0);
     __atomic_store_n(&n->size, size, __ATOMIC_RELEASE);
     if (prealloc == VIV_PREALLOC_OFF || prealloc == VIV_PREALLOC_METADATA)
         return 0;
@@ -348,6 +381,7 @@ static int file_close(struct viv_node *n)
     int ret = close(f->fd) < 0 && errno != EINTR ? -errno : 0;
 
     pthread_mutex_destroy(&f->edge);
+    pthread_mutex_destroy(&f->seen_lock);
     g_free(f);
     n->state = NULL;
     return ret;
@@ -436,6 +470,7 @@ int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, st
     f->device = device;
     f->align = o->direct ? direct_align(fd, device) : 1;
     pthread_mutex_init(&f->edge, NULL);
+    pthread_mutex_init(&f->seen_lock, NULL);
     n->state = f;
     n->size = size;
     n->read_only = o->read_only;
