@@ -18,6 +18,7 @@
 #include "block/proto/file/file.h"
 #include "block/proto/nbd/nbd.h"
 #include "block/proto/null/null_co.h"
+#include "block/proto/ssh/ssh.h"
 
 #include "base/log.h"
 
@@ -31,7 +32,7 @@ const struct viv_blk_driver *const viv_blk_drivers[] = {
     &viv_blk_raw, &viv_blk_qcow2, &viv_blk_qed, &viv_blk_vdi, &viv_blk_vpc, &viv_blk_parallels, &viv_blk_luks,
     &viv_blk_qcow, &viv_blk_bochs, &viv_blk_cloop, &viv_blk_dmg, &viv_blk_vhdx,
     &viv_blk_vmdk,
-    &viv_blk_file, &viv_blk_nbd, &viv_blk_http, &viv_blk_https, &viv_blk_ftp, &viv_blk_ftps, &viv_blk_null_co, &viv_blk_null_aio,
+    &viv_blk_file, &viv_blk_nbd, &viv_blk_http, &viv_blk_https, &viv_blk_ftp, &viv_blk_ftps, &viv_blk_ssh, &viv_blk_null_co, &viv_blk_null_aio,
     &viv_blk_host_device, NULL,
 };
 
@@ -126,7 +127,7 @@ const struct viv_blk_driver *viv_blk_driver_of_name(const char *path)
 int viv_node_refuse_name(const char *path, struct viv_err *err)
 {
     return viv_fail(err, ENOTSUP,
-                    "'%s': %.*s images are not implemented yet; local files, block devices, nbd, http and ftp work "
+                    "'%s': %.*s images are not implemented yet; local files, block devices, nbd, http, ftp and ssh work "
                     "(a file of this name: './%s')",
                     path, (int)strcspn(path, ":"), path, path);
 }
