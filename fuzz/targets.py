@@ -112,6 +112,9 @@ def kept_path(t):
 
 
 def keep(t, corpus):
+    if t.program in ("qcow2", "whole"):
+        print("%s: whole images are not kept" % t.name, file=sys.stderr)
+        return
     inputs = []
     for f in sorted(os.listdir(corpus)):
         with open(os.path.join(corpus, f), "rb") as g:
