@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct viv_export_type *const types[] = {&viv_export_nbd, &viv_export_fuse};
+static const struct viv_export_type *const types[] = {&viv_export_nbd, &viv_export_vhost_user_blk, &viv_export_fuse};
 
 static struct viv_export *exports;
 static uint64_t serials;
@@ -45,14 +45,14 @@ bool viv_export_at(unsigned i, struct viv_export_info *out)
 static int find_type(const char *name, const struct viv_export_type **out, struct viv_err *err)
 {
     if (!name)
-        return viv_fail(err, EINVAL, "Parameter 'type' is missing (nbd, fuse)");
+        return viv_fail(err, EINVAL, "Parameter 'type' is missing (nbd, vhost-user-blk, fuse)");
     for (unsigned i = 0; i < G_N_ELEMENTS(types); i++) {
         if (strcmp(types[i]->name, name) == 0) {
             *out = types[i];
             return 0;
         }
     }
-    return viv_fail(err, EINVAL, "Parameter 'type' does not accept value '%s' (nbd and fuse work)", name);
+    return viv_fail(err, EINVAL, "Parameter 'type' does not accept value '%s' (nbd, vhost-user-blk and fuse work)", name);
 }
 
 /* A letter, then letters, digits, '-', '.' and '_'. */

@@ -258,6 +258,11 @@ expect 1 "does not accept value 'nosuch'" "$s" --export nosuch,id=e,node-name=d
 expect 1 "has threads of its own" "$s" --nbd-server addr.type=unix,addr.path=n --export nbd,id=e,node-name=d,iothread=i
 expect 1 "Cannot export read-only node as writable" "$s" --blockdev driver=file,node-name=f,filename=r.raw,read-only=on \
     --nbd-server addr.type=unix,addr.path=n --export nbd,id=e,node-name=f,writable=on
+v="--blockdev driver=file,node-name=f,filename=r.raw --export vhost-user-blk,id=v,node-name=f,addr.type"
+expect 1 "num-queues must be greater than 0" "$s" $v=unix,addr.path=v,num-queues=0
+expect 1 "logical-block-size doesn't take value 100" "$s" $v=unix,addr.path=v,logical-block-size=100
+expect 1 "a socket of this host" "$s" $v=inet,addr.host=localhost,addr.port=1
+expect 1 "Failed to bind socket" "$s" $v=unix,addr.path=none/v
 expect 1 "in the background" "$s" --daemonize --chardev stdio,id=c --monitor c
 expect 0 "--export" "$s" --help
 expect 0 "viv-storaged version" "$s" --version

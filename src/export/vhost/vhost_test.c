@@ -1,0 +1,333 @@
+/* vhost-user-blk without a front end's process: requests through a ring, with and without indirect tables; drivers and front ends
+ * that break the rules. */
+#include "export/vhost/rig_test.h"
+
+#include "base/bytes.h"
+
+enum { NEXT = 1, WRITE = 2, INDIRECT = 4 };
+
+static void put_desc(uint8_t *table, unsigned i, uint64_t at, uint32_t len, uint16_t flags, uint16_t next)
+{
+    viv_st_le64(table + 16 * i, RIG_GUEST + at);
+    viv_st_le32(table + 16 * i + 8, len);
+    viv_st_le16(table + 16 * i + 12, flags);
+    viv_st_le16(table + 16 * i + 14, next);
+}
+
+static void offer(struct rig *g, uint16_t head)
+{
+    uint16_t idx = viv_ld_le16(g->ram + RIG_AVAIL + 2);
+
+    viv_st_le16(g->ram + RIG_AVAIL + 4 + 2 * (idx % RIG_NUM), head);
+    viv_st_le16(g->ram + RIG_AVAIL + 2, idx + 1);
+}
+
+static void put_header(struct rig *g, uint32_t type, uint64_t sector)
+{
+    viv_st_le32(g->ram + RIG_DATA, type);
+    viv_st_le32(g->ram + RIG_DATA + 4, 0);
+    viv_st_le64(g->ram + RIG_DATA + 8, sector);
+}
+
+/* Header at DATA, data at DATA + 0x100, status at DATA + 0x80. */
+static void put_request(struct rig *g, uint8_t *table, uint32_t type, uint64_t sector, uint32_t len, bool to_device)
+{
+    put_header(g, type, sector);
+    g->ram[RIG_DATA + 0x80] = 0xee;
+    put_desc(table, 0, RIG_DATA, 16, NEXT, len ? 1 : 2);
+    put_desc(table, 1, RIG_DATA + 0x100, len, NEXT | (to_device ? 0 : WRITE), 2);
+    put_desc(table, 2, RIG_DATA + 0x80, 1, WRITE, 0);
+}
+
+struct front {
+    struct rig rig;
+    struct viv_vhost_mem mem;
+    struct viv_vhost_ring ring;
+    struct viv_vhost_queue *q;
+    int call;
+};
+
+static void front_init(struct front *f, bool writable)
+{
+    struct vhost_msg m;
+
+    *f = (struct front){.call = eventfd(0, EFD_NONBLOCK)};
+    rig_init(&f->rig, writable);
+    m = rig_memory(&f->rig);
+    g_assert_cmpint(viv_vhost_mem_set(&f->mem, &m.p.mem, m.fds, 1, NULL), ==, 0);
+    pthread_mutex_init(&f->ring.lock, NULL);
+    f->ring.num = RIG_NUM;
+    f->ring.addr = rig_addr();
+    f->ring.has_addr = true;
+    g_assert_cmpint(viv_vhost_ring_start(&f->ring, &f->mem, false), ==, 0);
+    f->q = viv_vhost_queue_new(&f->rig.disk, &f->ring, viv_vhost_disk_features(&f->rig.disk), f->call);
+}
+
+static void front_fini(struct front *f)
+{
+    viv_vhost_queue_stop(&f->q);
+    viv_vhost_mem_clear(&f->mem);
+    rig_fini(&f->rig);
+    close(f->call);
+}
+
+/* Runs what was offered; the status of the request whose status byte lies where put_request() says. */
+static uint8_t finish(struct front *f)
+{
+    struct viv_vhost_queue *q = f->q;
+    uint64_t calls;
+
+    g_assert_cmpint(viv_vhost_queue_run(q), ==, 0);
+    for (int i = 0; i < 5000 && read(f->call, &calls, sizeof(calls)) < 0; i++)
+        g_usleep(1000);
+    return f->rig.ram[RIG_DATA + 0x80];
+}
+
+static uint8_t request(struct front *f, uint32_t type, uint64_t sector, uint32_t len, bool to_device)
+{
+    put_request(&f->rig, f->rig.ram + RIG_DESC, type, sector, len, to_device);
+    offer(&f->rig, 0);
+    return finish(f);
+}
+
+static void test_requests(void)
+{
+    struct front f;
+    uint8_t *data, want[4096];
+
+    front_init(&f, true);
+    data = f.rig.ram + RIG_DATA + 0x100;
+    for (unsigned i = 0; i < sizeof(want); i++)
+        data[i] = want[i] = i * 7 + 1;
+    g_assert_cmpint(request(&f, 1, 8, sizeof(want), true), ==, 0);
+    g_assert_cmpint(request(&f, 4, 0, 0, true), ==, 0); /* FLUSH */
+    memset(data, 0, sizeof(want));
+    g_assert_cmpint(request(&f, 0, 8, sizeof(want), false), ==, 0);
+    g_assert_cmpmem(data, sizeof(want), want, sizeof(want));
+    g_assert_cmpint(viv_ld_le32(f.rig.ram + RIG_USED + 4 + 8 * 2 + 4), ==, sizeof(want) + 1);
+    g_assert_cmpint(request(&f, 8, 0, 20, false), ==, 0); /* GET_ID */
+    g_assert_cmpmem(data, 4, "rig", 4);
+    viv_st_le64(data, 8); /* WRITE_ZEROES of sector 8 */
+    viv_st_le32(data + 8, 1);
+    viv_st_le32(data + 12, 1);
+    g_assert_cmpint(request(&f, 13, 0, 16, true), ==, 0);
+    g_assert_cmpint(request(&f, 0, 8, 1024, false), ==, 0);
+    g_assert_true(viv_buf_is_zero(data, 512));
+    g_assert_cmpmem(data + 512, 512, want + 512, 512);
+    front_fini(&f);
+}
+
+static void test_indirect(void)
+{
+    struct front f;
+    uint8_t *table;
+
+    front_init(&f, true);
+    table = f.rig.ram + 0x8000;
+    memset(f.rig.ram + RIG_DATA + 0x100, 0x5a, 512);
+    put_request(&f.rig, table, 1, 1, 512, true);
+    put_desc(f.rig.ram + RIG_DESC, 5, 0x8000, 3 * 16, INDIRECT, 0);
+    offer(&f.rig, 5);
+    g_assert_cmpint(finish(&f), ==, 0);
+    g_assert_cmpint(request(&f, 0, 1, 512, false), ==, 0);
+    g_assert_cmpint(f.rig.ram[RIG_DATA + 0x100 + 511], ==, 0x5a);
+    front_fini(&f);
+}
+
+/* Refused in the status; the ring goes on. */
+static void test_refused(void)
+{
+    struct front f;
+    uint8_t *data;
+
+    front_init(&f, true);
+    data = f.rig.ram + RIG_DATA + 0x100;
+    g_assert_cmpint(request(&f, 0, RIG_DISK / 512, 512, false), ==, 1);  /* behind the end */
+    g_assert_cmpint(request(&f, 0, UINT64_MAX / 512, 512, false), ==, 1);
+    g_assert_cmpint(request(&f, 0, 0, 100, false), ==, 1);               /* no whole sector */
+    g_assert_cmpint(request(&f, 77, 0, 512, false), ==, 2);
+    viv_st_le64(data, 0);
+    viv_st_le32(data + 8, UINT32_MAX);
+    viv_st_le32(data + 12, 0);
+    g_assert_cmpint(request(&f, 11, 0, 16, true), ==, 1);                /* too long a discard */
+    viv_st_le32(data + 8, 1);
+    viv_st_le32(data + 12, 2);
+    g_assert_cmpint(request(&f, 11, 0, 16, true), ==, 2);                /* a flag that nobody knows */
+    g_assert_cmpint(request(&f, 11, 0, 32, true), ==, 2);                /* two segments */
+    front_fini(&f);
+    front_init(&f, false);
+    g_assert_cmpint(request(&f, 1, 0, 512, true), ==, 1);
+    g_assert_cmpint(request(&f, 0, 0, 512, false), ==, 0);
+    front_fini(&f);
+}
+
+/* Rings that make no sense. */
+static void test_broken(void)
+{
+    struct front f;
+
+    for (int what = 0; what < 9; what++) {
+        uint8_t *desc, *table;
+
+        front_init(&f, true);
+        desc = f.rig.ram + RIG_DESC;
+        table = f.rig.ram + 0x8000;
+        put_request(&f.rig, desc, 0, 0, 512, false);
+        put_request(&f.rig, table, 0, 0, 512, false);
+        if (what == 0)
+            put_desc(desc, 2, RIG_DATA, 1, WRITE | NEXT, 0); /* a loop */
+        else if (what == 1)
+            put_desc(desc, 0, RIG_DATA, 16, NEXT, RIG_NUM); /* outside */
+        else if (what == 2)
+            put_desc(desc, 1, RIG_MEM - 100, 512, WRITE | NEXT, 2); /* no memory */
+        else if (what == 3)
+            put_desc(desc, 0, RIG_DATA, 16, 0, 0); /* no status */
+        else if (what == 4)
+            put_desc(desc, 1, 0x8000, 48, INDIRECT | NEXT, 2);
+        else if (what == 5)
+            put_desc(table, 1, 0x8000, 48, INDIRECT, 0), put_desc(desc, 0, 0x8000, 48, INDIRECT, 0);
+        else if (what == 6)
+            put_desc(desc, 0, 0x8000, 47, INDIRECT, 0);
+        else if (what == 7)
+            put_desc(desc, 2, RIG_DATA + 0x80, 1, 0, 0); /* readable behind writable */
+        offer(&f.rig, what == 8 ? RIG_NUM : 0);
+        g_assert_cmpint(viv_vhost_queue_run(f.q), <, 0);
+        front_fini(&f);
+    }
+    front_init(&f, true);
+    viv_st_le16(f.rig.ram + RIG_AVAIL + 2, RIG_NUM + 1); /* more than there can be */
+    g_assert_cmpint(viv_vhost_queue_run(f.q), <, 0);
+    front_fini(&f);
+}
+
+/* --- messages --- */
+
+static struct vhost_msg msg(uint32_t request, uint32_t size)
+{
+    return (struct vhost_msg){.h = {request, VHOST_VERSION, size}};
+}
+
+static void set_state(struct viv_vhost_session *s, uint32_t request, uint32_t index, uint32_t num)
+{
+    struct vhost_msg m = msg(request, 8);
+
+    m.p.state = (struct vhost_vring_state){index, num};
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), ==, 0);
+}
+
+static void set_fd(struct viv_vhost_session *s, uint32_t request, int fd)
+{
+    struct vhost_msg m = msg(request, 8);
+
+    m.fds[0] = dup(fd);
+    m.fd_count = 1;
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), ==, 0);
+    g_assert_cmpint(m.fds[0], ==, -1);
+}
+
+/* As a virtual machine does it; then its memory goes away and comes back while the queue runs. */
+static void test_session(void)
+{
+    int kick = eventfd(0, EFD_NONBLOCK), call = eventfd(0, EFD_NONBLOCK);
+    struct viv_vhost_session *s;
+    struct vhost_msg m;
+    uint64_t one = 1;
+    struct rig g;
+
+    rig_init(&g, true);
+    s = viv_vhost_session_new(&g.disk);
+    m = msg(VHOST_GET_FEATURES, 0);
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), ==, 1);
+    m.h = (struct vhost_header){VHOST_SET_FEATURES, VHOST_VERSION, 8};
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), ==, 0);
+    m = msg(VHOST_SET_PROTOCOL_FEATURES, 8);
+    m.p.u64 = VHOST_PROTOCOL_REPLY_ACK | VHOST_PROTOCOL_CONFIG;
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), ==, 0);
+    m = rig_memory(&g);
+    m.h.flags |= VHOST_FLAG_NEED;
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), ==, 1);
+    g_assert_cmpuint(m.p.u64, ==, 0);
+    set_state(s, VHOST_SET_VRING_NUM, 0, RIG_NUM);
+    set_state(s, VHOST_SET_VRING_BASE, 0, 0);
+    m = msg(VHOST_SET_VRING_ADDR, sizeof(m.p.addr));
+    m.p.addr = rig_addr();
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), ==, 0);
+    set_fd(s, VHOST_SET_VRING_CALL, call);
+    set_fd(s, VHOST_SET_VRING_KICK, kick);
+    set_state(s, VHOST_SET_VRING_ENABLE, 0, 1);
+    for (unsigned i = 0; i < 20; i++) {
+        put_request(&g, g.ram + RIG_DESC, 0, i, 512, false);
+        offer(&g, 0);
+        g_assert_cmpint(write(kick, &one, 8), ==, 8);
+        for (int t = 0; t < 5000 && viv_ld_le16(g.ram + RIG_USED + 2) != i + 1; t++)
+            g_usleep(1000);
+        g_assert_cmpint(viv_ld_le16(g.ram + RIG_USED + 2), ==, i + 1);
+        m = rig_memory(&g);
+        g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), ==, 0);
+    }
+    m = msg(VHOST_GET_VRING_BASE, 8);
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), ==, 1);
+    g_assert_cmpuint(m.p.state.num, ==, 20);
+    viv_vhost_session_free(s);
+    rig_fini(&g);
+    close(kick);
+    close(call);
+}
+
+static void test_bad_messages(void)
+{
+    struct viv_vhost_session *s;
+    struct vhost_msg m;
+    struct rig g;
+
+    rig_init(&g, true);
+    s = viv_vhost_session_new(&g.disk);
+    m = rig_memory(&g);
+    m.p.mem.region[0].size = RIG_MEM + 1; /* behind the file's end */
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), <, 0);
+    m = rig_memory(&g);
+    m.p.mem.region[0].mmap_offset = UINT64_MAX - 10;
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), <, 0);
+    m = rig_memory(&g);
+    m.p.mem.region[0].guest_addr = UINT64_MAX - 10;
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), <, 0);
+    m = rig_memory(&g);
+    m.p.mem.count = 2;
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), <, 0);
+    m = rig_memory(&g);
+    m.p.mem.count = UINT32_MAX;
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), <, 0);
+    m = msg(VHOST_SET_VRING_NUM, 8);
+    m.p.state = (struct vhost_vring_state){2, 16}; /* there are two queues */
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), <, 0);
+    m.p.state = (struct vhost_vring_state){0, 2048};
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), <, 0);
+    m = msg(VHOST_GET_CONFIG, 12 + 60);
+    m.p.config.offset = UINT32_MAX;
+    m.p.config.size = 60;
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), <, 0);
+    m.p.config.offset = 0;
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), ==, 1);
+    g_assert_cmpuint(viv_ld_le64(m.p.config.data), ==, RIG_DISK / 512);
+    m = msg(VHOST_SET_FEATURES, 8);
+    m.p.u64 = 1ull << 63;
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), <, 0);
+    m = msg(VHOST_SET_FEATURES, 4);
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), <, 0);
+    m = msg(99, 0);
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), <, 0);
+    viv_vhost_session_free(s);
+    rig_fini(&g);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/vhost/requests", test_requests);
+    g_test_add_func("/vhost/indirect", test_indirect);
+    g_test_add_func("/vhost/refused", test_refused);
+    g_test_add_func("/vhost/broken", test_broken);
+    g_test_add_func("/vhost/session", test_session);
+    g_test_add_func("/vhost/bad-messages", test_bad_messages);
+    return g_test_run();
+}
