@@ -30,7 +30,15 @@ static uint64_t address(struct input *in, uint64_t base)
 {
     uint16_t v = word(in);
 
-    return v & 0x8000 ? base + RIG_MEM - (v & 0xff) : v & 0x4000 ? (uint64_t)v << 48 | v : base + (v & 0x3fff) * 4;
+    switch (v >> 13) {
+    case 0:
+        return (uint64_t)v << 48 | v;
+    case 1:
+        return base + RIG_MEM - (v & 0xff);
+    case 2:
+        return base + (v & 0x1fff) * 8;
+    }
+    return base + RIG_DATA + (v & 0x3ff) * 16;
 }
 
 static void one_message(struct input *in, struct rig *g, struct viv_vhost_session *s, int event)
@@ -77,9 +85,9 @@ static void put_table(struct input *in, uint8_t *table, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         viv_st_le64(table + 16 * i, address(in, RIG_GUEST));
-        viv_st_le32(table + 16 * i + 8, byte(in) & 1 ? word(in) : 16u << (byte(in) & 7));
-        viv_st_le16(table + 16 * i + 12, byte(in) & 7);
-        viv_st_le16(table + 16 * i + 14, byte(in) & 31);
+        viv_st_le32(table + 16 * i + 8, byte(in) < 32 ? word(in) : 16u << (i % 3 ? byte(in) & 7 : 0));
+        viv_st_le16(table + 16 * i + 12, (i % 3 < 2 ? 1 : 0) | (i % 3 ? 2 : 0) | (byte(in) < 32 ? byte(in) & 7 : 0));
+        viv_st_le16(table + 16 * i + 14, byte(in) < 32 ? byte(in) & 31 : i + 1);
     }
 }
 
@@ -102,6 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct rig g;
     struct input in = {data, size};
+    uint32_t seed;
 
     if (!g.ram)
         rig_init(&g, true);
@@ -111,8 +120,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     viv_st_le16(g.ram + RIG_AVAIL + 2, byte(&in) % (RIG_NUM + 2));
     for (unsigned i = 0; i < RIG_NUM; i++)
         g.ram[RIG_AVAIL + 4 + 2 * i] = byte(&in) % (RIG_NUM + 1);
-    for (unsigned i = 0; i < 64 && in.left > 200; i++)
-        g.ram[RIG_DATA + 16 * i] = byte(&in) & 15, g.ram[RIG_DATA + 16 * i + 8] = byte(&in);
+    seed = word(&in);
+    for (unsigned i = 0; i < 0x4000; i += 16) { /* wherever a header is looked for, there is one */
+        seed = seed * 1103515245 + 12345;
+        g.ram[RIG_DATA + i] = seed >> 16 & 15;
+        g.ram[RIG_DATA + i + 8] = seed >> 20;
+    }
     one_ring(&in, &g);
     one_session(&in, &g);
     return 0;
