@@ -1,6 +1,7 @@
 /* The only opener and prober: from names and options to nodes with their backing chains. */
 #include "block/build.h"
 
+#include "block/filter/filter.h"
 #include "block/fmt/bochs/bochs.h"
 #include "block/fmt/cloop/cloop.h"
 #include "block/fmt/dmg/dmg.h"
@@ -33,7 +34,8 @@ const struct viv_blk_driver *const viv_blk_drivers[] = {
     &viv_blk_qcow, &viv_blk_bochs, &viv_blk_cloop, &viv_blk_dmg, &viv_blk_vhdx,
     &viv_blk_vmdk,
     &viv_blk_file, &viv_blk_nbd, &viv_blk_http, &viv_blk_https, &viv_blk_ftp, &viv_blk_ftps, &viv_blk_ssh, &viv_blk_null_co, &viv_blk_null_aio,
-    &viv_blk_host_device, NULL,
+    &viv_blk_host_device, &viv_blk_host_cdrom,
+    &viv_blk_debug, &viv_blk_verify, &viv_blk_copy_on_read, &viv_blk_throttle, NULL,
 };
 
 const struct viv_blk_driver *viv_blk_driver_find(const char *name)
@@ -89,7 +91,7 @@ static int find_format(const char *name, const struct viv_blk_driver **out, stru
 /* What in front of a colon makes more than a file's name. */
 static const char *const schemes[] = {
     "file",  "nbd", "nbd+tcp", "nbd+unix", "nbds", "nbds+tcp", "nbds+unix", "http",    "https", "ftp",      "ftps",        "ssh", "rbd",
-    "iscsi", "nfs", "json",     "gluster", "fat",  "blkdebug", "host_device", NULL};
+    "iscsi", "nfs", "json",     "gluster", "fat",  "blkdebug", "blkverify", "host_device", "host_cdrom", NULL};
 
 /* "nbd://host/x" -> "nbd"; NULL for plain paths ("./a:b" and "/a:b" are paths too). */
 static char *scheme_of(const char *path)

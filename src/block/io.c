@@ -2,6 +2,7 @@
  *
  * A read asks map() piece by piece and follows the answer, down the chain of backing files. */
 #include "block/bitmap.h"
+#include "block/event.h"
 #include "block/io_int.h"
 #include "block/iov.h"
 
@@ -66,6 +67,7 @@ int viv_io_transfer(struct viv_node *n, struct viv_node *where, bool write, uint
 {
     struct viv_node *child = where ? where : n->file;
 
+    viv_node_event(child, write ? VIV_EVENT_WRITE_AIO : VIV_EVENT_READ_AIO);
     if (n->crypt)
         return (write ? viv_crypt_write : viv_crypt_read)(n->crypt, child, offset, host, iov, cnt, skip, len);
     return transfer(child, write, host, iov, cnt, skip, len);
@@ -83,6 +85,7 @@ static int read_backing(struct viv_node *n, uint64_t offset, const struct iovec 
     size_t there = offset >= end ? 0 : MIN(len, end - offset);
     int ret = 0;
 
+    viv_node_event(n->file, VIV_EVENT_READ_BACKING_AIO);
     if (there)
         ret = transfer(n->backing, false, offset, iov, cnt, skip, there);
     if (!ret && there < len)
@@ -250,6 +253,7 @@ int viv_node_flush(struct viv_node *n)
         return ret;
     if (n->drv->protocol && n->no_flush)
         return 0;
+    viv_node_event(n, n->drv->protocol ? VIV_EVENT_FLUSH_TO_DISK : VIV_EVENT_FLUSH_TO_OS);
     for (unsigned i = 0; i < n->children && !ret; i++)
         ret = viv_node_flush(n->child[i]);
     if (ret)
@@ -258,7 +262,7 @@ int viv_node_flush(struct viv_node *n)
         ret = n->drv->flush(n); /* a format's own includes the file's */
     else if (n->file)
         ret = viv_node_flush(n->file);
-    if (ret && n->drv->protocol)
+    if (ret && n->drv->protocol && !n->drv->filter) /* a filter's was not the kernel's */
         __atomic_store_n(&n->io_error, ret, __ATOMIC_RELAXED);
     return ret;
 }

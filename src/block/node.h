@@ -194,6 +194,9 @@ struct viv_blk_driver {
     /* Writes another name and format into the header (name NULL: none), durably; n->backing stays as it is. */
     int (*change_backing)(struct viv_node *n, const char *name, const char *format, struct viv_err *err);
 
+    /* Something above has reached a point that has a name (event.h). NULL: does not listen. */
+    void (*event)(struct viv_node *n, int event);
+
     /* Tools. */
     int (*create)(const struct viv_create *c, struct viv_node *file, struct viv_err *err);
     const struct viv_opt_def *create_opts; /* what -o takes; `size` at least */

@@ -38,6 +38,12 @@ int viv_limits_check(const struct viv_limits *l, const char *what, struct viv_er
 /* From -drive's options (options.c): throttling.* and the names before them; *group borrowed, NULL: none named. */
 int viv_limits_read(struct viv_opts *o, struct viv_limits *l, const char **group, struct viv_err *err);
 
+/* -object throttle-group: the group lives until the end, whoever uses it. */
+extern const struct viv_opt_def viv_throttle_group_opts[];
+int viv_throttle_group_add(struct viv_opts *o, struct viv_err *err);
+int viv_throttle_group_del(const char *id, struct viv_err *err); /* who is in it stays */
+void viv_throttle_groups_free(void);
+
 struct viv_throttle; /* a group */
 struct viv_throttled; /* a member: one handle */
 

@@ -2,6 +2,7 @@
  * it holds the rest of its range exclusively, lets alloc() find room, fills what the clusters hold beside the request from the old
  * view (copy on write) and has commit() link them. */
 #include "block/bitmap.h"
+#include "block/event.h"
 #include "block/image.h"
 #include "block/io_int.h"
 #include "block/iov.h"
@@ -35,6 +36,8 @@ static int write_fresh(struct viv_node *n, const struct viv_alloc *a, const stru
     if (!v || (a->head + a->tail && !(edge = g_try_malloc(a->head + a->tail))))
         goto out;
     ret = 0;
+    if (edge)
+        viv_node_event(n->file, VIV_EVENT_COW_READ);
     if (a->head) {
         ret = read_old(n, a->offset - a->head, edge, a->head);
         v[used++] = (struct iovec){edge, a->head};
@@ -44,6 +47,8 @@ static int write_fresh(struct viv_node *n, const struct viv_alloc *a, const stru
         ret = read_old(n, a->offset + a->len, edge + a->head, a->tail);
         v[used++] = (struct iovec){edge + a->head, a->tail};
     }
+    if (!ret && edge)
+        viv_node_event(n->file, VIV_EVENT_COW_WRITE);
     if (!ret)
         ret = viv_io_transfer(n, a->where, true, a->offset - a->head, a->host - a->head, v, used, 0,
                             a->head + a->len + a->tail);
@@ -189,8 +194,12 @@ static int write_data(struct viv_node *n, uint64_t offset, const struct iovec *i
 
     if (n->read_only)
         return -EROFS;
-    if (n->drv->protocol)
-        return n->drv->pwritev(n, offset, iov, cnt, len);
+    if (n->drv->protocol) {
+        viv_node_event(n, VIV_EVENT_PWRITEV);
+        ret = n->drv->pwritev(n, offset, iov, cnt, len);
+        viv_node_event(n, VIV_EVENT_PWRITEV_DONE);
+        return ret;
+    }
     if (!viv_range_inside(offset, len, viv_node_size(n)) && (ret = grow_to(n, offset, len)) != 0)
         return ret;
     if (n->probed_raw && (ret = check_probed(n, offset, iov, cnt, len)) != 0)

@@ -27,7 +27,7 @@ struct io_command {
     const char *help; /* below the summary; NULL: no more to say */
 };
 
-extern const struct io_command io_rw_commands[], io_aio_commands[], io_map_commands[], io_file_commands[]; /* ends: name NULL */
+extern const struct io_command io_rw_commands[], io_aio_commands[], io_map_commands[], io_file_commands[], io_break_commands[]; /* ends: name NULL */
 
 /* Prints "viv-io: text" on stderr and returns 1. */
 int io_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

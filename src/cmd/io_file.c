@@ -2,6 +2,7 @@
 #include "cmd/io.h"
 
 #include "block/blk.h"
+#include "block/event.h"
 #include "block/options.h"
 #include "opt/opt.h"
 
@@ -56,6 +57,7 @@ int io_close(struct io_file *f)
 
     if (!f->blk)
         return 0;
+    viv_node_break_clear(viv_blk_node(f->blk));
     ret = viv_blk_close(f->blk, &err); /* after what is under way, limits or not */
     io_aio_wait();
     f->blk = NULL;

@@ -13,23 +13,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct io_command *const tables[] = {io_rw_commands, io_aio_commands, io_map_commands, io_file_commands};
+static const struct io_command *const tables[] = {io_rw_commands, io_aio_commands, io_map_commands, io_file_commands, io_break_commands};
 
 static int cmd_help(struct io_file *f, int argc, char **argv);
 
 static const struct io_command help = {"help",      "?", cmd_help, 0, 1, true, "[command]", "help for one or all commands",
                                        NULL};
-
-/* qemu-io has them; here they say why not. */
-static const struct {
-    const char *name, *why;
-} later[] = {
-    {"break", "Could not set breakpoint: Operation not supported (no driver of this image stops at events)"},
-    {"remove_break", "Could not remove breakpoint: Operation not supported"},
-    {"resume", "Could not resume request: Operation not supported"},
-    {"wait_break", "there are no breakpoints: no driver of this image stops at events"},
-    {"info", "not implemented yet; 'viv-img info FILE' tells it"},
-};
 
 static const struct io_command *find(const char *name)
 {
@@ -87,9 +76,6 @@ static int cmd_help(struct io_file *f, int argc, char **argv)
 
 static int unknown(const char *name)
 {
-    for (unsigned i = 0; i < G_N_ELEMENTS(later); i++)
-        if (strcmp(later[i].name, name) == 0)
-            return io_error("%s: %s", name, later[i].why);
     fflush(stdout);
     fprintf(stderr, "command \"%s\" not found\n", name);
     return 1;

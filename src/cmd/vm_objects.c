@@ -1,6 +1,7 @@
 /* -object: things that devices and disks name by id: random number sources, secrets. */
 #include "cmd/vm_args.h"
 
+#include "block/throttle.h"
 #include "crypto/secret.h"
 #include "crypto/tlscreds.h"
 #include "host/random.h"
@@ -39,6 +40,7 @@ static const struct kind {
     {"rng-builtin", "random numbers from the host kernel", builtin_opts, add_builtin, false},
     {"rng-random", "random numbers from a device of the host", random_opts, add_random, false},
     {"secret", "a password or a key, for key-secret= of encrypted images", viv_secret_opts, viv_secret_add, true},
+    {"throttle-group", "limits that disks share, for throttle-group= of driver=throttle", viv_throttle_group_opts, viv_throttle_group_add, true},
     {"tls-creds-psk", "TLS with keys that both sides know, for tls-creds= of nbd", viv_tls_psk_opts, viv_tls_psk_add, true},
     {"tls-creds-x509", "TLS with certificates, for tls-creds= of nbd", viv_tls_x509_opts, viv_tls_x509_add, true},
 };
@@ -54,7 +56,7 @@ static int no_such_kind(const char *type, struct viv_err *err)
         names[i] = kinds[i].type;
     near = viv_nearest(type, names);
     return viv_fail(err, EINVAL, "-object %.60s: there is no such object yet%s%s%s; there are rng-random, rng-builtin, secret, "
-                    "tls-creds-psk and tls-creds-x509", type,
+                    "throttle-group, tls-creds-psk and tls-creds-x509", type,
                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 

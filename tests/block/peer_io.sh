@@ -15,10 +15,10 @@ same()
     qemu-img create -q -f qcow2 a.img 1M
     cp a.img b.img
     theirs=0 ours=0
-    qemu-io "$@" a.img >o1 2>e1 || theirs=$?
+    qemu-io "$@" "${name:-a.img}" >o1 2>e1 || theirs=$?
     mv a.img theirs.img
     mv b.img a.img
-    "$VIV_IO" "$@" a.img >o2 2>e2 || ours=$?
+    "$VIV_IO" "$@" "${name:-a.img}" >o2 2>e2 || ours=$?
     [ $ours = $theirs ] || fail "'$*': exit code $ours, not $theirs: $(cat e2)"
     for s in o e; do
         cut_times ${s}1 >t
@@ -58,6 +58,39 @@ same -m -c 'write -P 9 1 3000' -c 'read -P 9 1 3000'
 same -s -c 'write -P 9 0 64k' -c 'read -P 9 0 64k'
 same -f raw -c length -c 'read -v 0 16'
 
+# Faults and breakpoints of blkdebug, by name and by configuration file.
+same -c info
+name=blkdebug::a.img
+same -c 'break write_aio A' -c 'aio_write -P 1 0 64k' -c 'wait_break A' -c 'resume A' -c aio_flush -c 'break foo B' -c 'resume X' -c 'remove_break Y' \
+    -c info
+same -c 'help break' -c 'help resume' -c 'help wait_break' -c 'help remove_break'
+cat >conf <<EOF
+[inject-error]
+event = "l2_load"
+errno = "28"
+once = "on"
+
+[set-state]
+event = "write_aio"
+new_state = "2"
+
+# only after that
+[inject-error]
+event = "read_aio"
+state = "2"
+once = "on"
+EOF
+name=blkdebug:conf:a.img
+same -c 'read 0 64k' -c 'read 0 64k' -c 'write -P 3 0 64k' -c 'read 0 64k' -c 'read -P 3 0 4k'
+name=
+# Two disks that are to be the same.
+qemu-img create -q -f qcow2 v.img 1M
+truncate -s 1M v.raw
+"$VIV_IO" -f raw -c 'write -P 5 3k 9k' -c 'read -P 5 3k 9k' -c 'write -z 5k 1k' -c 'read 0 1M' blkverify:v.raw:v.img >/dev/null || fail "blkverify"
+qemu-img compare -q -f raw -F qcow2 v.raw v.img || fail "blkverify: not both were written"
+qemu-io -f raw -c 'write -P 6 4k 1k' v.raw >/dev/null
+expect 1 "contents mismatch at offset 4096" "$VIV_IO" -f raw -c 'read 0 8k' blkverify:v.raw:v.img
+
 # Standard input, and what is refused.
 qemu-img create -q -f qcow2 a.img 1M
 printf 'length\nwrite -P 1 0 4k\nquit\nlength\n' | "$VIV_IO" a.img >o2 || fail "commands from standard input"
@@ -67,6 +100,7 @@ expect 1 "No such file" "$VIV_IO" -c length nothing
 expect 1 "one file at most" "$VIV_IO" -c length a.img b.img
 expect 1 "VM state" "$VIV_IO" -c 'read -b 0 1' a.img
 expect 1 "Operation not supported" "$VIV_IO" -c 'break write_aio x' a.img
+expect 1 "possible: none, l1_update" "$VIV_IO" -c length --image-opts driver=raw,file.driver=blkdebug,file.image.filename=a.img,file.inject-error.0.event=x
 expect 1 "Operation not supported" "$VIV_IO" -c 'write -zn 1 3' -c 'write 0 64k' -c 'write -zn 1 3' a.img
 "$VIV_IO" --image-opts -c 'read -P 0xcd 0 4k' driver=qcow2,file.filename=a.img,read-only=on >/dev/null || fail "--image-opts"
 qemu-img check -q a.img || fail "the image is not clean"
@@ -85,4 +119,9 @@ qemu-io -r -c 'read -P 1 0 64k' -c 'read -P 0 64k 64k' -c 'read -P 9 128k 64k' -
     -c 'read -P 2 2M 64k' top.img >o1 || fail "after copy on read: $(grep -i fail o1)"
 qemu-img check -q top.img || fail "copy on read left a broken image"
 expect 1 "read-only" "$VIV_IO" -r -C -c length top.img
+# The same as a node.
+qemu-img create -q -f qcow2 -b base.img -F qcow2 top.img
+"$VIV_IO" -c 'read -P 1 0 3k' -c 'read -P 2 2M 64k' --image-opts driver=copy-on-read,file.driver=qcow2,file.file.filename=top.img >/dev/null || fail copy-on-read
+qemu-img rebase -u -b '' top.img
+qemu-io -r -c 'read -P 1 0 64k' -c 'read -P 0 64k 64k' -c 'read -P 2 2M 64k' top.img >o1 || fail "after the copy-on-read node: $(grep -i fail o1)"
 echo ok

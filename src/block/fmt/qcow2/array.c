@@ -1,4 +1,5 @@
 /* L1 and refcount table: arrays of big-endian u64, whole in memory, their changed part written back. */
+#include "block/event.h"
 #include "block/fmt/qcow2/qcow2_int.h"
 
 #include "base/bytes.h"
@@ -14,6 +15,8 @@ int qcow2_array_read(struct qcow2 *q, struct qcow2_array *a)
     a->entry = g_try_new0(uint64_t, (size_t)a->size + 1);
     if (!a->entry)
         return -ENOMEM;
+    if (a == &q->rt)
+        viv_node_event(q->file, VIV_EVENT_REFTABLE_LOAD);
     ret = a->size ? viv_node_pread(q->file, a->offset, a->entry, (size_t)a->size * 8) : 0;
     for (uint32_t i = 0; i < a->size; i++)
         a->entry[i] = viv_ld_be64(&a->entry[i]);
@@ -41,6 +44,7 @@ static int write_part(struct qcow2 *q, struct qcow2_array *a, uint32_t from, uin
         return -ENOMEM;
     for (uint32_t i = from; i < to; i++)
         viv_st_be64(&be[i - from], a->entry[i]);
+    viv_node_event(q->file, a == &q->l1 ? VIV_EVENT_L1_UPDATE : VIV_EVENT_REFTABLE_UPDATE);
     ret = viv_node_pwrite(q->file, a->offset + (uint64_t)from * 8, be, (size_t)(to - from) * 8);
     g_free(be);
     return ret;

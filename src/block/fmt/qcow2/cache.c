@@ -2,6 +2,7 @@
  *
  * Dirty refcount blocks may be written at any time (flush.c says why). Dirty L2 tables may not: to make room for
  * one, everything is flushed in order. */
+#include "block/event.h"
 #include "block/fmt/qcow2/qcow2_int.h"
 
 #include <errno.h>
@@ -97,6 +98,8 @@ int qcow2_table_get(struct qcow2 *q, struct qcow2_cache *c, uint64_t offset, boo
             return ret;
         t->offset = offset;
         t->dirty = false;
+        if (!fresh)
+            viv_node_event(q->file, c == &q->l2_cache ? VIV_EVENT_L2_LOAD : VIV_EVENT_REFBLOCK_LOAD);
         if (!fresh && (ret = viv_node_pread(q->file, offset, t->data, q->cluster_size)) != 0) {
             table_free(t);
             return ret;
@@ -145,6 +148,7 @@ int qcow2_cache_write(struct qcow2 *q, struct qcow2_cache *c)
 
         if (!t->dirty)
             continue;
+        viv_node_event(q->file, c == &q->l2_cache ? VIV_EVENT_L2_UPDATE : VIV_EVENT_REFBLOCK_UPDATE);
         ret = viv_node_pwrite(q->file, t->offset, t->data, q->cluster_size);
         if (ret)
             return ret;

@@ -1,4 +1,5 @@
 /* Where a guest range lies: L1 -> L2 -> entry; and compressed clusters. */
+#include "block/event.h"
 #include "block/fmt/qcow2/entry.h"
 
 #include <errno.h>
@@ -160,6 +161,7 @@ int qcow2_read_compressed(struct viv_node *n, uint64_t offset, uint8_t *buf)
     in = g_try_malloc(len);
     if (!in)
         return -ENOMEM;
+    viv_node_event(q->file, VIV_EVENT_READ_COMPRESSED);
     ret = viv_node_pread(q->file, host, in, len);
     if (!ret)
         ret = qcow2_inflate(q->compression, in, len, buf, q->cluster_size);

@@ -3,6 +3,7 @@
  * use (refcount.c forgets it with the last reference): the room behind it belongs to nobody else.
  *
  * Order: references first (in memory), then the bytes, then the entry, as for any first write. */
+#include "block/event.h"
 #include "block/fmt/qcow2/entry.h"
 
 #include <errno.h>
@@ -154,6 +155,7 @@ int qcow2_write_packed(struct viv_node *n, uint64_t offset, const uint8_t *packe
     if (ret)
         return ret;
     qcow2_compressed_range(q, e.desc, &host);
+    viv_node_event(q->file, VIV_EVENT_WRITE_COMPRESSED);
     ret = viv_node_pwrite(q->file, host, packed, len);
     pthread_mutex_lock(&q->lock);
     if (!ret)

@@ -4,6 +4,7 @@
  * block is put into the first cluster of the run that it describes, so the file grows in order. When the table itself
  * is full a larger one is written, with blocks for itself, behind everything, and the header is switched
  * over to it between two barriers. */
+#include "block/event.h"
 #include "block/fmt/qcow2/qcow2_int.h"
 
 #include "base/bytes.h"
@@ -198,6 +199,7 @@ static int add_block(struct qcow2 *q, uint64_t cluster)
     struct qcow2_table *t;
     int ret;
 
+    viv_node_event(q->file, VIV_EVENT_REFBLOCK_ALLOC);
     if (index >= q->rt.size)
         return grow_table(q);
     if (qcow2_set_has(&q->meta, first))
@@ -264,6 +266,7 @@ int qcow2_clusters_alloc(struct qcow2 *q, uint64_t want, uint64_t least, uint64_
     bool skipped = false;
     int ret = 0;
 
+    viv_node_event(q->file, VIV_EVENT_CLUSTER_ALLOC);
     for (at = q->free_hint; run < want; at++) {
         bool free = false;
 
@@ -346,6 +349,7 @@ static int apply_free(struct qcow2 *q, const struct qcow2_free *f)
 {
     int ret = 0;
 
+    viv_node_event(q->file, VIV_EVENT_CLUSTER_FREE);
     for (uint64_t i = 0; !ret && i < f->count; i++) {
         uint64_t cluster = f->cluster + i, count;
 

@@ -4,7 +4,7 @@
 
 #include "block/node.h"
 
-extern const struct viv_blk_driver viv_blk_file, viv_blk_host_device;
+extern const struct viv_blk_driver viv_blk_file, viv_blk_host_device, viv_blk_host_cdrom;
 extern const struct viv_opt_def viv_file_opts[];
 int viv_file_open_source(const struct viv_node_opts *o, struct viv_node **out, struct viv_err *err);
 

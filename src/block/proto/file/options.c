@@ -1,11 +1,17 @@
-/* driver=file and host_device: a name, and how to lock it. */
+/* driver=file, host_device and host_cdrom: a name, and how to lock it. */
 #include "block/options.h"
 #include "block/proto/file/file.h"
 
+#include "host/open.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <glib.h>
+#include <linux/cdrom.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define LATER "not implemented yet"
 
@@ -54,4 +60,43 @@ const struct viv_blk_driver viv_blk_host_device = {
     .protocol = true,
     .open_opts = viv_file_opts,
     .open_source = open_device,
+};
+
+/* Is there a disc that can be read? */
+static int look_for_disc(const char *path, struct viv_err *err)
+{
+    struct viv_err own = VIV_ERR_INIT;
+    int fd = viv_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &own), status;
+
+    if (fd < 0)
+        return viv_fail_os(err, -fd, "Could not open '%s'", path);
+    status = ioctl(fd, CDROM_DRIVE_STATUS, CDSL_CURRENT);
+    close(fd);
+    if (status == CDS_DISC_OK || status == CDS_NO_INFO)
+        return 0;
+    return viv_fail(err, ENOMEDIUM, "'%s': %s", path,
+                    status < 0                      ? "this is no CD-ROM drive"
+                    : status == CDS_TRAY_OPEN       ? "the drive's tray is open"
+                    : status == CDS_DRIVE_NOT_READY ? "the drive is not ready"
+                                                    : "there is no disc in the drive");
+}
+
+/* What is read later from a drive that lost its disc fails as the kernel says. */
+static int open_cdrom(const struct viv_node_opts *o, struct viv_node **out, struct viv_err *err)
+{
+    const char *name = viv_opts_str(o->own, "filename");
+    int ret = !name || !*name ? viv_fail(err, EINVAL, "%s: filename is missing", viv_opts_what(o->own)) : 0;
+
+    if (!ret && !o->read_only)
+        ret = viv_fail(err, EROFS, "%s: discs are only read (read-only=on)", viv_opts_what(o->own));
+    if (!ret)
+        ret = look_for_disc(name, err);
+    return ret ? ret : viv_file_open_source(o, out, err);
+}
+
+const struct viv_blk_driver viv_blk_host_cdrom = {
+    .name = "host_cdrom",
+    .protocol = true,
+    .open_opts = viv_file_opts,
+    .open_source = open_cdrom,
 };

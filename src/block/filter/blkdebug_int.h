@@ -1,0 +1,36 @@
+/* Inside blkdebug: its rules. */
+#ifndef VIV_BLOCK_FILTER_BLKDEBUG_INT_H
+#define VIV_BLOCK_FILTER_BLKDEBUG_INT_H
+
+#include "block/event.h"
+#include "opt/opt.h"
+
+enum debug_io {
+    DEBUG_READ,
+    DEBUG_WRITE,
+    DEBUG_WRITE_ZEROES,
+    DEBUG_DISCARD,
+    DEBUG_FLUSH,
+    DEBUG_IO_ALL
+};
+
+struct debug_rule {
+    enum { DEBUG_INJECT, DEBUG_SET_STATE, DEBUG_BREAK } what;
+    enum viv_event event;
+    int64_t state; /* it works in; 0: in any */
+    int64_t new_state;
+    int error;
+    int64_t sector; /* -1: any request */
+    bool once;
+    enum debug_io io;
+    bool active;    /* INJECT: its event was the last one that any had */
+    char *tag;      /* BREAK */
+    struct debug_rule *next;
+};
+
+void viv_debug_rules_free(struct debug_rule *r);
+/* Of a file with sections [inject-error] and [set-state], and of options "inject-error.0.event" and so on. */
+int viv_debug_rules_load(const char *path, struct debug_rule **rules, struct viv_err *err);
+int viv_debug_rules_parse(struct viv_raw_opts *lists, struct debug_rule **rules, struct viv_err *err);
+
+#endif
