@@ -1,14 +1,13 @@
 /* Where the guest's arithmetic flags may be lost for a while, and how they come back.
  *
- * Flags are the host's, and most code here leaves them alone, at a price (mem.c). Between an instruction and a later one of the same
- * block that writes all of them nobody wants to know them, unless something exceptional happens in between: a fault, a
- * write to code, a miss that calls C. So code in such a stretch may use flags as it likes; what it destroys is kept in
- * one of two ways, and the out-of-line code of each exceptional case brings it back first. What the guest sees is exact.
+ * Flags are the host's, and code here leaves them alone, at a price (mem.c). But when the last instruction that wrote them was a CMP or
+ * TEST of registers that still hold the same, doing it again brings them back; AND, OR, XOR, ADD and SUB can be done again by way of
+ * their result. From there on, until those registers change, look-ups may use flags as they like.
  *
- * 1. What made them is done again: CMP or TEST of registers that still hold the same, AND, OR, XOR, ADD, SUB by way of the result.
- * 2. Else PUSHFQ, into what lies below RSP. A call destroys that, so the out-of-line code pushes them again before it goes back.
- *
- * The second costs a third of a look-up, and a look-up that may use flags costs half of one that may not. */
+ * What they were is made again
+ * - by the out-of-line code of each exceptional case (a miss, a page that has been changed), first of all: what a fault pushes is exact;
+ * - in line, before an instruction that reads them, or leaves some as they were, or can fault on the host, or leaves the block;
+ * - not at all before an instruction that writes all of them, which is the common case. */
 #include "cpu/x86/xlate/gen.h"
 
 static bool in(const char *name, const char *const *list, size_t n)

@@ -202,6 +202,48 @@ static void test_call_target(void)
     finish();
 }
 
+/* ---- RSP that waits (group.c) ---- */
+
+/* PUSH or POP, then a fault: what is pushed with it has all of them. */
+static void test_fault_behind_stack(void)
+{
+    static const struct {
+        const char *name;
+        uint8_t code[16];
+        unsigned len, fault; /* where the one that faults lies */
+        int sp;
+    } f[] = {
+        {"push, push, load", {0x50, 0x53, 0x48, 0x8b, 0x03, 0x5a, 0xc3}, 7, 2, -16},
+        {"pop, pop, store", {0x5a, 0x5e, 0x48, 0x89, 0x03, 0x5f}, 6, 2, 16},
+        {"push, mov, pop, pop, load", {0x50, 0x89, 0xc2, 0x5e, 0x5f, 0x48, 0x8b, 0x03}, 8, 5, 8},
+        {"push, lea of rsp, push rsp, load", {0x50, 0x48, 0x8d, 0x54, 0x24, 4, 0x54, 0x48, 0x8b, 0x03}, 10, 7, -16},
+        {"pop, pop, ret to an address that is not canonical", {0x5a, 0x5e, 0xc3}, 3, 2, 16},
+        {"push, push, divide", {0x50, 0x53, 0x31, 0xff, 0xf7, 0xf7}, 6, 4, -16},
+    };
+
+    start(NULL);
+    for (unsigned n = 0; n < 2 * G_N_ELEMENTS(f); n++) {
+        unsigned k = n / 2;
+
+        g_test_message("%s", f[k].name);
+        load(TEST_CODE, f[k].code, f[k].code + f[k].len);
+        viv_st_le64(t->ram + TEST_STACK + 16, 0x1234567812345678ull);
+        c->gpr[VIV_RBX] = SMALL + 0x1000;
+        c->gpr[VIV_RSP] = TEST_STACK;
+        c->rip = c->next_rip = TEST_CODE;
+        c->halted = false;
+        g_assert_cmpint(test_cpu_run(t), ==, VIV_RUN_HALT);
+        g_assert_cmpint(test_cpu_exception(t), ==, k == 4 ? VIV_GP : k == 5 ? VIV_DE : VIV_PF);
+        g_assert_cmphex(frame(0), ==, TEST_CODE + f[k].fault);
+        g_assert_cmphex(frame(3), ==, TEST_STACK + f[k].sp);
+        if (k == 3) /* what PUSH RSP has stored, and LEA computed */
+            g_assert_cmphex(viv_ld_le64(t->ram + TEST_STACK - 16), ==, TEST_STACK - 8);
+        if (k == 3)
+            g_assert_cmphex(c->gpr[VIV_RDX], ==, TEST_STACK - 4);
+    }
+    finish();
+}
+
 /* ---- flags that were lost (flags.c) ---- */
 
 static uint64_t flags_of_run(const uint8_t *code, unsigned len, int exception)
@@ -276,5 +318,6 @@ int main(int argc, char **argv)
     g_test_add_func("/xlate/fault/call-target", test_call_target);
     g_test_add_func("/xlate/read-across", test_read_across);
     g_test_add_func("/xlate/fault/flags", test_fault_flags);
+    g_test_add_func("/xlate/fault/behind-stack", test_fault_behind_stack);
     return run_tests();
 }
