@@ -5,6 +5,7 @@ usage: http_server.py FOLDER PORTFILE [CERT KEY]
 /plain/F serves F; /count tells how many requests there were, how many bytes, and forgets them."""
 import base64
 import http.server
+import mmap
 import os
 import socketserver
 import ssl
@@ -44,11 +45,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         kind, _, name = self.path[1:].partition("/")
         try:
             with open(os.path.join(FOLDER, os.path.basename(name)), "rb") as f:
-                data = f.read()
+                data = f.read() if os.path.getsize(f.name) < 1 << 20 else mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError:
             self.answer(404, b"<html>no such file</html>")
             return
         getattr(self, "kind_" + kind, self.kind_plain)(data, n, name)
+
+    def do_HEAD(self):
+        """What QEMU asks first."""
+        path = os.path.join(FOLDER, os.path.basename(self.path))
+        if not os.path.isfile(path):
+            self.answer(404)
+            return
+        self.send_response(200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(os.path.getsize(path)))
+        self.end_headers()
 
     def ranged(self, data, extra=b"", cut=None, shift=0, total=None, stall=None, etag='"one"'):
         value = self.headers.get("Range", "")
