@@ -17,6 +17,7 @@
 #include "block/fmt/vpc/vpc.h"
 #include "block/proto/curl/curl.h"
 #include "block/proto/file/file.h"
+#include "block/proto/memory/memory.h"
 #include "block/proto/nbd/nbd.h"
 #include "block/proto/null/null_co.h"
 #include "block/proto/ssh/ssh.h"
@@ -33,8 +34,8 @@ const struct viv_blk_driver *const viv_blk_drivers[] = {
     &viv_blk_raw, &viv_blk_qcow2, &viv_blk_qed, &viv_blk_vdi, &viv_blk_vpc, &viv_blk_parallels, &viv_blk_luks,
     &viv_blk_qcow, &viv_blk_bochs, &viv_blk_cloop, &viv_blk_dmg, &viv_blk_vhdx,
     &viv_blk_vmdk,
-    &viv_blk_file, &viv_blk_nbd, &viv_blk_http, &viv_blk_https, &viv_blk_ftp, &viv_blk_ftps, &viv_blk_ssh, &viv_blk_null_co, &viv_blk_null_aio,
-    &viv_blk_host_device, &viv_blk_host_cdrom,
+    &viv_blk_file, &viv_blk_nbd, &viv_blk_http, &viv_blk_https, &viv_blk_ftp, &viv_blk_ftps, &viv_blk_ssh, &viv_blk_memory,
+    &viv_blk_null_co, &viv_blk_null_aio, &viv_blk_host_device, &viv_blk_host_cdrom,
     &viv_blk_debug, &viv_blk_verify, &viv_blk_copy_on_read, &viv_blk_throttle, NULL,
 };
 
