@@ -186,8 +186,13 @@ def endless(kind_wanted, code, data):
     return script
 
 
+# Such an answer ends the connection; what was not known counts as data, and the read may come when there is a new one already.
+EITHER = (0, 1)
+
+
 def client(what, script, *words, want=1):
-    """Our client ends by itself, with this exit code, says why it failed, and leaves no target."""
+    """Our client ends by itself, with this exit code (or one of these), says why it failed, and leaves no target."""
+    wanted = want if isinstance(want, tuple) else (want,)
     fake = Fake(script)
     words = words or ("convert", "-f", "raw", "-O", "raw", "URL", "out")
     program = NBD if words[0] == "-L" else IMG
@@ -202,14 +207,14 @@ def client(what, script, *words, want=1):
     code = p.returncode = os.waitstatus_to_exitcode(status)
     out.seek(0)
     said = out.read(10000).decode(errors="replace")
-    if code != want or "Sanitizer" in said or "runtime error" in said or (code and not said.strip()):
-        wrong(what, "ends with %d, not %d: %s" % (code, want, said[-1500:]))
+    if code not in wanted or "Sanitizer" in said or "runtime error" in said or (code and not said.strip()):
+        wrong(what, "ends with %d, not %s: %s" % (code, want, said[-1500:]))
     if usage.ru_maxrss > KIB:
         wrong(what, "took %d MiB" % (usage.ru_maxrss >> 10))
     if usage.ru_utime > 20:
         wrong(what, "took %.0f s of CPU" % usage.ru_utime)
     if os.path.exists("out"):
-        if want:
+        if code:
             wrong(what, "left a target")
         os.unlink("out")
 
@@ -235,11 +240,11 @@ def main():
         client("2023-5215: block sizes %d, %d, %d" % sizes, answering(extra=[struct.pack(">HIII", 3, *sizes)]))
     client("2020-1711 2023-5871: status of more than was asked", answering(status=lambda p, c, o, n: p.status(c, (n, 0), (0xffffffff, 3))), want=0)
     client("2020-1711: one extent of 4 GiB", answering(status=lambda p, c, o, n: p.status(c, (0xffffffff, 0))), want=0)
-    client("2023-5871: extents of no bytes", answering(status=lambda p, c, o, n: p.status(c, (0, 0), (0, 3))))
-    client("2023-5871: no extents", answering(status=lambda p, c, o, n: p.status(c)))
+    client("2023-5871: extents of no bytes", answering(status=lambda p, c, o, n: p.status(c, (0, 0), (0, 3))), want=EITHER)
+    client("2023-5871: no extents", answering(status=lambda p, c, o, n: p.status(c)), want=EITHER)
     client("2023-5871: 100,000 extents", answering(status=lambda p, c, o, n: p.status(c, *[(1, 0)] * 100000)), want=0)
-    client("2023-5871: another context", answering(status=lambda p, c, o, n: p.status(c, (n, 0), context=9)))
-    client("2023-5871: status of 4 GiB", answering(status=lambda p, c, o, n: p.chunk(c, 5, b"\0" * 100, length=0xffffffff)))
+    client("2023-5871: another context", answering(status=lambda p, c, o, n: p.status(c, (n, 0), context=9)), want=EITHER)
+    client("2023-5871: status of 4 GiB", answering(status=lambda p, c, o, n: p.chunk(c, 5, b"\0" * 100, length=0xffffffff)), want=EITHER)
     client("2022-0485: reads fail", answering(read=lambda p, c, o, n: p.chunk(c, 0x8001, struct.pack(">IH", 5, 2) + b"no")))
     client("2022-0485: reads fail, without structured replies",
            answering(structured=False, read=lambda p, c, o, n: p.say(struct.pack(">IIQ", 0x67446698, 5, c))))
