@@ -1,22 +1,14 @@
 #include "export/fuse_api.h"
 
 #include "base/log.h"
+#include "host/library.h"
 
-#include <dlfcn.h>
-#include <errno.h>
-#include <pthread.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 struct viv_fuse_api viv_fuse_api;
-static struct viv_err load_error;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static const struct {
-    const char *symbol;
-    size_t member;
-} symbols[] = {
+static const struct viv_library_symbol symbols[] = {
 #define SYMBOL(name) {"fuse_" #name, offsetof(struct viv_fuse_api, name)},
     VIV_FUSE_FUNCTIONS(SYMBOL)
 #undef SYMBOL
@@ -31,30 +23,24 @@ static void __attribute__((format(printf, 2, 0))) note(enum fuse_log_level level
     viv_warn("%s", text);
 }
 
-/* It stays loaded. */
-static void load(void)
+static void begin(void)
 {
-    void *lib = dlopen("libfuse3.so.3", RTLD_NOW | RTLD_LOCAL);
-
-    if (!lib) {
-        viv_fail(&load_error, ENOENT, "an export of type fuse needs libfuse (Debian: libfuse3-3), which cannot be loaded: %s",
-                 dlerror());
-        return;
-    }
-    for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++) {
-        void *f = dlsym(lib, symbols[i].symbol);
-
-        if (!f) {
-            viv_fail(&load_error, ENOENT, "an export of type fuse needs a newer libfuse: it has no %s", symbols[i].symbol);
-            return;
-        }
-        *(void **)((char *)&viv_fuse_api + symbols[i].member) = f;
-    }
     fuse_set_log_func(note);
 }
 
+static struct viv_library library = {
+    .need = "an export of type fuse needs",
+    .title = "libfuse",
+    .package = "libfuse3-3",
+    .names = {"libfuse3.so.3"},
+    .api = &viv_fuse_api,
+    .symbols = symbols,
+    .count = sizeof(symbols) / sizeof(*symbols),
+    .loaded = begin,
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+};
+
 int viv_fuse_load(struct viv_err *err)
 {
-    pthread_once(&once, load);
-    return load_error.code ? viv_fail(err, load_error.code, "%s", load_error.text) : 0;
+    return viv_library_load(&library, err);
 }

@@ -1,11 +1,13 @@
 /* Clock, timers and loop. */
 #include "host/clock.h"
 #include "host/huge.h"
+#include "host/library.h"
 #include "host/lock.h"
 #include "host/loop.h"
 
 #include "base/units.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <sched.h>
 #include <string.h>
@@ -267,6 +269,31 @@ static void test_huge(void)
     munmap(p, size);
 }
 
+static void test_library(void)
+{
+    static struct {
+        double (*cos)(double);
+        void (*nothing)(void);
+    } api;
+    static const struct viv_library_symbol symbols[] = {{"cos", 0}, {"viv_no_such_function", sizeof(void *)}};
+    struct viv_library l = {.need = "this test needs", .title = "mathematics", .package = "libc6", .names = {"libnothere.so.9", "libm.so.6"},
+                            .api = &api, .symbols = symbols, .count = 1, .lock = PTHREAD_MUTEX_INITIALIZER};
+    struct viv_library lacks = l, absent = l;
+    struct viv_err err = VIV_ERR_INIT;
+
+    g_assert_cmpint(viv_library_load(&l, NULL), ==, 0);
+    g_assert_cmpfloat(api.cos(0), ==, 1);
+    lacks.count = 2;
+    g_assert_cmpint(viv_library_load(&lacks, &err), ==, -ENOENT);
+    g_assert_nonnull(strstr(err.text, "viv_no_such_function"));
+    absent.names[1] = NULL;
+    err = (struct viv_err)VIV_ERR_INIT;
+    for (int again = 0; again < 2; again++) {
+        g_assert_cmpint(viv_library_load(&absent, &err), ==, -ENOENT);
+        g_assert_nonnull(strstr(err.text, "this test needs mathematics (Debian: libc6), which cannot be loaded: libnothere.so.9"));
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -274,6 +301,7 @@ int main(int argc, char **argv)
     g_test_add_func("/host/heap", test_heap);
     g_test_add_func("/host/tsc", test_tsc);
     g_test_add_func("/host/huge", test_huge);
+    g_test_add_func("/host/library", test_library);
     g_test_add_func("/host/loop", test_loop);
     g_test_add_func("/host/nested", test_nested);
     g_test_add_func("/host/nested-behind", test_nested_behind);

@@ -2,9 +2,9 @@
 
 #include "cpu/vcpu.h"
 #include "cpu/x86/state.h"
+#include "host/library.h"
 
 #include <capstone/capstone.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <glib.h>
 #include <inttypes.h>
@@ -16,13 +16,29 @@
 #define STRING(x)  STRING_(x)
 #define LIBRARY    "libcapstone.so." STRING(CS_API_MAJOR)
 
-
-
-static struct {
-    cs_err (*open)(cs_arch arch, cs_mode mode, csh *handle);
-    cs_insn *(*alloc)(csh handle);
-    bool (*next)(csh handle, const uint8_t **code, size_t *size, uint64_t *address, cs_insn *insn);
+#define FUNCTIONS(_) _(open) _(malloc) _(disasm_iter)
+static struct api {
+#define MEMBER(name) typeof(cs_##name) *name;
+    FUNCTIONS(MEMBER)
+#undef MEMBER
 } cs;
+
+static const struct viv_library_symbol symbols[] = {
+#define SYMBOL(name) {"cs_" #name, offsetof(struct api, name)},
+    FUNCTIONS(SYMBOL)
+#undef SYMBOL
+};
+
+static struct viv_library library = {
+    .need = "-d in_asm and out_asm need",
+    .title = "the disassembler Capstone",
+    .package = "libcapstone" STRING(CS_API_MAJOR),
+    .names = {LIBRARY},
+    .api = &cs,
+    .symbols = symbols,
+    .count = sizeof(symbols) / sizeof(*symbols),
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+};
 
 /* A handle is not for two threads at once. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -33,32 +49,16 @@ static struct decoder {
 } decoders[] = {{.mode = CS_MODE_16}, {.mode = CS_MODE_32}, {.mode = CS_MODE_64}};
 static bool loaded;
 
-static int load_symbols(struct viv_err *err)
-{
-    void *lib = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-
-    if (!lib)
-        return viv_fail(err, ENOENT, "-d in_asm and out_asm need the disassembler, which cannot be loaded (%s): install "
-                        "libcapstone%d", dlerror(), CS_API_MAJOR);
-    cs.open = (cs_err(*)(cs_arch, cs_mode, csh *))dlsym(lib, "cs_open");
-    cs.alloc = (cs_insn * (*)(csh)) dlsym(lib, "cs_malloc");
-    cs.next = (bool (*)(csh, const uint8_t **, size_t *, uint64_t *, cs_insn *))dlsym(lib, "cs_disasm_iter");
-    if (!cs.open || !cs.alloc || !cs.next)
-        return viv_fail(err, ENOENT, "%s is not the library it is named after: install libcapstone%d again", LIBRARY,
-                        CS_API_MAJOR);
-    return 0;
-}
-
 int viv_xlate_disasm_load(struct viv_err *err)
 {
-    int rc = loaded ? 0 : load_symbols(err);
+    int rc = viv_library_load(&library, err);
 
     if (rc < 0 || loaded)
         return rc;
     for (size_t i = 0; i < 3; i++) {
         struct decoder *d = &decoders[i];
 
-        if (cs.open(CS_ARCH_X86, d->mode, &d->handle) != CS_ERR_OK || !(d->insn = cs.alloc(d->handle)))
+        if (cs.open(CS_ARCH_X86, d->mode, &d->handle) != CS_ERR_OK || !(d->insn = cs.malloc(d->handle)))
             return viv_fail(err, ENOTSUP, "%s: cannot disassemble x86", LIBRARY);
     }
     loaded = true;
@@ -95,7 +95,7 @@ static void put_code(FILE *f, const struct decoder *d, const uint8_t *code, size
         const uint8_t *start = code;
         uint64_t address = at;
 
-        if (!cs.next(d->handle, &code, &n, &at, d->insn)) {
+        if (!cs.disasm_iter(d->handle, &code, &n, &at, d->insn)) {
             put_line(f, address, start, 1, "(bad)", "");
             code = start + 1;
             n--;
