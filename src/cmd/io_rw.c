@@ -2,6 +2,7 @@
 #include "cmd/io.h"
 
 #include "block/blk.h"
+#include "block/image.h"
 #include "block/iov.h"
 
 #include <errno.h>
@@ -11,7 +12,7 @@
 #include <string.h>
 
 struct rw {
-    bool machine, quiet, verbose, fua, zero, unmap, no_fallback, compressed;
+    bool machine, quiet, verbose, fua, zero, unmap, no_fallback, compressed, state;
     int pattern; /* -1: none */
     const char *source;
     bool verify_part; /* -s or -l with a read */
@@ -61,7 +62,8 @@ static int flag(struct rw *r, int c)
     case 'P':
         return io_parse_pattern(optarg, &r->pattern);
     case 'b':
-        return io_error("-b: the VM state of an image is not reachable yet");
+        r->state = true;
+        return 0;
     }
     return 1;
 }
@@ -72,6 +74,17 @@ static int operands(struct rw *r, int argc, char **argv, int from, bool vector)
     if (argc - from < 2 || (!vector && argc - from > 2))
         return io_usage(self(argv[0]));
     return io_parse(argv[from], &r->offset) || io_parse_lens(argc, argv, from + 1, vector, &r->len);
+}
+
+/* The peer takes whole sectors of the VM state only. */
+static int check_state(const struct rw *r)
+{
+    uint64_t bad = r->offset % 512 ? r->offset : r->len;
+
+    if (!r->state || bad % 512 == 0)
+        return 0;
+    printf("%" PRIu64 " is not a sector-aligned value for '%s'\n", bad, r->offset % 512 ? "offset" : "count");
+    return 1;
 }
 
 /* What was read, compared with the pattern. */
@@ -103,7 +116,12 @@ static int read_one(struct io_file *f, const struct rw *r)
 {
     uint8_t *buf = io_alloc(f, r->len, 0xab);
     double start = io_now(), took;
-    int ret = buf ? viv_blk_pread(f->blk, r->offset, buf, r->len) : -ENOMEM, bad = 0;
+    int ret = -ENOMEM, bad = 0;
+
+    if (buf && r->state)
+        ret = viv_node_state_read(viv_blk_node(f->blk), r->offset, buf, r->len);
+    else if (buf)
+        ret = viv_blk_pread(f->blk, r->offset, buf, r->len);
 
     took = io_now() - start;
     if (io_ended(f, "read", r->offset, r->len, ret)) {
@@ -137,7 +155,7 @@ static int cmd_read(struct io_file *f, int argc, char **argv)
             return 1;
         }
     }
-    if (operands(&r, argc, argv, optind, vector) || check_part(&r, argv[0]))
+    if (operands(&r, argc, argv, optind, vector) || check_part(&r, argv[0]) || check_state(&r))
         return 1;
     return read_one(f, &r);
 }
@@ -181,6 +199,8 @@ static int run_write(struct io_file *f, const struct rw *r, const uint8_t *buf)
     unsigned flags =
         (r->fua ? VIV_BLK_FUA : 0) | (r->unmap ? VIV_BLK_UNMAP : 0) | (r->no_fallback ? VIV_BLK_NO_FALLBACK : 0);
 
+    if (r->state)
+        return viv_node_state_write(viv_blk_node(f->blk), r->offset, buf, r->len);
     if (r->zero)
         return viv_blk_pwrite_zeroes(f->blk, r->offset, r->len, flags);
     if (r->compressed)
@@ -192,11 +212,13 @@ static int check_write(const struct rw *r)
 {
     const char *wrong = NULL;
 
-    if (r->zero + (r->pattern >= 0) + (r->source != NULL) > 1)
+    if (r->state && r->zero)
+        wrong = "-b and -z cannot be specified at the same time";
+    else if (r->zero + (r->pattern >= 0) + (r->source != NULL) > 1)
         wrong = "Only one of -z, -P, and -s can be specified at the same time";
     else if (r->compressed && r->zero)
         wrong = "-c and -z cannot be specified at the same time";
-    else if (r->compressed && r->fua)
+    else if ((r->compressed || r->state) && r->fua)
         wrong = "-f and -b or -c cannot be specified at the same time";
     else if (r->unmap && !r->zero)
         wrong = "-u requires -z to be specified";
@@ -223,7 +245,7 @@ static int cmd_write(struct io_file *f, int argc, char **argv)
         else if (flag(&r, c))
             return 1;
     }
-    if (check_write(&r) || operands(&r, argc, argv, optind, vector))
+    if (check_write(&r) || operands(&r, argc, argv, optind, vector) || check_state(&r))
         return 1;
     if (!r.zero) {
         buf = io_alloc(f, r.len, r.pattern >= 0 ? r.pattern : 0xcd);
@@ -259,9 +281,10 @@ static int cmd_discard(struct io_file *f, int argc, char **argv)
 }
 
 const struct io_command io_rw_commands[] = {
-    {"read", "r", cmd_read, 2, -1, false, "[-aCqv] [-P pattern [-s off] [-l len]] off len",
+    {"read", "r", cmd_read, 2, -1, false, "[-abCqv] [-P pattern [-s off] [-l len]] off len",
      "reads a number of bytes at a specified offset",
      " Example:\n 'read -v 512 1k' - dumps 1 kilobyte from 512 bytes into the file\n\n"
+     " -b, -- the VM state that lies behind the disk\n"
      " -C, -- one line of figures, for programs: bytes, requests, time, bytes/s, requests/s\n"
      " -l, -- length to compare with the pattern (only with -P)\n"
      " -P, -- every byte read must be this one\n"
@@ -272,9 +295,10 @@ const struct io_command io_rw_commands[] = {
      "reads a number of bytes at a specified offset",
      " Example:\n 'readv -v 512 1k 1k' - dumps 2 kilobytes from 512 bytes into the file\n\n"
      " The lengths are read as one request.\n -C, -P, -q, -v as for read\n"},
-    {"write", "w", cmd_write, 2, -1, false, "[-cCfnquz] [-P pattern | -s source_file] off len",
+    {"write", "w", cmd_write, 2, -1, false, "[-bcCfnquz] [-P pattern | -s source_file] off len",
      "writes a number of bytes at a specified offset",
      " Example:\n 'write 512 1k' - writes 1 kilobyte at 512 bytes into the open file\n\n"
+     " -b, -- the VM state that lies behind the disk\n"
      " -c, -- stores compressed clusters\n"
      " -C, -- one line of figures, for programs\n"
      " -f, -- the write is durable when it ends\n"

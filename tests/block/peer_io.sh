@@ -57,6 +57,11 @@ same -n -c 'write -P 9 1 3' -c 'read -P 9 1 3'
 same -m -c 'write -P 9 1 3000' -c 'read -P 9 1 3000'
 same -s -c 'write -P 9 0 64k' -c 'read -P 9 0 64k'
 same -f raw -c length -c 'read -v 0 16'
+same -c 'write -b -P 5 0 64k' -c 'read -b -P 5 0 64k' -c 'read -b 0 128k' -c 'write -b -P 9 4M 64k' -c 'read -b -P 0 3M 64k' -c 'read -b -P 9 4M 64k'
+qemu-io -c 'read -b -P 5 0 64k' -c 'read -b -P 9 4M 64k' -c 'read -P 0 0 1M' a.img | grep -q failed && fail "the peer reads another VM state"
+same -c 'read -b 10 100' -c 'write -b 0 100' -c 'write -bz 0 64k' -c 'write -bc 0 64k' -c 'write -bf 0 4k'
+same -f raw -c 'read -b 0 4k'
+same -r -c 'write -b 0 4k'
 
 # Faults and breakpoints of blkdebug, by name and by configuration file.
 same -c info
@@ -98,7 +103,6 @@ printf 'length\nwrite -P 1 0 4k\nquit\nlength\n' | "$VIV_IO" a.img >o2 || fail "
 "$VIV_IO" -r -c 'read -P 1 0 4k' a.img >/dev/null || fail "what standard input wrote"
 expect 1 "No such file" "$VIV_IO" -c length nothing
 expect 1 "one file at most" "$VIV_IO" -c length a.img b.img
-expect 1 "VM state" "$VIV_IO" -c 'read -b 0 1' a.img
 expect 1 "Operation not supported" "$VIV_IO" -c 'break write_aio x' a.img
 expect 1 "possible: none, l1_update" "$VIV_IO" -c length --image-opts driver=raw,file.driver=blkdebug,file.image.filename=a.img,file.inject-error.0.event=x
 expect 1 "Operation not supported" "$VIV_IO" -c 'write -zn 1 3' -c 'write 0 64k' -c 'write -zn 1 3' a.img
