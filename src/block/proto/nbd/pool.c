@@ -70,6 +70,11 @@ static void add_link(struct viv_nbd_pool *p, struct viv_nbd_chan *c, const struc
 
     l->conn = viv_nbd_conn_new(c, info);
     p->link[p->links++] = l;
+    if (p->lost_ns) {
+        g_autofree char *where = viv_nbd_target_text(&p->target);
+
+        viv_info("connected to %s again", where);
+    }
     p->lost_ns = 0;
     pthread_cond_broadcast(&p->changed);
 }
@@ -116,10 +121,8 @@ static void reconnect(struct viv_nbd_pool *p)
     while (!p->stop && p->lost_ns) {
         struct viv_err err = VIV_ERR_INIT;
 
-        if (!one_more(p, &err)) {
-            viv_info("connected to %s again", where);
+        if (!one_more(p, &err))
             return;
-        }
         if (!told && !p->stop)
             viv_warn("%s: %s; trying again", where, err.text);
         told = true;
