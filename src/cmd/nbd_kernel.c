@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define BLOCK 512
+#define WAIT_MS 5000
 
 struct nbd_kernel {
     char *device;
@@ -46,16 +47,25 @@ static void *do_it(void *opaque)
     return NULL;
 }
 
-/* Opening it again has the kernel look at the partition table, but only once NBD_DO_IT has given the device its size. */
+/* NBD_DO_IT gives the device its size, and makes it read-only if it is to be: whoever waits for us wants to use it then. */
+static void wait_for_size(struct nbd_kernel *k)
+{
+    uint64_t size = 0;
+
+    for (unsigned n = 0; n < WAIT_MS && !size && !g_atomic_int_get(&k->ended); n++) {
+        if (ioctl(k->fd, BLKGETSIZE64, &size) < 0)
+            break;
+        if (!size)
+            g_usleep(1000);
+    }
+}
+
+/* Opening it again has the kernel look at the partition table. */
 static void *scan(void *opaque)
 {
     struct nbd_kernel *k = opaque;
-    uint64_t size = 0;
-    int fd;
+    int fd = viv_open(k->device, O_RDONLY, 0, NULL);
 
-    while (!g_atomic_int_get(&k->ended) && ioctl(k->fd, BLKGETSIZE64, &size) == 0 && !size)
-        g_usleep(10000);
-    fd = viv_open(k->device, O_RDONLY, 0, NULL);
     if (fd >= 0)
         close(fd);
     return NULL;
@@ -113,6 +123,8 @@ int nbd_kernel_connect(const char *device, struct viv_nbd_server *s, struct viv_
         g_free(k);
         return ret;
     }
+    if (viv_nbd_export_size(e) >= BLOCK)
+        wait_for_size(k);
     k->scans = viv_nbd_export_size(e) >= BLOCK && viv_thread_start(&k->scanner, "viv-nbd-scan", scan, k, NULL) == 0;
     *out = k;
     return 0;
