@@ -127,9 +127,9 @@ for o in '-c x' '-d x' '-s x' '-o x' '-S x' '-i x' '--flush-interval x' '--patte
     pair bench $o in.qcow2
 done
 apart 1/1 "Invalid cache mode: x" "Invalid cache mode" bench -t x in.qcow2
+apart 1/1 "aio=io_uring works with any cache" "requires cache.direct=on" bench -n -c 1 in.qcow2
 apart 1/1 "Failed request: Input/output error" "Failed request: Input/output error" bench -c 2 -o 4M in.qcow2
 apart 1/1 "images that are only read" "can only be used with read-only images" bench -w -U in.qcow2
-apart 1/1 "not implemented yet" "requires cache.direct=on" bench -n -c 1 in.qcow2
 
 # --- convert ---
 pair create -q -f raw one.raw 1M
