@@ -9,6 +9,38 @@
 #include <glib.h>
 #include <string.h>
 
+static bool some_node_takes(const char *key)
+{
+    bool found = strchr(key, '.') || !strcmp(key, "driver"); /* of a node below, or refused when its node is made */
+
+    for (size_t i = 0; viv_blk_drivers[i] && !found; i++) {
+        g_autofree struct viv_opt_def *schema = viv_node_schema(viv_blk_drivers[i]);
+
+        for (const struct viv_opt_def *d = schema; d->name; d++)
+            found |= !strcmp(d->name, key);
+    }
+    return found;
+}
+
+/* What is neither the drive's nor any node's is a slip of the pen in the drive's, if it is near one. */
+static int check_spelling(const char *what, const struct viv_raw_opts *image, struct viv_err *err)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+
+    for (const struct viv_opt_def *d = viv_drive_opts; d->name; d++)
+        g_ptr_array_add(names, (void *)d->name);
+    g_ptr_array_add(names, NULL);
+    for (size_t i = 0; i < viv_raw_count(image); i++) {
+        const char *key, *value, *near;
+
+        viv_raw_at(image, i, &key, &value);
+        near = some_node_takes(key) ? NULL : viv_nearest(key, (const char *const *)names->pdata);
+        if (near)
+            return viv_fail(err, EINVAL, "%s: unknown option '%.80s'; did you mean '%s'?", what, key, near);
+    }
+    return 0;
+}
+
 int viv_drive_parse(const char *what, const char *text, struct viv_opts **out, struct viv_raw_opts **image, struct viv_err *err)
 {
     struct viv_raw_opts *all = NULL, *mine;
@@ -19,6 +51,10 @@ int viv_drive_parse(const char *what, const char *text, struct viv_opts **out, s
     mine = viv_raw_take_known(all, viv_drive_opts);
     ret = viv_opts_from_raw(what, viv_drive_opts, mine, out, err);
     viv_raw_free(mine);
+    if (!ret && (ret = check_spelling(what, all, err)) != 0) {
+        viv_opts_free(*out);
+        *out = NULL;
+    }
     if (ret)
         viv_raw_free(all);
     else

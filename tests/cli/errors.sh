@@ -107,7 +107,7 @@ bad "if=virtio works" -drive file=notakernel,format=raw
 bad "'nothere': No such file" -drive file=nothere,if=virtio
 bad "did you mean 'format'" -drive file=notakernel,fromat=raw,if=virtio
 bad "truncated" -drive file=cut.qcow2,if=virtio,format=qcow2
-bad "No encryption in image" -object secret,id=x,data=y -drive file=notakernel,format=raw,if=virtio,key-secret=x
+bad "unknown option 'key-secret'" -object secret,id=x,data=y -drive file=notakernel,format=raw,if=virtio,key-secret=x
 bad "is the image given twice?" -drive file=busy.raw,format=raw,if=virtio -drive file=busy.raw,format=raw,if=virtio
 bad "empty" -drive file=empty,format=qcow2,if=virtio
 bad "not a regular file" -kernel .
