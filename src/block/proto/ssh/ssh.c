@@ -27,12 +27,21 @@ static int errno_of(const struct ssh_file *f)
     }
 }
 
+/* libssh may not have noticed yet: a server that is killed closes the connection, and what is read next is an SFTP error at first. */
+static bool is_gone(struct ssh_file *f)
+{
+    int e = sftp_get_error(f->sftp);
+
+    return !ssh_is_connected(f->session) || e == SSH_FX_NO_CONNECTION || e == SSH_FX_CONNECTION_LOST ||
+           ssh_get_error_code(f->session) == SSH_FATAL;
+}
+
 /* A request failed. Lock held. */
 static int failed(struct ssh_file *f)
 {
     int ret = -errno_of(f);
 
-    if (!ssh_is_connected(f->session)) {
+    if (is_gone(f)) {
         if (!f->lost)
             viv_warn("'%s': the connection is lost (%s): all requests fail from now on", f->name, ssh_get_error(f->session));
         f->lost = true;

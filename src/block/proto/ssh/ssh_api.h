@@ -8,7 +8,7 @@
 #include <libssh/sftp.h>
 
 #define VIV_SSH_FUNCTIONS(_)                                                                                           \
-    _(ssh, new) _(ssh, free) _(ssh, connect) _(ssh, disconnect) _(ssh, get_error) _(ssh, get_fd) _(ssh, is_connected)  \
+    _(ssh, new) _(ssh, free) _(ssh, connect) _(ssh, disconnect) _(ssh, get_error) _(ssh, get_error_code) _(ssh, get_fd) _(ssh, is_connected)  \
     _(ssh, options_set) _(ssh, options_get) _(ssh, options_get_port) _(ssh, options_parse_config)                      \
     _(ssh, get_server_publickey) _(ssh, get_publickey_hash) _(ssh, clean_pubkey_hash) _(ssh, key_free) _(ssh, key_type) \
     _(ssh, key_type_to_char) _(ssh, session_is_known_server) _(ssh, userauth_none) _(ssh, userauth_list)               \
@@ -32,6 +32,7 @@ int viv_ssh_load(struct viv_err *err);
 #define ssh_connect                 viv_ssh_api.f_ssh_connect
 #define ssh_disconnect              viv_ssh_api.f_ssh_disconnect
 #define ssh_get_error               viv_ssh_api.f_ssh_get_error
+#define ssh_get_error_code          viv_ssh_api.f_ssh_get_error_code
 #define ssh_get_fd                  viv_ssh_api.f_ssh_get_fd
 #define ssh_is_connected            viv_ssh_api.f_ssh_is_connected
 #define ssh_options_set             viv_ssh_api.f_ssh_options_set
