@@ -174,6 +174,26 @@ static unsigned written(const struct viv_row *r)
     return 1;
 }
 
+/* Write all six, whatever they were. Not those that leave some undefined (SDM 1, appendix A): a CPU may leave these as they were. But
+ * for AF of AND, OR, XOR and TEST, which CPUs clear. */
+static const char *const setting[] = {"add", "sub", "cmp", "and", "or", "xor", "test", "neg", "xadd", "cmpxchg", "popcnt"};
+
+static enum xl_flags_use flags_use(const struct viv_row *row, enum xl_class k)
+{
+    unsigned attr = row->attr & (A_FW | A_FR);
+
+    switch (k) {
+    case XC_NOP: case XC_LEA: case XC_PUSH: case XC_POP: case XC_LEAVE: case XC_MOV_O: case XC_GENERIC: case XC_VECTOR:
+        if (attr == A_FW && (IN(row->name, setting) || strstr(row->name, "comis")))
+            return XF_SET;
+        return !attr ? XF_NONE : attr == A_FR ? XF_READ : XF_OTHER;
+    case XC_JCC:
+        return XF_READ;
+    default:
+        return XF_OTHER;
+    }
+}
+
 void viv_xl_classes_init(void)
 {
     static gsize once;
@@ -186,7 +206,7 @@ void viv_xl_classes_init(void)
     for (unsigned n = 0; n < viv_row_count; n++) {
         classes[n] = classify(&viv_rows[n]);
         writes[n] = written(&viv_rows[n]);
-        flags[n] = (uint8_t)viv_xl_flags_of(&viv_rows[n], classes[n]);
+        flags[n] = (uint8_t)flags_use(&viv_rows[n], classes[n]);
     }
     g_once_init_leave(&once, 1);
 }

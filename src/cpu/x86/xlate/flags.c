@@ -10,35 +10,6 @@
  * - not at all before an instruction that writes all of them, which is the common case. */
 #include "cpu/x86/xlate/gen.h"
 
-static bool in(const char *name, const char *const *list, size_t n)
-{
-    for (size_t k = 0; k < n; k++)
-        if (!strcmp(name, list[k]))
-            return true;
-    return false;
-}
-#define IN(name, list) in(name, list, sizeof(list) / sizeof(*(list)))
-
-/* Write all six, whatever they were. Not those that leave some undefined (SDM 1, appendix A): a CPU may leave these as they were. But
- * for AF of AND, OR, XOR and TEST, which CPUs clear. */
-static const char *const setting[] = {"add", "sub", "cmp", "and", "or", "xor", "test", "neg", "xadd", "cmpxchg", "popcnt"};
-
-enum xl_flags_use viv_xl_flags_of(const struct viv_row *row, enum xl_class k)
-{
-    unsigned attr = row->attr & (A_FW | A_FR);
-
-    switch (k) {
-    case XC_NOP: case XC_LEA: case XC_PUSH: case XC_POP: case XC_LEAVE: case XC_MOV_O: case XC_GENERIC: case XC_VECTOR:
-        if (attr == A_FW && (IN(row->name, setting) || strstr(row->name, "comis")))
-            return XF_SET;
-        return !attr ? XF_NONE : attr == A_FR ? XF_READ : XF_OTHER;
-    case XC_JCC:
-        return XF_READ;
-    default:
-        return XF_OTHER;
-    }
-}
-
 /* The host's execution of it may fault, and the flags must be right then. */
 static bool aligned(const struct viv_insn *i, enum xl_class k)
 {
@@ -51,7 +22,7 @@ static bool aligned(const struct viv_insn *i, enum xl_class k)
     return false;
 }
 
-static enum xl_flags_use use(const struct viv_insn *i)
+static enum xl_flags_use use_of(const struct viv_insn *i)
 {
     return aligned(i, viv_xl_class(i)) ? XF_OTHER : viv_xl_flags_use(i);
 }
@@ -60,7 +31,7 @@ void viv_xl_flags_plan(struct gen *g, const struct viv_insn *insn, unsigned coun
 {
     g->dead[count] = false;
     for (unsigned n = count; n-- > 0;) {
-        enum xl_flags_use u = use(&insn[n]);
+        enum xl_flags_use u = use_of(&insn[n]);
 
         g->dead[n] = u == XF_SET || (u == XF_NONE && g->dead[n + 1]);
     }
@@ -86,16 +57,20 @@ void viv_xl_flags_exact(struct gen *g)
     g->flags.lost = false;
 }
 
+/* The instruction itself does not want them as they are. */
+static bool waits(const struct gen *g)
+{
+    return g->use == XF_NONE || g->use == XF_SET;
+}
+
 void viv_xl_flags_begin(struct gen *g, unsigned at)
 {
-    enum xl_flags_use u = use(g->i);
-
+    g->use = use_of(g->i);
     g->quiet = g->dead[at];
     g->quiet_after = g->dead[at + 1];
-    g->waits = u == XF_NONE || u == XF_SET;
-    if (!g->waits)
+    if (!waits(g))
         viv_xl_flags_exact(g);
-    if (g->flags.redo_bytes && u != XF_SET && viv_xl_changes(g->i) & g->flags.regs) {
+    if (g->flags.redo_bytes && g->use != XF_SET && viv_xl_changes(g->i) & g->flags.regs) {
         viv_xl_flags_exact(g);
         g->flags.redo_bytes = 0;
     }
@@ -103,7 +78,7 @@ void viv_xl_flags_begin(struct gen *g, unsigned at)
 
 void viv_xl_flags_end(struct gen *g)
 {
-    if (use(g->i) == XF_OTHER)
+    if (g->use == XF_OTHER)
         g->flags.redo_bytes = 0;
 }
 
@@ -111,7 +86,7 @@ bool viv_xl_flags_free(struct gen *g)
 {
     struct xl_flags *f = &g->flags;
 
-    if (!f->redo_bytes || !(g->quiet || (g->waits && f->cheap)))
+    if (!f->redo_bytes || !(g->quiet || (waits(g) && f->cheap)))
         return false;
     f->lost = true;
     return true;
@@ -181,7 +156,7 @@ void viv_xl_flags_made(struct gen *g, const uint8_t *made, bool registers, unsig
     uint8_t room[4 * XL_REDO_MOST];
     struct emit e = {.p = room};
 
-    if (use(g->i) != XF_SET)
+    if (g->use != XF_SET)
         return;
     g->quiet = g->quiet_after;
     f->lost = false;

@@ -100,8 +100,8 @@ struct gen {
     unsigned colds;
     int32_t l1;        /* this mode's TLB set, from RSP */
     struct xl_flags flags;
+    enum xl_flags_use use;   /* the instruction's */
     bool quiet, quiet_after; /* nobody wants the flags as they are before and after the instruction */
-    bool waits;        /* nor does the instruction itself */
     bool dead[XL_INSNS + 1]; /* the same for all */
 };
 
@@ -158,8 +158,6 @@ struct emem viv_xl_into_cx(struct gen *g, struct emem m);
 unsigned viv_xl_mem_size(const struct viv_insn *i, unsigned operand);
 
 /* ---- flags.c ---- */
-/* What a row does with them; by instruction, made of it: viv_xl_flags_use(). */
-enum xl_flags_use viv_xl_flags_of(const struct viv_row *row, enum xl_class k);
 void viv_xl_flags_plan(struct gen *g, const struct viv_insn *insn, unsigned count);
 /* Before and after the instruction insn[at]. */
 void viv_xl_flags_begin(struct gen *g, unsigned at);

@@ -360,7 +360,8 @@ static unsigned body(struct gen *g, const uint8_t *code, unsigned have, bool who
         *off = g->next;
     }
     g->off = XL_NO_BRANCH;
-    g->quiet = g->waits = false;
+    g->quiet = false;
+    g->use = XF_OTHER;
     viv_xl_sp_exact(g);
     viv_xl_flags_exact(g);
     if (!end && n) {
