@@ -19,9 +19,17 @@
 
 static void *map_view(int fd, size_t size, int prot)
 {
-    void *at = viv_huge_reserve(size, 0);
+    void *at = viv_huge_reserve(size, 0), *view = MAP_FAILED;
+    int e;
 
-    return at ? mmap(at, size, prot, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) : MAP_FAILED;
+    if (at)
+        view = mmap(at, size, prot, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
+    if (at && view == MAP_FAILED) {
+        e = errno;
+        munmap(at, size);
+        errno = e;
+    }
+    return view;
 }
 
 static int map_views(struct viv_xlate *x, struct viv_err *err)
