@@ -107,14 +107,35 @@ static void make_empty(void *at, size_t n)
         memset(at, 0, n);
 }
 
+void viv_xl_cache_wrote(struct viv_xlate *x, void *slot)
+{
+    if (x->written_count < XL_WRITTEN)
+        x->written[x->written_count] = slot;
+    if (x->written_count <= XL_WRITTEN)
+        x->written_count++;
+}
+
+/* Slot by slot when they are few: pages that come back cost a fault each to read and another to write, and the second interrupts
+ * all other CPUs. A small cache, emptied all the time, would do nothing else. */
+static void empty_tables(struct viv_xlate *x)
+{
+    if (x->written_count > XL_WRITTEN) {
+        make_empty(x->hash, HASH_BYTES);
+        make_empty((uint8_t *)x->c + XL_JC, XL_JC_BYTES);
+    } else {
+        for (unsigned n = 0; n < x->written_count; n++)
+            memset(x->written[n], 0, 8);
+    }
+    x->written_count = 0;
+}
+
 void viv_xl_cache_flush(struct viv_xlate *x)
 {
     x->e.p = x->rw + x->start;
     x->arena_used = 0;
     x->fault_count = 0;
-    make_empty(x->hash, HASH_BYTES);
+    empty_tables(x);
     memset(x->pages, 0, sizeof(x->pages));
-    make_empty((uint8_t *)x->c + XL_JC, XL_JC_BYTES);
     x->stats.flushes++;
     x->stats.blocks = 0;
 }
@@ -202,6 +223,8 @@ void viv_xl_insert(struct viv_xlate *x, struct xl_block *b)
 {
     struct xl_block **head = &x->hash[hash_of(b->hva, b->mode)];
 
+    if (!*head)
+        viv_xl_cache_wrote(x, head);
     b->hash_next = *head;
     *head = b;
     refer(x, b, 0, b->hva);

@@ -407,6 +407,8 @@ static void remember_jump(struct viv_xlate *x, uint64_t rip, const struct xl_blo
 
     if (x->opts.no_chain || (!jump && e[0] != -sum))
         return;
+    if (!e[0]) /* with its target 0 too: what a flush leaves */
+        viv_xl_cache_wrote(x, e);
     e[0] = -sum;
     e[1] = (uintptr_t)b->entry + (uintptr_t)x->e.delta;
 }

@@ -74,6 +74,7 @@ struct xl_fault {
 
 #define XL_HASH_BITS 18
 #define XL_PAGE_BITS 12
+#define XL_WRITTEN   4096
 #define XL_NOTICES   256
 
 struct xl_page { /* blocks of one host page */
@@ -105,6 +106,8 @@ struct viv_xlate {
     unsigned fault_count, fault_most;
     struct xl_block **hash; /* 1 << XL_HASH_BITS */
     struct xl_page *pages[1u << XL_PAGE_BITS];
+    void *written[XL_WRITTEN]; /* slots, 8 bytes each, of `hash` and the jump cache that are not 0 */
+    unsigned written_count;        /* more than that: not known */
 
     /* What jump_key was made of. */
     uint64_t key, key_space, secret;
@@ -128,6 +131,8 @@ struct viv_xlate {
 int viv_xl_cache_init(struct viv_xlate *x, struct viv_err *err);
 void viv_xl_cache_fini(struct viv_xlate *x);
 void viv_xl_cache_flush(struct viv_xlate *x);
+/* This slot of a table that a flush empties is not 0 any more. */
+void viv_xl_cache_wrote(struct viv_xlate *x, void *slot);
 /* Room for one more block, flushing everything if need be. */
 void viv_xl_cache_room(struct viv_xlate *x);
 void *viv_xl_alloc(struct viv_xlate *x, size_t n);
