@@ -47,18 +47,6 @@ static int fail_driver(const struct build *b, const char *name, struct viv_err *
     return viv_fail(err, ENOTSUP, "%s: driver '%.80s' is not implemented yet; %s %s work", what_of(b), name, formats, files);
 }
 
-/* Pairs of `from` that `to` has not. */
-static void add_absent(struct viv_raw_opts *to, const struct viv_raw_opts *from)
-{
-    for (size_t i = 0; i < viv_raw_count(from); i++) {
-        const char *key, *value;
-
-        viv_raw_at(from, i, &key, &value);
-        if (!viv_raw_get(to, key))
-            viv_raw_set(to, key, value);
-    }
-}
-
 /* A file name that is a description ("json:...", "blkdebug:...") in place of that. */
 static int expand_name(struct build *b, struct viv_err *err)
 {
@@ -76,7 +64,7 @@ static int expand_name(struct build *b, struct viv_err *err)
         return 0;
     if (!ret) {
         g_free(viv_raw_take(b->r, "filename"));
-        add_absent(b->r, means);
+        viv_raw_add_absent(b->r, means);
     }
     viv_raw_free(means);
     return ret;

@@ -111,16 +111,11 @@ static int add_file(struct viv_opts *o, struct viv_raw_opts *r, struct viv_err *
         return 0;
     }
     ret = viv_raw_parse(viv_opts_what(o), NULL, file + 5, &json, err);
-    for (size_t i = 0; !ret && i < viv_raw_count(json); i++) {
-        const char *key, *value;
-
-        viv_raw_at(json, i, &key, &value);
-        if (!viv_raw_get(r, key))
-            viv_raw_set(r, key, value);
-    }
-    if (!ret)
-        viv_raw_free(json);
-    return ret;
+    if (ret)
+        return ret;
+    viv_raw_add_absent(r, json);
+    viv_raw_free(json);
+    return 0;
 }
 
 /* format= and driver= are one; absent: probed. */

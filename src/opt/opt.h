@@ -82,6 +82,8 @@ char *viv_raw_take(struct viv_raw_opts *r, const char *key);
 void viv_raw_set(struct viv_raw_opts *r, const char *key, const char *value);
 size_t viv_raw_count(const struct viv_raw_opts *r);
 void viv_raw_at(const struct viv_raw_opts *r, size_t i, const char **key, const char **value);
+/* Those of `from` whose keys `to` has not. */
+void viv_raw_add_absent(struct viv_raw_opts *to, const struct viv_raw_opts *from);
 void viv_raw_free(struct viv_raw_opts *r); /* NULL allowed */
 struct viv_raw_opts *viv_raw_new(const char *what);
 struct viv_raw_opts *viv_raw_copy(const struct viv_raw_opts *r);

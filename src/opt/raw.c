@@ -304,6 +304,17 @@ void viv_raw_at(const struct viv_raw_opts *r, size_t i, const char **key, const 
     *value = p->value;
 }
 
+void viv_raw_add_absent(struct viv_raw_opts *to, const struct viv_raw_opts *from)
+{
+    for (size_t i = 0; i < viv_raw_count(from); i++) {
+        const char *key, *value;
+
+        viv_raw_at(from, i, &key, &value);
+        if (!viv_raw_get(to, key))
+            viv_raw_set(to, key, value);
+    }
+}
+
 const char *viv_raw_what(const struct viv_raw_opts *r)
 {
     return r->what;
