@@ -2,6 +2,7 @@
 #include "block/bitmap.h"
 
 #include "base/checked.h"
+#include "block/image.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -68,6 +69,18 @@ int viv_bitmap_new(struct viv_node *n, const char *name, uint32_t granularity, s
     pthread_mutex_unlock(&n->bitmap_lock);
     *out = b;
     return 0;
+}
+
+uint32_t viv_bitmap_default_granularity(struct viv_node *n)
+{
+    struct viv_img_info info = {0};
+    uint64_t cluster;
+
+    if (n->drv->info)
+        n->drv->info(n, &info);
+    cluster = info.cluster_size;
+    viv_img_info_free(&info);
+    return cluster ? CLAMP(cluster, 4096, 65536) : 65536;
 }
 
 void viv_bitmap_free(struct viv_bitmap *b)

@@ -30,6 +30,8 @@ struct viv_bitmap {
 /* An empty, enabled one on `n`. Its name must be new there. */
 int viv_bitmap_new(struct viv_node *n, const char *name, uint32_t granularity, struct viv_bitmap **out,
                    struct viv_err *err);
+/* The image's cluster size, in bounds; 64 KiB where it has none. */
+uint32_t viv_bitmap_default_granularity(struct viv_node *n);
 void viv_bitmap_free(struct viv_bitmap *b); /* NULL allowed */
 struct viv_bitmap *viv_bitmap_find(struct viv_node *n, const char *name); /* borrowed; NULL */
 void viv_bitmap_enable(struct viv_bitmap *b, bool on);

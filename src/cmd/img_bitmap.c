@@ -1,6 +1,8 @@
 /* viv-img bitmap: the dirty bitmaps that an image stores. */
 #include "cmd/img.h"
 
+#include "block/bitmap.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -121,21 +123,9 @@ static int find_usable(struct viv_node *n, const char *name, struct viv_bitmap_i
     return ret;
 }
 
-static uint64_t default_granularity(struct viv_node *n)
-{
-    struct viv_img_info info = {0};
-    uint64_t cluster;
-
-    if (n->drv->info)
-        n->drv->info(n, &info);
-    cluster = info.cluster_size;
-    viv_img_info_free(&info);
-    return cluster ? CLAMP(cluster, 4096, 65536) : 65536;
-}
-
 static int add(const struct args *a, struct viv_node *n, struct viv_err *err)
 {
-    uint64_t granularity = a->granularity ? a->granularity : default_granularity(n);
+    uint64_t granularity = a->granularity ? a->granularity : viv_bitmap_default_granularity(n);
     struct viv_bitmap_info b = {.name = (char *)a->name, .granularity = granularity, .automatic = true};
     struct viv_bitmap_info old;
     int ret;

@@ -75,18 +75,6 @@ static const struct viv_opt_def add_args[] = {
     VIV_OPT_END,
 };
 
-static uint32_t default_granularity(struct viv_node *n)
-{
-    struct viv_img_info info = {0};
-    uint64_t cluster;
-
-    if (n->drv->info)
-        n->drv->info(n, &info);
-    cluster = info.cluster_size;
-    viv_img_info_free(&info);
-    return cluster ? CLAMP(cluster, 4096, 65536) : 65536;
-}
-
 static int add_to(struct viv_node *n, const struct viv_bitmap_info *info, bool persistent, struct viv_err *err)
 {
     struct viv_bitmap *b;
@@ -119,7 +107,7 @@ COMMAND(add)
         return viv_fail(err, EEXIST, "Bitmap already exists: %s", name);
     if (ret != -ENOENT)
         return viv_fail(err, -ret, "%s", none.text);
-    info.granularity = viv_opts_given(o, "granularity") ? viv_opts_int(o, "granularity") : default_granularity(f.n);
+    info.granularity = viv_opts_given(o, "granularity") ? viv_opts_int(o, "granularity") : viv_bitmap_default_granularity(f.n);
     if (info.granularity < 512 || (info.granularity & (info.granularity - 1)))
         return viv_fail(err, EINVAL, "Granularity must be power of 2 and at least 512");
     return add_to(f.n, &info, viv_opts_bool(o, "persistent"), err);
