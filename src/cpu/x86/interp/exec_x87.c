@@ -65,6 +65,26 @@ static void run_image(struct viv_x86 *c, struct viv_x87_io *io, const void *stub
     viv_run_x87(io, stub);
 }
 
+/* A waiting instruction. With IGNNE# it runs although an exception is pending, of which the host's x87 must not know. */
+static void run_waiting(struct viv_x86 *c, struct viv_x87_io *io, const void *stub)
+{
+    uint16_t was = c->fpu.fsw, fsw, fcw;
+
+    if (LIKELY(!(was & VIV_FSW_ES))) {
+        run_image(c, io, stub);
+        return;
+    }
+    c->fpu.fsw &= (uint16_t)~(VIV_FSW_ES | VIV_FSW_B | VIV_X87_FLAGS);
+    run_image(c, io, stub);
+    c->fpu.fsw = was;
+    memcpy(&fsw, io->image + FX_FSW, 2);
+    memcpy(&fcw, io->image + FX_FCW, 2);
+    fsw |= was & VIV_X87_FLAGS;
+    if (fsw & ~fcw & VIV_X87_FLAGS)
+        fsw |= VIV_FSW_ES | VIV_FSW_B;
+    memcpy(io->image + FX_FSW, &fsw, 2);
+}
+
 static const void *reg_stub(const struct viv_insn *i)
 {
     return viv_stubs_x87_reg[(i->opcode & 7) << 6 | (i->modrm & 63)];
@@ -104,7 +124,7 @@ EXEC(x87_reg)
     struct viv_x87_io io;
 
     viv_x87_check(c, false);
-    run_image(c, &io, reg_stub(i));
+    run_waiting(c, &io, reg_stub(i));
     viv_x87_from_image(&c->fpu, io.image);
     if (i->row->attr & A_FW)
         c->arith = io.arith;
@@ -121,7 +141,7 @@ EXEC(x87_load)
     if (n == 10)
         align_check(c, linear_of(c, i, n, VIV_ACC_READ), 8);
     vec_load(c, i, io.mem, n, false);
-    run_image(c, &io, mem_stub(i));
+    run_waiting(c, &io, mem_stub(i));
     viv_x87_from_image(&c->fpu, io.image);
     pointers(c, i);
 }
@@ -132,13 +152,13 @@ static bool stores(struct viv_x86 *c, const struct viv_insn *i, unsigned n)
     struct viv_x87_io io;
 
     memset(io.mem, 0, n);
-    run_image(c, &io, mem_stub(i));
+    run_waiting(c, &io, mem_stub(i));
     for (unsigned k = 0; k < n; k++) {
         if (io.mem[k])
             return true;
     }
     memset(io.mem, 0xff, n);
-    run_image(c, &io, mem_stub(i));
+    run_waiting(c, &io, mem_stub(i));
     for (unsigned k = 0; k < n; k++) {
         if (io.mem[k] != 0xff)
             return true;
@@ -153,7 +173,7 @@ EXEC(x87_store)
     uint16_t fsw;
 
     viv_x87_check(c, false);
-    run_image(c, &io, mem_stub(i));
+    run_waiting(c, &io, mem_stub(i));
     memcpy(&fsw, io.image + FX_FSW, 2);
     if (LIKELY(!(fsw & VIV_FSW_ES)) || stores(c, i, n)) {
         if (n == 10)
@@ -185,7 +205,7 @@ EXEC(fldcw)
     viv_x87_check(c, false);
     v = op_ld16(c, i);
     memcpy(io.mem, &v, 2);
-    run_image(c, &io, mem_stub(i)); /* an unmasked flag that is set makes it pending */
+    run_waiting(c, &io, mem_stub(i)); /* an unmasked flag that is set makes it pending */
     viv_x87_from_image(&c->fpu, io.image);
 }
 

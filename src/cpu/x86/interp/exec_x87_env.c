@@ -117,9 +117,9 @@ static void get_env(const struct viv_x86 *c, const struct viv_insn *i, const uin
     f->fds = (uint16_t)get16(in + 24);
 }
 
-static void run(struct viv_x86 *c, const struct viv_insn *i, struct viv_x87_io *io)
+static void run(const struct viv_x86_fpu *f, const struct viv_insn *i, struct viv_x87_io *io)
 {
-    viv_x87_to_image(&c->fpu, io->image);
+    viv_x87_to_image(f, io->image);
     io->arith = 0;
     viv_run_x87(io, viv_stubs_x87_mem[(i->opcode & 7) << 3 | (i->modrm >> 3 & 7)]);
 }
@@ -133,7 +133,7 @@ static void save(struct viv_x86 *c, const struct viv_insn *i, unsigned regs)
     struct env e;
 
     viv_x87_available(c);
-    run(c, i, &io);
+    run(&c->fpu, i, &io);
     memcpy(&e, io.mem, sizeof(e));
     put_env(c, i, &e, out);
     memcpy(out + n, io.mem + 28, regs);
@@ -171,7 +171,8 @@ static void restore(struct viv_x86 *c, const struct viv_insn *i, unsigned regs)
     get_env(c, i, in, &e, &f);
     memcpy(io.mem, &e, sizeof(e));
     memcpy(io.mem + 28, in + n, regs);
-    run(c, i, &io);
+    f.fsw = 0; /* replaced; what was pending was waited for, or is ignored (IGNNE#) */
+    run(&f, i, &io);
     viv_x87_from_image(&f, io.image);
     c->fpu = f;
 }

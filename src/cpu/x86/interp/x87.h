@@ -7,6 +7,7 @@
 
 #define VIV_FSW_ES (1u << 7)
 #define VIV_FSW_B  (1u << 15)
+#define VIV_X87_FLAGS 0x3fu /* exceptions in FSW, their masks in FCW */
 
 /* Offsets in an FXSAVE image (SDM 1, table 10-2). */
 enum {

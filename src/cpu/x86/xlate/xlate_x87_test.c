@@ -92,6 +92,24 @@ static void test_unmasked(void)
     finish();
 }
 
+GUEST(ignore, "fninit\n fld1\n fldz\n movw $0x37b, 0x20000\n fldcw 0x20000\n fdivrp %st, %st(1)\n nop\n"
+              "fld1\n fnstsw 0x20002\n fistpl 0x20008\n fnstenv 0x20010\n fldenv 0x20010\n fnstsw 0x20004\n"
+              "movw $0x37f, 0x20000\n fldcw 0x20000\n fnstsw 0x20006\n hlt");
+
+/* Without CR0.NE it goes to the board, which lets the next one run all the same. Nothing of it reaches the host. */
+static void test_ignored(void)
+{
+    begin();
+    c->cr0 &= ~(uint64_t)VIV_CR0_NE;
+    LOAD(TEST_CODE, ignore);
+    run(TEST_CODE);
+    g_assert_cmphex(viv_ld_le16(t->ram + TEST_DATA + 2), ==, 0xa884); /* B, TOP 5, ES, ZE */
+    g_assert_cmphex(viv_ld_le32(t->ram + TEST_DATA + 8), ==, 1);
+    g_assert_cmphex(viv_ld_le16(t->ram + TEST_DATA + 4), ==, 0xb084);
+    g_assert_cmphex(viv_ld_le16(t->ram + TEST_DATA + 6), ==, 0x3004);
+    finish();
+}
+
 GUEST(misses, "fninit\n fld1\n fldl (%rbx)\n faddl 0x1000(%rbx)\n fstl 0x2000(%rbx)\n mov 0x8(%rbx), %rax\n"
               "faddl (%rsi)\n fstpl 0x2008(%rbx)\n hlt");
 
@@ -172,6 +190,7 @@ int main(int argc, char **argv)
     g_test_add_func("/xlate/x87/native", test_native);
     g_test_add_func("/xlate/x87/our-state", test_ours);
     g_test_add_func("/xlate/x87/unmasked", test_unmasked);
+    g_test_add_func("/xlate/x87/ignored", test_ignored);
     g_test_add_func("/xlate/x87/tlb-misses", test_misses);
     g_test_add_func("/xlate/x87/mmx", test_mmx);
     g_test_add_func("/xlate/x87/switched", test_switched);
