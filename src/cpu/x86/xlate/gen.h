@@ -172,7 +172,7 @@ void viv_xl_flags_exact(struct gen *g);
 void viv_xl_flags_restore(struct emit *e, const struct xl_flags *f);
 
 /* ---- group.c ---- */
-/* General registers that it changes, and those among its first two operands: bits. */
+/* General registers that it changes, and those among its operands: bits. */
 unsigned viv_xl_changes(const struct viv_insn *i);
 unsigned viv_xl_operands(const struct viv_insn *i);
 /* Before the instruction insn[at] of `count`: begins a group if it is worth while. */

@@ -84,7 +84,7 @@ unsigned viv_xl_changes(const struct viv_insn *i)
 
 unsigned viv_xl_operands(const struct viv_insn *i)
 {
-    return operand_reg(i, 0) | operand_reg(i, 1);
+    return operand_reg(i, 0) | operand_reg(i, 1) | operand_reg(i, 2) | operand_reg(i, 3);
 }
 
 /* What it adds to RSP; false: something else. */

@@ -244,6 +244,22 @@ static void test_fault_behind_stack(void)
     finish();
 }
 
+GUEST(deposit, "push %rax\n push %rbx\n pdep %rsp, %rbp, %rdi\n push %rax\n push %rbx\n pop %rbx\n pop %rax\n hlt");
+
+/* RSP as an instruction's third operand. */
+static void test_stack_operand(void)
+{
+    start(NULL);
+    LOAD(TEST_CODE, deposit);
+    for (unsigned n = 0; n < 2; n++) {
+        c->gpr[VIV_RSP] = TEST_STACK;
+        c->gpr[VIV_RBP] = UINT64_MAX;
+        run(TEST_CODE);
+        g_assert_cmphex(c->gpr[VIV_RDI], ==, TEST_STACK - 16);
+    }
+    finish();
+}
+
 /* ---- flags that were lost (flags.c) ---- */
 
 static uint64_t flags_of_run(const uint8_t *code, unsigned len, int exception)
@@ -319,5 +335,6 @@ int main(int argc, char **argv)
     g_test_add_func("/xlate/read-across", test_read_across);
     g_test_add_func("/xlate/fault/flags", test_fault_flags);
     g_test_add_func("/xlate/fault/behind-stack", test_fault_behind_stack);
+    g_test_add_func("/xlate/group/stack-operand", test_stack_operand);
     return run_tests();
 }
