@@ -120,10 +120,10 @@ static inline void cut_verify(struct cut_world *w, struct mem *file, guint cut)
     g_free(buf);
 }
 
-static inline void cut_replay(struct cut_world *w, guint every)
+static inline guint cut_replay(struct cut_world *w, guint every)
 {
     struct mem now, stable, trial;
-    guint last_flush = 0;
+    guint last_flush = 0, images = 0;
 
     mem_init(&now);
     mem_init(&stable);
@@ -138,6 +138,7 @@ static inline void cut_replay(struct cut_world *w, guint every)
             for (guint i = last_flush; i < cut; i++)
                 mem_replay(&trial, &g_array_index(w->file.log, struct mem_entry, i), w->rand);
             cut_verify(w, &trial, cut);
+            images += 2;
         }
         if (cut == w->file.log->len)
             break;
@@ -150,6 +151,7 @@ static inline void cut_replay(struct cut_world *w, guint every)
     mem_fini(&now);
     mem_fini(&stable);
     mem_fini(&trial);
+    return images;
 }
 
 static inline void run_cuts(const struct viv_blk_driver *drv, const struct variant *v, int requests,
@@ -185,8 +187,7 @@ static inline void run_cuts(const struct viv_blk_driver *drv, const struct varia
     }
     cut_flush(&w, n);
     g_assert_cmpint(viv_node_put(&n), ==, 0);
-    cut_replay(&w, every);
-    g_test_message("%u entries in the record, %u flushes", w.file.log->len, w.flushes->len / 2);
+    mem_tell_cuts(w.file.log->len, cut_replay(&w, every));
     for (uint64_t s = 0; s < sectors; s++) {
         g_array_free(w.stamps[s], TRUE);
         g_array_free(w.positions[s], TRUE);

@@ -228,4 +228,11 @@ static inline void mem_replay(struct mem *m, const struct mem_entry *e, GRand *s
     }
 }
 
+/* What tests/block/power_cuts.py adds up. */
+static inline void mem_tell_cuts(guint entries, guint images)
+{
+    g_assert_cmpuint(images, >, 0);
+    g_test_message("power cuts: %u entries in the record, %u images", entries, images);
+}
+
 #endif

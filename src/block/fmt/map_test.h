@@ -303,10 +303,10 @@ static inline void map_test_verify(struct map_test_world *w, struct mem *file, g
     g_assert_cmpint(viv_node_put(&n), ==, 0);
 }
 
-static inline void map_test_replay(struct map_test_world *w, const struct mem *start)
+static inline guint map_test_replay(struct map_test_world *w, const struct mem *start)
 {
     struct mem now, stable, trial;
-    guint last_flush = 0;
+    guint last_flush = 0, images = 0;
 
     mem_init(&now);
     mem_init(&stable);
@@ -323,6 +323,7 @@ static inline void map_test_replay(struct map_test_world *w, const struct mem *s
         for (guint i = last_flush; i < cut; i++)
             mem_replay(&trial, &g_array_index(w->file.log, struct mem_entry, i), w->r);
         map_test_verify(w, &trial, cut);
+        images += 2;
         if (cut == w->file.log->len)
             break;
         mem_replay(&now, e, NULL);
@@ -334,6 +335,7 @@ static inline void map_test_replay(struct map_test_world *w, const struct mem *s
     mem_fini(&now);
     mem_fini(&stable);
     mem_fini(&trial);
+    return images;
 }
 
 /* On a device what is shown too early is garbage. */
@@ -350,8 +352,7 @@ static inline void map_test_crash_on(const struct map_test_format *f, uint64_t s
     mem_copy(&start, &w.file);
     w.file.log = g_array_new(FALSE, FALSE, sizeof(struct mem_entry));
     map_test_workload(&w);
-    map_test_replay(&w, &start);
-    g_test_message("%u log entries, %u flushes", w.file.log->len, w.flush_to->len);
+    mem_tell_cuts(w.file.log->len, map_test_replay(&w, &start));
     g_array_free(w.issues, TRUE);
     g_array_free(w.flush_from, TRUE);
     g_array_free(w.flush_to, TRUE);

@@ -273,7 +273,7 @@ static void cut_everywhere(struct mem *start, const char *options, const char *k
 {
     GRand *r = g_rand_new_with_seed(g_test_rand_int());
     struct mem run, now, stable, trial;
-    guint flushed = 0;
+    guint flushed = 0, images = 0;
 
     mem_init(&run);
     mem_init(&now);
@@ -291,6 +291,7 @@ static void cut_everywhere(struct mem *start, const char *options, const char *k
                 mem_replay(&trial, &g_array_index(run.log, struct mem_entry, i), r);
             g_assert_true(opens(&trial, kept));
             opens(&trial, gone); /* an answer, no error */
+            images++;
         }
         if (cut == run.log->len)
             break;
@@ -301,6 +302,7 @@ static void cut_everywhere(struct mem *start, const char *options, const char *k
         }
     }
     g_assert_cmpuint(flushed, ==, run.log->len); /* durable at the end */
+    mem_tell_cuts(run.log->len, images);
     mem_copy(start, &run);
     mem_fini(&run);
     mem_fini(&now);

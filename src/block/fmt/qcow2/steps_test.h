@@ -442,14 +442,11 @@ static inline void steps_start(struct steps *w, const struct variant *v, guint e
 
 static inline void steps_finish(struct steps *w)
 {
-    unsigned tried;
-
     expect_disk(w->n, w->now.disk);
     steps_reopen(w);
     expect_check(w->n, false);
     g_assert_cmpint(viv_node_put(&w->n), ==, 0);
-    tried = steps_replay(w);
-    g_test_message("%u steps, %u log entries, %u cuts", w->list->len, w->file.log->len, tried);
+    mem_tell_cuts(w->file.log->len, steps_replay(w));
     for (guint i = 0; i < w->list->len; i++) {
         steps_free_state(&g_array_index(w->list, struct step, i).before);
         steps_free_state(&g_array_index(w->list, struct step, i).after);

@@ -610,7 +610,7 @@ static void test_own_cuts(void)
     GRand *r = g_rand_new_with_seed(g_test_rand_int());
     GArray *batches = g_array_new(FALSE, FALSE, sizeof(struct batch));
     struct mem m, now, stable, trial;
-    guint last_flush = 0;
+    guint last_flush = 0, images = 0;
 
     make(&viv_blk_vhdx, &plain, &m);
     mem_init(&now);
@@ -627,6 +627,7 @@ static void test_own_cuts(void)
         for (guint i = last_flush; i < cut; i++)
             mem_replay(&trial, &g_array_index(m.log, struct mem_entry, i), r);
         verify_batches(&trial, batches, cut, cut % 2 == 0);
+        images += 2;
         if (cut == m.log->len)
             break;
         mem_replay(&now, &g_array_index(m.log, struct mem_entry, cut), NULL);
@@ -635,7 +636,7 @@ static void test_own_cuts(void)
             last_flush = cut + 1;
         }
     }
-    g_test_message("%u batches, %u writes and flushes", batches->len, m.log->len);
+    mem_tell_cuts(m.log->len, images);
     g_array_free(batches, TRUE);
     mem_fini(&m);
     mem_fini(&now);
