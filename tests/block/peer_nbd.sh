@@ -1,35 +1,9 @@
 #!/bin/sh
 # NBD against the peers: Debian's qemu-nbd and nbdkit serve our client; qemu-img, qemu-io and libnbd's tools use our server; TLS
 # both ways; connections that break, servers that come back; peers that lie. VIV_NBD is the path of viv-nbd.
-. "$(dirname "$0")/functions.sh"
+. "$(dirname "$0")/nbd_functions.sh"
 VIV_NBD=${VIV_NBD:?path of viv-nbd}
 requires qemu-nbd qemu-img qemu-io nbdinfo nbdcopy nbdkit certtool psktool python3
-
-here=$PWD
-
-# serve SOCKET COMMAND...: in the background, until its socket is there; $server is its pid.
-serve()
-{
-    sock=$1
-    shift
-    rm -f "$sock"
-    "$@" >serve.log 2>&1 &
-    server=$!
-    cleanup_pids="$cleanup_pids $server"
-    for _ in $(seq 100); do
-        grep -q "00010000.*[ /]${sock##*/}\$" /proc/net/unix && [ -S "$sock" ] && return 0 # it listens
-        kill -0 "$server" 2>/dev/null || fail "'$*' ended: $(cat serve.log)"
-        sleep 0.05
-    done
-    fail "'$*' does not listen"
-}
-
-unserve()
-{
-    kill "$server" 2>/dev/null || true
-    wait "$server" 2>/dev/null || true
-    ! grep -q Sanitizer serve.log || fail "$(cat serve.log)"
-}
 
 truncate -s 40M r.raw
 dd if=/dev/urandom of=r.raw bs=64k count=90 seek=7 conv=notrunc status=none
@@ -123,7 +97,7 @@ import json, sys
 e = json.load(sys.stdin)["exports"][0]
 assert e["export-size"] == 41943040 and e["description"] == "a disk" and e["can_multi_conn"] and e["can_fua"] and e["can_zero"], e
 assert e["contexts"] == ["base:allocation"], e'
-nbdinfo --map "$url" | awk '{ print $1, $2, $3 }' >ours
+nbd_map "$url" >ours
 nbdcopy "$url" o.raw
 cmp r.raw o.raw || fail "nbdcopy from us"
 qemu-img compare -q "$url" r.raw || fail "qemu-img compare with us"
@@ -137,7 +111,7 @@ cmp r.raw e.raw || fail "nbdcopy to us"
 cmp r.raw o.raw || fail "nbdcopy to us and back"
 cp --sparse=always r.raw e.raw
 serve s qemu-nbd -t -e 8 -k "$here/s" -x exp -f raw e.raw
-nbdinfo --map "$url" | awk '{ print $1, $2, $3 }' >theirs
+nbd_map "$url" >theirs
 unserve
 diff theirs ours || fail "base:allocation is something else"
 
@@ -146,7 +120,7 @@ qemu-img create -q -f qcow2 -b r.qcow2 -F qcow2 top.qcow2
 qemu-io -c 'write -P 1 1M 1M' -c 'write -P 2 20M 64k' top.qcow2 >/dev/null
 for p in qemu-nbd "$VIV_NBD"; do
     serve s "$p" -r -t -e 0 -A -k "$here/s" -f qcow2 top.qcow2
-    nbdinfo --map=qemu:allocation-depth "nbd+unix://?socket=$here/s" | awk '{ print $1, $2, $3 }' >"depth.$(basename "$p")"
+    nbd_map "nbd+unix://?socket=$here/s" qemu:allocation-depth >"depth.$(basename "$p")"
     unserve
 done
 diff depth.qemu-nbd "depth.$(basename "$VIV_NBD")" || fail "qemu:allocation-depth is something else"
@@ -154,7 +128,7 @@ qemu-img bitmap --add -g 64k top.qcow2 b0
 qemu-io -c 'write 3M 100k' -c 'write 39M 1M' top.qcow2 >/dev/null
 for p in qemu-nbd "$VIV_NBD"; do
     serve s "$p" -r -t -e 0 -B b0 -k "$here/s" -f qcow2 top.qcow2
-    nbdinfo --map=qemu:dirty-bitmap:b0 "nbd+unix://?socket=$here/s" | awk '{ print $1, $2, $3 }' >"dirty.$(basename "$p")"
+    nbd_map "nbd+unix://?socket=$here/s" qemu:dirty-bitmap:b0 >"dirty.$(basename "$p")"
     if [ "$p" = "$VIV_NBD" ]; then
         for i in qemu-img "$VIV_IMG"; do
             $i map --output=json --image-opts "driver=nbd,path=$here/s,x-dirty-bitmap=qemu:dirty-bitmap:b0" |
@@ -169,7 +143,7 @@ for p in qemu-nbd "$VIV_NBD"; do # one that goes on recording: answers are those
     cp top.qcow2 live.qcow2
     serve s "$p" -t -e 0 -B b0 -k "$here/s" -f qcow2 live.qcow2
     qemu-io -f raw -c 'write 11M 70000' -c 'write 38M 3k' -c 'write 39M 5k' "nbd+unix://?socket=$here/s" >/dev/null
-    nbdinfo --map=qemu:dirty-bitmap:b0 "nbd+unix://?socket=$here/s" | awk '{ print $1, $2, $3 }' >"live.$(basename "$p")"
+    nbd_map "nbd+unix://?socket=$here/s" qemu:dirty-bitmap:b0 >"live.$(basename "$p")"
     unserve
 done
 diff live.qemu-nbd "live.$(basename "$VIV_NBD")" || fail "qemu:dirty-bitmap of a bitmap that records is something else"
