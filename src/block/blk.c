@@ -5,6 +5,7 @@
  * reads and writes go to a ring first (ring.h), which gives back what it cannot do. */
 #include "block/blk.h"
 #include "block/iov.h"
+#include "block/plain.h"
 #include "block/ring.h"
 #include "block/throttle.h"
 
@@ -19,6 +20,7 @@
 
 #define POOL_MAX     8
 #define IDLE_SECONDS 5
+#define TRY_MAX      (64u << 10) /* longer copies are for several threads */
 
 struct viv_blk {
     struct viv_node *node;
@@ -337,6 +339,49 @@ struct viv_node *viv_blk_node(struct viv_blk *b)
     return b->node;
 }
 
+/* A request in the caller's thread begins. False: the handle is drained, and `wait` was not asked for. */
+static bool begin(struct viv_blk *b, bool wait)
+{
+    bool may;
+
+    pthread_mutex_lock(&b->lock);
+    while (b->drained && wait)
+        pthread_cond_wait(&b->work, &b->lock);
+    may = !b->drained;
+    b->running += may;
+    pthread_mutex_unlock(&b->lock);
+    return may;
+}
+
+static void end(struct viv_blk *b)
+{
+    pthread_mutex_lock(&b->lock);
+    b->running--;
+    pthread_cond_broadcast(&b->idle);
+    pthread_mutex_unlock(&b->lock);
+}
+
+int viv_blk_run(struct viv_blk *b, const struct viv_blk_req *r)
+{
+    int ret;
+
+    begin(b, true);
+    ret = run_request(b, r);
+    end(b);
+    return ret;
+}
+
+int viv_blk_try(struct viv_blk *b, const struct viv_blk_req *r)
+{
+    int ret;
+
+    if (b->limits || r->len > TRY_MAX || (r->op == VIV_BLK_WRITE && b->writethrough) || !begin(b, false))
+        return -EAGAIN;
+    ret = viv_plain_try(b->node, b->writable, r);
+    end(b);
+    return ret;
+}
+
 /* The blocking forms run in the caller's thread. */
 static int run_sync(struct viv_blk *b, enum viv_blk_op op, uint64_t offset, void *buf, uint64_t len,
                     unsigned flags)
@@ -344,19 +389,8 @@ static int run_sync(struct viv_blk *b, enum viv_blk_op op, uint64_t offset, void
     struct iovec v = {buf, buf ? len : 0};
     struct viv_blk_req r = {
         .op = op, .flags = flags, .offset = offset, .len = len, .iov = &v, .iovcnt = 1};
-    int ret;
 
-    pthread_mutex_lock(&b->lock);
-    while (b->drained)
-        pthread_cond_wait(&b->work, &b->lock);
-    b->running++;
-    pthread_mutex_unlock(&b->lock);
-    ret = run_request(b, &r);
-    pthread_mutex_lock(&b->lock);
-    b->running--;
-    pthread_cond_broadcast(&b->idle);
-    pthread_mutex_unlock(&b->lock);
-    return ret;
+    return viv_blk_run(b, &r);
 }
 
 int viv_blk_pread(struct viv_blk *b, uint64_t offset, void *buf, size_t len)

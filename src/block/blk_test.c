@@ -176,6 +176,44 @@ static void test_async(void)
     g_free(a);
 }
 
+/* What lies in the page cache is moved at once, and seen by all others; what is no plain read or write is not tried. */
+static void test_try(void)
+{
+    g_autofree char *path = make_file("try.raw", 1 << 20);
+    struct viv_blk *b = open_raw(path);
+    uint8_t w[4096], r[4096] = {0}, large[65537];
+    struct iovec v = {w, sizeof(w)};
+    struct viv_blk_req q = {.op = VIV_BLK_WRITE, .offset = 8192, .len = sizeof(w), .iov = &v, .iovcnt = 1};
+    int ret;
+
+    memset(w, 7, sizeof(w));
+    ret = viv_blk_try(b, &q);
+    g_assert_true(ret == 0 || ret == -EAGAIN); /* as the file system can */
+    g_assert_cmpint(viv_blk_run(b, &q), ==, 0);
+    q.op = VIV_BLK_READ;
+    v.iov_base = r;
+    ret = viv_blk_try(b, &q);
+    g_assert_true(ret == -EAGAIN || (ret == 0 && memcmp(r, w, sizeof(r)) == 0));
+    g_assert_cmpint(viv_blk_run(b, &q), ==, 0);
+    g_assert_cmpmem(r, sizeof(r), w, sizeof(w));
+    viv_blk_drain(b);
+    g_assert_cmpint(viv_blk_try(b, &q), ==, -EAGAIN);
+    viv_blk_resume(b);
+    q.op = VIV_BLK_WRITE;
+    q.flags = VIV_BLK_FUA;
+    g_assert_cmpint(viv_blk_try(b, &q), ==, -EAGAIN);
+    q.flags = 0;
+    q.offset = (1 << 20) - 4095;
+    g_assert_cmpint(viv_blk_try(b, &q), ==, -EAGAIN);
+    g_assert_cmpint(viv_blk_run(b, &q), ==, -EINVAL);
+    v = (struct iovec){large, sizeof(large)};
+    q = (struct viv_blk_req){.op = VIV_BLK_READ, .len = sizeof(large), .iov = &v, .iovcnt = 1};
+    g_assert_cmpint(viv_blk_try(b, &q), ==, -EAGAIN);
+    q = (struct viv_blk_req){.op = VIV_BLK_FLUSH};
+    g_assert_cmpint(viv_blk_try(b, &q), ==, -EAGAIN);
+    g_assert_cmpint(viv_blk_close(b, NULL), ==, 0);
+}
+
 static void test_locks(void)
 {
     g_autofree char *path = make_file("lock.raw", 4096);
@@ -368,6 +406,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block/blk/holes", test_holes);
     g_test_add_func("/block/raw/data", test_data);
     g_test_add_func("/block/raw/async", test_async);
+    g_test_add_func("/block/blk/try", test_try);
     g_test_add_func("/block/locks", test_locks);
     g_test_add_func("/block/probed-raw", test_probed_raw);
     g_test_add_func("/block/drive", test_drive);

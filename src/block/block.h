@@ -72,6 +72,11 @@ const char *viv_blk_filename(const struct viv_blk *b); /* of the top layer */
 
 /* Asynchronous; any thread. Never blocks. */
 void viv_blk_submit(struct viv_blk *b, struct viv_blk_req *req);
+/* What is in the page cache is moved at once, in this thread, with no call of done(): 0. -EAGAIN: submit it. Does not wait for data; may
+ * read a table of the image. Not for requests that are submitted already. */
+int viv_blk_try(struct viv_blk *b, const struct viv_blk_req *req);
+/* In this thread, however long it takes: the result, with no call of done(). */
+int viv_blk_run(struct viv_blk *b, const struct viv_blk_req *req);
 /* No new request starts in the back end until resume; returns once none is in flight. Blocks; not with
  * the device lock held. */
 void viv_blk_drain(struct viv_blk *b);

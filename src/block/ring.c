@@ -2,18 +2,14 @@
  * has ended or an eventfd says that there is more; with nothing in the kernel a condition wakes it, which is faster. What is in the page
  * cache is done before the call returns. */
 #include "block/ring.h"
-#include "block/bitmap.h"
-#include "block/io_int.h"
-#include "block/iov.h"
+#include "block/plain.h"
 #include "block/proto/file/file.h"
 
-#include "base/checked.h"
 #include "base/log.h"
 
 #include <errno.h>
 #include <glib.h>
 #include <liburing.h>
-#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -23,9 +19,7 @@
 
 struct slot {
     struct viv_blk_req *req;
-    struct viv_range range; /* held while the kernel works */
-    struct viv_node *file;
-    uint64_t host;
+    struct viv_plain where; /* held while the kernel works */
     struct slot *next;
 };
 
@@ -53,51 +47,9 @@ struct viv_ring {
 
 /* --- one request --- */
 
-static bool is_plain(const struct viv_ring *r, const struct viv_blk_req *q)
-{
-    const struct viv_node *n = r->node;
-    bool write = q->op == VIV_BLK_WRITE;
-
-    if (q->op != VIV_BLK_READ && !write)
-        return false;
-    if (write && (!r->user.writable || n->read_only || (q->flags & VIV_BLK_FUA) || n->probed_raw || n->detect_zeroes))
-        return false;
-    return q->len && q->len <= INT_MAX && q->iovcnt <= IOV_MAX && viv_range_inside(q->offset, q->len, viv_node_size(n)) &&
-           viv_iov_bytes(q->iov, q->iovcnt) == q->len;
-}
-
-/* Where it goes, in s, with its range held; the descriptor. -1: the threads are to do it. */
-static int place(struct viv_ring *r, struct slot *s)
-{
-    struct viv_blk_req *q = s->req;
-    struct viv_node *n = r->node;
-    struct viv_extent e;
-    int fd = -1;
-
-    if (!is_plain(r, q))
-        return -1;
-    if (n->drv->protocol) {
-        s->file = n;
-        s->host = q->offset;
-        return viv_file_fd_for(n, s->host, q->iov, q->iovcnt);
-    }
-    if (n->crypt || n->copy_on_read || !viv_io_trylock(n, &s->range, q->offset, q->len))
-        return -1;
-    if (!n->drv->map(n, q->offset, q->len, &e) && e.kind == VIV_MAP_DATA && e.len >= q->len &&
-        (e.in_place || q->op == VIV_BLK_READ)) {
-        s->file = e.where ? e.where : n->file;
-        s->host = e.host;
-        fd = viv_file_fd_for(s->file, s->host, q->iov, q->iovcnt);
-    }
-    if (fd < 0)
-        viv_io_unlock(n, &s->range);
-    return fd;
-}
-
 static void release(struct viv_ring *r, struct slot *s)
 {
-    if (!r->node->drv->protocol)
-        viv_io_unlock(r->node, &s->range);
+    viv_plain_release(r->node, &s->where);
     s->next = r->idle;
     r->idle = s;
     r->busy--;
@@ -120,7 +72,7 @@ static void start(struct viv_ring *r, struct viv_blk_req *q)
     int fd;
 
     s->req = q;
-    fd = place(r, s);
+    fd = viv_plain_find(r->node, r->user.writable, q, &s->where);
     if (fd < 0) {
         r->user.fallback(r->user.opaque, q);
         landed(r, false);
@@ -130,13 +82,13 @@ static void start(struct viv_ring *r, struct viv_blk_req *q)
     r->busy++;
     e = io_uring_get_sqe(&r->uring); /* there are more of them than slots */
     if (q->iovcnt == 1 && q->op == VIV_BLK_READ)
-        io_uring_prep_read(e, fd, q->iov->iov_base, q->len, s->host);
+        io_uring_prep_read(e, fd, q->iov->iov_base, q->len, s->where.host);
     else if (q->iovcnt == 1)
-        io_uring_prep_write(e, fd, q->iov->iov_base, q->len, s->host);
+        io_uring_prep_write(e, fd, q->iov->iov_base, q->len, s->where.host);
     else if (q->op == VIV_BLK_READ)
-        io_uring_prep_readv(e, fd, q->iov, q->iovcnt, s->host);
+        io_uring_prep_readv(e, fd, q->iov, q->iovcnt, s->where.host);
     else
-        io_uring_prep_writev(e, fd, q->iov, q->iovcnt, s->host);
+        io_uring_prep_writev(e, fd, q->iov, q->iovcnt, s->where.host);
     io_uring_sqe_set_data(e, s);
 }
 
@@ -145,11 +97,8 @@ static void finish(struct viv_ring *r, struct slot *s, int result)
     struct viv_blk_req *q = s->req;
     bool whole = result >= 0 && (uint64_t)result == q->len;
 
-    if (q->op == VIV_BLK_WRITE) {
-        if (whole)
-            viv_file_grew(s->file, s->host + q->len);
-        viv_bitmaps_wrote(r->node, q->offset, q->len); /* some of it may be there in any case */
-    }
+    if (q->op == VIV_BLK_WRITE)
+        viv_plain_wrote(r->node, &s->where, q, whole);
     release(r, s);
     if (whole)
         q->done(q, 0); /* q is the caller's again */

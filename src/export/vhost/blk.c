@@ -118,7 +118,7 @@ static void answer(struct viv_vhost_queue *q, uint16_t head, uint8_t *status, ui
         signal_fd(q->call);
 }
 
-/* From a thread of the block layer. */
+/* From a thread of the block layer, or the queue's own. */
 static void request_done(struct viv_blk_req *r, int result)
 {
     struct request *q = r->opaque;
@@ -234,6 +234,7 @@ static void submit(struct viv_vhost_queue *q, const struct parts *p)
 {
     struct request *r = g_try_malloc0(sizeof(*r) + (p->outs + p->ins) * sizeof(struct iovec));
     uint8_t status = r ? take(q, p, r) : S_IOERR;
+    int ret;
 
     if (status != S_OK) {
         g_free(r);
@@ -248,7 +249,11 @@ static void submit(struct viv_vhost_queue *q, const struct parts *p)
     pthread_mutex_lock(&q->lock);
     q->in_flight++;
     pthread_mutex_unlock(&q->lock);
-    viv_blk_submit(q->disk->blk, &r->r);
+    ret = viv_blk_try(q->disk->blk, &r->r);
+    if (ret == -EAGAIN)
+        viv_blk_submit(q->disk->blk, &r->r);
+    else
+        request_done(&r->r, ret);
 }
 
 static int handle(struct viv_vhost_queue *q)

@@ -17,16 +17,20 @@
 #include <limits.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 struct file {
     int fd;
     bool device;
     bool no_zero_range, no_punch; /* the file system said so */
+    bool no_try[2];               /* so too: cannot tell whether a read or a write (1) would wait */
+    bool memory;                  /* a file system without a disk */
     unsigned align;               /* 1 without O_DIRECT */
     pthread_mutex_t edge;         /* read-modify-write of blocks with O_DIRECT */
     /* The last piece of data between two holes that was found: looking for a hole walks over all of it. Stale it does no harm, for data is
@@ -450,6 +454,7 @@ int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, st
                      struct viv_err *err)
 {
     struct viv_node *n;
+    struct statfs fs;
     struct file *f;
     uint64_t size = 0;
     bool device = false;
@@ -469,6 +474,7 @@ int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, st
     f->fd = fd;
     f->device = device;
     f->align = o->direct ? direct_align(fd, device) : 1;
+    f->memory = !device && fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
     pthread_mutex_init(&f->edge, NULL);
     pthread_mutex_init(&f->seen_lock, NULL);
     n->state = f;
@@ -542,6 +548,25 @@ int viv_file_fd_for(const struct viv_node *n, uint64_t offset, const struct iove
     const struct file *f = n->state;
 
     return n->drv == &viv_blk_file && offset <= INT64_MAX - INT_MAX && is_direct_ok(f, offset, iov, cnt) ? f->fd : -1;
+}
+
+/* Memory file systems never wait (but for swap), and do not know RWF_NOWAIT. */
+static int try_flags(const struct file *f)
+{
+    return f->memory ? 0 : RWF_NOWAIT;
+}
+
+int viv_file_try(struct viv_node *n, bool write, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
+{
+    struct file *f = n->state;
+    ssize_t got;
+
+    if (n->drv != &viv_blk_file || f->align != 1 || __atomic_load_n(&f->no_try[write], __ATOMIC_RELAXED))
+        return -EAGAIN;
+    got = write ? pwritev2(f->fd, iov, cnt, offset, try_flags(f)) : preadv2(f->fd, iov, cnt, offset, try_flags(f));
+    if (got < 0 && (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS))
+        __atomic_store_n(&f->no_try[write], true, __ATOMIC_RELAXED);
+    return got == (ssize_t)len ? 0 : -EAGAIN;
 }
 
 const struct viv_blk_driver viv_blk_file = {

@@ -24,6 +24,8 @@ void viv_file_new_free(struct viv_file_new *f); /* NULL allowed */
 
 /* For who moves bytes himself (ring.c): the descriptor, when the file takes memory and offset as they are (O_DIRECT), else -1. */
 int viv_file_fd_for(const struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt);
+/* All of it moved without waiting for a disk: 0; else -EAGAIN, with perhaps some of it moved. */
+int viv_file_try(struct viv_node *n, bool write, uint64_t offset, const struct iovec *iov, int cnt, size_t len);
 /* Below `n` lies a file that is opened without O_DIRECT. */
 bool viv_file_is_buffered(const struct viv_node *n);
 /* It was written up to `end`: its size, if that is more. */
