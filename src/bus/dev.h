@@ -30,6 +30,7 @@ struct viv_board {
      * in front of another's line, as the HPET does with lines 0 and 8. */
     struct viv_irq isa_irq[16];
     struct viv_irq gsi_irq[24]; /* I/O APIC pins without an ISA line (16-23); unconnected where fn is NULL */
+    bool runs_firmware; /* from ROM: expansion ROMs are of use */
     void *machine; /* the board's own struct, made by its build() */
     struct viv_pci_bus *pci;           /* NULL on microvm */
     struct viv_virtio_mmio_bus *vmmio; /* NULL on pc */

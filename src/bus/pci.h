@@ -18,6 +18,7 @@ struct viv_pci_ids {
     uint8_t revision;
     uint32_t class_code; /* 0xCCSSPP */
     uint16_t sub_vendor, sub_device;
+    const char *rom; /* file of its expansion ROM where firmware runs, NULL: none */
 };
 
 struct viv_pci_bar {
@@ -43,6 +44,8 @@ struct viv_pci_dev {
     uint8_t w1cmask[VIV_PCI_CONFIG_SIZE];
     struct viv_pci_bar bar[VIV_PCI_BARS];
     uint8_t cap_end; /* first free byte for capabilities */
+    struct viv_region *rom; /* NULL: no expansion ROM */
+    uint32_t rom_size;
 
     /* MSI-X: table and pending bits in a BAR of the device's choice. */
     uint8_t msix_cap; /* offset in config, 0: none */
@@ -74,9 +77,9 @@ extern const struct viv_state_table viv_pci_dev_state;
          .help = "function 0 of several in its slot"},                                             \
         {.name = "romfile",                                                                        \
          .type = VIV_OPT_STR,                                                                      \
-         .help = "option ROM; only the empty name (none)"},                                        \
+         .help = "expansion ROM (empty: none)"},                                        \
     {                                                                                              \
-        .name = "rombar", .type = VIV_OPT_INT, .help = "0: no option ROM", .def = "1", .min = 0,   \
+        .name = "rombar", .type = VIV_OPT_INT, .help = "0: no expansion ROM", .def = "1", .min = 0,   \
         .max = 1                                                                                   \
     }
 
@@ -102,7 +105,7 @@ void viv_pci_config_write(struct viv_pci_bus *bus, unsigned devfn, unsigned off,
                           unsigned len);
 
 /* First thing in a PCI device's realize(): places it on the bus ("addr" in opts, else the first free slot),
- * fills the header. */
+ * fills the header, adds the expansion ROM. */
 int viv_pci_dev_init(struct viv_pci_dev *d, const struct viv_pci_ids *ids, struct viv_opts *opts,
                      struct viv_err *err);
 void viv_pci_dev_fini(struct viv_pci_dev *d);

@@ -8,8 +8,7 @@
 #include <glib.h>
 #include <string.h>
 
-#define BAR_UNMAPPED UINT64_MAX
-#define MEM_TOP      (1ull << 52) /* above it no guest address lies */
+#define MEM_TOP (1ull << 52) /* above it no guest address lies */
 
 static void init_header(struct viv_pci_dev *d, const struct viv_pci_ids *ids, bool multi)
 {
@@ -37,21 +36,14 @@ int viv_pci_dev_init(struct viv_pci_dev *d, const struct viv_pci_ids *ids, struc
 {
     struct viv_pci_bus *bus = d->dev.board->pci;
     const char *what = viv_opts_what(opts), *want = viv_opts_str(opts, "bus");
-    const char *rom = viv_opts_str(opts, "romfile");
     bool multi = viv_opts_bool(opts, "multifunction");
     int r;
 
-    (void)viv_opts_int(opts, "rombar"); /* 1 means "if there is a ROM", and there is none */
     if (!bus)
         return viv_fail(err, ENODEV, "%s: this machine has no PCI bus", what);
     if (want && strcmp(want, bus->name))
         return viv_fail(err, ENODEV, "%s: there is no bus '%s'; this machine has '%s'", what, want,
                         bus->name);
-    if (rom && *rom)
-        return viv_fail(err, ENOTSUP,
-                        "%s: romfile=%s: option ROMs are not supported yet; romfile= (empty) "
-                        "is",
-                        what, rom);
     r = viv_pci_place(d, bus, viv_opts_str(opts, "addr"), multi, what, err);
     if (r < 0)
         return r;
@@ -59,7 +51,10 @@ int viv_pci_dev_init(struct viv_pci_dev *d, const struct viv_pci_ids *ids, struc
     if (!d->dev.path)
         d->dev.path = g_strdup_printf("%s/%02x.%x/%s", bus->name, d->devfn >> 3, d->devfn & 7,
                                       d->dev.cls->name);
-    return 0;
+    r = viv_pci_rom_init(d, ids->rom, opts, err);
+    if (r < 0)
+        viv_pci_dev_fini(d);
+    return r;
 }
 
 void viv_pci_dev_fini(struct viv_pci_dev *d)
@@ -72,6 +67,8 @@ void viv_pci_dev_fini(struct viv_pci_dev *d)
         viv_region_free(d->bar[i].region);
         d->bar[i].region = NULL;
     }
+    viv_region_free(d->rom);
+    d->rom = NULL;
     d->bus->dev[d->devfn] = NULL;
     d->bus = NULL;
 }
@@ -93,7 +90,7 @@ void viv_pci_add_bar(struct viv_pci_dev *d, unsigned n, struct viv_region *r, ui
         viv_st_le32(w + 4, (uint32_t)(mask >> 32));
 }
 
-/* Where the guest has put the BAR, or BAR_UNMAPPED: decoding is off, the BAR was never set (0), or it holds the
+/* Where the guest has put the BAR, or VIV_PCI_UNMAPPED: decoding is off, the BAR was never set (0), or it holds the
  * all-ones of a size probe. */
 static uint64_t bar_addr(const struct viv_pci_dev *d, unsigned n)
 {
@@ -103,13 +100,24 @@ static uint64_t bar_addr(const struct viv_pci_dev *d, unsigned n)
     uint64_t addr = viv_ld_le32(c) & ~(uint64_t)(b->io ? 3 : 15), last;
 
     if (!(command & (b->io ? PCI_COMMAND_IO : PCI_COMMAND_MEM)))
-        return BAR_UNMAPPED;
+        return VIV_PCI_UNMAPPED;
     if (b->mem64)
         addr |= (uint64_t)viv_ld_le32(c + 4) << 32;
     last = addr + b->size - 1;
     if (!addr || last < addr || last == UINT32_MAX || last >= (b->io ? 0x10000 : MEM_TOP))
-        return BAR_UNMAPPED;
+        return VIV_PCI_UNMAPPED;
     return addr;
+}
+
+static void map_bar(struct viv_pci_dev *d, struct viv_region *r, uint64_t addr, const char *what, unsigned n)
+{
+    if (addr == VIV_PCI_UNMAPPED) {
+        viv_region_unmap(r);
+        return;
+    }
+    if (!viv_region_mapped(r) || viv_region_addr(r) != addr)
+        viv_log(VIV_LOG_PCI, "%s: %s %u at 0x%llx", d->dev.path, what, n, (unsigned long long)addr);
+    viv_region_map(r, addr, 1);
 }
 
 static void update_bars(struct viv_pci_dev *d)
@@ -119,19 +127,11 @@ static void update_bars(struct viv_pci_dev *d)
     viv_space_begin(board->mem);
     viv_space_begin(board->io);
     for (unsigned i = 0; i < VIV_PCI_BARS; i++) {
-        struct viv_region *r = d->bar[i].region;
-        uint64_t addr = r ? bar_addr(d, i) : BAR_UNMAPPED;
-
-        if (!r)
-            continue;
-        if (addr == BAR_UNMAPPED) {
-            viv_region_unmap(r);
-            continue;
-        }
-        if (!viv_region_mapped(r) || viv_region_addr(r) != addr)
-            viv_log(VIV_LOG_PCI, "%s: BAR %u at 0x%llx", d->dev.path, i, (unsigned long long)addr);
-        viv_region_map(r, addr, 1);
+        if (d->bar[i].region)
+            map_bar(d, d->bar[i].region, bar_addr(d, i), "BAR", i);
     }
+    if (d->rom)
+        map_bar(d, d->rom, viv_pci_rom_addr(d), "ROM", 0);
     viv_space_commit(board->io);
     viv_space_commit(board->mem);
 }
@@ -186,7 +186,7 @@ void viv_pci_dev_write(struct viv_pci_dev *d, unsigned off, uint32_t value, unsi
 
         *c = (*c & ~w & ~(v & d->w1cmask[off + i])) | (v & w);
     }
-    if (touches(off, len, PCI_COMMAND, 2) || touches(off, len, PCI_BAR0, 24))
+    if (touches(off, len, PCI_COMMAND, 2) || touches(off, len, PCI_BAR0, 24) || touches(off, len, PCI_ROM, 4))
         update_bars(d);
     if (touches(off, len, PCI_COMMAND, 2))
         viv_pci_update_intx(d, true);
@@ -261,6 +261,8 @@ const struct viv_state_table viv_pci_dev_state = {
             VIV_F_CONFIG(viv_pci_dev, w1cmask),
             VIV_F_CONFIG(viv_pci_dev, bar),
             VIV_F_CONFIG(viv_pci_dev, cap_end),
+            VIV_F_CONFIG(viv_pci_dev, rom),
+            VIV_F_CONFIG(viv_pci_dev, rom_size),
             VIV_F_CONFIG(viv_pci_dev, msix_cap),
             VIV_F_CONFIG(viv_pci_dev, msix_count),
             VIV_F_CUSTOM(viv_pci_dev, msix, viv_msix_save, viv_msix_load),

@@ -16,11 +16,13 @@ enum { /* configuration header, PCI 3.0, 6.1 */
        PCI_BAR0 = 0x10,
        PCI_SUB_VENDOR = 0x2c,
        PCI_SUB_DEVICE = 0x2e,
+       PCI_ROM = 0x30,
        PCI_CAP_PTR = 0x34,
        PCI_INT_LINE = 0x3c,
        PCI_INT_PIN = 0x3d,
        PCI_CAPS = 0x40, /* first free byte */
 
+       PCI_ROM_ENABLE = 1 << 0,
        PCI_COMMAND_IO = 1 << 0,
        PCI_COMMAND_MEM = 1 << 1,
        PCI_COMMAND_MASTER = 1 << 2,
@@ -54,6 +56,12 @@ struct viv_pci_bus {
 int viv_pci_place(struct viv_pci_dev *d, struct viv_pci_bus *bus, const char *addr, bool multi,
                   const char *what, struct viv_err *err);
 void viv_pci_update_intx(struct viv_pci_dev *d, bool drive);
+
+#define VIV_PCI_UNMAPPED UINT64_MAX
+/* romfile= and rombar=; `standard`: the class's own file, NULL: none. The rest of the header is filled. */
+int viv_pci_rom_init(struct viv_pci_dev *d, const char *standard, struct viv_opts *opts, struct viv_err *err);
+/* Where the guest has put an expansion ROM that is there, VIV_PCI_UNMAPPED while it is not decoded. */
+uint64_t viv_pci_rom_addr(const struct viv_pci_dev *d);
 
 uint32_t viv_pci_dev_read(struct viv_pci_dev *d, unsigned off, unsigned len);
 void viv_pci_dev_write(struct viv_pci_dev *d, unsigned off, uint32_t value, unsigned len);

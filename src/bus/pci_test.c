@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A function with a memory BAR, a 64-bit one, ports and four vectors. */
 struct toy {
@@ -351,13 +352,54 @@ static void test_placing(void)
     refused(&r, "addr=1.8", "is not a PCI address");
     refused(&r, "addr=zz", "is not a PCI address");
     refused(&r, "bus=pci.1", "there is no bus 'pci.1'");
-    refused(&r, "romfile=x.rom", "option ROMs are not supported");
+    refused(&r, "romfile=x.rom", "there is no file 'x.rom'");
+    refused(&r, "romfile=/dev/null", "not a regular file");
+    refused(&r, "romfile=pxe-none.rom", "package ipxe-qemu");
+    refused(&r, "romfile=x,rombar=0", "leave one out");
     for (int i = 0; i < 29; i++)
         add(&r, "romfile=");
     refused(&r, "romfile=", "all 32 slots");
     g_assert_cmpint(viv_dev_new(&r.board, "toi", NULL, NULL, NULL, NULL, &err), ==, -ENODEV);
     g_assert_nonnull(strstr(err.text, "did you mean 'toy'"));
     rig_fini(&r);
+}
+
+/* 2560 bytes are a BAR of 4 KiB, zeros behind them; it can be seen only with both enable bits, and cannot be written. */
+static void test_rom(void)
+{
+    struct rig r;
+    uint8_t image[2560];
+    g_autofree char *path = NULL, *opts = NULL;
+    int fd = g_file_open_tmp("viv-rom-XXXXXX", &path, NULL);
+
+    for (size_t i = 0; i < sizeof(image); i++)
+        image[i] = (uint8_t)(i * 7 + 1);
+    g_assert_cmpint(write(fd, image, sizeof(image)), ==, sizeof(image));
+    close(fd);
+    rig_init(&r);
+    opts = g_strdup_printf("addr=3,romfile=%s", path);
+    add(&r, opts);
+    add(&r, "addr=4,rombar=0");
+    wr(&r, 0x18, 0x30, 0xfffff800, 4);
+    g_assert_cmphex(rd(&r, 0x18, 0x30, 4), ==, 0xfffff000);
+    wr(&r, 0x18, 0x30, 0xe0000000, 4);
+    wr(&r, 0x18, 4, 2, 2);
+    g_assert_cmphex(viv_space_read(r.board.mem, 0xe0000000, 4), ==, 0xffffffff); /* not enabled */
+    wr(&r, 0x18, 0x30, 0xe0000001, 4);
+    g_assert_cmphex(viv_space_read(r.board.mem, 0xe0000001, 1), ==, image[1]);
+    g_assert_cmphex(viv_space_read(r.board.mem, 0xe00009ff, 1), ==, image[2559]);
+    g_assert_cmphex(viv_space_read(r.board.mem, 0xe0000a00, 4), ==, 0);
+    viv_space_write(r.board.mem, 0xe0000001, 0, 1);
+    g_assert_cmphex(viv_space_read(r.board.mem, 0xe0000001, 1), ==, image[1]);
+    wr(&r, 0x18, 0x30, 0xffffffff, 4);
+    g_assert_cmphex(viv_space_read(r.board.mem, 0xfffff000, 1), ==, 0xff);
+    wr(&r, 0x18, 0x30, 0xd0000001, 4);
+    wr(&r, 0x18, 4, 0, 2);
+    g_assert_cmphex(viv_space_read(r.board.mem, 0xd0000001, 1), ==, 0xff);
+    wr(&r, 0x20, 0x30, 0xffffffff, 4);
+    g_assert_cmphex(rd(&r, 0x20, 0x30, 4), ==, 0);
+    rig_fini(&r);
+    unlink(path);
 }
 
 static uint8_t *save(size_t *len)
@@ -427,6 +469,7 @@ int main(int argc, char **argv)
     g_test_add_func("/pci/intx", test_intx);
     g_test_add_func("/pci/msix", test_msix);
     g_test_add_func("/pci/placing", test_placing);
+    g_test_add_func("/pci/rom", test_rom);
     g_test_add_func("/pci/state", test_state);
     return g_test_run();
 }
