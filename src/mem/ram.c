@@ -19,6 +19,7 @@
 #include <glib.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -34,6 +35,7 @@ uint32_t *viv_arena_version;
 static struct {
     uint64_t size, used;
     GPtrArray *blocks; /* struct viv_ram * */
+    GPtrArray *spare;  /* released ones */
     pthread_mutex_t code_lock;
     unsigned vcpus;
     bool expedited; /* membarrier PRIVATE_EXPEDITED is registered */
@@ -75,6 +77,7 @@ static bool try_arena(uint64_t size)
     viv_arena_version = version;
     arena.size = size;
     arena.blocks = g_ptr_array_new();
+    arena.spare = g_ptr_array_new();
     viv_ram_early();
     return true;
 }
@@ -106,10 +109,21 @@ static int map_block(struct viv_ram *ram, struct viv_err *err)
     return 0;
 }
 
+static struct viv_ram *take_spare(uint64_t size)
+{
+    for (guint i = 0; i < arena.spare->len; i++) {
+        struct viv_ram *ram = arena.spare->pdata[i];
+
+        if (ram->size == size)
+            return g_ptr_array_remove_index_fast(arena.spare, i);
+    }
+    return NULL;
+}
+
 int viv_ram_new(const char *name, uint64_t size, struct viv_ram **out, struct viv_err *err)
 {
     struct viv_ram *ram;
-    uint64_t room;
+    uint64_t room = 0;
     int r;
 
     if (!size || !viv_is_aligned(size, VIV_PAGE_SIZE))
@@ -119,6 +133,13 @@ int viv_ram_new(const char *name, uint64_t size, struct viv_ram **out, struct vi
     if (!arena_ready())
         return viv_fail(err, ENOMEM,
                         "memory '%s': cannot reserve address space (is 'ulimit -v' set?)", name);
+    ram = take_spare(size);
+    if (ram) {
+        ram->name = name;
+        g_ptr_array_add(arena.blocks, ram);
+        *out = ram;
+        return 0;
+    }
     if (!viv_align_up_checked(size, BLOCK_ALIGN, &room) || room > arena.size - arena.used)
         return viv_fail(err, ENOMEM,
                         "memory '%s': %" G_GUINT64_FORMAT " MiB do not fit, %" G_GUINT64_FORMAT
@@ -137,6 +158,18 @@ int viv_ram_new(const char *name, uint64_t size, struct viv_ram **out, struct vi
     g_ptr_array_add(arena.blocks, ram);
     *out = ram;
     return 0;
+}
+
+void viv_ram_release(struct viv_ram *ram)
+{
+    if (!ram)
+        return;
+    g_assert(!ram->logs && ram->fd < 0);
+    /* Zero from now on; what a vCPU had decoded there is no longer so. */
+    madvise(ram->hva, ram->size, MADV_DONTNEED);
+    viv_ram_written(ram->hva, ram->size);
+    g_ptr_array_remove(arena.blocks, ram);
+    g_ptr_array_add(arena.spare, ram);
 }
 
 struct viv_ram *viv_ram_next(struct viv_ram *prev)
@@ -250,7 +283,49 @@ void viv_ram_set_log_source(const struct viv_ram_log_source *src)
     arena.log = src;
 }
 
-int viv_ram_log_start(struct viv_ram *ram)
+/* A client's own bitmap holds what others' syncs have found since its last one. `fresh`, as large, is where a sync collects. */
+struct viv_ram_log {
+    struct viv_ram *ram;
+    struct viv_ram_log *next;
+    unsigned long *dirty, *fresh;
+};
+
+static size_t log_words(const struct viv_ram *ram)
+{
+    const size_t bits = 8 * sizeof(unsigned long);
+
+    return ((ram->size >> VIV_PAGE_SHIFT) + bits - 1) / bits;
+}
+
+static void merge(unsigned long *to, const unsigned long *from, size_t words)
+{
+    for (size_t i = 0; i < words; i++)
+        to[i] |= from[i];
+}
+
+/* Moves what was written into the bitmaps of all clients, by way of one client's `fresh`. */
+static int collect(struct viv_ram_log *log)
+{
+    const unsigned bits = 8 * sizeof(*log->fresh);
+    struct viv_ram *ram = log->ram;
+    size_t first = viv_arena_page(ram->hva), n = ram->size >> VIV_PAGE_SHIFT;
+    int r;
+
+    memset(log->fresh, 0, log_words(ram) * sizeof(*log->fresh));
+    r = arena.log ? arena.log->sync(arena.log->opaque, ram, log->fresh) : 0;
+    for (size_t i = 0; i < n; i++) {
+        if ((viv_page_flags(first + i) & VIV_PAGE_CLEAN_LOG) ||
+            (change_flags(first + i, VIV_PAGE_CLEAN_LOG, 0) & VIV_PAGE_CLEAN_LOG))
+            continue;
+        log->fresh[i / bits] |= 1ul << (i % bits);
+    }
+    /* What a source that failed half-way has told is not told again. */
+    for (struct viv_ram_log *l = ram->logs; l; l = l->next)
+        merge(l->dirty, log->fresh, log_words(ram));
+    return r;
+}
+
+static int first_start(struct viv_ram *ram)
 {
     size_t first = viv_arena_page(ram->hva), n = ram->size >> VIV_PAGE_SHIFT;
     int r = arena.log ? arena.log->start(arena.log->opaque, ram) : 0;
@@ -263,30 +338,66 @@ int viv_ram_log_start(struct viv_ram *ram)
     return 0;
 }
 
-int viv_ram_log_sync(struct viv_ram *ram, unsigned long *bitmap)
+static void log_free(struct viv_ram_log *log)
 {
-    const unsigned bits = 8 * sizeof(*bitmap);
-    size_t first = viv_arena_page(ram->hva), n = ram->size >> VIV_PAGE_SHIFT;
-    int r = arena.log ? arena.log->sync(arena.log->opaque, ram, bitmap) : 0;
+    g_free(log->dirty);
+    g_free(log->fresh);
+    g_free(log);
+}
+
+int viv_ram_log_start(struct viv_ram *ram, struct viv_ram_log **out)
+{
+    struct viv_ram_log *log = g_new0(struct viv_ram_log, 1);
+    int r;
+
+    log->ram = ram;
+    log->dirty = g_try_malloc0_n(log_words(ram), sizeof(*log->dirty));
+    log->fresh = g_try_malloc0_n(log_words(ram), sizeof(*log->fresh));
+    if (!log->dirty || !log->fresh)
+        r = -ENOMEM;
+    else
+        r = ram->logs ? collect(log) : first_start(ram);
+    if (r < 0) {
+        log_free(log);
+        return r;
+    }
+    log->next = ram->logs;
+    ram->logs = log;
+    *out = log;
+    return 0;
+}
+
+int viv_ram_log_sync(struct viv_ram_log *log, unsigned long *bitmap)
+{
+    size_t words = log_words(log->ram);
+    int r = collect(log);
 
     if (r < 0)
         return r;
-    for (size_t i = 0; i < n; i++) {
-        if ((viv_page_flags(first + i) & VIV_PAGE_CLEAN_LOG) ||
-            (change_flags(first + i, VIV_PAGE_CLEAN_LOG, 0) & VIV_PAGE_CLEAN_LOG))
-            continue;
-        bitmap[i / bits] |= 1ul << (i % bits);
-    }
+    merge(bitmap, log->dirty, words);
+    memset(log->dirty, 0, words * sizeof(*log->dirty));
     /* A store that saw the page as dirty already may still be on its way to memory. */
     all_threads_barrier();
     return 0;
 }
 
-void viv_ram_log_stop(struct viv_ram *ram)
+void viv_ram_log_stop(struct viv_ram_log *log)
 {
-    size_t first = viv_arena_page(ram->hva), n = ram->size >> VIV_PAGE_SHIFT;
+    struct viv_ram *ram;
 
-    for (size_t p = first; p < first + n; p++)
+    if (!log)
+        return;
+    ram = log->ram;
+    for (struct viv_ram_log **l = &ram->logs; *l; l = &(*l)->next) {
+        if (*l == log) {
+            *l = log->next;
+            break;
+        }
+    }
+    log_free(log);
+    if (ram->logs)
+        return;
+    for (size_t p = viv_arena_page(ram->hva), end = p + (ram->size >> VIV_PAGE_SHIFT); p < end; p++)
         change_flags(p, 0, VIV_PAGE_CLEAN_LOG);
     if (arena.log)
         arena.log->stop(arena.log->opaque, ram);

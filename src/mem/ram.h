@@ -2,8 +2,8 @@
  *
  * All blocks live in one reserved stretch of host address space, the arena, so that anything known
  * per page of guest memory (dirty bits, "holds decoded code") is an array indexed by
- * (hva - arena base) >> 12, from any host pointer, without a look-up. Blocks are never freed before
- * the process ends: a pointer into the arena stays valid. */
+ * (hva - arena base) >> 12, from any host pointer, without a look-up. Address space is never given
+ * back before the process ends: a pointer into the arena stays valid. */
 #ifndef VIV_MEM_RAM_H
 #define VIV_MEM_RAM_H
 
@@ -22,6 +22,7 @@ struct viv_ram {
     uint8_t *hva;     /* page aligned, inside the arena */
     uint64_t size;    /* bytes, multiple of the page size */
     int fd;           /* memfd backing, MAP_SHARED (offset 0), or -1 */
+    struct viv_ram_log *logs; /* ram.c's: clients of the dirty log */
 };
 
 /* A page's word (atomic accesses). Stores look at the low byte, the flags, or at the high byte. That one is for code that can only
@@ -52,6 +53,10 @@ void viv_ram_quiet(size_t page);
 /* Reserves the arena on first use. -ENOMEM with a text that names the size. Before threads start. */
 int viv_ram_new(const char *name, uint64_t size, struct viv_ram **out, struct viv_err *err);
 
+/* The memory of a device that goes: its contents are dropped, and a later block of the same size may get the place. No region shows
+ * it any more; nobody logs it. Device lock held. */
+void viv_ram_release(struct viv_ram *ram); /* NULL allowed */
+
 /* All blocks in creation order, for saved state and for accelerators; NULL-terminated walk. */
 struct viv_ram *viv_ram_next(struct viv_ram *prev);
 
@@ -80,11 +85,12 @@ void viv_ram_set_vcpu_count(unsigned n);
  * flags are not 0. Returns whether decoded code was invalidated. */
 bool viv_ram_store_slow(void *hva, size_t len);
 
-/* Dirty log of one block, one bit a page, for live save. Device lock held; the vCPUs may run.
- * start: all pages count as clean from now on. sync: ORs the pages written since start or the last sync
- * into bitmap ((size >> 12) bits) and counts them clean again; bytes read after sync returns are at
- * least as new as its answer. Accelerators that log in the kernel announce their own source, which is
- * asked as well: DMA and loaders are always logged here. -ENOTSUP comes from such a source only. */
+/* Dirty log of one block, one bit a page: for live save, for screens. Several clients log one block at a time, each with a bitmap
+ * of its own; to a vCPU they are one log. Device lock held; the vCPUs may run.
+ * start: all pages count as clean for this client from now on. sync: ORs the pages written since start or this client's last sync
+ * into bitmap ((size >> 12) bits) and counts them clean again for it; bytes read after sync returns are at least as new as its
+ * answer. Accelerators that log in the kernel announce their own source, which is asked as well: DMA and loaders are always
+ * logged here. -ENOTSUP comes from such a source only; -ENOMEM: no memory for the bitmap. */
 struct viv_ram_log_source {
     int (*start)(void *opaque, struct viv_ram *ram);
     int (*sync)(void *opaque, struct viv_ram *ram, unsigned long *bitmap);
@@ -92,8 +98,9 @@ struct viv_ram_log_source {
     void *opaque;
 };
 void viv_ram_set_log_source(const struct viv_ram_log_source *src); /* borrowed; NULL: none */
-int viv_ram_log_start(struct viv_ram *ram);
-int viv_ram_log_sync(struct viv_ram *ram, unsigned long *bitmap);
-void viv_ram_log_stop(struct viv_ram *ram);
+struct viv_ram_log; /* one client's log of one block */
+int viv_ram_log_start(struct viv_ram *ram, struct viv_ram_log **out);
+int viv_ram_log_sync(struct viv_ram_log *log, unsigned long *bitmap);
+void viv_ram_log_stop(struct viv_ram_log *log); /* NULL allowed */
 
 #endif

@@ -196,22 +196,125 @@ static void test_code_race(void)
 static void test_dirty_log(void)
 {
     struct viv_ram *ram = block("log", 130 * VIV_PAGE_SIZE);
+    struct viv_ram_log *log;
     unsigned long map[3] = {0};
 
-    g_assert_cmpint(viv_ram_log_start(ram), ==, 0);
-    g_assert_cmpint(viv_ram_log_sync(ram, map), ==, 0);
+    g_assert_cmpint(viv_ram_log_start(ram, &log), ==, 0);
+    g_assert_cmpint(viv_ram_log_sync(log, map), ==, 0);
     g_assert_cmpuint(map[0] | map[1] | map[2], ==, 0);
     viv_ram_written(ram->hva + 64 * VIV_PAGE_SIZE - 1, 2);
     g_assert_false(viv_ram_store_slow(ram->hva + 129 * VIV_PAGE_SIZE + 4000, 8));
-    g_assert_cmpint(viv_ram_log_sync(ram, map), ==, 0);
+    g_assert_cmpint(viv_ram_log_sync(log, map), ==, 0);
     g_assert_cmphex(map[0], ==, 1ul << 63);
     g_assert_cmphex(map[1], ==, 1);
     g_assert_cmphex(map[2], ==, 2);
     memset(map, 0, sizeof(map));
-    g_assert_cmpint(viv_ram_log_sync(ram, map), ==, 0);
+    g_assert_cmpint(viv_ram_log_sync(log, map), ==, 0);
     g_assert_cmpuint(map[0] | map[1] | map[2], ==, 0);
-    viv_ram_log_stop(ram);
+    viv_ram_log_stop(log);
     g_assert_cmpuint(viv_page_flags(viv_arena_page(ram->hva)), ==, 0);
+}
+
+static unsigned long synced(struct viv_ram_log *log)
+{
+    unsigned long map = 0;
+
+    g_assert_cmpint(viv_ram_log_sync(log, &map), ==, 0);
+    return map;
+}
+
+/* Each of two clients hears of every page once, whoever asks first; a store costs what it costs with one. */
+static void test_log_clients(void)
+{
+    struct viv_ram *ram = block("clients", 8 * VIV_PAGE_SIZE);
+    struct viv_ram_log *a, *b;
+
+    g_assert_cmpint(viv_ram_log_start(ram, &a), ==, 0);
+    viv_ram_written(ram->hva, 1);
+    g_assert_cmpint(viv_ram_log_start(ram, &b), ==, 0);
+    g_assert_cmphex(synced(b), ==, 0); /* before its time */
+    viv_ram_written(ram->hva + 3 * VIV_PAGE_SIZE, 1);
+    g_assert_cmphex(synced(b), ==, 8);
+    g_assert_cmphex(synced(b), ==, 0);
+    viv_ram_written(ram->hva + 4 * VIV_PAGE_SIZE, 1);
+    g_assert_cmphex(synced(a), ==, 0x19);
+    g_assert_cmphex(synced(a), ==, 0);
+    g_assert_cmphex(synced(b), ==, 0x10);
+    g_assert_cmpuint(viv_page_flags(viv_arena_page(ram->hva)), ==, VIV_PAGE_CLEAN_LOG);
+    viv_ram_log_stop(a);
+    viv_ram_written(ram->hva + 5 * VIV_PAGE_SIZE, 1);
+    g_assert_cmphex(synced(b), ==, 0x20);
+    viv_ram_log_stop(b);
+    for (unsigned i = 0; i < 8; i++)
+        g_assert_cmpuint(viv_page_flags(viv_arena_page(ram->hva) + i), ==, 0);
+}
+
+static int starts, stops, fail_sync;
+
+static int source_start(void *opaque, struct viv_ram *ram)
+{
+    starts++;
+    return 0;
+}
+
+static int source_sync(void *opaque, struct viv_ram *ram, unsigned long *bitmap)
+{
+    bitmap[0] |= *(unsigned long *)opaque;
+    *(unsigned long *)opaque = 0;
+    return fail_sync;
+}
+
+static void source_stop(void *opaque, struct viv_ram *ram)
+{
+    stops++;
+}
+
+/* A kernel that logs tells its pages once: to all clients, even when it failed to tell all of them. */
+static void test_log_source(void)
+{
+    unsigned long kernel = 0, map = 0;
+    const struct viv_ram_log_source source = {source_start, source_sync, source_stop, &kernel};
+    struct viv_ram *ram = block("source", 8 * VIV_PAGE_SIZE);
+    struct viv_ram_log *a, *b;
+
+    viv_ram_set_log_source(&source);
+    g_assert_cmpint(viv_ram_log_start(ram, &a), ==, 0);
+    g_assert_cmpint(viv_ram_log_start(ram, &b), ==, 0);
+    g_assert_cmpint(starts, ==, 1);
+    kernel = 4;
+    viv_ram_written(ram->hva, 1);
+    g_assert_cmphex(synced(a), ==, 5);
+    kernel = 2;
+    fail_sync = -EIO;
+    g_assert_cmpint(viv_ram_log_sync(a, &map), ==, -EIO);
+    fail_sync = 0;
+    g_assert_cmphex(synced(b), ==, 7);
+    g_assert_cmphex(synced(a), ==, 2);
+    viv_ram_log_stop(b);
+    g_assert_cmpint(stops, ==, 0);
+    viv_ram_log_stop(a);
+    g_assert_cmpint(stops, ==, 1);
+    viv_ram_set_log_source(NULL);
+}
+
+static void test_release(void)
+{
+    struct viv_ram *a = block("going", 4 * VIV_MIB), *b;
+    uint8_t *hva = a->hva;
+    uint32_t version = viv_ram_mark_code(hva);
+
+    hva[5] = 1;
+    viv_ram_release(a);
+    for (b = viv_ram_next(NULL); b; b = viv_ram_next(b))
+        g_assert_true(b != a);
+    g_assert_cmpuint(viv_arena_version[viv_arena_page(hva)], ==, version + 1);
+    b = block("other", 3 * VIV_MIB);
+    g_assert_true(b->hva != hva);
+    b = block("same", 4 * VIV_MIB);
+    g_assert_true(b->hva == hva);
+    g_assert_cmpstr(b->name, ==, "same");
+    g_assert_cmpint(hva[5], ==, 0);
+    viv_ram_release(NULL);
 }
 
 int main(int argc, char **argv)
@@ -223,5 +326,8 @@ int main(int argc, char **argv)
     g_test_add_func("/ram/code", test_code_is_invalidated);
     g_test_add_func("/ram/code-race", test_code_race);
     g_test_add_func("/ram/dirty-log", test_dirty_log);
+    g_test_add_func("/ram/log-clients", test_log_clients);
+    g_test_add_func("/ram/log-source", test_log_source);
+    g_test_add_func("/ram/release", test_release);
     return g_test_run();
 }
