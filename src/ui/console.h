@@ -49,17 +49,18 @@ struct viv_console;
 struct viv_console_ops {
     /* Looks for what has changed and says so by the calls below. */
     void (*refresh)(void *opaque);
-    /* The next refresh draws all of it. */
-    void (*redraw)(void *opaque);
     /* g_free() it; NULL: graphics now. May be NULL. */
     struct viv_text *(*text)(void *opaque);
+    /* The first viewer wants refreshes, or the last one does not any more: when to begin and end a dirty log. A refresh that comes
+     * without (a screendump) looks at all there is. May be NULL. */
+    void (*watched)(void *opaque, bool on);
     /* A viewer has this much room (0: it is gone). May be NULL: the guest cannot be told. */
     void (*room)(void *opaque, unsigned width, unsigned height);
 };
 
 /* `name`: the device's id or class, for people; copied. The first console made is number 0. */
 struct viv_console *viv_console_new(const char *name, unsigned head, const struct viv_console_ops *ops, void *opaque);
-/* Viewers are told (`gone`) and detached. */
+/* Viewers are told (`gone`) and freed. Not inside a callback. NULL allowed. */
 void viv_console_free(struct viv_console *c);
 
 /* The adapter's side. The console takes the surface; the one before is freed when no viewer uses it any more, which is when this
@@ -69,7 +70,7 @@ void viv_console_show(struct viv_console *c, struct viv_surface *s);
 void viv_console_changed(struct viv_console *c, unsigned x, unsigned y, unsigned width, unsigned height);
 void viv_console_set_cursor(struct viv_console *c, const struct viv_cursor *cursor); /* copied; NULL: none */
 void viv_console_move_cursor(struct viv_console *c, int x, int y, bool visible);
-/* How long until the next refresh, ms; 0: nobody looks. An adapter may switch its dirty log by it. */
+/* How long between refreshes, ms; 0: nobody looks. */
 unsigned viv_console_period(const struct viv_console *c);
 
 /* For viewers. */
@@ -81,7 +82,7 @@ const struct viv_surface *viv_console_surface(const struct viv_console *c); /* N
 const struct viv_cursor *viv_console_cursor(const struct viv_console *c);
 struct viv_text *viv_console_text(struct viv_console *c);
 void viv_console_room(struct viv_console *c, unsigned width, unsigned height);
-/* Brings it up to date now: screendump, a viewer that has just come. */
+/* Brings it up to date now: screendump, a viewer that has just come. Nothing inside a viewer's callback. */
 void viv_console_refresh(struct viv_console *c);
 
 struct viv_viewer_ops {
@@ -94,7 +95,8 @@ struct viv_viewer_ops {
 };
 
 struct viv_viewer; /* one viewer's look at one console */
-/* Calls `shown` and `cursor` at once. */
+/* Calls `shown`, `cursor` and `cursor_moved` at once. Viewers may come and go in any viewer's callback, `gone` included. One that
+ * goes in these first calls of its own must not be used any more when this returns. */
 struct viv_viewer *viv_viewer_new(struct viv_console *c, const struct viv_viewer_ops *ops, void *opaque);
 void viv_viewer_free(struct viv_viewer *v); /* NULL allowed */
 /* How often it wants a refresh: every `ms`; 0: not now. */

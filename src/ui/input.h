@@ -36,13 +36,22 @@ void viv_input_remove(struct viv_input_sink *s); /* NULL allowed */
 void viv_input_prefer(struct viv_input_sink *s, bool prefer);
 void viv_input_set_leds(struct viv_input_sink *s, unsigned leds);
 
-/* From viewers. A key that is down is up again after viv_input_release_all(). */
+/* Pointers, the preferred one first: the n-th, and the choice of one by its index. false: there is none. */
+struct viv_input_pointer {
+    const char *name;
+    unsigned index;
+    bool absolute, current;
+};
+bool viv_input_pointer(unsigned n, struct viv_input_pointer *out);
+bool viv_input_prefer_pointer(unsigned index);
+
+/* From viewers. The release of a key that is not down goes nowhere. A key that is down is up again after viv_input_release_all(). */
 void viv_input_key(unsigned code, bool down);
 void viv_input_move(int console, int dx, int dy);
 void viv_input_place(int console, unsigned x, unsigned y, unsigned width, unsigned height); /* pixels of a surface so large */
 void viv_input_button(int console, enum viv_button b, bool down);
 void viv_input_wheel(int console, int dy, int dx);
-void viv_input_sync(int console);
+void viv_input_sync(int console); /* after motion, buttons, wheel */
 void viv_input_release_all(void);
 bool viv_input_is_absolute(int console);
 unsigned viv_input_leds(void);

@@ -81,6 +81,28 @@ static bool same_place(const struct kvm_slot *a, const struct kvm_slot *b)
            !((a->flags ^ b->flags) & KVM_MEM_READONLY);
 }
 
+static int sync_slot(unsigned n, const struct viv_ram *ram, unsigned long *bitmap);
+
+/* A slot's log goes with it: what it knows is told to the clients as if we had written there. */
+static void keep_log(unsigned n)
+{
+    const struct kvm_slot *s = &viv_kvm->slots[n];
+    struct viv_ram *ram = s->flags & KVM_MEM_LOG_DIRTY_PAGES ? ram_of(s->hva) : NULL;
+    size_t bits = 8 * sizeof(unsigned long), pages = ram ? ram->size >> VIV_PAGE_SHIFT : 0;
+    g_autofree unsigned long *map = ram ? g_try_malloc0((pages + bits - 1) / bits * sizeof(*map)) : NULL;
+
+    if (!ram)
+        return;
+    if (!map || sync_slot(n, ram, map) < 0) {
+        viv_ram_written(s->hva, s->size); /* all of it, then */
+        return;
+    }
+    for (size_t p = 0; p < pages; p++) {
+        if (map[p / bits] >> (p % bits) & 1)
+            viv_ram_written(ram->hva + (p << VIV_PAGE_SHIFT), 1);
+    }
+}
+
 static void drop_stale(GArray *want)
 {
     for (unsigned n = 0; n < viv_kvm->max_slots; n++) {
@@ -103,6 +125,7 @@ static void drop_stale(GArray *want)
         }
         if (keep)
             continue;
+        keep_log(n);
         memset(s, 0, sizeof(*s));
         set_slot(n, s);
     }

@@ -1,0 +1,16 @@
+/* Names and scan codes of keys. Codes are Linux's KEY_*. */
+#ifndef VIV_UI_KEYS_H
+#define VIV_UI_KEYS_H
+
+/* A key by the name that QMP (QKeyCode) and sendkey know; -1: there is none. */
+int viv_key_by_name(const char *name);
+/* NULL: it has no name. */
+const char *viv_key_name(unsigned code);
+
+#define VIV_SET1_E0 0x100 /* with the prefix E0 */
+/* Scan code set 1, without the bit for release; 0: a PC keyboard has no such key, or (Pause) no such code. */
+unsigned viv_key_to_set1(unsigned code);
+/* -1: unknown. */
+int viv_key_from_set1(unsigned set1);
+
+#endif

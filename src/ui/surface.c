@@ -1,0 +1,42 @@
+#include "ui/console.h"
+
+#include <glib.h>
+
+static bool fits(unsigned width, unsigned height)
+{
+    return width && height && width <= VIV_SURFACE_MOST && height <= VIV_SURFACE_MOST;
+}
+
+struct viv_surface *viv_surface_new(unsigned width, unsigned height)
+{
+    struct viv_surface *s;
+    uint8_t *pixels;
+
+    if (!fits(width, height))
+        return NULL;
+    /* Sizes are the guest's: 1 GiB at most, and that may not be there. */
+    pixels = g_try_malloc0((size_t)width * height * 4);
+    if (!pixels)
+        return NULL;
+    s = viv_surface_over(pixels, width, height, (size_t)width * 4);
+    s->own = true;
+    return s;
+}
+
+struct viv_surface *viv_surface_over(void *pixels, unsigned width, unsigned height, size_t stride)
+{
+    struct viv_surface *s;
+
+    if (!fits(width, height) || stride < (size_t)width * 4)
+        return NULL;
+    s = g_new0(struct viv_surface, 1);
+    *s = (struct viv_surface){.width = width, .height = height, .stride = stride, .pixels = pixels};
+    return s;
+}
+
+void viv_surface_free(struct viv_surface *s)
+{
+    if (s && s->own)
+        g_free(s->pixels);
+    g_free(s);
+}
