@@ -533,14 +533,26 @@ int viv_file_fd(const struct viv_node *n)
     return n->drv == &viv_blk_file ? f->fd : -1;
 }
 
-bool viv_file_is_buffered(const struct viv_node *n)
+/* The file at the bottom, or NULL. */
+static const struct file *bottom(const struct viv_node *n)
 {
-    const struct file *f;
-
     while (n->drv != &viv_blk_file && n->file)
         n = n->file;
-    f = n->state;
-    return n->drv == &viv_blk_file && f->align == 1;
+    return n->drv == &viv_blk_file ? n->state : NULL;
+}
+
+bool viv_file_is_buffered(const struct viv_node *n)
+{
+    const struct file *f = bottom(n);
+
+    return f && f->align == 1;
+}
+
+bool viv_file_has_one_writer(const struct viv_node *n)
+{
+    const struct file *f = bottom(n);
+
+    return f && f->align == 1 && !f->device;
 }
 
 int viv_file_fd_for(const struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt)

@@ -28,6 +28,8 @@ int viv_file_fd_for(const struct viv_node *n, uint64_t offset, const struct iove
 int viv_file_try(struct viv_node *n, bool write, uint64_t offset, const struct iovec *iov, int cnt, size_t len);
 /* Below `n` lies a file that is opened without O_DIRECT. */
 bool viv_file_is_buffered(const struct viv_node *n);
+/* And it is a regular one: the kernel does the writes to it one at a time. */
+bool viv_file_has_one_writer(const struct viv_node *n);
 /* It was written up to `end`: its size, if that is more. */
 void viv_file_grew(struct viv_node *n, uint64_t end);
 /* From one file to another inside the kernel. `share`: both share the file system's blocks (a reflink), or nothing is done; offsets
