@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LATER "not implemented yet: requests are passed on as they come"
-
 struct stopped {
     const char *tag;
     bool resumed;
@@ -25,16 +23,17 @@ struct debug {
     struct debug_rule *rules;
     int64_t state;
     struct stopped *stopped;
+    struct debug_limits limits; /* constant */
 };
 
 static const struct viv_opt_def opts[] = {
     {"config", VIV_OPT_STR, "file with sections [inject-error] and [set-state]"},
-    {"align", VIV_OPT_REFUSED, LATER},
-    {"max-transfer", VIV_OPT_REFUSED, LATER},
-    {"opt-write-zero", VIV_OPT_REFUSED, LATER},
-    {"max-write-zero", VIV_OPT_REFUSED, LATER},
-    {"opt-discard", VIV_OPT_REFUSED, LATER},
-    {"max-discard", VIV_OPT_REFUSED, LATER},
+    {"align", VIV_OPT_SIZE, "requests begin and end at multiples of it: a power of two", "0"},
+    {"max-transfer", VIV_OPT_SIZE, "most bytes of a read or write, a multiple of align", "0"},
+    {"opt-write-zero", VIV_OPT_SIZE, "zeroes come in multiples of it, what is less as data; a multiple of align", "0"},
+    {"max-write-zero", VIV_OPT_SIZE, "most bytes of zeroes at once, a multiple of align and opt-write-zero", "0"},
+    {"opt-discard", VIV_OPT_SIZE, "discards are parted at multiples of it; a multiple of align", "0"},
+    {"max-discard", VIV_OPT_SIZE, "most bytes of a discard, a multiple of align and opt-discard", "0"},
     VIV_OPT_END,
 };
 
@@ -262,32 +261,57 @@ static int fault(struct viv_node *n, enum debug_io io, uint64_t offset, uint64_t
     return ret;
 }
 
-static int debug_preadv(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
+static int read_one(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
 {
     int ret = fault(n, DEBUG_READ, offset, len);
 
     return ret ? ret : viv_filter_preadv(n, offset, iov, cnt, len);
 }
 
-static int debug_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
+static int write_one(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
 {
     int ret = fault(n, DEBUG_WRITE, offset, len);
 
     return ret ? ret : viv_filter_pwritev(n, offset, iov, cnt, len);
 }
 
-static int debug_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
+static int zero_one(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
 {
     int ret = fault(n, DEBUG_WRITE_ZEROES, offset, len);
 
     return ret ? ret : viv_filter_write_zeroes(n, offset, len, flags);
 }
 
-static int debug_discard(struct viv_node *n, uint64_t offset, uint64_t len)
+static int discard_one(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
 {
     int ret = fault(n, DEBUG_DISCARD, offset, len);
 
     return ret ? ret : viv_filter_discard(n, offset, len);
+}
+
+static const struct debug_limits *limits(const struct viv_node *n)
+{
+    return &((const struct debug *)n->state)->limits;
+}
+
+static int debug_preadv(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
+{
+    return viv_debug_transfer(n, limits(n), false, read_one, write_one, offset, iov, cnt, len);
+}
+
+static int debug_pwritev(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
+{
+    return viv_debug_transfer(n, limits(n), true, read_one, write_one, offset, iov, cnt, len);
+}
+
+static int debug_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
+{
+    return viv_debug_write_zeroes(n, limits(n), zero_one, offset, len, flags);
+}
+
+static int debug_discard(struct viv_node *n, uint64_t offset, uint64_t len)
+{
+    return viv_debug_discard(n, limits(n), discard_one, offset, len);
 }
 
 static int debug_flush(struct viv_node *n)
@@ -312,10 +336,13 @@ static int debug_close(struct viv_node *n)
 static int debug_open(struct viv_node *n, const struct viv_node_opts *o, struct viv_err *err)
 {
     const char *config = o->own ? viv_opts_str(o->own, "config") : NULL;
+    struct debug_limits l = {.align = 1};
     struct debug_rule *rules = NULL;
     struct debug *d;
     int ret = config && *config ? viv_debug_rules_load(config, &rules, err) : 0;
 
+    if (!ret && o->own)
+        ret = viv_debug_limits_read(o->own, &l, err);
     if (!ret && o->own_lists)
         ret = viv_debug_rules_parse(o->own_lists, &rules, err);
     if (ret) {
@@ -324,6 +351,7 @@ static int debug_open(struct viv_node *n, const struct viv_node_opts *o, struct 
     }
     d = g_new0(struct debug, 1);
     d->rules = rules;
+    d->limits = l;
     d->state = 1;
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->change, NULL);

@@ -144,6 +144,79 @@ static void test_break(void)
     g_assert_cmpint(viv_node_put(&n), ==, 0);
 }
 
+/* Random requests through limits: always the same bytes as without. */
+static void test_limits(void)
+{
+    static const char *const limits[] = {"align=4096", "max-transfer=700", "align=512,file.max-transfer=1536,file.opt-write-zero=3k,file.max-write-zero=6k",
+                                         "opt-write-zero=1000,file.opt-discard=700,file.max-discard=1400"};
+    g_autofree uint8_t *model = g_malloc0(1 << 20), *seen = g_malloc(1 << 20);
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(limits); i++) {
+        g_autofree char *text = g_strconcat("driver=raw,discard=unmap,file.driver=blkdebug,file.image.filename=%r,file.", limits[i], NULL);
+        GRand *rand = g_rand_new_with_seed(i);
+        struct viv_node *n;
+
+        make("r", false);
+        memset(model, 0, 1 << 20);
+        n = open_text(text);
+        for (int k = 0; k < 300; k++) {
+            uint64_t at = g_rand_int_range(rand, 0, 1 << 20), len = g_rand_int_range(rand, 0, MIN(20000, (1 << 20) - at));
+
+            if (g_rand_int_range(rand, 0, 3)) {
+                memset(model + at, k, len);
+                g_assert_cmpint(viv_node_pwrite(n, at, model + at, len), ==, 0);
+            } else {
+                memset(model + at, 0, len);
+                g_assert_cmpint(viv_node_write_zeroes(n, at, len, 0), ==, 0);
+            }
+            if (g_rand_int_range(rand, 0, 10) == 0)
+                g_assert_cmpint(viv_node_pread(n, at, seen, len), ==, 0);
+        }
+        g_assert_cmpint(viv_node_discard(n, 0, 100000), ==, 0);
+        g_assert_cmpint(viv_node_pread(n, 100000, seen, (1 << 20) - 100000), ==, 0);
+        g_assert_cmpint(memcmp(seen, model + 100000, (1 << 20) - 100000), ==, 0);
+        g_assert_cmpint(viv_node_put(&n), ==, 0);
+        g_rand_free(rand);
+    }
+}
+
+/* A unit that several threads change parts of: nobody's part is lost. */
+static gpointer write_part(gpointer data)
+{
+    struct viv_node *n = ((gpointer *)data)[0];
+    unsigned me = GPOINTER_TO_UINT(((gpointer *)data)[1]);
+    uint8_t buf[100];
+
+    memset(buf, me + 1, sizeof(buf));
+    for (int i = 0; i < 200; i++)
+        g_assert_cmpint(viv_node_pwrite(n, (i % 20) * 4096 + me * sizeof(buf), buf, sizeof(buf)), ==, 0);
+    return NULL;
+}
+
+static void test_align_threads(void)
+{
+    gpointer args[4][2];
+    GThread *t[4];
+    struct viv_node *n;
+    uint8_t buf[400];
+
+    make("r", false);
+    n = open_text("driver=raw,file.driver=blkdebug,file.align=4096,file.image.filename=%r");
+    for (unsigned i = 0; i < 4; i++) {
+        args[i][0] = n;
+        args[i][1] = GUINT_TO_POINTER(i);
+        t[i] = g_thread_new("part", write_part, args[i]);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        g_thread_join(t[i]);
+    for (unsigned unit = 0; unit < 20; unit++) {
+        g_assert_cmpint(viv_node_pread(n, unit * 4096, buf, sizeof(buf)), ==, 0);
+        for (unsigned i = 0; i < sizeof(buf); i++)
+            g_assert_cmpuint(buf[i], ==, i / 100 + 1);
+    }
+    g_assert_cmpint(viv_node_put(&n), ==, 0);
+}
+
 static void test_verify(void)
 {
     uint8_t buf[8192];
@@ -266,6 +339,8 @@ int main(int argc, char **argv)
     g_test_add_func("/block/filter/inject", test_inject);
     g_test_add_func("/block/filter/events", test_events);
     g_test_add_func("/block/filter/break", test_break);
+    g_test_add_func("/block/filter/limits", test_limits);
+    g_test_add_func("/block/filter/align-threads", test_align_threads);
     g_test_add_func("/block/filter/verify", test_verify);
     g_test_add_func("/block/filter/throttle", test_throttle);
     g_test_add_func("/block/filter/null", test_null);
