@@ -150,6 +150,31 @@ int viv_io_read_locked(struct viv_node *n, uint64_t offset, const struct iovec *
     return 0;
 }
 
+/* Is what the backing file shows at `offset` to be copied? Zeroes are not, but those of a layer that hide what lies below the last
+ * layer to be copied. *len becomes how far the answer holds. */
+static int look_below(struct viv_node *n, uint64_t offset, uint64_t *len, bool *found)
+{
+    struct viv_node *layer = n->backing;
+
+    for (;; layer = layer->backing) {
+        uint64_t size = layer ? viv_node_size(layer) : 0;
+        struct viv_extent e;
+        int ret;
+
+        *found = n->copy_bottom; /* its end hides it */
+        if (offset >= size)
+            return 0;
+        *len = MIN(*len, size - offset);
+        ret = (n->copy_bottom ? viv_node_status_layer : viv_node_status)(layer, offset, *len, &e);
+        if (ret)
+            return ret;
+        *len = e.len;
+        *found = n->copy_bottom ? e.kind != VIV_MAP_BACKING : e.kind != VIV_MAP_ZERO;
+        if (*found || layer == n->copy_bottom || !n->copy_bottom)
+            return 0;
+    }
+}
+
 /* Is there anything in [offset, *offset + *len) that only the backing file has? Then the first piece of it. */
 static int find_below(struct viv_node *n, uint64_t *offset, uint64_t *len, bool *found)
 {
@@ -163,20 +188,29 @@ static int find_below(struct viv_node *n, uint64_t *offset, uint64_t *len, bool 
         if (ret)
             return ret;
         *len = e.len;
-        if (e.kind == VIV_MAP_BACKING) {
-            if (!n->backing || *offset >= viv_node_size(n->backing))
-                return 0; /* nothing below from here on */
-            ret = viv_node_status(n->backing, *offset, MIN(*len, viv_node_size(n->backing) - *offset), &e);
-            if (ret)
-                return ret;
-            *len = e.len;
-            *found = e.kind != VIV_MAP_ZERO;
-            if (*found)
-                return 0;
-        }
+        if (e.kind == VIV_MAP_BACKING && (ret = look_below(n, *offset, len, found)) != 0)
+            return ret;
+        if (*found)
+            return 0;
         *offset += *len;
     }
     return 0;
+}
+
+/* Zeroes stay zeroes where the format can say so. */
+static int copy_piece(struct viv_node *n, uint64_t offset, struct iovec *v)
+{
+    int ret = viv_io_read_locked(n, offset, v, 1, 0, v->iov_len);
+
+    if (ret)
+        return ret;
+    if (n->copy_bottom && n->drv->write_zeroes && viv_is_aligned(offset | v->iov_len, n->granule) &&
+        viv_buf_is_zero(v->iov_base, v->iov_len)) {
+        ret = n->drv->write_zeroes(n, offset, v->iov_len, 0);
+        if (ret != -ENOTSUP)
+            return ret;
+    }
+    return viv_io_write_locked(n, offset, v, 1, 0, v->iov_len);
 }
 
 /* What a read would take from the backing file becomes this image's own, so that the next one finds it here. In pieces: nobody
@@ -199,9 +233,7 @@ static int copy_up(struct viv_node *n, uint64_t offset, uint64_t len)
             ret = -ENOMEM;
         v = (struct iovec){buf, MIN(len, COPY_CHUNK)};
         if (!ret && found)
-            ret = viv_io_read_locked(n, offset, &v, 1, 0, v.iov_len);
-        if (!ret && found)
-            ret = viv_io_write_locked(n, offset, &v, 1, 0, v.iov_len);
+            ret = copy_piece(n, offset, &v);
         viv_io_unlock(n, &r);
         offset += v.iov_len;
     }

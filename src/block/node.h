@@ -238,7 +238,8 @@ struct viv_node {
     bool no_flush;
     bool direct; /* cache.direct was asked for */
     bool unmap;
-    bool copy_on_read; /* what is read from the backing file is written here */
+    bool copy_on_read; /* what is read from the backing file is written here, */
+    struct viv_node *copy_bottom; /* but for what lies below this layer of the chain (borrowed); NULL: all of it */
     bool zero_init;  /* a new, never written range reads as zeroes */
     bool only_packed; /* all data is stored compressed, if asked for or not */
     bool probed_raw; /* raw by guess: writes that would change the guess are refused */

@@ -104,4 +104,41 @@ for l in align=4096 max-transfer=4096 align=512,file.max-transfer=1536,file.opt-
     qemu-img check -q q.img || fail "qcow2 over $l: not clean"
     qemu-io -r -c 'read -P 7 1000 101400' -c 'read -P 0 100k 50k' -c 'read -P 7 150k 50k' q.img | grep -i fail && fail "qcow2 over $l: other data"
 done
+
+# --- copy-on-read: what was read is in the image or below `bottom`, so that the layers between can be left out ---
+qemu-img create -q -f qcow2 base 4M
+qemu-img create -q -f qcow2 -b base -F qcow2 mid 3M
+qemu-img create -q -f qcow2 -b mid -F qcow2 top 4M
+qemu-io -c 'write -q -P 1 0 1M' -c 'write -q -P 4 3M 1M' base
+qemu-io -c 'write -q -P 2 256k 128k' -c 'write -q -z 512k 64k' mid
+qemu-io -c 'write -q -P 3 300k 10k' top
+chain=driver=copy-on-read,file.driver=qcow2,file.node-name=top,file.file.filename=t,file.backing.driver=qcow2,file.backing.node-name=mid
+chain=$chain,file.backing.file.filename=mid,file.backing.file.node-name=midf,file.backing.backing.driver=qcow2
+chain=$chain,file.backing.backing.node-name=base,file.backing.backing.file.filename=base
+for bottom in mid base; do
+    cp top t
+    qemu-io -c 'read 0 4M' --image-opts $chain,bottom=$bottom >/dev/null
+    cp t theirs.t
+    cp top t
+    "$VIV_IO" -c 'read 0 4M' --image-opts $chain,bottom=$bottom >/dev/null || fail "copy-on-read with bottom=$bottom"
+    qemu-img compare -q top t || fail "bottom=$bottom: another disk"
+    qemu-img check -q t || fail "bottom=$bottom: not clean"
+    # The peer forgets that mid's end hides what the base has from 3M on.
+    for i in t theirs.t; do
+        qemu-img map --output=json $i | grep -v '"start": 3145728' | sed 's/, "offset": [0-9]*//' >map.$i
+    done
+    cmp map.t map.theirs.t || fail "bottom=$bottom: not what the peer copied: $(diff map.theirs.t map.t)"
+    rest=
+    [ $bottom = base ] || rest=base
+    qemu-img rebase -u -F qcow2 -b "$rest" t
+    qemu-img compare -q top t || fail "bottom=$bottom: the layers between are still needed"
+done
+cp top t
+"$VIV_IO" -c 'read 0 4M' --image-opts $chain,bottom=mid >/dev/null
+# Nothing of the base was copied: 0-256k and 1M on are the base's.
+qemu-img map --output=json t | tr -d '\n ' | grep -q '{"start":0,"length":262144,"depth":2' || fail "bottom=mid: $(qemu-img map --output=json t)"
+expect 1 "no node 'none'" "$VIV_IO" -c length --image-opts $chain,bottom=none
+for other in top midf; do
+    expect 1 "'$other' is not in its chain of backing files" "$VIV_IO" -c length --image-opts $chain,bottom=$other
+done
 echo ok
