@@ -11,44 +11,25 @@
 #include <glib.h>
 #include <string.h>
 
-enum { /* struct virtio_blk_config, 5.2.4 */
-    CFG_CAPACITY = 0,
-    CFG_SIZE_MAX = 8,
-    CFG_SEG_MAX = 12,
-    CFG_CYLINDERS = 16,
-    CFG_HEADS = 18,
-    CFG_SECTORS = 19,
-    CFG_BLK_SIZE = 20,
-    CFG_PHYSICAL_EXP = 24,
-    CFG_MIN_IO = 26,
-    CFG_OPT_IO = 28,
-    CFG_WRITEBACK = 32,
-    CFG_NUM_QUEUES = 34,
-    CFG_MAX_DISCARD_SECTORS = 36,
-    CFG_MAX_DISCARD_SEG = 40,
-    CFG_DISCARD_ALIGN = 44,
-    CFG_MAX_WZ_SECTORS = 48,
-    CFG_MAX_WZ_SEG = 52,
-    CFG_WZ_MAY_UNMAP = 56,
-    CFG_LEN = 60,
-};
+/* 5.2.4 */
+#define CFG(field) offsetof(struct virtio_blk_config, field)
 
 static uint64_t blk_features(struct viv_virtio *v)
 {
     struct virtio_blk *b = (struct virtio_blk *)v;
-    uint64_t f = 1ull << BLK_F_SEG_MAX | 1ull << BLK_F_GEOMETRY | 1ull << BLK_F_BLK_SIZE |
-                 1ull << BLK_F_FLUSH | 1ull << BLK_F_TOPOLOGY;
+    uint64_t f = 1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_GEOMETRY | 1ull << VIRTIO_BLK_F_BLK_SIZE |
+                 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_TOPOLOGY;
 
     if (b->ro)
-        f |= 1ull << BLK_F_RO;
+        f |= 1ull << VIRTIO_BLK_F_RO;
     if (b->config_wce)
-        f |= 1ull << BLK_F_CONFIG_WCE;
+        f |= 1ull << VIRTIO_BLK_F_CONFIG_WCE;
     if (b->queue_num > 1)
-        f |= 1ull << BLK_F_MQ;
+        f |= 1ull << VIRTIO_BLK_F_MQ;
     if (b->discard)
-        f |= 1ull << BLK_F_DISCARD;
+        f |= 1ull << VIRTIO_BLK_F_DISCARD;
     if (b->write_zeroes)
-        f |= 1ull << BLK_F_WRITE_ZEROES;
+        f |= 1ull << VIRTIO_BLK_F_WRITE_ZEROES;
     return f;
 }
 
@@ -57,26 +38,26 @@ static void blk_get_config(struct viv_virtio *v, uint8_t *c)
     struct virtio_blk *b = (struct virtio_blk *)v;
     uint64_t sectors = viv_blk_size(b->drive->blk) / BLK_SECTOR, cylinders = sectors / (16 * 63);
 
-    viv_st_le64(c + CFG_CAPACITY, sectors);
-    viv_st_le32(c + CFG_SEG_MAX, b->queue_size - 2); /* header and status take one each */
-    viv_st_le16(c + CFG_CYLINDERS, cylinders > 65535 ? 65535 : cylinders);
-    c[CFG_HEADS] = 16;
-    c[CFG_SECTORS] = 63;
-    viv_st_le32(c + CFG_BLK_SIZE, b->logical);
-    c[CFG_PHYSICAL_EXP] = __builtin_ctz(b->physical / b->logical);
-    viv_st_le16(c + CFG_MIN_IO, b->min_io);
-    viv_st_le32(c + CFG_OPT_IO, b->opt_io);
-    c[CFG_WRITEBACK] = b->wce;
-    viv_st_le16(c + CFG_NUM_QUEUES, b->queue_num);
+    viv_st_le64(c + CFG(capacity), sectors);
+    viv_st_le32(c + CFG(seg_max), b->queue_size - 2); /* header and status take one each */
+    viv_st_le16(c + CFG(geometry.cylinders), cylinders > 65535 ? 65535 : cylinders);
+    c[CFG(geometry.heads)] = 16;
+    c[CFG(geometry.sectors)] = 63;
+    viv_st_le32(c + CFG(blk_size), b->logical);
+    c[CFG(physical_block_exp)] = __builtin_ctz(b->physical / b->logical);
+    viv_st_le16(c + CFG(min_io_size), b->min_io);
+    viv_st_le32(c + CFG(opt_io_size), b->opt_io);
+    c[CFG(wce)] = b->wce;
+    viv_st_le16(c + CFG(num_queues), b->queue_num);
     if (b->discard) {
-        viv_st_le32(c + CFG_MAX_DISCARD_SECTORS, b->max_discard);
-        viv_st_le32(c + CFG_MAX_DISCARD_SEG, 1);
-        viv_st_le32(c + CFG_DISCARD_ALIGN, b->discard_align);
+        viv_st_le32(c + CFG(max_discard_sectors), b->max_discard);
+        viv_st_le32(c + CFG(max_discard_seg), 1);
+        viv_st_le32(c + CFG(discard_sector_alignment), b->discard_align);
     }
     if (b->write_zeroes) {
-        viv_st_le32(c + CFG_MAX_WZ_SECTORS, b->max_write_zeroes);
-        viv_st_le32(c + CFG_MAX_WZ_SEG, 1);
-        c[CFG_WZ_MAY_UNMAP] = 1;
+        viv_st_le32(c + CFG(max_write_zeroes_sectors), b->max_write_zeroes);
+        viv_st_le32(c + CFG(max_write_zeroes_seg), 1);
+        c[CFG(write_zeroes_may_unmap)] = 1;
     }
 }
 
@@ -84,7 +65,7 @@ static void blk_set_config(struct viv_virtio *v, unsigned off, unsigned len, con
 {
     struct virtio_blk *b = (struct virtio_blk *)v;
 
-    if (off != CFG_WRITEBACK || len != 1 || !viv_virtio_has(v, BLK_F_CONFIG_WCE)) {
+    if (off != CFG(wce) || len != 1 || !viv_virtio_has(v, VIRTIO_BLK_F_CONFIG_WCE)) {
         viv_guest_error(viv_virtio_name(v), "write of %u bytes at %u of the configuration", len, off);
         return;
     }
@@ -252,7 +233,7 @@ static const struct viv_virtio_class blk_fn = {
     .device_id = VIV_VIRTIO_ID_BLOCK,
     .pci_legacy_id = 0x1001,
     .pci_class = 0x010000,
-    .config_len = CFG_LEN,
+    .config_len = CFG(max_secure_erase_sectors),
     .size = sizeof(struct virtio_blk),
     .state = &blk_state,
     .realize = blk_realize,

@@ -5,30 +5,17 @@
 #include "block/registry.h"
 #include "bus/virtio.h"
 
+#include <linux/virtio_blk.h>
 #include <pthread.h>
 
-enum { /* feature bits, 5.2.3 */
-    BLK_F_SIZE_MAX = 1,
-    BLK_F_SEG_MAX = 2,
-    BLK_F_GEOMETRY = 4,
-    BLK_F_RO = 5,
-    BLK_F_BLK_SIZE = 6,
-    BLK_F_FLUSH = 9,
-    BLK_F_TOPOLOGY = 10,
-    BLK_F_CONFIG_WCE = 11,
-    BLK_F_MQ = 12,
-    BLK_F_DISCARD = 13,
-    BLK_F_WRITE_ZEROES = 14,
-};
-
-enum { BLK_SECTOR = 512, BLK_ID_BYTES = 20 };
+enum { BLK_SECTOR = 512 };
 
 struct blk_req;
 
 struct virtio_blk {
     struct viv_virtio v;
     struct viv_drive *drive;
-    char serial[BLK_ID_BYTES];
+    char serial[VIRTIO_BLK_ID_BYTES];
     enum viv_drive_error rerror, werror;
     uint32_t logical, physical; /* block sizes */
     uint32_t min_io, opt_io;    /* in logical blocks */

@@ -17,9 +17,7 @@
 #include <glib.h>
 #include <string.h>
 
-enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8, T_DISCARD = 11, T_WRITE_ZEROES = 13 };
-enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
-enum { HEADER = 16, SEGMENT = 16, WZ_F_UNMAP = 1 };
+enum { HEADER = sizeof(struct virtio_blk_outhdr), SEGMENT = sizeof(struct virtio_blk_discard_write_zeroes) };
 
 struct blk_req {
     struct viv_blk_req br;
@@ -79,7 +77,7 @@ static void complete_one(struct virtio_blk *b, struct blk_req *r)
         viv_vm_request(VIV_VM_IO_ERROR, 0, viv_virtio_name(&b->v));
         return;
     }
-    finish(b, r->e, r->result < 0 && !ignored(b, r) ? S_IOERR : S_OK);
+    finish(b, r->e, r->result < 0 && !ignored(b, r) ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
     g_free(r);
 }
 
@@ -172,7 +170,7 @@ static bool range_ok(const struct virtio_blk *b, uint64_t sector, uint64_t bytes
 static unsigned write_flags(const struct virtio_blk *b)
 {
     /* 5.2.6.2: without FLUSH negotiated, or with the cache off, a completed write is on stable storage */
-    return b->wce && viv_virtio_has(&b->v, BLK_F_FLUSH) ? 0 : VIV_BLK_FUA;
+    return b->wce && viv_virtio_has(&b->v, VIRTIO_BLK_F_FLUSH) ? 0 : VIV_BLK_FUA;
 }
 
 /* Each start_* returns the status to finish with now, or -1 when *out is to be submitted. */
@@ -183,12 +181,12 @@ static int start_data(struct virtio_blk *b, struct viv_virtq_elem *e, bool write
     struct blk_req *r;
 
     if (!range_ok(b, sector, len) || (write && b->ro))
-        return S_IOERR;
+        return VIRTIO_BLK_S_IOERR;
     if (!len)
-        return S_OK;
+        return VIRTIO_BLK_S_OK;
     r = req_new(b, e, write ? VIV_BLK_WRITE : VIV_BLK_READ, write ? e->out_num : e->in_num);
     if (!r)
-        return S_IOERR;
+        return VIRTIO_BLK_S_IOERR;
     r->br.flags = write ? write_flags(b) : 0;
     r->br.offset = sector * BLK_SECTOR;
     r->br.len = len;
@@ -202,19 +200,18 @@ static int start_data(struct virtio_blk *b, struct viv_virtq_elem *e, bool write
 static int start_flush(struct virtio_blk *b, struct viv_virtq_elem *e, struct blk_req **out)
 {
     *out = req_new(b, e, VIV_BLK_FLUSH, 0);
-    return *out ? -1 : S_IOERR;
+    return *out ? -1 : VIRTIO_BLK_S_IOERR;
 }
 
 static int start_get_id(struct virtio_blk *b, struct viv_virtq_elem *e)
 {
     size_t room = e->in_len - 1;
 
-    viv_iov_from_buf(e->in, e->in_num, 0, b->serial, room < BLK_ID_BYTES ? room : BLK_ID_BYTES);
-    return S_OK;
+    viv_iov_from_buf(e->in, e->in_num, 0, b->serial, room < VIRTIO_BLK_ID_BYTES ? room : VIRTIO_BLK_ID_BYTES);
+    return VIRTIO_BLK_S_OK;
 }
 
-/* struct virtio_blk_discard_write_zeroes: le64 sector, le32 num_sectors, le32 flags. We offer one a
- * request (max_discard_seg 1). */
+/* One segment a request (max_discard_seg 1). */
 static int start_range(struct virtio_blk *b, struct viv_virtq_elem *e, bool zeroes,
                        struct blk_req **out)
 {
@@ -223,23 +220,23 @@ static int start_range(struct virtio_blk *b, struct viv_virtq_elem *e, bool zero
     struct blk_req *r;
 
     if (!(zeroes ? b->write_zeroes : b->discard))
-        return S_UNSUPP;
+        return VIRTIO_BLK_S_UNSUPP;
     if (e->out_len != HEADER + SEGMENT || b->ro)
-        return S_IOERR;
+        return VIRTIO_BLK_S_IOERR;
     viv_iov_to_buf(e->out, e->out_num, HEADER, seg, sizeof(seg));
-    num = viv_ld_le32(seg + 8);
-    flags = viv_ld_le32(seg + 12);
-    if (flags & ~(zeroes ? WZ_F_UNMAP : 0u)) /* 5.2.6.2: unknown flags, or unmap on a discard */
-        return S_UNSUPP;
+    num = viv_ld_le32(seg + offsetof(struct virtio_blk_discard_write_zeroes, num_sectors));
+    flags = viv_ld_le32(seg + offsetof(struct virtio_blk_discard_write_zeroes, flags));
+    if (flags & ~(zeroes ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0u)) /* 5.2.6.2: unknown flags, or unmap on a discard */
+        return VIRTIO_BLK_S_UNSUPP;
     if (num > (zeroes ? b->max_write_zeroes : b->max_discard) ||
         !range_ok(b, viv_ld_le64(seg), (uint64_t)num * BLK_SECTOR))
-        return S_IOERR;
+        return VIRTIO_BLK_S_IOERR;
     if (!num)
-        return S_OK;
+        return VIRTIO_BLK_S_OK;
     r = req_new(b, e, zeroes ? VIV_BLK_WRITE_ZEROES : VIV_BLK_DISCARD, 0);
     if (!r)
-        return S_IOERR;
-    r->br.flags = zeroes ? write_flags(b) | (flags & WZ_F_UNMAP ? VIV_BLK_UNMAP : 0) : 0;
+        return VIRTIO_BLK_S_IOERR;
+    r->br.flags = zeroes ? write_flags(b) | (flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP ? VIV_BLK_UNMAP : 0) : 0;
     r->br.offset = viv_ld_le64(seg) * BLK_SECTOR;
     r->br.len = (uint64_t)num * BLK_SECTOR;
     *out = r;
@@ -254,18 +251,18 @@ static int start(struct virtio_blk *b, struct viv_virtq_elem *e, struct blk_req 
     viv_iov_to_buf(e->out, e->out_num, 0, header, sizeof(header));
     type = viv_ld_le32(header);
     switch (type) {
-    case T_IN:
-    case T_OUT:
-        return start_data(b, e, type == T_OUT, viv_ld_le64(header + 8), out);
-    case T_FLUSH:
+    case VIRTIO_BLK_T_IN:
+    case VIRTIO_BLK_T_OUT:
+        return start_data(b, e, type == VIRTIO_BLK_T_OUT, viv_ld_le64(header + offsetof(struct virtio_blk_outhdr, sector)), out);
+    case VIRTIO_BLK_T_FLUSH:
         return start_flush(b, e, out);
-    case T_GET_ID:
+    case VIRTIO_BLK_T_GET_ID:
         return start_get_id(b, e);
-    case T_DISCARD:
-    case T_WRITE_ZEROES:
-        return start_range(b, e, type == T_WRITE_ZEROES, out);
+    case VIRTIO_BLK_T_DISCARD:
+    case VIRTIO_BLK_T_WRITE_ZEROES:
+        return start_range(b, e, type == VIRTIO_BLK_T_WRITE_ZEROES, out);
     default:
-        return S_UNSUPP;
+        return VIRTIO_BLK_S_UNSUPP;
     }
 }
 

@@ -174,7 +174,7 @@ static void unmake(void)
 
 #define BITS(a) (1ull << (a))
 #define FEATURES                                                                                   \
-    (BITS(BLK_F_FLUSH) | BITS(BLK_F_DISCARD) | BITS(BLK_F_WRITE_ZEROES) | BITS(VIV_VIRTIO_F_EVENT_IDX))
+    (BITS(VIRTIO_BLK_F_FLUSH) | BITS(VIRTIO_BLK_F_DISCARD) | BITS(VIRTIO_BLK_F_WRITE_ZEROES) | BITS(VIV_VIRTIO_F_EVENT_IDX))
 
 struct io {
     uint64_t status, data;
@@ -319,7 +319,7 @@ static void test_cache(void)
     uint8_t buf[512] = {1}, wce;
     struct td d;
 
-    start(&d, m, FEATURES | BITS(BLK_F_CONFIG_WCE));
+    start(&d, m, FEATURES | BITS(VIRTIO_BLK_F_CONFIG_WCE));
     g_assert_cmpint(one(&d, 1, 0, 512, true, buf), ==, 0);
     g_assert_cmpuint(disk.fua, ==, 1);
     wce = 1;
@@ -525,8 +525,8 @@ static void test_options(void)
     g_assert_cmpuint(viv_ld_le32(c + 20), ==, 4096);
     g_assert_cmpuint(c[24], ==, 1);
     g_assert_cmpuint(viv_ld_le16(c + 34), ==, 4);
-    g_assert_true(m->v->host_features & BITS(BLK_F_RO));
-    g_assert_false(m->v->host_features & BITS(BLK_F_DISCARD));
+    g_assert_true(m->v->host_features & BITS(VIRTIO_BLK_F_RO));
+    g_assert_false(m->v->host_features & BITS(VIRTIO_BLK_F_DISCARD));
     unmake();
     disk.ro = false;
 }

@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_ring.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,67 +18,38 @@
 
 #define SECTOR 512u
 
-enum { /* feature bits */
-    BLK_F_SEG_MAX = 2,
-    BLK_F_RO = 5,
-    BLK_F_BLK_SIZE = 6,
-    BLK_F_FLUSH = 9,
-    BLK_F_TOPOLOGY = 10,
-    BLK_F_MQ = 12,
-    BLK_F_DISCARD = 13,
-    BLK_F_WRITE_ZEROES = 14,
-    RING_F_INDIRECT = 28,
-    RING_F_EVENT_IDX = 29,
-    F_VERSION_1 = 32,
-};
-
-enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8, T_DISCARD = 11, T_WRITE_ZEROES = 13 };
-enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
-enum { HEADER_LEN = 16, SEGMENT_LEN = 16, SEGMENT_UNMAP = 1, ID_LEN = 20 };
+enum { HEADER_LEN = sizeof(struct virtio_blk_outhdr), SEGMENT_LEN = sizeof(struct virtio_blk_discard_write_zeroes) };
 
 #define SEG_MAX         126u                /* two less than the queue size that front ends take when not told */
 #define RANGE_SECTORS   (UINT32_MAX / SECTOR) /* of a discard */
 
-enum { /* struct virtio_blk_config, 5.2.4 */
-    CFG_CAPACITY = 0,
-    CFG_SEG_MAX = 12,
-    CFG_BLK_SIZE = 20,
-    CFG_MIN_IO = 26,
-    CFG_OPT_IO = 28,
-    CFG_NUM_QUEUES = 34,
-    CFG_MAX_DISCARD_SECTORS = 36,
-    CFG_MAX_DISCARD_SEG = 40,
-    CFG_DISCARD_ALIGN = 44,
-    CFG_MAX_WZ_SECTORS = 48,
-    CFG_MAX_WZ_SEG = 52,
-    CFG_WZ_MAY_UNMAP = 56,
-};
+#define CFG(field) offsetof(struct virtio_blk_config, field)
 
 uint64_t viv_vhost_disk_features(const struct viv_vhost_disk *d)
 {
-    uint64_t f = 1ull << BLK_F_SEG_MAX | 1ull << BLK_F_BLK_SIZE | 1ull << BLK_F_FLUSH | 1ull << BLK_F_TOPOLOGY |
-                 1ull << BLK_F_MQ | 1ull << RING_F_INDIRECT | 1ull << RING_F_EVENT_IDX | 1ull << F_VERSION_1;
+    uint64_t f = 1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE | 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_TOPOLOGY |
+                 1ull << VIRTIO_BLK_F_MQ | 1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_F_VERSION_1;
 
-    return f | (d->writable ? 1ull << BLK_F_DISCARD | 1ull << BLK_F_WRITE_ZEROES : 1ull << BLK_F_RO);
+    return f | (d->writable ? 1ull << VIRTIO_BLK_F_DISCARD | 1ull << VIRTIO_BLK_F_WRITE_ZEROES : 1ull << VIRTIO_BLK_F_RO);
 }
 
 void viv_vhost_disk_config(const struct viv_vhost_disk *d, uint8_t *c)
 {
     memset(c, 0, VHOST_CONFIG_MAX);
-    viv_st_le64(c + CFG_CAPACITY, viv_blk_size(d->blk) / SECTOR);
-    viv_st_le32(c + CFG_SEG_MAX, SEG_MAX);
-    viv_st_le32(c + CFG_BLK_SIZE, d->block_size);
-    viv_st_le16(c + CFG_MIN_IO, 1);
-    viv_st_le32(c + CFG_OPT_IO, 1);
-    viv_st_le16(c + CFG_NUM_QUEUES, d->queues);
+    viv_st_le64(c + CFG(capacity), viv_blk_size(d->blk) / SECTOR);
+    viv_st_le32(c + CFG(seg_max), SEG_MAX);
+    viv_st_le32(c + CFG(blk_size), d->block_size);
+    viv_st_le16(c + CFG(min_io_size), 1);
+    viv_st_le32(c + CFG(opt_io_size), 1);
+    viv_st_le16(c + CFG(num_queues), d->queues);
     if (!d->writable)
         return;
-    viv_st_le32(c + CFG_MAX_DISCARD_SECTORS, RANGE_SECTORS);
-    viv_st_le32(c + CFG_MAX_DISCARD_SEG, 1);
-    viv_st_le32(c + CFG_DISCARD_ALIGN, d->block_size / SECTOR);
-    viv_st_le32(c + CFG_MAX_WZ_SECTORS, RANGE_SECTORS);
-    viv_st_le32(c + CFG_MAX_WZ_SEG, 1);
-    c[CFG_WZ_MAY_UNMAP] = 1;
+    viv_st_le32(c + CFG(max_discard_sectors), RANGE_SECTORS);
+    viv_st_le32(c + CFG(max_discard_seg), 1);
+    viv_st_le32(c + CFG(discard_sector_alignment), d->block_size / SECTOR);
+    viv_st_le32(c + CFG(max_write_zeroes_sectors), RANGE_SECTORS);
+    viv_st_le32(c + CFG(max_write_zeroes_seg), 1);
+    c[CFG(write_zeroes_may_unmap)] = 1;
 }
 
 /* --- a queue --- */
@@ -125,7 +98,7 @@ static void request_done(struct viv_blk_req *r, int result)
     struct viv_vhost_queue *queue = q->q;
     uint32_t written = !result && r->op == VIV_BLK_READ ? q->in_bytes : 0;
 
-    answer(queue, q->head, q->status, !result ? S_OK : result == -ENOTSUP ? S_UNSUPP : S_IOERR, written);
+    answer(queue, q->head, q->status, !result ? VIRTIO_BLK_S_OK : result == -ENOTSUP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR, written);
     g_free(q);
     pthread_mutex_lock(&queue->lock);
     if (--queue->in_flight == 0)
@@ -177,15 +150,15 @@ static uint8_t take_data(struct viv_vhost_queue *q, const struct parts *p, bool 
 {
     uint64_t len = out ? p->out_len : p->in_len;
 
-    if (!len || !in_disk(q->disk, viv_ld_le64(p->header + 8), len, &r->r.offset))
-        return S_IOERR;
+    if (!len || !in_disk(q->disk, viv_ld_le64(p->header + offsetof(struct virtio_blk_outhdr, sector)), len, &r->r.offset))
+        return VIRTIO_BLK_S_IOERR;
     r->r.op = out ? VIV_BLK_WRITE : VIV_BLK_READ;
     r->r.flags = out && q->write_through ? VIV_BLK_FUA : 0;
     r->r.len = len;
     r->r.iov = r->iov;
     r->r.iovcnt = viv_iov_slice(r->iov, out ? p->out : p->in, out ? p->outs : p->ins, out ? HEADER_LEN : 0, len);
     r->in_bytes = out ? 0 : len;
-    return S_OK;
+    return VIRTIO_BLK_S_OK;
 }
 
 /* DISCARD and WRITE_ZEROES: one segment. */
@@ -195,48 +168,48 @@ static uint8_t take_range(struct viv_vhost_queue *q, const struct parts *p, bool
     uint32_t sectors, flags;
 
     if (p->out_len != SEGMENT_LEN)
-        return p->out_len && p->out_len % SEGMENT_LEN == 0 ? S_UNSUPP : S_IOERR; /* 5.2.6.2: more than max_*_seg */
+        return p->out_len && p->out_len % SEGMENT_LEN == 0 ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR; /* 5.2.6.2: more than max_*_seg */
     viv_iov_take(p->out, p->outs, HEADER_LEN, segment, SEGMENT_LEN);
-    sectors = viv_ld_le32(segment + 8);
-    flags = viv_ld_le32(segment + 12);
-    if (flags & ~(zeroes ? SEGMENT_UNMAP : 0u))
-        return S_UNSUPP;
+    sectors = viv_ld_le32(segment + offsetof(struct virtio_blk_discard_write_zeroes, num_sectors));
+    flags = viv_ld_le32(segment + offsetof(struct virtio_blk_discard_write_zeroes, flags));
+    if (flags & ~(zeroes ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0u))
+        return VIRTIO_BLK_S_UNSUPP;
     if (sectors > RANGE_SECTORS || !in_disk(q->disk, viv_ld_le64(segment), (uint64_t)sectors * SECTOR, &r->r.offset))
-        return S_IOERR;
+        return VIRTIO_BLK_S_IOERR;
     r->r.op = zeroes ? VIV_BLK_WRITE_ZEROES : VIV_BLK_DISCARD;
-    r->r.flags = (zeroes && (flags & SEGMENT_UNMAP) ? VIV_BLK_UNMAP : 0) | (q->write_through ? VIV_BLK_FUA : 0);
+    r->r.flags = (zeroes && (flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP) ? VIV_BLK_UNMAP : 0) | (q->write_through ? VIV_BLK_FUA : 0);
     r->r.len = (uint64_t)sectors * SECTOR;
-    return S_OK;
+    return VIRTIO_BLK_S_OK;
 }
 
-/* S_OK: to be submitted. */
+/* VIRTIO_BLK_S_OK: to be submitted. */
 static uint8_t take(struct viv_vhost_queue *q, const struct parts *p, struct request *r)
 {
     uint32_t type = viv_ld_le32(p->header);
 
-    if ((type == T_OUT || type == T_DISCARD || type == T_WRITE_ZEROES) && !q->disk->writable)
-        return S_IOERR;
+    if ((type == VIRTIO_BLK_T_OUT || type == VIRTIO_BLK_T_DISCARD || type == VIRTIO_BLK_T_WRITE_ZEROES) && !q->disk->writable)
+        return VIRTIO_BLK_S_IOERR;
     switch (type) {
-    case T_IN:
-    case T_OUT:
-        return take_data(q, p, type == T_OUT, r);
-    case T_FLUSH:
+    case VIRTIO_BLK_T_IN:
+    case VIRTIO_BLK_T_OUT:
+        return take_data(q, p, type == VIRTIO_BLK_T_OUT, r);
+    case VIRTIO_BLK_T_FLUSH:
         r->r.op = VIV_BLK_FLUSH;
-        return S_OK;
-    case T_DISCARD:
-    case T_WRITE_ZEROES:
-        return take_range(q, p, type == T_WRITE_ZEROES, r);
+        return VIRTIO_BLK_S_OK;
+    case VIRTIO_BLK_T_DISCARD:
+    case VIRTIO_BLK_T_WRITE_ZEROES:
+        return take_range(q, p, type == VIRTIO_BLK_T_WRITE_ZEROES, r);
     }
-    return S_UNSUPP;
+    return VIRTIO_BLK_S_UNSUPP;
 }
 
 static void submit(struct viv_vhost_queue *q, const struct parts *p)
 {
     struct request *r = g_try_malloc0(sizeof(*r) + (p->outs + p->ins) * sizeof(struct iovec));
-    uint8_t status = r ? take(q, p, r) : S_IOERR;
+    uint8_t status = r ? take(q, p, r) : VIRTIO_BLK_S_IOERR;
     int ret;
 
-    if (status != S_OK) {
+    if (status != VIRTIO_BLK_S_OK) {
         g_free(r);
         answer(q, q->chain.head, p->status, status, 0);
         return;
@@ -263,11 +236,11 @@ static int handle(struct viv_vhost_queue *q)
 
     if (ret)
         return ret;
-    if (viv_ld_le32(p.header) == T_GET_ID) {
-        size_t len = MIN(p.in_len, ID_LEN);
+    if (viv_ld_le32(p.header) == VIRTIO_BLK_T_GET_ID) {
+        size_t len = MIN(p.in_len, VIRTIO_BLK_ID_BYTES);
 
         viv_iov_put(p.in, p.ins, 0, q->disk->id, len);
-        answer(q, q->chain.head, p.status, S_OK, len);
+        answer(q, q->chain.head, p.status, VIRTIO_BLK_S_OK, len);
     } else {
         submit(q, &p);
     }
@@ -321,7 +294,7 @@ struct viv_vhost_queue *viv_vhost_queue_new(struct viv_vhost_disk *d, struct viv
 
     q->disk = d;
     q->ring = ring;
-    q->write_through = !(features & 1ull << BLK_F_FLUSH);
+    q->write_through = !(features & 1ull << VIRTIO_BLK_F_FLUSH);
     q->kick = q->failed = q->stop = -1;
     q->call = call;
     pthread_mutex_init(&q->lock, NULL);
