@@ -350,6 +350,15 @@ static int file_preallocate(struct viv_node *n, uint64_t offset, uint64_t len,
     return ret;
 }
 
+/* ext4 takes a file that is cut to nothing for one that is being replaced, and its close() then has all of it written: a new one,
+ * which is empty already, is left alone. */
+static bool is_empty(const struct file *f)
+{
+    struct stat st;
+
+    return fstat(f->fd, &st) == 0 && st.st_size == 0;
+}
+
 static int file_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
                          struct viv_err *err)
 {
@@ -365,7 +374,7 @@ static int file_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc pr
                    ? 0
                    : viv_fail(err, ENOSPC, "'%s' is a device of %llu bytes and cannot grow to %llu",
                               n->filename, (unsigned long long)old, (unsigned long long)size);
-    if (ftruncate(f->fd, size) < 0)
+    if ((size || !is_empty(f)) && ftruncate(f->fd, size) < 0)
         return viv_fail_os(err, errno, "cannot make '%s' %llu bytes long", n->filename,
                            (unsigned long long)size);
     set_seen(f, 0, 0);
