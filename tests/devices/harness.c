@@ -14,6 +14,7 @@
 #include "host/clock.h"
 #include "host/lock.h"
 #include "host/loop.h"
+#include "ui/console.h"
 
 #include <glib.h>
 #include <glib/gstdio.h>
@@ -45,6 +46,7 @@ static const struct {
     {HARNESS_PC, "isa-debugcon", ""},
     {HARNESS_PC, "pc-testdev", ""},
     {HARNESS_PC, "pci-testdev", ""},
+    {HARNESS_PC, "VGA", "vgamem_mb=1"},
     {HARNESS_PC, "virtio-blk-pci", "drive=*"},
     {HARNESS_PC, "virtio-blk-pci-transitional", "drive=*"},
     {HARNESS_PC, "virtio-blk-pci-non-transitional", "drive=*,packed=on"},
@@ -75,6 +77,7 @@ struct viv_board harness_board;
 
 static struct viv_intc intc;
 static struct viv_ram *ram;
+static struct viv_viewer *viewer;
 static struct viv_dev *pic, *ioapic, *kbc, *pm;
 static unsigned requests;
 static GPtrArray *kept; /* buses that live as long as the process: reachable, so no leak */
@@ -326,11 +329,38 @@ static void config(struct input *in)
     viv_pci_config_read(harness_board.pci, devfn, reg, size);
 }
 
+static void shown(void *opaque, const struct viv_surface *s)
+{
+}
+
+static void changed(void *opaque, unsigned x, unsigned y, unsigned width, unsigned height)
+{
+}
+
+static void gone(void *opaque)
+{
+    viewer = NULL;
+}
+
+/* A viewer comes or goes: with one, the screen goes by its dirty log. */
+static void look(bool on)
+{
+    static const struct viv_viewer_ops ops = {.shown = shown, .changed = changed, .gone = gone};
+
+    if (on && !viewer && viv_console_at(0)) {
+        viewer = viv_viewer_new(viv_console_at(0), &ops, NULL);
+        viv_viewer_set_period(viewer, 1000000);
+    } else if (!on && viewer) {
+        viv_viewer_free(viewer);
+        viewer = NULL;
+    }
+}
+
 static void other(struct input *in)
 {
     uint64_t v = take(in, 2);
 
-    switch (take(in, 1) % 6) {
+    switch (take(in, 1) % 8) {
     case 0:
         viv_guest_clock_test_advance((int64_t)(v * 1000));
         break;
@@ -355,6 +385,15 @@ static void other(struct input *in)
         if (pm)
             viv_piix4_pm_power_button(pm);
         run_loop();
+        break;
+    case 6: /* what a screen shows, whatever its registers say */
+        if (viv_console_at(0)) {
+            viv_console_refresh(viv_console_at(0));
+            g_free(viv_console_text(viv_console_at(0)));
+        }
+        break;
+    case 7:
+        look(v & 1);
         break;
     }
 }

@@ -13,8 +13,11 @@
 #include "bus/isa.h"
 #include "bus/vmreq.h"
 #include "dev/input/ps2.h"
+#include "ui/input.h"
+#include "ui/keys.h"
 
 #include <errno.h>
+#include <linux/input-event-codes.h>
 #include <string.h>
 
 enum {
@@ -55,6 +58,9 @@ struct i8042 {
     struct ps2_kbd kbd;
     struct ps2_mouse mouse;
     struct viv_region *region[2];
+    struct viv_input_sink *keys, *pointer;
+    int move_x, move_y, move_z; /* since the last sync */
+    unsigned buttons;
 };
 
 /* ---- translation of scan code set 2 to set 1 ---- */
@@ -113,6 +119,7 @@ static bool from_kbd(struct i8042 *c)
         return false;
     while (t < 0 && (v = ps2_take(&c->kbd.q)) >= 0) {
         c->kbd.last = (uint8_t)v;
+        ps2_kbd_late(&c->kbd);
         t = translate(c, (uint8_t)v);
     }
     if (t < 0)
@@ -249,6 +256,7 @@ static void data_write(void *opaque, uint64_t off, uint64_t value, unsigned size
     case 0: /* to the keyboard, which also switches it on */
         c->mode &= ~MODE_KBD_OFF;
         ps2_kbd_command(&c->kbd, v);
+        viv_input_set_leds(c->keys, c->kbd.leds);
         break;
     case 0x60:
         c->mode = v & 0x7f;
@@ -299,14 +307,70 @@ void viv_i8042_mouse(struct viv_dev *d, int dx, int dy, int dz, unsigned buttons
     fetch(c);
 }
 
+static void on_key(void *opaque, unsigned code, bool down)
+{
+    struct i8042 *c = opaque;
+    unsigned set1 = viv_key_to_set1(code);
+
+    if (code == KEY_PAUSE && down)
+        ps2_kbd_pause(&c->kbd);
+    else if (code == KEY_SYSRQ)
+        ps2_kbd_print(&c->kbd, down);
+    else if (set1)
+        ps2_kbd_key(&c->kbd, set1 | (down ? 0 : 0x80));
+    fetch(c);
+}
+
+static void on_move(void *opaque, int dx, int dy)
+{
+    struct i8042 *c = opaque;
+
+    if (__builtin_add_overflow(c->move_x, dx, &c->move_x) || __builtin_sub_overflow(c->move_y, dy, &c->move_y))
+        c->move_x = c->move_y = 0; /* nobody moves so far */
+}
+
+static void on_button(void *opaque, enum viv_button b, bool down)
+{
+    static const uint8_t bit[VIV_BUTTONS] = {[VIV_BUTTON_LEFT] = 1, [VIV_BUTTON_RIGHT] = 2, [VIV_BUTTON_MIDDLE] = 4};
+    struct i8042 *c = opaque;
+
+    c->buttons = (c->buttons & ~bit[b]) | (down ? bit[b] : 0u);
+}
+
+/* A PS/2 wheel counts towards the user. */
+static void on_wheel(void *opaque, int dy, int dx)
+{
+    struct i8042 *c = opaque;
+
+    if (__builtin_sub_overflow(c->move_z, dy, &c->move_z))
+        c->move_z = 0;
+}
+
+static void on_sync(void *opaque)
+{
+    struct i8042 *c = opaque;
+
+    if (!c->move_x && !c->move_y && !c->move_z && c->buttons == c->mouse.buttons)
+        return;
+    ps2_mouse_move(&c->mouse, c->move_x, c->move_y, c->move_z, c->buttons);
+    c->move_x = c->move_y = c->move_z = 0;
+    fetch(c);
+}
+
 /* ---- class ---- */
 
 static int i8042_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
     static const struct viv_region_ops data = {data_read, data_write, 1, 1, false, false};
     static const struct viv_region_ops command = {status_read, command_write, 1, 1, false, false};
+    static const struct viv_input_ops keys = {.name = "PS/2 Keyboard", .kinds = VIV_INPUT_KEYS, .key = on_key};
+    static const struct viv_input_ops pointer = {
+        .name = "PS/2 Mouse", .kinds = VIV_INPUT_RELATIVE, .move = on_move, .button = on_button, .wheel = on_wheel,
+        .sync = on_sync};
     struct i8042 *c = (struct i8042 *)d;
 
+    c->keys = viv_input_add(&keys, c, -1);
+    c->pointer = viv_input_add(&pointer, c, -1);
     c->region[0] = viv_isa_add_ports(d, "i8042-data", 0x60, 1, &data);
     c->region[1] = viv_isa_add_ports(d, "i8042-command", 0x64, 1, &command);
     return 0;
@@ -314,8 +378,12 @@ static int i8042_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_er
 
 static void i8042_unrealize(struct viv_dev *d)
 {
-    viv_region_free(((struct i8042 *)d)->region[0]);
-    viv_region_free(((struct i8042 *)d)->region[1]);
+    struct i8042 *c = (struct i8042 *)d;
+
+    viv_input_remove(c->keys);
+    viv_input_remove(c->pointer);
+    viv_region_free(c->region[0]);
+    viv_region_free(c->region[1]);
 }
 
 static void i8042_reset(struct viv_dev *d)
@@ -333,6 +401,9 @@ static void i8042_reset(struct viv_dev *d)
     memset(&c->aux_answers, 0, sizeof(c->aux_answers));
     ps2_kbd_reset(&c->kbd);
     ps2_mouse_reset(&c->mouse);
+    c->move_x = c->move_y = c->move_z = 0;
+    c->buttons = 0;
+    viv_input_set_leds(c->keys, 0);
     update_irqs(c);
 }
 
@@ -343,6 +414,8 @@ static int i8042_post_load(void *obj, int version, struct viv_err *err)
     if (c->source > SRC_AUX || (c->command && (c->command < 0x60 || c->command > 0x7f) &&
                                 (c->command < 0xd1 || c->command > 0xd4)))
         return viv_fail(err, EINVAL, "i8042 with source %u, command %02x", c->source, c->command);
+    c->buttons = c->mouse.buttons;
+    viv_input_set_leds(c->keys, c->kbd.leds);
     return 0;
 }
 
@@ -367,6 +440,12 @@ static const struct viv_state_table i8042_state = {
             VIV_F_STRUCT(i8042, kbd, ps2_kbd_state),
             VIV_F_STRUCT(i8042, mouse, ps2_mouse_state),
             VIV_F_CONFIG(i8042, region),
+            VIV_F_CONFIG(i8042, keys),
+            VIV_F_CONFIG(i8042, pointer),
+            VIV_F_DERIVED(i8042, move_x, "what has come since a sync, which ends every batch of events"),
+            VIV_F_DERIVED(i8042, move_y, "as move_x"),
+            VIV_F_DERIVED(i8042, move_z, "as move_x"),
+            VIV_F_DERIVED(i8042, buttons, "those held on the viewer's side; the guest's are the mouse's"),
             VIV_F_END,
         },
     .post_load = i8042_post_load,

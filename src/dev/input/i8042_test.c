@@ -1,7 +1,10 @@
 #include "dev/input/i8042.h"
 #include "dev/test_rig.h"
+#include "ui/input.h"
 
 #include <glib.h>
+#include <linux/input-event-codes.h>
+#include <stdio.h>
 
 extern const struct viv_dev_class viv_dev_i8042, viv_dev_i8237;
 const struct viv_dev_class *const rig_classes[] = {&viv_dev_i8042, &viv_dev_i8237, NULL};
@@ -164,6 +167,75 @@ static void test_mouse(void)
     rig_fini();
 }
 
+static void expect(const char *hex)
+{
+    for (unsigned v; sscanf(hex, "%2x", &v) == 1; hex += 2)
+        g_assert_cmphex(next(), ==, v);
+    g_assert_cmpint(next(), ==, -1);
+}
+
+/* As a viewer's. */
+static void test_sinks(void)
+{
+    begin();
+    viv_input_key(KEY_A, true);
+    viv_input_key(KEY_A, false);
+    expect("1e9e");
+    viv_input_key(KEY_RIGHTCTRL, true);
+    viv_input_key(KEY_PAUSE, true);
+    viv_input_key(KEY_PAUSE, false);
+    expect("e01de11d45e19dc5");
+    viv_input_key(KEY_SYSRQ, true);
+    viv_input_key(KEY_SYSRQ, false);
+    expect("e02ae037e0b7e0aa");
+    viv_input_release_all();
+    expect("e09d");
+    viv_input_key(KEY_MICMUTE, true); /* PCs have none */
+    expect("");
+    g_assert_cmpuint(viv_input_leds(), ==, 0);
+    out8(0x60, 0xed);
+    out8(0x60, 0x04);
+    g_assert_cmpuint(viv_input_leds(), ==, VIV_LED_CAPS);
+    expect("fafa");
+    out8(0x64, 0xa8);
+    aux(0xf4);
+    expect("fa");
+    viv_input_move(0, 10, 4);
+    viv_input_move(0, -1, -1);
+    viv_input_button(0, VIV_BUTTON_MIDDLE, true);
+    expect(""); /* until it is complete */
+    viv_input_sync(0);
+    expect("2c09fd");
+    viv_input_sync(0);
+    expect("");
+    viv_input_button(0, VIV_BUTTON_MIDDLE, false);
+    viv_input_sync(0);
+    expect("080000");
+    rig_fini();
+    g_assert_false(viv_input_is_absolute(0));
+    viv_input_key(KEY_A, true); /* to nobody */
+}
+
+/* More than the queue holds: presses are lost, no release is. */
+static void test_late_releases(void)
+{
+    unsigned down[128] = {0}, presses = 0;
+    int v;
+
+    begin();
+    for (unsigned code = KEY_1; code <= KEY_SLASH; code++)
+        viv_input_key(code, true);
+    viv_input_release_all();
+    while ((v = next()) >= 0) {
+        presses += !(v & 0x80);
+        down[v & 0x7f] += v & 0x80 ? -down[v & 0x7f] : 1;
+    }
+    g_assert_cmpuint(presses, >, 30);
+    for (unsigned code = 0; code < 128; code++)
+        g_assert_cmpuint(down[code], ==, 0);
+    rig_fini();
+}
+
 static void test_state(void)
 {
     size_t len, len2;
@@ -227,6 +299,8 @@ int main(int argc, char **argv)
     g_test_add_func("/i8042/keyboard", test_keyboard);
     g_test_add_func("/i8042/keys", test_keys);
     g_test_add_func("/i8042/mouse", test_mouse);
+    g_test_add_func("/i8042/sinks", test_sinks);
+    g_test_add_func("/i8042/late", test_late_releases);
     g_test_add_func("/i8042/state", test_state);
     g_test_add_func("/i8237", test_dma);
     return g_test_run();

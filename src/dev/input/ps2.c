@@ -72,18 +72,64 @@ void ps2_kbd_reset(struct ps2_kbd *k)
     k->scanning = true;
 }
 
-void ps2_kbd_key(struct ps2_kbd *k, unsigned code)
+/* One code with its prefixes, as the scan code set in use has it. */
+static void put_code(struct ps2_kbd *k, unsigned code)
 {
-    uint8_t c = k->scan_set == 1 ? code & 0x7f : set2[code & 0x7f];
     bool release = code & 0x80;
+    uint8_t c = k->scan_set == 1 ? code & 0x7f : set2[code & 0x7f];
 
-    if (!k->scanning || !c || room(&k->q) < 3)
-        return;
     if (code & 0x100)
         put(&k->q, 0xe0);
     if (release && k->scan_set != 1)
         put(&k->q, 0xf0);
     put(&k->q, release && k->scan_set == 1 ? c | 0x80 : c);
+}
+
+void ps2_kbd_key(struct ps2_kbd *k, unsigned code)
+{
+    unsigned bit = (code & 0x7f) | (code >> 1 & 0x80);
+
+    if (!k->scanning || !set2[code & 0x7f])
+        return;
+    ps2_kbd_late(k); /* in the order of events */
+    if (room(&k->q) >= 3)
+        put_code(k, code);
+    else if (code & 0x80)
+        k->late[bit / 8] |= (uint8_t)(1 << bit % 8);
+}
+
+void ps2_kbd_late(struct ps2_kbd *k)
+{
+    for (unsigned bit = 0; bit < 8 * sizeof(k->late) && room(&k->q) >= 3; bit++) {
+        if (!k->late[bit / 8]) {
+            bit |= 7;
+        } else if (k->late[bit / 8] >> bit % 8 & 1) {
+            k->late[bit / 8] &= (uint8_t)~(1 << bit % 8);
+            put_code(k, (bit & 0x7f) | 0x80 | (bit & 0x80) << 1);
+        }
+    }
+}
+
+void ps2_kbd_pause(struct ps2_kbd *k)
+{
+    static const uint8_t set1[] = {0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5},
+                         set2_bytes[] = {0xe1, 0x14, 0x77, 0xe1, 0xf0, 0x14, 0xf0, 0x77};
+    const uint8_t *bytes = k->scan_set == 1 ? set1 : set2_bytes;
+    unsigned n = k->scan_set == 1 ? sizeof(set1) : sizeof(set2_bytes);
+
+    if (!k->scanning || room(&k->q) < n)
+        return;
+    for (unsigned i = 0; i < n; i++)
+        put(&k->q, bytes[i]);
+}
+
+/* With a shift around it that nobody pressed: E0 2A E0 37, E0 B7 E0 AA. */
+void ps2_kbd_print(struct ps2_kbd *k, bool down)
+{
+    if (down && room(&k->q) < 6)
+        return;
+    ps2_kbd_key(k, down ? 0x12a : 0x1b7);
+    ps2_kbd_key(k, down ? 0x137 : 0x1aa);
 }
 
 static void kbd_argument(struct ps2_kbd *k, uint8_t v)
@@ -146,6 +192,7 @@ void ps2_kbd_command(struct ps2_kbd *k, uint8_t v)
         break;
     case 0xff: /* reset */
         clear(&k->q);
+        memset(k->late, 0, sizeof(k->late));
         kbd_defaults(k);
         k->scanning = true;
         put(&k->q, ACK);
@@ -335,7 +382,7 @@ const struct viv_state_table ps2_queue_state = {
 const struct viv_state_table ps2_kbd_state = {
     .name = "ps2-kbd",
     .ctype = "ps2_kbd",
-    .version = 1,
+    .version = 2,
     .min_version = 1,
     .fields =
         (const struct viv_field[]){
@@ -346,6 +393,8 @@ const struct viv_state_table ps2_kbd_state = {
             VIV_F_INT(ps2_kbd, rate),
             VIV_F_INT(ps2_kbd, scanning),
             VIV_F_INT(ps2_kbd, last),
+            {.name = "late", .kind = VIV_FIELD_BYTES, .offset = offsetof(struct ps2_kbd, late),
+             .size = sizeof(((struct ps2_kbd *)0)->late), .count = 1, .since = 2},
             VIV_F_END,
         },
     .post_load = kbd_post_load,

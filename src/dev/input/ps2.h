@@ -21,6 +21,7 @@ struct ps2_kbd {
     uint8_t scan_set, leds, rate;
     bool scanning;
     uint8_t last; /* for Resend */
+    uint8_t late[32]; /* one bit a code of set 1, then those with E0: its release found no room yet */
 };
 
 struct ps2_mouse {
@@ -37,9 +38,14 @@ extern const struct viv_state_table ps2_queue_state, ps2_kbd_state, ps2_mouse_st
 
 void ps2_kbd_reset(struct ps2_kbd *k);
 void ps2_kbd_command(struct ps2_kbd *k, uint8_t v);
-/* A key as scan code set 1 has it: 01h-7Fh, with 80h set for release, 100h set for an E0 prefix. Dropped while
- * scanning is off or the queue is full. */
+/* A key as scan code set 1 has it: 01h-7Fh, with 80h set for release, 100h set for an E0 prefix. Dropped while scanning is off; a
+ * press is when the queue is full, a release then waits for room. */
 void ps2_kbd_key(struct ps2_kbd *k, unsigned code);
+/* The two keys that are more than a code: Pause, which says all when it is pressed, and Print. */
+void ps2_kbd_pause(struct ps2_kbd *k);
+void ps2_kbd_print(struct ps2_kbd *k, bool down);
+/* There may be room again. */
+void ps2_kbd_late(struct ps2_kbd *k);
 
 void ps2_mouse_reset(struct ps2_mouse *m);
 void ps2_mouse_command(struct ps2_mouse *m, uint8_t v);
