@@ -281,16 +281,21 @@ HANDLER(on_display)
         return 1;
     }
     if (strcmp(text, "none"))
-        return viv_fail(err, ENOTSUP, "-display %.60s: there is no screen yet; 'none' works, and -nographic "
-                                      "puts the serial port on this terminal", text);
+        return viv_fail(err, ENOTSUP, "-display %.60s: there is no window and no VNC yet; 'none' works (the monitor's "
+                                      "screendump shows the screen), and -nographic puts the serial port on this terminal", text);
     a->display_none = a->given_display = true;
     return 0;
 }
 
 HANDLER(on_vga)
 {
-    if (strcmp(text, "none"))
-        return viv_fail(err, ENOTSUP, "-vga %.60s: there is no graphics card yet; only 'none' works", text);
+    if (is_help(text)) {
+        printf("none                 no graphics card\nstd                  standard VGA\n");
+        return 1;
+    }
+    if (strcmp(text, "none") && strcmp(text, "std"))
+        return viv_fail(err, ENOTSUP, "-vga %.60s: there is no such graphics card yet; 'std' and 'none' work", text);
+    a->vga = strcmp(text, "std") ? NULL : "VGA";
     return 0;
 }
 
@@ -385,7 +390,7 @@ static const struct option options[] = {
 
     {"nographic", NULL, "no screen; serial port and monitor on this terminal", on_nographic},
     {"display", "none", "selects the screen", on_display},
-    {"vga", "none", "selects the graphics card", on_vga},
+    {"vga", "std|none", "selects the graphics card (default: none)", on_vga},
 
     {"monitor", "dev", "where the monitor goes (forms as for -serial)", on_monitor},
     {"qmp", "dev", "where the machine protocol (QMP) goes", on_monitor},

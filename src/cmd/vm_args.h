@@ -25,6 +25,7 @@ struct vm_args {
         *globals; /* of struct vm_item */
     bool nodefaults, nographic, display_none, daemonize, paused, no_reboot, no_shutdown;
     const char *pidfile, *incoming, *process_name;
+    const char *vga; /* class of -vga, NULL: none */
     bool given_net, given_serial, given_monitor, given_display;
     /* Printed once everything is known, instead of running: "-machine help" and the like. */
     const char *help_about; /* "-machine"; NULL: nothing */

@@ -356,9 +356,22 @@ static int one_device(struct vm_args *a, const char *text, struct viv_err *err)
     return rc;
 }
 
+/* Before all others: it gets the slot that it has in QEMU (02.0). */
+static int make_vga(struct vm_args *a, struct viv_err *err)
+{
+    if (!a->vga)
+        return 0;
+    if (!has_pci(a))
+        return viv_fail(err, ENOTSUP, "-vga std: machine %s has no PCI bus for it; use -M pc, or -vga none", a->cfg.cls->name);
+    return one_device(a, a->vga, err);
+}
+
 int vm_make_devices(struct vm_args *a, struct viv_err *err)
 {
-    int rc = make_nets(a, err);
+    int rc = make_vga(a, err);
+
+    if (!rc)
+        rc = make_nets(a, err);
 
     for (guint i = 0; !rc && a->devices && i < a->devices->len; i++)
         rc = one_device(a, g_array_index(a->devices, struct vm_item, i).text, err);

@@ -104,6 +104,17 @@ static void place(struct viv_pci_bus *bus, GArray *bars, const struct viv_pci_wi
     }
 }
 
+/* The first VGA also answers on the ports and addresses that VGAs have had before PCI. */
+static void enable_vga(struct viv_pci_bus *bus)
+{
+    for (unsigned devfn = 0; devfn < 256; devfn++) {
+        if (!viv_pci_at(bus, devfn) || viv_pci_config_read(bus, devfn, 0x0a, 2) != 0x0300)
+            continue;
+        viv_pci_config_write(bus, devfn, 4, viv_pci_config_read(bus, devfn, 4, 2) | 3, 2);
+        return;
+    }
+}
+
 void viv_firmware_pci(struct viv_pci_bus *bus, const struct viv_pci_windows *w, const uint8_t pirq_line[4])
 {
     g_autoptr(GArray) bars = g_array_new(FALSE, FALSE, sizeof(struct bar));
@@ -120,4 +131,5 @@ void viv_firmware_pci(struct viv_pci_bus *bus, const struct viv_pci_windows *w, 
     }
     g_array_sort(bars, by_size);
     place(bus, bars, w);
+    enable_vga(bus);
 }

@@ -13,7 +13,8 @@
 struct viv_mon_cmd {
     const char *hmp; /* "info status"; NULL: not in HMP */
     const char *qmp; /* "query-status"; NULL: not in QMP */
-    const char *hmp_args; /* as help shows them; words fill `args` in order, "-x" sets the switch with that letter */
+    const char *hmp_args; /* as help shows them; words fill `args` in order, "-x" sets the switch with that letter,
+                           * "-x VALUE" the choice */
     const struct viv_opt_def *args; /* NULL: takes none */
     const char *help;
     int (*fn)(struct viv_opts *o, json_t **result, struct viv_err *err);

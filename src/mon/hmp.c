@@ -49,19 +49,31 @@ GPtrArray *viv_hmp_complete(const char *text)
     return found;
 }
 
+static bool is_switch(const struct viv_opt_def *d)
+{
+    return d->type == VIV_OPT_BOOL || d->type == VIV_OPT_REFUSED || d->type == VIV_OPT_ENUM;
+}
+
 static const struct viv_opt_def *next_positional(const struct viv_opt_def *d)
 {
-    while (d && d->name && (d->type == VIV_OPT_BOOL || d->type == VIV_OPT_REFUSED))
+    while (d && d->name && is_switch(d))
         d++;
     return d && d->name ? d : NULL;
 }
 
-static int set_switch(struct viv_opts *o, const struct viv_opt_def *args, const char *word,
-                      struct viv_err *err)
+/* Goes past the value of a choice. */
+static int set_switch(struct viv_opts *o, const struct viv_opt_def *args, char ***words, struct viv_err *err)
 {
+    const char *word = **words;
+
     for (const struct viv_opt_def *d = args; d && d->name; d++) {
-        if ((d->type == VIV_OPT_BOOL || d->type == VIV_OPT_REFUSED) && d->name[0] == word[1] && !word[2])
+        if (!is_switch(d) || d->name[0] != word[1] || word[2])
+            continue;
+        if (d->type != VIV_OPT_ENUM)
             return viv_opts_set(o, d->name, "on", err);
+        if (!(*words)[1])
+            return viv_fail(err, EINVAL, "%s: its value is missing", word);
+        return viv_opts_set(o, d->name, *++*words, err);
     }
     return viv_fail(err, EINVAL, "unknown switch '%.40s'", word);
 }
@@ -73,8 +85,8 @@ static int fill(const struct viv_mon_cmd *c, char **words, struct viv_opts *o, s
     int rc = 0;
 
     for (; *words && !rc; words++) {
-        if (words[0][0] == '-' && words[0][1]) {
-            rc = set_switch(o, c->args, *words, err);
+        if (words[0][0] == '-' && words[0][1] && !g_ascii_isdigit(words[0][1])) { /* a number below 0 is no switch */
+            rc = set_switch(o, c->args, &words, err);
         } else if (!d) {
             return viv_fail(err, EINVAL, "%s: extra argument '%.60s'", c->hmp, *words);
         } else {

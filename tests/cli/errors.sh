@@ -152,9 +152,10 @@ bad "did you mean 'ringbuf'" -chardev rinbuf,id=x
 bad "there is no -chardev with id 'x'" -mon x
 bad "possible: readline, control" -chardev null,id=x -mon x,mode=foo
 bad "only 'none' works" -parallel stdio
-bad "there is no screen yet" -display gtk
+bad "there is no window and no VNC yet" -display gtk
 bad "there is no screen yet" -vnc :0
-bad "there is no graphics card yet" -vga std
+bad "no such graphics card yet" -vga cirrus
+bad "has no PCI bus" -M microvm -kernel kernel -vga std
 bad "there is no USB yet" -usb
 bad "there is no sandbox yet" -sandbox on
 bad "is not like" -uuid 1234
