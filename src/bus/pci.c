@@ -63,6 +63,13 @@ struct viv_pci_dev *viv_pci_at(struct viv_pci_bus *bus, unsigned devfn)
     return devfn < 256 ? bus->dev[devfn] : NULL;
 }
 
+char *viv_pci_fw_path(const struct viv_pci_dev *d, const char *kind)
+{
+    unsigned slot = d->devfn >> 3, fn = d->devfn & 7;
+
+    return fn ? g_strdup_printf("/pci@i0cf8/%s@%x,%x", kind, slot, fn) : g_strdup_printf("/pci@i0cf8/%s@%x", kind, slot);
+}
+
 /* ---- configuration cycles ---- */
 
 static uint32_t ones(unsigned len)

@@ -111,6 +111,9 @@ int viv_pci_dev_init(struct viv_pci_dev *d, const struct viv_pci_ids *ids, struc
 void viv_pci_dev_fini(struct viv_pci_dev *d);
 void viv_pci_dev_reset(struct viv_pci_dev *d);
 
+/* How firmware names the function in a boot order: "/pci@i0cf8/scsi@4,1". g_free. */
+char *viv_pci_fw_path(const struct viv_pci_dev *d, const char *kind);
+
 /* May the function read and write guest memory (command register, bus master enable)? */
 static inline bool viv_pci_bus_master(const struct viv_pci_dev *d)
 {

@@ -68,6 +68,8 @@ struct viv_virtio_class {
     uint16_t device_id;    /* virtio id */
     uint16_t pci_legacy_id; /* transitional PCI device id, 0x1000.. */
     uint32_t pci_class;    /* 0xCCSSPP for virtio-pci */
+    const char *fw_kind, *fw_unit; /* of what firmware can boot from: "scsi", "/disk@0,0"; has bootindex. NULL: not */
+    const char *pci_rom;   /* expansion ROM of the PCI function */
     unsigned pci_vectors;  /* MSI-X vectors by default; 0: one a queue and one */
     unsigned config_len;   /* bytes of device config */
     size_t size;           /* of the instance, which begins with struct viv_virtio */

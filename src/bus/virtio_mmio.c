@@ -343,6 +343,9 @@ int viv_virtio_mmio_realize(struct viv_dev *d, struct viv_opts *opts, struct viv
 
     if (rc < 0)
         return rc;
+    if (((const struct viv_virtio_class *)d->cls->data)->fw_kind && viv_opts_given(opts, "bootindex"))
+        return viv_fail(err, ENOTSUP, "%s: bootindex: this machine has no firmware that could boot from it; leave it out",
+                        viv_opts_what(opts));
     m->bus = d->board->vmmio;
     rc = viv_virtio_new(d->cls->data, d, &t, opts, &m->v, err);
     if (rc < 0)

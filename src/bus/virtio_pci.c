@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "bus/bootorder.h"
 #include "bus/virtio_pci_int.h"
 #include "host/lock.h"
 
@@ -212,6 +213,7 @@ static int init_function(struct viv_virtio_pci *p, const struct viv_virtio_class
         .class_code = fn->pci_class,
         .sub_vendor = VENDOR_VIRTIO,
         .sub_device = p->legacy ? fn->device_id : SUBSYSTEM_MODERN,
+        .rom = fn->pci_rom,
     };
 
     return viv_pci_dev_init(&p->pci, &ids, opts, err);
@@ -254,6 +256,28 @@ static int add_interfaces(struct viv_virtio_pci *p, struct viv_opts *opts, struc
     return 0;
 }
 
+static int add_boot(struct viv_virtio_pci *p, const struct viv_virtio_class *fn, struct viv_opts *opts, struct viv_err *err)
+{
+    g_autofree char *at = NULL;
+
+    if (!fn->fw_kind || !viv_opts_given(opts, "bootindex"))
+        return 0;
+    at = viv_pci_fw_path(&p->pci, fn->fw_kind);
+    p->fw_path = g_strconcat(at, fn->fw_unit, NULL);
+    if (viv_bootorder_add(viv_opts_int(opts, "bootindex"), p->fw_path, err) == 0)
+        return 0;
+    viv_err_prefix(err, "%s", viv_opts_what(opts));
+    g_clear_pointer(&p->fw_path, g_free);
+    return -EBUSY;
+}
+
+static void remove_boot(struct viv_virtio_pci *p)
+{
+    if (p->fw_path)
+        viv_bootorder_remove(p->fw_path);
+    g_clear_pointer(&p->fw_path, g_free);
+}
+
 int viv_virtio_pci_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
     struct viv_virtio_pci *p = (struct viv_virtio_pci *)d;
@@ -271,6 +295,8 @@ int viv_virtio_pci_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_
     rc = viv_virtio_new(data->fn, d, &t, opts, &p->v, err);
     if (rc == 0) {
         rc = add_interfaces(p, opts, err);
+        if (rc == 0)
+            rc = add_boot(p, data->fn, opts, err);
         if (rc == 0) {
             p->pci.config_written = config_written;
             p->pci.config_read = config_read;
@@ -290,6 +316,7 @@ void viv_virtio_pci_unrealize(struct viv_dev *d)
     struct viv_virtio_pci *p = (struct viv_virtio_pci *)d;
 
     viv_virtio_pci_kicks_fini(p);
+    remove_boot(p);
     viv_virtio_free(p->v);
     p->v = NULL;
     viv_pci_dev_fini(&p->pci);
@@ -334,6 +361,7 @@ static int load_function(struct viv_state_reader *r, void *obj, int version, str
 static const struct viv_field pci_fields[] = {
     VIV_F_STRUCT(viv_virtio_pci, pci, viv_pci_dev_state),
     VIV_F_CUSTOM(viv_virtio_pci, v, save_function, load_function),
+    VIV_F_CONFIG(viv_virtio_pci, fw_path),
     VIV_F_CONFIG(viv_virtio_pci, modern),
     VIV_F_CONFIG(viv_virtio_pci, legacy),
     VIV_F_INT(viv_virtio_pci, device_features_sel),

@@ -17,6 +17,7 @@ struct viv_virtio_pci {
     uint16_t config_vector;
     uint8_t isr;
     uint8_t cfg_cap; /* offset of the configuration access capability */
+    char *fw_path; /* with bootindex; else NULL */
     struct viv_virtio_pci_kicks *kicks; /* ioeventfds; NULL where kicks come as writes */
 };
 

@@ -8,6 +8,7 @@
 #include "accel/accel.h"
 #include "chr/chr.h"
 #include "cpu/x86/cpuid.h"
+#include "host/datadir.h"
 #include "net/net.h"
 
 #include <errno.h>
@@ -140,6 +141,32 @@ STRING_HANDLER(on_initrd, cfg.initrd)
 STRING_HANDLER(on_append, cfg.append)
 STRING_HANDLER(on_bios, cfg.bios)
 STRING_HANDLER(on_pidfile, pidfile)
+
+HANDLER(on_boot)
+{
+    return merge(&a->boot, option, "order", text, err);
+}
+
+HANDLER(on_option_rom)
+{
+    if (!a->option_roms)
+        a->option_roms = g_ptr_array_new();
+    g_ptr_array_add(a->option_roms, (gpointer)text);
+    return 0;
+}
+
+HANDLER(on_datadir)
+{
+    if (is_help(text)) {
+        g_autofree const char **dirs = viv_datadir_list();
+
+        for (const char **d = dirs; *d; d++)
+            printf("%s\n", *d);
+        return 1;
+    }
+    viv_datadir_add(text);
+    return 0;
+}
 
 HANDLER(on_incoming)
 {
@@ -343,7 +370,7 @@ HANDLER(on_help);
 
 #define GRAPHICS "there is no screen yet; -nographic puts the serial port on this terminal"
 #define IDE      "there is no IDE controller yet; use -drive file=F,if=virtio"
-#define FIRMWARE "there is no firmware yet: a kernel is started directly with -kernel"
+#define FIRMWARE "there are no flash chips yet: -bios names a ROM"
 #define USB      "there is no USB yet"
 #define LATER    "it is not there yet"
 
@@ -373,7 +400,11 @@ static const struct option options[] = {
     {"kernel", "bzImage", "starts this kernel (bzImage, ELF with PVH note, multiboot)", on_kernel},
     {"append", "cmdline", "the kernel's command line", on_append},
     {"initrd", "file", "the kernel's initial RAM disk", on_initrd},
-    {"bios", "file", "firmware image", on_bios},
+    {"bios", "file", "firmware image (default without -kernel: SeaBIOS, bios-256k.bin)", on_bios},
+    {"boot", "[order=drives][,once=drives][,menu=on|off]...", "what the firmware boots: a floppy, c disk, d CD, n network",
+     on_boot},
+    {"option-rom", "file", "a ROM that the firmware runs", on_option_rom},
+    {"L", "dir", "where firmware and ROMs are looked for first", on_datadir},
 
     {"drive", "[file=f][,if=virtio|none][,format=f][,cache=...]...", "defines a disk", on_drive},
     {"blockdev", "[driver=]d[,node-name=n]...", "defines a node of the block graph", on_blockdev},
@@ -422,9 +453,6 @@ static const struct option options[] = {
     {"mtdblock", "f", NULL, NULL, LATER},
     {"pflash", "f", NULL, NULL, FIRMWARE},
     {"snapshot", NULL, NULL, NULL, "give snapshot=on to a -drive"},
-    {"boot", "o", NULL, NULL, FIRMWARE},
-    {"option-rom", "f", NULL, NULL, FIRMWARE},
-    {"L", "d", NULL, NULL, FIRMWARE},
     {"vnc", "d", NULL, NULL, GRAPHICS},
     {"spice", "o", NULL, NULL, GRAPHICS},
     {"full-screen", NULL, NULL, NULL, GRAPHICS},
@@ -470,7 +498,7 @@ static const struct option options[] = {
     {"qtest", "d", NULL, NULL, LATER},
     {"seed", "n", NULL, NULL, LATER},
     {"win2k-hack", NULL, NULL, NULL, LATER},
-    {"no-fd-bootchk", NULL, NULL, NULL, FIRMWARE},
+    {"no-fd-bootchk", NULL, NULL, NULL, "there is no floppy controller yet"},
     {"no-quit", NULL, NULL, NULL, GRAPHICS},
     {"tb-size", "n", NULL, NULL, "it is an option of the translator: -accel xlate,tb-size=N"},
     {"semihosting", NULL, NULL, NULL, "x86 has none"},

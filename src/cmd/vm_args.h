@@ -18,7 +18,8 @@ struct vm_args {
     struct viv_machine_config cfg;
     const char *default_machine, *default_cpu;
     struct viv_raw_opts *machine; /* all -machine together, or NULL */
-    struct viv_raw_opts *smp, *mem, *rtc;
+    struct viv_raw_opts *smp, *mem, *rtc, *boot;
+    GPtrArray *option_roms;
     GPtrArray *accels;         /* each -accel; ends with NULL once all is parsed */
     const char *default_accel; /* NULL: automatic */
     GArray *drives, *blockdevs, *nets, *devices, *chardevs, *serials, *monitors, *mons, *objects,

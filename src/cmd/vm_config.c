@@ -1,7 +1,9 @@
 /* The machine's configuration from what the command line said. */
 #include "cmd/vm_args.h"
 
+#include "base/log.h"
 #include "base/units.h"
+#include "machine/bios.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -199,8 +201,19 @@ int vm_config_fill(struct vm_args *a, struct viv_err *err)
         rc = viv_opts_from_raw("-rtc", vm_rtc_opts, a->rtc, &cfg->rtc, err);
     else if (!rc)
         cfg->rtc = viv_opts_new("-rtc", vm_rtc_opts);
+    if (!rc && a->boot)
+        rc = viv_opts_from_raw("-boot", viv_boot_opts, a->boot, &cfg->boot, err);
+    if (!rc)
+        rc = viv_bios_check_boot(cfg->boot, err);
     if (rc < 0)
         return rc;
+    if (cfg->kernel && (cfg->boot || a->option_roms))
+        viv_warn("%s has no effect: -kernel is started directly, no firmware runs", cfg->boot ? "-boot" : "-option-rom");
+    cfg->nographic = a->nographic;
+    if (a->option_roms) {
+        g_ptr_array_add(a->option_roms, NULL);
+        cfg->option_roms = (const char *const *)a->option_roms->pdata;
+    }
     cfg->cpu_is_default = !cfg->cpu;
     if (!cfg->cpu)
         cfg->cpu = a->default_cpu;

@@ -5,6 +5,7 @@
 #include "block/options.h"
 #include "chr/chr.h"
 #include "cpu/x86/cpuid.h"
+#include "machine/bios.h"
 #include "net/net.h"
 
 #include <errno.h>
@@ -63,6 +64,7 @@ static const struct {
     {"-blockdev", "driver", viv_node_print_help},
     {"-smp", "cpus", NULL, vm_smp_opts},
     {"-rtc", "base", NULL, vm_rtc_opts},
+    {"-boot", "order", NULL, viv_boot_opts},
     {"-name", "guest", NULL, vm_name_opts},
     {"-action", "help", NULL, vm_action_opts},
     {"-mon", "chardev", NULL, vm_mon_opts},

@@ -25,6 +25,7 @@ struct builder {
     uint32_t base;
     uint32_t tables[MAX_TABLES]; /* addresses for XSDT */
     unsigned count;
+    struct viv_acpi_links links;
 };
 
 static uint8_t checksum(const uint8_t *p, size_t len)
@@ -42,6 +43,23 @@ static void align(struct builder *b, unsigned to)
 
     while (b->buf->len % to)
         g_byte_array_append(b->buf, zeros, 1);
+}
+
+/* A field of table `at`, an address within the blob. */
+static void add_pointer(struct builder *b, uint32_t table, unsigned offset, uint8_t size)
+{
+    struct viv_acpi_links *l = &b->links;
+
+    g_assert(l->pointer_count < VIV_ARRAY_SIZE(l->pointers));
+    l->pointers[l->pointer_count++] = (struct viv_acpi_pointer){table - b->base + offset, size};
+}
+
+static void add_sum(struct builder *b, uint32_t start, uint32_t len, uint32_t at)
+{
+    struct viv_acpi_links *l = &b->links;
+
+    g_assert(l->sum_count < VIV_ARRAY_SIZE(l->sums));
+    l->sums[l->sum_count++] = (struct viv_acpi_sum){start, len, at};
 }
 
 /* Adds a table: header (5.2.6) and body; returns its address. */
@@ -63,6 +81,7 @@ static uint32_t add_table(struct builder *b, const char *sig, uint8_t rev, const
     g_byte_array_append(b->buf, h, sizeof(h));
     g_byte_array_append(b->buf, body, (guint)len);
     b->buf->data[at + 9] = checksum(b->buf->data + at, len + sizeof(h));
+    add_sum(b, (uint32_t)at, (uint32_t)(len + sizeof(h)), (uint32_t)at + 9);
     return b->base + (uint32_t)at;
 }
 
@@ -144,6 +163,7 @@ static void add_fadt(struct builder *b, const struct viv_acpi_info *info, uint32
 {
     uint8_t f[276] = {0};
     uint16_t arch = ARCH_NO_VGA;
+    uint32_t at;
 
     if (info->pm_base) {
         viv_st_le32(f + 36, add_facs(b));
@@ -161,7 +181,12 @@ static void add_fadt(struct builder *b, const struct viv_acpi_info *info, uint32
     viv_st_le16(f + 109, arch);
     f[131] = 3; /* 6.3 */
     viv_st_le64(f + 140, dsdt);
-    list_table(b, add_table(b, "FACP", 6, f + 36, sizeof(f) - 36));
+    at = add_table(b, "FACP", 6, f + 36, sizeof(f) - 36);
+    if (info->pm_base)
+        add_pointer(b, at, 36, 4);
+    add_pointer(b, at, 40, 4);
+    add_pointer(b, at, 140, 8);
+    list_table(b, at);
 }
 
 static void madt_cpu(GByteArray *m, uint32_t apic_id, unsigned uid)
@@ -274,6 +299,14 @@ static void add_roots(struct builder *b)
     }
     xsdt = add_table(b, "XSDT", 1, x, 8u * b->count);
     rsdt = add_table(b, "RSDT", 1, r, 4u * b->count);
+    for (unsigned i = 0; i < b->count; i++) {
+        add_pointer(b, xsdt, 36 + 8 * i, 8);
+        add_pointer(b, rsdt, 36 + 4 * i, 4);
+    }
+    add_pointer(b, b->base, 16, 4);
+    add_pointer(b, b->base, 24, 8);
+    add_sum(b, 0, 20, 8);
+    add_sum(b, 0, 36, 32);
     rsdp = b->buf->data; /* reserved by viv_acpi_build (5.2.5.3) */
     memcpy(rsdp, "RSD PTR ", 8);
     memcpy(rsdp + 9, OEM_ID, 6);
@@ -285,14 +318,14 @@ static void add_roots(struct builder *b)
     rsdp[32] = checksum(rsdp, 36);
 }
 
-int viv_acpi_build(const struct viv_acpi_info *info, uint32_t base, size_t max, uint8_t **out,
-                   size_t *len, struct viv_err *err)
+int viv_acpi_build(const struct viv_acpi_info *info, uint32_t base, size_t max, uint8_t **out, size_t *len,
+                   struct viv_acpi_links *links, struct viv_err *err)
 {
     struct builder b = {.buf = g_byte_array_new(), .base = base};
 
     g_assert(viv_is_aligned(base, 64));
-    g_byte_array_set_size(b.buf, 64);
-    memset(b.buf->data, 0, 64);
+    g_byte_array_set_size(b.buf, VIV_ACPI_RSDP_BYTES);
+    memset(b.buf->data, 0, VIV_ACPI_RSDP_BYTES);
     add_dsdt_and_fadt(&b, info);
     add_madt(&b, info);
     if (info->hpet)
@@ -306,6 +339,8 @@ int viv_acpi_build(const struct viv_acpi_info *info, uint32_t base, size_t max, 
         g_byte_array_unref(b.buf);
         return ret;
     }
+    if (links)
+        *links = b.links;
     *len = b.buf->len;
     *out = g_byte_array_free(b.buf, FALSE);
     return 0;

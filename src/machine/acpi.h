@@ -54,9 +54,31 @@ void viv_acpi_dsdt_microvm(struct viv_aml *a, const struct viv_acpi_info *info);
 void viv_acpi_dsdt_legacy(struct viv_aml *a, const struct viv_acpi_info *info);
 void viv_acpi_dsdt_cpus(struct viv_aml *a, const struct viv_acpi_info *info);
 
+/* What depends on where the blob lies: for firmware that places it itself. Offsets into the blob; sums in the order of
+ * their making, all after the pointers. */
+#define VIV_ACPI_RSDP_BYTES 64 /* at the blob's start; the tables follow */
+struct viv_acpi_pointer {
+    uint32_t at;
+    uint8_t size;
+};
+struct viv_acpi_sum {
+    uint32_t start, len, at; /* bytes that sum to 0 thanks to the one at `at` */
+};
+struct viv_acpi_links {
+    struct viv_acpi_pointer pointers[32];
+    struct viv_acpi_sum sums[16];
+    unsigned pointer_count, sum_count;
+};
+
 /* Builds everything for address `base` (16-byte aligned), the RSDP at its start. -ENOSPC when it takes more than
- * `max` bytes. Result g_malloc'ed. */
-int viv_acpi_build(const struct viv_acpi_info *info, uint32_t base, size_t max, uint8_t **out,
-                   size_t *len, struct viv_err *err);
+ * `max` bytes. Result g_malloc'ed. `links` may be NULL; with base 0 pointers are offsets. */
+int viv_acpi_build(const struct viv_acpi_info *info, uint32_t base, size_t max, uint8_t **out, size_t *len,
+                   struct viv_acpi_links *links, struct viv_err *err);
+/* The same as firmware takes it: the files etc/acpi/rsdp, etc/acpi/tables, and the script that joins them. */
+struct viv_acpi_files {
+    uint8_t *blob, *script; /* g_free; the blob is both files, one after the other */
+    size_t blob_len, script_len;
+};
+int viv_acpi_build_files(const struct viv_acpi_info *info, struct viv_acpi_files *out, struct viv_err *err);
 
 #endif

@@ -58,7 +58,7 @@ static uint8_t *build(const struct viv_acpi_info *info, size_t *len)
     struct viv_err err = VIV_ERR_INIT;
     uint8_t *blob = NULL;
 
-    g_assert_cmpint(viv_acpi_build(info, BASE, 0x20000, &blob, len, &err), ==, 0);
+    g_assert_cmpint(viv_acpi_build(info, BASE, 0x20000, &blob, len, NULL, &err), ==, 0);
     g_assert_cmpint(sum(blob, 20), ==, 0);
     g_assert_cmpint(sum(blob, 36), ==, 0);
     g_assert_cmpint(memcmp(blob, "RSD PTR ", 8), ==, 0);
@@ -115,8 +115,60 @@ static void test_too_large(void)
     uint8_t *blob = NULL;
     size_t len;
 
-    g_assert_cmpint(viv_acpi_build(&pc, BASE, 1024, &blob, &len, &err), ==, -28);
+    g_assert_cmpint(viv_acpi_build(&pc, BASE, 1024, &blob, &len, NULL, &err), ==, -28);
     g_assert_null(blob);
+}
+
+/* Does what firmware does with the script: the tables at BASE, the RSDP elsewhere. The outcome must be what is built for
+ * BASE at once. */
+static void test_loader_script(void)
+{
+    struct viv_acpi_files f;
+    struct viv_err err = VIV_ERR_INIT;
+    size_t len, seen = 0;
+    g_autofree uint8_t *want = build(&pc, &len);
+    uint8_t *rsdp, *tables;
+
+    g_assert_cmpint(viv_acpi_build_files(&pc, &f, &err), ==, 0);
+    g_assert_cmpuint(f.blob_len, ==, len);
+    g_assert_cmpuint(f.script_len % 128, ==, 0);
+    rsdp = g_memdup2(f.blob, VIV_ACPI_RSDP_BYTES);
+    tables = g_memdup2(f.blob, f.blob_len);
+    for (const uint8_t *e = f.script; e < f.script + f.script_len; e += 128) {
+        bool root = !strcmp((const char *)e + 4, "etc/acpi/rsdp");
+        uint8_t *dest = root ? rsdp : tables;
+        const uint8_t *n = e + 60;
+
+        g_assert_true(root || !strcmp((const char *)e + 4, "etc/acpi/tables"));
+        switch (viv_ld_le32(e)) {
+        case 1:
+            g_assert_cmpuint(viv_ld_le32(n), ==, root ? 16 : 64);
+            g_assert_cmpuint(n[4], ==, root ? 2 : 1);
+            seen++;
+            break;
+        case 2:
+            g_assert_cmpuint(seen, ==, 2); /* both are there */
+            g_assert_cmpstr((const char *)n, ==, "etc/acpi/tables");
+            dest += viv_ld_le32(e + 116);
+            if (e[120] == 8)
+                viv_st_le64(dest, viv_ld_le64(dest) + BASE);
+            else
+                viv_st_le32(dest, viv_ld_le32(dest) + BASE);
+            break;
+        case 3:
+            dest[viv_ld_le32(n)] -= sum(dest + viv_ld_le32(n + 4), viv_ld_le32(n + 8));
+            break;
+        default:
+            g_assert_not_reached();
+        }
+    }
+    g_assert_cmpmem(rsdp, VIV_ACPI_RSDP_BYTES, want, VIV_ACPI_RSDP_BYTES);
+    g_assert_cmpmem(tables + VIV_ACPI_RSDP_BYTES, len - VIV_ACPI_RSDP_BYTES, want + VIV_ACPI_RSDP_BYTES,
+                    len - VIV_ACPI_RSDP_BYTES);
+    g_free(rsdp);
+    g_free(tables);
+    g_free(f.blob);
+    g_free(f.script);
 }
 
 /* PkgLength at the edges of its encodings: the parser below must arrive exactly at the end. */
@@ -214,6 +266,7 @@ int main(int argc, char **argv)
     g_test_add_func("/acpi/pc", test_pc);
     g_test_add_func("/acpi/microvm", test_microvm);
     g_test_add_func("/acpi/too-large", test_too_large);
+    g_test_add_func("/acpi/loader-script", test_loader_script);
     g_test_add_func("/acpi/iasl-pc", test_iasl_pc);
     g_test_add_func("/acpi/iasl-microvm", test_iasl_microvm);
     return g_test_run();

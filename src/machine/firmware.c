@@ -6,7 +6,6 @@
 #include "cpu/vcpu.h"
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/state.h"
-#include "machine/smbios.h"
 #include "mem/dma.h"
 
 #include <errno.h>
@@ -46,40 +45,12 @@ static void memory_map(struct viv_firmware *f, const struct viv_firmware_config 
 static int build_acpi(struct viv_firmware *f, const struct viv_firmware_config *c, struct viv_err *err)
 {
     struct viv_acpi_info info = c->acpi;
-    g_autofree struct viv_acpi_cpu *cpus = g_new0(struct viv_acpi_cpu, viv_vcpu_count);
+    g_autofree struct viv_acpi_cpu *cpus = viv_firmware_cpus(&info);
 
     if (!c->with_acpi)
         return 0;
-    for (unsigned i = 0; i < viv_vcpu_count; i++)
-        cpus[i].apic_id = viv_vcpus[i]->apic_id;
-    info.cpus = cpus;
-    info.cpu_count = viv_vcpu_count;
     f->boot.rsdp = VIV_BIOS_ACPI;
-    return viv_acpi_build(&info, VIV_BIOS_ACPI, VIV_BIOS_SMBIOS - VIV_BIOS_ACPI, &f->acpi, &f->acpi_len, err);
-}
-
-static int build_smbios(struct viv_firmware *f, const struct viv_firmware_config *c, struct viv_err *err)
-{
-    const struct viv_cpuid *model = viv_vcpus[0]->x86->cpuid;
-    const struct viv_smp *smp = &c->cfg->smp;
-    uint32_t leaf1[4];
-    struct viv_smbios_info info = {
-        .product = c->product,
-        .version = c->cfg->cls->name,
-        .uuid = c->cfg->uuid_set ? c->cfg->uuid : NULL,
-        .cpu = model->model,
-        .ram_bytes = c->low_end + c->high_size,
-        .below_4g = c->low_end,
-        .sockets = MAX(smp->sockets, 1u),
-        .cores = MAX(smp->cores, 1u) * MAX(smp->dies, 1u),
-        .threads = MAX(smp->threads, 1u),
-    };
-
-    viv_cpuid_leaf(model, 0, 1, 0, leaf1);
-    info.signature = leaf1[0];
-    info.features = leaf1[3];
-    return viv_smbios_build(&info, VIV_BIOS_SMBIOS, VIV_BIOS_TABLES_END - VIV_BIOS_SMBIOS, &f->smbios,
-                            &f->smbios_len, err);
+    return viv_acpi_build(&info, VIV_BIOS_ACPI, VIV_BIOS_SMBIOS - VIV_BIOS_ACPI, &f->acpi, &f->acpi_len, NULL, err);
 }
 
 int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **out, struct viv_err *err)
@@ -98,7 +69,8 @@ int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **
     memory_map(f, c);
     ret = build_acpi(f, c, err);
     if (!ret)
-        ret = build_smbios(f, c, err);
+        ret = viv_firmware_smbios(c, VIV_BIOS_SMBIOS, VIV_BIOS_TABLES_END - VIV_BIOS_SMBIOS, &f->smbios, &f->smbios_len,
+                                  err);
     if (!ret)
         ret = viv_boot_load(&f->boot, &f->entry, err);
     if (ret) {
@@ -109,7 +81,7 @@ int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **
     }
     f->loaded = true;
     if (!f->cfg->kernel && !f->cfg->incoming)
-        viv_warn("nothing to boot: no -kernel, and there is no firmware yet that boots disks; the CPU halts");
+        viv_warn("nothing to boot: no -kernel, and machine '%s' has no firmware yet; the CPU halts", f->cfg->cls->name);
     *out = f;
     return 0;
 }

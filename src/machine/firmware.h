@@ -23,6 +23,12 @@ struct viv_firmware_config {
     bool with_acpi;
 };
 
+/* Points info->cpus at an array of the vCPUs, which is the caller's. */
+struct viv_acpi_cpu *viv_firmware_cpus(struct viv_acpi_info *info);
+/* viv_smbios_build() of this machine. */
+int viv_firmware_smbios(const struct viv_firmware_config *c, uint32_t base, size_t max, uint8_t **out, size_t *len,
+                        struct viv_err *err);
+
 /* Builds the tables and checks -kernel and its companions. Device lock held; the vCPUs exist. */
 int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **out, struct viv_err *err);
 /* After devices and vCPUs were reset: tables and kernel into RAM, CPU registers. The board's own chips (shadow

@@ -22,12 +22,15 @@ struct viv_machine_config {
     const char *const *accels; /* each -accel, ending with NULL; NULL: automatic */
     const char *kernel, *initrd, *append, *dtb;
     const char *bios;
+    const char *const *option_roms; /* each -option-rom, ending with NULL; NULL: none */
+    struct viv_opts *boot;          /* viv_boot_opts, NULL: nothing said */
     const char *name; /* -name */
     uint8_t uuid[16];
     bool uuid_set;
     struct viv_opts *rtc; /* base=utc|localtime|date, clock=, driftfix= */
     struct viv_chr *serial[4]; /* NULL: none */
     unsigned serial_count;
+    bool nographic; /* no screen: the firmware's text goes to the serial port */
     bool no_hpet, no_acpi;
     bool cpu_32bit;      /* qemu-system-i386: every CPU model without long mode */
     bool cpu_is_default; /* nobody said -cpu: features it has to do without are no news */

@@ -9,6 +9,7 @@
  *   ...        PCI memory, to FEBFFFFF    behind it  64-bit PCI memory
  */
 #include "machine/board_int.h"
+#include "machine/bios.h"
 
 #include "base/units.h"
 #include "bus/pci.h"
@@ -28,7 +29,8 @@ struct pc {
     const struct viv_machine_config *cfg;
     struct viv_board_ram ram;
     struct viv_dev *bridge, *pm, *rtc, *fw_cfg;
-    struct viv_firmware *firmware;
+    struct viv_firmware *firmware; /* NULL: the ROM runs */
+    bool bios, started;
     bool acpi, hpet, pit;
 };
 
@@ -87,11 +89,12 @@ static int pc_build(const struct viv_machine_config *cfg, struct viv_board *boar
     pc->acpi = prop(cfg, "acpi") && !cfg->no_acpi;
     pc->hpet = (!cfg->machine_opts || viv_opts_bool(cfg->machine_opts, "hpet")) && !cfg->no_hpet;
     pc->pit = prop(cfg, "pit");
-    if (cfg->bios)
-        return viv_fail(err, ENOTSUP, "-bios %s: firmware is not run yet; boot a kernel with -kernel", cfg->bios);
+    pc->bios = viv_bios_wanted(cfg);
     ret = viv_board_check(cfg, board, err);
     if (!ret)
         ret = viv_board_add_ram(cfg, board, false, &pc->ram, err);
+    if (!ret && pc->bios)
+        ret = viv_bios_load(cfg, board, err);
     if (!ret)
         ret = viv_board_add_irqs(board, true, err);
     if (!ret)
@@ -141,8 +144,8 @@ static struct viv_pci_windows windows(const struct pc *pc)
 
     return (struct viv_pci_windows){
         .io_first = PCI_IO_FIRST, .io_last = 0xffff,
-        /* Not right behind RAM below 3 GiB: 32-bit BARs from there on are what kernels expect. */
-        .mem_first = MAX(pc->ram.low_end, 0xc0000000ull), .mem_last = PCI_HOLE_LAST,
+        /* SeaBIOS begins at 2 GiB, or behind RAM at 3 or 3.5 GiB. Without it: not right behind RAM below 3 GiB: 32-bit BARs from there on are what kernels expect. */
+        .mem_first = MAX(pc->ram.low_end, pc->bios ? 2 * VIV_GIB : 0xc0000000ull), .mem_last = PCI_HOLE_LAST,
         .mem64_first = first, .mem64_last = first + 32 * VIV_GIB - 1,
     };
 }
@@ -165,7 +168,7 @@ static int pc_finish(const struct viv_machine_config *cfg, struct viv_board *boa
 
     set_cmos(pc);
     set_fw_cfg(pc);
-    return viv_firmware_new(&f, &pc->firmware, err);
+    return pc->bios ? viv_bios_add_files(&f, pc->fw_cfg, err) : viv_firmware_new(&f, &pc->firmware, err);
 }
 
 /* ELCR: PCI lines and the SCI are level-triggered. */
@@ -175,11 +178,27 @@ static void set_elcr(struct viv_board *board)
     viv_space_write_locked(board->io, 0x4d1, 1u << (9 - 8) | 1u << (10 - 8) | 1u << (11 - 8), 1);
 }
 
+/* Chipset and CPUs are as power-on left them; the battery kept the boot order. */
+static void reset_to_bios(struct pc *pc)
+{
+    uint16_t order = viv_bios_boot_cmos(pc->cfg->boot, !pc->started);
+
+    viv_mc146818_set_nvram(pc->rtc, 0x3d, (uint8_t)order);
+    viv_mc146818_set_nvram(pc->rtc, 0x38, (uint8_t)(order >> 8));
+    pc->started = true;
+    if (pc->pm)
+        viv_piix4_pm_acpi_mode(pc->pm);
+}
+
 static void pc_reset(const struct viv_machine_config *cfg, struct viv_board *board)
 {
     struct pc *pc = pc_of(board);
     struct viv_pci_windows w = windows(pc);
 
+    if (pc->bios) {
+        reset_to_bios(pc);
+        return;
+    }
     viv_i440fx_open_shadow(pc->bridge);
     if (pc->pm)
         viv_piix4_pm_setup(pc->pm, VIV_PIIX4_PM_BASE);

@@ -9,7 +9,6 @@
 #include <glib.h>
 #include <string.h>
 
-#define ENTRY_BYTES   64 /* both entry points, each 16-byte aligned */
 #define HANDLE_BIOS   0x0000
 #define HANDLE_SYSTEM 0x0100
 #define HANDLE_CHASSIS 0x0300
@@ -231,8 +230,8 @@ static uint8_t checksum(const uint8_t *p, size_t len)
 /* 5.2.1 and 5.2.2 */
 static void entry_points(uint8_t *e, const struct builder *b, uint32_t base)
 {
-    uint32_t table = base + ENTRY_BYTES;
-    uint32_t len = b->buf->len - ENTRY_BYTES;
+    uint32_t table = base + VIV_SMBIOS_ENTRIES;
+    uint32_t len = b->buf->len - VIV_SMBIOS_ENTRIES;
     uint8_t *e3 = e + 32;
 
     memcpy(e, "_SM_", 4);
@@ -264,8 +263,8 @@ int viv_smbios_build(const struct viv_smbios_info *info, uint32_t base, size_t m
     int ret = 0;
 
     g_assert(viv_is_aligned(base, 16));
-    g_byte_array_set_size(b.buf, ENTRY_BYTES);
-    memset(b.buf->data, 0, ENTRY_BYTES);
+    g_byte_array_set_size(b.buf, VIV_SMBIOS_ENTRIES);
+    memset(b.buf->data, 0, VIV_SMBIOS_ENTRIES);
     type0_bios(&b);
     type1_system(&b, info);
     type3_chassis(&b);

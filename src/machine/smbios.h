@@ -23,6 +23,9 @@ struct viv_smbios_info {
     uint32_t features;       /* CPUID 1 EDX */
 };
 
+#define VIV_SMBIOS_ENTRIES  64 /* bytes at the blob's start: 2.8 entry point, at 32 that of 3.0; the tables follow */
+#define VIV_SMBIOS_ENTRY_28 31 /* bytes of the first */
+
 /* Builds for address `base` (16-byte aligned), within `max` bytes. -ENOSPC when it does not fit. g_malloc'ed. */
 int viv_smbios_build(const struct viv_smbios_info *info, uint32_t base, size_t max, uint8_t **out,
                      size_t *len, struct viv_err *err);

@@ -19,6 +19,7 @@ head -c 36 /dev/zero >>cut.qcow2
 printf '\0\0\0\004\0\0\0\150' >>cut.qcow2
 head -c 70000 /dev/zero >>cut.qcow2
 head -c 1000000 /dev/zero >busy.raw
+head -c 65537 /dev/zero >odd.bin
 # ids, not names, in what is quoted below.
 bad() {
     want=$1
@@ -120,7 +121,14 @@ bad "'e1000x' is not a device we have" -device e1000x
 bad "did you mean 'virtio-blk-pci'" -device virtio-blk-cpi,drive=x
 bad "cannot be added" -device i8254
 bad "did you mean 'drive'" -device virtio-blk-pci,drvie=x
-bad "bootindex is not supported" -device virtio-blk-pci,drive=x,bootindex=1
+bad "no firmware that could boot" -M microvm -drive file=notakernel,format=raw,if=none,id=x -device virtio-blk-device,drive=x,bootindex=1
+bad "bootindex=1 is already that of /pci@i0cf8/" -drive file=notakernel,format=raw,if=none,id=x -device virtio-blk-pci,drive=x,bootindex=1 -netdev user,id=n -device virtio-net-pci,netdev=n,bootindex=1
+bad "'z' is no kind of device" -boot cz
+bad "did you mean 'menu'" -boot meun=on
+bad "there is no file 'none.bin'" -bios none.bin
+bad "65537 bytes is not a multiple of 64 KiB" -bios odd.bin
+bad "-bios with -kernel" -bios odd.bin -kernel notakernel
+bad "-option-rom: there is no file 'none.rom'" -option-rom none.rom
 bad "nodrive" -device virtio-blk-pci,drive=nodrive
 bad "-global foo: it must be DRIVER.PROPERTY=VALUE" -global foo
 bad "-global foo.bar: 'foo' is not a device we have" -global foo.bar=1

@@ -23,6 +23,8 @@
 #define PMBASE    0x40
 #define PMREGMISC 0x80
 #define SMBBASE   0x90
+#define DEVACTB   0x58
+#define DEVACTB_APMC_EN (1u << 25) /* a write to B2h raises an SMI */
 #define SMBHSTCFG 0xd2
 
 enum { /* offsets in the I/O block */
@@ -292,8 +294,15 @@ void viv_piix4_pm_setup(struct viv_dev *d, uint16_t base)
 
     viv_st_le16(p->pci.config + PMBASE, (base & 0xffc0) | 1);
     p->pci.config[PMREGMISC] = 1;
-    p->pm1_cnt |= CNT_SCI_EN;
     update_map(p);
+    viv_piix4_pm_acpi_mode(d);
+}
+
+void viv_piix4_pm_acpi_mode(struct viv_dev *d)
+{
+    struct piix4_pm *p = (struct piix4_pm *)d;
+
+    p->pm1_cnt |= CNT_SCI_EN;
     update_sci(p);
 }
 
@@ -327,7 +336,8 @@ static int piix4_pm_realize(struct viv_dev *d, struct viv_opts *opts, struct viv
     viv_st_le16(p->pci.wmask + SMBBASE, 0xfff0);
     p->pci.wmask[PMREGMISC] = 1;
     p->pci.wmask[SMBHSTCFG] = 0x0f;
-    viv_st_le32(p->pci.wmask + 0x58, 0xffffffff); /* device activity B */
+    viv_st_le32(p->pci.wmask + DEVACTB, ~DEVACTB_APMC_EN);
+    viv_st_le32(p->pci.config + DEVACTB, DEVACTB_APMC_EN); /* no SMIs: tells firmware that they are in use already */
     p->pci.config_written = config_written;
     return 0;
 }

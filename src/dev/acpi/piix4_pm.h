@@ -9,6 +9,8 @@
 
 /* What firmware does: places and enables the I/O block, hands it to the OS (SCI_EN). A reset undoes it. */
 void viv_piix4_pm_setup(struct viv_dev *d, uint16_t base);
+/* The second half alone: the tables name no SMI_CMD, so the hardware is in ACPI mode from the start. */
+void viv_piix4_pm_acpi_mode(struct viv_dev *d);
 /* Presses the power button. */
 void viv_piix4_pm_power_button(struct viv_dev *d);
 

@@ -233,6 +233,8 @@ static const struct viv_virtio_class blk_fn = {
     .device_id = VIV_VIRTIO_ID_BLOCK,
     .pci_legacy_id = 0x1001,
     .pci_class = 0x010000,
+    .fw_kind = "scsi",
+    .fw_unit = "/disk@0,0",
     .config_len = CFG(max_secure_erase_sectors),
     .size = sizeof(struct virtio_blk),
     .state = &blk_state,
@@ -254,8 +256,8 @@ static const char *const werror_values[] = {"auto", "report", "ignore", "enospc"
 #define BLK_PROPS                                                                                  \
     {.name = "drive", .type = VIV_OPT_STR, .required = true, .help = "id of a -drive or -blockdev"}, \
     {.name = "serial", .type = VIV_OPT_STR, .help = "serial number, up to 20 characters"},         \
-    {.name = "bootindex", .type = VIV_OPT_REFUSED,                                                 \
-     .help = "there is no firmware yet that looks for a system to boot; leave it out"},            \
+    {.name = "bootindex", .type = VIV_OPT_INT, .min = 0, .max = INT32_MAX,                         \
+     .help = "place in the boot order"},                                                           \
     {.name = "logical_block_size", .type = VIV_OPT_SIZE, .def = "512", .min = 512, .max = 2097152, \
      .help = "smallest unit of a request"},                                                        \
     {.name = "physical_block_size", .type = VIV_OPT_SIZE, .def = "512", .min = 512, .max = 2097152, \

@@ -455,6 +455,8 @@ static const struct viv_virtio_class net_fn = {
     .device_id = VIV_VIRTIO_ID_NET,
     .pci_legacy_id = 0x1000,
     .pci_class = 0x020000,
+    .fw_kind = "ethernet",
+    .fw_unit = "/ethernet-phy@0",
     .config_len = CFG_LEN,
     .size = sizeof(struct virtio_net),
     .state = &net_state,
@@ -474,8 +476,8 @@ static const struct viv_virtio_class net_fn = {
 #define NET_PROPS                                                                                  \
     {.name = "netdev", .type = VIV_OPT_STR, .help = "id of a -netdev"},                            \
     {.name = "mac", .type = VIV_OPT_STR, .help = "address (default: made from the VM's uuid or name)"}, \
-    {.name = "bootindex", .type = VIV_OPT_REFUSED,                                                 \
-     .help = "there is no firmware yet that looks for a system to boot; leave it out"},            \
+    {.name = "bootindex", .type = VIV_OPT_INT, .min = 0, .max = INT32_MAX,                         \
+     .help = "place in the boot order"},                                                           \
     {.name = "host_mtu", .type = VIV_OPT_INT, .max = 65535, .help = "MTU to tell the guest"},      \
     {.name = "rx_queue_size", .type = VIV_OPT_INT, .def = "256", .min = 64,                        \
      .max = VIV_VIRTQ_MAX_SIZE, .help = "entries of the receive queue"},                           \

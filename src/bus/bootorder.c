@@ -1,0 +1,59 @@
+#include "bus/bootorder.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+struct entry {
+    int64_t index;
+    char *path;
+};
+
+static GSList *entries; /* by index */
+
+static gint by_index(gconstpointer pa, gconstpointer pb)
+{
+    const struct entry *a = pa, *b = pb;
+
+    return a->index < b->index ? -1 : a->index > b->index;
+}
+
+int viv_bootorder_add(int64_t index, const char *path, struct viv_err *err)
+{
+    struct entry *e;
+
+    for (GSList *i = entries; i; i = i->next) {
+        e = i->data;
+        if (e->index == index)
+            return viv_fail(err, EBUSY, "bootindex=%lld is already that of %s", (long long)index, e->path);
+    }
+    e = g_new(struct entry, 1);
+    *e = (struct entry){index, g_strdup(path)};
+    entries = g_slist_insert_sorted(entries, e, by_index);
+    return 0;
+}
+
+void viv_bootorder_remove(const char *path)
+{
+    for (GSList *i = entries; i; i = i->next) {
+        struct entry *e = i->data;
+
+        if (strcmp(e->path, path))
+            continue;
+        entries = g_slist_delete_link(entries, i);
+        g_free(e->path);
+        g_free(e);
+        return;
+    }
+}
+
+char *viv_bootorder_text(bool strict)
+{
+    GString *s = g_string_new(NULL);
+
+    for (GSList *i = entries; i; i = i->next)
+        g_string_append_printf(s, "%s%s", s->len ? "\n" : "", ((struct entry *)i->data)->path);
+    if (strict)
+        g_string_append_printf(s, "%sHALT", s->len ? "\n" : "");
+    return g_string_free(s, FALSE);
+}

@@ -1,0 +1,46 @@
+#!/bin/sh
+# SeaBIOS starts GRUB from a virtio disk, GRUB starts Debian's cloud kernel, which sees the tables it was handed, and
+# powers off (or, with "reboot", goes back into the firmware twice).
+# usage: tests/boot/seabios.sh VIV_VM CPUS [reboot] [viv-vm options...]
+set -eu
+vm=$1 cpus=$2 how=${3:-plain}
+if [ $# -ge 3 ]; then shift 3; else shift 2; fi
+top=$(cd "$(dirname "$0")/../.." && pwd)
+[ -f /usr/share/seabios/bios-256k.bin ] || { echo "no SeaBIOS: apt-get install seabios"; exit 77; }
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+kernel=$("$top/tools/fetch-kernel" "${VIV_GUEST_DIR:-$top/build/guest}") || exit $?
+script='d=/sys/class/dmi/id
+echo "MARKER cpus=$(nproc) bios=$(cat $d/bios_vendor) product=$(cat $d/product_name) acpi=$(ls /sys/firmware/acpi/tables | tr "\n" ,) disk=$(cat /sys/block/vda/size)"
+dmesg -r | grep "^<[0-4]>" >/tmp/w; echo "WARNINGS $(wc -l </tmp/w)"; cat /tmp/w'
+[ "$how" = reboot ] && script="$script; reboot -f"
+"$top/tools/mkinitramfs-busybox" -k "${kernel%/boot/*}" -m virtio_pci -m virtio_blk -o "$tmp/initrd" "$script" || exit $?
+"$top/tests/boot/grub_disk.sh" "$kernel" "$tmp/initrd" "$tmp/disk" || exit $?
+fail() { echo "FAIL: $*"; cat "$tmp/err"; tail -n 40 "$tmp/out"; tail -n 20 "$tmp/log"; exit 1; }
+set -- -M pc -smp "$cpus" -m 256 -nodefaults -display none -serial stdio -monitor none \
+    -drive "file=$tmp/disk,format=raw,if=none,id=d0" -device virtio-blk-pci,drive=d0,bootindex=1 \
+    -chardev "file,id=log,path=$tmp/log" -device isa-debugcon,iobase=0x402,chardev=log "$@"
+if [ "$how" = reboot ]; then # the guest reboots for ever: wait for its third start, then end it
+    : >"$tmp/out"
+    "$vm" "$@" </dev/null >"$tmp/out" 2>"$tmp/err" &
+    pid=$!
+    left=${LIMIT:-300}
+    while [ "$(grep -c '^MARKER cpus=' "$tmp/out")" -lt 3 ]; do
+        kill -0 $pid 2>/dev/null || fail "ended by itself"
+        left=$((left - 1))
+        [ $left -gt 0 ] || { kill -9 $pid; fail "did not reboot twice in time"; }
+        sleep 1
+    done
+    kill -TERM $pid
+    wait $pid && st=0 || st=$?
+    [ "$(grep -c '^Booting from Hard Disk' "$tmp/log")" -ge 3 ] || fail "a reset did not lead into the firmware"
+else
+    timeout "${LIMIT:-300}" "$vm" "$@" </dev/null >"$tmp/out" 2>"$tmp/err" && st=0 || st=$?
+fi
+[ $st = 0 ] || fail "exit status $st"
+grep -q '^Booting from Hard Disk' "$tmp/log" || fail "the firmware did not boot the disk"
+grep -q "^Found $cpus cpu(s)" "$tmp/log" || fail "the firmware did not find $cpus CPUs"
+grep -q GRUB-HERE "$tmp/out" || fail "GRUB did not come up"
+grep -q "MARKER cpus=$cpus bios=.*product=Standard PC .*APIC,DSDT,FACP,FACS,.*disk=131072" "$tmp/out" || fail "no marker"
+sed -n '/^MARKER/,/Preparing/p' "$tmp/out" | head -n 20
+echo PASS
