@@ -123,7 +123,14 @@ int viv_throttle_group_add(struct viv_opts *o, struct viv_err *err)
 
 int viv_throttle_group_del(const char *id, struct viv_err *err)
 {
-    return objects && g_hash_table_remove(objects, id) ? 0 : viv_fail(err, ENOENT, "there is no throttle group '%s'", id);
+    struct viv_throttle *t = objects ? g_hash_table_lookup(objects, id) : NULL;
+
+    if (!t)
+        return viv_fail(err, ENOENT, "there is no throttle group '%s'", id);
+    if (viv_throttle_is_used(t))
+        return viv_fail(err, EBUSY, "object '%s' is in use, can not be deleted", id);
+    g_hash_table_remove(objects, id);
+    return 0;
 }
 
 void viv_throttle_groups_free(void)

@@ -298,6 +298,16 @@ void viv_throttle_put(struct viv_throttle *t)
     g_free(t);
 }
 
+bool viv_throttle_is_used(struct viv_throttle *t)
+{
+    bool used;
+
+    pthread_mutex_lock(&lock);
+    used = t->refs > 1;
+    pthread_mutex_unlock(&lock);
+    return used;
+}
+
 void viv_throttle_limits(struct viv_throttle *t, struct viv_limits *out)
 {
     pthread_mutex_lock(&lock);

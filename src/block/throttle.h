@@ -38,10 +38,10 @@ int viv_limits_check(const struct viv_limits *l, const char *what, struct viv_er
 /* From -drive's options (options.c): throttling.* and the names before them; *group borrowed, NULL: none named. */
 int viv_limits_read(struct viv_opts *o, struct viv_limits *l, const char **group, struct viv_err *err);
 
-/* -object throttle-group: the group lives until the end, whoever uses it. */
+/* -object throttle-group: the group lives until it is deleted, which its members' presence forbids (-EBUSY). */
 extern const struct viv_opt_def viv_throttle_group_opts[];
 int viv_throttle_group_add(struct viv_opts *o, struct viv_err *err);
-int viv_throttle_group_del(const char *id, struct viv_err *err); /* who is in it stays */
+int viv_throttle_group_del(const char *id, struct viv_err *err);
 void viv_throttle_groups_free(void);
 
 struct viv_throttle; /* a group */
@@ -52,6 +52,7 @@ struct viv_throttle *viv_throttle_get(const char *name, const struct viv_limits 
 /* Limits of a group that exists already are the group's: NULL when there is none. */
 struct viv_throttle *viv_throttle_find(const char *name);
 void viv_throttle_put(struct viv_throttle *t);
+bool viv_throttle_is_used(struct viv_throttle *t); /* by anybody but the one who asks */
 void viv_throttle_limits(struct viv_throttle *t, struct viv_limits *out);
 
 /* release(blk, req): the request may go; called from any thread, under the group's lock: it only queues. Takes the reference to

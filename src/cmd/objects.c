@@ -62,9 +62,13 @@ int cmd_object_add(const char *text, struct viv_err *err)
 
 int cmd_object_del(const char *id, struct viv_err *err)
 {
-    for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++)
-        if (kinds[i].del(id, NULL) == 0)
-            return 0;
+    for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        struct viv_err why = VIV_ERR_INIT;
+        int ret = kinds[i].del(id, &why);
+
+        if (ret != -ENOENT)
+            return ret ? viv_fail(err, -ret, "%s", why.text) : 0;
+    }
     return viv_fail(err, ENOENT, "object '%s' not found", id);
 }
 

@@ -265,6 +265,7 @@ static int finish(struct viv_err *err)
     int ret, r;
 
     viv_dev_lock();
+    storaged_jobs_finish();
     ret = viv_export_del_all(err);
     if (viv_export_nbd_runs())
         viv_export_nbd_stop(NULL);
@@ -292,6 +293,7 @@ static int run(int argc, char **argv, const struct args *a, struct viv_err *err)
     viv_signals_init(on_signal);
     viv_mon_use(storaged_cmds);
     viv_mon_use(storaged_bitmap_cmds);
+    viv_mon_use(storaged_job_cmds);
     viv_mon_use(viv_mon_common);
     viv_export_on_deleted(on_export_deleted);
     viv_dev_lock();

@@ -34,4 +34,7 @@ int viv_export_nbd_start(struct viv_raw_opts *raw, struct viv_err *err);
 int viv_export_nbd_stop(struct viv_err *err);
 bool viv_export_nbd_runs(void);
 
+/* Can it be the id of an export, or of anything else: a letter, then letters, digits, '-', '.' and '_'? */
+bool viv_export_is_id(const char *id);
+
 #endif

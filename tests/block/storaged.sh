@@ -101,6 +101,49 @@ for a, b in zip(ours, theirs):
 sys.exit(bad)
 END
 
+echo "# jobs and throttle groups beside the peer's"
+W=wait:JOB_STATUS_CHANGE
+q2='"driver": "qcow2", "file": "f"'
+for p in "$VIV_STORAGED" qemu-storage-daemon; do
+    name=$(basename "$p")
+    rm -f g.img
+    : >f.img
+    daemon "$p" --blockdev driver=file,filename=f.img,node-name=f
+    $qmp "$here/q" query-jobs blockdev-create '{"job-id": "j", "options": {'"$q2"', "size": 1048576, "cluster-size": 4096, "version": "v3",
+            "backing-file": "x", "backing-fmt": "raw", "lazy-refcounts": true}}' $W $W $W query-jobs \
+        blockdev-create '{"job-id": "j", "options": {'"$q2"', "size": 512}}' job-dismiss '{"id": "j"}' query-jobs job-dismiss '{"id": "j"}' \
+        blockdev-create '{"job-id": "k", "options": {'"$q2"', "size": 1048577}}' query-jobs job-dismiss '{"id": "k"}' \
+        blockdev-create '{"job-id": "l", "options": {"driver": "qcow2", "file": "none", "size": 1048576}}' query-jobs job-dismiss '{"id": "l"}' \
+        blockdev-create '{"job-id": "1", "options": {'"$q2"', "size": 1048576}}' \
+        blockdev-create '{"job-id": "m", "options": {"driver": "file", "filename": "g.img", "size": 1048576}}' $W $W $W query-jobs \
+        job-dismiss '{"id": "m"}' blockdev-create '{"job-id": "m", "options": {"driver": "null-co"}}' \
+        blockdev-create '{"job-id": "n", "options": {'"$q2"', "size": 1048576, "cluster-siz": 1000}}' \
+        blockdev-create '{"job-id": "n", "options": {'"$q2"', "size": 1048576, "cluster_size": 65536}}' \
+        blockdev-create '{"job-id": "n", "options": {'"$q2"'}}' blockdev-create '{"options": {'"$q2"'}}' blockdev-create '{"job-id": "n"}' \
+        blockdev-create '{"job-id": "n", "options": {"driver": "vdi", "file": {"driver": "file", "filename": "g.img"}, "size": 65536}}' \
+        $W $W $W query-jobs job-dismiss '{"id": "n"}' \
+        object-add '{"qom-type": "throttle-group", "id": "t", "limits": {"bps-total": 1000000, "iops-total": 400, "iops-size": 4096}}' \
+        blockdev-add '{"driver": "throttle", "node-name": "tn", "throttle-group": "none", "file": "f"}' \
+        blockdev-add '{"driver": "throttle", "node-name": "tn", "throttle-group": "t", "file": "f"}' object-del '{"id": "t"}' \
+        blockdev-del '{"node-name": "tn"}' object-del '{"id": "t"}' object-del '{"id": "t"}' |
+        sed "s/Throttle group 'none' does not exist.*/Throttle group 'none' does not exist\"}}/" >"jobs.$name"
+    end
+    qemu-img check -q f.img 2>/dev/null || qemu-img info f.img >/dev/null || fail "$name: no image"
+    (qemu-img info f.img; qemu-img info g.img) | grep -v '^disk size' >"images.$name"
+done
+diff jobs.qemu-storage-daemon jobs.viv-storaged || fail "jobs: something else is said"
+diff images.qemu-storage-daemon images.viv-storaged || fail "jobs: other images"
+daemon "$VIV_STORAGED" --blockdev driver=file,filename=f.img,node-name=f
+out=$($qmp "$here/q" blockdev-create '{"job-id": "n", "options": {'"$q2"', "size": 1048576, "cluster-size": 1000}}' $W $W query-jobs)
+case $out in *'"status": "aborting"'*'"error": "Cluster size must be a power of two'*) ;; *) fail "a job that fails: $out" ;; esac
+# The daemon ends when its jobs have; nobody else gets the file meanwhile.
+out=$($qmp "$here/q" blockdev-create '{"job-id": "o", "options": {"driver": "file", "filename": "h.img", "size": 67108864, "preallocation": "full"}}' \
+    blockdev-create '{"job-id": "p", "options": {'"$q2"', "size": 1048576}}' \
+    blockdev-create '{"job-id": "q", "options": {'"$q2"', "size": 1048576}}')
+end
+[ "$(stat -c %s h.img)" = 67108864 ] || fail "a job was left when the daemon ended"
+qemu-img check -q f.img || fail "the image of a job that the daemon waited for"
+
 echo "# NBD exports"
 daemon "$VIV_STORAGED" --blockdev '{"driver": "qcow2", "node-name": "d", "file": {"driver": "file", "filename": "d.qcow2"}}' \
     --nbd-server addr.type=unix,addr.path=n,max-connections=4 --export nbd,id=e,node-name=d,name=disk,writable=on \

@@ -1,0 +1,368 @@
+/* Jobs of the daemon: blockdev-create, in a thread of its own, and query-jobs, job-dismiss and JOB_STATUS_CHANGE about it. A job stays in
+ * the list until it is dismissed. What refuses a job before it has started (an option that does not exist) is an error of the command;
+ * all that is found out later is the job's.
+ *
+ * Image options are those of viv-img create, with QMP's names for them ("cluster-size" for cluster_size). */
+#include "cmd/img.h"
+#include "cmd/storaged.h"
+
+#include "block/build.h"
+#include "block/proto/file/file.h"
+#include "export/export.h"
+#include "host/lock.h"
+#include "host/loop.h"
+#include "host/thread.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define RAW(name)     static int name(struct viv_raw_opts *raw, json_t **result, struct viv_err *err)
+#define COMMAND(name) static int name(struct viv_opts *o, json_t **result, struct viv_err *err)
+
+struct job {
+    char *id;
+    const char *status;
+    const struct viv_blk_driver *drv;
+    struct viv_opts *opts; /* against the driver's create_opts, or file_opts */
+    char *file;            /* node-name of the file that becomes an image, */
+    struct viv_raw_opts *file_opts; /* or its description */
+    struct viv_node *node;
+    struct viv_node_user *user;
+    pthread_t thread;
+    bool has_thread;
+    int ret;
+    struct viv_err err;
+    struct job *next;
+};
+
+static struct job *jobs; /* newest first; under the device lock */
+
+static void set_status(struct job *j, const char *status)
+{
+    json_t *data = json_pack("{s:s, s:s}", "id", j->id, "status", status);
+    char *text = json_dumps(data, 0);
+
+    j->status = status;
+    viv_mon_event("JOB_STATUS_CHANGE", text);
+    json_decref(data);
+    free(text);
+}
+
+static struct job *find_job(const char *id)
+{
+    struct job *j = jobs;
+
+    while (j && strcmp(j->id, id) != 0)
+        j = j->next;
+    return j;
+}
+
+static void job_free(struct job *j)
+{
+    viv_node_put(&j->node);
+    viv_opts_free(j->opts);
+    viv_raw_free(j->file_opts);
+    g_free(j->file);
+    g_free(j->id);
+    g_free(j);
+}
+
+/* --- the work --- */
+
+static int fill(const struct job *j, struct viv_node *node, uint64_t size, struct viv_err *err)
+{
+    struct viv_create c = {.size = size, .opts = j->opts};
+    const char *prealloc = viv_create_knows(j->drv, "preallocation") ? viv_opts_str(j->opts, "preallocation") : NULL;
+    int ret;
+
+    if (prealloc)
+        img_parse_prealloc(prealloc, &c.prealloc); /* the schema has checked it */
+    if (viv_create_knows(j->drv, "backing_file")) {
+        c.backing_file = viv_opts_str(j->opts, "backing_file");
+        c.backing_fmt = viv_opts_str(j->opts, "backing_fmt");
+    }
+    ret = j->drv->create(&c, node, err);
+    if (!ret && (ret = viv_node_flush(node)) != 0)
+        viv_fail_os(err, -ret, "'%s' could not be written completely", node->filename);
+    return ret;
+}
+
+/* driver=file: a new file has its name when it is whole; one that is there becomes an empty one of this size. */
+static int make_file(const struct job *j, struct viv_err *err)
+{
+    const char *path = viv_opts_str(j->opts, "filename");
+    uint64_t size = viv_opts_size(j->opts, "size");
+    struct viv_node_opts o = {0};
+    struct viv_file_new *new = NULL;
+    struct viv_node *node = NULL;
+    struct viv_err own = VIV_ERR_INIT;
+    enum viv_prealloc prealloc;
+    int ret = viv_file_new(path, &o, &new, &node, &own);
+
+    if (ret == -EEXIST)
+        ret = viv_file_open(path, &o, &node, err);
+    else if (ret)
+        viv_fail(err, -ret, "%s", own.text);
+    img_parse_prealloc(viv_opts_str(j->opts, "preallocation"), &prealloc);
+    if (!ret)
+        ret = viv_node_truncate(node, 0, VIV_PREALLOC_OFF, err);
+    if (!ret)
+        ret = viv_node_truncate(node, size, prealloc, err);
+    if (!ret && new)
+        ret = viv_file_publish(new, err);
+    viv_node_put(&node);
+    viv_file_new_free(new);
+    return ret;
+}
+
+static void concluded(void *opaque)
+{
+    struct job *j = opaque;
+
+    pthread_join(j->thread, NULL);
+    j->has_thread = false;
+    if (j->user)
+        viv_node_detach(j->node, &j->user);
+    if (viv_node_put(&j->node) && !j->ret)
+        j->ret = viv_fail(&j->err, EIO, "the image could not be written completely");
+    if (j->ret) {
+        set_status(j, "aborting");
+    } else {
+        set_status(j, "waiting");
+        set_status(j, "pending");
+    }
+    set_status(j, "concluded");
+}
+
+static void *work(void *opaque)
+{
+    struct job *j = opaque;
+
+    j->ret = j->drv == &viv_blk_file ? make_file(j, &j->err) : fill(j, j->node, viv_opts_size(j->opts, "size"), &j->err);
+    viv_loop_call(concluded, j);
+    return NULL;
+}
+
+/* --- starting it --- */
+
+/* The file, which nobody else may use. */
+static int take_file(struct job *j, struct viv_err *err)
+{
+    g_autofree char *user = g_strdup_printf("job '%s'", j->id);
+    struct viv_node_opts wish = {0};
+
+    if (j->drv == &viv_blk_file)
+        return 0;
+    if (j->file_opts)
+        return viv_node_build(j->file_opts, false, &wish, &j->node, err);
+    j->node = viv_node_find(j->file);
+    if (!j->node)
+        return viv_fail(err, ENOENT, "Cannot find device='%s' nor node-name='%s'", j->file, j->file);
+    viv_node_get(j->node);
+    if (j->node->parents)
+        return viv_fail(err, EBUSY, "node '%s' is below another image", j->file);
+    return viv_node_attach(j->node, user, VIV_PERM_WRITE | VIV_PERM_RESIZE, 0, &j->user, err);
+}
+
+static int check_size(const struct job *j, struct viv_err *err)
+{
+    uint64_t size = viv_opts_size(j->opts, "size");
+
+    if (size > INT64_MAX - 511)
+        return viv_fail(err, EFBIG, "Image size is too large");
+    return size % 512 && !j->drv->any_size && j->drv != &viv_blk_file
+               ? viv_fail(err, EINVAL, "Image size must be a multiple of 512 bytes")
+               : 0;
+}
+
+static void start(struct job *j)
+{
+    int ret;
+
+    j->next = jobs;
+    jobs = j;
+    set_status(j, "created");
+    set_status(j, "running");
+    ret = check_size(j, &j->err);
+    if (!ret)
+        ret = take_file(j, &j->err);
+    if (!ret)
+        ret = viv_thread_start(&j->thread, "viv-job", work, j, &j->err);
+    j->has_thread = !ret;
+    if (!ret)
+        return; /* what the job has besides is the thread's */
+    j->ret = ret;
+    if (j->user)
+        viv_node_detach(j->node, &j->user);
+    viv_node_put(&j->node);
+    set_status(j, "aborting");
+    set_status(j, "concluded");
+}
+
+/* --- blockdev-create --- */
+
+static const char *const preallocs[] = {"off", "falloc", "full", NULL};
+static const struct viv_opt_def file_opts[] = {
+    {"filename", VIV_OPT_STR, "path of the new file", .required = true},
+    {"size", VIV_OPT_SIZE, "bytes"},
+    {"preallocation", VIV_OPT_ENUM, "room on the host", "off", preallocs},
+    VIV_OPT_END,
+};
+
+static bool has_option(const struct viv_opt_def *defs, const char *name)
+{
+    while (defs->name && strcmp(defs->name, name) != 0)
+        defs++;
+    return defs->name;
+}
+
+/* QMP's name and value of an option as viv-img create has them. */
+static int rename_option(const struct viv_opt_def *defs, const char *key, const char *value, struct viv_raw_opts *out, struct viv_err *err)
+{
+    g_autofree char *name = g_strdelimit(g_strdup(key), "-", '_');
+
+    if (strcmp(key, "version") == 0 && has_option(defs, "compat")) {
+        if (strcmp(value, "v2") != 0 && strcmp(value, "v3") != 0)
+            return viv_fail(err, EINVAL, "Parameter 'options.version' does not accept value '%s' (v2 or v3)", value);
+        viv_raw_set(out, "compat", value[1] == '2' ? "0.10" : "1.1");
+        return 0;
+    }
+    if (strcmp(key, "data-file") == 0 || strchr(key, '_') || (!has_option(defs, key) && !has_option(defs, name)))
+        return viv_fail(err, EINVAL, "Parameter 'options.%s' is unexpected", key);
+    viv_raw_set(out, has_option(defs, key) ? key : name, value);
+    return 0;
+}
+
+/* `raw` without what is not the image's own. */
+static int read_options(struct job *j, const struct viv_raw_opts *raw, struct viv_err *err)
+{
+    const struct viv_opt_def *defs = j->drv == &viv_blk_file ? file_opts : j->drv->create_opts;
+    struct viv_raw_opts *own = viv_raw_new("blockdev-create");
+    int ret = 0;
+
+    for (size_t i = 0; i < viv_raw_count(raw) && !ret; i++) {
+        const char *key, *value;
+
+        viv_raw_at(raw, i, &key, &value);
+        ret = rename_option(defs, key, value, own, err);
+    }
+    if (!ret && !viv_raw_get(own, "size"))
+        ret = viv_fail(err, EINVAL, "Parameter 'options.size' is missing");
+    if (!ret)
+        ret = viv_opts_from_raw("blockdev-create", defs, own, &j->opts, err);
+    viv_raw_free(own);
+    return ret;
+}
+
+static int take_driver(struct job *j, struct viv_raw_opts *options, struct viv_err *err)
+{
+    g_autofree char *name = viv_raw_take(options, "driver");
+
+    if (!name)
+        return viv_fail(err, EINVAL, "Parameter 'options.driver' is missing");
+    j->drv = viv_blk_driver_find(name);
+    if (!j->drv)
+        return viv_fail(err, EINVAL, "Parameter 'driver' does not accept value '%s'", name);
+    if (j->drv == &viv_blk_file)
+        return 0;
+    if (!j->drv->create || j->drv == viv_blk_driver_find("raw")) /* a raw image is made as a file */
+        return viv_fail(err, ENOTSUP, "Driver does not support blockdev-create");
+    j->file = viv_raw_take(options, "file");
+    j->file_opts = viv_raw_take_below(options, "file", "blockdev-create file");
+    return !j->file == !j->file_opts ? viv_fail(err, EINVAL, "Parameter 'options.file' is missing") : 0;
+}
+
+RAW(blockdev_create)
+{
+    struct job *j = g_new0(struct job, 1);
+    struct viv_raw_opts *options = viv_raw_take_below(raw, "options", "blockdev-create");
+    const char *more = NULL, *value;
+    int ret = 0;
+
+    j->id = viv_raw_take(raw, "job-id");
+    if (viv_raw_count(raw))
+        viv_raw_at(raw, 0, &more, &value);
+    if (more)
+        ret = viv_fail(err, EINVAL, "Parameter '%s' is unexpected", more);
+    else if (!j->id || !options)
+        ret = viv_fail(err, EINVAL, "Parameter '%s' is missing", j->id ? "options" : "job-id");
+    if (!ret)
+        ret = take_driver(j, options, err);
+    if (!ret)
+        ret = read_options(j, options, err);
+    if (!ret && !viv_export_is_id(j->id))
+        ret = viv_fail(err, EINVAL, "Invalid job ID '%s'", j->id);
+    if (!ret && find_job(j->id))
+        ret = viv_fail(err, EEXIST, "Job ID '%s' already in use", j->id);
+    viv_raw_free(options);
+    if (ret)
+        job_free(j);
+    else
+        start(j);
+    return ret;
+}
+
+/* --- about jobs --- */
+
+static const struct viv_opt_def job_args[] = {
+    {.name = "id", .type = VIV_OPT_STR, .required = true},
+    VIV_OPT_END,
+};
+
+COMMAND(job_dismiss)
+{
+    struct job *j = find_job(viv_opts_str(o, "id")), **p = &jobs;
+
+    if (!j)
+        return viv_fail(err, ENOENT, "Job not found");
+    if (strcmp(j->status, "concluded") != 0)
+        return viv_fail(err, EBUSY, "Job '%s' in state '%s' cannot accept command verb 'dismiss'", j->id, j->status);
+    while (*p != j)
+        p = &(*p)->next;
+    *p = j->next;
+    set_status(j, "null");
+    job_free(j);
+    return 0;
+}
+
+COMMAND(query_jobs)
+{
+    *result = json_array();
+    for (const struct job *j = jobs; j; j = j->next) {
+        bool done = strcmp(j->status, "concluded") == 0;
+        json_t *row = json_pack("{s:s, s:s, s:s, s:i, s:i}", "id", j->id, "type", "create", "status", j->status, "current-progress", done,
+                                "total-progress", 1);
+
+        if (done && j->ret)
+            json_object_set_new(row, "error", json_string(j->err.text));
+        json_array_append_new(*result, row);
+    }
+    return 0;
+}
+
+static bool none_runs(void *opaque)
+{
+    for (const struct job *j = jobs; j; j = j->next)
+        if (j->has_thread)
+            return false;
+    return true;
+}
+
+void storaged_jobs_finish(void)
+{
+    while (!none_runs(NULL))
+        viv_loop_wait_for(none_runs, NULL, 1000000000);
+    while (jobs) {
+        struct job *j = jobs;
+
+        jobs = j->next;
+        job_free(j);
+    }
+}
+
+const struct viv_mon_cmd storaged_job_cmds[] = {
+    {.qmp = "blockdev-create", .raw = blockdev_create},
+    {.qmp = "query-jobs", .fn = query_jobs},
+    {.qmp = "job-dismiss", .args = job_args, .fn = job_dismiss},
+    {0},
+};
