@@ -1,4 +1,5 @@
 /* viv-pr-helper: sends guests' persistent reservations to SCSI devices. It has the privilege that this takes, and VMs have not. */
+#include "cmd/daemon.h"
 #include "cmd/pr.h"
 
 #include "base/log.h"
@@ -163,19 +164,6 @@ static int drop_privileges(void)
     return 0;
 }
 
-static int write_pidfile(void)
-{
-    g_autofree char *text = g_strdup_printf("%ld\n", (long)getpid());
-    int fd = open(args.pidfile, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644), bad;
-
-    if (fd < 0)
-        return fail("pid file '%s': %s", args.pidfile, g_strerror(errno));
-    bad = write(fd, text, strlen(text)) != (ssize_t)strlen(text);
-    if (close(fd) || bad)
-        return fail("pid file '%s' cannot be written", args.pidfile);
-    return 0;
-}
-
 static void on_end(int sig)
 {
     if (made_socket)
@@ -215,8 +203,8 @@ static int parse(int argc, char **argv)
         case 'h': return print_help();
         case 'V': return printf("viv-pr-helper version " VIV_VERSION "\n") < 0;
         case 'd': args.daemon = true; break;
-        case 'f': args.pidfile = optarg; break;
-        case 'k': args.socket = optarg; break;
+        case 'f': args.pidfile = g_canonicalize_filename(optarg, NULL); break; /* a daemon leaves this directory */
+        case 'k': args.socket = g_canonicalize_filename(optarg, NULL); break;
         case 'u': args.user = optarg; break;
         case 'g': args.group = optarg; break;
         case 'q': args.quiet = true; break;
@@ -229,8 +217,17 @@ static int parse(int argc, char **argv)
     return optind < argc ? fail("'%s' is too many: there are options only", argv[optind]) : -1;
 }
 
+/* The parent waits there for cmd_daemon_ready(): whoever started us hears what goes wrong, and finds us without privileges. */
+static int go_to_background(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    return cmd_daemon_start("--daemon", &err) || cmd_pidfile_write("--pidfile", args.pidfile, &err) ? fail("%s", err.text) : 0;
+}
+
 int main(int argc, char **argv)
 {
+    struct viv_err err = VIV_ERR_INIT;
     int ret, listener;
 
     viv_log_set_program("viv-pr-helper");
@@ -242,17 +239,18 @@ int main(int argc, char **argv)
         listener = make_socket(args.socket);
     if (listener < 0)
         return 1;
-    if (args.daemon && daemon(0, 0))
-        return fail("cannot go into the background: %s", g_strerror(errno));
+    ret = args.daemon ? go_to_background() : 0;
     signal(SIGTERM, on_end);
     signal(SIGINT, on_end);
     signal(SIGHUP, on_end);
-    ret = args.daemon ? write_pidfile() : 0;
     if (!ret)
         ret = drop_privileges();
+    if (!ret && cmd_daemon_ready(&err))
+        ret = fail("%s", err.text);
     if (!ret)
         ret = serve(listener);
     if (made_socket)
         unlink(args.socket);
+    cmd_pidfile_remove();
     return ret;
 }
