@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/log.h"
+#include "base/units.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -64,7 +65,8 @@ static GArray *wanted_slots(void)
         if (out->len) {
             struct kvm_slot *last = &g_array_index(out, struct kvm_slot, out->len - 1);
 
-            if (last->start + last->size == s.start && last->hva + last->size == s.hva &&
+            /* Not across 1 MiB: what shadow RAM does below must not take the rest away for a moment. */
+            if (s.start != VIV_MIB && last->start + last->size == s.start && last->hva + last->size == s.hva &&
                 last->flags == s.flags && ram_of(last->hva) == ram_of(s.hva)) {
                 last->size += s.size;
                 continue;
