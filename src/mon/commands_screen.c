@@ -48,6 +48,43 @@ COMMAND(screendump)
                           strcmp(viv_opts_str(o, "format"), "png") ? VIV_PICTURE_PPM : VIV_PICTURE_PNG, err);
 }
 
+/* A text mode's characters, for people and tests that see no picture. */
+COMMAND(query_screen)
+{
+    struct viv_console *c;
+    const struct viv_surface *s;
+    g_autofree struct viv_text *t = NULL;
+    g_autoptr(GString) out = g_string_new(NULL);
+    int rc = find_console(NULL, 0, &c, err);
+
+    if (rc < 0)
+        return rc;
+    viv_console_refresh(c);
+    s = viv_console_surface(c);
+    t = viv_console_text(c);
+    if (!t && s)
+        g_string_printf(out, "graphics %ux%u\n", s->width, s->height);
+    else if (!t)
+        g_string_assign(out, "no picture\n");
+    for (unsigned y = 0; t && y < t->rows; y++) {
+        size_t end = out->len; /* behind the last character that is not a space */
+
+        for (unsigned x = 0; x < t->columns; x++) {
+            g_string_append_unichar(out, t->cell[y * t->columns + x].ch);
+            end = t->cell[y * t->columns + x].ch == ' ' ? end : out->len;
+        }
+        g_string_truncate(out, end);
+        g_string_append_c(out, '\n');
+    }
+    *result = json_pack("{s:s}", "human-readable-text", out->str);
+    return 0;
+}
+
+static void show_screen(const json_t *r, GString *out)
+{
+    g_string_append(out, json_string_value(json_object_get(r, "human-readable-text")));
+}
+
 /* --- keys pressed together, for a while --- */
 
 #define CHORD_KEYS 16
@@ -395,6 +432,7 @@ const struct viv_mon_cmd viv_mon_screen[] = {
     {"mouse_move", NULL, "dx dy [dz]", mouse_move_args, "move the mouse", mouse_move},
     {"mouse_button", NULL, "state", mouse_button_args, "press mouse buttons (1 left, 2 middle, 4 right)", mouse_button},
     {"mouse_set", NULL, "index", mouse_set_args, "choose which pointer gets events", mouse_set},
+    {"info screen", "x-query-screen", NULL, NULL, "show a text mode's characters", query_screen, show_screen},
     {"info mice", "query-mice", NULL, NULL, "show the pointers", query_mice, show_mice},
     {0},
 };

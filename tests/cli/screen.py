@@ -106,6 +106,8 @@ def run(work, image, accel):
             g.die("the first picture differs")
         if "Error" in hmp(q, f"screendump {work}/png -f png") or read_png(f"{work}/png") != (W, H, want()):
             g.die("the PNG picture differs")
+        if hmp(q, "info screen") != f"graphics {W}x{H}\r\n" and hmp(q, "info screen") != f"graphics {W}x{H}\n":
+            g.die(f"info screen: {hmp(q, 'info screen')!r}")
         g.send("x")
         g.expect("B", 60)
         if picture(q, f"{work}/p") != want(True):
