@@ -1,6 +1,7 @@
 # For the scripts beside: a scratch folder, the program under test, skipping. SEED=N takes other random patterns than those of every run.
 set -eu
 VIV_IMG=${VIV_IMG:?path of viv-img}
+tests=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/viv-block-XXXXXX")
 cleanup_pids=
 cleanup()
@@ -22,6 +23,12 @@ fail()
 {
     echo "FAIL: $*" >&2
     exit 1
+}
+
+# patterns SEED SIZE [COUNT]: random writes, a command of qemu-io a line.
+patterns()
+{
+    python3 "$tests/patterns.py" "$@"
 }
 
 # The command must fail with one code and say something.

@@ -16,17 +16,6 @@ vmdk leaks zeroed_grain=on
 seed=${SEED:-1}
 echo "seed $seed"
 
-cat >patterns.py <<'P'
-import random, sys
-random.seed(int(sys.argv[1]))
-size = int(sys.argv[2])
-for _ in range(25):
-    off = random.randrange(size // 512) * 512
-    n = min(random.randrange(1, 400) * 512, size - off)
-    kind = random.choice(["-P %d" % random.randrange(1, 256)] * 4 + ["-z", "-z -u"])
-    print("write %s %d %d" % (kind, off, n))
-P
-
 virtual_size()
 {
     qemu-img info --output=json -f "$1" "$2" | python3 -c 'import json,sys; print(json.load(sys.stdin)["virtual-size"])'
@@ -74,8 +63,8 @@ same_disk()
 by_turns()
 {
     size=$(virtual_size "$1" "$3")
-    python3 patterns.py "$seed" "$size" >p1
-    python3 patterns.py $((seed + 1)) "$size" >p2
+    patterns "$seed" "$size" 25 >p1
+    patterns $((seed + 1)) "$size" 25 >p2
     qemu-img convert -t unsafe -f "$1" -O raw "$3" model.raw
     qemu-io -t unsafe -f "$1" "$3" <p1 >/dev/null
     qemu-io -t unsafe -f raw model.raw <p1 >/dev/null

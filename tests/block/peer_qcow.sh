@@ -3,16 +3,6 @@
 . "$(dirname "$0")/functions.sh"
 requires qemu-img qemu-io python3
 
-cat >patterns.py <<'P'
-import random, sys
-random.seed(int(sys.argv[1]))
-size = int(sys.argv[2])
-for _ in range(60):
-    off = random.randrange(size // 512) * 512
-    n = min(random.randrange(1, 300) * 512, size - off)
-    kind = random.choice(["-P %d" % random.randrange(256)] * 3 + ["-z", "-z -u"])
-    print("write %s %d %d" % (kind, off, n))
-P
 seed=${SEED:-1}
 echo "seed $seed"
 dd if=/dev/urandom of=r.raw bs=64k count=30 status=none
@@ -64,7 +54,7 @@ qemu-img compare -q -f raw -F qcow r.raw a.img || fail "convert"
 say a.img "what we wrote"
 qemu-img convert -f raw -O qcow r.raw b.img
 say b.img "what they wrote"
-python3 patterns.py "$seed" 11264000 >p1
+patterns "$seed" 11264000 >p1
 for i in a b; do
     qemu-io -f qcow $i.img <p1 >/dev/null
     cp r.raw m.raw
@@ -101,11 +91,11 @@ fi
 
 # Chains of three, each layer of another size, over raw; written by turns.
 qemu-img create -q -f qcow -b r.raw -F raw base.qcow 12M
-python3 patterns.py "$seed" 12582912 | qemu-io base.qcow >/dev/null
+patterns "$seed" 12582912 | qemu-io base.qcow >/dev/null
 $VIV_IMG create -q -f qcow -b base.qcow -F qcow mid.qcow 14M
-python3 patterns.py $((seed + 1)) 14680064 | qemu-io mid.qcow >/dev/null
+patterns $((seed + 1)) 14680064 | qemu-io mid.qcow >/dev/null
 $VIV_IMG create -q -f qcow -b mid.qcow -F qcow top.qcow
-python3 patterns.py $((seed + 2)) 14680064 | qemu-io top.qcow >/dev/null
+patterns $((seed + 2)) 14680064 | qemu-io top.qcow >/dev/null
 qemu-img convert -O raw top.qcow theirs.raw
 $VIV_IMG convert -O raw top.qcow ours.raw
 cmp theirs.raw ours.raw || fail "reading a chain"

@@ -15,16 +15,6 @@ parallels,cluster_size=512
 parallels,cluster_size=63k
 parallels,cluster_size=64k
 '}
-cat >patterns.py <<'P'
-import random, sys
-random.seed(int(sys.argv[1]))
-size = int(sys.argv[2])
-for _ in range(60):
-    off = random.randrange(size // 512) * 512
-    n = min(random.randrange(1, 300) * 512, size - off)
-    kind = random.choice(["-P %d" % random.randrange(256)] * 3 + ["-z", "-z -u"])
-    print("write %s %d %d" % (kind, off, n))
-P
 seed=${SEED:-1}
 echo "seed $seed"
 dd if=/dev/urandom of=r.raw bs=64k count=50 status=none
@@ -76,7 +66,7 @@ for v in $variants; do
     say b.img "what they wrote"
     $VIV_IMG convert -O raw b.img o.raw
     cmp r.raw o.raw || fail "$v: reading what they wrote"
-    python3 patterns.py "$seed" 20971520 | tee cmds | qemu-io -f "$f" a.img >/dev/null
+    patterns "$seed" 20971520 | tee cmds | qemu-io -f "$f" a.img >/dev/null
     qemu-io -f raw o.raw <cmds >/dev/null
     $VIV_IMG convert -f "$f" -O raw a.img p.raw
     cmp o.raw p.raw || fail "$v: patterns over what we wrote"
@@ -103,11 +93,11 @@ expect 1 "Backing file not supported for file format 'parallels'" $VIV_IMG creat
 # Qed: chains of three, each layer of another size, over raw; growing over a longer backing file.
 v=chain
 qemu-img create -q -f qed -o cluster_size=4k,table_size=2 -b r.raw -F raw base.qed 21M
-python3 patterns.py "$seed" 22020096 | qemu-io base.qed >/dev/null
+patterns "$seed" 22020096 | qemu-io base.qed >/dev/null
 $VIV_IMG create -q -f qed -b base.qed -F qed mid.qed 24M
-python3 patterns.py $((seed + 1)) 25165824 | qemu-io mid.qed >/dev/null
+patterns $((seed + 1)) 25165824 | qemu-io mid.qed >/dev/null
 $VIV_IMG create -q -f qed -o cluster_size=8k -b mid.qed -F qed top.qed
-python3 patterns.py $((seed + 2)) 25165824 | qemu-io top.qed >/dev/null
+patterns $((seed + 2)) 25165824 | qemu-io top.qed >/dev/null
 qemu-img convert -O raw top.qed theirs.raw
 $VIV_IMG convert -O raw top.qed ours.raw
 cmp theirs.raw ours.raw || fail "reading a chain"
