@@ -310,24 +310,32 @@ int viv_node_write_compressed(struct viv_node *n, uint64_t offset, const void *b
 }
 /* --- VM state: as data, behind the disk --- */
 
-int viv_node_state_write(struct viv_node *n, uint64_t pos, const void *buf, size_t len)
+/* Where `len` bytes of it from `pos` on lie. */
+static int state_at(struct viv_node *n, uint64_t pos, size_t len, uint64_t *offset)
 {
-    struct iovec v = {(void *)buf, len};
-    struct viv_range r;
-    uint64_t base, end;
+    uint64_t end;
     int ret;
 
-    if (n->read_only)
-        return -EROFS;
     if (!n->drv->snapshots || !n->drv->snapshots->state_area)
         return -ENOTSUP;
     if (!viv_add_u64(pos, len, &end))
         return -EFBIG;
-    ret = n->drv->snapshots->state_area(n, end, &base);
+    ret = n->drv->snapshots->state_area(n, end, offset);
+    *offset += pos;
+    return ret;
+}
+
+int viv_node_state_write(struct viv_node *n, uint64_t pos, const void *buf, size_t len)
+{
+    struct iovec v = {(void *)buf, len};
+    struct viv_range r;
+    uint64_t offset = 0;
+    int ret = n->read_only ? -EROFS : state_at(n, pos, len, &offset);
+
     if (ret)
         return ret;
-    viv_io_lock(n, &r, base + pos, len, true);
-    ret = viv_io_write_locked(n, base + pos, &v, 1, 0, len);
+    viv_io_lock(n, &r, offset, len, true);
+    ret = viv_io_write_locked(n, offset, &v, 1, 0, len);
     viv_io_unlock(n, &r);
     return ret;
 }
@@ -336,18 +344,13 @@ int viv_node_state_read(struct viv_node *n, uint64_t pos, void *buf, size_t len)
 {
     struct iovec v = {buf, len};
     struct viv_range r;
-    uint64_t base, end;
-    int ret;
+    uint64_t offset = 0;
+    int ret = state_at(n, pos, len, &offset);
 
-    if (!n->drv->snapshots || !n->drv->snapshots->state_area)
-        return -ENOTSUP;
-    if (!viv_add_u64(pos, len, &end))
-        return -EFBIG;
-    ret = n->drv->snapshots->state_area(n, end, &base);
     if (ret)
         return ret;
-    viv_io_lock(n, &r, base + pos, len, false);
-    ret = viv_io_read_locked(n, base + pos, &v, 1, 0, len);
+    viv_io_lock(n, &r, offset, len, false);
+    ret = viv_io_read_locked(n, offset, &v, 1, 0, len);
     viv_io_unlock(n, &r);
     return ret;
 }
