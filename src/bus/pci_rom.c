@@ -22,6 +22,25 @@ static uint64_t rom_size(size_t len)
     return size;
 }
 
+/* A ROM can serve several functions of its vendor, but firmware runs it only for the one whose ids its header has (PCI
+ * 3.0, 6.3.1.2): iPXE's for virtio-net names the modern device, and a transitional one has another id. So the first
+ * image, if it is code for PCs, gets ours; byte 6, which the header leaves to the code, keeps the sum at 0. */
+static void match_ids(const struct viv_pci_dev *d, uint8_t *p, size_t len)
+{
+    size_t at = len >= 0x1a ? viv_ld_le16(p + 0x18) : len;
+
+    if (at + 24 > len || p[0] != 0x55 || p[1] != 0xaa || memcmp(p + at, "PCIR", 4) || p[at + 0x14] != 0)
+        return;
+    if (memcmp(p + at + 4, d->config + PCI_VENDOR_ID, 2)) {
+        viv_log(VIV_LOG_PCI, "%s: its ROM is for another vendor's devices", d->dev.path);
+        return;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        p[6] = (uint8_t)(p[6] + p[at + 6 + i] - d->config[PCI_DEVICE_ID + i]);
+        p[at + 6 + i] = d->config[PCI_DEVICE_ID + i];
+    }
+}
+
 static int add_rom(struct viv_pci_dev *d, const uint8_t *data, size_t len, struct viv_err *err)
 {
     uint64_t size = rom_size(len);
@@ -36,6 +55,7 @@ static int add_rom(struct viv_pci_dev *d, const uint8_t *data, size_t len, struc
         return r;
     }
     memcpy(desc.ram->hva, data, len);
+    match_ids(d, desc.ram->hva, len);
     viv_ram_written(desc.ram->hva, len);
     d->rom = viv_region_new(d->dev.board->mem, &desc);
     d->rom_size = (uint32_t)size;

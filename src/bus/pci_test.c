@@ -402,6 +402,37 @@ static void test_rom(void)
     unlink(path);
 }
 
+/* The header's device id becomes the function's if the vendor is the same, and the image still sums to 0. */
+static void test_rom_ids(void)
+{
+    for (int same = 0; same < 2; same++) {
+        uint8_t image[512] = {0x55, 0xaa, 1, 0xcb, [0x18] = 0x1c, [0x1c] = 'P', 'C', 'I', 'R', [0x20] = 0x34,
+                              [0x21] = same ? 0x12 : 0x80, [0x22] = 0xff, [0x23] = 0x10};
+        g_autofree char *path = NULL, *opts = NULL;
+        int fd = g_file_open_tmp("viv-rom-XXXXXX", &path, NULL);
+        uint8_t sum = 0;
+        struct rig r;
+
+        for (size_t i = 0; i < sizeof(image); i++)
+            sum += image[i];
+        image[511] = (uint8_t)-sum;
+        g_assert_cmpint(write(fd, image, sizeof(image)), ==, sizeof(image));
+        close(fd);
+        rig_init(&r);
+        opts = g_strdup_printf("addr=3,romfile=%s", path);
+        add(&r, opts);
+        wr(&r, 0x18, 0x30, 0xe0000001, 4);
+        wr(&r, 0x18, 4, 2, 2);
+        g_assert_cmphex(viv_space_read(r.board.mem, 0xe0000022, 2), ==, same ? 0x5678 : 0x10ff);
+        sum = 0;
+        for (unsigned i = 0; i < sizeof(image); i++)
+            sum += (uint8_t)viv_space_read(r.board.mem, 0xe0000000 + i, 1);
+        g_assert_cmphex(sum, ==, 0);
+        rig_fini(&r);
+        unlink(path);
+    }
+}
+
 static uint8_t *save(size_t *len)
 {
     struct viv_state_writer *w = viv_state_writer_new();
@@ -470,6 +501,7 @@ int main(int argc, char **argv)
     g_test_add_func("/pci/msix", test_msix);
     g_test_add_func("/pci/placing", test_placing);
     g_test_add_func("/pci/rom", test_rom);
+    g_test_add_func("/pci/rom-ids", test_rom_ids);
     g_test_add_func("/pci/state", test_state);
     return g_test_run();
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SeaBIOS starts GRUB from a virtio disk, GRUB starts Debian's cloud kernel, which sees the tables it was handed, and
-# powers off (or, with "reboot", goes back into the firmware twice).
-# usage: tests/boot/seabios.sh VIV_VM CPUS [reboot] [viv-vm options...]
+# powers off (or, with "reboot", goes back into the firmware twice). "pxe": the network card's own ROM (iPXE) fetches the kernel.
+# usage: tests/boot/seabios.sh VIV_VM CPUS [reboot|pxe] [viv-vm options...]
 set -eu
 vm=$1 cpus=$2 how=${3:-plain}
 if [ $# -ge 3 ]; then shift 3; else shift 2; fi
@@ -20,6 +20,12 @@ fail() { echo "FAIL: $*"; cat "$tmp/err"; tail -n 40 "$tmp/out"; tail -n 20 "$tm
 set -- -M pc -smp "$cpus" -m 256 -nodefaults -display none -serial stdio -monitor none \
     -drive "file=$tmp/disk,format=raw,if=none,id=d0" -device virtio-blk-pci,drive=d0,bootindex=1 \
     -chardev "file,id=log,path=$tmp/log" -device isa-debugcon,iobase=0x402,chardev=log "$@"
+if [ "$how" = pxe ]; then
+    [ -f /usr/lib/ipxe/qemu/efi-virtio.rom ] || { echo "no iPXE: apt-get install ipxe-qemu"; exit 77; }
+    cp "$kernel" "$tmp/vmlinuz"
+    printf '#!ipxe\nkernel vmlinuz console=ttyS0 panic=-1 initrd=initrd\ninitrd initrd\nboot\n' >"$tmp/boot.ipxe"
+    set -- "$@" -boot n -netdev "user,id=n,tftp=$tmp,bootfile=boot.ipxe" -device virtio-net-pci,netdev=n,bootindex=0
+fi
 if [ "$how" = reboot ]; then # the guest reboots for ever: wait for its third start, then end it
     : >"$tmp/out"
     "$vm" "$@" </dev/null >"$tmp/out" 2>"$tmp/err" &
@@ -38,9 +44,13 @@ else
     timeout "${LIMIT:-300}" "$vm" "$@" </dev/null >"$tmp/out" 2>"$tmp/err" && st=0 || st=$?
 fi
 [ $st = 0 ] || fail "exit status $st"
-grep -q '^Booting from Hard Disk' "$tmp/log" || fail "the firmware did not boot the disk"
+if [ "$how" = pxe ]; then
+    grep -q '^Booting from ROM' "$tmp/log" || fail "the firmware did not start the card's ROM"
+else
+    grep -q '^Booting from Hard Disk' "$tmp/log" || fail "the firmware did not boot the disk"
+    grep -q GRUB-HERE "$tmp/out" || fail "GRUB did not come up"
+fi
 grep -q "^Found $cpus cpu(s)" "$tmp/log" || fail "the firmware did not find $cpus CPUs"
-grep -q GRUB-HERE "$tmp/out" || fail "GRUB did not come up"
 grep -q "MARKER cpus=$cpus bios=.*product=Standard PC .*APIC,DSDT,FACP,FACS,.*disk=131072" "$tmp/out" || fail "no marker"
 sed -n '/^MARKER/,/Preparing/p' "$tmp/out" | head -n 20
 echo PASS

@@ -457,6 +457,7 @@ static const struct viv_virtio_class net_fn = {
     .pci_class = 0x020000,
     .fw_kind = "ethernet",
     .fw_unit = "/ethernet-phy@0",
+    .pci_rom = "efi-virtio.rom",
     .config_len = CFG_LEN,
     .size = sizeof(struct virtio_net),
     .state = &net_state,
