@@ -72,7 +72,7 @@ def run_tool(args, **kw):
 
 
 def kernel(arch="amd64"):
-    """Path of Debian's cloud kernel (bzImage); with "i386" of the 686-pae kernel."""
+    """Path of Debian's cloud kernel (bzImage); "generic": the one with all drivers, "i386": 686-pae."""
     return run_tool(["tools/fetch-kernel", "-a", arch, GUEST]).splitlines()[-1]
 
 
@@ -88,7 +88,7 @@ def initramfs(script, modules=VIRTIO, files=(), arch="amd64", programs=()):
     if not os.path.exists(out):
         unpacked = os.path.join(GUEST, "kernel" if arch == "amd64" else f"kernel-{arch}")
         args = ["tools/mkinitramfs-busybox", "-o", out, "-k", unpacked]
-        if arch != "amd64":
+        if arch == "i386":
             args += ["-b", os.path.join(unpacked, "bin/busybox")]
         for m in modules:
             args += ["-m", m]
