@@ -57,21 +57,30 @@ void viv_drive_release(struct viv_drive *d)
     d->user = NULL;
 }
 
+int viv_drive_remove(struct viv_drive *d, struct viv_err *err)
+{
+    struct viv_drive **p = &drives;
+    int rc = d->blk ? viv_blk_close(d->blk, err) : 0;
+
+    while (*p != d)
+        p = &(*p)->next;
+    *p = d->next;
+    g_free(d->id);
+    g_free(d->serial);
+    g_free(d->user);
+    g_free(d);
+    return rc;
+}
+
 int viv_drive_free_all(struct viv_err *err)
 {
     int first = 0;
 
     while (drives) {
-        struct viv_drive *d = drives;
-        int rc = d->blk ? viv_blk_close(d->blk, err) : 0;
+        int rc = viv_drive_remove(drives, err);
 
         if (rc < 0 && !first)
             first = rc;
-        drives = d->next;
-        g_free(d->id);
-        g_free(d->serial);
-        g_free(d->user);
-        g_free(d);
     }
     return first;
 }

@@ -31,6 +31,8 @@ struct viv_drive *viv_drive_next(struct viv_drive *d); /* NULL starts and ends t
 /* Finds and claims for `user` (named in the error of a second one). */
 int viv_drive_claim(const char *id, const char *user, struct viv_drive **out, struct viv_err *err);
 void viv_drive_release(struct viv_drive *d);
+/* Closes its image and forgets it. Blocks. */
+int viv_drive_remove(struct viv_drive *d, struct viv_err *err);
 /* Closes all (flushing). Blocks; the first error is kept in err, if any. */
 int viv_drive_free_all(struct viv_err *err);
 

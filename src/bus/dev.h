@@ -19,6 +19,8 @@ enum viv_bus_kind {
     VIV_BUS_PCI,
     VIV_BUS_VIRTIO, /* virtio functions: reach a transport */
     VIV_BUS_VIRTIO_SERIAL,
+    VIV_BUS_IDE,
+    VIV_BUS_SCSI,
 };
 
 /* What a board offers every device. Owned by the machine, outlives all devices. */

@@ -369,7 +369,6 @@ HANDLER(on_version)
 HANDLER(on_help);
 
 #define GRAPHICS "there is no screen yet; -nographic puts the serial port on this terminal"
-#define IDE      "there is no IDE controller yet; use -drive file=F,if=virtio"
 #define FIRMWARE "there are no flash chips yet: -bios names a ROM"
 #define USB      "there is no USB yet"
 #define LATER    "it is not there yet"
@@ -406,7 +405,12 @@ static const struct option options[] = {
     {"option-rom", "file", "a ROM that the firmware runs", on_option_rom},
     {"L", "dir", "where firmware and ROMs are looked for first", on_datadir},
 
-    {"drive", "[file=f][,if=virtio|none][,format=f][,cache=...]...", "defines a disk", on_drive},
+    {"hda", "file", "IDE disk 0 (also -hdb, -hdc, -hdd)", on_drive},
+    {"hdb", "file", NULL, on_drive},
+    {"hdc", "file", NULL, on_drive},
+    {"hdd", "file", NULL, on_drive},
+    {"cdrom", "file", "CD image, in IDE drive 2", on_drive},
+    {"drive", "[file=f][,if=ide|virtio|none][,media=disk|cdrom][,index=i][,format=f][,cache=...]...", "defines a disk", on_drive},
     {"blockdev", "[driver=]d[,node-name=n]...", "defines a node of the block graph", on_blockdev},
     {"device", "driver[,prop[=value][,...]]", "adds a device ('-device help', '-device D,help')", on_device},
     {"netdev", "user,id=str[,hostfwd=rule]...", "defines a network back end ('-netdev help')", on_net},
@@ -442,11 +446,6 @@ static const struct option options[] = {
 
     /* What QEMU has and we do not have yet. */
     {"dtb", "f", NULL, NULL, "x86 machines have no device tree"},
-    {"hda", "f", NULL, NULL, IDE},
-    {"hdb", "f", NULL, NULL, IDE},
-    {"hdc", "f", NULL, NULL, IDE},
-    {"hdd", "f", NULL, NULL, IDE},
-    {"cdrom", "f", NULL, NULL, IDE ",readonly=on"},
     {"fda", "f", NULL, NULL, "there is no floppy controller yet"},
     {"fdb", "f", NULL, NULL, "there is no floppy controller yet"},
     {"sd", "f", NULL, NULL, "there is no SD card yet"},
@@ -569,16 +568,15 @@ int vm_args_parse(struct vm_args *a, int argc, char **argv, struct viv_err *err)
 {
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i], *text = NULL;
-        const struct option *o;
+        bool bare = arg[0] != '-' || !arg[1]; /* the first disk's image */
+        const struct option *o = find_option(bare ? "hda" : arg + 1 + (arg[1] == '-'));
         int rc;
 
-        if (arg[0] != '-' || !arg[1])
-            return viv_fail(err, EINVAL, "%.200s: a disk image alone needs an IDE controller, which is not there "
-                            "yet; use -drive file=%.200s,if=virtio", arg, arg);
-        o = find_option(arg + 1 + (arg[1] == '-'));
         if (!o)
             return fail_unknown(arg, err);
-        if (o->arg) {
+        if (bare) {
+            text = arg;
+        } else if (o->arg) {
             if (++i >= argc)
                 return viv_fail(err, EINVAL, "-%s: needs an argument: %s", o->name, o->arg);
             text = argv[i];

@@ -42,8 +42,16 @@ int vm_config_fill(struct vm_args *a, struct viv_err *err);
 int vm_smp_parse(struct viv_raw_opts *r, struct viv_smp *out, struct viv_err *err);
 int vm_mem_parse(struct viv_raw_opts *r, uint64_t *bytes, struct viv_err *err);
 
-/* vm_devices.c: drives and block nodes (no lock held), then back ends and devices (device lock held). */
+#define FOR_ITEMS(list, it)                                                                        \
+    for (guint i_ = 0; (list) && i_ < (list)->len; i_++)                                           \
+        for (const struct vm_item *it = &g_array_index(list, struct vm_item, i_); it; it = NULL)
+
+/* vm_drives.c: drives and block nodes (no lock held), and the devices that drives stand for. */
 int vm_open_storage(struct vm_args *a, struct viv_err *err);
+bool vm_has_pci(const struct vm_args *a);
+void vm_add_device(struct vm_args *a, const char *text); /* takes text, as after -device */
+
+/* vm_devices.c: back ends and devices (device lock held). */
 int vm_set_globals(struct vm_args *a, struct viv_err *err); /* before any device is made */
 int vm_make_chardevs(struct vm_args *a, struct viv_err *err);
 int vm_make_devices(struct vm_args *a, struct viv_err *err);

@@ -2,8 +2,6 @@
 #include "cmd/vm_args.h"
 
 #include "base/log.h"
-#include "block/options.h"
-#include "block/registry.h"
 #include "chr/chr.h"
 #include "machine/vm.h"
 #include "mon/mon.h"
@@ -12,167 +10,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-#define FOR_ITEMS(list, it)                                                                        \
-    for (guint i_ = 0; (list) && i_ < (list)->len; i_++)                                           \
-        for (const struct vm_item *it = &g_array_index(list, struct vm_item, i_); it; it = NULL)
-
-static bool has_pci(const struct vm_args *a)
-{
-    return strcmp(a->cfg.cls->name, "microvm") != 0;
-}
-
-static int add_device(struct vm_args *a, const char *text)
-{
-    struct vm_item item = {"-device", text};
-
-    if (!a->devices)
-        a->devices = g_array_new(FALSE, FALSE, sizeof(item));
-    g_array_append_val(a->devices, item);
-    return 0;
-}
-
-/* --- disks --- */
-
-static const struct {
-    const char *name;
-    enum viv_drive_error value;
-} error_policies[] = {
-    {"report", VIV_DRIVE_ERROR_REPORT},
-    {"ignore", VIV_DRIVE_ERROR_IGNORE},
-    {"enospc", VIV_DRIVE_ERROR_ENOSPC},
-    {"stop", VIV_DRIVE_ERROR_STOP},
-};
-
-static enum viv_drive_error error_policy(struct viv_opts *o, const char *key)
-{
-    const char *text = viv_opts_given(o, key) ? viv_opts_str(o, key) : NULL;
-
-    for (size_t i = 0; text && i < G_N_ELEMENTS(error_policies); i++) {
-        if (!strcmp(error_policies[i].name, text))
-            return error_policies[i].value;
-    }
-    return VIV_DRIVE_ERROR_AUTO;
-}
-
-static int drive_interface(struct vm_args *a, struct viv_opts *o, bool *virtio, struct viv_err *err)
-{
-    const char *iface = viv_opts_str(o, "if");
-
-    *virtio = false;
-    if (!iface)
-        iface = has_pci(a) ? "ide" : "virtio";
-    if (!strcmp(iface, "none"))
-        return 0;
-    if (!strcmp(iface, "virtio")) {
-        *virtio = true;
-        return 0;
-    }
-    return viv_fail(err, ENOTSUP, "-drive: if=%s%s is not possible: there is no such controller yet; if=virtio works, and "
-                    "if=none for a -device", iface, viv_opts_given(o, "if") ? "" : " (the default of this machine)");
-}
-
-static char *drive_id(struct viv_opts *o, bool virtio, struct viv_err *err)
-{
-    static unsigned counts[2];
-    const char *id = viv_opts_str(o, "id");
-
-    if (viv_opts_given(o, "index"))
-        counts[virtio] = (unsigned)viv_opts_int(o, "index");
-    if (viv_opts_given(o, "bus") || viv_opts_given(o, "unit")) {
-        viv_fail(err, EINVAL, "-drive: bus= and unit= are for controllers with several drives; use index=");
-        return NULL;
-    }
-    return id ? g_strdup(id) : g_strdup_printf("%s%u", virtio ? "virtio" : "none", counts[virtio]++);
-}
-
-static int open_drive(struct vm_args *a, const char *text, struct viv_err *err)
-{
-    g_autofree char *id = NULL, *what = NULL;
-    struct viv_opts *o;
-    struct viv_blk *blk = NULL;
-    struct viv_drive *d = NULL;
-    bool virtio, readonly;
-    struct viv_raw_opts *image;
-    int rc = viv_drive_parse("-drive", text, &o, &image, err);
-
-    if (rc < 0)
-        return rc;
-    rc = drive_interface(a, o, &virtio, err);
-    if (!rc && !(id = drive_id(o, virtio, err)))
-        rc = -EINVAL;
-    if (!rc && !strcmp(viv_opts_str(o, "media"), "cdrom"))
-        rc = viv_fail(err, ENOTSUP, "-drive: media=cdrom is not possible: there is no CD-ROM drive yet; attach the image with "
-                      "if=virtio,readonly=on");
-    if (!rc) {
-        readonly = viv_opts_bool(o, "readonly") || viv_opts_bool(o, "read-only");
-        what = g_strdup_printf("drive '%s'", id);
-        rc = viv_blk_open(o, image, VIV_PERM_READ | (readonly ? 0 : VIV_PERM_WRITE), VIV_PERM_READ, what, &blk, err);
-        if (rc < 0 && !g_str_has_prefix(err->text, "-drive"))
-            viv_err_prefix(err, "-drive");
-    }
-    if (!rc) {
-        rc = viv_drive_add(id, blk, &d, err);
-        if (rc < 0)
-            viv_blk_close(blk, NULL);
-    }
-    if (!rc) {
-        d->serial = g_strdup(viv_opts_str(o, "serial"));
-        d->rerror = error_policy(o, "rerror");
-        d->werror = error_policy(o, "werror");
-        if (virtio)
-            add_device(a, g_strdup_printf("virtio-blk-%s,drive=%s", has_pci(a) ? "pci" : "device", id));
-    }
-    viv_opts_free(o);
-    viv_raw_free(image);
-    return rc;
-}
-
-/* -blockdev's nodes are found by devices like drives: each one a device names gets a handle. */
-static int claim_blockdev(const char *device_text, struct viv_err *err)
-{
-    g_autofree char *drive = NULL, *what = NULL;
-    struct viv_raw_opts *r;
-    struct viv_blk *blk;
-    int rc = viv_raw_parse("-device", "driver", device_text, &r, err);
-
-    if (rc < 0)
-        return rc;
-    drive = g_strdup(viv_raw_get(r, "drive"));
-    what = g_strdup_printf("device '%s'", viv_raw_get(r, "id") ? viv_raw_get(r, "id")
-                                         : viv_raw_get(r, "driver") ? viv_raw_get(r, "driver") : "?");
-    viv_raw_free(r);
-    if (!drive || viv_drive_find(drive))
-        return 0;
-    rc = viv_blockdev_attach(drive, VIV_PERM_READ | VIV_PERM_WRITE, VIV_PERM_READ, what, &blk, err);
-    if (rc == -ENOENT) {
-        viv_err_clear(err);
-        return 0; /* the device says so itself */
-    }
-    return rc < 0 ? rc : viv_drive_add(drive, blk, NULL, err);
-}
-
-int vm_open_storage(struct vm_args *a, struct viv_err *err)
-{
-    int rc;
-
-    FOR_ITEMS(a->blockdevs, it) {
-        rc = viv_blockdev_add_text(it->text, err);
-        if (rc < 0)
-            return rc;
-    }
-    FOR_ITEMS(a->drives, it) {
-        rc = open_drive(a, it->text, err);
-        if (rc < 0)
-            return rc;
-    }
-    FOR_ITEMS(a->devices, it) {
-        rc = claim_blockdev(it->text, err);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
-}
 
 /* --- network --- */
 
@@ -195,8 +32,9 @@ static int add_nic(struct vm_args *a, const char *option, struct viv_raw_opts *b
         return rc;
     /* "virtio" is what -nic and -net call the virtio card. */
     if (!cls || !strcmp(cls, "virtio") || !strcmp(cls, "virtio-net"))
-        cls = has_pci(a) ? "virtio-net-pci" : "virtio-net-device";
-    return add_device(a, g_strdup_printf("%s,netdev=%s%s", cls, viv_netdev_id(n), card));
+        cls = vm_has_pci(a) ? "virtio-net-pci" : "virtio-net-device";
+    vm_add_device(a, g_strdup_printf("%s,netdev=%s%s", cls, viv_netdev_id(n), card));
+    return 0;
 }
 
 /* Card properties out of `r`, as the tail of a -device text. */
@@ -286,7 +124,7 @@ static int make_nets(struct vm_args *a, struct viv_err *err)
     }
     rc = old_nets(a, err);
     /* A machine without a word about networks has a card on user networking, as in QEMU. */
-    if (!rc && !a->given_net && !a->nodefaults && a->cfg.cls->default_nic && has_pci(a))
+    if (!rc && !a->given_net && !a->nodefaults && a->cfg.cls->default_nic && vm_has_pci(a))
         rc = one_nic(a, "-nic", "user", err);
     return rc;
 }
@@ -300,7 +138,7 @@ static const char *alias(const struct vm_args *a, const char *name)
 
     if (!g_strv_contains(names, name))
         return name;
-    return g_intern_string(g_strdup_printf("%s-%s", name, has_pci(a) ? "pci" : "device"));
+    return g_intern_string(g_strdup_printf("%s-%s", name, vm_has_pci(a) ? "pci" : "device"));
 }
 
 int vm_set_globals(struct vm_args *a, struct viv_err *err)
@@ -380,7 +218,7 @@ int vm_make_devices(struct vm_args *a, struct viv_err *err)
     for (struct viv_netdev *n = viv_netdev_next(NULL); !rc && n; n = viv_netdev_next(n)) {
         if (!viv_netdev_attached(n))
             viv_warn("netdev '%s' has no card: add -device virtio-net-%s,netdev=%s", viv_netdev_id(n),
-                     has_pci(a) ? "pci" : "device", viv_netdev_id(n));
+                     vm_has_pci(a) ? "pci" : "device", viv_netdev_id(n));
     }
     return rc;
 }
@@ -390,6 +228,7 @@ static const char *bus_name(enum viv_bus_kind k)
     static const char *const names[] = {
         [VIV_BUS_NONE] = "System", [VIV_BUS_ISA] = "ISA", [VIV_BUS_PCI] = "PCI",
         [VIV_BUS_VIRTIO] = "virtio-bus", [VIV_BUS_VIRTIO_SERIAL] = "virtio-serial-bus",
+        [VIV_BUS_IDE] = "IDE", [VIV_BUS_SCSI] = "SCSI",
     };
 
     return names[k];

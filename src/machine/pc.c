@@ -48,6 +48,8 @@ static int add_pci(struct pc *pc, struct viv_board *board, struct viv_err *err)
 
     if (!ret)
         ret = viv_board_add(board, "PIIX3", "addr=01.0,multifunction=on", NULL, err);
+    if (!ret)
+        ret = viv_board_add(board, "piix3-ide", "addr=01.1", NULL, err);
     if (!ret && pc->acpi)
         ret = viv_board_add(board, "PIIX4_PM", "addr=01.3", &pc->pm, err);
     return ret;
@@ -204,6 +206,7 @@ static void pc_reset(const struct viv_machine_config *cfg, struct viv_board *boa
         viv_piix4_pm_setup(pc->pm, VIV_PIIX4_PM_BASE);
     for (unsigned i = 0; i < 4; i++)
         viv_pci_config_write(board->pci, 1 << 3, 0x60 + i, pirq_line[i], 1);
+    viv_pci_config_write(board->pci, 1 << 3 | 1, 0x40, 0x80008000, 4); /* IDE ports are decoded */
     viv_firmware_pci(board->pci, &w, pirq_line);
     if (!board->intc->ops->kernel_irqchip) {
         viv_firmware_pic(board->io, pc->pit);

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "bus/vmevent.h"
 #include "bus/vmreq.h"
 #include "cpu/x86/cpuid.h"
 #include "host/clock.h"
@@ -192,6 +193,7 @@ int viv_vm_create(const struct viv_machine_config *cfg, struct viv_err *err)
         return rc;
     vm.made = true;
     viv_vm_request_set_handler(on_request);
+    viv_vm_event_set_handler(emit);
     return 0;
 }
 
@@ -228,6 +230,7 @@ void viv_vm_destroy(void)
     if (!viv_loop_wait_for(all_idle, NULL, 30 * (int64_t)VIV_NS_PER_SEC))
         viv_warn("a disk or network request did not end within 30 seconds; leaving it");
     viv_vm_request_set_handler(NULL);
+    viv_vm_event_set_handler(NULL);
     viv_dev_free_all();
     vm.made = false;
 }

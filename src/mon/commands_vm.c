@@ -3,7 +3,6 @@
 #include "mon/mon_int.h"
 
 #include "accel/accel.h"
-#include "block/registry.h"
 #include "host/clock.h"
 #include "machine/vm.h"
 #include "net/net.h"
@@ -160,42 +159,6 @@ static void show_text(const json_t *r, GString *out)
     g_string_append(out, json_string_value(json_object_get(r, "human-readable-text")));
 }
 
-COMMAND(query_block)
-{
-    *result = json_array();
-    for (struct viv_drive *d = viv_drive_next(NULL); d; d = viv_drive_next(d)) {
-        json_t *row = json_pack("{s:s, s:s, s:b, s:b}", "device", d->id, "type", "unknown", "locked", 0,
-                                "removable", 0);
-
-        if (d->blk)
-            json_object_set_new(
-                row, "inserted",
-                json_pack("{s:s, s:s, s:b, s:{s:I}}", "file", viv_blk_filename(d->blk), "drv",
-                          viv_blk_format(d->blk), "ro", !viv_blk_writable(d->blk), "image",
-                          "virtual-size", (json_int_t)viv_blk_size(d->blk)));
-        json_array_append_new(*result, row);
-    }
-    return 0;
-}
-
-static void show_block(const json_t *r, GString *out)
-{
-    size_t i;
-    json_t *d;
-
-    json_array_foreach((json_t *)r, i, d) {
-        json_t *in = json_object_get(d, "inserted");
-
-        g_string_append_printf(out, "%s: ", json_string_value(json_object_get(d, "device")));
-        if (in)
-            g_string_append_printf(out, "%s (%s%s)\n", json_string_value(json_object_get(in, "file")),
-                                   json_string_value(json_object_get(in, "drv")),
-                                   json_is_true(json_object_get(in, "ro")) ? ", read-only" : "");
-        else
-            g_string_append(out, "[not inserted]\n");
-    }
-}
-
 static const struct viv_opt_def hostfwd_args[] = {
     {.name = "netdev", .type = VIV_OPT_STR, .required = true},
     {.name = "rule", .type = VIV_OPT_STR},
@@ -318,7 +281,6 @@ static const struct viv_mon_cmd machine_cmds[] = {
     {"info cpus", "query-cpus-fast", NULL, NULL, "show the CPUs", query_cpus, show_cpus},
     {"info memory_size_summary", "query-memory-size-summary", NULL, NULL, "show the amount of memory",
      query_memory, show_memory},
-    {"info block", "query-block", NULL, NULL, "show the disks", query_block, show_block},
     {"info migrate", "query-migrate", NULL, NULL, "show how the last migrate went", query_migrate,
      show_migrate},
     {"info network", NULL, NULL, NULL, "show the network back ends", viv_mon_info_network},
@@ -339,5 +301,6 @@ void viv_mon_use_machine(void)
 {
     viv_mon_use(machine_cmds);
     viv_mon_use(viv_mon_screen);
+    viv_mon_use(viv_mon_media);
     viv_vm_listen(pass_on, NULL);
 }

@@ -33,6 +33,9 @@ void viv_hmp_free_all(void);
 /* commands_screen.c */
 extern const struct viv_mon_cmd viv_mon_screen[];
 
+/* commands_block.c */
+extern const struct viv_mon_cmd viv_mon_media[];
+
 /* info.c: rows that only show. */
 int viv_mon_info_mtree(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_registers(struct viv_opts *o, json_t **result, struct viv_err *err);

@@ -102,9 +102,15 @@ bad "cannot open 'nothere': No such file" -kernel nothere
 bad "notakernel: not a bzImage, an ELF with a PVH note or a multiboot image" -kernel notakernel
 bad "empty" -kernel empty
 bad "no device tree" -dtb x
-bad "there is no IDE controller yet; use -drive file=F,if=virtio" -hda x
-bad "use -drive file=disk.img,if=virtio" disk.img
-bad "if=virtio works" -drive file=notakernel,format=raw
+bad "'nothere': No such file" -hda nothere
+bad "'disk,1.img': No such file" disk,1.img
+bad "no IDE controller; use -drive file=notakernel,if=virtio" -M microvm -cdrom notakernel
+bad "if=ide and if=virtio work" -drive file=notakernel,format=raw,if=scsi
+bad "bus 1, unit 0) is given twice" -cdrom notakernel -drive file=busy.raw,format=raw,index=2
+bad "4 IDE drives (index 0 to 3)" -drive file=busy.raw,format=raw,index=4
+bad "drive 'ide0-hd0' is empty" -drive if=ide
+bad "drive 'ide0-hd0' is read-only" -drive file=busy.raw,format=raw,readonly=on
+bad "has no SCSI bus" -device scsi-cd
 bad "'nothere': No such file" -drive file=nothere,if=virtio
 bad "did you mean 'format'" -drive file=notakernel,fromat=raw,if=virtio
 bad "truncated" -drive file=cut.qcow2,if=virtio,format=qcow2
@@ -113,7 +119,7 @@ bad "is the image given twice?" -drive file=busy.raw,format=raw,if=virtio -drive
 bad "empty" -drive file=empty,format=qcow2,if=virtio
 bad "not a regular file" -kernel .
 bad "if=sata" -drive file=notakernel,if=sata
-bad "media=cdrom is not possible" -drive file=notakernel,if=virtio,media=cdrom
+bad "virtio has no CD drive; use if=ide" -drive file=notakernel,if=virtio,media=cdrom
 bad "-blockdev: node-name is missing" -blockdev raw
 bad "the id 'id' already" -drive file=notakernel,format=raw,if=none,id=id -drive file=empty,format=raw,if=none,id=id
 bad "-device: no device named" -device id=x

@@ -3,6 +3,7 @@
 #include "base/units.h"
 #include "block/registry.h"
 #include "bus/pci.h"
+#include "bus/scsi.h"
 #include "bus/virtio_mmio.h"
 #include "bus/vmreq.h"
 #include "dev/acpi/ged.h"
@@ -30,6 +31,7 @@ static const struct {
 } list[] = {
     {HARNESS_PC, "i440FX", "addr=0"},
     {HARNESS_PC, "PIIX3", "addr=1,multifunction=on"},
+    {HARNESS_PC, "piix3-ide", "addr=1.1"},
     {HARNESS_PC, "PIIX4_PM", "addr=1.3"},
     {HARNESS_PC, "i8259", ""},
     {HARNESS_PC, "ioapic", ""},
@@ -47,6 +49,11 @@ static const struct {
     {HARNESS_PC, "pc-testdev", ""},
     {HARNESS_PC, "pci-testdev", ""},
     {HARNESS_PC, "VGA", "vgamem_mb=1"},
+    {HARNESS_PC, "ide-hd", "drive=*"},
+    {HARNESS_PC, "ide-hd", "drive=*,write-cache=off"},
+    {HARNESS_PC, "ide-cd", "drive=*"},
+    {HARNESS_PC, "ide-cd", ""},
+    {HARNESS_PC, "scsi-cd", "drive=*"},
     {HARNESS_PC, "virtio-blk-pci", "drive=*"},
     {HARNESS_PC, "virtio-blk-pci-transitional", "drive=*"},
     {HARNESS_PC, "virtio-blk-pci-non-transitional", "drive=*,packed=on"},
@@ -112,6 +119,32 @@ bool harness_knows(const char *cls)
     }
     return false;
 }
+
+/* ---- an adapter: one command at a time, data in pieces ---- */
+
+static struct {
+    struct viv_scsi_bus *bus;
+    struct viv_scsi_req *req; /* the one under way */
+    bool moving;
+    uint8_t buf[4096];
+    unsigned piece;
+} scsi;
+
+static void scsi_moved(struct viv_scsi_req *r, size_t bytes)
+{
+    g_assert(bytes && bytes <= scsi.piece);
+    scsi.moving = false;
+}
+
+static void scsi_done(struct viv_scsi_req *r)
+{
+    g_assert(r == scsi.req || !scsi.req);
+    scsi.req = NULL;
+    scsi.moving = false;
+    viv_scsi_put(r);
+}
+
+static const struct viv_scsi_bus_ops scsi_ops = {.ids = 4, .luns = 4, .moved = scsi_moved, .done = scsi_done};
 
 /* ---- building ---- */
 
@@ -193,6 +226,8 @@ static void place_bars(void)
         }
         if (p)
             viv_pci_config_write(harness_board.pci, devfn, 4, 7, 2);
+        if (p && !strcmp(p->dev.cls->name, "piix3-ide"))
+            viv_pci_config_write(harness_board.pci, devfn, 0x40, 0x80008000, 4);
     }
 }
 
@@ -230,6 +265,7 @@ void harness_init(enum harness_kind kind, int64_t ns)
             kept = g_ptr_array_new();
         g_ptr_array_add(kept, harness_board.vmmio);
     }
+    scsi.bus = viv_scsi_bus_new(NULL, "scsi.0", &scsi_ops);
     for (unsigned i = 0; i < VIV_ARRAY_SIZE(list); i++) {
         if (list[i].kind == kind)
             wire(list[i].cls, add(i));
@@ -243,8 +279,11 @@ void harness_fini(void)
 {
     struct viv_err err = VIV_ERR_INIT;
 
+    if (scsi.req)
+        viv_scsi_cancel(scsi.req);
     harness_quiesce();
     viv_dev_free_all();
+    viv_scsi_bus_free(scsi.bus);
     viv_dev_unlock();
     viv_drive_free_all(&err);
     viv_space_free(harness_board.mem);
@@ -356,11 +395,42 @@ static void look(bool on)
     }
 }
 
+/* Goes on with a command, gives it up, or begins one. */
+static void scsi_step(struct input *in)
+{
+    static const uint8_t ops[] = {0x00, 0x03, 0x12, 0x15, 0x1a, 0x1b, 0x1e, 0x25, 0x28, 0x2a, 0x2f, 0x35, 0x41, 0x42, 0x43, 0x46,
+                                  0x4a, 0x51, 0x52, 0x55, 0x5a, 0x88, 0x8a, 0x93, 0x9e, 0xa0, 0xa8, 0xad, 0xb9, 0xbd, 0xbe};
+    struct iovec iov = {scsi.buf, scsi.piece = (unsigned)(take(in, 2) & 4095) + 1};
+    uint8_t cdb[16], how = (uint8_t)take(in, 1);
+
+    if (scsi.moving)
+        return;
+    if (!scsi.req) {
+        unsigned id = how & 3, lun = how >> 2 & 1;
+
+        for (unsigned i = 0; i < sizeof(cdb); i++)
+            cdb[i] = i && i < 5 ? 0 : (uint8_t)take(in, 1);
+        if (how & 0x80)
+            cdb[0] = ops[cdb[0] % sizeof(ops)];
+        if (how & 0x40)
+            cdb[1] = (uint8_t)take(in, 1), cdb[2] = (uint8_t)take(in, 1), cdb[4] = (uint8_t)take(in, 1);
+        scsi.req = viv_scsi_new(scsi.bus, id, lun, 0, cdb, sizeof(cdb), NULL);
+    } else if (how > 250) {
+        viv_scsi_cancel(scsi.req);
+        return;
+    }
+    scsi.moving = true;
+    if (scsi.req->direction == VIV_SCSI_NONE || how % 16 == 0)
+        viv_scsi_move(scsi.req, NULL, 0);
+    else
+        viv_scsi_move(scsi.req, &iov, 1);
+}
+
 static void other(struct input *in)
 {
     uint64_t v = take(in, 2);
 
-    switch (take(in, 1) % 8) {
+    switch (take(in, 1) % 10) {
     case 0:
         viv_guest_clock_test_advance((int64_t)(v * 1000));
         break;
@@ -394,6 +464,10 @@ static void other(struct input *in)
         break;
     case 7:
         look(v & 1);
+        break;
+    case 8:
+    case 9:
+        scsi_step(in);
         break;
     }
 }

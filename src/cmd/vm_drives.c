@@ -1,0 +1,295 @@
+/* Drives and block nodes from what the command line said. */
+#include "cmd/vm_args.h"
+
+#include "block/options.h"
+#include "block/registry.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define IDE_UNITS 4 /* of pc: two buses */
+
+bool vm_has_pci(const struct vm_args *a)
+{
+    return strcmp(a->cfg.cls->name, "microvm") != 0;
+}
+
+void vm_add_device(struct vm_args *a, const char *text)
+{
+    struct vm_item item = {"-device", text};
+
+    if (!a->devices)
+        a->devices = g_array_new(FALSE, FALSE, sizeof(item));
+    g_array_append_val(a->devices, item);
+}
+
+static const struct {
+    const char *name;
+    enum viv_drive_error value;
+} error_policies[] = {
+    {"report", VIV_DRIVE_ERROR_REPORT},
+    {"ignore", VIV_DRIVE_ERROR_IGNORE},
+    {"enospc", VIV_DRIVE_ERROR_ENOSPC},
+    {"stop", VIV_DRIVE_ERROR_STOP},
+};
+
+static enum viv_drive_error error_policy(struct viv_opts *o, const char *key)
+{
+    const char *text = viv_opts_given(o, key) ? viv_opts_str(o, key) : NULL;
+
+    for (size_t i = 0; text && i < G_N_ELEMENTS(error_policies); i++) {
+        if (!strcmp(error_policies[i].name, text))
+            return error_policies[i].value;
+    }
+    return VIV_DRIVE_ERROR_AUTO;
+}
+
+/* ---- where a drive goes ---- */
+
+struct place {
+    enum { NONE, VIRTIO, IDE } iface;
+    bool cdrom;
+    unsigned unit; /* of all the interface's */
+    char *id, *device; /* device: NULL for none */
+};
+
+/* What the command line has taken so far. */
+static struct {
+    unsigned nones, virtios;
+    bool ide[IDE_UNITS];
+} taken;
+
+static int interface(struct vm_args *a, struct viv_opts *o, struct place *p, struct viv_err *err)
+{
+    const char *iface = viv_opts_str(o, "if");
+
+    p->cdrom = !strcmp(viv_opts_str(o, "media"), "cdrom");
+    if (!iface)
+        iface = vm_has_pci(a) ? "ide" : "virtio";
+    if (!strcmp(iface, "none")) {
+        p->iface = NONE;
+    } else if (!strcmp(iface, "virtio")) {
+        p->iface = VIRTIO;
+        if (p->cdrom)
+            return viv_fail(err, EINVAL, "-drive: media=cdrom: virtio has no CD drive; use if=ide, or if=virtio,readonly=on");
+    } else if (!strcmp(iface, "ide") && vm_has_pci(a)) {
+        p->iface = IDE;
+    } else {
+        return viv_fail(err, ENOTSUP, "-drive: if=%s is not possible: this machine has no such controller; %s, and "
+                        "if=none for a -device", iface, vm_has_pci(a) ? "if=ide and if=virtio work" : "if=virtio works");
+    }
+    return 0;
+}
+
+/* By index=, by bus= and unit=, or the first that is free. */
+static int ide_unit(struct viv_opts *o, unsigned *unit, struct viv_err *err)
+{
+    int64_t n = viv_opts_int(o, "index");
+
+    if (viv_opts_given(o, "bus") || viv_opts_given(o, "unit")) {
+        if (viv_opts_given(o, "index"))
+            return viv_fail(err, EINVAL, "-drive: index= and bus=, unit= exclude each other");
+        n = viv_opts_int(o, "bus") * 2 + viv_opts_int(o, "unit");
+        if (viv_opts_int(o, "unit") > 1)
+            return viv_fail(err, EINVAL, "-drive: an IDE bus has unit 0 and unit 1");
+    } else if (!viv_opts_given(o, "index")) {
+        for (n = 0; n < IDE_UNITS && taken.ide[n]; n++)
+            ;
+    }
+    if (n >= IDE_UNITS)
+        return viv_fail(err, EINVAL, "-drive: this machine has %d IDE drives (index 0 to %d); use if=virtio for more", IDE_UNITS,
+                        IDE_UNITS - 1);
+    if (taken.ide[n])
+        return viv_fail(err, EEXIST, "-drive: IDE drive %d (bus %d, unit %d) is given twice; use index=", (int)n, (int)n / 2,
+                        (int)n % 2);
+    taken.ide[n] = true;
+    *unit = (unsigned)n;
+    return 0;
+}
+
+static int place_ide(struct viv_opts *o, struct place *p, struct viv_err *err)
+{
+    const char *id = viv_opts_str(o, "id");
+    int rc = ide_unit(o, &p->unit, err);
+    unsigned bus = p->unit / 2, unit = p->unit % 2;
+
+    if (rc < 0)
+        return rc;
+    p->id = id ? g_strdup(id) : g_strdup_printf("ide%u-%s%u", bus, p->cdrom ? "cd" : "hd", unit);
+    p->device = g_strdup_printf("ide-%s,drive=%s,bus=ide.%u,unit=%u", p->cdrom ? "cd" : "hd", p->id, bus, unit);
+    return 0;
+}
+
+static int place_drive(struct vm_args *a, struct viv_opts *o, struct place *p, struct viv_err *err)
+{
+    unsigned *count = p->iface == VIRTIO ? &taken.virtios : &taken.nones;
+    const char *id = viv_opts_str(o, "id");
+
+    if (p->iface == IDE)
+        return place_ide(o, p, err);
+    if (viv_opts_given(o, "bus") || viv_opts_given(o, "unit"))
+        return viv_fail(err, EINVAL, "-drive: bus= and unit= are for controllers with several drives; use index=");
+    if (viv_opts_given(o, "index"))
+        *count = (unsigned)viv_opts_int(o, "index");
+    p->id = id ? g_strdup(id) : g_strdup_printf("%s%u", p->iface == VIRTIO ? "virtio" : "none", (*count)++);
+    if (p->iface == VIRTIO)
+        p->device = g_strdup_printf("virtio-blk-%s,drive=%s", vm_has_pci(a) ? "pci" : "device", p->id);
+    return 0;
+}
+
+/* ---- -drive ---- */
+
+/* No image at all: an empty drive. */
+static int open_image(struct viv_opts *o, const struct viv_raw_opts *image, const struct place *p, struct viv_blk **blk,
+                      struct viv_err *err)
+{
+    bool readonly = viv_opts_bool(o, "readonly") || viv_opts_bool(o, "read-only") || p->cdrom;
+    g_autofree char *what = g_strdup_printf("drive '%s'", p->id);
+    int rc;
+
+    if (!viv_opts_given(o, "file") && !viv_raw_count(image))
+        return 0;
+    rc = viv_blk_open(o, image, VIV_PERM_READ | (readonly ? 0 : VIV_PERM_WRITE), VIV_PERM_READ, what, blk, err);
+    if (rc < 0 && !g_str_has_prefix(err->text, "-drive"))
+        viv_err_prefix(err, "-drive");
+    return rc;
+}
+
+static int add_drive(struct vm_args *a, struct viv_opts *o, const struct viv_raw_opts *image, struct place *p, struct viv_err *err)
+{
+    struct viv_blk *blk = NULL;
+    struct viv_drive *d;
+    int rc = interface(a, o, p, err);
+
+    if (!rc)
+        rc = place_drive(a, o, p, err);
+    if (!rc)
+        rc = open_image(o, image, p, &blk, err);
+    if (rc < 0)
+        return rc;
+    rc = viv_drive_add(p->id, blk, &d, err);
+    if (rc < 0) {
+        if (blk)
+            viv_blk_close(blk, NULL);
+        return rc;
+    }
+    d->serial = g_strdup(viv_opts_str(o, "serial"));
+    d->rerror = error_policy(o, "rerror");
+    d->werror = error_policy(o, "werror");
+    if (p->device)
+        vm_add_device(a, g_steal_pointer(&p->device));
+    return 0;
+}
+
+static int open_drive(struct vm_args *a, const char *text, struct viv_err *err)
+{
+    struct place p = {0};
+    struct viv_opts *o;
+    struct viv_raw_opts *image;
+    int rc = viv_drive_parse("-drive", text, &o, &image, err);
+
+    if (rc < 0)
+        return rc;
+    rc = add_drive(a, o, image, &p, err);
+    g_free(p.id);
+    g_free(p.device);
+    viv_opts_free(o);
+    viv_raw_free(image);
+    return rc;
+}
+
+/* -hda to -hdd, -cdrom and a bare file name: the rest of the text is the file's name, commas and all. */
+static int open_short(struct vm_args *a, const struct vm_item *it, struct viv_err *err)
+{
+    static const char *const names[] = {"-hda", "-hdb", "-hdc", "-hdd", NULL};
+    bool cdrom = !strcmp(it->option, "-cdrom");
+    unsigned index = cdrom ? 2 : 0;
+    g_auto(GStrv) parts = g_strsplit(it->text, ",", -1);
+    g_autofree char *file = g_strjoinv(",,", parts), *text = NULL;
+    int rc;
+
+    for (unsigned i = 0; names[i]; i++) {
+        if (!strcmp(names[i], it->option))
+            index = i;
+    }
+    if (!vm_has_pci(a))
+        return viv_fail(err, ENOTSUP, "%s: this machine has no IDE controller; use -drive file=%s,if=virtio", it->option, it->text);
+    text = g_strdup_printf("if=ide,index=%u,media=%s,file=%s", index, cdrom ? "cdrom" : "disk", file);
+    rc = open_drive(a, text, err);
+    if (rc < 0)
+        viv_err_prefix(err, "%s", it->option);
+    return rc;
+}
+
+static bool names_ide_device(const struct vm_args *a)
+{
+    FOR_ITEMS(a->devices, it) {
+        if (g_str_has_prefix(it->text, "ide-") || g_str_has_prefix(it->text, "scsi-cd"))
+            return true;
+    }
+    return false;
+}
+
+/* A machine without a word about it has an empty CD drive, as in QEMU. */
+static int default_cdrom(struct vm_args *a, struct viv_err *err)
+{
+    if (a->nodefaults || !vm_has_pci(a) || taken.ide[2])
+        return 0;
+    return open_drive(a, "if=ide,index=2,media=cdrom", err);
+}
+
+/* ---- -blockdev ---- */
+
+/* -blockdev's nodes are found by devices like drives: each one a device names gets a handle. */
+static int claim_blockdev(const char *device_text, struct viv_err *err)
+{
+    g_autofree char *drive = NULL, *what = NULL;
+    const char *driver;
+    struct viv_raw_opts *r;
+    struct viv_blk *blk;
+    unsigned perms = VIV_PERM_READ | VIV_PERM_WRITE;
+    int rc = viv_raw_parse("-device", "driver", device_text, &r, err);
+
+    if (rc < 0)
+        return rc;
+    driver = viv_raw_get(r, "driver");
+    drive = g_strdup(viv_raw_get(r, "drive"));
+    what = g_strdup_printf("device '%s'", viv_raw_get(r, "id") ? viv_raw_get(r, "id") : driver ? driver : "?");
+    if (driver && g_str_has_suffix(driver, "-cd"))
+        perms = VIV_PERM_READ;
+    viv_raw_free(r);
+    if (!drive || viv_drive_find(drive))
+        return 0;
+    rc = viv_blockdev_attach(drive, perms, VIV_PERM_READ, what, &blk, err);
+    if (rc == -ENOENT) {
+        viv_err_clear(err);
+        return 0; /* the device says so itself */
+    }
+    return rc < 0 ? rc : viv_drive_add(drive, blk, NULL, err);
+}
+
+int vm_open_storage(struct vm_args *a, struct viv_err *err)
+{
+    bool ide_device = names_ide_device(a);
+    int rc;
+
+    FOR_ITEMS(a->blockdevs, it) {
+        rc = viv_blockdev_add_text(it->text, err);
+        if (rc < 0)
+            return rc;
+    }
+    FOR_ITEMS(a->drives, it) {
+        rc = strcmp(it->option, "-drive") ? open_short(a, it, err) : open_drive(a, it->text, err);
+        if (rc < 0)
+            return rc;
+    }
+    rc = ide_device ? 0 : default_cdrom(a, err);
+    if (rc < 0)
+        return rc;
+    FOR_ITEMS(a->devices, it) {
+        rc = claim_blockdev(it->text, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}

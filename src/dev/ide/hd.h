@@ -1,0 +1,55 @@
+/* An ATA disk from inside. */
+#ifndef VIV_DEV_IDE_HD_H
+#define VIV_DEV_IDE_HD_H
+
+#include "dev/ide/ide.h"
+#include "dev/storage/front.h"
+
+#define HD_SECTOR   512
+#define HD_MULTIPLE 16 /* sectors of one block of READ/WRITE MULTIPLE, at most */
+
+enum hd_op { HD_NONE, HD_PIO_READ, HD_PIO_WRITE, HD_DMA_READ, HD_DMA_WRITE, HD_VERIFY, HD_FLUSH, HD_DATA, HD_OPS };
+
+struct ide_hd {
+    struct viv_dev dev;
+    struct ide_unit unit;
+    struct viv_front front;
+    char model[41], revision[9];
+    uint64_t wwn;
+    uint64_t sectors;
+
+    /* The command: where on the disk the next part is, bytes left of it, bytes of the part (in buf, or in flight). */
+    uint8_t op;
+    bool fua;
+    uint64_t at, left;
+    uint32_t part, block; /* block: of PIO, bytes between two interrupts */
+
+    uint8_t multiple; /* sectors; 0: off */
+    bool write_cache, smart;
+    uint8_t mdma, udma; /* masks: the mode chosen, 0: none */
+    uint16_t cylinders;
+    uint8_t heads, track; /* of INITIALIZE DEVICE PARAMETERS */
+
+    struct viv_front_req req;
+    struct iovec iov;
+};
+
+/* ---- hd_io.c ---- */
+extern const struct ide_unit_ops ide_hd_ops;
+/* Starts a command that moves data: `count` sectors from `lba` on. */
+void ide_hd_start(struct ide_hd *h, enum hd_op op, uint64_t lba, uint32_t count, uint32_t block);
+void ide_hd_flush(struct ide_hd *h);
+/* 512 bytes in buf that are no sector. */
+void ide_hd_data(struct ide_hd *h);
+void ide_hd_resend(void *opaque);
+
+/* ---- hd.c ---- */
+void ide_hd_command(struct ide_unit *u, uint8_t cmd);
+/* After a reset that the guest made, and defaults at power on. */
+void ide_hd_defaults(struct ide_hd *h);
+
+/* ---- hd_identify.c ---- */
+void ide_hd_identify(struct ide_hd *h, uint8_t p[HD_SECTOR]);
+void ide_hd_smart_data(uint8_t p[HD_SECTOR]);
+
+#endif

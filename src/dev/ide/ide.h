@@ -1,0 +1,141 @@
+/* Parallel ATA from inside: a channel with its two units, and the bus master that moves their data (ATA/ATAPI-7, SFF-8038i).
+ *
+ * A unit is in one phase at a time:
+ *
+ *     IDLE -> BUSY (a request is in flight, or held) -> PIO_IN / PIO_OUT (the guest moves buf) -> ... -> IDLE
+ *          -> DMA (waits for the guest to start the bus master) -> BUSY -> ... -> IDLE
+ *
+ * All of a command that goes on is in saved members, so that it can be taken up in another process. Device lock held. */
+#ifndef VIV_DEV_IDE_IDE_H
+#define VIV_DEV_IDE_IDE_H
+
+#include "bus/dev.h"
+
+#include <sys/uio.h>
+
+#define IDE_BUF    65536 /* what PIO moves at once: 128 sectors */
+#define IDE_PIECES 1024  /* of guest memory in one request */
+#define IDE_MOST   (16u << 20)
+
+enum { /* status */
+    IDE_ERR = 0x01,
+    IDE_DRQ = 0x08,
+    IDE_DSC = 0x10,
+    IDE_DF = 0x20,
+    IDE_DRDY = 0x40,
+    IDE_BSY = 0x80,
+};
+enum { IDE_ABRT = 0x04, IDE_IDNF = 0x10, IDE_UNC = 0x40 }; /* error */
+
+enum ide_phase { IDE_IDLE, IDE_BUSY, IDE_PIO_IN, IDE_PIO_OUT, IDE_DMA, IDE_PHASES };
+
+struct ide_channel;
+struct ide_unit;
+
+struct ide_unit_ops {
+    bool packet; /* ATAPI: another signature */
+    void (*command)(struct ide_unit *u, uint8_t cmd);
+    void (*drained)(struct ide_unit *u); /* the guest has read buf up to len */
+    void (*filled)(struct ide_unit *u);  /* the guest has written it */
+    void (*dma)(struct ide_unit *u);     /* the bus master goes */
+    /* Forgets the command. False: a request is in flight; ide_reset_done() comes when it has ended. */
+    bool (*reset)(struct ide_unit *u);
+};
+
+/* Registers that are written twice for 48 bits: [0] is the latest. */
+struct ide_unit {
+    struct viv_dev *dev;
+    struct ide_channel *ch;
+    const struct ide_unit_ops *ops;
+    unsigned n; /* 0, 1 */
+    uint8_t feature[2], count[2], low[2], mid[2], high[2];
+    uint8_t device, status, error;
+    uint8_t phase;
+    bool irq;       /* INTRQ is wanted */
+    bool resetting; /* BSY until the request in flight has ended */
+    uint32_t pos, len;
+    uint8_t buf[IDE_BUF];
+};
+extern const struct viv_state_table ide_unit_state;
+
+/* Where in the table of regions the bus master is. */
+struct ide_cursor {
+    uint32_t entry, entries; /* address of the next one; how many were read */
+    uint32_t addr, left;     /* of the present one */
+    bool last;               /* the present one is */
+};
+
+struct ide_channel {
+    struct viv_board *board;
+    char name[8];
+    struct ide_unit *unit[2];
+    uint8_t select;  /* 0, 1 */
+    uint8_t control; /* device control register */
+    void (*set_irq)(void *opaque, unsigned n, bool level);
+    void *opaque;
+    unsigned n;
+    bool line;   /* INTRQ as the host sees it */
+    bool master; /* the function may master the bus */
+
+    uint8_t bm_command, bm_status; /* SFF-8038i 3.1, 3.2 */
+    uint32_t bm_table;
+    struct ide_cursor cur;         /* at the start of the present request */
+    struct ide_cursor next;        /* behind it */
+    struct iovec iov[IDE_PIECES];  /* mapped */
+    unsigned pieces;
+    bool to_memory;
+    struct ide_channel *link;
+};
+extern const struct viv_state_table ide_channel_state;
+
+/* ---- channel.c ---- */
+void ide_channel_init(struct ide_channel *ch, struct viv_board *board, unsigned n, void (*set_irq)(void *, unsigned, bool),
+                      void *opaque);
+void ide_channel_fini(struct ide_channel *ch);
+void ide_channel_reset(struct ide_channel *ch);
+uint32_t ide_read(struct ide_channel *ch, unsigned reg, unsigned size); /* 1F0h + reg */
+void ide_write(struct ide_channel *ch, unsigned reg, uint32_t v, unsigned size);
+uint8_t ide_alternate_status(struct ide_channel *ch);
+void ide_control_write(struct ide_channel *ch, uint8_t v);
+int ide_post_load(struct ide_channel *ch, struct viv_err *err);
+
+#define IDE_PROPS                                                                                            \
+    {.name = "bus", .type = VIV_OPT_STR, .help = "ide.0, ide.1 (default: the first with room)"},             \
+    {                                                                                                        \
+        .name = "unit", .type = VIV_OPT_INT, .min = 0, .max = 1, .help = "0: master, 1: slave (default: the first free one)" \
+    }
+/* Plugs by the properties above. */
+int ide_unit_init(struct ide_unit *u, struct viv_dev *dev, const struct ide_unit_ops *ops, struct viv_opts *opts,
+                  struct viv_err *err);
+void ide_unit_fini(struct ide_unit *u);
+/* Power on; and when a request that a reset waited for has ended. */
+void ide_unit_power_on(struct ide_unit *u);
+void ide_reset_done(struct ide_unit *u);
+void ide_signature(struct ide_unit *u);
+/* The command has ended: status (DRDY and DSC come by themselves on ATA), and an interrupt. */
+void ide_end(struct ide_unit *u, uint8_t status, uint8_t error);
+void ide_abort(struct ide_unit *u);
+void ide_busy(struct ide_unit *u);
+/* len bytes of buf for the guest, or room for them. */
+void ide_pio(struct ide_unit *u, enum ide_phase phase, uint32_t from, uint32_t to, bool irq);
+/* Waits for the bus master. */
+void ide_dma_wait(struct ide_unit *u);
+
+/* ATA's strings: the bytes of each word are swapped, padded with spaces. */
+void ide_put_string(uint8_t *p, const char *s, size_t len);
+
+/* ---- bmdma.c ---- */
+uint32_t ide_bm_read(struct ide_channel *ch, unsigned reg);
+void ide_bm_write(struct ide_channel *ch, unsigned reg, uint8_t v);
+/* Something changed that DMA waits for. */
+void ide_bm_kick(struct ide_channel *ch);
+/* Maps what comes next of the guest's memory into ch->iov: at most `want` bytes, 0 when the table has ended, negative when what
+ * it names is no memory. Of one unit at a time. */
+int64_t ide_bm_map(struct ide_channel *ch, uint64_t want, bool to_memory);
+/* `go_on`: the data has moved; else the same place is mapped again. */
+void ide_bm_unmap(struct ide_channel *ch, bool go_on);
+void ide_bm_failed(struct ide_channel *ch);
+/* The unit has had all it wanted. */
+void ide_bm_done(struct ide_channel *ch);
+
+#endif

@@ -1,0 +1,86 @@
+/* A disk in memory whose requests complete when the test says so. It stands in for the block layer (block/block.h), so that order,
+ * failure and time are the test's. For one test program. */
+#ifndef VIV_DEV_STORAGE_DISK_TEST_H
+#define VIV_DEV_STORAGE_DISK_TEST_H
+
+#include "block/registry.h"
+
+#include <glib.h>
+#include <string.h>
+
+#define DISK_SIZE (1u << 20)
+
+struct viv_blk {
+    uint8_t data[DISK_SIZE];
+    bool ro;
+    struct viv_blk_req *queue[64];
+    unsigned n;
+    int fail; /* errno for the next requests */
+    unsigned flushes, discards, fua;
+};
+
+static struct viv_blk disk;
+
+uint64_t viv_blk_size(const struct viv_blk *b)
+{
+    return DISK_SIZE;
+}
+
+bool viv_blk_writable(const struct viv_blk *b)
+{
+    return !b->ro;
+}
+
+int viv_blk_close(struct viv_blk *b, struct viv_err *err)
+{
+    return 0;
+}
+
+void viv_blk_submit(struct viv_blk *b, struct viv_blk_req *req)
+{
+    g_assert_cmpuint(b->n, <, 64);
+    b->queue[b->n++] = req;
+}
+
+static int perform(struct viv_blk *b, struct viv_blk_req *r)
+{
+    uint64_t at = r->offset;
+
+    if (b->fail)
+        return -b->fail;
+    g_assert_cmpuint(r->offset + r->len, <=, DISK_SIZE);
+    b->fua += (r->flags & VIV_BLK_FUA) != 0;
+    switch (r->op) {
+    case VIV_BLK_FLUSH:
+        b->flushes++;
+        return 0;
+    case VIV_BLK_DISCARD:
+        b->discards++;
+        return 0;
+    case VIV_BLK_WRITE_ZEROES:
+        memset(b->data + r->offset, 0, r->len);
+        return 0;
+    default:
+        for (int i = 0; i < r->iovcnt; i++) {
+            if (r->op == VIV_BLK_READ)
+                memcpy(r->iov[i].iov_base, b->data + at, r->iov[i].iov_len);
+            else
+                memcpy(b->data + at, r->iov[i].iov_base, r->iov[i].iov_len);
+            at += r->iov[i].iov_len;
+        }
+        g_assert_cmpuint(at - r->offset, ==, r->len);
+        return 0;
+    }
+}
+
+/* Without the device lock, as from an I/O thread; last first, so that order is not taken for granted. */
+static void complete(void)
+{
+    while (disk.n) {
+        struct viv_blk_req *r = disk.queue[--disk.n];
+
+        r->done(r, perform(&disk, r));
+    }
+}
+
+#endif

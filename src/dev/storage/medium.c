@@ -1,0 +1,96 @@
+/* Media that people at the monitor take out and put in. */
+#include "dev/storage/front.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+static struct viv_front *find(const char *drive, const char *device)
+{
+    for (struct viv_front *f = viv_front_next(NULL); f; f = viv_front_next(f)) {
+        if (drive ? !strcmp(f->drive->id, drive) : f->dev->id && !strcmp(f->dev->id, device))
+            return f;
+    }
+    return NULL;
+}
+
+struct viv_front *viv_front_removable(const char *drive, const char *device, struct viv_err *err)
+{
+    const char *name = drive ? drive : device;
+    struct viv_front *f;
+
+    if (!name || (drive && device)) {
+        viv_fail(err, EINVAL, "name the drive (device) or the device that has it (id), not both");
+        return NULL;
+    }
+    f = find(drive, device);
+    if (!f)
+        viv_fail(err, ENODEV, "Device '%s' not found", name);
+    else if (!f->removable)
+        viv_fail(err, EINVAL, "Device '%s' is not removable", name);
+    return f && f->removable ? f : NULL;
+}
+
+int viv_front_open_tray(struct viv_front *f, bool force, struct viv_err *err)
+{
+    if (f->tray_open)
+        return 0;
+    if (!f->ops->eject_asked)
+        return viv_fail(err, ENOTSUP, "drive '%s' has no tray", f->drive->id);
+    if (f->tray_locked && !force) {
+        f->ops->eject_asked(f->opaque);
+        return 0;
+    }
+    viv_front_wait_idle(f);
+    viv_front_set_tray(f, true);
+    return 0;
+}
+
+int viv_front_close_tray(struct viv_front *f, struct viv_err *err)
+{
+    viv_front_set_tray(f, false);
+    return 0;
+}
+
+static int need_open(const struct viv_front *f, struct viv_err *err)
+{
+    return f->tray_open ? 0 : viv_fail(err, EBUSY, "Tray of device '%s' is not open", f->drive->id);
+}
+
+int viv_front_insert(struct viv_front *f, struct viv_blk *blk, struct viv_err *err)
+{
+    int rc = need_open(f, err);
+
+    if (!rc && f->drive->blk)
+        rc = viv_fail(err, EBUSY, "There already is a medium in device '%s'", f->drive->id);
+    if (rc < 0)
+        return rc;
+    f->drive->blk = blk;
+    f->ro = f->read_only_media || !viv_blk_writable(blk);
+    return 0;
+}
+
+int viv_front_remove(struct viv_front *f, struct viv_err *err)
+{
+    struct viv_blk *blk = f->drive->blk;
+    int rc = need_open(f, err);
+
+    if (rc < 0 || !blk)
+        return rc;
+    viv_front_wait_idle(f);
+    f->drive->blk = NULL;
+    f->ro = true;
+    return viv_blk_close(blk, err);
+}
+
+int viv_front_eject(struct viv_front *f, bool force, struct viv_err *err)
+{
+    int rc = viv_front_open_tray(f, force, err);
+
+    if (rc < 0)
+        return rc;
+    if (!f->tray_open)
+        return viv_fail(err, EBUSY, "Device '%s' is locked and force was not specified, wait for tray to open and try again",
+                        f->drive->id);
+    return viv_front_remove(f, err);
+}

@@ -1,0 +1,205 @@
+/* The commands about drives and their media. */
+#include "mon/command.h"
+#include "mon/mon_int.h"
+
+#include "block/options.h"
+#include "dev/storage/front.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define COMMAND(name) static int name(struct viv_opts *o, json_t **result, struct viv_err *err)
+
+/* --- what there is --- */
+
+static const struct viv_front *front_of(const struct viv_drive *d)
+{
+    for (struct viv_front *f = viv_front_next(NULL); f; f = viv_front_next(f)) {
+        if (f->drive == d)
+            return f;
+    }
+    return NULL;
+}
+
+COMMAND(query_block)
+{
+    *result = json_array();
+    for (struct viv_drive *d = viv_drive_next(NULL); d; d = viv_drive_next(d)) {
+        const struct viv_front *f = front_of(d);
+        json_t *row = json_pack("{s:s, s:s, s:b, s:b}", "device", d->id, "type", "unknown", "locked", f && f->tray_locked,
+                                "removable", f && f->removable);
+
+        if (f && f->dev->id)
+            json_object_set_new(row, "qdev", json_string(f->dev->id));
+        if (f && f->ops->eject_asked)
+            json_object_set_new(row, "tray_open", json_boolean(f->tray_open));
+        if (d->blk)
+            json_object_set_new(
+                row, "inserted",
+                json_pack("{s:s, s:s, s:b, s:{s:s, s:s, s:I}}", "file", viv_blk_filename(d->blk), "drv", viv_blk_format(d->blk), "ro",
+                          !viv_blk_writable(d->blk), "image", "filename", viv_blk_filename(d->blk), "format", viv_blk_format(d->blk),
+                          "virtual-size", (json_int_t)viv_blk_size(d->blk)));
+        json_array_append_new(*result, row);
+    }
+    return 0;
+}
+
+static void show_row(const json_t *d, GString *out)
+{
+    const json_t *in = json_object_get(d, "inserted"), *tray = json_object_get(d, "tray_open");
+
+    g_string_append_printf(out, "%s: ", json_string_value(json_object_get(d, "device")));
+    if (in)
+        g_string_append_printf(out, "%s (%s%s)\n", json_string_value(json_object_get(in, "file")),
+                               json_string_value(json_object_get(in, "drv")),
+                               json_is_true(json_object_get(in, "ro")) ? ", read-only" : "");
+    else
+        g_string_append(out, "[not inserted]\n");
+    if (json_is_true(json_object_get(d, "removable")))
+        g_string_append_printf(out, "    Removable device: %slocked%s\n", json_is_true(json_object_get(d, "locked")) ? "" : "not ",
+                               !tray ? "" : json_is_true(tray) ? ", tray open" : ", tray closed");
+}
+
+static void show_block(const json_t *r, GString *out)
+{
+    size_t i;
+    json_t *d;
+
+    json_array_foreach((json_t *)r, i, d)
+        show_row(d, out);
+}
+
+/* --- trays --- */
+
+#define WHICH                                                                        \
+    {.name = "device", .type = VIV_OPT_STR, .help = "the drive"},                    \
+    {                                                                                \
+        .name = "id", .type = VIV_OPT_STR, .help = "the device that has the drive"   \
+    }
+
+static struct viv_front *which(struct viv_opts *o, struct viv_err *err)
+{
+    return viv_front_removable(viv_opts_str(o, "device"), viv_opts_str(o, "id"), err);
+}
+
+static const struct viv_opt_def force_args[] = {
+    WHICH,
+    {.name = "force", .type = VIV_OPT_BOOL, .help = "although the guest has locked it"},
+    VIV_OPT_END,
+};
+static const struct viv_opt_def which_args[] = {WHICH, VIV_OPT_END};
+
+COMMAND(do_eject)
+{
+    struct viv_front *f = which(o, err);
+
+    return f ? viv_front_eject(f, viv_opts_bool(o, "force"), err) : -ENODEV;
+}
+
+COMMAND(open_tray)
+{
+    struct viv_front *f = which(o, err);
+
+    return f ? viv_front_open_tray(f, viv_opts_bool(o, "force"), err) : -ENODEV;
+}
+
+COMMAND(close_tray)
+{
+    struct viv_front *f = which(o, err);
+
+    return f ? viv_front_close_tray(f, err) : -ENODEV;
+}
+
+COMMAND(remove_medium)
+{
+    struct viv_front *f = which(o, err);
+
+    return f ? viv_front_remove(f, err) : -ENODEV;
+}
+
+/* --- media --- */
+
+static unsigned perms_of(const struct viv_front *f)
+{
+    return VIV_PERM_READ | (f->read_only_media ? 0 : VIV_PERM_WRITE);
+}
+
+static const struct viv_opt_def insert_args[] = {
+    WHICH,
+    {.name = "node-name", .type = VIV_OPT_STR, .required = true},
+    VIV_OPT_END,
+};
+
+COMMAND(insert_medium)
+{
+    struct viv_front *f = which(o, err);
+    g_autofree char *user = f ? g_strdup_printf("drive '%s'", f->drive->id) : NULL;
+    struct viv_blk *blk;
+    int rc;
+
+    if (!f)
+        return -ENODEV;
+    rc = viv_blockdev_attach(viv_opts_str(o, "node-name"), perms_of(f), VIV_PERM_READ, user, &blk, err);
+    if (rc < 0)
+        return rc;
+    rc = viv_front_insert(f, blk, err);
+    if (rc < 0)
+        viv_blk_close(blk, NULL);
+    return rc;
+}
+
+static const char *const modes[] = {"retain", "read-only", "read-write", NULL};
+
+static const struct viv_opt_def change_args[] = {
+    {.name = "device", .type = VIV_OPT_STR},
+    {.name = "filename", .type = VIV_OPT_STR, .required = true},
+    {.name = "format", .type = VIV_OPT_STR},
+    {.name = "read-only-mode", .type = VIV_OPT_ENUM, .values = modes, .def = "retain"},
+    {.name = "id", .type = VIV_OPT_STR},
+    {.name = "force", .type = VIV_OPT_BOOL},
+    VIV_OPT_END,
+};
+
+static int open_medium(const struct viv_front *f, struct viv_opts *o, struct viv_blk **out, struct viv_err *err)
+{
+    g_autofree char *user = g_strdup_printf("drive '%s'", f->drive->id);
+    const char *mode = viv_opts_str(o, "read-only-mode");
+    bool had = f->drive->blk && viv_blk_writable(f->drive->blk);
+    bool write = !strcmp(mode, "read-write") || (!strcmp(mode, "retain") && (had || !f->drive->blk));
+
+    if (f->read_only_media && !strcmp(mode, "read-write"))
+        return viv_fail(err, EINVAL, "drive '%s' reads only; leave read-only-mode out", f->drive->id);
+    return viv_blk_open_path(viv_opts_str(o, "filename"), viv_opts_str(o, "format"),
+                             VIV_PERM_READ | (write && !f->read_only_media ? VIV_PERM_WRITE : 0), VIV_PERM_READ, user, out, err);
+}
+
+/* The new image is opened before anything moves: a wrong name leaves the old medium in. */
+COMMAND(change_medium)
+{
+    struct viv_front *f = which(o, err);
+    struct viv_blk *blk;
+    int rc = f ? open_medium(f, o, &blk, err) : -ENODEV;
+
+    if (rc < 0)
+        return rc;
+    rc = viv_front_eject(f, viv_opts_bool(o, "force"), err);
+    if (!rc)
+        rc = viv_front_insert(f, blk, err);
+    if (rc < 0) {
+        viv_blk_close(blk, NULL);
+        return rc;
+    }
+    return viv_front_close_tray(f, err);
+}
+
+const struct viv_mon_cmd viv_mon_media[] = {
+    {"info block", "query-block", NULL, NULL, "show the disks", query_block, show_block},
+    {"eject", "eject", "[-f] device", force_args, "take the medium out of a drive", do_eject},
+    {"change", "blockdev-change-medium", "[-f] device filename [format [read-only-mode]]", change_args, "put another medium into a drive",
+     change_medium},
+    {NULL, "blockdev-open-tray", NULL, force_args, "open a drive's tray", open_tray},
+    {NULL, "blockdev-close-tray", NULL, which_args, "close a drive's tray", close_tray},
+    {NULL, "blockdev-insert-medium", NULL, insert_args, "put a node into a drive with an open tray", insert_medium},
+    {NULL, "blockdev-remove-medium", NULL, which_args, "take the medium out of a drive with an open tray", remove_medium},
+    {0},
+};
