@@ -54,6 +54,7 @@ static const struct {
     {HARNESS_PC, "ide-cd", "drive=*"},
     {HARNESS_PC, "ide-cd", ""},
     {HARNESS_PC, "scsi-cd", "drive=*"},
+    {HARNESS_PC, "scsi-hd", "drive=*,scsi-id=2,lun=1"},
     {HARNESS_PC, "virtio-blk-pci", "drive=*"},
     {HARNESS_PC, "virtio-blk-pci-transitional", "drive=*"},
     {HARNESS_PC, "virtio-blk-pci-non-transitional", "drive=*,packed=on"},

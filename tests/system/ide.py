@@ -20,10 +20,10 @@ MIB = 1 << 20
 BASICS = """
 echo mode $(cat /sys/class/ata_device/dev1.0/xfer_mode) $(cat /sys/class/ata_device/dev2.0/xfer_mode)
 echo model $(cat /sys/block/sda/device/model)
-dd if=/dev/urandom of=/tmp/p bs=1M count=24 2>/dev/null
+dd if=/dev/urandom of=/tmp/p bs=1M count=PATTERN 2>/dev/null
 dd if=/tmp/p of=/dev/sda bs=1M seek=3 oflag=direct 2>/dev/null
 sync
-dd if=/dev/sda of=/tmp/q bs=1M skip=3 count=24 iflag=direct 2>/dev/null
+dd if=/dev/sda of=/tmp/q bs=1M skip=3 count=PATTERN iflag=direct 2>/dev/null
 cmp /tmp/p /tmp/q && echo pattern-same
 echo pattern $(sha256sum < /tmp/p)
 dd if=/dev/zero of=/dev/sda bs=512 seek=1 count=1 2>/dev/null; sync
@@ -106,11 +106,11 @@ def moved(q, n):
         vm.fail(f"DEVICE_TRAY_MOVED told {trays}, not {n}")
 
 
-def basics(work, append, what, mode, count):
+def basics(work, append, what, mode, mib, count):
     disk = image(work, f"basics-{what}.qcow2", 256 * MIB)
     first, sum1 = make_iso(work, f"first-{what}", 5 * MIB + 1234)
     second, _ = make_iso(work, f"second-{what}", MIB)
-    with vm.Guest(args_for(BASICS.replace("COUNT", str(count)), work, append) + ["-hda", disk, "-cdrom", first]) as g:
+    with vm.Guest(args_for(BASICS.replace("COUNT", str(count)).replace("PATTERN", str(mib)), work, append) + ["-hda", disk, "-cdrom", first]) as g:
         q = vm.QMP(os.path.join(work, "qmp"))
         g.expect(rf"^mode {mode} {mode}", 200)
         g.expect(r"^pattern-same", 300)
@@ -133,7 +133,7 @@ def basics(work, append, what, mode, count):
         if g.wait(60):
             g.die("status not 0")
         no_complaints(g)
-    if sum_of(disk, 3 * MIB, 24 * MIB) != pattern:
+    if sum_of(disk, 3 * MIB, mib * MIB) != pattern:
         vm.fail("what the guest wrote is not in the image")
     print(f"ok: basics by {what}, reading {count / (t1 - t0 + 0.01):.0f} MiB/s")
 
@@ -214,8 +214,8 @@ def saves(work, points):
 def main():
     vm.need("xorriso", "eject")
     work = vm.scratch()
-    basics(work, "", "dma", "XFER_MW_DMA_2", 256)
-    basics(work, "libata.dma=0", "pio", "XFER_PIO_4", 8)
+    basics(work, "", "dma", "XFER_MW_DMA_2", 24, 256)
+    basics(work, "libata.dma=0", "pio", "XFER_PIO_4", 2, 2)
     stops(work)
     saves(work, 4)
 

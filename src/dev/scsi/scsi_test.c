@@ -8,8 +8,8 @@
 
 #include <errno.h>
 
-extern const struct viv_dev_class viv_dev_scsi_cd;
-const struct viv_dev_class *const rig_classes[] = {&viv_dev_scsi_cd, NULL};
+extern const struct viv_dev_class viv_dev_scsi_cd, viv_dev_scsi_hd;
+const struct viv_dev_class *const rig_classes[] = {&viv_dev_scsi_cd, &viv_dev_scsi_hd, NULL};
 
 /* --- the adapter --- */
 
@@ -296,6 +296,132 @@ static void test_absent(void)
     teardown();
 }
 
+/* --- disk --- */
+
+/* With `data` of `len` bytes to send. */
+static uint8_t send(const uint8_t *cdb, size_t cdb_len, const void *data, size_t len, size_t piece)
+{
+    begin(cdb, cdb_len);
+    memcpy(a.data, data, len);
+    move(piece, len);
+    return a.status;
+}
+
+static void test_hd_data(void)
+{
+    static uint8_t w[8192];
+
+    setup("scsi-hd", "drive=d0,write-cache=off");
+    g_assert_cmpint(run(CDB(0x12, 0, 0, 0, 96), ALL), ==, 0);
+    g_assert_cmpint(a.data[0] | a.data[1], ==, 0);
+    g_assert_cmpint(run(CDB(0x25), ALL), ==, 0);
+    g_assert_cmpuint(viv_ld_be32(a.data), ==, DISK_SIZE / 512 - 1);
+    g_assert_cmpint(run(CDB(0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32), ALL), ==, 0);
+    g_assert_cmpuint(viv_ld_be64(a.data), ==, DISK_SIZE / 512 - 1);
+    g_assert_cmpint(a.data[14], ==, 0x80);
+    for (unsigned i = 0; i < sizeof(w); i++)
+        w[i] = (uint8_t)(i * 5 + i / 253);
+    disk.fua = 0;
+    g_assert_cmpint(send(CDB(0x2a, 0, 0, 0, 0, 9, 0, 0, 16), w, sizeof(w), 1000), ==, 0);
+    g_assert_cmpmem(disk.data + 9 * 512, sizeof(w), w, sizeof(w));
+    g_assert_cmpuint(disk.fua, ==, 9);
+    g_assert_cmpint(run(CDB(0x88, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 16), 4096, sizeof(a.data)), ==, 0);
+    g_assert_cmpmem(a.data, a.moved, w, sizeof(w));
+    g_assert_cmpint(run(CDB(0x08, 0, 0, 9, 16), ALL), ==, 0);
+    g_assert_cmpmem(a.data, a.moved, w, sizeof(w));
+    g_assert_cmpint(run(CDB(0x08, 0, 0, 0, 0), ALL), ==, 0);
+    g_assert_cmpuint(a.moved, ==, 256 * 512);
+    run(CDB(0x88, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 2), ALL);
+    assert_sense(5, 0x2100);
+    run(CDB(0x28, 0x20, 0, 0, 0, 9, 0, 0, 1), ALL);
+    assert_sense(5, 0x2400);
+    disk.fail = ENOSPC;
+    disk.flushes = 0;
+    run(CDB(0x28, 0, 0, 0, 0, 9, 0, 0, 1), ALL);
+    assert_sense(7, 0x2707);
+    disk.fail = 0;
+    g_assert_cmpint(run(CDB(0x35), ALL), ==, 0);
+    g_assert_cmpuint(disk.flushes, ==, 1);
+    g_assert_cmpint(run(CDB(0x2f, 0, 0, 0, 7, 0xff, 0, 0, 1), ALL), ==, 0);
+    run(CDB(0x2f, 0, 0, 0, 7, 0xff, 0, 0, 2), ALL);
+    assert_sense(5, 0x2100);
+    run(CDB(0x5f), ALL); /* reservations */
+    assert_sense(5, 0x2000);
+    teardown();
+}
+
+static void test_hd_zero(void)
+{
+    uint8_t list[8 + 2 * 16] = {0, 38, 0, 32}, zero[512] = {0}, one[512] = {1};
+
+    setup("scsi-hd", "drive=d0");
+    g_assert_cmpint(send(CDB(0x41, 0, 0, 0, 0, 4, 0, 0, 3), zero, 512, 100), ==, 0);
+    g_assert_cmpmem(disk.data + 4 * 512, 512, zero, 512);
+    g_assert_cmpmem(disk.data + 6 * 512, 512, zero, 512);
+    g_assert_cmpint(disk.data[7 * 512 + 1], !=, 0);
+    send(CDB(0x41, 0, 0, 0, 0, 4, 0, 0, 3), one, 512, 512);
+    assert_sense(5, 0x2600);
+    g_assert_cmpint(run(CDB(0x93, 9, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0, 1), ALL), ==, 0);
+    g_assert_cmpmem(disk.data + 20 * 512, 512, zero, 512);
+    run(CDB(0x93, 9, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0, 0), ALL);
+    assert_sense(5, 0x2400);
+    disk.discards = 0;
+    viv_st_be64(list + 8, 1);
+    viv_st_be32(list + 16, 5);
+    viv_st_be64(list + 24, 100);
+    viv_st_be32(list + 32, 7);
+    g_assert_cmpint(send(CDB(0x42, 0, 0, 0, 0, 0, 0, 0, 40), list, 40, 7), ==, 0);
+    g_assert_cmpuint(disk.discards, ==, 2);
+    viv_st_be64(list + 24, UINT64_MAX - 3);
+    send(CDB(0x42, 0, 0, 0, 0, 0, 0, 0, 40), list, 40, 40);
+    assert_sense(5, 0x2100);
+    g_assert_cmpuint(disk.discards, ==, 2); /* none of a list that is wrong */
+    list[2] = 0xff; /* longer than what is sent */
+    viv_st_be64(list + 24, 100);
+    g_assert_cmpint(send(CDB(0x42, 0, 0, 0, 0, 0, 0, 0, 40), list, 40, 40), ==, 0);
+    send(CDB(0x42, 0, 0, 0, 0, 0, 0, 0, 40), list, 5, 40);
+    assert_sense(5, 0x1a00);
+    teardown();
+}
+
+static void test_hd_modes(void)
+{
+    uint8_t page[32];
+
+    setup("scsi-hd", "drive=d0");
+    g_assert_cmpint(run(CDB(0x1a, 0, 0x3f, 0, 255), ALL), ==, 0);
+    g_assert_cmpuint(a.data[0] + 1, ==, a.moved);
+    g_assert_cmpint(a.data[2], ==, 0x10);
+    g_assert_cmpint(run(CDB(0x1a, 8, 8, 0, 255), ALL), ==, 0);
+    g_assert_cmpuint(a.moved, ==, 24);
+    g_assert_cmpint(a.data[6], ==, 4);
+    memcpy(page, a.data, 24);
+    page[0] = 0;
+    page[6] = 0;
+    disk.flushes = 0;
+    g_assert_cmpint(send(CDB(0x15, 0x10, 0, 0, 24), page, 24, 24), ==, 0);
+    g_assert_cmpuint(disk.flushes, ==, 1);
+    g_assert_cmpint(run(CDB(0x1a, 8, 8, 0, 255), ALL), ==, 0);
+    g_assert_cmpint(a.data[6], ==, 0);
+    page[7] = 1; /* what cannot be set */
+    send(CDB(0x15, 0x10, 0, 0, 24), page, 24, 24);
+    assert_sense(5, 0x2600);
+    page[3] = 200; /* a descriptor beyond the end */
+    send(CDB(0x15, 0x10, 0, 0, 24), page, 24, 24);
+    assert_sense(5, 0x1a00);
+    teardown();
+    disk.ro = true;
+    setup("scsi-hd", "drive=d0,serial=S1");
+    g_assert_cmpint(run(CDB(0x1a, 8, 8, 0, 255), ALL), ==, 0);
+    g_assert_cmpint(a.data[2], ==, 0x90);
+    run(CDB(0x2a, 0, 0, 0, 0, 9, 0, 0, 1), ALL);
+    assert_sense(7, 0x2700);
+    g_assert_cmpint(run(CDB(0x12, 1, 0xb2, 0, 255), ALL), ==, 0);
+    g_assert_cmpint(a.data[5], ==, 0);
+    teardown();
+    disk.ro = false;
+}
+
 /* Random commands with random room: each ends once, and moves no more than was there or asked for. */
 static void hostile(const char *cls)
 {
@@ -322,6 +448,11 @@ static void test_hostile_cd(void)
     hostile("scsi-cd");
 }
 
+static void test_hostile_hd(void)
+{
+    hostile("scsi-hd");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -330,6 +461,10 @@ int main(int argc, char **argv)
     g_test_add_func("/scsi/cd/tray", test_cd_tray);
     g_test_add_func("/scsi/cd/hold", test_cd_hold);
     g_test_add_func("/scsi/cd/hostile", test_hostile_cd);
+    g_test_add_func("/scsi/hd/data", test_hd_data);
+    g_test_add_func("/scsi/hd/zero", test_hd_zero);
+    g_test_add_func("/scsi/hd/modes", test_hd_modes);
+    g_test_add_func("/scsi/hd/hostile", test_hostile_hd);
     g_test_add_func("/scsi/absent", test_absent);
     return g_test_run();
 }
