@@ -102,6 +102,8 @@ int viv_scsi_dev_init(struct viv_scsi_dev *d, struct viv_dev *dev, const struct 
     int rc = find_bus(bus, &b, what, err);
 
     (void)viv_opts_int(opts, "channel");
+    if (viv_opts_given(opts, "bootindex"))
+        return viv_fail(err, ENOTSUP, "%s: bootindex: no adapter that there is tells firmware of its disks; leave it out", what);
     if (!viv_opts_given(opts, "scsi-id")) {
         while (b && !free_id(b, lun, &id))
             b = bus ? NULL : b->next;

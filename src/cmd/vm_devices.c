@@ -199,7 +199,7 @@ static int make_vga(struct vm_args *a, struct viv_err *err)
 {
     if (!a->vga)
         return 0;
-    if (!has_pci(a))
+    if (!vm_has_pci(a))
         return viv_fail(err, ENOTSUP, "-vga std: machine %s has no PCI bus for it; use -M pc, or -vga none", a->cfg.cls->name);
     return one_device(a, a->vga, err);
 }

@@ -347,6 +347,8 @@ static int cd_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *
     rc = ide_unit_init(&c->unit, d, &unit_ops, opts, err);
     if (!rc && strlen(f->serial) > 20)
         rc = viv_fail(err, EINVAL, "%s: serial has at most 20 characters", viv_opts_what(opts));
+    if (!rc)
+        rc = ide_unit_boot(&c->unit, f->bootindex, err);
     if (rc < 0) {
         ide_unit_fini(&c->unit);
         scsi_cd_close(&c->cd);

@@ -2,6 +2,7 @@
 #include "dev/ide/ide.h"
 
 #include "base/log.h"
+#include "bus/bootorder.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -337,6 +338,7 @@ void ide_channel_fini(struct ide_channel *ch)
     while (*p != ch)
         p = &(*p)->link;
     *p = ch->link;
+    g_clear_pointer(&ch->fw_path, g_free);
     for (unsigned i = 0; i < 2; i++) {
         if (ch->unit[i])
             ch->unit[i]->ch = NULL;
@@ -390,10 +392,25 @@ int ide_unit_init(struct ide_unit *u, struct viv_dev *dev, const struct ide_unit
     return 0;
 }
 
+int ide_unit_boot(struct ide_unit *u, int index, struct viv_err *err)
+{
+    g_autofree char *path = g_strdup_printf("%s/disk@%u", u->ch->fw_path, u->n);
+
+    if (index < 0)
+        return 0;
+    if (viv_bootorder_add(index, path, err) < 0)
+        return -EBUSY;
+    u->fw_path = g_steal_pointer(&path);
+    return 0;
+}
+
 void ide_unit_fini(struct ide_unit *u)
 {
     if (!u->ch)
         return;
+    if (u->fw_path)
+        viv_bootorder_remove(u->fw_path);
+    g_clear_pointer(&u->fw_path, g_free);
     u->irq = false;
     update_irq(u->ch);
     u->ch->unit[u->n] = NULL;
@@ -433,6 +450,7 @@ const struct viv_state_table ide_unit_state = {
             VIV_F_CONFIG(ide_unit, ch),
             VIV_F_CONFIG(ide_unit, ops),
             VIV_F_CONFIG(ide_unit, n),
+            VIV_F_CONFIG(ide_unit, fw_path),
             VIV_F_INTS(ide_unit, feature),
             VIV_F_INTS(ide_unit, count),
             VIV_F_INTS(ide_unit, low),
@@ -477,6 +495,7 @@ const struct viv_state_table ide_channel_state = {
         (const struct viv_field[]){
             VIV_F_CONFIG(ide_channel, board),
             VIV_F_CONFIG(ide_channel, name),
+            VIV_F_CONFIG(ide_channel, fw_path),
             VIV_F_CONFIG(ide_channel, unit),
             VIV_F_INT(ide_channel, select),
             VIV_F_INT(ide_channel, control),

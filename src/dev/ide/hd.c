@@ -300,6 +300,8 @@ static int hd_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *
         rc = ide_unit_init(&h->unit, d, &ide_hd_ops, opts, err);
     if (!rc)
         rc = take_names(h, opts, err);
+    if (!rc)
+        rc = ide_unit_boot(&h->unit, h->front.bootindex, err);
     if (rc < 0) {
         ide_unit_fini(&h->unit);
         viv_front_close(&h->front);

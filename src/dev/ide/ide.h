@@ -47,7 +47,8 @@ struct ide_unit {
     struct viv_dev *dev;
     struct ide_channel *ch;
     const struct ide_unit_ops *ops;
-    unsigned n; /* 0, 1 */
+    unsigned n;    /* 0, 1 */
+    char *fw_path; /* in the boot order; NULL: not there */
     uint8_t feature[2], count[2], low[2], mid[2], high[2];
     uint8_t device, status, error;
     uint8_t phase;
@@ -68,6 +69,7 @@ struct ide_cursor {
 struct ide_channel {
     struct viv_board *board;
     char name[8];
+    char *fw_path; /* as firmware names it; owned by the controller */
     struct ide_unit *unit[2];
     uint8_t select;  /* 0, 1 */
     uint8_t control; /* device control register */
@@ -108,6 +110,8 @@ int ide_post_load(struct ide_channel *ch, struct viv_err *err);
 int ide_unit_init(struct ide_unit *u, struct viv_dev *dev, const struct ide_unit_ops *ops, struct viv_opts *opts,
                   struct viv_err *err);
 void ide_unit_fini(struct ide_unit *u);
+/* bootindex=, -1: none. */
+int ide_unit_boot(struct ide_unit *u, int index, struct viv_err *err);
 /* Power on; and when a request that a reset waited for has ended. */
 void ide_unit_power_on(struct ide_unit *u);
 void ide_reset_done(struct ide_unit *u);

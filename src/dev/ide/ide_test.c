@@ -1,5 +1,6 @@
 /* IDE registers, PIO and DMA against a disk in memory; ATAPI; errors held; what is hostile is bounded. */
 #include "base/bytes.h"
+#include "bus/bootorder.h"
 #include "bus/pci.h"
 #include "dev/storage/disk_test.h"
 #include "dev/storage/front.h"
@@ -455,6 +456,14 @@ static void test_options(void)
     rig_refused("ide-cd", "drive=d0", "used by");
     rig_refused("ide-cd", "bus=ide.0,unit=0", "taken");
     rig_refused("ide-cd", "bus=ide.9", "ide.9");
+    {
+        struct viv_dev *d = rig_add("ide-cd", "bus=ide.1,unit=0,bootindex=3");
+        g_autofree char *order = viv_bootorder_text(false);
+
+        g_assert_nonnull(d);
+        g_assert_cmpstr(order, ==, "/pci@i0cf8/ide@1,1/drive@1/disk@0");
+        rig_refused("ide-cd", "bus=ide.1,unit=1,bootindex=3", "bootindex");
+    }
     viv_drive_find("none")->blk = &disk;
     rig_refused("ide-hd", "drive=none,logical_block_size=4096,physical_block_size=4096", "has 512");
     disk.ro = true;

@@ -109,7 +109,10 @@ static int ide_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err 
         return rc;
     viv_pci_add_bar(&p->pci, 4, viv_region_new(d->board->io, &desc), 16, true, false, false);
     for (unsigned i = 0; i < 2; i++) {
+        g_autofree char *at = viv_pci_fw_path(&p->pci, "ide");
+
         ide_channel_init(&p->ch[i], d->board, i, set_irq, d);
+        p->ch[i].fw_path = g_strdup_printf("%s/drive@%u", at, i);
         desc = (struct viv_region_desc){
             .name = "ide-command", .kind = VIV_REGION_IO, .size = 8, .ops = &command, .opaque = &p->ch[i]};
         p->command[i] = viv_region_new(d->board->io, &desc);
