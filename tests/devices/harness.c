@@ -401,11 +401,13 @@ static void scsi_step(struct input *in)
 {
     static const uint8_t ops[] = {0x00, 0x03, 0x12, 0x15, 0x1a, 0x1b, 0x1e, 0x25, 0x28, 0x2a, 0x2f, 0x35, 0x41, 0x42, 0x43, 0x46,
                                   0x4a, 0x51, 0x52, 0x55, 0x5a, 0x88, 0x8a, 0x93, 0x9e, 0xa0, 0xa8, 0xad, 0xb9, 0xbd, 0xbe};
-    struct iovec iov = {scsi.buf, scsi.piece = (unsigned)(take(in, 2) & 4095) + 1};
+    unsigned piece = (unsigned)(take(in, 2) & 4095) + 1;
+    struct iovec iov = {scsi.buf, piece};
     uint8_t cdb[16], how = (uint8_t)take(in, 1);
 
     if (scsi.moving)
         return;
+    scsi.piece = piece;
     if (!scsi.req) {
         unsigned id = how & 3, lun = how >> 2 & 1;
 
