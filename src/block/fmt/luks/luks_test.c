@@ -353,7 +353,7 @@ static void test_header(void)
         {LUKS_H_PAYLOAD, 4, 0, "detached"},
         {LUKS_H_PAYLOAD, 4, 600, "overlaps the data"},
         {LUKS_H_PAYLOAD, 4, UINT32_MAX, "truncated"},
-        {LUKS_H_DIGEST, 1, 0x55, "Invalid password"},
+        {LUKS_H_DIGEST, 8, UINT64_MAX, "Invalid password"},
         {LUKS_H_DIGEST_ITERATIONS, 4, 0, "no iterations"},
         {LUKS_H_UUID + 36, 4, UINT32_MAX, "does not end"},
         {LUKS_H_SLOT, 4, 1, "neither active nor inactive"},
