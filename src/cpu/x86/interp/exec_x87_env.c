@@ -171,7 +171,8 @@ static void restore(struct viv_x86 *c, const struct viv_insn *i, unsigned regs)
     get_env(c, i, in, &e, &f);
     memcpy(io.mem, &e, sizeof(e));
     memcpy(io.mem + 28, in + n, regs);
-    f.fsw = 0; /* replaced; what was pending was waited for, or is ignored (IGNNE#) */
+    /* Replaced; what was pending was waited for, or is ignored (IGNNE#). TOP says where the registers are that FLDENV keeps. */
+    f.fsw &= (uint16_t)~(VIV_FSW_ES | VIV_FSW_B | VIV_X87_FLAGS);
     run(&f, i, &io);
     viv_x87_from_image(&f, io.image);
     c->fpu = f;
