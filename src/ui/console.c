@@ -187,7 +187,7 @@ void viv_console_free(struct viv_console *c)
     }
     update_rate(c);
     viv_timer_free(c->timer);
-    viv_surface_free(c->surface);
+    viv_surface_put(&c->surface);
     g_free(c->cursor);
     g_free(c->name);
     all->pdata[c->number] = NULL;
@@ -210,7 +210,7 @@ void viv_console_show(struct viv_console *c, struct viv_surface *s)
     FOR_VIEWERS(c, v)
         v->ops->shown(v->opaque, s);
     if (old != s)
-        viv_surface_free(old);
+        viv_surface_put(&old);
 }
 
 void viv_console_changed(struct viv_console *c, unsigned x, unsigned y, unsigned width, unsigned height)
@@ -292,10 +292,11 @@ struct viv_text *viv_console_text(struct viv_console *c)
     return c->ops->text ? c->ops->text(c->opaque) : NULL;
 }
 
-void viv_console_room(struct viv_console *c, unsigned width, unsigned height)
+bool viv_console_room(struct viv_console *c, unsigned width, unsigned height)
 {
     if (c->ops->room)
         c->ops->room(c->opaque, width, height);
+    return c->ops->room;
 }
 
 /* ---- viewers ---- */

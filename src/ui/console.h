@@ -12,20 +12,22 @@
 
 #define VIV_SURFACE_MOST 16384 /* pixels, each way */
 
-/* Pixels are x8r8g8b8 words. They may be guest memory: they change while they are read, and keep their place until the
- * console has another surface. */
+/* Pixels are x8r8g8b8 words. They may be guest memory: they change while they are read. A counted reference, which any thread may
+ * hold and put, keeps them readable. */
 struct viv_surface {
     unsigned width, height;
     size_t stride; /* bytes */
     uint8_t *pixels;
     bool own; /* allocated with the surface; else borrowed */
+    int refs; /* surface.c's */
 };
 
 /* Black, with pixels of its own. NULL: too large, or no memory. */
 struct viv_surface *viv_surface_new(unsigned width, unsigned height);
-/* Over memory that lives longer: the adapter's. */
+/* Over memory that is there for ever: the arena's (mem/ram.h). */
 struct viv_surface *viv_surface_over(void *pixels, unsigned width, unsigned height, size_t stride);
-void viv_surface_free(struct viv_surface *s); /* NULL allowed */
+struct viv_surface *viv_surface_get(const struct viv_surface *s); /* NULL allowed */
+void viv_surface_put(struct viv_surface **s);
 
 /* Premultiplied a8r8g8b8. */
 struct viv_cursor {
@@ -63,8 +65,7 @@ struct viv_console *viv_console_new(const char *name, unsigned head, const struc
 /* Viewers are told (`gone`) and freed. Not inside a callback. NULL allowed. */
 void viv_console_free(struct viv_console *c);
 
-/* The adapter's side. The console takes the surface; the one before is freed when no viewer uses it any more, which is when this
- * returns. NULL: no picture ("display is not on"). */
+/* The adapter's side. The console takes the surface. NULL: no picture ("display is not on"). */
 void viv_console_show(struct viv_console *c, struct viv_surface *s);
 /* This part of it has changed; cut to the surface. */
 void viv_console_changed(struct viv_console *c, unsigned x, unsigned y, unsigned width, unsigned height);
@@ -81,7 +82,7 @@ const char *viv_console_name(const struct viv_console *c);
 const struct viv_surface *viv_console_surface(const struct viv_console *c); /* NULL: none now */
 const struct viv_cursor *viv_console_cursor(const struct viv_console *c);
 struct viv_text *viv_console_text(struct viv_console *c);
-void viv_console_room(struct viv_console *c, unsigned width, unsigned height);
+bool viv_console_room(struct viv_console *c, unsigned width, unsigned height); /* false: the guest cannot be told */
 /* Brings it up to date now: screendump, a viewer that has just come. Nothing inside a viewer's callback. */
 void viv_console_refresh(struct viv_console *c);
 

@@ -106,22 +106,29 @@ static void end(struct adapter *a)
 static void test_surfaces(void)
 {
     uint32_t words[64] = {0};
-    struct viv_surface *s = viv_surface_new(3, 2);
+    struct viv_surface *s = viv_surface_new(3, 2), *more;
 
     g_assert_cmpuint(s->stride, ==, 12);
     g_assert_true(s->own);
     for (unsigned i = 0; i < 24; i++)
         g_assert_cmpint(s->pixels[i], ==, 0);
-    viv_surface_free(s);
+    viv_surface_put(&s);
     s = viv_surface_over(words, 8, 8, 32);
     g_assert_true(s->pixels == (uint8_t *)words && !s->own);
-    viv_surface_free(s);
+    viv_surface_put(&s);
     g_assert_null(viv_surface_over(words, 8, 8, 31));
     g_assert_null(viv_surface_new(0, 5));
     g_assert_null(viv_surface_new(5, 0));
     g_assert_null(viv_surface_new(VIV_SURFACE_MOST + 1, 1));
     g_assert_null(viv_surface_new(1, VIV_SURFACE_MOST + 1));
-    viv_surface_free(NULL);
+    s = viv_surface_new(2, 2);
+    g_assert_true(viv_surface_get(s) == s && !viv_surface_get(NULL));
+    more = s;
+    viv_surface_put(&s);
+    g_assert_null(s);
+    more->pixels[15] = 1; /* still there */
+    viv_surface_put(&more);
+    viv_surface_put(&more);
 }
 
 static void test_numbers(void)
@@ -144,7 +151,7 @@ static void test_numbers(void)
     g_assert_true(viv_console_at(0) == c);
     a.console = c;
     viv_console_free(b.console);
-    viv_console_room(c, 640, 480);
+    g_assert_true(viv_console_room(c, 640, 480));
     g_assert_cmpuint(a.room, ==, 6400480);
     g_assert_null(viv_console_text(c));
     end(&a);

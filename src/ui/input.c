@@ -213,9 +213,10 @@ void viv_input_move(int console, int dx, int dy)
         s->ops->move(s->opaque, dx, dy);
 }
 
+/* The pixel's middle: a guest that scales it back, however it rounds, finds that pixel again. */
 static unsigned scale(unsigned at, unsigned size)
 {
-    return size ? (unsigned)((uint64_t)MIN(at, size - 1) * VIV_INPUT_RANGE / size) : 0;
+    return size ? (unsigned)((2 * (uint64_t)MIN(at, size - 1) + 1) * VIV_INPUT_RANGE / (2 * (uint64_t)size)) : 0;
 }
 
 void viv_input_place(int console, unsigned x, unsigned y, unsigned width, unsigned height)

@@ -114,9 +114,9 @@ static void test_pointers(void)
     viv_input_button(0, VIV_BUTTONS, true);
     viv_input_wheel(0, -2, 0);
     viv_input_sync(0);
-    g_assert_true(t.x == 0x4000 && t.y == 99u * 0x8000 / 100 && t.buttons == 1 && t.wheel == -2 && t.syncs == 1);
+    g_assert_true(t.x == 101u * 0x8000 / 200 && t.y == 199u * 0x8000 / 200 && t.buttons == 1 && t.wheel == -2 && t.syncs == 1);
     viv_input_place(0, 5000, 0, 100, 0); /* outside */
-    g_assert_true(t.x == 99u * 0x8000 / 100 && t.y == 0);
+    g_assert_true(t.x == 199u * 0x8000 / 200 && t.y == 0);
     viv_input_prefer(st, false);
     g_assert_false(viv_input_is_absolute(0));
     g_assert_true(viv_input_pointer(0, &p) && p.current && !p.absolute && p.index == 0);
@@ -141,7 +141,7 @@ static void test_heads(void)
 
     viv_input_place(0, 1, 0, 4, 4);
     viv_input_place(1, 2, 0, 4, 4);
-    g_assert_true(a.x == 0x2000 && b.x == 0x4000);
+    g_assert_true(a.x == 0x3000 && b.x == 0x5000);
     g_assert_false(viv_input_is_absolute(2));
     viv_input_remove(sa);
     viv_input_remove(sb);

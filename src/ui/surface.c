@@ -30,13 +30,27 @@ struct viv_surface *viv_surface_over(void *pixels, unsigned width, unsigned heig
     if (!fits(width, height) || stride < (size_t)width * 4)
         return NULL;
     s = g_new0(struct viv_surface, 1);
-    *s = (struct viv_surface){.width = width, .height = height, .stride = stride, .pixels = pixels};
+    *s = (struct viv_surface){.width = width, .height = height, .stride = stride, .pixels = pixels, .refs = 1};
     return s;
 }
 
-void viv_surface_free(struct viv_surface *s)
+struct viv_surface *viv_surface_get(const struct viv_surface *s)
 {
-    if (s && s->own)
+    struct viv_surface *mine = (struct viv_surface *)s;
+
+    if (mine)
+        __atomic_add_fetch(&mine->refs, 1, __ATOMIC_RELAXED);
+    return mine;
+}
+
+void viv_surface_put(struct viv_surface **ref)
+{
+    struct viv_surface *s = *ref;
+
+    *ref = NULL;
+    if (!s || __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL))
+        return;
+    if (s->own)
         g_free(s->pixels);
     g_free(s);
 }
