@@ -6,6 +6,7 @@ set -eu
 vm=$1 machine=$2 cpus=$3 how=${4:-plain}
 if [ $# -ge 4 ]; then shift 4; else shift 3; fi
 top=$(cd "$(dirname "$0")/../.." && pwd)
+. "$top/tests/lib/reboots.sh"
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 kernel=$("$top/tools/fetch-kernel" "${VIV_GUEST_DIR:-$top/build/guest}") || exit $?
@@ -22,28 +23,15 @@ pvh) "$top/tools/extract-vmlinux" "$kernel" >"$tmp/vmlinux"; kernel=$tmp/vmlinux
 big) mem=5G ;;
 esac
 fail() { echo "FAIL: $*"; cat "$tmp/err"; tail -n 40 "$tmp/out"; exit 1; }
-if [ "$how" = reboot ]; then # the guest reboots for ever: wait for its third start, then end it
-    : >"$tmp/out" # the loop below may look before the guest's process has begun
-    "$vm" -M "$machine" -smp "$cpus" -m $mem -nodefaults -display none -serial stdio -monitor none \
-        -device $rng -kernel "$kernel" -initrd "$tmp/initrd" -append "console=ttyS0 panic=-1" "$@" </dev/null \
-        >"$tmp/out" 2>"$tmp/err" &
-    pid=$!
-    left=${LIMIT:-300}
-    while [ "$(grep -c '^MARKER cpus=' "$tmp/out")" -lt 3 ]; do
-        kill -0 $pid 2>/dev/null || fail "ended by itself"
-        left=$((left - 1))
-        [ $left -gt 0 ] || { kill -9 $pid; fail "did not reboot twice in time"; }
-        sleep 1
-    done
-    kill -TERM $pid
-    wait $pid && st=0 || st=$?
+set -- -M "$machine" -smp "$cpus" -m $mem -nodefaults -display none -serial stdio -monitor none \
+    -device $rng -kernel "$kernel" -initrd "$tmp/initrd" -append "console=ttyS0 panic=-1" "$@"
+if [ "$how" = reboot ]; then
+    reboots '^MARKER cpus=' "$vm" "$@"
     [ $st = 0 ] || fail "status $st at SIGTERM"
     echo "PASS: started three times"
     exit 0
 fi
-timeout "${LIMIT:-300}" "$vm" -M "$machine" -smp "$cpus" -m $mem -nodefaults -display none -serial stdio -monitor none \
-    -device $rng -kernel "$kernel" -initrd "$tmp/initrd" -append "console=ttyS0 panic=-1" "$@" \
-    </dev/null >"$tmp/out" 2>"$tmp/err" && st=0 || st=$?
+timeout "${LIMIT:-300}" "$vm" "$@" </dev/null >"$tmp/out" 2>"$tmp/err" && st=0 || st=$?
 [ $st = 0 ] || fail "exit status $st"
 grep -q "MARKER cpus=$cpus .*rng=virtio_rng" "$tmp/out" || fail "no marker with $cpus CPUs and a virtio rng"
 if [ "$how" = big ]; then

@@ -6,6 +6,7 @@ set -eu
 vm=$1 cpus=$2 how=${3:-plain}
 if [ $# -ge 3 ]; then shift 3; else shift 2; fi
 top=$(cd "$(dirname "$0")/../.." && pwd)
+. "$top/tests/lib/reboots.sh"
 [ -f /usr/share/seabios/bios-256k.bin ] || { echo "no SeaBIOS: apt-get install seabios"; exit 77; }
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -26,19 +27,8 @@ if [ "$how" = pxe ]; then
     printf '#!ipxe\nkernel vmlinuz console=ttyS0 panic=-1 initrd=initrd\ninitrd initrd\nboot\n' >"$tmp/boot.ipxe"
     set -- "$@" -boot n -netdev "user,id=n,tftp=$tmp,bootfile=boot.ipxe" -device virtio-net-pci,netdev=n,bootindex=0
 fi
-if [ "$how" = reboot ]; then # the guest reboots for ever: wait for its third start, then end it
-    : >"$tmp/out"
-    "$vm" "$@" </dev/null >"$tmp/out" 2>"$tmp/err" &
-    pid=$!
-    left=${LIMIT:-300}
-    while [ "$(grep -c '^MARKER cpus=' "$tmp/out")" -lt 3 ]; do
-        kill -0 $pid 2>/dev/null || fail "ended by itself"
-        left=$((left - 1))
-        [ $left -gt 0 ] || { kill -9 $pid; fail "did not reboot twice in time"; }
-        sleep 1
-    done
-    kill -TERM $pid
-    wait $pid && st=0 || st=$?
+if [ "$how" = reboot ]; then
+    reboots '^MARKER cpus=' "$vm" "$@"
     [ "$(grep -c '^Booting from Hard Disk' "$tmp/log")" -ge 3 ] || fail "a reset did not lead into the firmware"
 else
     timeout "${LIMIT:-300}" "$vm" "$@" </dev/null >"$tmp/out" 2>"$tmp/err" && st=0 || st=$?
