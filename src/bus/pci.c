@@ -1,12 +1,9 @@
-/* The PCI bus: configuration mechanism #1 (PCI 3.0, 3.2.2.3.2), placing functions, interrupt lines. One bus, no
- * bridges behind it yet: type 1 cycles end in a master abort. */
+/* PCI buses: the tree of them, configuration mechanism #1 (PCI 3.0, 3.2.2.3.2), interrupt lines. */
 #include "bus/pci_int.h"
 
 #include "base/bytes.h"
 
-#include <errno.h>
 #include <glib.h>
-#include <string.h>
 
 #define CONFIG_ENABLE 0x80000000u
 
@@ -19,10 +16,43 @@ struct viv_pci_bus *viv_pci_bus_new(struct viv_board *board, const char *name)
     return bus;
 }
 
+struct viv_pci_bus *viv_pcie_bus_new(struct viv_board *board, const char *name)
+{
+    struct viv_pci_bus *bus = viv_pci_bus_new(board, name);
+
+    bus->kind = VIV_PCIE_ROOT;
+    return bus;
+}
+
+struct viv_pci_bus *viv_pci_bus_below(struct viv_pci_dev *bridge, const char *name, enum viv_pci_bus_kind kind)
+{
+    struct viv_pci_bus *bus = viv_pci_bus_new(bridge->bus->board, name), **end = &bridge->bus->child;
+
+    bus->kind = kind;
+    bus->bridge = bridge;
+    while (*end)
+        end = &(*end)->next;
+    *end = bus;
+    return bus;
+}
+
+static void leave(struct viv_pci_bus *bus)
+{
+    struct viv_pci_bus **p = &bus->bridge->bus->child;
+
+    for (unsigned i = 0; i < 256; i++)
+        g_assert(!bus->dev[i]);
+    while (*p != bus)
+        p = &(*p)->next;
+    *p = bus->next;
+}
+
 void viv_pci_bus_free(struct viv_pci_bus *bus)
 {
     if (!bus)
         return;
+    if (bus->bridge)
+        leave(bus);
     viv_region_free(bus->ports[0]);
     viv_region_free(bus->ports[1]);
     g_free(bus->name);
@@ -32,6 +62,50 @@ void viv_pci_bus_free(struct viv_pci_bus *bus)
 const char *viv_pci_bus_name(const struct viv_pci_bus *bus)
 {
     return bus->name;
+}
+
+enum viv_pci_bus_kind viv_pci_bus_kind(const struct viv_pci_bus *bus)
+{
+    return bus->kind;
+}
+
+struct viv_pci_dev *viv_pci_bus_bridge(const struct viv_pci_bus *bus)
+{
+    return bus->bridge;
+}
+
+struct viv_pci_bus *viv_pci_bus_behind(const struct viv_pci_dev *d)
+{
+    struct viv_pci_bus *b = d->bus->child;
+
+    while (b && b->bridge != d)
+        b = b->next;
+    return b;
+}
+
+/* A bridge passes on cycles for its secondary to its subordinate bus; 0 is never one of these (3.2.5.3). */
+struct viv_pci_bus *viv_pci_bus_at(struct viv_pci_bus *bus, unsigned number)
+{
+    struct viv_pci_bus *below = number ? bus->child : NULL;
+
+    if (!number)
+        return bus;
+    while (below) {
+        const uint8_t *c = below->bridge->config;
+
+        if (number == c[PCI_SECONDARY])
+            return below;
+        if (c[PCI_SECONDARY] && number > c[PCI_SECONDARY] && number <= c[PCI_SUBORDINATE])
+            below = below->child;
+        else
+            below = below->next;
+    }
+    return NULL;
+}
+
+void viv_pci_bus_set_route(struct viv_pci_bus *bus, unsigned (*route)(unsigned slot, unsigned pin))
+{
+    bus->route = route;
 }
 
 void viv_pci_bus_set_pirq(struct viv_pci_bus *bus, void (*fn)(void *opaque, int pirq, int level),
@@ -66,8 +140,9 @@ struct viv_pci_dev *viv_pci_at(struct viv_pci_bus *bus, unsigned devfn)
 char *viv_pci_fw_path(const struct viv_pci_dev *d, const char *kind)
 {
     unsigned slot = d->devfn >> 3, fn = d->devfn & 7;
+    g_autofree char *above = d->bus->bridge ? viv_pci_fw_path(d->bus->bridge, "pci-bridge") : g_strdup("/pci@i0cf8");
 
-    return fn ? g_strdup_printf("/pci@i0cf8/%s@%x,%x", kind, slot, fn) : g_strdup_printf("/pci@i0cf8/%s@%x", kind, slot);
+    return fn ? g_strdup_printf("%s/%s@%x,%x", above, kind, slot, fn) : g_strdup_printf("%s/%s@%x", above, kind, slot);
 }
 
 /* ---- configuration cycles ---- */
@@ -79,17 +154,17 @@ static uint32_t ones(unsigned len)
 
 uint32_t viv_pci_config_read(struct viv_pci_bus *bus, unsigned devfn, unsigned off, unsigned len)
 {
-    struct viv_pci_dev *d = viv_pci_at(bus, devfn);
+    struct viv_pci_dev *d = bus ? viv_pci_at(bus, devfn) : NULL;
 
-    return d ? viv_pci_dev_read(d, off, len) : ones(len);
+    return d && off < d->config_size ? viv_pci_dev_read(d, off, len) : ones(len);
 }
 
 void viv_pci_config_write(struct viv_pci_bus *bus, unsigned devfn, unsigned off, uint32_t value,
                           unsigned len)
 {
-    struct viv_pci_dev *d = viv_pci_at(bus, devfn);
+    struct viv_pci_dev *d = bus ? viv_pci_at(bus, devfn) : NULL;
 
-    if (d)
+    if (d && off < d->config_size)
         viv_pci_dev_write(d, off, value, len);
 }
 
@@ -116,18 +191,17 @@ static void address_write(void *opaque, uint64_t off, uint64_t value, unsigned s
         bus->reset_ops->write(bus->reset_opaque, 0, value, 1);
 }
 
-static bool addressed(const struct viv_pci_bus *bus)
+/* The bus that the address register names; NULL: none, or the register is off. */
+static struct viv_pci_bus *addressed(struct viv_pci_bus *bus)
 {
-    return (bus->config_addr & CONFIG_ENABLE) && !(bus->config_addr >> 16 & 0xff);
+    return bus->config_addr & CONFIG_ENABLE ? viv_pci_bus_at(bus, bus->config_addr >> 16 & 0xff) : NULL;
 }
 
 static uint64_t data_read(void *opaque, uint64_t off, unsigned size)
 {
     struct viv_pci_bus *bus = opaque;
 
-    if (!addressed(bus))
-        return ones(size);
-    return viv_pci_config_read(bus, bus->config_addr >> 8 & 0xff,
+    return viv_pci_config_read(addressed(bus), bus->config_addr >> 8 & 0xff,
                                (bus->config_addr & 0xfc) + (unsigned)off, size);
 }
 
@@ -135,9 +209,8 @@ static void data_write(void *opaque, uint64_t off, uint64_t value, unsigned size
 {
     struct viv_pci_bus *bus = opaque;
 
-    if (addressed(bus))
-        viv_pci_config_write(bus, bus->config_addr >> 8 & 0xff,
-                             (bus->config_addr & 0xfc) + (unsigned)off, (uint32_t)value, size);
+    viv_pci_config_write(addressed(bus), bus->config_addr >> 8 & 0xff, (bus->config_addr & 0xfc) + (unsigned)off,
+                         (uint32_t)value, size);
 }
 
 void viv_pci_bus_add_ports(struct viv_pci_bus *bus)
@@ -160,10 +233,21 @@ void viv_pci_bus_add_ports(struct viv_pci_bus *bus)
 
 /* ---- interrupt lines ---- */
 
-static unsigned pirq_of(const struct viv_pci_dev *d)
+static struct viv_pci_bus *root_of(struct viv_pci_bus *bus)
+{
+    while (bus->bridge)
+        bus = bus->bridge->bus;
+    return bus;
+}
+
+unsigned viv_pci_pirq(const struct viv_pci_dev *d)
 {
     unsigned pin = (d->config[PCI_INT_PIN] - 1) & 3;
 
+    for (; d->bus->bridge; d = d->bus->bridge)
+        pin = ((d->devfn >> 3) + pin) & 3;
+    if (d->bus->route)
+        return d->bus->route(d->devfn >> 3, pin) % VIV_PCI_PIRQS;
     return ((d->devfn >> 3) + pin + 3) & 3;
 }
 
@@ -177,15 +261,17 @@ static bool wants_intx(const struct viv_pci_dev *d)
 void viv_pci_update_intx(struct viv_pci_dev *d, bool drive)
 {
     bool want = wants_intx(d);
+    struct viv_pci_bus *root;
     unsigned line;
 
     if (want == d->intx_asserted || !d->bus)
         return;
-    line = pirq_of(d);
+    line = viv_pci_pirq(d);
+    root = root_of(d->bus);
     d->intx_asserted = want;
-    d->bus->asserted[line] += want ? 1 : -1;
-    if (drive && d->bus->set_pirq && d->bus->asserted[line] == want)
-        d->bus->set_pirq(d->bus->pirq_opaque, (int)line, want);
+    root->asserted[line] += want ? 1 : -1;
+    if (drive && root->set_pirq && root->asserted[line] == want)
+        root->set_pirq(root->pirq_opaque, (int)line, want);
 }
 
 void viv_pci_set_intx(struct viv_pci_dev *d, int level)
@@ -194,92 +280,11 @@ void viv_pci_set_intx(struct viv_pci_dev *d, int level)
     viv_pci_update_intx(d, true);
 }
 
-/* ---- placing ---- */
-
-/* "3", "0x1f", "1f.7" */
-static int parse_addr(const char *text, unsigned *devfn)
+bool viv_pci_bus_master(const struct viv_pci_dev *d)
 {
-    char *end;
-    guint64 slot = g_ascii_strtoull(text, &end, 16), fn = 0;
-
-    if (end == text)
-        return -EINVAL;
-    if (*end == '.') {
-        const char *start = end + 1;
-
-        fn = g_ascii_strtoull(start, &end, 16);
-        if (end == start)
-            return -EINVAL;
-    }
-    if (*end || slot > 31 || fn > 7 || *text == '-' || strchr(text, ' '))
-        return -EINVAL;
-    *devfn = (unsigned)(slot << 3 | fn);
-    return 0;
-}
-
-static bool slot_empty(struct viv_pci_bus *bus, unsigned slot)
-{
-    for (unsigned fn = 0; fn < 8; fn++) {
-        if (bus->dev[slot << 3 | fn])
+    for (; d; d = d->bus->bridge) {
+        if (!(viv_ld_le16(d->config + PCI_COMMAND) & PCI_COMMAND_MASTER))
             return false;
     }
     return true;
-}
-
-static int first_free(struct viv_pci_bus *bus, const char *what, unsigned *devfn,
-                      struct viv_err *err)
-{
-    for (unsigned slot = 0; slot < 32; slot++) {
-        if (slot_empty(bus, slot)) {
-            *devfn = slot << 3;
-            return 0;
-        }
-    }
-    return viv_fail(err, ENOSPC,
-                    "%s: all 32 slots of bus '%s' are taken; put several functions into one slot "
-                    "(addr=SLOT.FUNCTION, multifunction=on)",
-                    what, bus->name);
-}
-
-/* A guest looks at functions 1-7 only where function 0 says that there are more. */
-static int check_function(struct viv_pci_bus *bus, unsigned devfn, bool multi, const char *what,
-                          struct viv_err *err)
-{
-    struct viv_pci_dev *at = bus->dev[devfn], *zero = bus->dev[devfn & ~7u];
-    unsigned slot = devfn >> 3, fn = devfn & 7;
-
-    if (at)
-        return viv_fail(err, EBUSY, "%s: addr=%x.%x on bus '%s' is taken by '%s'", what, slot, fn,
-                        bus->name, at->dev.cls->name);
-    if (fn && zero && !(zero->config[PCI_HEADER_TYPE] & 0x80))
-        return viv_fail(err, EINVAL, "%s: addr=%x.%x needs multifunction=on at function 0 ('%s')",
-                        what, slot, fn, zero->dev.cls->name);
-    if (!fn && !multi && !slot_empty(bus, slot))
-        return viv_fail(err, EINVAL,
-                        "%s: slot %x has more functions, so this one needs multifunction=on", what,
-                        slot);
-    return 0;
-}
-
-int viv_pci_place(struct viv_pci_dev *d, struct viv_pci_bus *bus, const char *addr, bool multi,
-                  const char *what, struct viv_err *err)
-{
-    unsigned devfn = 0;
-    int r;
-
-    if (!addr)
-        r = first_free(bus, what, &devfn, err);
-    else if (parse_addr(addr, &devfn) < 0)
-        r = viv_fail(err, EINVAL,
-                     "%s: addr=%s is not a PCI address: slot 0-1f, or slot.function "
-                     "(function 0-7), in hex",
-                     what, addr);
-    else
-        r = check_function(bus, devfn, multi, what, err);
-    if (r < 0)
-        return r;
-    d->bus = bus;
-    d->devfn = (uint8_t)devfn;
-    bus->dev[devfn] = d;
-    return 0;
 }

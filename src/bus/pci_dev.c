@@ -28,26 +28,26 @@ static void init_header(struct viv_pci_dev *d, const struct viv_pci_ids *ids, bo
     viv_st_le16(d->w1cmask + PCI_STATUS, 0xf900);
     d->wmask[PCI_CACHE_LINE] = 0xff;
     d->wmask[PCI_INT_LINE] = 0xff;
+    d->config_size = VIV_PCI_CONFIG_SIZE;
     d->cap_end = PCI_CAPS;
 }
 
 int viv_pci_dev_init(struct viv_pci_dev *d, const struct viv_pci_ids *ids, struct viv_opts *opts,
                      struct viv_err *err)
 {
-    struct viv_pci_bus *bus = d->dev.board->pci;
-    const char *what = viv_opts_what(opts), *want = viv_opts_str(opts, "bus");
+    struct viv_pci_bus *bus = viv_pci_bus_wanted(d->dev.board, opts, err);
+    const char *what = viv_opts_what(opts);
     bool multi = viv_opts_bool(opts, "multifunction");
     int r;
 
     if (!bus)
-        return viv_fail(err, ENODEV, "%s: this machine has no PCI bus", what);
-    if (want && strcmp(want, bus->name))
-        return viv_fail(err, ENODEV, "%s: there is no bus '%s'; this machine has '%s'", what, want,
-                        bus->name);
+        return -ENODEV;
     r = viv_pci_place(d, bus, viv_opts_str(opts, "addr"), multi, what, err);
     if (r < 0)
         return r;
     init_header(d, ids, multi);
+    if (bus->kind == VIV_PCIE_LINK)
+        viv_pcie_set_present(bus->bridge, true);
     if (!d->dev.path)
         d->dev.path = g_strdup_printf("%s/%02x.%x/%s", bus->name, d->devfn >> 3, d->devfn & 7,
                                       d->dev.cls->name);
@@ -70,6 +70,8 @@ void viv_pci_dev_fini(struct viv_pci_dev *d)
     viv_region_free(d->rom);
     d->rom = NULL;
     d->bus->dev[d->devfn] = NULL;
+    if (d->bus->kind == VIV_PCIE_LINK)
+        viv_pcie_set_present(d->bus->bridge, d->bus->dev[0] != NULL);
     d->bus = NULL;
 }
 
@@ -90,8 +92,8 @@ void viv_pci_add_bar(struct viv_pci_dev *d, unsigned n, struct viv_region *r, ui
         viv_st_le32(w + 4, (uint32_t)(mask >> 32));
 }
 
-/* Where the guest has put the BAR, or VIV_PCI_UNMAPPED: decoding is off, the BAR was never set (0), or it holds the
- * all-ones of a size probe. */
+/* Where the guest has put the BAR, or VIV_PCI_UNMAPPED: decoding is off, the BAR was never set (0), it holds the all-ones
+ * of a size probe, or a bridge keeps accesses away. */
 static uint64_t bar_addr(const struct viv_pci_dev *d, unsigned n)
 {
     const struct viv_pci_bar *b = &d->bar[n];
@@ -99,14 +101,14 @@ static uint64_t bar_addr(const struct viv_pci_dev *d, unsigned n)
     uint16_t command = viv_ld_le16(d->config + PCI_COMMAND);
     uint64_t addr = viv_ld_le32(c) & ~(uint64_t)(b->io ? 3 : 15), last;
 
-    if (!(command & (b->io ? PCI_COMMAND_IO : PCI_COMMAND_MEM)))
+    if (viv_pci_asleep(d) || !(command & (b->io ? PCI_COMMAND_IO : PCI_COMMAND_MEM)))
         return VIV_PCI_UNMAPPED;
     if (b->mem64)
         addr |= (uint64_t)viv_ld_le32(c + 4) << 32;
     last = addr + b->size - 1;
     if (!addr || last < addr || last == UINT32_MAX || last >= (b->io ? 0x10000 : MEM_TOP))
         return VIV_PCI_UNMAPPED;
-    return addr;
+    return viv_pci_reachable(d, b->io, addr, last) ? addr : VIV_PCI_UNMAPPED;
 }
 
 static void map_bar(struct viv_pci_dev *d, struct viv_region *r, uint64_t addr, const char *what, unsigned n)
@@ -120,7 +122,7 @@ static void map_bar(struct viv_pci_dev *d, struct viv_region *r, uint64_t addr, 
     viv_region_map(r, addr, 1);
 }
 
-static void update_bars(struct viv_pci_dev *d)
+void viv_pci_remap(struct viv_pci_dev *d)
 {
     struct viv_board *board = d->dev.board;
 
@@ -173,11 +175,6 @@ uint32_t viv_pci_dev_read(struct viv_pci_dev *d, unsigned off, unsigned len)
     return v;
 }
 
-static bool touches(unsigned off, unsigned len, unsigned start, unsigned size)
-{
-    return off < start + size && start < off + len;
-}
-
 void viv_pci_dev_write(struct viv_pci_dev *d, unsigned off, uint32_t value, unsigned len)
 {
     for (unsigned i = 0; i < len; i++) {
@@ -186,11 +183,12 @@ void viv_pci_dev_write(struct viv_pci_dev *d, unsigned off, uint32_t value, unsi
 
         *c = (*c & ~w & ~(v & d->w1cmask[off + i])) | (v & w);
     }
-    if (touches(off, len, PCI_COMMAND, 2) || touches(off, len, PCI_BAR0, 24) || touches(off, len, PCI_ROM, 4))
-        update_bars(d);
-    if (touches(off, len, PCI_COMMAND, 2))
+    if (viv_pci_touches(off, len, PCI_COMMAND, 2) || viv_pci_touches(off, len, PCI_BAR0, 24) ||
+        viv_pci_touches(off, len, PCI_ROM, 4) || (d->pm_cap && viv_pci_touches(off, len, d->pm_cap + PM_CONTROL, 2)))
+        viv_pci_remap(d);
+    if (viv_pci_touches(off, len, PCI_COMMAND, 2))
         viv_pci_update_intx(d, true);
-    if (d->msix_cap && touches(off, len, d->msix_cap + MSIX_CONTROL, 2))
+    if (d->msix_cap && viv_pci_touches(off, len, d->msix_cap + MSIX_CONTROL, 2))
         viv_msix_control_written(d);
     if (d->config_written)
         d->config_written(d, off, len);
@@ -199,17 +197,20 @@ void viv_pci_dev_write(struct viv_pci_dev *d, unsigned off, uint32_t value, unsi
 void viv_pci_dev_reset(struct viv_pci_dev *d)
 {
     viv_pci_set_intx(d, 0);
-    for (unsigned i = 0; i < VIV_PCI_CONFIG_SIZE; i++)
+    for (unsigned i = 0; i < d->config_size; i++)
         d->config[i] &= ~(d->wmask[i] | d->w1cmask[i]);
     viv_msix_reset(d);
-    update_bars(d);
+    viv_pcie_reset(d);
+    viv_pci_remap(d);
 }
 
 /* ---- state ---- */
 
 static void save_config(struct viv_state_writer *w, const void *obj)
 {
-    viv_state_put(w, ((const struct viv_pci_dev *)obj)->config, VIV_PCI_CONFIG_SIZE);
+    const struct viv_pci_dev *d = obj;
+
+    viv_state_put(w, d->config, d->config_size);
 }
 
 /* Bits that nobody can write are those of the device as it was made here: a difference means another
@@ -217,19 +218,19 @@ static void save_config(struct viv_state_writer *w, const void *obj)
 static int load_config(struct viv_state_reader *r, void *obj, int version, struct viv_err *err)
 {
     struct viv_pci_dev *d = obj;
-    uint8_t c[VIV_PCI_CONFIG_SIZE];
-    int rc = viv_state_get(r, c, sizeof(c), err);
+    uint8_t c[VIV_PCIE_CONFIG_SIZE];
+    int rc = viv_state_get(r, c, d->config_size, err);
 
     if (rc < 0)
         return rc;
-    for (unsigned i = 0; i < sizeof(c); i++) {
+    for (unsigned i = 0; i < d->config_size; i++) {
         if ((c[i] ^ d->config[i]) & ~(d->wmask[i] | d->w1cmask[i]))
             return viv_fail(err, EINVAL,
-                            "PCI configuration byte %02xh is %02x, here it is %02x: not the "
+                            "PCI configuration byte %03xh is %02x, here it is %02x: not the "
                             "same device",
                             i, c[i], d->config[i]);
     }
-    memcpy(d->config, c, sizeof(c));
+    memcpy(d->config, c, d->config_size);
     return 0;
 }
 
@@ -237,7 +238,7 @@ static int post_load(void *obj, int version, struct viv_err *err)
 {
     struct viv_pci_dev *d = obj;
 
-    update_bars(d);
+    viv_pci_remap(d);
     viv_pci_update_intx(d, false);
     if (d->msix_changed) {
         for (unsigned v = 0; v < d->msix_count; v++)
@@ -256,11 +257,17 @@ const struct viv_state_table viv_pci_dev_state = {
             VIV_F_CONFIG(viv_pci_dev, dev),
             VIV_F_CONFIG(viv_pci_dev, bus),
             VIV_F_CONFIG(viv_pci_dev, devfn),
+            VIV_F_CONFIG(viv_pci_dev, config_size),
             VIV_F_CUSTOM(viv_pci_dev, config, save_config, load_config),
             VIV_F_CONFIG(viv_pci_dev, wmask),
             VIV_F_CONFIG(viv_pci_dev, w1cmask),
             VIV_F_CONFIG(viv_pci_dev, bar),
             VIV_F_CONFIG(viv_pci_dev, cap_end),
+            VIV_F_CONFIG(viv_pci_dev, ext_cap_end),
+            VIV_F_CONFIG(viv_pci_dev, ext_cap_last),
+            VIV_F_CONFIG(viv_pci_dev, pm_cap),
+            VIV_F_CONFIG(viv_pci_dev, msi_cap),
+            VIV_F_CONFIG(viv_pci_dev, pcie_cap),
             VIV_F_CONFIG(viv_pci_dev, rom),
             VIV_F_CONFIG(viv_pci_dev, rom_size),
             VIV_F_CONFIG(viv_pci_dev, msix_cap),

@@ -1,4 +1,4 @@
-/* Between the PCI bus (pci.c), the functions on it (pci_dev.c) and MSI-X (msix.c). */
+/* Between PCI buses (pci.c, pci_place.c), the functions on them (pci_dev.c), bridges and capabilities. */
 #ifndef VIV_BUS_PCI_INT_H
 #define VIV_BUS_PCI_INT_H
 
@@ -14,6 +14,19 @@ enum { /* configuration header, PCI 3.0, 6.1 */
        PCI_CACHE_LINE = 0x0c,
        PCI_HEADER_TYPE = 0x0e,
        PCI_BAR0 = 0x10,
+       PCI_PRIMARY = 0x18, /* bridges, PCI-to-PCI Bridge 1.2, 3.2 */
+       PCI_SECONDARY = 0x19,
+       PCI_SUBORDINATE = 0x1a,
+       PCI_IO_BASE = 0x1c,
+       PCI_IO_LIMIT = 0x1d,
+       PCI_SECONDARY_STATUS = 0x1e,
+       PCI_MEM_BASE = 0x20,
+       PCI_MEM_LIMIT = 0x22,
+       PCI_PREF_BASE = 0x24,
+       PCI_PREF_LIMIT = 0x26,
+       PCI_PREF_BASE_HIGH = 0x28,
+       PCI_PREF_LIMIT_HIGH = 0x2c,
+       PCI_BRIDGE_CONTROL = 0x3e,
        PCI_SUB_VENDOR = 0x2c,
        PCI_SUB_DEVICE = 0x2e,
        PCI_ROM = 0x30,
@@ -32,7 +45,11 @@ enum { /* configuration header, PCI 3.0, 6.1 */
        PCI_STATUS_INTX = 1 << 3,
        PCI_STATUS_CAPS = 1 << 4,
 
+       PCI_CAP_PM = 0x01,
+       PCI_CAP_MSI = 0x05,
+       PCI_CAP_EXPRESS = 0x10,
        PCI_CAP_MSIX = 0x11,
+       PM_CONTROL = 4,   /* from the capability's start */
        MSIX_CONTROL = 2, /* from the capability's start */
        MSIX_TABLE = 4,
        MSIX_PBA = 8,
@@ -43,19 +60,38 @@ enum { /* configuration header, PCI 3.0, 6.1 */
 struct viv_pci_bus {
     struct viv_board *board;
     char *name;
+    enum viv_pci_bus_kind kind;
+    struct viv_pci_dev *bridge;        /* above; NULL: a root bus, which alone has lines and ports */
+    struct viv_pci_bus *child, *next;  /* below this bus's bridges; the next one of those */
     struct viv_pci_dev *dev[256]; /* by devfn */
     void (*set_pirq)(void *opaque, int pirq, int level);
     void *pirq_opaque;
-    unsigned asserted[4]; /* functions that drive each line */
+    unsigned (*route)(unsigned slot, unsigned pin);
+    unsigned asserted[VIV_PCI_PIRQS]; /* functions that drive each line */
     uint32_t config_addr;
     const struct viv_region_ops *reset_ops;
     void *reset_opaque;
     struct viv_region *ports[2]; /* address, data; NULL without add_ports */
 };
 
+/* A bus below `bridge`, which is placed. */
+struct viv_pci_bus *viv_pci_bus_below(struct viv_pci_dev *bridge, const char *name, enum viv_pci_bus_kind kind);
 int viv_pci_place(struct viv_pci_dev *d, struct viv_pci_bus *bus, const char *addr, bool multi,
                   const char *what, struct viv_err *err);
 void viv_pci_update_intx(struct viv_pci_dev *d, bool drive);
+
+/* Does a bridge let accesses to [first, last] through to the bus below (3.2.5)? */
+bool viv_pci_bridge_passes(const struct viv_pci_dev *bridge, bool io, uint64_t first, uint64_t last);
+/* Do all bridges above the function? */
+bool viv_pci_reachable(const struct viv_pci_dev *d, bool io, uint64_t first, uint64_t last);
+/* Maps what is decoded now: of a function, of all functions below a bus. */
+void viv_pci_remap(struct viv_pci_dev *d);
+void viv_pci_bus_remap(struct viv_pci_bus *bus);
+
+static inline bool viv_pci_touches(unsigned off, unsigned len, unsigned start, unsigned size)
+{
+    return off < start + size && start < off + len;
+}
 
 #define VIV_PCI_UNMAPPED UINT64_MAX
 /* romfile= and rombar=; `standard`: the class's own file, NULL: none. The rest of the header is filled. */
@@ -65,6 +101,11 @@ uint64_t viv_pci_rom_addr(const struct viv_pci_dev *d);
 
 uint32_t viv_pci_dev_read(struct viv_pci_dev *d, unsigned off, unsigned len);
 void viv_pci_dev_write(struct viv_pci_dev *d, unsigned off, uint32_t value, unsigned len);
+
+bool viv_pci_asleep(const struct viv_pci_dev *d); /* D3hot */
+/* Of a port: is there something in its slot? Before the guest looks: nobody is told. */
+void viv_pcie_set_present(struct viv_pci_dev *port, bool present);
+void viv_pcie_reset(struct viv_pci_dev *d);
 
 /* After the guest wrote the message control word: sends what a mask held back. */
 void viv_msix_control_written(struct viv_pci_dev *d);

@@ -92,7 +92,9 @@ uint64_t viv_pci_rom_addr(const struct viv_pci_dev *d)
 {
     uint32_t v = viv_ld_le32(d->config + PCI_ROM), addr = v & ~(d->rom_size - 1);
 
-    if (!(viv_ld_le16(d->config + PCI_COMMAND) & PCI_COMMAND_MEM) || !(v & PCI_ROM_ENABLE))
+    if (viv_pci_asleep(d) || !(viv_ld_le16(d->config + PCI_COMMAND) & PCI_COMMAND_MEM) || !(v & PCI_ROM_ENABLE))
         return VIV_PCI_UNMAPPED;
-    return !addr || addr + (d->rom_size - 1) == UINT32_MAX ? VIV_PCI_UNMAPPED : addr;
+    if (!addr || addr + (d->rom_size - 1) == UINT32_MAX || !viv_pci_reachable(d, false, addr, addr + (d->rom_size - 1)))
+        return VIV_PCI_UNMAPPED;
+    return addr;
 }

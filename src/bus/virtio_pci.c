@@ -183,9 +183,14 @@ static uint32_t config_read(struct viv_pci_dev *d, unsigned off, unsigned len, u
 static int choose_interfaces(struct viv_virtio_pci *p, enum viv_virtio_pci_mode mode,
                              struct viv_opts *opts, struct viv_err *err)
 {
-    bool no_legacy = !strcmp(viv_opts_str(opts, "disable-legacy"), "on");
-    bool no_modern = viv_opts_bool(opts, "disable-modern");
+    const char *told = viv_opts_str(opts, "disable-legacy");
+    struct viv_pci_bus *bus = viv_pci_bus_wanted(p->pci.dev.board, opts, err);
+    bool no_legacy, no_modern = viv_opts_bool(opts, "disable-modern");
 
+    if (!bus)
+        return -ENODEV;
+    /* A device of PCI Express needs no I/O ports (4.1.2.3), and ports are few behind bridges. */
+    no_legacy = !strcmp(told, "on") || (!strcmp(told, "auto") && viv_pci_bus_kind(bus) == VIV_PCIE_LINK);
     if (mode != VIV_VIRTIO_PCI_AUTO &&
         (viv_opts_given(opts, "disable-legacy") || viv_opts_given(opts, "disable-modern")))
         return viv_fail(err, EINVAL,
@@ -240,7 +245,12 @@ static int add_interfaces(struct viv_virtio_pci *p, struct viv_opts *opts, struc
     unsigned vectors = viv_opts_given(opts, "vectors") ? viv_opts_int(opts, "vectors") : usual;
     int rc = 0;
 
-    if (vectors)
+    if (viv_pci_bus_kind(p->pci.bus) == VIV_PCIE_LINK) {
+        rc = viv_pcie_init(&p->pci, VIV_PCIE_ENDPOINT, 0, err);
+        if (!rc)
+            rc = viv_pci_pm_init(&p->pci, err);
+    }
+    if (!rc && vectors)
         rc = viv_msix_init(&p->pci, vectors, BAR_MSIX, err);
     if (rc < 0)
         return rc;

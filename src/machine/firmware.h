@@ -3,6 +3,7 @@
 #ifndef VIV_MACHINE_FIRMWARE_H
 #define VIV_MACHINE_FIRMWARE_H
 
+#include "bus/pci.h"
 #include "machine/acpi.h"
 #include "machine/loader.h"
 #include "machine/machine.h"
@@ -35,14 +36,14 @@ int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **
  * RAM, interrupt routing) were set up by it before. */
 void viv_firmware_reset(struct viv_firmware *f);
 
-/* Gives every PCI function its BARs within the windows, enables decoding and sets interrupt line registers from
- * `pirq_line` (ISA line of each PIRQ). */
+/* Numbers buses, gives every PCI function its BARs within the windows (bridges theirs by what is below), enables decoding
+ * and sets interrupt line registers from `pirq_line` (ISA line of each PIRQ). */
 struct viv_pci_windows {
     uint32_t io_first, io_last;
     uint64_t mem_first, mem_last;     /* below 4 GiB */
     uint64_t mem64_first, mem64_last; /* prefetchable 64-bit BARs that do not fit below; last 0: none */
 };
-void viv_firmware_pci(struct viv_pci_bus *bus, const struct viv_pci_windows *w, const uint8_t pirq_line[4]);
+void viv_firmware_pci(struct viv_pci_bus *bus, const struct viv_pci_windows *w, const uint8_t pirq_line[VIV_PCI_PIRQS]);
 /* ICW1-ICW4 of the 8259 pair with vectors 08h and 70h, as a BIOS leaves them: all lines masked but the cascade and the
  * timer's, where there is one. */
 void viv_firmware_pic(struct viv_space *io, bool pit);

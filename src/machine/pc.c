@@ -35,7 +35,7 @@ struct pc {
 };
 
 /* Of PIRQA-D, as SeaBIOS and its like have it: two lines, level-triggered. */
-static const uint8_t pirq_line[4] = {10, 10, 11, 11};
+static const uint8_t pirq_line[VIV_PCI_PIRQS] = {10, 10, 11, 11};
 
 static struct pc *pc_of(struct viv_board *board)
 {

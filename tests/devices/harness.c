@@ -33,6 +33,7 @@ static const struct {
     {HARNESS_PC, "PIIX3", "addr=1,multifunction=on"},
     {HARNESS_PC, "piix3-ide", "addr=1.1"},
     {HARNESS_PC, "PIIX4_PM", "addr=1.3"},
+    {HARNESS_PC, "pci-bridge", "chassis_nr=1"},
     {HARNESS_PC, "i8259", ""},
     {HARNESS_PC, "ioapic", ""},
     {HARNESS_PC, "i8254", ""},
