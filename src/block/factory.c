@@ -20,6 +20,7 @@
 #include "block/proto/memory/memory.h"
 #include "block/proto/nbd/nbd.h"
 #include "block/proto/null/null_co.h"
+#include "block/proto/rbd/rbd.h"
 #include "block/proto/ssh/ssh.h"
 
 #include "base/log.h"
@@ -35,6 +36,9 @@ const struct viv_blk_driver *const viv_blk_drivers[] = {
     &viv_blk_qcow, &viv_blk_bochs, &viv_blk_cloop, &viv_blk_dmg, &viv_blk_vhdx,
     &viv_blk_vmdk,
     &viv_blk_file, &viv_blk_nbd, &viv_blk_http, &viv_blk_https, &viv_blk_ftp, &viv_blk_ftps, &viv_blk_ssh, &viv_blk_memory,
+#ifdef VIV_HAVE_RBD
+    &viv_blk_rbd,
+#endif
     &viv_blk_null_co, &viv_blk_null_aio, &viv_blk_host_device, &viv_blk_host_cdrom,
     &viv_blk_debug, &viv_blk_verify, &viv_blk_copy_on_read, &viv_blk_throttle, NULL,
 };
@@ -130,9 +134,9 @@ const struct viv_blk_driver *viv_blk_driver_of_name(const char *path)
 int viv_node_refuse_name(const char *path, struct viv_err *err)
 {
     return viv_fail(err, ENOTSUP,
-                    "'%s': %.*s images are not implemented yet; local files, block devices, nbd, http, ftp and ssh work "
+                    "'%s': %.*s images are not implemented yet; local files, block devices, nbd, http, ftp, ssh%s work "
                     "(a file of this name: './%s')",
-                    path, (int)strcspn(path, ":"), path, path);
+                    path, (int)strcspn(path, ":"), path, viv_blk_driver_find("rbd") ? " and rbd" : "", path);
 }
 
 struct viv_node_opts viv_node_file_wish(const struct viv_node_opts *o)

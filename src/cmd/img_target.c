@@ -4,6 +4,7 @@
 #include "base/checked.h"
 #include "base/log.h"
 #include "block/proto/nbd/target.h"
+#include "block/proto/rbd/rbd.h"
 #include "block/proto/ssh/ssh.h"
 
 #include <errno.h>
@@ -269,8 +270,12 @@ static int new_or_old_file(const char *path, const struct viv_node_opts *o, stru
         return viv_node_open_file(path, o, node, err);
     if (viv_ssh_is_name(path))
         return viv_ssh_create(path, o, node, err);
+#ifdef VIV_HAVE_RBD
+    if (viv_rbd_is_name(path))
+        return viv_rbd_create(path, o, node, err);
+#endif
     if (viv_blk_local_path(path, &local))
-        return viv_fail(err, ENOTSUP, "'%s': new images can be made in local files, on devices, over nbd and ssh alone; an image "
+        return viv_fail(err, ENOTSUP, "'%s': new images can be made in local files, on devices, over nbd, ssh and rbd alone; an image "
                         "that exists is written by convert -n (a file of this name: './%s')", path, path);
     ret = viv_file_new(local, o, new, node, &own);
     if (ret == -EEXIST)

@@ -115,6 +115,13 @@ static int raw_create(const struct viv_create *c, struct viv_node *file, struct 
     return ret ? ret : viv_node_truncate(file, c->size, c->prealloc, err);
 }
 
+/* What the file's source has to tell: the size of its objects. */
+static void raw_info(struct viv_node *n, struct viv_img_info *info)
+{
+    if (n->file->drv->info && n->file->drv->protocol && !n->file->drv->filter)
+        n->file->drv->info(n->file, info);
+}
+
 static int raw_measure(const struct viv_create *c, struct viv_node *source, struct viv_measure *out, struct viv_err *err)
 {
     out->required = out->full = viv_align_down(c->size + 511, 512);
@@ -154,4 +161,5 @@ const struct viv_blk_driver viv_blk_raw = {
     .create_shown = create_shown,
     .any_size = true,
     .measure = raw_measure,
+    .info = raw_info,
 };
