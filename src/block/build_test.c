@@ -149,7 +149,7 @@ static void test_refused(void)
         {"driver=raw,filename=x", "an image has file.filename"},
         {"driver=nfs,file.driver=null-co", "'nfs' is not implemented"},
         {"driver=raw,file.driver=sheepdog", "'sheepdog' is not implemented"},
-        {"driver=raw,file.filename=rbd:x", "images are not implemented yet"},
+        {"driver=raw,file.filename=gluster:x", "images are not implemented yet"},
         {"driver=raw,file.filename=ssh:x", "not of the form ssh://"},
         {"driver=raw,file.driver=nbd,file.filename=x", "no nbd:// address"},
         {"driver=raw,file.driver=null-co,file.detect-zeroes=on", "'detect-zeroes' is for image formats"},
