@@ -81,6 +81,8 @@ static int assemble(struct vm_args *a, struct viv_err *err)
 {
     int rc = vm_set_globals(a, err);
 
+    if (a->incoming)
+        viv_net_mac_keep();
     if (!rc)
         rc = vm_make_objects(a, false, err);
     if (!rc)

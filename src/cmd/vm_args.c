@@ -413,9 +413,9 @@ static const struct option options[] = {
     {"drive", "[file=f][,if=ide|virtio|none][,media=disk|cdrom][,index=i][,format=f][,cache=...]...", "defines a disk", on_drive},
     {"blockdev", "[driver=]d[,node-name=n]...", "defines a node of the block graph", on_blockdev},
     {"device", "driver[,prop[=value][,...]]", "adds a device ('-device help', '-device D,help')", on_device},
-    {"netdev", "user,id=str[,hostfwd=rule]...", "defines a network back end ('-netdev help')", on_net},
-    {"nic", "user|none[,model=m][,mac=addr]...", "a network card with its back end", on_net},
-    {"net", "nic|user|none[,...]", "the same in the old form", on_net},
+    {"netdev", "user|tap|bridge,id=str[,...]", "defines a network back end ('-netdev help')", on_net},
+    {"nic", "user|tap|bridge|none[,model=m][,mac=addr]...", "a network card with its back end", on_net},
+    {"net", "nic|user|tap|bridge|none[,...]", "the same in the old form", on_net},
     {"chardev", "backend,id=id[,mux=on][,logfile=f]...", "defines a character back end "
      "('-chardev help')", on_chardev},
     {"serial", "dev", "where the serial port goes: stdio, mon:stdio, pty, file:F, unix:P,server, "

@@ -185,6 +185,17 @@ const struct viv_opt_def vm_rtc_opts[] = {
     VIV_OPT_END,
 };
 
+static const char *disk_texts(const struct vm_args *a)
+{
+    GString *s = g_string_new(NULL);
+
+    FOR_ITEMS(a->drives, it)
+        g_string_append_printf(s, "%s\n", it->text);
+    FOR_ITEMS(a->blockdevs, it)
+        g_string_append_printf(s, "%s\n", it->text);
+    return g_string_free(s, FALSE);
+}
+
 int vm_config_fill(struct vm_args *a, struct viv_err *err)
 {
     struct viv_machine_config *cfg = &a->cfg;
@@ -218,6 +229,7 @@ int vm_config_fill(struct vm_args *a, struct viv_err *err)
     if (!cfg->cpu)
         cfg->cpu = a->default_cpu;
     cfg->incoming = a->incoming != NULL;
+    cfg->disks = disk_texts(a);
     if (!cfg->kernel && (cfg->initrd || cfg->append))
         return viv_fail(err, EINVAL, "%s needs -kernel", cfg->initrd ? "-initrd" : "-append");
     return 0;

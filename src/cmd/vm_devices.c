@@ -84,8 +84,8 @@ static int old_nets(struct vm_args *a, struct viv_err *err)
         g_ptr_array_add(g_strcmp0(viv_raw_get(r, "type"), "nic") ? backs : cards, r);
     }
     if (cards->len != backs->len)
-        return viv_fail(err, EINVAL, "-net: %u cards (-net nic) and %u back ends (-net user): there must be as many of "
-                        "each; -nic user says both", cards->len, backs->len);
+        return viv_fail(err, EINVAL, "-net: %u cards (-net nic) and %u back ends (-net user, -net tap): there must be as many "
+                        "of each, for the n-th card gets the n-th back end; -nic says both in one", cards->len, backs->len);
     for (guint i = 0; i < cards->len && !rc; i++) {
         struct viv_raw_opts *card = g_ptr_array_index(cards, i), *back = g_ptr_array_index(backs, i);
         g_autofree char *type = viv_raw_take(card, "type"), *model = viv_raw_take(card, "model");

@@ -27,6 +27,7 @@ struct viv_machine_config {
     const char *name; /* -name */
     uint8_t uuid[16];
     bool uuid_set;
+    const char *disks; /* what was said about drives, as one text: a VM without name and uuid is known by it; NULL: nothing */
     struct viv_opts *rtc; /* base=utc|localtime|date, clock=, driftfix= */
     struct viv_chr *serial[4]; /* NULL: none */
     unsigned serial_count;

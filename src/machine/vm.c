@@ -152,18 +152,28 @@ static int make_cpus(const struct viv_machine_config *cfg, const struct viv_acce
     return viv_vcpus_create(vm.accel, env, vm.cpuid, err);
 }
 
-/* FNV-1a of what tells this VM from its neighbours. */
+static uint32_t hash(uint32_t h, const void *data, size_t len)
+{
+    for (const uint8_t *p = data; len--; p++)
+        h = (h ^ *p) * 16777619u;
+    return h;
+}
+
+/* FNV-1a of what tells this VM from its neighbours: its uuid, else its name, else this host and the VM's disks. */
 static uint32_t identity(const struct viv_machine_config *cfg)
 {
-    const uint8_t *p = cfg->uuid_set ? cfg->uuid : (const uint8_t *)cfg->name;
-    size_t len = cfg->uuid_set ? sizeof(cfg->uuid) : cfg->name ? strlen(cfg->name) : 0;
+    g_autofree char *host = NULL;
     uint32_t h = 2166136261u;
 
-    if (!len)
-        return 0;
-    while (len--)
-        h = (h ^ *p++) * 16777619u;
-    return h ? h : 1;
+    if (cfg->uuid_set)
+        return hash(h, cfg->uuid, sizeof(cfg->uuid)) | 1u << 31;
+    if (cfg->name)
+        return hash(h, cfg->name, strlen(cfg->name)) | 1u << 31;
+    if (g_file_get_contents("/etc/machine-id", &host, NULL, NULL))
+        h = hash(h, host, strlen(host));
+    if (cfg->disks)
+        h = hash(h, cfg->disks, strlen(cfg->disks));
+    return h | 1u << 31; /* 24 bits are used; not 0 */
 }
 
 static void on_request(enum viv_vm_request what, int code, const char *who);

@@ -1,6 +1,7 @@
 #include "net/coalesce.h"
 
 #include "base/bytes.h"
+#include "net/csum.h"
 
 #include <glib.h>
 #include <string.h>
@@ -73,35 +74,22 @@ bool viv_coalesce_add(struct viv_coalesce *c, const uint8_t *frame, size_t len)
     return true;
 }
 
-static uint32_t sum16(const uint8_t *p, size_t len)
-{
-    uint32_t s = 0;
-
-    for (size_t i = 0; i < len; i += 2)
-        s += viv_ld_be16(p + i);
-    return s;
-}
-
-static uint16_t fold(uint32_t s)
-{
-    s = (s & 0xffff) + (s >> 16);
-    return (s & 0xffff) + (s >> 16);
-}
-
-void viv_coalesce_finish(struct viv_coalesce *c, struct viv_net_gso *gso)
+void viv_coalesce_finish(struct viv_coalesce *c, struct viv_net_hdr *gso)
 {
     uint8_t *ip = c->buf + ETH, *tcp = ip + IP;
 
     memset(gso, 0, sizeof(*gso));
     if (c->segments == 1)
         return;
-    gso->size = c->payload;
-    gso->header = c->header;
+    gso->flags = VIV_NET_HDR_NEEDS_CSUM;
+    gso->gso_type = VIV_NET_GSO_TCPV4;
+    gso->gso_size = c->payload;
+    gso->hdr_len = c->header;
     gso->csum_start = ETH + IP;
     gso->csum_offset = TCP_SUM;
     viv_st_be16(ip + IP_LEN, c->len - ETH);
     viv_st_be16(ip + IP_SUM, 0);
-    viv_st_be16(ip + IP_SUM, ~fold(sum16(ip, IP)));
+    viv_st_be16(ip + IP_SUM, ~viv_net_fold(viv_net_sum(ip, IP)));
     /* What remains to be summed is TCP itself: the field holds the pseudo header's part. */
-    viv_st_be16(tcp + TCP_SUM, fold(sum16(ip + IP_SRC, 8) + 6 + (c->len - ETH - IP)));
+    viv_st_be16(tcp + TCP_SUM, viv_net_fold(viv_net_sum(ip + IP_SRC, 8) + 6 + (c->len - ETH - IP)));
 }

@@ -21,7 +21,7 @@ struct viv_coalesce {
 bool viv_coalesce_start(struct viv_coalesce *c, const uint8_t *frame, size_t len);
 /* Takes one more; false: it does not follow. */
 bool viv_coalesce_add(struct viv_coalesce *c, const uint8_t *frame, size_t len);
-/* Makes the headers right. gso->size is 0 when only one segment came: then it is as it was. */
-void viv_coalesce_finish(struct viv_coalesce *c, struct viv_net_gso *gso);
+/* Makes the headers right. gso->gso_size is 0 when only one segment came: then it is as it was. */
+void viv_coalesce_finish(struct viv_coalesce *c, struct viv_net_hdr *gso);
 
 #endif

@@ -43,7 +43,7 @@ static void test_merge(void)
     g_autoptr(GRand) rnd = g_rand_new_with_seed(3);
     static uint8_t data[70000];
     struct viv_coalesce c = {0};
-    struct viv_net_gso gso;
+    struct viv_net_hdr gso;
     uint8_t f[2000];
 
     for (size_t i = 0; i < sizeof(data); i++)
@@ -69,7 +69,7 @@ static void test_merge(void)
         viv_coalesce_finish(&c, &gso);
         g_assert_cmpmem(c.buf + HEAD, c.len - HEAD, data, merged);
         g_assert_cmpuint(viv_ld_be16(c.buf + 16), ==, 40 + merged);
-        g_assert_cmpuint(gso.size, ==, count == 1 ? 0 : mss);
+        g_assert_cmpuint(gso.gso_size, ==, count == 1 ? 0 : mss);
         if (count == 1)
             continue;
         g_assert_cmphex(sum(c.buf + 14, 20, 0), ==, 0xffff);
@@ -124,7 +124,7 @@ static void test_noise(void)
 {
     g_autoptr(GRand) rnd = g_rand_new_with_seed(5);
     struct viv_coalesce c = {0};
-    struct viv_net_gso gso;
+    struct viv_net_hdr gso;
     uint8_t data[64] = {0}, f[200];
 
     for (int i = 0; i < 200000; i++) {

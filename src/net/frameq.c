@@ -47,10 +47,11 @@ static bool make_room(struct viv_frameq *q, size_t need)
     return true;
 }
 
-bool viv_frameq_push(struct viv_frameq *q, const struct iovec *iov, int iovcnt, size_t len)
+bool viv_frameq_push_hdr(struct viv_frameq *q, const void *head, size_t head_len, const struct iovec *iov, int iovcnt,
+                         size_t len)
 {
-    size_t need = record_size(len);
-    uint32_t len32 = len;
+    size_t need = record_size(head_len + len);
+    uint32_t len32 = head_len + len;
     uint8_t *at;
 
     pthread_mutex_lock(&q->lock);
@@ -62,6 +63,8 @@ bool viv_frameq_push(struct viv_frameq *q, const struct iovec *iov, int iovcnt, 
     at = q->buf + q->tail;
     memcpy(at, &len32, sizeof(len32));
     at += HEADER;
+    memcpy(at, head, head_len);
+    at += head_len;
     for (int i = 0; i < iovcnt; i++) {
         memcpy(at, iov[i].iov_base, iov[i].iov_len);
         at += iov[i].iov_len;
@@ -72,9 +75,14 @@ bool viv_frameq_push(struct viv_frameq *q, const struct iovec *iov, int iovcnt, 
     return true;
 }
 
-const uint8_t *viv_frameq_peek(struct viv_frameq *q, size_t *len)
+bool viv_frameq_push(struct viv_frameq *q, const struct iovec *iov, int iovcnt, size_t len)
 {
-    const uint8_t *frame = NULL;
+    return viv_frameq_push_hdr(q, "", 0, iov, iovcnt, len);
+}
+
+uint8_t *viv_frameq_peek(struct viv_frameq *q, size_t *len)
+{
+    uint8_t *frame = NULL;
     uint32_t len32;
 
     pthread_mutex_lock(&q->lock);

@@ -26,8 +26,11 @@ void viv_frameq_init(struct viv_frameq *q, size_t size);
 void viv_frameq_fini(struct viv_frameq *q);
 /* False when there is no room (and `refused` is set). len: the total of iov. */
 bool viv_frameq_push(struct viv_frameq *q, const struct iovec *iov, int iovcnt, size_t len);
-/* The oldest frame, valid until pop. NULL: empty. Consumer only. */
-const uint8_t *viv_frameq_peek(struct viv_frameq *q, size_t *len);
+/* The same with `head_len` bytes in front. */
+bool viv_frameq_push_hdr(struct viv_frameq *q, const void *head, size_t head_len, const struct iovec *iov, int iovcnt,
+                         size_t len);
+/* The oldest frame, valid and the consumer's to change until pop. NULL: empty. Consumer only. */
+uint8_t *viv_frameq_peek(struct viv_frameq *q, size_t *len);
 void viv_frameq_pop(struct viv_frameq *q);
 size_t viv_frameq_used(struct viv_frameq *q);
 /* Did a push fail since the last call? */

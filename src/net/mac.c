@@ -1,8 +1,13 @@
 #include "net/net.h"
 
 #include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #define FIRST_DEFAULT 0x123456 /* what people know from QEMU */
 
@@ -21,19 +26,54 @@ static int parse(const char *text, uint8_t mac[6], struct viv_err *err)
     return 0;
 }
 
+static bool keep;
+
+void viv_net_mac_keep(void)
+{
+    keep = true;
+}
+
+/* A socket of the abstract kind, which is gone with the process, says that an address of this network namespace is in use:
+ * two machines with the same name, or with none, still get two addresses. False: it is another machine's. */
+static bool claim(const uint8_t mac[6])
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int n = snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "viv-mac-%02x%02x%02x%02x%02x%02x", mac[0], mac[1], mac[2],
+                     mac[3], mac[4], mac[5]);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return true;
+    if (!bind(fd, (struct sockaddr *)&a, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)))
+        return true; /* held to the end of the process */
+    n = errno;
+    close(fd);
+    return n != EADDRINUSE;
+}
+
 int viv_net_mac(const char *text, uint32_t identity, uint8_t mac[6], struct viv_err *err)
 {
     static uint32_t given; /* NICs made so far: the same command line gives the same addresses */
     uint32_t low;
+    int rc;
 
-    if (text)
-        return parse(text, mac, err);
-    low = (identity ? identity : FIRST_DEFAULT) + given++;
-    mac[0] = 0x52;
-    mac[1] = 0x54;
-    mac[2] = 0x00;
-    mac[3] = low >> 16;
-    mac[4] = low >> 8;
-    mac[5] = low;
-    return 0;
+    if (text) {
+        rc = parse(text, mac, err);
+        if (!rc)
+            claim(mac); /* so that nobody is given what was typed */
+        return rc;
+    }
+    for (unsigned tries = 0; tries < 4096; tries++) {
+        low = (identity ? identity : FIRST_DEFAULT) + given++;
+        mac[0] = 0x52;
+        mac[1] = 0x54;
+        mac[2] = 0x00;
+        mac[3] = low >> 16;
+        mac[4] = low >> 8;
+        mac[5] = low;
+        if (claim(mac) || keep)
+            return 0;
+    }
+    return viv_fail(err, EADDRINUSE, "4096 addresses from %02x:%02x:%02x:%02x:%02x:%02x down are in use on this host; give mac=",
+                    mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
 }

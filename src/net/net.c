@@ -10,6 +10,8 @@ static struct viv_netdev *devs; /* one VM a process; in creation order */
 
 static const struct viv_netdev_type *const types[] = {
     &viv_netdev_user,
+    &viv_netdev_tap,
+    &viv_netdev_bridge,
     NULL,
 };
 
@@ -17,8 +19,6 @@ static const struct viv_netdev_type *const types[] = {
 static const struct {
     const char *name, *why;
 } absent[] = {
-    {"tap", "needs a host interface, which is not implemented yet"},
-    {"bridge", "needs a host bridge, which is not implemented yet"},
     {"socket", "is not implemented yet"},
     {"stream", "is not implemented yet"},
     {"dgram", "is not implemented yet"},
@@ -140,21 +140,50 @@ bool viv_netdev_attached(const struct viv_netdev *n)
     return n->ops != NULL;
 }
 
-unsigned viv_netdev_caps(const struct viv_netdev *n)
+unsigned viv_netdev_tx_offloads(const struct viv_netdev *n)
 {
-    return n->type->caps;
+    return n->tx_offloads;
+}
+
+unsigned viv_netdev_rx_offloads(const struct viv_netdev *n)
+{
+    return n->rx_offloads;
+}
+
+bool viv_netdev_rx_trusted(const struct viv_netdev *n)
+{
+    return n->rx_trusted;
+}
+
+void viv_netdev_free(struct viv_netdev *n)
+{
+    const struct viv_nic_ops *ops = n->ops;
+    struct viv_netdev **at = &devs;
+    void *nic = n->nic;
+
+    while (*at != n)
+        at = &(*at)->next;
+    *at = n->next;
+    if (ops) {
+        viv_netdev_detach(n);
+        ops->link_changed(nic, false);
+        ops->gone(nic);
+    }
+    n->type->destroy(n);
+    while (n->spies) {
+        struct viv_net_spy *s = n->spies;
+
+        n->spies = s->next;
+        s->gone(s);
+    }
+    g_free(n->id);
+    g_free(n);
 }
 
 void viv_netdev_free_all(void)
 {
-    while (devs) {
-        struct viv_netdev *n = devs;
-
-        devs = n->next;
-        n->type->destroy(n);
-        g_free(n->id);
-        g_free(n);
-    }
+    while (devs)
+        viv_netdev_free(devs);
 }
 
 bool viv_netdev_help(const char *type)
@@ -188,20 +217,81 @@ int viv_netdev_attach(struct viv_netdev *n, const struct viv_nic_ops *ops, void 
 
 void viv_netdev_detach(struct viv_netdev *n)
 {
+    viv_netdev_set_rx(n, 0);
     n->ops = NULL;
     n->nic = NULL;
-    n->gso = false;
     n->type->detached(n);
+}
+
+/* --- frames --- */
+
+static void show(struct viv_netdev *n, const struct iovec *iov, int iovcnt)
+{
+    for (struct viv_net_spy *s = n->spies; s; s = s->next)
+        s->frame(s, iov, iovcnt);
+}
+
+bool viv_netdev_send_hdr(struct viv_netdev *n, const struct viv_net_hdr *hdr, const struct iovec *iov, int iovcnt)
+{
+    if (n->link_down)
+        return true;
+    if (!n->type->send(n, hdr, iov, iovcnt))
+        return false;
+    if (n->spies)
+        show(n, iov, iovcnt);
+    return true;
 }
 
 bool viv_netdev_send(struct viv_netdev *n, const struct iovec *iov, int iovcnt)
 {
-    return n->type->send(n, iov, iovcnt);
+    return viv_netdev_send_hdr(n, NULL, iov, iovcnt);
 }
 
-void viv_netdev_set_gso(struct viv_netdev *n, bool on)
+bool viv_netdev_can_deliver(const struct viv_netdev *n)
 {
-    n->gso = on && n->ops && n->ops->receive_gso;
+    return n->ops && (n->link_down || n->ops->can_receive(n->nic));
+}
+
+bool viv_netdev_deliver(struct viv_netdev *n, const uint8_t *frame, size_t len, const struct viv_net_hdr *hdr)
+{
+    struct iovec iov = {(void *)frame, len};
+
+    if (n->link_down)
+        return true;
+    if (!(hdr && n->ops->receive_hdr ? n->ops->receive_hdr(n->nic, frame, len, hdr)
+                                     : n->ops->receive(n->nic, frame, len)))
+        return false;
+    if (n->spies)
+        show(n, &iov, 1);
+    return true;
+}
+
+void viv_netdev_deliver_done(struct viv_netdev *n)
+{
+    if (n->ops && n->ops->receive_done)
+        n->ops->receive_done(n->nic);
+}
+
+void viv_netdev_set_rx(struct viv_netdev *n, unsigned offloads)
+{
+    n->rx = n->ops && n->ops->receive_hdr ? offloads & n->rx_offloads : 0;
+    if (n->type->rx_changed)
+        n->type->rx_changed(n);
+}
+
+void viv_netdev_spy_add(struct viv_netdev *n, struct viv_net_spy *s)
+{
+    s->next = n->spies;
+    n->spies = s;
+}
+
+void viv_netdev_spy_remove(struct viv_netdev *n, struct viv_net_spy *s)
+{
+    struct viv_net_spy **at = &n->spies;
+
+    while (*at != s)
+        at = &(*at)->next;
+    *at = s->next;
 }
 
 void viv_netdev_can_receive_changed(struct viv_netdev *n)
@@ -211,12 +301,13 @@ void viv_netdev_can_receive_changed(struct viv_netdev *n)
 
 void viv_netdev_save(struct viv_netdev *n, struct viv_state_writer *w)
 {
-    n->type->save(n, w);
+    if (n->type->save)
+        n->type->save(n, w);
 }
 
 int viv_netdev_load(struct viv_netdev *n, struct viv_state_reader *r, struct viv_err *err)
 {
-    return n->type->load(n, r, err);
+    return n->type->load ? n->type->load(n, r, err) : 0;
 }
 
 static int hostfwd(struct viv_netdev *n, const char *rule, bool add, struct viv_err *err)
@@ -239,4 +330,47 @@ int viv_netdev_hostfwd_remove(struct viv_netdev *n, const char *rule, struct viv
 char *viv_netdev_info(struct viv_netdev *n)
 {
     return n->type->info ? n->type->info(n) : NULL;
+}
+
+char *viv_netdev_describe(struct viv_netdev *n)
+{
+    return n->type->describe ? n->type->describe(n) : NULL;
+}
+
+/* --- the cable --- */
+
+bool viv_netdev_nic_info(struct viv_netdev *n, struct viv_nic_info *out)
+{
+    if (!n->ops || !n->ops->info)
+        return false;
+    n->ops->info(n->nic, out);
+    return true;
+}
+
+bool viv_netdev_link_up(const struct viv_netdev *n)
+{
+    return !n->link_down;
+}
+
+int viv_netdev_set_link(const char *name, bool up, struct viv_err *err)
+{
+    struct viv_netdev *n = viv_netdev_find(name);
+    struct viv_nic_info info;
+
+    for (struct viv_netdev *i = n ? NULL : devs; i && !n; i = i->next) {
+        if (viv_netdev_nic_info(i, &info) && info.id && !strcmp(info.id, name))
+            n = i;
+    }
+    if (!n)
+        return viv_fail(err, ENOENT, "there is no network card or back end '%s'; info network lists them", name);
+    if (n->link_down == !up)
+        return 0;
+    n->link_down = !up;
+    if (n->ops) {
+        n->ops->link_changed(n->nic, up);
+        viv_netdev_can_receive_changed(n);
+        if (n->ops->send_ready)
+            n->ops->send_ready(n->nic);
+    }
+    return 0;
 }

@@ -1,8 +1,9 @@
 /* Network back ends: -netdev. A NIC and a back end are two ends of one wire.
  *
  * A packet is one Ethernet frame without FCS, at most VIV_NET_MAX_FRAME bytes. Device lock held for all
- * calls and callbacks. A back end does its host I/O on a thread of its own and takes the device lock
- * only to hand over frames it has already received, several at a time. */
+ * calls and callbacks. A back end whose host I/O can take long does it on a thread of its own and takes the device lock
+ * only to hand over frames it has already received, several at a time; one whose I/O is one system call that never blocks
+ * (tap, socket) does it where it stands, which saves a copy and a wake-up. */
 #ifndef VIV_NET_NET_H
 #define VIV_NET_NET_H
 
@@ -19,11 +20,38 @@
 
 struct viv_netdev; /* a back end: "user", ... */
 
-/* A frame that stands for several TCP segments, with its TCP checksum still to be finished. */
-struct viv_net_gso {
-    uint16_t size;   /* data in each segment; 0: an ordinary frame */
-    uint16_t header; /* bytes up to the data */
+/* What is left to be done to a frame, in the words and the layout of struct virtio_net_hdr (virtio 1.2, 5.1.6), which the
+ * kernel's tap has too: a checksum to be finished, segments to be cut. All zero: nothing. */
+struct viv_net_hdr {
+    uint8_t flags, gso_type;
+    uint16_t hdr_len;  /* bytes up to the data */
+    uint16_t gso_size; /* data in each segment */
     uint16_t csum_start, csum_offset; /* sum from start to the end, store at start + offset */
+};
+
+enum {
+    VIV_NET_HDR_NEEDS_CSUM = 1, /* flags */
+    VIV_NET_HDR_DATA_VALID = 2,
+    VIV_NET_GSO_NONE = 0, /* gso_type */
+    VIV_NET_GSO_TCPV4 = 1,
+    VIV_NET_GSO_UDP = 3,
+    VIV_NET_GSO_TCPV6 = 4,
+    VIV_NET_GSO_ECN = 0x80, /* beside a TCP type */
+};
+
+/* What may be left to be done, for each direction. */
+enum viv_net_offload {
+    VIV_NET_CSUM = 1 << 0,
+    VIV_NET_TSO4 = 1 << 1,
+    VIV_NET_TSO6 = 1 << 2,
+    VIV_NET_ECN = 1 << 3,
+    VIV_NET_UFO = 1 << 4,
+};
+
+/* Who a NIC is, for people. */
+struct viv_nic_info {
+    const char *id, *model; /* id NULL: none was given */
+    const uint8_t *mac;
 };
 
 /* What a NIC gives its back end. Const. */
@@ -33,20 +61,16 @@ struct viv_nic_ops {
     bool (*can_receive)(void *nic);
     /* False: no room after all; the back end keeps the frame, as if can_receive had said no. */
     bool (*receive)(void *nic, const uint8_t *frame, size_t len);
-    /* The same for a large frame; only after viv_netdev_set_gso. May be NULL. */
-    bool (*receive_gso)(void *nic, const uint8_t *frame, size_t len, const struct viv_net_gso *gso);
+    /* The same with something left to be done, of what viv_netdev_set_rx asked for. May be NULL. */
+    bool (*receive_hdr)(void *nic, const uint8_t *frame, size_t len, const struct viv_net_hdr *hdr);
     /* After the last frame of a batch: the place for one interrupt. May be NULL. */
     void (*receive_done)(void *nic);
     void (*link_changed)(void *nic, bool up);
     /* After viv_netdev_send refused a frame: there is room again. May be NULL for NICs that drop. */
     void (*send_ready)(void *nic);
-};
-
-/* What a back end can do for a NIC that has offloads. */
-enum viv_net_caps {
-    /* Frames from it never were on a wire: the guest need not check their checksums. */
-    VIV_NET_RX_TRUSTED = 1 << 0,
-    VIV_NET_RX_GSO = 1 << 1, /* can merge TCP segments for a NIC that takes large frames */
+    void (*info)(void *nic, struct viv_nic_info *out);
+    /* The back end goes away: detached already, its pointer is void. */
+    void (*gone)(void *nic);
 };
 
 /* From -netdev/-nic text (type implied). Registered under its id. */
@@ -57,7 +81,13 @@ struct viv_netdev *viv_netdev_next(struct viv_netdev *n);
 const char *viv_netdev_id(const struct viv_netdev *n);
 const char *viv_netdev_type(const struct viv_netdev *n);
 bool viv_netdev_attached(const struct viv_netdev *n);
-unsigned viv_netdev_caps(const struct viv_netdev *n);
+/* What the back end takes in viv_netdev_send_hdr, and what it can leave to the NIC: of enum viv_net_offload. */
+unsigned viv_netdev_tx_offloads(const struct viv_netdev *n);
+unsigned viv_netdev_rx_offloads(const struct viv_netdev *n);
+/* Frames from it never were on a wire: the guest need not check their checksums. */
+bool viv_netdev_rx_trusted(const struct viv_netdev *n);
+/* Takes it out of the registry and frees it; a NIC that has it goes on without a cable. */
+void viv_netdev_free(struct viv_netdev *n);
 void viv_netdev_free_all(void);
 bool viv_netdev_help(const char *type); /* its options, or (NULL) the types, to stdout; false: there is no such type */
 
@@ -69,15 +99,35 @@ void viv_netdev_detach(struct viv_netdev *n);
  * will tell. (True also when the frame was dropped for good, e.g. an oversized one.) The buffers may be
  * guest memory: they are copied before anything looks at them. */
 bool viv_netdev_send(struct viv_netdev *n, const struct iovec *iov, int iovcnt);
-/* The guest takes large frames (IPv4 TCP) from now on, or no more. */
-void viv_netdev_set_gso(struct viv_netdev *n, bool on);
+/* The same with something left to be done, of what viv_netdev_tx_offloads says. */
+bool viv_netdev_send_hdr(struct viv_netdev *n, const struct viv_net_hdr *hdr, const struct iovec *iov, int iovcnt);
+/* What the guest is ready to do itself from now on: a subset of viv_netdev_rx_offloads. */
+void viv_netdev_set_rx(struct viv_netdev *n, unsigned offloads);
 /* The NIC can take frames again. */
 void viv_netdev_can_receive_changed(struct viv_netdev *n);
 
-/* A NIC's address: `text` as typed ("52:54:00:12:34:56"), or NULL: 52:54:00 and 24 bits that come from
- * `identity` (a hash of the VM's name or uuid, so that two VMs on one bridge differ) plus the number of
- * addresses given out so far. identity 0: counts from 12:34:56. */
+/* A NIC's address: `text` as typed ("52:54:00:12:34:56"), or NULL: 52:54:00 and 24 bits that come from `identity` (a hash
+ * of what tells the VM from its neighbours, so that two VMs on one bridge differ) plus the number of addresses given out so
+ * far. identity 0: counts from 12:34:56. One that another machine of this host has is passed over (viv_net_mac_keep). */
 int viv_net_mac(const char *text, uint32_t identity, uint8_t mac[6], struct viv_err *err);
+
+/* The cable: pulled, frames of both directions are lost. By the id of a back end or of the NIC it belongs to. */
+int viv_netdev_set_link(const char *name, bool up, struct viv_err *err);
+bool viv_netdev_link_up(const struct viv_netdev *n);
+/* The NIC at the other end; false: none. */
+bool viv_netdev_nic_info(struct viv_netdev *n, struct viv_nic_info *out);
+
+/* Sees every frame that the NIC was given or the back end took (filter-dump). Device lock held. Freed by its owner;
+ * `gone` is called when the back end goes first. */
+struct viv_net_spy {
+    void (*frame)(struct viv_net_spy *s, const struct iovec *iov, int iovcnt);
+    void (*gone)(struct viv_net_spy *s);
+    struct viv_net_spy *next;
+};
+void viv_netdev_spy_add(struct viv_netdev *n, struct viv_net_spy *s);
+void viv_netdev_spy_remove(struct viv_netdev *n, struct viv_net_spy *s);
+/* The machine continues one that was saved: its addresses are those of before, in use or not. */
+void viv_net_mac_keep(void);
 
 /* State of the back end itself (connections, leases), in the NIC's section. VM stopped. */
 void viv_netdev_save(struct viv_netdev *n, struct viv_state_writer *w);
@@ -88,5 +138,7 @@ int viv_netdev_hostfwd_add(struct viv_netdev *n, const char *rule, struct viv_er
 int viv_netdev_hostfwd_remove(struct viv_netdev *n, const char *rule, struct viv_err *err);
 /* Text for `info usernet`; g_free it; NULL where there is nothing to say. */
 char *viv_netdev_info(struct viv_netdev *n);
+/* What it is, as "ifname=tap0,script=no"; g_free it; NULL where there is nothing to say. */
+char *viv_netdev_describe(struct viv_netdev *n);
 
 #endif

@@ -9,17 +9,20 @@ struct viv_netdev_type {
     const char *desc;
     const struct viv_opt_def *opts; /* without type and id */
     size_t size;                    /* of the instance, which begins with struct viv_netdev */
-    unsigned caps;
     int (*create)(struct viv_netdev *n, struct viv_opts *opts, struct viv_err *err);
     void (*destroy)(struct viv_netdev *n);
     void (*attached)(struct viv_netdev *n); /* a NIC is there (n->nic) */
     void (*detached)(struct viv_netdev *n); /* ... or gone */
-    bool (*send)(struct viv_netdev *n, const struct iovec *iov, int iovcnt);
+    /* hdr NULL: nothing is left to be done. */
+    bool (*send)(struct viv_netdev *n, const struct viv_net_hdr *hdr, const struct iovec *iov, int iovcnt);
+    void (*rx_changed)(struct viv_netdev *n); /* n->rx; may be NULL */
     void (*can_receive_changed)(struct viv_netdev *n);
+    /* NULL: it has no state of its own. */
     void (*save)(struct viv_netdev *n, struct viv_state_writer *w);
     int (*load)(struct viv_netdev *n, struct viv_state_reader *r, struct viv_err *err);
     int (*hostfwd)(struct viv_netdev *n, const char *rule, bool add, struct viv_err *err);
     char *(*info)(struct viv_netdev *n);
+    char *(*describe)(struct viv_netdev *n);
 };
 
 struct viv_netdev {
@@ -27,10 +30,19 @@ struct viv_netdev {
     char *id;
     const struct viv_nic_ops *ops; /* NULL: no NIC attached */
     void *nic;
-    bool gso; /* the NIC takes large frames */
+    unsigned tx_offloads, rx_offloads; /* what it can do; set by create */
+    bool rx_trusted;
+    unsigned rx; /* what the NIC does itself */
+    bool link_down;
+    struct viv_net_spy *spies;
     struct viv_netdev *next;
 };
 
-extern const struct viv_netdev_type viv_netdev_user;
+/* To the NIC: whether it takes a frame now, and the frame (false: keep it). A pulled cable takes all and loses them. */
+bool viv_netdev_can_deliver(const struct viv_netdev *n);
+bool viv_netdev_deliver(struct viv_netdev *n, const uint8_t *frame, size_t len, const struct viv_net_hdr *hdr);
+void viv_netdev_deliver_done(struct viv_netdev *n);
+
+extern const struct viv_netdev_type viv_netdev_user, viv_netdev_tap, viv_netdev_bridge, viv_netdev_socket;
 
 #endif

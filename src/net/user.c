@@ -227,6 +227,9 @@ static int user_create(struct viv_netdev *n, struct viv_opts *opts, struct viv_e
     struct user_net *u = (struct user_net *)n;
     int rc;
 
+    n->rx_trusted = true;
+    n->rx_offloads = VIV_NET_CSUM | VIV_NET_TSO4;
+    n->tx_offloads = VIV_NET_CSUM | VIV_NET_TSO4 | VIV_NET_TSO6 | VIV_NET_ECN;
     u->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (u->wake_fd < 0)
         return viv_fail_os(err, errno, "%s: eventfd", viv_opts_what(opts));
@@ -268,8 +271,9 @@ static void user_detached(struct viv_netdev *n)
         user_wake(u);
 }
 
-static bool user_send(struct viv_netdev *n, const struct iovec *iov, int iovcnt)
+static bool user_send(struct viv_netdev *n, const struct viv_net_hdr *hdr, const struct iovec *iov, int iovcnt)
 {
+    static const struct viv_net_hdr nothing;
     struct user_net *u = (struct user_net *)n;
     size_t len = 0;
 
@@ -278,7 +282,7 @@ static bool user_send(struct viv_netdev *n, const struct iovec *iov, int iovcnt)
         len += iov[i].iov_len;
     if (len > VIV_NET_MAX_FRAME)
         return true;
-    if (!viv_frameq_push(&u->to_host, iov, iovcnt, len))
+    if (!viv_frameq_push_hdr(&u->to_host, hdr ? hdr : &nothing, sizeof(*hdr), iov, iovcnt, len))
         return false;
     user_wake(u);
     return true;
@@ -369,6 +373,16 @@ static int user_hostfwd(struct viv_netdev *n, const char *rule, bool add, struct
     return rc;
 }
 
+static char *user_describe(struct viv_netdev *n)
+{
+    struct user_net *u = (struct user_net *)n;
+    char net[INET_ADDRSTRLEN], mask[INET_ADDRSTRLEN];
+
+    inet_ntop(AF_INET, &u->net, net, sizeof(net));
+    inet_ntop(AF_INET, &u->mask, mask, sizeof(mask));
+    return g_strdup_printf("net=%s,mask=%s,restrict=%s", net, mask, u->restricted ? "on" : "off");
+}
+
 static char *user_info(struct viv_netdev *n)
 {
     struct user_net *u = (struct user_net *)n;
@@ -387,7 +401,6 @@ const struct viv_netdev_type viv_netdev_user = {
     .desc = "a TCP/IP stack in the process: needs no privileges and no set-up",
     .opts = user_opts,
     .size = sizeof(struct user_net),
-    .caps = VIV_NET_RX_TRUSTED | VIV_NET_RX_GSO,
     .create = user_create,
     .destroy = user_destroy,
     .attached = user_attached,
@@ -398,4 +411,5 @@ const struct viv_netdev_type viv_netdev_user = {
     .load = user_load,
     .hostfwd = user_hostfwd,
     .info = user_info,
+    .describe = user_describe,
 };

@@ -39,7 +39,7 @@ struct user_net {
     struct user_timer *timers;
     struct viv_frameq to_host, to_guest;
     struct viv_coalesce big; /* device lock: out of to_guest, not yet with the NIC */
-    struct viv_net_gso big_gso;
+    struct viv_net_hdr big_gso;
 
     pthread_t thread;
     bool started, start_queued; /* device lock */

@@ -56,14 +56,18 @@ static void card_link(void *nic, bool up)
 {
 }
 
+static void card_gone(void *nic)
+{
+}
+
 static void card_ready(void *nic)
 {
     card.ready++;
 }
 
-static bool card_receive_large(void *nic, const uint8_t *frame, size_t len, const struct viv_net_gso *gso)
+static bool card_receive_large(void *nic, const uint8_t *frame, size_t len, const struct viv_net_hdr *gso)
 {
-    g_assert_cmpuint(gso->size, >=, 1400);
+    g_assert_cmpuint(gso->gso_size, >=, 1400);
     card.large++;
     return card_receive(nic, frame, len);
 }
@@ -71,9 +75,10 @@ static bool card_receive_large(void *nic, const uint8_t *frame, size_t len, cons
 static const struct viv_nic_ops card_ops = {
     .can_receive = card_can_receive,
     .receive = card_receive,
-    .receive_gso = card_receive_large,
+    .receive_hdr = card_receive_large,
     .receive_done = card_done,
     .link_changed = card_link,
+    .gone = card_gone,
     .send_ready = card_ready,
 };
 
@@ -475,7 +480,7 @@ static void test_download(gconstpointer large)
     g_assert_cmpint(listen(listener, 1), ==, 0);
     pthread_create(&t, NULL, serve, &listener);
     open_card("user,id=n0");
-    viv_netdev_set_gso(card.dev, large != NULL);
+    viv_netdev_set_rx(card.dev, large ? VIV_NET_CSUM | VIV_NET_TSO4 : 0);
     learn_gateway();
     send_tcp(&c, SYN, "", 0);
     g_assert_nonnull(next_tcp(&c, &flags, &len));
@@ -550,7 +555,7 @@ static void test_refused(void)
     refused(taken, me);
     refused(taken, number);
     refused("user", "id=");
-    refused("tap,id=n", "user");
+    refused("vde,id=n", "user");
     refused("usr,id=n", "did you mean 'user'");
     refused("user,id=n,hostfwd=tcp:2222:22", "the form is");
     refused("user,id=n,hostfwd=tcp::2222-:", "the form is");

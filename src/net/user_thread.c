@@ -7,9 +7,11 @@
 #include "host/lock.h"
 #include "host/loop.h"
 #include "host/thread.h"
+#include "net/csum.h"
 
 #include <errno.h>
 #include <glib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* --- callbacks: slirp thread (or a caller that holds u->lock) --- */
@@ -138,12 +140,18 @@ static int get_revents(int idx, void *opaque)
 /* Frames from the guest. True when the NIC waits to hear that there is room again. */
 static bool take_from_guest(struct user_net *u)
 {
-    const uint8_t *frame;
+    struct viv_net_hdr hdr;
+    uint8_t *frame;
     size_t len;
 
+    /* libslirp takes TCP segments of any size, so what was left for us to cut stays whole. */
     while (viv_frameq_used(&u->to_guest) < USER_QUEUE_HIGH &&
            (frame = viv_frameq_peek(&u->to_host, &len))) {
-        slirp_input(u->slirp, frame, len);
+        memcpy(&hdr, frame, sizeof(hdr));
+        frame += sizeof(hdr);
+        len -= sizeof(hdr);
+        if (!(hdr.flags & VIV_NET_HDR_NEEDS_CSUM) || viv_net_finish_csum(frame, len, &hdr))
+            slirp_input(u->slirp, frame, len);
         viv_frameq_pop(&u->to_host);
     }
     return viv_frameq_used(&u->to_host) < USER_QUEUE_LOW && viv_frameq_take_refused(&u->to_host);
@@ -212,7 +220,7 @@ static bool wait_for_work(struct user_net *u, uint32_t timeout)
 /* Collects segments that can go to the guest as one. False: the oldest frame goes as it is. */
 static bool collect(struct user_net *u, const uint8_t *frame, size_t len)
 {
-    if (!u->n.gso || !viv_coalesce_start(&u->big, frame, len))
+    if (!(u->n.rx & VIV_NET_TSO4) || !viv_coalesce_start(&u->big, frame, len))
         return false;
     do
         viv_frameq_pop(&u->to_guest);
@@ -226,10 +234,10 @@ static bool give_big(struct user_net *u)
 {
     bool taken;
 
-    if (!u->big_gso.size)
-        taken = u->n.ops->receive(u->n.nic, u->big.buf, u->big.len);
-    else if (u->n.gso)
-        taken = u->n.ops->receive_gso(u->n.nic, u->big.buf, u->big.len, &u->big_gso);
+    if (!u->big_gso.gso_size)
+        taken = viv_netdev_deliver(&u->n, u->big.buf, u->big.len, NULL);
+    else if (u->n.rx & VIV_NET_TSO4)
+        taken = viv_netdev_deliver(&u->n, u->big.buf, u->big.len, &u->big_gso);
     else
         taken = true; /* the guest was reset meanwhile: nobody waits for it */
     if (taken)
@@ -245,13 +253,13 @@ void user_deliver(struct user_net *u)
     size_t len;
 
     VIV_ASSERT_DEV_LOCKED();
-    while (u->n.ops && u->n.ops->can_receive(u->n.nic)) {
+    while (viv_netdev_can_deliver(&u->n)) {
         if (!u->big.len) {
             frame = viv_frameq_peek(&u->to_guest, &len);
             if (!frame)
                 break;
             if (!collect(u, frame, len)) {
-                if (!u->n.ops->receive(u->n.nic, frame, len))
+                if (!viv_netdev_deliver(&u->n, frame, len, NULL))
                     break;
                 viv_frameq_pop(&u->to_guest);
                 any = true;
@@ -262,8 +270,8 @@ void user_deliver(struct user_net *u)
             break;
         any = true;
     }
-    if (any && u->n.ops->receive_done)
-        u->n.ops->receive_done(u->n.nic);
+    if (any)
+        viv_netdev_deliver_done(&u->n);
     if (__atomic_load_n(&u->throttled, __ATOMIC_SEQ_CST) &&
         viv_frameq_used(&u->to_guest) < USER_QUEUE_LOW)
         user_wake(u);

@@ -1,10 +1,11 @@
-/* virtio-net: one pair of queues and a control queue. Offloads are offered as far as back ends
- * have them: user networking gives frames whose checksums need no checking (GUEST_CSUM), merges TCP segments for
- * the guest (GUEST_TSO4), and takes whole frames only. */
+/* virtio-net: one pair of queues and a control queue. Offloads are offered as far as the back end has them: user networking
+ * gives frames whose checksums need no checking (GUEST_CSUM), merges TCP segments for the guest (GUEST_TSO4) and takes
+ * such segments whole; a tap does all that its kernel does. Left out: several pairs of queues, RSS, announcing. */
 #include "dev/virtio/virtio_net.h"
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/units.h"
 #include "bus/virtio_mmio.h"
 #include "bus/virtio_pci.h"
 #include "host/lock.h"
@@ -20,19 +21,11 @@ enum { /* struct virtio_net_config, 5.1.4 */
     STATUS_LINK_UP = 1,
 };
 
-enum { /* struct virtio_net_hdr, 5.1.6 */
+enum { /* struct virtio_net_hdr, 5.1.6: struct viv_net_hdr, then NUM_BUFFERS */
     HDR_FLAGS = 0,
-    HDR_GSO_TYPE = 1,
-    HDR_HDR_LEN = 2,
-    HDR_GSO_SIZE = 4,
-    HDR_CSUM_START = 6,
-    HDR_CSUM_OFFSET = 8,
     HDR_NUM_BUFFERS = 10,
     HDR_LEN_LEGACY = 10, /* without MRG_RXBUF, for drivers without VERSION_1 */
     HDR_LEN = 12,
-    HDR_F_NEEDS_CSUM = 1,
-    HDR_F_DATA_VALID = 2,
-    HDR_GSO_TCPV4 = 1,
 };
 
 enum { RX_BUFFERS = 64 }; /* a frame is at most 65550 bytes; drivers post at least 1.5 KiB */
@@ -84,20 +77,15 @@ static int take_buffers(struct virtio_net *n, size_t need, struct viv_virtq_elem
 }
 
 static void store(struct virtio_net *n, struct viv_virtq_elem **e, int count, const uint8_t *frame,
-                  size_t len, const struct viv_net_gso *gso)
+                  size_t len, const struct viv_net_hdr *hdr)
 {
     uint8_t header[HDR_LEN] = {0};
     size_t head = header_len(n), at = 0;
 
-    if (gso) {
-        header[HDR_FLAGS] = HDR_F_NEEDS_CSUM;
-        header[HDR_GSO_TYPE] = HDR_GSO_TCPV4;
-        viv_st_le16(header + HDR_HDR_LEN, gso->header);
-        viv_st_le16(header + HDR_GSO_SIZE, gso->size);
-        viv_st_le16(header + HDR_CSUM_START, gso->csum_start);
-        viv_st_le16(header + HDR_CSUM_OFFSET, gso->csum_offset);
-    } else if (viv_virtio_has(&n->v, NET_F_GUEST_CSUM) && (viv_netdev_caps(n->netdev) & VIV_NET_RX_TRUSTED))
-        header[HDR_FLAGS] = HDR_F_DATA_VALID;
+    if (hdr)
+        memcpy(header, hdr, sizeof(*hdr));
+    else if (viv_virtio_has(&n->v, NET_F_GUEST_CSUM) && n->netdev && viv_netdev_rx_trusted(n->netdev))
+        header[HDR_FLAGS] = VIV_NET_HDR_DATA_VALID;
     viv_st_le16(header + HDR_NUM_BUFFERS, count);
     for (int i = 0; i < count; i++) {
         size_t used = i ? 0 : viv_iov_from_buf(e[i]->in, e[i]->in_num, 0, header, head);
@@ -109,7 +97,7 @@ static void store(struct virtio_net *n, struct viv_virtq_elem **e, int count, co
     n->rx_used = true;
 }
 
-static bool receive_gso(void *nic, const uint8_t *frame, size_t len, const struct viv_net_gso *gso)
+static bool receive_hdr(void *nic, const uint8_t *frame, size_t len, const struct viv_net_hdr *hdr)
 {
     struct virtio_net *n = nic;
     struct viv_virtq_elem *e[RX_BUFFERS];
@@ -130,13 +118,13 @@ static bool receive_gso(void *nic, const uint8_t *frame, size_t len, const struc
         return true;
     }
     if (count > 0)
-        store(n, e, count, frame, len, gso);
+        store(n, e, count, frame, len, hdr);
     return count > 0;
 }
 
 static bool receive(void *nic, const uint8_t *frame, size_t len)
 {
-    return receive_gso(nic, frame, len, NULL);
+    return receive_hdr(nic, frame, len, NULL);
 }
 
 static void receive_done(void *nic)
@@ -160,23 +148,47 @@ static void link_changed(void *nic, bool up)
 
 /* --- guest to host --- */
 
+/* Has the driver negotiated what it leaves to us? */
+static bool header_allowed(const struct virtio_net *n, const struct viv_net_hdr *h)
+{
+    static const struct {
+        uint8_t type;
+        uint8_t feature;
+    } types[] = {{VIV_NET_GSO_TCPV4, NET_F_HOST_TSO4}, {VIV_NET_GSO_TCPV6, NET_F_HOST_TSO6}, {VIV_NET_GSO_UDP, NET_F_HOST_UFO}};
+    uint8_t type = h->gso_type & ~VIV_NET_GSO_ECN;
+
+    if (h->flags & VIV_NET_HDR_NEEDS_CSUM && !viv_virtio_has(&n->v, NET_F_CSUM))
+        return false;
+    if (!h->gso_type)
+        return true;
+    if (h->gso_type & VIV_NET_GSO_ECN && !viv_virtio_has(&n->v, NET_F_HOST_ECN))
+        return false;
+    for (size_t i = 0; i < VIV_ARRAY_SIZE(types); i++) {
+        if (type == types[i].type)
+            return viv_virtio_has(&n->v, types[i].feature) && h->gso_size;
+    }
+    return false;
+}
+
 /* False: the back end is full, the frame is not taken. */
 static bool send_one(struct virtio_net *n, struct viv_virtq_elem *e)
 {
     struct iovec iov[VIV_VIRTQ_MAX_SEGS];
     unsigned head = header_len(n);
-    uint8_t flags;
+    struct viv_net_hdr hdr;
     int count;
 
-    viv_iov_to_buf(e->out, e->out_num, HDR_FLAGS, &flags, 1);
-    if (flags & HDR_F_NEEDS_CSUM) {
-        viv_guest_error(viv_virtio_name(&n->v), "a packet without checksum: that was not offered");
+    viv_iov_to_buf(e->out, e->out_num, 0, &hdr, sizeof(hdr));
+    hdr.flags &= VIV_NET_HDR_NEEDS_CSUM; /* 5.1.6.2: the device ignores other bits */
+    if (!header_allowed(n, &hdr)) {
+        viv_guest_error(viv_virtio_name(&n->v), "a packet with flags %#x, type %#x: that was not negotiated", hdr.flags,
+                        hdr.gso_type);
         return true;
     }
     if (!n->netdev || !n->link_up)
         return true;
     count = viv_iov_cut(iov, e->out, e->out_num, head, e->out_len - head);
-    return viv_netdev_send(n->netdev, iov, count);
+    return viv_netdev_send_hdr(n->netdev, hdr.flags || hdr.gso_type ? &hdr : NULL, iov, count);
 }
 
 static void transmit(struct virtio_net *n)
@@ -212,13 +224,30 @@ static void send_ready(void *nic)
         transmit(n);
 }
 
+static void info(void *nic, struct viv_nic_info *out)
+{
+    struct virtio_net *n = nic;
+
+    *out = (struct viv_nic_info){.id = n->v.dev->id, .model = n->v.dev->cls->name, .mac = n->mac};
+}
+
+static void gone(void *nic)
+{
+    struct virtio_net *n = nic;
+
+    n->netdev = NULL;
+    n->tx_blocked = false;
+}
+
 static const struct viv_nic_ops nic_ops = {
     .can_receive = can_receive,
     .receive = receive,
-    .receive_gso = receive_gso,
+    .receive_hdr = receive_hdr,
     .receive_done = receive_done,
     .link_changed = link_changed,
     .send_ready = send_ready,
+    .info = info,
+    .gone = gone,
 };
 
 /* --- the device function --- */
@@ -245,12 +274,50 @@ static uint64_t net_features(struct viv_virtio *v)
     return ((struct virtio_net *)v)->offered;
 }
 
+/* Which feature offers, or takes, which offload. */
+static const struct {
+    uint8_t guest, host; /* feature bits */
+    unsigned offload;
+} offloads[] = {
+    {NET_F_GUEST_CSUM, NET_F_CSUM, VIV_NET_CSUM},      {NET_F_GUEST_TSO4, NET_F_HOST_TSO4, VIV_NET_TSO4},
+    {NET_F_GUEST_TSO6, NET_F_HOST_TSO6, VIV_NET_TSO6}, {NET_F_GUEST_ECN, NET_F_HOST_ECN, VIV_NET_ECN},
+    {NET_F_GUEST_UFO, NET_F_HOST_UFO, VIV_NET_UFO},
+};
+
 static void net_set_features(struct viv_virtio *v, uint64_t features)
 {
     struct virtio_net *n = (struct virtio_net *)v;
+    unsigned rx = 0;
 
+    for (size_t i = 0; features >> NET_F_GUEST_CSUM & 1 && i < VIV_ARRAY_SIZE(offloads); i++)
+        rx |= features >> offloads[i].guest & 1 ? offloads[i].offload : 0;
     if (n->netdev)
-        viv_netdev_set_gso(n->netdev, (features >> NET_F_GUEST_TSO4 & 1) && (features >> NET_F_GUEST_CSUM & 1));
+        viv_netdev_set_rx(n->netdev, rx);
+}
+
+/* What the back end lacks is not offered, nor what another feature is the condition of (5.1.3.1). */
+static uint64_t possible(const struct virtio_net *n, uint64_t f)
+{
+    unsigned tx = n->netdev ? viv_netdev_tx_offloads(n->netdev) : 0, rx = n->netdev ? viv_netdev_rx_offloads(n->netdev) : 0;
+    uint64_t guest_tso = 1ull << NET_F_GUEST_TSO4 | 1ull << NET_F_GUEST_TSO6;
+    uint64_t host_tso = 1ull << NET_F_HOST_TSO4 | 1ull << NET_F_HOST_TSO6;
+
+    /* Large frames want finished checksums, and merged buffers: who posts buffers of 64 KiB is not worth it. */
+    if (!(f >> NET_F_CSUM & 1))
+        tx = 0;
+    if (!(f >> NET_F_GUEST_CSUM & 1) || !(f >> NET_F_MRG_RXBUF & 1))
+        rx = 0;
+    for (size_t i = 0; i < VIV_ARRAY_SIZE(offloads); i++) {
+        if (!(tx & offloads[i].offload))
+            f &= ~(1ull << offloads[i].host);
+        if (!(rx & offloads[i].offload) && offloads[i].offload != VIV_NET_CSUM)
+            f &= ~(1ull << offloads[i].guest);
+    }
+    if (!(f & host_tso))
+        f &= ~(1ull << NET_F_HOST_ECN);
+    if (!(f & guest_tso))
+        f &= ~(1ull << NET_F_GUEST_ECN);
+    return f;
 }
 
 static void net_get_config(struct viv_virtio *v, uint8_t *c)
@@ -291,6 +358,14 @@ static const struct {
 } switches[] = {
     {"guest_csum", NET_F_GUEST_CSUM},
     {"guest_tso4", NET_F_GUEST_TSO4},
+    {"guest_tso6", NET_F_GUEST_TSO6},
+    {"guest_ecn", NET_F_GUEST_ECN},
+    {"guest_ufo", NET_F_GUEST_UFO},
+    {"csum", NET_F_CSUM},
+    {"host_tso4", NET_F_HOST_TSO4},
+    {"host_tso6", NET_F_HOST_TSO6},
+    {"host_ecn", NET_F_HOST_ECN},
+    {"host_ufo", NET_F_HOST_UFO},
     {"mrg_rxbuf", NET_F_MRG_RXBUF},
     {"status", NET_F_STATUS},
     {"ctrl_vq", NET_F_CTRL_VQ},
@@ -300,11 +375,6 @@ static const struct {
     {"ctrl_mac_addr", NET_F_CTRL_MAC_ADDR},
 };
 
-/* Offloads no back end takes yet: off is what there is. */
-static const char *const not_yet[] = {"csum",      "gso",       "host_tso4",  "host_tso6",
-                                      "host_ecn",  "host_ufo",  "guest_tso6",
-                                      "guest_ecn", "guest_ufo", "mq",         "guest_announce"};
-
 static int take_features(struct virtio_net *n, struct viv_opts *opts, struct viv_err *err)
 {
     uint64_t f = 1ull << NET_F_MAC;
@@ -312,11 +382,6 @@ static int take_features(struct virtio_net *n, struct viv_opts *opts, struct viv
     for (size_t i = 0; i < sizeof(switches) / sizeof(switches[0]); i++) {
         if (viv_opts_bool(opts, switches[i].option))
             f |= 1ull << switches[i].feature;
-    }
-    for (size_t i = 0; i < sizeof(not_yet) / sizeof(not_yet[0]); i++) {
-        if (viv_opts_bool(opts, not_yet[i]))
-            return viv_fail(err, ENOTSUP, "%s: %s=on: no back end takes it yet; leave it off",
-                            viv_opts_what(opts), not_yet[i]);
     }
     if (!(f >> NET_F_CTRL_VQ & 1)) /* 5.1.3.1: these need the control queue */
         f &= ~(1ull << NET_F_CTRL_RX | 1ull << NET_F_CTRL_VLAN | 1ull << NET_F_CTRL_RX_EXTRA |
@@ -363,10 +428,7 @@ static int net_realize(struct viv_virtio *v, struct viv_opts *opts, struct viv_e
     if (rc)
         return rc;
     n->link_up = n->netdev != NULL;
-    /* Large frames want merged buffers and finished checksums, and a back end that makes them. */
-    if (!n->netdev || !(viv_netdev_caps(n->netdev) & VIV_NET_RX_GSO) || !(n->offered >> NET_F_GUEST_CSUM & 1) ||
-        !(n->offered >> NET_F_MRG_RXBUF & 1))
-        n->offered &= ~(1ull << NET_F_GUEST_TSO4);
+    n->offered = possible(n, n->offered);
     viv_virtio_add_queue(v, rx);
     viv_virtio_add_queue(v, tx);
     if (n->offered >> NET_F_CTRL_VQ & 1)
@@ -472,7 +534,7 @@ static const struct viv_virtio_class net_fn = {
 };
 
 #define NET_SWITCH(key, value, text) {.name = key, .type = VIV_OPT_BOOL, .def = value, .help = text}
-#define NET_NOT_YET(key) NET_SWITCH(key, "off", "offload: no back end takes it yet")
+#define NET_OFFLOAD(key, text) NET_SWITCH(key, "on", text ", where the back end can")
 
 #define NET_PROPS                                                                                  \
     {.name = "netdev", .type = VIV_OPT_STR, .help = "id of a -netdev"},                            \
@@ -493,10 +555,15 @@ static const struct viv_virtio_class net_fn = {
     NET_SWITCH("ctrl_vlan", "on", "VLAN filter"),                                                  \
     NET_SWITCH("ctrl_rx_extra", "on", "more receive modes"),                                       \
     NET_SWITCH("ctrl_mac_addr", "on", "guest may change its address"),                             \
-    NET_NOT_YET("csum"), NET_NOT_YET("gso"), NET_NOT_YET("host_tso4"), NET_NOT_YET("host_tso6"),   \
-    NET_NOT_YET("host_ecn"), NET_NOT_YET("host_ufo"),                                              \
-    NET_NOT_YET("guest_tso6"), NET_NOT_YET("guest_ecn"), NET_NOT_YET("guest_ufo"),                 \
-    NET_NOT_YET("mq"), NET_NOT_YET("guest_announce"),                                              \
+    NET_OFFLOAD("csum", "checksums to the host"), NET_OFFLOAD("host_tso4", "large TCP frames to the host"), \
+    NET_OFFLOAD("host_tso6", "the same, IPv6"), NET_OFFLOAD("host_ecn", "the same, with ECN"),     \
+    NET_OFFLOAD("host_ufo", "large UDP frames to the host"),                                       \
+    NET_OFFLOAD("guest_tso6", "large TCP frames to the guest, IPv6"),                              \
+    NET_OFFLOAD("guest_ecn", "the same, with ECN"),                                                \
+    NET_OFFLOAD("guest_ufo", "large UDP frames to the guest"),                                     \
+    {.name = "mq", .type = VIV_OPT_REFUSED, .help = "there is one pair of queues; leave it out"},  \
+    {.name = "gso", .type = VIV_OPT_REFUSED, .help = "a legacy feature no current driver asks for; leave it out"}, \
+    {.name = "guest_announce", .type = VIV_OPT_REFUSED, .help = "there is no live migration to announce after; leave it out"}, \
     {.name = "tx", .type = VIV_OPT_REFUSED, .help = "packets always leave at once; leave it out"}, \
     {.name = "x-txtimer", .type = VIV_OPT_REFUSED, .help = "packets always leave at once"},        \
     {.name = "x-txburst", .type = VIV_OPT_REFUSED, .help = "packets always leave at once"},        \

@@ -20,7 +20,9 @@ struct viv_netdev {
     void *nic;
     GByteArray *last;
     unsigned sent, changed;
-    bool full, gso;
+    bool full;
+    unsigned rx;
+    struct viv_net_hdr hdr; /* of the last frame */
 };
 
 static struct viv_netdev net;
@@ -44,15 +46,26 @@ void viv_netdev_detach(struct viv_netdev *n)
     n->ops = NULL;
 }
 
-unsigned viv_netdev_caps(const struct viv_netdev *n)
+unsigned viv_netdev_tx_offloads(const struct viv_netdev *n)
 {
-    return VIV_NET_RX_TRUSTED | VIV_NET_RX_GSO;
+    return VIV_NET_CSUM | VIV_NET_TSO4;
 }
 
-bool viv_netdev_send(struct viv_netdev *n, const struct iovec *iov, int iovcnt)
+unsigned viv_netdev_rx_offloads(const struct viv_netdev *n)
+{
+    return VIV_NET_CSUM | VIV_NET_TSO4;
+}
+
+bool viv_netdev_rx_trusted(const struct viv_netdev *n)
+{
+    return true;
+}
+
+bool viv_netdev_send_hdr(struct viv_netdev *n, const struct viv_net_hdr *hdr, const struct iovec *iov, int iovcnt)
 {
     if (n->full)
         return false;
+    n->hdr = hdr ? *hdr : (struct viv_net_hdr){0};
     g_byte_array_set_size(n->last, 0);
     for (int i = 0; i < iovcnt; i++)
         g_byte_array_append(n->last, iov[i].iov_base, iov[i].iov_len);
@@ -60,9 +73,9 @@ bool viv_netdev_send(struct viv_netdev *n, const struct iovec *iov, int iovcnt)
     return true;
 }
 
-void viv_netdev_set_gso(struct viv_netdev *n, bool on)
+void viv_netdev_set_rx(struct viv_netdev *n, unsigned offloads)
 {
-    n->gso = on;
+    n->rx = offloads;
 }
 
 void viv_netdev_can_receive_changed(struct viv_netdev *n)
@@ -241,23 +254,24 @@ static void test_receive(void)
 static void test_receive_large(void)
 {
     struct virtio_net *n = make("netdev=n0,mac=52:54:00:01:02:03");
-    const struct viv_net_gso gso = {.size = 1460, .header = 54, .csum_start = 34, .csum_offset = 16};
+    const struct viv_net_hdr gso = {.flags = VIV_NET_HDR_NEEDS_CSUM, .gso_type = VIV_NET_GSO_TCPV4, .gso_size = 1460,
+                                    .hdr_len = 54, .csum_start = 34, .csum_offset = 16};
     uint8_t f[3000], got[12];
     uint64_t buf;
     struct td d;
 
     start(&d, n, FEATURES);
-    g_assert_false(net.gso);
+    g_assert_cmpuint(net.rx, ==, VIV_NET_CSUM);
     start(&d, n, FEATURES | BIT(NET_F_GUEST_TSO4));
-    g_assert_true(net.gso);
+    g_assert_cmpuint(net.rx, ==, VIV_NET_CSUM | VIV_NET_TSO4);
     make_frame(f, sizeof(f), own);
     buf = give_buffer(&d, 2000);
     give_buffer(&d, 2000);
-    g_assert_true(net.ops->receive_gso(n, f, sizeof(f), &gso));
+    g_assert_true(net.ops->receive_hdr(n, f, sizeof(f), &gso));
     td_read(&d, buf, got, 12);
     g_assert_cmpmem(got, 12, "\1\1\x36\0\xb4\5\x22\0\x10\0\2\0", 12);
     viv_virtio_set_status(&n->v, 0);
-    g_assert_false(net.gso);
+    g_assert_cmpuint(net.rx, ==, 0);
     unmake();
     n = make("netdev=n0,guest_csum=off");
     g_assert_false(n->v.host_features & BIT(NET_F_GUEST_TSO4));
@@ -306,6 +320,76 @@ static void test_send(void)
     td_add(&d, NET_Q_TX, seg, 1, false);
     td_kick(&d, NET_Q_TX);
     g_assert_true(n->v.broken);
+    unmake();
+}
+
+static unsigned sent_with(struct td *d, const void *header, unsigned before)
+{
+    uint8_t f[112] = {0};
+    struct td_seg seg;
+    uint32_t used;
+    uint16_t id;
+
+    make_frame(f + 12, 100, other);
+    memcpy(f, header, sizeof(struct viv_net_hdr));
+    seg = (struct td_seg){td_put(d, f, sizeof(f)), sizeof(f), false};
+    td_add(d, NET_Q_TX, &seg, 1, false);
+    td_kick(d, NET_Q_TX);
+    td_used(d, NET_Q_TX, &id, &used);
+    return net.sent - before;
+}
+
+/* What the driver leaves to be done goes on to the back end, as far as it was negotiated. */
+static void test_send_offloads(void)
+{
+    struct virtio_net *n = make("netdev=n0");
+    struct viv_net_hdr h = {.flags = VIV_NET_HDR_NEEDS_CSUM | VIV_NET_HDR_DATA_VALID, .gso_type = VIV_NET_GSO_TCPV4,
+                            .hdr_len = 54, .gso_size = 1000, .csum_start = 34, .csum_offset = 16};
+    struct td d;
+
+    g_assert_true(n->v.host_features & BIT(NET_F_CSUM) && n->v.host_features & BIT(NET_F_HOST_TSO4));
+    g_assert_false(n->v.host_features & (BIT(NET_F_HOST_TSO6) | BIT(NET_F_HOST_ECN) | BIT(NET_F_HOST_UFO)));
+    start(&d, n, FEATURES | BIT(NET_F_CSUM) | BIT(NET_F_HOST_TSO4));
+    g_assert_cmpuint(sent_with(&d, &h, net.sent), ==, 1);
+    h.flags = VIV_NET_HDR_NEEDS_CSUM;
+    g_assert_cmpmem(&net.hdr, sizeof(net.hdr), &h, sizeof(h));
+    h.gso_size = 0;
+    g_assert_cmpuint(sent_with(&d, &h, net.sent), ==, 0);
+    h.gso_size = 1000;
+    for (unsigned type = 2; type < 256; type++) { /* of all types this one was negotiated */
+        h.gso_type = type;
+        g_assert_cmpuint(sent_with(&d, &h, net.sent), ==, 0);
+    }
+    h.gso_type = 0;
+    g_assert_cmpuint(sent_with(&d, &h, net.sent), ==, 1);
+    start(&d, n, FEATURES | BIT(NET_F_CSUM));
+    h.gso_type = VIV_NET_GSO_TCPV4;
+    g_assert_cmpuint(sent_with(&d, &h, net.sent), ==, 0);
+    unmake();
+    n = make("netdev=n0,csum=off");
+    g_assert_false(n->v.host_features & (BIT(NET_F_CSUM) | BIT(NET_F_HOST_TSO4)));
+    unmake();
+}
+
+/* The back end is deleted under the card. */
+static void test_gone(void)
+{
+    struct virtio_net *n = make("netdev=n0");
+    struct viv_net_hdr none = {0};
+    struct viv_netdev was = net;
+    struct td d;
+
+    start(&d, n, FEATURES);
+    net.full = true;
+    sent_with(&d, &none, net.sent);
+    g_assert_true(n->tx_blocked);
+    was.ops->link_changed(n, false);
+    was.ops->gone(n);
+    g_assert_null(n->netdev);
+    sent_with(&d, &none, net.sent);
+    td_kick(&d, NET_Q_RX);
+    g_assert_false(n->v.broken);
+    viv_netdev_detach(&net); /* frees the test's own */
     unmake();
 }
 
@@ -443,7 +527,7 @@ static void test_options(void)
     refused("netdev=nope", "nope");
     refused("netdev=n0,mac=1:2:3", "mac=");
     refused("netdev=n0,mq=on", "mq");
-    refused("netdev=n0,host_tso4=on", "host_tso4");
+    refused("netdev=n0,guest_announce=on", "guest_announce");
     refused("netdev=n0,rx_queue_size=100", "powers of two");
     refused("netdev=n0,host_mtu=20", "68");
     n = make("netdev=n0,mac=52:54:00:01:02:03,host_mtu=9000,csum=off");
@@ -465,6 +549,8 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-net/receive", test_receive);
     g_test_add_func("/virtio-net/receive-large", test_receive_large);
     g_test_add_func("/virtio-net/send", test_send);
+    g_test_add_func("/virtio-net/send-offloads", test_send_offloads);
+    g_test_add_func("/virtio-net/gone", test_gone);
     g_test_add_func("/virtio-net/filter", test_filter);
     g_test_add_func("/virtio-net/state", test_state);
     g_test_add_func("/virtio-net/options", test_options);

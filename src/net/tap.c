@@ -1,0 +1,420 @@
+#include "net/tap.h"
+
+#include "base/log.h"
+#include "host/lock.h"
+#include "host/loop.h"
+#include "net/csum.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <limits.h>
+#include <linux/if_tun.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define BUF_SIZE  (sizeof(struct viv_net_hdr) + VIV_NET_MAX_FRAME)
+#define BATCH     64 /* frames before others get the device lock */
+#define SEND_SEGS 64 /* a frame in more pieces is put together first */
+
+/* --- host to guest --- */
+
+static void set_events(struct tap_net *t)
+{
+    viv_watch_set_events(t->watch, (t->stalled ? 0 : POLLIN) | (t->blocked ? POLLOUT : 0));
+}
+
+/* One frame into buf. False: there is none. */
+static bool read_frame(struct tap_net *t)
+{
+    size_t skip = t->vnet_hdr ? 0 : sizeof(struct viv_net_hdr);
+    ssize_t got;
+
+    do
+        got = read(t->fd, t->buf + skip, BUF_SIZE - skip);
+    while (got < 0 && errno == EINTR);
+    if (got <= 0)
+        return false;
+    t->held = skip + got;
+    return t->held > sizeof(struct viv_net_hdr);
+}
+
+/* What is left to be done was the guest's business when the kernel was asked; a driver that was reset since then does not do
+ * it. False: the frame is lost. */
+static bool make_fit(struct tap_net *t, struct viv_net_hdr *hdr, uint8_t *frame, size_t len)
+{
+    if (t->n.rx & VIV_NET_CSUM)
+        return true;
+    if (hdr->gso_type)
+        return false;
+    if (hdr->flags & VIV_NET_HDR_NEEDS_CSUM && !viv_net_finish_csum(frame, len, hdr))
+        return false;
+    memset(hdr, 0, sizeof(*hdr));
+    return true;
+}
+
+/* False: the NIC has no room. */
+static bool deliver_held(struct tap_net *t)
+{
+    uint8_t *frame = t->buf + sizeof(struct viv_net_hdr);
+    size_t len = t->held - sizeof(struct viv_net_hdr);
+    struct viv_net_hdr hdr = {0};
+
+    if (t->vnet_hdr)
+        memcpy(&hdr, t->buf, sizeof(hdr));
+    if (!make_fit(t, &hdr, frame, len) ||
+        viv_netdev_deliver(&t->n, frame, len, hdr.flags || hdr.gso_type ? &hdr : NULL))
+        t->held = 0;
+    return !t->held;
+}
+
+static void receive(struct tap_net *t)
+{
+    unsigned n = 0;
+
+    VIV_ASSERT_DEV_LOCKED();
+    t->stalled = false;
+    while (n < BATCH) {
+        if (!viv_netdev_can_deliver(&t->n)) {
+            t->stalled = true;
+            break;
+        }
+        if (!t->held && !read_frame(t))
+            break;
+        if (!deliver_held(t)) {
+            t->stalled = true;
+            break;
+        }
+        n++;
+    }
+    if (n)
+        viv_netdev_deliver_done(&t->n);
+    set_events(t);
+}
+
+static void on_event(void *opaque, int fd, short revents)
+{
+    struct tap_net *t = opaque;
+
+    if (revents & POLLOUT && t->blocked) {
+        t->blocked = false;
+        set_events(t);
+        if (t->n.ops && t->n.ops->send_ready)
+            t->n.ops->send_ready(t->n.nic);
+    }
+    if (revents & (POLLERR | POLLHUP) && !(revents & POLLIN)) {
+        /* The interface was deleted. POLLERR comes with one that is down as well, until it is up. */
+        struct ifreq ifr = {0};
+
+        if (ioctl(fd, TUNGETIFF, &ifr) < 0 && errno == EBADFD) {
+            viv_warn("%s: interface '%s' was deleted; the network card has no cable any more", t->n.id, t->ifname);
+            viv_watch_free(t->watch);
+            t->watch = NULL;
+            return;
+        }
+    }
+    if (revents & POLLIN)
+        receive(t);
+}
+
+void tap_can_receive_changed(struct viv_netdev *n)
+{
+    struct tap_net *t = (struct tap_net *)n;
+
+    if (t->watch && t->stalled)
+        receive(t);
+}
+
+/* --- guest to host --- */
+
+static bool write_frame(struct tap_net *t, const struct iovec *iov, int count)
+{
+    ssize_t rc;
+
+    do
+        rc = writev(t->fd, iov, count);
+    while (rc < 0 && errno == EINTR);
+    if (rc < 0 && errno == EAGAIN) {
+        t->blocked = true;
+        set_events(t);
+        return false;
+    }
+    if (rc < 0 && errno == EINVAL)
+        viv_guest_error(t->n.id, "the host's kernel refused a frame");
+    return true; /* EIO: the interface is down */
+}
+
+bool tap_send(struct viv_netdev *n, const struct viv_net_hdr *hdr, const struct iovec *iov, int iovcnt)
+{
+    struct tap_net *t = (struct tap_net *)n;
+    struct viv_net_hdr none = {0};
+    struct iovec out[1 + SEND_SEGS];
+    g_autofree uint8_t *flat = NULL;
+    size_t len = 0;
+    int k = 0;
+
+    VIV_ASSERT_DEV_LOCKED();
+    if (!t->watch)
+        return true;
+    if (t->blocked)
+        return false;
+    for (int i = 0; i < iovcnt; i++)
+        len += iov[i].iov_len;
+    if (len > VIV_NET_MAX_FRAME)
+        return true;
+    if (t->vnet_hdr)
+        out[k++] = (struct iovec){hdr ? (void *)hdr : &none, sizeof(none)};
+    if (iovcnt > SEND_SEGS) {
+        flat = g_malloc(len);
+        for (int i = 0, at = 0; i < iovcnt; at += iov[i++].iov_len)
+            memcpy(flat + at, iov[i].iov_base, iov[i].iov_len);
+        out[k++] = (struct iovec){flat, len};
+    } else {
+        memcpy(out + k, iov, iovcnt * sizeof(*iov));
+        k += iovcnt;
+    }
+    return write_frame(t, out, k);
+}
+
+/* --- offloads --- */
+
+static unsigned tun_offloads(unsigned rx)
+{
+    return (rx & VIV_NET_CSUM ? TUN_F_CSUM : 0) | (rx & VIV_NET_TSO4 ? TUN_F_TSO4 : 0) |
+           (rx & VIV_NET_TSO6 ? TUN_F_TSO6 : 0) | (rx & VIV_NET_ECN ? TUN_F_TSO_ECN : 0) |
+           (rx & VIV_NET_UFO ? TUN_F_UFO : 0);
+}
+
+void tap_rx_changed(struct viv_netdev *n)
+{
+    struct tap_net *t = (struct tap_net *)n;
+
+    if (t->vnet_hdr && ioctl(t->fd, TUNSETOFFLOAD, tun_offloads(n->rx)) < 0)
+        viv_warn("%s: offloads %#x of interface '%s': %s", n->id, n->rx, t->ifname, g_strerror(errno));
+}
+
+static void find_offloads(struct tap_net *t)
+{
+    static const unsigned each[] = {VIV_NET_CSUM, VIV_NET_TSO4, VIV_NET_TSO6, VIV_NET_ECN, VIV_NET_UFO};
+
+    if (!t->vnet_hdr)
+        return;
+    for (size_t i = 0; i < G_N_ELEMENTS(each); i++) {
+        unsigned with = t->n.rx_offloads | each[i];
+
+        if (!ioctl(t->fd, TUNSETOFFLOAD, tun_offloads(with | VIV_NET_CSUM | (each[i] == VIV_NET_ECN ? VIV_NET_TSO4 : 0))))
+            t->n.rx_offloads = with;
+    }
+    ioctl(t->fd, TUNSETOFFLOAD, 0);
+    /* The other way the kernel cuts whatever the header says, in software if it must. */
+    t->n.tx_offloads = VIV_NET_CSUM | VIV_NET_TSO4 | VIV_NET_TSO6 | VIV_NET_ECN | VIV_NET_UFO;
+}
+
+/* --- life --- */
+
+int tap_adopt(struct tap_net *t, int fd, struct viv_err *err)
+{
+    int rc = tap_inspect(fd, t->ifname, &t->vnet_hdr, err);
+
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
+    t->fd = fd;
+    t->buf = g_malloc(BUF_SIZE);
+    find_offloads(t);
+    t->stalled = true; /* until there is a NIC */
+    t->watch = viv_watch_new(fd, 0, on_event, t);
+    return 0;
+}
+
+void tap_attached(struct viv_netdev *n)
+{
+    struct tap_net *t = (struct tap_net *)n;
+
+    t->stalled = false;
+    if (t->watch)
+        set_events(t);
+}
+
+void tap_detached(struct viv_netdev *n)
+{
+    struct tap_net *t = (struct tap_net *)n;
+
+    t->held = 0;
+    t->stalled = true;
+    if (t->watch)
+        set_events(t);
+}
+
+void tap_destroy(struct viv_netdev *n)
+{
+    struct tap_net *t = (struct tap_net *)n;
+    struct viv_err err = VIV_ERR_INIT;
+
+    viv_watch_free(t->watch);
+    t->watch = NULL;
+    if (t->downscript && tap_run_script(t->downscript, t->ifname, &err) < 0)
+        viv_warn("%s: %s", n->id, err.text);
+    close(t->fd);
+    g_free(t->downscript);
+    g_free(t->how);
+    g_free(t->buf);
+}
+
+char *tap_describe(struct viv_netdev *n)
+{
+    struct tap_net *t = (struct tap_net *)n;
+
+    return g_strdup_printf("ifname=%s,%s", t->ifname, t->how);
+}
+
+/* --- -netdev tap --- */
+
+static const struct viv_opt_def tap_opts[] = {
+    {.name = "ifname", .type = VIV_OPT_STR, .help = "interface of the host; made, and gone with the VM, if it is not there"},
+    {.name = "script", .type = VIV_OPT_STR, .help = "program that sets it up, or no (/etc/viv/ifup, else /etc/qemu-ifup)"},
+    {.name = "downscript", .type = VIV_OPT_STR,
+     .help = "program for the end, or no (/etc/viv/ifdown, else /etc/qemu-ifdown)"},
+    {.name = "fd", .type = VIV_OPT_STR, .help = "number of an open descriptor of an interface"},
+    {.name = "br", .type = VIV_OPT_STR, .def = "br0", .help = "with helper=: the bridge"},
+    {.name = "helper", .type = VIV_OPT_STR, .help = "program that makes the interface on a bridge"},
+    {.name = "sndbuf", .type = VIV_OPT_SIZE, .def = "0", .help = "bytes on their way to the interface (0: no limit)"},
+    {.name = "vnet_hdr", .type = VIV_OPT_BOOL, .def = "on", .help = "leave checksums and segments to the kernel"},
+    {.name = "vhost", .type = VIV_OPT_BOOL, .def = "off", .help = "let the kernel move the frames"},
+    {.name = "vhostforce", .type = VIV_OPT_BOOL, .def = "off", .help = "the same"},
+    {.name = "queues", .type = VIV_OPT_INT, .def = "1", .min = 1, .max = 256, .help = "pairs of queues"},
+    {.name = "fds", .type = VIV_OPT_REFUSED, .help = "several queues are not implemented yet; give one descriptor, fd="},
+    {.name = "vhostfd", .type = VIV_OPT_REFUSED, .help = "vhost needs -accel kvm and a descriptor per queue; leave it out"},
+    {.name = "vhostfds", .type = VIV_OPT_REFUSED, .help = "vhost needs -accel kvm and a descriptor per queue; leave it out"},
+    {.name = "poll-us", .type = VIV_OPT_REFUSED, .help = "goes with vhost=on"},
+    VIV_OPT_END,
+};
+
+/* What was asked for, "no" for nothing, else the first standard place that is there. g_free; NULL: none. */
+static char *pick_script(struct viv_opts *o, const char *key, const char *const *standard)
+{
+    const char *said = viv_opts_str(o, key);
+
+    if (said)
+        return strcmp(said, "no") ? g_strdup(said) : NULL;
+    for (; *standard; standard++) {
+        if (g_file_test(*standard, G_FILE_TEST_IS_EXECUTABLE))
+            return g_strdup(*standard);
+    }
+    return NULL;
+}
+
+static int check_words(struct viv_opts *o, struct viv_err *err)
+{
+    static const char *const own[] = {"ifname", "script", "downscript", "vnet_hdr", NULL};
+    const char *source = viv_opts_given(o, "fd") ? "fd" : viv_opts_given(o, "helper") ? "helper" : NULL;
+
+    for (size_t i = 0; source && own[i]; i++) {
+        if (viv_opts_given(o, own[i]))
+            return viv_fail(err, EINVAL, "%s= and %s= exclude each other: the interface that %s gives is ready for use",
+                            source, own[i], source[0] == 'f' ? "a descriptor" : "the helper");
+    }
+    if (viv_opts_given(o, "fd") && viv_opts_given(o, "helper"))
+        return viv_fail(err, EINVAL, "fd= and helper= exclude each other");
+    if (viv_opts_given(o, "br") && !viv_opts_given(o, "helper"))
+        return viv_fail(err, EINVAL, "br= goes with helper=; -netdev bridge,br=%s is what uses the standard helper",
+                        viv_opts_str(o, "br"));
+    if (viv_opts_int(o, "queues") > 1)
+        return viv_fail(err, ENOTSUP, "queues=%d: several queues are not implemented yet; leave it out",
+                        (int)viv_opts_int(o, "queues"));
+    if (viv_opts_bool(o, "vhost") || viv_opts_bool(o, "vhostforce"))
+        return viv_fail(err, ENOTSUP, "vhost=on: %s; leave it out: frames are moved by this process then",
+                        g_file_test("/dev/vhost-net", G_FILE_TEST_EXISTS)
+                            ? "the kernel would write to guest memory behind the back of a software CPU, and it is not "
+                              "implemented for -accel kvm yet"
+                            : "this host has no /dev/vhost-net (try `modprobe vhost_net`), and it would take -accel kvm");
+    return 0;
+}
+
+/* -netdev tap,fd=3: a descriptor that we were started with. */
+static int handed_fd(const char *text, struct viv_err *err)
+{
+    uint64_t fd;
+
+    if (viv_parse_u64(text, &fd, NULL) < 0 || fd < 3 || fd > INT_MAX)
+        return viv_fail(err, EINVAL, "fd=%s: it must be the number of an open descriptor, 3 or more", text);
+    return (int)fd;
+}
+
+static int open_own(struct tap_net *t, struct viv_opts *o, struct viv_err *err)
+{
+    static const char *const ups[] = {"/etc/viv/ifup", "/etc/qemu-ifup", NULL};
+    static const char *const downs[] = {"/etc/viv/ifdown", "/etc/qemu-ifdown", NULL};
+    g_autofree char *up = pick_script(o, "script", ups), *down = pick_script(o, "downscript", downs);
+    const char *name = viv_opts_str(o, "ifname");
+    char got[IFNAMSIZ] = "";
+    int fd, rc;
+
+    if (name && strlen(name) >= IFNAMSIZ)
+        return viv_fail(err, EINVAL, "ifname=%s: at most %d characters", name, IFNAMSIZ - 1);
+    g_strlcpy(got, name ? name : "", sizeof(got));
+    fd = tap_open(got, viv_opts_bool(o, "vnet_hdr"), err);
+    if (fd < 0)
+        return fd;
+    if (up) {
+        rc = tap_run_script(up, got, err);
+        if (rc < 0) {
+            close(fd);
+            return rc;
+        }
+    } else if (!viv_opts_str(o, "script")) {
+        viv_warn("interface '%s' is as it is: there is no /etc/viv/ifup or /etc/qemu-ifup to set it up (script=no says "
+                 "that none is wanted)", got);
+    }
+    t->how = g_strdup_printf("script=%s,downscript=%s", up ? up : "no", down ? down : "no");
+    t->downscript = g_steal_pointer(&down);
+    return fd;
+}
+
+static int tap_create(struct viv_netdev *n, struct viv_opts *o, struct viv_err *err)
+{
+    struct tap_net *t = (struct tap_net *)n;
+    int rc = check_words(o, err), fd = -1;
+
+    if (!rc) {
+        if (viv_opts_given(o, "fd")) {
+            fd = handed_fd(viv_opts_str(o, "fd"), err);
+            t->how = g_strdup_printf("fd=%d", fd);
+        } else if (viv_opts_given(o, "helper")) {
+            fd = tap_from_helper(viv_opts_str(o, "helper"), viv_opts_str(o, "br"), err);
+            t->how = g_strdup_printf("br=%s,helper=%s", viv_opts_str(o, "br"), viv_opts_str(o, "helper"));
+        } else {
+            fd = open_own(t, o, err);
+        }
+        rc = fd < 0 ? fd : tap_adopt(t, fd, err);
+    }
+    if (!rc && viv_opts_size(o, "sndbuf"))
+        rc = tap_set_sndbuf(t->fd, viv_opts_size(o, "sndbuf"), err);
+    if (!rc)
+        return 0;
+    viv_err_prefix(err, "%s", viv_opts_what(o));
+    if (t->watch) {
+        tap_destroy(n);
+    } else {
+        g_free(t->how);
+        g_free(t->downscript);
+    }
+    return rc;
+}
+
+const struct viv_netdev_type viv_netdev_tap = {
+    .name = "tap",
+    .desc = "a TAP interface of the host",
+    .opts = tap_opts,
+    .size = sizeof(struct tap_net),
+    .create = tap_create,
+    .destroy = tap_destroy,
+    .attached = tap_attached,
+    .detached = tap_detached,
+    .send = tap_send,
+    .rx_changed = tap_rx_changed,
+    .can_receive_changed = tap_can_receive_changed,
+    .describe = tap_describe,
+};

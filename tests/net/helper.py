@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""viv-bridge-helper, set-uid and called by nobody: what it refuses, and that it and qemu-bridge-helper stand in for each other."""
+import array
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(__file__))
+from lab import HELPER, Recipe, enter, install_helper, sh, stop, vm  # noqa: E402
+
+NOBODY = 65534
+QEMU_HELPER = "/usr/lib/qemu/qemu-bridge-helper"
+
+
+def nobody(program, fds=()):
+    return subprocess.Popen(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"] + program,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, pass_fds=fds)
+
+
+def ask(*words, helper=HELPER):
+    """Calls the helper as VMs do. What it said, and the descriptor (None: none came)."""
+    ours, its = socket.socketpair()
+    with ours, its:
+        p = nobody([helper, f"--fd={its.fileno()}"] + list(words), (its.fileno(),))
+        its.close()
+        said = p.communicate(timeout=20 * vm.SLOW)[0]
+        _, anc, _, _ = ours.recvmsg(1, 64)
+        fds = array.array("i")
+        for level, kind, data in anc:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds.frombytes(data)
+        if (p.returncode == 0) != (len(fds) == 1):
+            vm.fail(f"status {p.returncode} with {len(fds)} descriptors: {said}")
+        return said, fds[0] if fds else None
+
+
+def refused(word, *words):
+    said, fd = ask(*words)
+    if fd is not None or word not in said:
+        vm.fail(f"{words}: expected a refusal with '{word}', got {'a descriptor' if fd is not None else said}")
+
+
+def members(bridge):
+    return re.findall(r"^\d+: (tap\d+)", sh(f"ip -o link show master {bridge}"), re.M)
+
+
+def rules(text, path="/etc/viv/bridge.conf", mode=0o644):
+    with open(path, "w") as f:
+        f.write(text)
+    os.chmod(path, mode)
+
+
+def check_rules():
+    with Recipe("rules") as r:
+        sh("ip link add br0 type bridge; ip link add br1 type bridge; ip link add dummy9 type veth peer name dummy8; ip link set br0 up mtu 1400; ip link set br1 up")
+        r.undo("ip link del br0; ip link del br1; ip link del dummy9")
+        os.remove("/etc/viv/bridge.conf")
+        refused("neither", "--br=br0")
+        rules("allow br0\n", "/etc/qemu/bridge.conf")
+        for words in (["--br=br0"], ["--br=br0", "--use-vnet"]):
+            said, fd = ask(*words)
+            if fd is None:
+                vm.fail(said)
+            tap = members("br0")
+            if len(tap) != 1 or "mtu 1400" not in sh(f"ip link show {tap[0]}") or " fe:" not in sh(f"ip link show {tap[0]}"):
+                vm.fail(f"on br0: {tap}")
+            if ("vnet_hdr on" in sh(f"ip -d link show {tap[0]}")) != (len(words) == 2):
+                vm.fail("--use-vnet made no difference")
+            os.close(fd)
+            end = time.monotonic() + 5
+            while members("br0") and time.monotonic() < end:
+                time.sleep(0.05)
+            if members("br0"):
+                vm.fail("the interface outlives its descriptor")
+        refused("no rule allows", "--br=br1")
+        rules("deny br0\nallow all\n")  # /etc/viv goes before /etc/qemu
+        refused("denied", "--br=br0")
+        rules("allow all\n")
+        refused("no bridge", "--br=dummy9")
+        refused("No such device", "--br=br9")
+        refused("no name", "--br=")
+        refused("no name", "--br=../../br0")
+        refused("no name", "--br=" + "b" * 16)
+        refused("usage", "--br=br0", "--more")
+        refused("usage")
+        rules("allow br0\n", mode=0o666)
+        refused("written by others", "--br=br0")
+        rules("allow br0\n")
+        os.chown("/etc/viv/bridge.conf", NOBODY, NOBODY)
+        refused("must be root's", "--br=br0")
+        os.chown("/etc/viv/bridge.conf", 0, 0)
+        rules("allow br0\ngarbage\n")
+        refused("two words", "--br=br0")
+        # Rules of a file that nobody may not read are not for nobody; as the whole file they refuse.
+        rules("include /etc/viv/admin.conf\n")
+        rules("allow br0\n", "/etc/viv/admin.conf", 0o640)
+        refused("no rule allows", "--br=br0")
+        rules("allow br0\n", "/etc/viv/admin.conf", 0o644)
+        said, fd = ask("--br=br0")
+        if fd is None:
+            vm.fail(said)
+        os.close(fd)
+        rules("allow br0\n", mode=0o600)
+        refused("Permission denied", "--br=br0")
+        rules("allow br0\n")
+        # Without privilege.
+        os.chmod(HELPER, 0o755)
+        said, fd = ask("--br=br0")
+        if fd is not None or "set-uid root" not in said:
+            vm.fail(f"without set-uid: {said}")
+        os.chmod(HELPER, 0o4755)
+        p = nobody([HELPER, "--br=br0", "--fd=0"])
+        if "no unix socket" not in p.communicate()[0]:
+            vm.fail("took a descriptor that is no socket")
+        if members("br0") or members("br1"):
+            vm.fail("refusals left interfaces")
+
+
+def running(name, words, r, bridge="br0"):
+    """A VM of nobody's with its interface on the bridge."""
+    p = nobody(words)
+    r.stack.callback(stop, p)
+    end = time.monotonic() + 20 * vm.SLOW
+    while not members(bridge) and time.monotonic() < end and p.poll() is None:
+        time.sleep(0.1)
+    if len(members(bridge)) != 1:
+        stop(p)
+        vm.fail(f"{name}: no interface on the bridge: {p.stdout.read()}")
+
+
+def check_peers():
+    base = ["-display", "none", "-nodefaults", "-serial", "null", "-S", "-M", "pc", "-m", "64"]
+    with Recipe("viv-vm with viv-bridge-helper") as r:
+        sh("ip link add br0 type bridge")
+        r.undo("ip link del br0")
+        rules("allow br0\n")
+        running("viv-vm", vm.emulator() + base + ["-nic", f"bridge,br=br0,helper={HELPER}"], r)
+    if not os.path.exists(QEMU_HELPER) or not shutil.which("qemu-system-x86_64"):
+        print("skipped: Debian's qemu-system-x86 and qemu-system-common for the other half")
+        return
+    with Recipe("viv-vm with qemu-bridge-helper") as r:
+        sh("ip link add br0 type bridge")
+        r.undo("ip link del br0")
+        theirs = "/etc/viv-test/qemu-bridge-helper"
+        sh(f"cp {QEMU_HELPER} {theirs} && chmod 4755 {theirs}")
+        rules("allow br0\n", "/etc/qemu/bridge.conf")
+        running("viv-vm", vm.emulator() + base + ["-netdev", f"bridge,id=n,br=br0,helper={theirs}", "-device", "virtio-net-pci,netdev=n"], r)
+    with Recipe("QEMU with viv-bridge-helper") as r:
+        sh("ip link add br0 type bridge")
+        r.undo("ip link del br0")
+        running("QEMU", ["qemu-system-x86_64"] + base + ["-netdev", f"bridge,id=n,br=br0,helper={HELPER}", "-device", "virtio-net-pci,netdev=n"], r)
+    with Recipe("QEMU's tap,helper= with viv-bridge-helper") as r:
+        sh("ip link add br0 type bridge")
+        r.undo("ip link del br0")
+        running("QEMU", ["qemu-system-x86_64"] + base + ["-netdev", f"tap,id=n,helper={HELPER} --br=br0", "-device", "virtio-net-pci,netdev=n"], r)
+    with Recipe("tap,helper= with viv-bridge-helper") as r:
+        sh("ip link add br0 type bridge")
+        r.undo("ip link del br0")
+        running("viv-vm", vm.emulator() + base + ["-netdev", f"tap,id=n,helper={HELPER} --br=br0", "-device", "virtio-net-pci,netdev=n"], r)
+
+
+def main():
+    enter()
+    install_helper()
+    check_rules()
+    check_peers()
+
+
+main()
