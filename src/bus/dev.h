@@ -21,6 +21,7 @@ enum viv_bus_kind {
     VIV_BUS_VIRTIO_SERIAL,
     VIV_BUS_IDE,
     VIV_BUS_SCSI,
+    VIV_BUS_USB,
 };
 
 /* What a board offers every device. Owned by the machine, outlives all devices. */

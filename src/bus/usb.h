@@ -1,102 +1,162 @@
-/* USB: ports, devices, packets (USB 2.0 ch. 8, 9; docs/usb.md). Device lock held. */
+/* USB: buses, ports, devices, packets (USB 2.0 ch. 8, 9; docs/usb.md). Device lock held.
+ *
+ * A controller hands a packet to a device and has its result when the call returns: nothing is ever under way, so there is nothing
+ * to cancel, to wait for or to save. A device that is not ready says NAK, as on the wire, and calls viv_usb_wakeup() when it is
+ * worth while to ask again. */
 #ifndef VIV_BUS_USB_H
 #define VIV_BUS_USB_H
 
 #include "bus/dev.h"
+#include "bus/usb_desc.h"
 
-#include <sys/uio.h>
+#define VIV_USB_CONTROL_MOST 4096 /* bytes of a control transfer's data */
+#define VIV_USB_ADDRESSES    128
+#define VIV_USB_TIERS        5 /* hubs behind each other (USB 2.0 4.1.1) */
 
-enum viv_usb_speed { VIV_USB_LOW, VIV_USB_FULL, VIV_USB_HIGH, VIV_USB_SUPER };
 enum viv_usb_pid { VIV_USB_SETUP = 0x2d, VIV_USB_IN = 0x69, VIV_USB_OUT = 0xe1 };
-enum viv_usb_status { VIV_USB_OK, VIV_USB_NAK, VIV_USB_STALL, VIV_USB_BABBLE, VIV_USB_ERROR, VIV_USB_GONE, VIV_USB_LATER };
+/* ERROR: nobody answered, or the memory is not there. */
+enum viv_usb_status { VIV_USB_OK, VIV_USB_NAK, VIV_USB_STALL, VIV_USB_BABBLE, VIV_USB_ERROR };
 
 struct viv_usb_dev;
 struct viv_usb_port;
+struct viv_usb_bus;
 
-/* The controller's, alive until it has a result other than LATER. */
+/* Part of a packet's memory: guest-physical. */
+struct viv_usb_piece {
+    uint64_t at;
+    uint32_t len;
+};
+
+/* One transaction or more on an endpoint: with OK and fewer bytes than asked for, the last one was short. NAK may come after some
+ * bytes (a multiple of the endpoint's packet size): the rest is for later. */
 struct viv_usb_packet {
     enum viv_usb_pid pid;
     unsigned endpoint; /* 0-15, without direction */
-    unsigned stream;
-    const struct iovec *iov; /* guest memory, mapped, or the controller's own */
-    unsigned iovs;
-    size_t length, actual; /* bytes */
-    bool short_ok;
+    const struct viv_usb_piece *pieces;
+    unsigned count;
+    size_t length; /* of all pieces */
+    size_t actual;
     enum viv_usb_status status;
-    uint8_t setup[8]; /* pid SETUP */
-    void *mine; /* the controller's */
-    void *devs; /* the device's, while LATER */
+    struct viv_space *mem;
 };
 
 struct viv_usb_port_ops {
     void (*attached)(struct viv_usb_port *p);
-    void (*detached)(struct viv_usb_port *p); /* all of its packets have ended with GONE before */
-    /* A packet that was LATER has its result. */
-    void (*done)(struct viv_usb_port *p, struct viv_usb_packet *k);
-    /* An endpoint that answered NAK may have something; 0x80: IN. Also: remote wake-up while the port is suspended. */
-    void (*wakeup)(struct viv_usb_port *p, unsigned endpoint);
+    void (*detached)(struct viv_usb_port *p); /* p->dev is NULL already */
+    /* The device resumes a suspended port. */
+    void (*resume)(struct viv_usb_port *p);
 };
 
+/* A controller's or hub's. */
 struct viv_usb_port {
     const struct viv_usb_port_ops *ops;
     void *opaque;
+    unsigned number; /* from 1 */
     unsigned speeds; /* bits 1 << viv_usb_speed */
-    char path[16];   /* "1", "2.3" */
+    bool enabled;    /* packets go through: kept by the owner */
+    bool suspended;  /* the same */
+    struct viv_usb_bus *bus;
+    struct viv_usb_dev *hub; /* NULL: the controller's */
     struct viv_usb_dev *dev; /* NULL: empty */
+    char path[24];           /* "1", "2.3" */
     struct viv_usb_port *next;
 };
 
-struct viv_usb_bus;
-/* The bus of a controller. Companions: a high-speed controller takes the ports of others under it. */
-struct viv_usb_bus *viv_usb_bus_new(struct viv_dev *controller, const char *name);
-void viv_usb_bus_free(struct viv_usb_bus *b);
-void viv_usb_bus_add_port(struct viv_usb_bus *b, struct viv_usb_port *p);
-void viv_usb_bus_remove_port(struct viv_usb_bus *b, struct viv_usb_port *p);
-
-struct viv_usb_dev_ops {
-    void (*reset)(struct viv_usb_dev *d);
-    /* A whole control request other than those the core answers from the descriptors. data: wLength bytes; returns how many
-     * came (IN), 0, or -1: stall. */
-    int (*control)(struct viv_usb_dev *d, const uint8_t setup[8], uint8_t *data);
-    /* Sets k->status and k->actual; LATER: viv_usb_done() comes. */
-    void (*data)(struct viv_usb_dev *d, struct viv_usb_packet *k);
-    void (*cancel)(struct viv_usb_dev *d, struct viv_usb_packet *k);
-    void (*configured)(struct viv_usb_dev *d, unsigned interface, unsigned alternate); /* may be NULL */
+struct viv_usb_bus_ops {
+    /* An endpoint that answered NAK may have something; 0x80: IN. */
+    void (*wakeup)(struct viv_dev *controller, struct viv_usb_dev *d, unsigned endpoint);
 };
 
-struct viv_usb_desc; /* dev/usb/desc.h */
+/* A controller's bus, named by the controller's id ("xhci.0") or by number ("usb-bus.0"). */
+struct viv_usb_bus *viv_usb_bus_new(struct viv_dev *controller, const struct viv_usb_bus_ops *ops);
+void viv_usb_bus_free(struct viv_usb_bus *b); /* its ports have been removed; NULL allowed */
+struct viv_usb_bus *viv_usb_bus_find(const char *name);
+/* Sets bus, hub and path; ops, opaque, number and speeds are the caller's. */
+void viv_usb_bus_add_port(struct viv_usb_bus *b, struct viv_usb_port *p, struct viv_usb_dev *hub);
+void viv_usb_bus_remove_port(struct viv_usb_port *p); /* a device in it is left without a port */
+/* For people: walks; NULL starts and ends them. */
+struct viv_usb_bus *viv_usb_bus_next(struct viv_usb_bus *b);
+struct viv_usb_port *viv_usb_port_next(struct viv_usb_bus *b, struct viv_usb_port *p);
+unsigned viv_usb_bus_number(const struct viv_usb_bus *b);
+
+struct viv_usb_dev_ops {
+    /* The bus was reset: nothing is configured. May be NULL. */
+    void (*reset)(struct viv_usb_dev *d);
+    /* A control request that the descriptors do not answer, or a descriptor that is not among them (viv_usb_in()). `data`: what
+     * came, or room for VIV_USB_CONTROL_MOST bytes. Returns how many bytes there are for the host, 0, or -1: stall. */
+    int (*control)(struct viv_usb_dev *d, const uint8_t setup[8], uint8_t *data);
+    /* Endpoints 1-15 of the current configuration, not halted. k->status is OK and k->actual 0 to begin with. */
+    void (*data)(struct viv_usb_dev *d, struct viv_usb_packet *k);
+    /* Another configuration (0: none) or alternate setting. May be NULL. */
+    void (*configured)(struct viv_usb_dev *d);
+    /* The host has cleared a halt (endpoint as in a descriptor). May be NULL. */
+    void (*unhalted)(struct viv_usb_dev *d, unsigned endpoint);
+};
+
+enum viv_usb_stage { VIV_USB_IDLE, VIV_USB_DATA_IN, VIV_USB_DATA_OUT, VIV_USB_STATUS_IN, VIV_USB_STALLED };
 
 struct viv_usb_dev {
     struct viv_dev dev;
     const struct viv_usb_dev_ops *ops;
     const struct viv_usb_desc *desc;
-    struct viv_usb_port *port;
+    struct viv_usb_port *port; /* NULL: unplugged */
+    char *serial;              /* its string in place of the descriptors'; NULL: that one */
+    struct viv_usb_port *ports; /* a hub's */
+    unsigned port_count;
     enum viv_usb_speed speed;
     uint8_t address, configuration;
-    uint8_t alternate[16];
+    uint8_t alternate[VIV_USB_INTERFACES];
     bool remote_wakeup;
     uint32_t halted; /* endpoints: bit n OUT, n + 16 IN */
     /* Endpoint 0's transfer. */
+    uint8_t stage; /* enum viv_usb_stage */
     uint8_t setup[8];
-    uint8_t *control; /* 4 KiB */
     uint16_t control_len, control_at;
-    uint8_t control_state;
+    uint8_t control[VIV_USB_CONTROL_MOST];
 };
 
-/* Properties: bus, port. Finds a free port that fits; the error says which controller would. */
-int viv_usb_dev_init(struct viv_usb_dev *d, struct viv_opts *opts, struct viv_err *err);
-void viv_usb_dev_fini(struct viv_usb_dev *d);
+/* VIV_F_STRUCT(my_dev, usb, viv_usb_dev_state). */
 extern const struct viv_state_table viv_usb_dev_state;
 
-/* A controller's calls. */
-void viv_usb_port_reset(struct viv_usb_port *p);
-struct viv_usb_dev *viv_usb_find(struct viv_usb_port *p, unsigned address); /* behind hubs too */
-void viv_usb_handle(struct viv_usb_dev *d, struct viv_usb_packet *k);
-void viv_usb_cancel(struct viv_usb_dev *d, struct viv_usb_packet *k); /* no `done` after it */
+#define VIV_USB_PROPS                                                                                      \
+    {.name = "bus", .type = VIV_OPT_STR, .help = "bus to plug into (default: the first with a free port)"}, \
+    {                                                                                                      \
+        .name = "port", .type = VIV_OPT_STR, .help = "port of the bus: 1, or 2.1 for port 1 of the hub in port 2"  \
+    }
 
-/* A device's. */
-void viv_usb_done(struct viv_usb_dev *d, struct viv_usb_packet *k);
+/* In realize(), ops and desc set: finds a free port that takes one of its speeds and plugs it in; the error says which controller
+ * would do. */
+int viv_usb_dev_init(struct viv_usb_dev *d, struct viv_opts *opts, struct viv_err *err);
+void viv_usb_dev_fini(struct viv_usb_dev *d);
+/* In the class's reset(): as after a reset of the bus. */
+void viv_usb_dev_reset(struct viv_usb_dev *d);
+/* How firmware names the place: "/pci@i0cf8/usb@1,2/hub@2/storage@1". g_free; NULL: not a PCI controller. */
+char *viv_usb_fw_path(const struct viv_usb_dev *d, const char *kind);
+
+/* ---- a controller's calls ---- */
+
+/* A device that is in `from` leaves for `to`, which is empty: a companion's. */
+void viv_usb_port_hand_over(struct viv_usb_port *from, struct viv_usb_port *to);
+void viv_usb_port_reset(struct viv_usb_port *p); /* resets the device in it */
+/* Who answers at this address, behind hubs too; through enabled ports only. */
+struct viv_usb_dev *viv_usb_find(struct viv_usb_port *root, unsigned address);
+/* By an xHCI route string, 4 bits a tier; ports need not be enabled. */
+struct viv_usb_dev *viv_usb_at(struct viv_usb_port *root, uint32_t route);
+/* Are all ports up to the controller enabled and not suspended? */
+bool viv_usb_reachable(const struct viv_usb_dev *d);
+void viv_usb_handle(struct viv_usb_dev *d, struct viv_usb_packet *k);
+const char *viv_usb_speed_text(enum viv_usb_speed s); /* Mb/s */
+
+/* ---- a device's ---- */
+
 void viv_usb_wakeup(struct viv_usb_dev *d, unsigned endpoint);
-size_t viv_usb_copy(struct viv_usb_packet *k, void *data, size_t n); /* between packet and data, by its direction; k->actual counts */
+/* Between the packet and data, by its direction, from k->actual on, which counts; returns how many of n bytes the packet takes. */
+size_t viv_usb_copy(struct viv_usb_packet *k, void *data, size_t n);
+/* An answer that does not go on: all of it, or BABBLE. */
+void viv_usb_answer(struct viv_usb_packet *k, const void *data, size_t n);
+static inline bool viv_usb_in(const uint8_t setup[8])
+{
+    return setup[0] & 0x80;
+}
 
 #endif

@@ -190,6 +190,8 @@ LIST_HANDLER(on_chardev, chardevs)
 LIST_HANDLER(on_object, objects)
 LIST_HANDLER(on_global, globals)
 LIST_HANDLER(on_mon, mons)
+LIST_HANDLER(on_usbdevice, usbdevices)
+FLAG_HANDLER(on_usb, usb)
 
 HANDLER(on_nothing)
 {
@@ -370,7 +372,6 @@ HANDLER(on_help);
 
 #define GRAPHICS "there is no screen yet; -nographic puts the serial port on this terminal"
 #define FIRMWARE "there are no flash chips yet: -bios names a ROM"
-#define USB      "there is no USB yet"
 #define LATER    "it is not there yet"
 
 static const struct option options[] = {
@@ -413,6 +414,8 @@ static const struct option options[] = {
     {"drive", "[file=f][,if=ide|virtio|none][,media=disk|cdrom][,index=i][,format=f][,cache=...]...", "defines a disk", on_drive},
     {"blockdev", "[driver=]d[,node-name=n]...", "defines a node of the block graph", on_blockdev},
     {"device", "driver[,prop[=value][,...]]", "adds a device ('-device help', '-device D,help')", on_device},
+    {"usb", NULL, "gives the machine its USB controller", on_usb},
+    {"usbdevice", "tablet|mouse|keyboard", "plugs a USB device in", on_usbdevice},
     {"netdev", "user|tap|bridge,id=str[,...]", "defines a network back end ('-netdev help')", on_net},
     {"nic", "user|tap|bridge|none[,model=m][,mac=addr]...", "a network card with its back end", on_net},
     {"net", "nic|user|tap|bridge|none[,...]", "the same in the old form", on_net},
@@ -457,8 +460,6 @@ static const struct option options[] = {
     {"full-screen", NULL, NULL, NULL, GRAPHICS},
     {"g", "wxh", NULL, NULL, GRAPHICS},
     {"k", "l", NULL, NULL, GRAPHICS},
-    {"usb", NULL, NULL, NULL, USB},
-    {"usbdevice", "d", NULL, NULL, USB},
     {"virtfs", "o", NULL, NULL, "there is no file sharing yet"},
     {"fsdev", "o", NULL, NULL, "there is no file sharing yet"},
     {"tpmdev", "o", NULL, NULL, "there is no TPM yet"},

@@ -23,8 +23,8 @@ struct vm_args {
     GPtrArray *accels;         /* each -accel; ends with NULL once all is parsed */
     const char *default_accel; /* NULL: automatic */
     GArray *drives, *blockdevs, *nets, *devices, *chardevs, *serials, *monitors, *mons, *objects,
-        *globals; /* of struct vm_item */
-    bool nodefaults, nographic, display_none, daemonize, paused, no_reboot, no_shutdown;
+        *globals, *usbdevices; /* of struct vm_item */
+    bool nodefaults, nographic, display_none, daemonize, paused, no_reboot, no_shutdown, usb;
     const char *pidfile, *incoming, *process_name;
     const char *vga; /* class of -vga, NULL: none */
     bool given_net, given_serial, given_monitor, given_display;
@@ -56,7 +56,12 @@ int vm_set_globals(struct vm_args *a, struct viv_err *err); /* before any device
 int vm_make_chardevs(struct vm_args *a, struct viv_err *err);
 int vm_make_devices(struct vm_args *a, struct viv_err *err);
 int vm_make_monitors(struct vm_args *a, struct viv_err *err);
+int vm_make_device(struct vm_args *a, const char *text, struct viv_err *err); /* as after -device */
 bool vm_device_help(const char *name); /* NULL: all; false: there is no such device */
+
+/* vm_usb.c: the controllers of -usb, and after all -device what -usbdevice asks for (device lock held). */
+int vm_make_usb(struct vm_args *a, struct viv_err *err);
+int vm_make_usb_devices(struct vm_args *a, struct viv_err *err);
 
 /* vm_objects.c */
 /* `early`: those that disks need (secrets), before vm_open_storage(); else the others. */

@@ -158,7 +158,7 @@ int vm_set_globals(struct vm_args *a, struct viv_err *err)
     return rc;
 }
 
-static int one_device(struct vm_args *a, const char *text, struct viv_err *err)
+int vm_make_device(struct vm_args *a, const char *text, struct viv_err *err)
 {
     static const struct viv_opt_def none[] = {VIV_OPT_END};
     g_autofree char *name = NULL, *id = NULL, *what = NULL;
@@ -201,7 +201,7 @@ static int make_vga(struct vm_args *a, struct viv_err *err)
         return 0;
     if (!vm_has_pci(a))
         return viv_fail(err, ENOTSUP, "-vga std: machine %s has no PCI bus for it; use -M pc, or -vga none", a->cfg.cls->name);
-    return one_device(a, a->vga, err);
+    return vm_make_device(a, a->vga, err);
 }
 
 int vm_make_devices(struct vm_args *a, struct viv_err *err)
@@ -209,10 +209,14 @@ int vm_make_devices(struct vm_args *a, struct viv_err *err)
     int rc = make_vga(a, err);
 
     if (!rc)
+        rc = vm_make_usb(a, err);
+    if (!rc)
         rc = make_nets(a, err);
 
     for (guint i = 0; !rc && a->devices && i < a->devices->len; i++)
-        rc = one_device(a, g_array_index(a->devices, struct vm_item, i).text, err);
+        rc = vm_make_device(a, g_array_index(a->devices, struct vm_item, i).text, err);
+    if (!rc)
+        rc = vm_make_usb_devices(a, err);
     if (!rc)
         rc = viv_dev_check_globals(err);
     for (struct viv_netdev *n = viv_netdev_next(NULL); !rc && n; n = viv_netdev_next(n)) {
@@ -228,7 +232,7 @@ static const char *bus_name(enum viv_bus_kind k)
     static const char *const names[] = {
         [VIV_BUS_NONE] = "System", [VIV_BUS_ISA] = "ISA", [VIV_BUS_PCI] = "PCI",
         [VIV_BUS_VIRTIO] = "virtio-bus", [VIV_BUS_VIRTIO_SERIAL] = "virtio-serial-bus",
-        [VIV_BUS_IDE] = "IDE", [VIV_BUS_SCSI] = "SCSI",
+        [VIV_BUS_IDE] = "IDE", [VIV_BUS_SCSI] = "SCSI", [VIV_BUS_USB] = "usb-bus",
     };
 
     return names[k];

@@ -43,8 +43,6 @@ int viv_board_check(const struct viv_machine_config *cfg, struct viv_board *boar
 
     if (!cfg->machine_opts)
         return 0;
-    if (viv_opts_bool(cfg->machine_opts, "usb"))
-        return viv_fail(err, ENOTSUP, "-machine usb=on: there is no USB controller yet; leave it out");
     if (viv_opts_bool(cfg->machine_opts, "mem-merge"))
         return viv_fail(err, ENOTSUP, "-machine mem-merge=on: guest memory is not merged; leave it out");
     ret = refuse_on(cfg, "smm", "nothing raises system management interrupts yet; leave it out", err);

@@ -12,7 +12,7 @@
          .help = "interrupt controllers in the kernel (KVM: always on)"},                          \
         {.name = "kernel-irqchip", .type = VIV_OPT_ENUM, .values = viv_on_off_split,               \
          .help = "the same"},                                                                      \
-        {.name = "usb", .type = VIV_OPT_BOOL, .help = "USB host controller (off only)"},           \
+        {.name = "usb", .type = VIV_OPT_BOOL, .help = "USB host controller (the same as -usb)"},           \
         {.name = "dump-guest-core", .type = VIV_OPT_BOOL, .def = "on",                             \
          .help = "guest memory in core dumps of this process"},                                    \
         {.name = "mem-merge", .type = VIV_OPT_BOOL, .help = "same-page merging (off only)"},       \

@@ -43,6 +43,7 @@ struct viv_machine_class {
     const char *const *aliases; /* "pc-i440fx-7.2", ... */
     const char *desc;
     const char *default_nic; /* model for -nic / -net without one */
+    const char *const *usb;  /* its USB controller, as after -device, ending with NULL; NULL: none can be had */
     const struct viv_opt_def *props;
     unsigned max_cpus;
     /* Builds RAM, chips and buses into *board (zeroed by the caller except intc), before -device. */

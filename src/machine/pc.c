@@ -238,6 +238,7 @@ const struct viv_machine_class viv_machine_pc = {
     .aliases = pc_aliases,
     .desc = "Standard PC (i440FX + PIIX, 1996)",
     .default_nic = "virtio-net-pci",
+    .usb = (const char *const[]){"piix3-usb-uhci,addr=01.2", NULL},
     .props = pc_props,
     .max_cpus = 255,
     .build = pc_build,

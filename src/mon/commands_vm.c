@@ -285,6 +285,7 @@ static const struct viv_mon_cmd machine_cmds[] = {
      show_migrate},
     {"info network", NULL, NULL, NULL, "show the network back ends", viv_mon_info_network},
     {"info usernet", NULL, NULL, NULL, "show user network connections", viv_mon_info_usernet},
+    {"info usb", NULL, NULL, NULL, "show the USB devices", viv_mon_info_usb},
     {"info qtree", NULL, NULL, NULL, "show the devices", viv_mon_info_qtree},
     {"info mtree", NULL, NULL, NULL, "show the memory map", viv_mon_info_mtree},
     {"info jit", "x-query-jit", NULL, NULL, "show the translator's figures", viv_mon_info_jit, show_text},

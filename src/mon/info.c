@@ -3,6 +3,7 @@
 
 #include "accel/accel.h"
 #include "bus/dev.h"
+#include "bus/usb.h"
 #include "cpu/x86/state.h"
 #include "machine/vm.h"
 #include "net/net.h"
@@ -48,6 +49,27 @@ int viv_mon_info_qtree(struct viv_opts *o, json_t **result, struct viv_err *err)
     for (struct viv_dev *d = viv_dev_first(); d; d = d->next)
         g_string_append_printf(s, "dev: %s, id \"%s\", path %s\n", d->cls->name, d->id ? d->id : "",
                                d->path);
+    return finish(s, result);
+}
+
+/* Number of the bus and address, as the guest gave it. */
+int viv_mon_info_usb(struct viv_opts *o, json_t **result, struct viv_err *err)
+{
+    GString *s;
+
+    if (!viv_usb_bus_next(NULL))
+        return viv_fail(err, ENODEV, "this machine has no USB; -usb gives it a controller");
+    s = g_string_new(NULL);
+    for (struct viv_usb_bus *b = viv_usb_bus_next(NULL); b; b = viv_usb_bus_next(b)) {
+        for (struct viv_usb_port *p = viv_usb_port_next(b, NULL); p; p = viv_usb_port_next(b, p)) {
+            const struct viv_usb_dev *d = p->dev;
+
+            if (d)
+                g_string_append_printf(s, "  Device %u.%u, Port %s, Speed %s Mb/s, Product %s%s%s\n", viv_usb_bus_number(b), d->address,
+                                       p->path, viv_usb_speed_text(d->speed), d->desc->strings[d->desc->name - 1],
+                                       d->dev.id ? ", ID: " : "", d->dev.id ? d->dev.id : "");
+        }
+    }
     return finish(s, result);
 }
 

@@ -42,6 +42,7 @@ int viv_mon_info_registers(struct viv_opts *o, json_t **result, struct viv_err *
 int viv_mon_info_qtree(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_network(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_jit(struct viv_opts *o, json_t **result, struct viv_err *err);
+int viv_mon_info_usb(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_usernet(struct viv_opts *o, json_t **result, struct viv_err *err);
 
 #endif
