@@ -30,6 +30,7 @@ struct viv_accel {
     const char *desc;
     const struct viv_opt_def *props;
     const struct viv_accel *instead; /* that also runs the machine, slower, where this one does not work; or NULL */
+    bool breakpoints;                /* cpu/breakpoint.h works */
     bool makes_code;                 /* -d in_asm, out_asm have something to show */
 
     /* Does it really work here? 0, or -errno with the check that failed and its remedy. Under 5 ms. */

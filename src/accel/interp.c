@@ -14,6 +14,7 @@ static int filter_cpuid(struct viv_cpuid *model, struct viv_err *err)
 const struct viv_accel viv_accel_interp = {
     .name = "interp",
     .desc = "the reference interpreter: works everywhere",
+    .breakpoints = true,
     .probe = probe,
     .create = viv_soft_create,
     .filter_cpuid = filter_cpuid,

@@ -155,6 +155,10 @@ int viv_soft_vcpu_run(struct viv_vcpu *v, struct viv_err *err)
             viv_vm_request(VIV_VM_RESET, 0, "triple fault");
             viv_vcpu_sleep(v, stop_asked);
             break;
+        case VIV_RUN_BREAK:
+            viv_vm_request(VIV_VM_DEBUG, 0, "breakpoint");
+            viv_vcpu_sleep(v, stop_asked);
+            break;
         }
     }
     act_on_requests(v);

@@ -49,7 +49,7 @@ static void park(struct viv_vcpu *v)
 {
     v->stopped = true;
     pthread_cond_broadcast(&parked);
-    while (!running || v->failed)
+    while (!running || v->failed || v->held)
         viv_dev_wait(&run_changed);
     v->stopped = false;
 }

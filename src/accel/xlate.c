@@ -140,6 +140,7 @@ static void vcpu_kick(struct viv_vcpu *v)
 const struct viv_accel viv_accel_xlate = {
     .name = "xlate",
     .desc = "the translator: rewrites guest code for this CPU",
+    .breakpoints = true,
     .props = props,
     .instead = &viv_accel_interp,
     .makes_code = true,

@@ -230,6 +230,19 @@ bool viv_chr_uses_stdio(void)
     return false;
 }
 
+void viv_chr_free(struct viv_chr *c)
+{
+    struct viv_chr **at = &all;
+
+    g_assert(!viv_chr_attached(c));
+    while (*at != c)
+        at = &(*at)->next;
+    *at = c->next;
+    if (c->cls->close)
+        c->cls->close(c);
+    chr_free(c);
+}
+
 void viv_chr_free_all(void)
 {
     while (all) {

@@ -30,6 +30,8 @@ int viv_chr_new_short(const char *what, const char *id, const char *text, struct
                       struct viv_err *err);
 struct viv_chr *viv_chr_find(const char *id);
 const char *viv_chr_id(const struct viv_chr *c);
+/* Nobody is attached; not from within a callback of its own. */
+void viv_chr_free(struct viv_chr *c);
 void viv_chr_free_all(void); /* restores the terminal */
 bool viv_chr_help(const char *backend); /* its options, or (NULL) the back ends, to stdout; false: there is none */
 /* All in the order they were made; NULL starts and ends the walk. What QEMU calls its filename ("pty:/dev/pts/3"). */

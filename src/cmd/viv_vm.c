@@ -17,6 +17,7 @@
 #include "machine/vm.h"
 #include "mem/ram.h"
 #include "mon/command.h"
+#include "mon/gdb/gdb.h"
 #include "mon/mon.h"
 #include "net/net.h"
 
@@ -97,6 +98,8 @@ static int assemble(struct vm_args *a, struct viv_err *err)
         rc = viv_vm_finish(err);
     if (rc < 0)
         return rc;
+    if (a->gdb && (rc = viv_gdb_start(a->gdb, err)) < 0)
+        return rc;
     viv_vm_set_policy(a->no_reboot, a->no_shutdown);
     if (a->incoming) {
         viv_vm_set_state(VIV_RUN_INMIGRATE);
@@ -120,6 +123,7 @@ static void take_apart(void)
 
     viv_dev_lock();
     viv_vm_destroy();
+    viv_gdb_free();
     viv_mon_free_all();
     viv_netdev_free_all();
     viv_chr_free_all();

@@ -297,6 +297,12 @@ HANDLER(on_monitor)
     return add_item(&a->monitors, option, text);
 }
 
+HANDLER(on_gdb)
+{
+    a->gdb = text ? text : "tcp::1234";
+    return 0;
+}
+
 HANDLER(on_nographic)
 {
     a->nographic = a->given_display = true;
@@ -437,6 +443,8 @@ static const struct option options[] = {
     {"echr", "code", "escape character instead of Ctrl-A", on_echr},
 
     {"S", NULL, "do not start the CPUs ('c' in the monitor does)", on_paused},
+    {"gdb", "dev", "waits there for gdb (forms as for -serial): tcp::1234, unix:PATH", on_gdb},
+    {"s", NULL, "shorthand for -gdb tcp::1234", on_gdb},
     {"no-reboot", NULL, "exit instead of rebooting", on_no_reboot},
     {"no-shutdown", NULL, "stop before shutdown", on_no_shutdown},
     {"action", "reboot=reset|shutdown,shutdown=poweroff|pause", "what to do on guest events", on_action},
@@ -477,8 +485,6 @@ static const struct option options[] = {
     {"watchdog", "o", NULL, NULL, "there is no watchdog yet"},
     {"watchdog-action", "o", NULL, NULL, "there is no watchdog yet"},
     {"debugcon", "d", NULL, NULL, LATER},
-    {"gdb", "d", NULL, NULL, "there is no gdb server yet"},
-    {"s", NULL, NULL, NULL, "there is no gdb server yet"},
     {"singlestep", NULL, NULL, NULL, "it is an option of the translator: -accel xlate,one-insn-per-tb=on"},
     {"icount", "o", NULL, NULL, LATER},
     {"loadvm", "t", NULL, NULL, "use -incoming file:PATH with a state saved by migrate \"file:PATH\""},

@@ -26,6 +26,7 @@ struct vm_args {
         *globals, *usbdevices; /* of struct vm_item */
     bool nodefaults, nographic, display_none, daemonize, paused, no_reboot, no_shutdown, usb;
     const char *pidfile, *incoming, *process_name;
+    const char *gdb; /* -gdb, -s */
     const char *vga; /* class of -vga, NULL: none */
     bool given_net, given_serial, given_monitor, given_display;
     /* Printed once everything is known, instead of running: "-machine help" and the like. */

@@ -52,6 +52,7 @@ struct viv_vcpu {
     /* Run control, under the device lock. */
     bool stopped; /* the thread is parked outside its accelerator */
     bool failed;  /* its accelerator gave up: stays parked until reset */
+    bool held;    /* a debugger lets others run: stays parked until the next start */
 };
 
 /* All vCPUs, fixed before the first one runs. */

@@ -49,6 +49,7 @@ static const char *const state_names[] = {
     [VIV_RUN_POSTMIGRATE] = "postmigrate",
     [VIV_RUN_INTERNAL_ERROR] = "internal-error",
     [VIV_RUN_IO_ERROR] = "io-error",
+    [VIV_RUN_DEBUG] = "debug",
 };
 
 const char *viv_run_state_name(enum viv_run_state s)
@@ -379,6 +380,10 @@ static void on_request(enum viv_vm_request what, int code, const char *who)
     case VIV_VM_IO_ERROR:
         if (vm.state == VIV_RUN_RUNNING)
             viv_vm_stop(VIV_RUN_IO_ERROR);
+        break;
+    case VIV_VM_DEBUG:
+        if (vm.state == VIV_RUN_RUNNING)
+            viv_vm_stop(VIV_RUN_DEBUG);
         break;
     case VIV_VM_INTERNAL_ERROR:
         viv_vm_stop(VIV_RUN_INTERNAL_ERROR);

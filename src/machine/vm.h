@@ -19,6 +19,7 @@ enum viv_run_state {
     VIV_RUN_POSTMIGRATE,
     VIV_RUN_INTERNAL_ERROR,
     VIV_RUN_IO_ERROR,
+    VIV_RUN_DEBUG,
 };
 
 const char *viv_run_state_name(enum viv_run_state s);

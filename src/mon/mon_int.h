@@ -33,6 +33,9 @@ void viv_hmp_free_all(void);
 /* commands_screen.c */
 extern const struct viv_mon_cmd viv_mon_screen[];
 
+/* commands_debug.c */
+extern const struct viv_mon_cmd viv_mon_debug[];
+
 /* commands_block.c */
 extern const struct viv_mon_cmd viv_mon_media[];
 

@@ -34,7 +34,7 @@ bool viv_debug_watches_slow(const struct viv_x86 *c, uint64_t lin, uint64_t len)
     for (unsigned n = 0; n < 4; n++)
         if (enabled(c, n) && (type(c, n) & 1) && overlaps(c, n, lin, len))
             return true;
-    return false;
+    return c->breaks.on & VIV_BREAK_ON_DATA && viv_break_watches(lin, len);
 }
 
 static void hit(struct viv_x86 *c, uint64_t lin, unsigned len, bool io, bool write)
@@ -63,6 +63,8 @@ static void hit(struct viv_x86 *c, uint64_t lin, unsigned len, bool io, bool wri
 void viv_debug_data_slow(struct viv_x86 *c, uint64_t lin, unsigned len, bool write)
 {
     hit(c, lin, len, false, write);
+    if (c->breaks.on & VIV_BREAK_ON_DATA)
+        viv_break_data(&c->breaks, lin, len, write);
 }
 
 void viv_debug_io_slow(struct viv_x86 *c, uint16_t port, unsigned len)
@@ -90,5 +92,9 @@ void viv_debug_changed(struct viv_x86 *c)
         c->attention |= VIV_ATT_DEBUG;
     else
         c->attention &= ~VIV_ATT_DEBUG;
+    if (c->breaks.on)
+        c->attention |= VIV_ATT_BREAKS;
+    else
+        c->attention &= ~VIV_ATT_BREAKS;
     viv_tlb_flush_data(c);
 }

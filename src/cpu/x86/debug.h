@@ -20,12 +20,12 @@ void viv_debug_data_slow(struct viv_x86 *c, uint64_t lin, unsigned len, bool wri
 void viv_debug_io_slow(struct viv_x86 *c, uint16_t port, unsigned len);
 /* DR6 bits of instruction breakpoints at this linear address. */
 uint32_t viv_debug_exec(const struct viv_x86 *c, uint64_t lin);
-/* DR0-DR7 changed: attention, watched pages. */
+/* DR0-DR7 or c->breaks changed: attention, watched pages. */
 void viv_debug_changed(struct viv_x86 *c);
 
 static inline bool viv_debug_any(const struct viv_x86 *c)
 {
-    return __builtin_expect((c->dr[7] & 0xff) != 0, 0);
+    return __builtin_expect((c->dr[7] & 0xff) || c->breaks.on & VIV_BREAK_ON_DATA, 0);
 }
 
 static inline bool viv_debug_watches(const struct viv_x86 *c, uint64_t lin, uint64_t len)

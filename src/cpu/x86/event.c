@@ -148,6 +148,12 @@ void viv_x86_note_shadow(struct viv_x86 *c)
     c->shadow_rip = VIV_NO_SHADOW;
 }
 
+/* A debugger's step can keep interrupts away: it wants the program's next instruction. */
+static bool take_interrupts(struct viv_x86 *c)
+{
+    return !(c->breaks.on & VIV_BREAK_ON_MASK) && (take_smi(c) || take_nmi(c) || take_intr(c));
+}
+
 bool viv_x86_take_event(struct viv_x86 *c)
 {
     bool shadowed;
@@ -156,7 +162,7 @@ bool viv_x86_take_event(struct viv_x86 *c)
     shadowed = c->sti_shadow || c->mov_ss_shadow;
     c->next_rip = c->rip;
     c->attention &= ~(VIV_ATT_TRAP | VIV_ATT_SHADOW);
-    if (take_trap(c) || take_smi(c) || take_nmi(c) || take_intr(c))
+    if (take_trap(c) || take_interrupts(c))
         return true;
     if (c->halted || c->wait_sipi)
         return false;

@@ -281,6 +281,7 @@ static const struct viv_field x86_fields[] = {
     VIV_F_DERIVED(viv_x86, xl_space, "the translator's run loop"),
     VIV_F_DERIVED(viv_x86, xl, "viv_xlate_attach and the translator's run loop"),
     VIV_F_DERIVED(viv_x86, xlate, "viv_xlate_attach"),
+    VIV_F_DERIVED(viv_x86, breaks, "the debugger's, outside the guest"),
     VIV_F_DERIVED(viv_x86, xl_group, "the translator's, within a block"),
     VIV_F_DERIVED(viv_x86, tlb_cur, "viv_mmu_select"),
     VIV_F_DERIVED(viv_x86, fast_base, "viv_interp_context"),

@@ -7,6 +7,7 @@
 #ifndef VIV_CPU_X86_STATE_H
 #define VIV_CPU_X86_STATE_H
 
+#include "cpu/breakpoint.h"
 #include "state/state.h"
 
 #include <stdbool.h>
@@ -260,6 +261,7 @@ struct viv_x86 {
     const struct viv_insn *insn;   /* being executed */
     void *interp;                  /* interpreter's own: decode cache, jump buffer */
     struct viv_xlate *xlate;       /* translator's own, NULL without it */
+    struct viv_break_cpu breaks;   /* a debugger's outside the guest */
     uint64_t insn_count;           /* instructions retired, for info and tests */
 };
 
@@ -273,6 +275,7 @@ enum {
     VIV_ATT_TRAP = 1 << 3,   /* pending_db, or step_armed */
     VIV_ATT_EVENT = 1 << 4,  /* an interrupt may have become deliverable */
     VIV_ATT_RF = 1 << 5,     /* EFLAGS.RF to be cleared after the next instruction */
+    VIV_ATT_BREAKS = 1 << 6, /* a debugger outside has breakpoints or steps: one instruction at a time */
 };
 
 enum viv_cpu_mode {

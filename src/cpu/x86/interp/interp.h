@@ -41,6 +41,7 @@ enum viv_run {
     VIV_RUN_REQUEST,  /* v->requests holds STOP, QUIESCE, TLB, KICK, INIT, SIPI: the caller acts */
     VIV_RUN_HALT,     /* c->halted or c->wait_sipi: sleep until a request */
     VIV_RUN_SHUTDOWN, /* c->shutdown: triple fault */
+    VIV_RUN_BREAK,    /* c->breaks.hit: for the debugger outside */
 };
 
 /* vCPU thread; device lock not held. INTR, NMI and SMI requests are handled inside, by

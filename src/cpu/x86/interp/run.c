@@ -107,6 +107,14 @@ static inline bool look(const struct viv_x86 *c, u32 r)
     return (r & ~(u32)VIV_REQ_INTR) || ((r & VIV_REQ_INTR) && (c->eflags & VIV_FL_IF));
 }
 
+/* Linear address of the next instruction; where none can be for a CPU that sleeps. */
+static u64 next_insn(const struct viv_x86 *c)
+{
+    if (c->halted || c->wait_sipi)
+        return VIV_NO_SHADOW;
+    return c->mode == VIV_MODE_LONG ? c->rip : (u32)(c->seg[VIV_CS].base + c->rip);
+}
+
 enum verdict { GO_ON, ONE_INSN, LEAVE };
 
 /* At an instruction boundary where something is to be looked at. */
@@ -121,6 +129,11 @@ static enum verdict boundary(struct viv_x86 *c, struct viv_interp *in, enum viv_
     }
     if (r & OUTSIDE) {
         viv_x86_note_shadow(c);
+        return LEAVE;
+    }
+    if (c->attention & VIV_ATT_BREAKS && viv_break_boundary(&c->breaks, next_insn(c))) {
+        viv_x86_note_shadow(c);
+        *why = VIV_RUN_BREAK;
         return LEAVE;
     }
     if ((r & EVENTS) || c->attention) {

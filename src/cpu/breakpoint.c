@@ -1,0 +1,158 @@
+/* The lists are changed while no vCPU runs, and read by all of them. */
+#include "cpu/breakpoint.h"
+
+#include "cpu/vcpu.h"
+#include "cpu/x86/debug.h"
+
+#include <errno.h>
+
+struct point {
+    enum viv_break_kind kind;
+    uint64_t lin, last; /* first and last byte */
+};
+
+static struct point points[VIV_BREAKS_MAX];
+static unsigned count;
+
+static struct point *find(enum viv_break_kind kind, uint64_t lin, uint64_t len)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (points[i].kind == kind && points[i].lin == lin && points[i].last == lin + len - 1)
+            return &points[i];
+    }
+    return NULL;
+}
+
+/* Which of the two kinds there are, to every CPU. */
+static void tell_cpus(void)
+{
+    uint8_t on = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        on |= points[i].kind == VIV_BREAK_EXEC ? VIV_BREAK_ON_EXEC : VIV_BREAK_ON_DATA;
+    for (unsigned i = 0; i < viv_vcpu_count; i++) {
+        struct viv_x86 *c = viv_vcpus[i]->x86;
+
+        c->breaks.on = (uint8_t)((c->breaks.on & (VIV_BREAK_ON_STEP | VIV_BREAK_ON_MASK)) | on);
+        viv_debug_changed(c);
+    }
+}
+
+int viv_break_set(enum viv_break_kind kind, uint64_t lin, uint64_t len, struct viv_err *err)
+{
+    if (!len || lin + len - 1 < lin)
+        return viv_fail(err, EINVAL, "a breakpoint of %llu bytes at 0x%llx is none", (unsigned long long)len, (unsigned long long)lin);
+    if (find(kind, lin, len))
+        return 0;
+    if (count == VIV_BREAKS_MAX)
+        return viv_fail(err, ENOSPC, "there are %u breakpoints already", count);
+    points[count++] = (struct point){kind, lin, lin + len - 1};
+    tell_cpus();
+    return 0;
+}
+
+int viv_break_remove(enum viv_break_kind kind, uint64_t lin, uint64_t len)
+{
+    struct point *p = find(kind, lin, len);
+
+    if (!p)
+        return -ENOENT;
+    *p = points[--count];
+    tell_cpus();
+    return 0;
+}
+
+void viv_break_remove_all(void)
+{
+    count = 0;
+    for (unsigned i = 0; i < viv_vcpu_count; i++)
+        viv_vcpus[i]->x86->breaks = (struct viv_break_cpu){0};
+    tell_cpus();
+}
+
+unsigned viv_break_count(void)
+{
+    return count;
+}
+
+void viv_break_step(struct viv_vcpu *v, bool mask_irqs)
+{
+    struct viv_break_cpu *b = &v->x86->breaks;
+
+    b->on = (uint8_t)((b->on & ~VIV_BREAK_ON_MASK) | VIV_BREAK_ON_STEP | (mask_irqs ? VIV_BREAK_ON_MASK : 0));
+    b->stepped = false;
+    viv_debug_changed(v->x86);
+}
+
+void viv_break_resume(void)
+{
+    for (unsigned i = 0; i < viv_vcpu_count; i++) {
+        struct viv_break_cpu *b = &viv_vcpus[i]->x86->breaks;
+
+        if (b->is_hit && (b->hit.step || b->hit.kind == VIV_BREAK_EXEC))
+            b->is_hit = false;
+    }
+}
+
+bool viv_break_take_hit(struct viv_vcpu *v, struct viv_break_hit *hit)
+{
+    struct viv_break_cpu *b = &v->x86->breaks;
+
+    if (!b->is_hit)
+        return false;
+    *hit = b->hit;
+    b->is_hit = false;
+    return true;
+}
+
+/* ---- on the vCPU's thread ---- */
+
+bool viv_break_at(uint64_t lin)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (points[i].kind == VIV_BREAK_EXEC && points[i].lin == lin)
+            return true;
+    }
+    return false;
+}
+
+bool viv_break_watches(uint64_t lin, uint64_t len)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (points[i].kind != VIV_BREAK_EXEC && points[i].lin <= lin + len - 1 && lin <= points[i].last)
+            return true;
+    }
+    return false;
+}
+
+void viv_break_data(struct viv_break_cpu *b, uint64_t lin, uint64_t len, bool write)
+{
+    for (unsigned i = 0; i < count && !b->is_hit; i++) {
+        const struct point *p = &points[i];
+
+        if (p->kind == VIV_BREAK_EXEC || p->kind == (write ? VIV_BREAK_READ : VIV_BREAK_WRITE))
+            continue;
+        if (p->lin <= lin + len - 1 && lin <= p->last) {
+            b->hit = (struct viv_break_hit){.kind = p->kind, .lin = lin > p->lin ? lin : p->lin};
+            b->is_hit = true;
+        }
+    }
+}
+
+bool viv_break_boundary(struct viv_break_cpu *b, uint64_t lin)
+{
+    if (b->is_hit) /* of the instruction that has just ended, or not yet taken */
+        ;
+    else if (b->on & VIV_BREAK_ON_STEP && b->stepped)
+        b->hit = (struct viv_break_hit){.step = true, .lin = lin};
+    else if (!(b->on & VIV_BREAK_ON_STEP) && b->on & VIV_BREAK_ON_EXEC && viv_break_at(lin))
+        b->hit = (struct viv_break_hit){.kind = VIV_BREAK_EXEC, .lin = lin};
+    else {
+        b->stepped = true;
+        return false;
+    }
+    b->is_hit = true;
+    b->stepped = false;
+    b->on &= (uint8_t)~(VIV_BREAK_ON_STEP | VIV_BREAK_ON_MASK);
+    return true;
+}

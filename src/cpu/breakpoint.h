@@ -1,0 +1,64 @@
+/* What a debugger outside the guest asks of the CPUs: breakpoints, watchpoints, single steps. The guest does not see them.
+ *
+ * Addresses are linear. A CPU stops before the instruction at a breakpoint, after the one that touched what is watched, and after
+ * one instruction (or one delivered exception) of a step; it asks for VIV_VM_DEBUG then, and the VM stops in state "debug".
+ * Only where the accelerator says so (viv_accel.breakpoints).
+ * Functions here: device lock held, vCPUs stopped, unless said otherwise. */
+#ifndef VIV_CPU_BREAKPOINT_H
+#define VIV_CPU_BREAKPOINT_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct viv_vcpu;
+
+enum viv_break_kind { VIV_BREAK_EXEC, VIV_BREAK_WRITE, VIV_BREAK_READ, VIV_BREAK_ACCESS };
+
+#define VIV_BREAKS_MAX 1024
+
+/* Setting one that is there does nothing. -ENOSPC: no more; -EINVAL: len is 0 or the range wraps. */
+int viv_break_set(enum viv_break_kind kind, uint64_t lin, uint64_t len, struct viv_err *err);
+/* -ENOENT: there is none. */
+int viv_break_remove(enum viv_break_kind kind, uint64_t lin, uint64_t len);
+/* All of them, steps too. */
+void viv_break_remove_all(void);
+unsigned viv_break_count(void);
+/* When it runs next: one instruction. No interrupt is taken before it if `mask_irqs`. */
+void viv_break_step(struct viv_vcpu *v, bool mask_irqs);
+
+/* Why a CPU stopped. */
+struct viv_break_hit {
+    enum viv_break_kind kind;
+    bool step;
+    uint64_t lin; /* of the breakpoint, or of the access */
+};
+
+/* Before the CPUs run again: what stopped one of them, and nobody has asked for, is forgotten if it will be seen again. */
+void viv_break_resume(void);
+/* False: it did not stop. The answer is given once. */
+bool viv_break_take_hit(struct viv_vcpu *v, struct viv_break_hit *hit);
+
+/* ---- for the CPUs themselves; on the vCPU's thread ---- */
+
+/* A CPU's own part. Bits of `on` say what to look at. */
+enum { VIV_BREAK_ON_EXEC = 1 << 0, VIV_BREAK_ON_DATA = 1 << 1, VIV_BREAK_ON_STEP = 1 << 2, VIV_BREAK_ON_MASK = 1 << 3 };
+
+struct viv_break_cpu {
+    uint8_t on;
+    bool stepped;  /* the instruction of a step has been let go */
+    bool is_hit;
+    struct viv_break_hit hit;
+};
+
+/* Is there a breakpoint at `lin`? */
+bool viv_break_at(uint64_t lin);
+/* Is anything in [lin, lin + len) watched? */
+bool viv_break_watches(uint64_t lin, uint64_t len);
+/* An access: notes a hit. */
+void viv_break_data(struct viv_break_cpu *b, uint64_t lin, uint64_t len, bool write);
+/* At an instruction boundary, the next instruction at `lin`: stop here? */
+bool viv_break_boundary(struct viv_break_cpu *b, uint64_t lin);
+
+#endif
