@@ -11,8 +11,8 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import vm  # noqa: E402
 
-MODULES = ["uhci_hcd", "usbhid", "hid_generic", "evdev"]
-CONTROLLERS = {"uhci": ["-usb"]}
+MODULES = ["uhci_hcd", "xhci_pci", "usbhid", "hid_generic", "evdev"]
+CONTROLLERS = {"uhci": ["-usb"], "xhci": ["-device", "qemu-xhci"]}
 EV_KEY, EV_REL, EV_ABS = 1, 2, 3
 
 # Events of the keyboard's and the tablet's node until the word comes, in hexadecimal.
@@ -132,7 +132,7 @@ def inputs(work, name, controller, speed):
     print(f"ok: {name}: keyboard and tablet, saved and loaded between")
 
 
-SPEED = {"uhci": "12"}
+SPEED = {"uhci": "12", "xhci": "480"}
 
 
 def main():
