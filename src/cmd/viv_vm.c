@@ -156,6 +156,7 @@ static int run(struct vm_args *a, struct viv_err *err)
         rc = vm_open_storage(a, err);
     if (rc < 0)
         return rc;
+    vm_config_warn(a);
     viv_mon_use(viv_mon_people);
     viv_mon_use(viv_mon_common);
     viv_mon_use_machine();

@@ -377,7 +377,6 @@ HANDLER(on_version)
 HANDLER(on_help);
 
 #define GRAPHICS "there is no screen yet; -nographic puts the serial port on this terminal"
-#define FIRMWARE "there are no flash chips yet: -bios names a ROM"
 #define LATER    "it is not there yet"
 
 static const struct option options[] = {
@@ -407,6 +406,7 @@ static const struct option options[] = {
     {"append", "cmdline", "the kernel's command line", on_append},
     {"initrd", "file", "the kernel's initial RAM disk", on_initrd},
     {"bios", "file", "firmware image (default without -kernel: SeaBIOS, bios-256k.bin)", on_bios},
+    {"pflash", "file", "a flash chip: firmware first, then its variables", on_drive},
     {"boot", "[order=drives][,once=drives][,menu=on|off]...", "what the firmware boots: a floppy, c disk, d CD, n network",
      on_boot},
     {"option-rom", "file", "a ROM that the firmware runs", on_option_rom},
@@ -417,7 +417,7 @@ static const struct option options[] = {
     {"hdc", "file", NULL, on_drive},
     {"hdd", "file", NULL, on_drive},
     {"cdrom", "file", "CD image, in IDE drive 2", on_drive},
-    {"drive", "[file=f][,if=ide|virtio|none][,media=disk|cdrom][,index=i][,format=f][,cache=...]...", "defines a disk", on_drive},
+    {"drive", "[file=f][,if=ide|virtio|pflash|none][,media=disk|cdrom][,index=i][,format=f][,cache=...]...", "defines a disk", on_drive},
     {"blockdev", "[driver=]d[,node-name=n]...", "defines a node of the block graph", on_blockdev},
     {"device", "driver[,prop[=value][,...]]", "adds a device ('-device help', '-device D,help')", on_device},
     {"usb", NULL, "gives the machine its USB controller", on_usb},
@@ -461,7 +461,6 @@ static const struct option options[] = {
     {"fdb", "f", NULL, NULL, "there is no floppy controller yet"},
     {"sd", "f", NULL, NULL, "there is no SD card yet"},
     {"mtdblock", "f", NULL, NULL, LATER},
-    {"pflash", "f", NULL, NULL, FIRMWARE},
     {"snapshot", NULL, NULL, NULL, "give snapshot=on to a -drive"},
     {"vnc", "d", NULL, NULL, GRAPHICS},
     {"spice", "o", NULL, NULL, GRAPHICS},

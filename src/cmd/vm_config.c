@@ -196,6 +196,12 @@ static const char *disk_texts(const struct vm_args *a)
     return g_string_free(s, FALSE);
 }
 
+void vm_config_warn(const struct vm_args *a)
+{
+    if (!viv_bios_wanted(&a->cfg) && (a->cfg.boot || a->option_roms))
+        viv_warn("%s has no effect: -kernel is started directly, no firmware runs", a->cfg.boot ? "-boot" : "-option-rom");
+}
+
 int vm_config_fill(struct vm_args *a, struct viv_err *err)
 {
     struct viv_machine_config *cfg = &a->cfg;
@@ -218,8 +224,6 @@ int vm_config_fill(struct vm_args *a, struct viv_err *err)
         rc = viv_bios_check_boot(cfg->boot, err);
     if (rc < 0)
         return rc;
-    if (cfg->kernel && (cfg->boot || a->option_roms))
-        viv_warn("%s has no effect: -kernel is started directly, no firmware runs", cfg->boot ? "-boot" : "-option-rom");
     cfg->nographic = a->nographic;
     if (a->option_roms) {
         g_ptr_array_add(a->option_roms, NULL);

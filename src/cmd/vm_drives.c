@@ -47,7 +47,7 @@ static enum viv_drive_error error_policy(struct viv_opts *o, const char *key)
 /* ---- where a drive goes ---- */
 
 struct place {
-    enum { NONE, VIRTIO, IDE } iface;
+    enum { NONE, VIRTIO, IDE, PFLASH } iface;
     bool cdrom;
     unsigned unit; /* of all the interface's */
     char *id, *device; /* device: NULL for none */
@@ -72,11 +72,15 @@ static int interface(struct vm_args *a, struct viv_opts *o, struct place *p, str
         p->iface = VIRTIO;
         if (p->cdrom)
             return viv_fail(err, EINVAL, "-drive: media=cdrom: virtio has no CD drive; use if=ide, or if=virtio,readonly=on");
+    } else if (!strcmp(iface, "pflash") && vm_has_pci(a)) {
+        p->iface = PFLASH;
+        if (p->cdrom)
+            return viv_fail(err, EINVAL, "-drive: media=cdrom: a flash chip is no CD drive; leave it out");
     } else if (!strcmp(iface, "ide") && vm_has_pci(a)) {
         p->iface = IDE;
     } else {
         return viv_fail(err, ENOTSUP, "-drive: if=%s is not possible: this machine has no such controller; %s, and "
-                        "if=none for a -device", iface, vm_has_pci(a) ? "if=ide and if=virtio work" : "if=virtio works");
+                        "if=none for a -device", iface, vm_has_pci(a) ? "if=ide, if=virtio and if=pflash work" : "if=virtio works");
     }
     return 0;
 }
@@ -120,6 +124,29 @@ static int place_ide(struct viv_opts *o, struct place *p, struct viv_err *err)
     return 0;
 }
 
+/* By unit= or index=, or the first that is free. */
+static int place_pflash(struct vm_args *a, struct viv_opts *o, struct place *p, struct viv_err *err)
+{
+    const char *id = viv_opts_str(o, "id"), *by = viv_opts_given(o, "unit") ? "unit" : "index";
+    int64_t n = viv_opts_int(o, by);
+
+    if (viv_opts_given(o, "unit") && viv_opts_given(o, "index"))
+        return viv_fail(err, EINVAL, "-drive: index= and unit= exclude each other");
+    if (!viv_opts_given(o, by)) {
+        for (n = 0; n < VIV_FLASH_CHIPS && a->cfg.pflash[n]; n++)
+            ;
+    }
+    if (viv_opts_int(o, "bus") || n >= VIV_FLASH_CHIPS)
+        return viv_fail(err, EINVAL, "-drive: this machine has %d flash chips: unit=0 (firmware) and unit=1 (its variables)",
+                        VIV_FLASH_CHIPS);
+    if (a->cfg.pflash[n])
+        return viv_fail(err, EEXIST, "-drive: flash chip %d is given twice; use unit=", (int)n);
+    p->unit = (unsigned)n;
+    p->id = id ? g_strdup(id) : g_strdup_printf("pflash%u", p->unit);
+    a->cfg.pflash[n] = g_intern_string(p->id);
+    return 0;
+}
+
 static int place_drive(struct vm_args *a, struct viv_opts *o, struct place *p, struct viv_err *err)
 {
     unsigned *count = p->iface == VIRTIO ? &taken.virtios : &taken.nones;
@@ -127,6 +154,8 @@ static int place_drive(struct vm_args *a, struct viv_opts *o, struct place *p, s
 
     if (p->iface == IDE)
         return place_ide(o, p, err);
+    if (p->iface == PFLASH)
+        return place_pflash(a, o, p, err);
     if (viv_opts_given(o, "bus") || viv_opts_given(o, "unit"))
         return viv_fail(err, EINVAL, "-drive: bus= and unit= are for controllers with several drives; use index=");
     if (viv_opts_given(o, "index"))
@@ -198,7 +227,7 @@ static int open_drive(struct vm_args *a, const char *text, struct viv_err *err)
     return rc;
 }
 
-/* -hda to -hdd, -cdrom and a bare file name: the rest of the text is the file's name, commas and all. */
+/* -hda to -hdd, -cdrom, -pflash and a bare file name: the rest of the text is the file's name, commas and all. */
 static int open_short(struct vm_args *a, const struct vm_item *it, struct viv_err *err)
 {
     static const char *const names[] = {"-hda", "-hdb", "-hdc", "-hdd", NULL};
@@ -211,6 +240,10 @@ static int open_short(struct vm_args *a, const struct vm_item *it, struct viv_er
     for (unsigned i = 0; names[i]; i++) {
         if (!strcmp(names[i], it->option))
             index = i;
+    }
+    if (!strcmp(it->option, "-pflash")) {
+        text = g_strdup_printf("if=pflash,format=raw,file=%s", file);
+        return open_drive(a, text, err);
     }
     if (!vm_has_pci(a))
         return viv_fail(err, ENOTSUP, "%s: this machine has no IDE controller; use -drive file=%s,if=virtio", it->option, it->text);
@@ -268,6 +301,33 @@ static int claim_blockdev(const char *device_text, struct viv_err *err)
     return rc < 0 ? rc : viv_drive_add(drive, blk, NULL, err);
 }
 
+/* -machine pflash0=NODE, pflash1=NODE. */
+static int claim_pflash(struct vm_args *a, struct viv_err *err)
+{
+    static const char *const keys[VIV_FLASH_CHIPS] = {"pflash0", "pflash1"};
+
+    for (unsigned i = 0; i < VIV_FLASH_CHIPS && vm_has_pci(a); i++) {
+        const char *node = viv_opts_str(a->cfg.machine_opts, keys[i]);
+        g_autofree char *what = g_strdup_printf("flash chip '%s'", keys[i]);
+        struct viv_blk *blk;
+        int rc;
+
+        if (!node)
+            continue;
+        if (a->cfg.pflash[i])
+            return viv_fail(err, EEXIST, "-machine %s= and -drive if=pflash,unit=%u exclude each other", keys[i], i);
+        rc = viv_blockdev_attach(node, VIV_PERM_READ | VIV_PERM_WRITE, VIV_PERM_READ, what, &blk, err);
+        if (!rc)
+            rc = viv_drive_add(node, blk, NULL, err);
+        if (rc < 0) {
+            viv_err_prefix(err, "-machine %s=%s", keys[i], node);
+            return rc;
+        }
+        a->cfg.pflash[i] = node;
+    }
+    return 0;
+}
+
 int vm_open_storage(struct vm_args *a, struct viv_err *err)
 {
     bool ide_device = names_ide_device(a);
@@ -283,6 +343,9 @@ int vm_open_storage(struct vm_args *a, struct viv_err *err)
         if (rc < 0)
             return rc;
     }
+    rc = claim_pflash(a, err);
+    if (rc < 0)
+        return rc;
     rc = ide_device ? 0 : default_cdrom(a, err);
     if (rc < 0)
         return rc;

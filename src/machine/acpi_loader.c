@@ -73,8 +73,10 @@ int viv_acpi_build_files(const struct viv_acpi_info *info, struct viv_acpi_files
     allocate(script, TABLES_FILE, 64, ZONE_HIGH);
     for (unsigned i = 0; i < links.pointer_count; i++)
         pointer(script, &links.pointers[i]);
-    for (unsigned i = 0; i < links.sum_count; i++)
+    for (unsigned i = 0; i < links.sum_count; i++) {
         sum(script, &links.sums[i]);
+        out->blob[links.sums[i].at] = 0; /* OVMF sums it in, too */
+    }
     out->script_len = script->len;
     out->script = g_byte_array_free(script, FALSE);
     return 0;

@@ -156,6 +156,7 @@ static void test_loader_script(void)
                 viv_st_le32(dest, viv_ld_le32(dest) + BASE);
             break;
         case 3:
+            g_assert_cmphex(dest[viv_ld_le32(n)], ==, 0);
             dest[viv_ld_le32(n)] -= sum(dest + viv_ld_le32(n + 4), viv_ld_le32(n + 8));
             break;
         default:

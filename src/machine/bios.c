@@ -11,21 +11,17 @@
 #define DEFAULT_BIOS "bios-256k.bin"
 #define ROM_UNIT     (64 * VIV_KIB)
 #define ROM_MAX      (16 * VIV_MIB)
-#define KVM_ROM_MAX  (256 * VIV_KIB) /* its own pages lie right below */
 #define LOW_MAX      (128 * VIV_KIB) /* what is seen below 1 MiB */
 
 bool viv_bios_wanted(const struct viv_machine_config *cfg)
 {
-    return cfg->bios || !cfg->kernel;
+    return cfg->bios || cfg->pflash[0] || cfg->pflash[1] || !cfg->kernel;
 }
 
-static int check_size(const char *name, size_t len, bool kvm, struct viv_err *err)
+static int check_size(const char *name, size_t len, struct viv_err *err)
 {
     if (len % ROM_UNIT)
         return viv_fail(err, EINVAL, "-bios %s: %zu bytes is not a multiple of 64 KiB, as firmware images are", name, len);
-    if (kvm && len > KVM_ROM_MAX)
-        return viv_fail(err, ENOTSUP, "-bios %s: with -accel kvm firmware has up to 256 KiB, this one %zu KiB; "
-                                      "-accel xlate takes up to 16 MiB", name, len / (size_t)VIV_KIB);
     return 0;
 }
 
@@ -37,7 +33,22 @@ static void map_rom(struct viv_board *board, struct viv_ram *rom, const char *na
     viv_region_map(viv_region_new(board->mem, &d), end - d.size, 0);
 }
 
-int viv_bios_load(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err)
+void viv_bios_map_low(struct viv_board *board, struct viv_ram *rom)
+{
+    map_rom(board, rom, "bios-low", rom->size > LOW_MAX ? rom->size - LOW_MAX : 0, VIV_MIB);
+}
+
+/* UEFI is in firmware volumes: their headers have "_FVH" at 28h, and lie at multiples of 4 KiB (PI 1.7, vol. 3, 3.2.1). */
+static bool is_uefi(const uint8_t *data, size_t len)
+{
+    for (size_t at = 0; at + 0x2c <= len; at += 4096) {
+        if (!memcmp(data + at + 0x28, "_FVH", 4))
+            return true;
+    }
+    return false;
+}
+
+static int load_rom(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err)
 {
     const char *name = cfg->bios ? cfg->bios : DEFAULT_BIOS;
     g_autofree uint8_t *data = NULL;
@@ -45,15 +56,15 @@ int viv_bios_load(const struct viv_machine_config *cfg, struct viv_board *board,
     size_t len;
     int r;
 
-    if (cfg->kernel)
-        return viv_fail(err, ENOTSUP, "-bios with -kernel: firmware would need a program of its own to start the kernel; "
-                                      "leave out -bios to start it directly, or boot a disk that has it");
     r = viv_datadir_read(name, ROM_MAX, &data, &len, err);
     if (r < 0) {
         viv_err_prefix(err, "%s", cfg->bios ? "-bios" : "firmware (there is no -kernel)");
         return r;
     }
-    r = check_size(name, len, board->intc->ops->kernel_irqchip, err);
+    r = check_size(name, len, err);
+    if (!r && cfg->kernel && !is_uefi(data, len))
+        r = viv_fail(err, ENOTSUP, "-bios %s with -kernel: this firmware would need a program of its own to start the kernel; "
+                                   "leave out -bios to start it directly, or use UEFI firmware, which does it by itself", name);
     if (!r)
         r = viv_ram_new("pc.bios", len, &rom, err);
     if (r < 0)
@@ -61,9 +72,14 @@ int viv_bios_load(const struct viv_machine_config *cfg, struct viv_board *board,
     memcpy(rom->hva, data, len);
     viv_ram_written(rom->hva, len);
     map_rom(board, rom, "bios", 0, 4 * VIV_GIB);
-    map_rom(board, rom, "bios-low", len > LOW_MAX ? len - LOW_MAX : 0, VIV_MIB);
-    board->runs_firmware = true;
+    viv_bios_map_low(board, rom);
     return 0;
+}
+
+int viv_bios_load(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err)
+{
+    board->runs_firmware = true;
+    return cfg->pflash[0] || cfg->pflash[1] ? viv_bios_add_flash(cfg, board, err) : load_rom(cfg, board, err);
 }
 
 /* ---- boot order ---- */

@@ -7,11 +7,16 @@
 
 /* Does this command line start in a ROM? */
 bool viv_bios_wanted(const struct viv_machine_config *cfg);
-/* The ROM, mapped below 4 GiB and at the end of the first MiB (under what the chipset lays over it). Refuses what cannot
- * work: sizes, a kernel for firmware that would not start it. */
+/* The ROM or the flash chips, mapped below 4 GiB and at the end of the first MiB (under what the chipset lays over it).
+ * Refuses what cannot work: sizes, a kernel for firmware that would not start it. */
 int viv_bios_load(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err);
 
+/* Its parts. */
+int viv_bios_add_flash(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err);
+void viv_bios_map_low(struct viv_board *board, struct viv_ram *rom); /* the last 128 KiB below 1 MiB */
+
 /* Everything that fw_cfg tells firmware: memory map, tables, boot order, -option-rom. After all devices. */
+int viv_bios_add_kernel(const struct viv_machine_config *cfg, struct viv_dev *fw_cfg, struct viv_err *err); /* a part of it */
 int viv_bios_add_files(const struct viv_firmware_config *c, struct viv_dev *fw_cfg, struct viv_err *err);
 
 /* -boot order= (once=, until the first reset) as CMOS has it: 3Dh in the low byte, 38h in the high one. */

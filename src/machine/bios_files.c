@@ -11,8 +11,6 @@
 #include <glib.h>
 #include <string.h>
 
-#define KVM_PAGES     0xfffbc000u /* identity map and TSS (-accel kvm), up to where a ROM of 256 KiB begins */
-#define KVM_PAGES_END 0xfffc0000u
 #define IRQ0_OVERRIDE 0x8002 /* the timer is on pin 2 of the I/O APIC */
 #define ROM_MAX       (128 * VIV_KIB)
 
@@ -40,7 +38,7 @@ static int add_memory(const struct viv_firmware_config *c, struct viv_dev *d, st
     uint8_t end[8];
     int r;
 
-    range(map, KVM_PAGES, KVM_PAGES_END - KVM_PAGES, VIV_E820_RESERVED);
+    range(map, VIV_KVM_PAGES, VIV_KVM_PAGES_END - VIV_KVM_PAGES, VIV_E820_RESERVED);
     range(map, 0, c->low_end, VIV_E820_RAM);
     range(map, 4 * VIV_GIB, c->high_size, VIV_E820_RAM);
     r = add(d, "etc/e820", map->data, map->len, err);
@@ -147,6 +145,8 @@ int viv_bios_add_files(const struct viv_firmware_config *c, struct viv_dev *fw_c
         r = add_console(c->cfg, fw_cfg, err);
     if (!r)
         r = add_option_roms(c->cfg, fw_cfg, err);
+    if (!r)
+        r = viv_bios_add_kernel(c->cfg, fw_cfg, err);
     viv_fw_cfg_add_u32(fw_cfg, IRQ0_OVERRIDE, 1);
     return r;
 }

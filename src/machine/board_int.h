@@ -21,6 +21,8 @@
         {.name = "vmport", .type = VIV_OPT_ENUM, .values = viv_on_off_auto,                        \
          .help = "VMware's I/O port (off or auto)"},                                               \
         {.name = "memory-backend", .type = VIV_OPT_REFUSED, .help = "use -m"},                     \
+        {.name = "pflash0", .type = VIV_OPT_STR, .help = "node of a flash chip with firmware"},          \
+        {.name = "pflash1", .type = VIV_OPT_STR, .help = "node of a second one, with its variables"},    \
         {.name = "nvdimm", .type = VIV_OPT_REFUSED, .help = "not there yet"},                      \
         {.name = "max-ram-below-4g", .type = VIV_OPT_REFUSED, .help = "the split is fixed at 3 GiB"}, \
         {.name = "igd-passthru", .type = VIV_OPT_REFUSED, .help = "not there"},                    \

@@ -38,7 +38,8 @@ static void memory_map(struct viv_firmware *f, const struct viv_firmware_config 
     add_range(b, 0x9fc00, 0xa0000, VIV_E820_RESERVED);
     add_range(b, 0xe0000, VIV_MIB, VIV_E820_RESERVED); /* the tables */
     add_range(b, VIV_MIB, c->low_end, VIV_E820_RAM);
-    add_range(b, 0xfffbc000, 4 * VIV_GIB, VIV_E820_RESERVED); /* KVM's pages and where firmware is */
+    add_range(b, VIV_KVM_PAGES, VIV_KVM_PAGES_END, VIV_E820_RESERVED);
+    add_range(b, 0xfffc0000, 4 * VIV_GIB, VIV_E820_RESERVED); /* where firmware is */
     add_range(b, 4 * VIV_GIB, 4 * VIV_GIB + c->high_size, VIV_E820_RAM);
 }
 

@@ -12,6 +12,10 @@
 #define VIV_BIOS_SMBIOS 0xf4000u /* entry points in F0000h-FFFFFh */
 #define VIV_BIOS_TABLES_END 0xfe000u /* handlers of interrupts follow */
 
+/* What -accel kvm keeps for itself on a host with VT-x: the identity map and the TSS (accel/kvm/kvm.c). */
+#define VIV_KVM_PAGES     0xfeffc000u
+#define VIV_KVM_PAGES_END 0xff000000u
+
 struct viv_firmware;
 
 struct viv_firmware_config {

@@ -7,6 +7,8 @@
 #include "bus/dev.h"
 #include "opt/opt.h"
 
+#define VIV_FLASH_CHIPS 2
+
 struct viv_smp {
     unsigned cpus, maxcpus, sockets, dies, cores, threads;
 };
@@ -22,6 +24,7 @@ struct viv_machine_config {
     const char *const *accels; /* each -accel, ending with NULL; NULL: automatic */
     const char *kernel, *initrd, *append, *dtb;
     const char *bios;
+    const char *pflash[VIV_FLASH_CHIPS]; /* ids of drives: firmware's code, its variables; NULL: none */
     const char *const *option_roms; /* each -option-rom, ending with NULL; NULL: none */
     struct viv_opts *boot;          /* viv_boot_opts, NULL: nothing said */
     const char *name; /* -name */

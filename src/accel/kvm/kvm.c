@@ -8,8 +8,8 @@
 #include <glib.h>
 #include <string.h>
 
-#define TSS_ADDR          0xfffbd000ul /* three pages VT-x needs for real mode */
-#define IDENTITY_MAP_ADDR 0xfffbc000ull
+#define TSS_ADDR          0xfeffd000ul /* three pages VT-x needs for real mode: below 16 MiB of firmware */
+#define IDENTITY_MAP_ADDR 0xfeffc000ull
 
 struct kvm_vm *viv_kvm;
 

@@ -158,14 +158,15 @@ static void write_data(struct ide_unit *u, uint32_t v, unsigned size)
         u->ops->filled(u);
 }
 
-/* Unit 0 answers for a unit 1 that is not there, with zeroes (9.16.1: at least the status is). */
+/* Unit 0 answers for a unit 1 that is not there, with zeroes (9.16.1: at least the status is). So does an empty channel, as in
+ * QEMU: UEFI waits there for BSY and DRQ to fall, for minutes. */
 static uint8_t read_reg(struct ide_channel *ch, unsigned reg)
 {
     struct ide_unit *u = selected(ch);
     unsigned hob = ch->control & CONTROL_HOB ? 1 : 0;
 
     if (!u)
-        return ch->unit[0] || ch->unit[1] ? 0 : 0xff;
+        return 0;
     switch (reg) {
     case R_ERROR:
         return u->error;
@@ -202,7 +203,7 @@ uint8_t ide_alternate_status(struct ide_channel *ch)
     struct ide_unit *u = selected(ch);
 
     if (!u)
-        return ch->unit[0] || ch->unit[1] ? 0 : 0xff;
+        return 0;
     return u->status;
 }
 

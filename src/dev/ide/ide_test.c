@@ -36,7 +36,7 @@ static void setup(const char *cls, const char *opts)
     rig_add("i440FX", "addr=0");
     rig_add("piix3-ide", "addr=1.1");
     viv_dev_lock();
-    viv_pci_config_write(rig.board.pci, 9, 0x40, 0x80008000, 4);
+    g_assert_cmphex(viv_pci_config_read(rig.board.pci, 9, 0x40, 4), ==, 0x80008000);
     viv_pci_config_write(rig.board.pci, 9, 0x20, BM, 4);
     viv_pci_config_write(rig.board.pci, 9, 4, 5, 2);
     viv_dev_unlock();
@@ -119,7 +119,7 @@ static void test_identify(void)
     g_assert_cmphex(in8(0x1f7), ==, 0);
     out8(0x1f2, 0x55);
     g_assert_cmphex(in8(0x1f2), ==, 0);
-    g_assert_cmphex(in8(0x177), ==, 0xff);
+    g_assert_cmphex(in8(0x177), ==, 0);
     teardown();
 }
 

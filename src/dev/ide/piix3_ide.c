@@ -144,8 +144,10 @@ static void ide_reset(struct viv_dev *d)
     struct piix3_ide *p = (struct piix3_ide *)d;
 
     viv_pci_dev_reset(&p->pci);
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < 2; i++) {
         ide_channel_reset(&p->ch[i]);
+        p->pci.config[IDETIM + 2 * i + 1] = IDETIM_DECODE; /* 4.2.11 has it clear; OVMF counts on it */
+    }
     update(p);
 }
 

@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""UEFI firmware (Debian's OVMF) in flash chips and as a ROM: the shell on the screen, GRUB from a disk, -kernel, and variables.
+
+Variables: one that was set is there in the next run; a process that is killed while the guest writes variables leaves a store that the
+firmware goes on with. usage: ovmf.py [shell|rom|disk|kernel|kill]... (all)"""
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import vm  # noqa: E402
+
+CODE, VARS, WHOLE = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd", "/usr/share/ovmf/OVMF.fd"
+GUID = "c7d2a5b4-3f0e-4a62-9d54-7e6d3a1b9f10"
+ACCEL = os.environ.get("VIV_ACCEL", "xlate")
+MACHINE = os.environ.get("VIV_MACHINE", "pc")
+
+
+def machine(work, *args):
+    return ["-M", MACHINE, "-accel", ACCEL, "-m", "256M", "-nodefaults", "-display", "none", "-vga", "std", "-serial", "stdio",
+            "-qmp", f"unix:{work}/q,server=on,wait=off", *args]
+
+
+def flash(work):
+    store = f"{work}/vars.fd"
+    if not os.path.exists(store):
+        shutil.copy(VARS, store)
+    return ["-drive", f"if=pflash,format=raw,readonly=on,file={CODE}", "-drive", f"if=pflash,format=raw,file={store}"]
+
+
+def shell(g):
+    """To the prompt: "any other key" ends the countdown."""
+    g.expect("any other key to continue", 90)
+    g.send("x")
+    g.expect("Shell> ", 30)
+    g.expect("\x1b", 5)
+
+
+def say(g, line):
+    for c in line + "\r":  # the firmware's serial port has no flow control
+        g.send(c)
+        time.sleep(0.005)
+
+
+def picture(q, g, path):
+    """The shell's text is on the screen: some of it yellow, most black."""
+    q.cmd("screendump", filename=path)
+    data = open(path, "rb").read()
+    if not data.startswith(b"P6\n1280 800\n255\n"):
+        g.die(f"a picture of another size: {data[:20]!r}")
+    px = data[16:]
+    colours = {}
+    for i in range(0, len(px), 3):
+        colours[px[i:i + 3]] = colours.get(px[i:i + 3], 0) + 1
+    if colours.get(b"\0\0\0", 0) < 1000000 or colours.get(b"\xff\xff\0", 0) < 100:
+        g.die(f"colours on the screen: {colours}")
+
+
+def test_shell(work):
+    with vm.Guest(machine(work, *flash(work)), "shell") as g:
+        q = vm.QMP(f"{work}/q")
+        shell(g)
+        picture(q, g, f"{work}/p")
+        if os.environ.get("VIV_KEEP"):
+            q.cmd("human-monitor-command", **{"command-line": f"screendump {os.environ['VIV_KEEP']}/ovmf.png -f png"})
+        say(g, f"setvar VivKept -nv -bs -guid {GUID} =S\"persist\"")
+        g.expect("Shell> ", 30)
+        say(g, "reset")
+        g.expect("any other key to continue", 90)
+        g.send("x")
+        g.expect("Shell> ", 30)
+        say(g, "reset -s")
+        if g.wait(60):
+            g.die("power-off ends with an error")
+    with vm.Guest(machine(work, *flash(work)), "shell, second run") as g:
+        shell(g)
+        say(g, f"setvar VivKept -guid {GUID}")
+        g.expect("70 00 65 00 72 00 73 00|70 65 72 73", 30)
+    print("ok: the shell on the screen, reset, power-off; a variable is there in the next run")
+
+
+def test_rom(work):
+    with vm.Guest(machine(work, "-bios", WHOLE), "rom") as g:
+        q = vm.QMP(f"{work}/q")
+        shell(g)
+        picture(q, g, f"{work}/p")
+    print("ok: the shell with -bios")
+
+
+INIT = "test -d /sys/firmware/efi && echo UEFI-$((20 + 2)); grep -o viv=[a-z]* /proc/cmdline"
+
+
+def test_disk(work):
+    kernel, initrd = vm.kernel(), vm.initramfs(INIT)
+    for path, name in ((kernel, "vmlinuz"), (initrd, "initrd")):
+        shutil.copy(path, f"{work}/{name}")
+    with open(f"{work}/cfg", "w") as f:
+        f.write("serial --unit=0\nterminal_output serial\necho GRUB-HERE\nset root=(hd0,msdos1)\n"
+                "linux /vmlinuz console=ttyS0 panic=-1 viv=disk\ninitrd /initrd\nboot\n")
+    vm.run_tool(["tests/boot/efi_disk.sh", f"{work}/disk", f"{work}/cfg", f"{work}/vmlinuz", f"{work}/initrd"])
+    with vm.Guest(machine(work, *flash(work), "-drive", f"file={work}/disk,format=raw,if=virtio", "-no-reboot"), "disk") as g:
+        g.expect("GRUB-HERE", 90)
+        g.expect("UEFI-22", 120)
+        g.expect("viv=disk", 10)
+        g.wait(60)
+    print("ok: GRUB and Linux from a virtio disk's EFI partition")
+
+
+def test_kernel(work):
+    with vm.Guest(machine(work, *flash(work), "-no-reboot", "-kernel", vm.kernel(), "-initrd", vm.initramfs(INIT), "-append",
+                          "console=ttyS0 panic=-1 viv=fwcfg"), "kernel") as g:
+        g.expect("UEFI-22", 150)
+        g.expect("viv=fwcfg", 10)
+        g.wait(60)
+    print("ok: -kernel through the firmware")
+
+
+def test_kill(work, rounds=int(os.environ.get("VIV_KILLS", "3"))):
+    """Variables of some size, so that the store is cleaned up again and again."""
+    with open(f"{work}/startup.nsh", "w") as f:
+        f.write("@echo -off\nsetvar VivCount -guid %s\necho ROUND-BEGINS\nfor %%i run (1 100000)\n" % GUID)
+        for k in range(3):
+            f.write(f"setvar VivFill{k} -nv -bs -guid {GUID} =S\"%i{'x' * 700}\"\nsetvar VivFill{k} -nv -bs -guid {GUID} =\n")
+        f.write("endfor\n")
+    vm.run_tool(["tests/boot/efi_disk.sh", f"{work}/disk", "-", f"{work}/startup.nsh"])
+    with vm.Guest(machine(work, *flash(work)), "before kills") as g:
+        shell(g)
+        say(g, f"setvar VivCount -nv -bs -guid {GUID} =S\"persist\"")
+        g.expect("Shell> ", 30)
+    seed = int(os.environ.get("VIV_SEED", random.randrange(1 << 30)))
+    rng = random.Random(seed)
+    for n in range(rounds):
+        with vm.Guest(machine(work, *flash(work), "-drive", f"file={work}/disk,format=raw,if=virtio,readonly=on"), f"kill {n}, seed {seed}") as g:
+            g.expect("any other key to continue", 90)
+            g.send("x")
+            g.expect("70 00 65 00 72 00 73 00|70 65 72 73", 30)
+            g.expect("ROUND-BEGINS", 30)
+            before = open(f"{work}/vars.fd", "rb").read()
+            time.sleep((0.5 + 3 * rng.random()) * vm.SLOW)
+            g.p.send_signal(signal.SIGKILL)
+            g.p.wait()
+        if open(f"{work}/vars.fd", "rb").read() == before:
+            vm.fail("the guest wrote no variables before it was killed")
+    with vm.Guest(machine(work, *flash(work)), f"after kills, seed {seed}") as g:
+        shell(g)
+        say(g, f"setvar VivCount -guid {GUID}")
+        g.expect("70 00 65 00 72 00 73 00|70 65 72 73", 30)
+    print(f"ok: {rounds} kills while variables were written (seed {seed})")
+
+
+def main():
+    tests = {n[5:]: f for n, f in globals().items() if n.startswith("test_")}
+    for path in (CODE, VARS, WHOLE):
+        if not os.path.exists(path):
+            vm.skip("needs Debian's ovmf")
+    for name in sys.argv[1:] or list(tests):
+        start = time.monotonic()
+        tests[name](vm.scratch())
+        print(f"   {time.monotonic() - start:.1f} s")
+
+
+main()
