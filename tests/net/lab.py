@@ -143,16 +143,22 @@ class Outside:
         self.p.wait()
 
 
+def boot_files(modules, arch="amd64"):
+    return vm.kernel(arch), vm.initramfs(SHELL, modules, arch=arch)
+
+
 class Guest(vm.Guest):
     """A guest with a shell on its serial port, after `args` that give it its network."""
 
-    def __init__(self, args, name="guest", arch="amd64", emu=None, user=None, mem="256M"):
-        modules = NIC_MODULES if arch == "generic" else ["virtio_pci", "virtio_net"]
-        emu = emu or vm.emulator()
+    def __init__(self, args, name="guest", arch="amd64", user=None, words=None):
+        """`words`: the whole command line, for guests that are not started by -kernel."""
+        emu = vm.emulator()
         if user:
             emu = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"] + emu
-        super().__init__(vm.base_args(mem=mem) + ["-kernel", vm.kernel(arch), "-initrd", vm.initramfs(SHELL, modules, arch=arch),
-                                                  "-append", "console=ttyS0 panic=-1 quiet"] + args, name, emu)
+        if words is None:
+            kernel, initrd = boot_files(NIC_MODULES if arch == "generic" else ["virtio_pci", "virtio_net"], arch)
+            words = vm.base_args(mem="256M") + ["-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet"] + args
+        super().__init__(words, name, emu)
 
     def ready(self):
         self.expect("^shell-ready", 200)

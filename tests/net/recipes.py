@@ -10,7 +10,7 @@ import time
 import urllib.request
 
 sys.path.insert(0, os.path.dirname(__file__))
-from lab import Guest, Recipe, enter, install_helper, mac_of, no_ping, ping, sh, vm, HELPER  # noqa: E402
+from lab import Recipe, boot_files, enter, install_helper, mac_of, no_ping, ping, sh, vm, HELPER  # noqa: E402
 
 PAIR = "ip link add br0 type bridge; ip link set br0 up"
 NOBODY = 65534
@@ -233,9 +233,38 @@ def recipe_public():
         g.end()
 
 
+def recipe_pxe(model="virtio-net-pci", chip="virtio-net"):
+    """SeaBIOS, iPXE from the card's ROM, then kernel and initramfs by TFTP."""
+    if not os.path.exists("/usr/share/seabios/bios-256k.bin") or not os.path.exists("/usr/lib/ipxe/qemu/efi-e1000.rom"):
+        vm.skip("Debian's packages seabios and ipxe-qemu")
+    with Recipe(f"PXE from dnsmasq on a bridge, {model}") as r:
+        sh(PAIR + "; ip addr add 192.168.80.1/24 dev br0; ip tuntap add dev tap0 mode tap && ip link set tap0 master br0 up")
+        r.undo("ip link del br0; ip tuntap del dev tap0 mode tap")
+        root = "/etc/viv-test/tftp"
+        kernel, initrd = boot_files(["virtio_pci", "virtio_net"])
+        sh(f"mkdir -p {root} && cp {kernel} {root}/vmlinuz && cp {initrd} {root}/initrd && chmod -R a+rX {root}")
+        with open(f"{root}/boot.ipxe", "w") as f:
+            f.write("#!ipxe\nkernel vmlinuz console=ttyS0 panic=-1 quiet initrd=initrd by=${net0/chip}\ninitrd initrd\nboot\n")
+        dnsmasq(r, "br0", "192.168.80.10", "192.168.80.20", f"--enable-tftp --tftp-root={root} --dhcp-boot=boot.ipxe")
+        g = r.guest(None, name=model, words=vm.base_args(mem="512M") + [
+            "-boot", "n", "-netdev", "tap,id=n0,ifname=tap0,script=no,downscript=no", "-device", f"{model},netdev=n0"])
+        g.ready()
+        if f"by={chip}" not in g.do("cat /proc/cmdline"):
+            g.die("not what iPXE was told to boot")
+        g.end()
+
+
+def recipe_pxe_e1000():
+    recipe_pxe("e1000", "82540em")
+
+
+def recipe_pxe_rtl8139():
+    recipe_pxe("rtl8139", "rtl8139")
+
+
 def main():
     enter()
-    names = sys.argv[1:] or ["user", "none", "taps", "old", "helper", "private", "hostonly", "nat", "public"]
+    names = sys.argv[1:] or ["user", "none", "taps", "old", "helper", "private", "hostonly", "nat", "public", "e1000", "pxe", "pxe_e1000"]
     start = time.monotonic()
     for n in names:
         globals()[f"recipe_{n}"]()

@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "bus/virtio_mmio.h"
 #include "bus/virtio_pci.h"
+#include "dev/net/nic.h"
 #include "host/lock.h"
 
 #include <errno.h>
@@ -395,21 +396,6 @@ static int take_features(struct virtio_net *n, struct viv_opts *opts, struct viv
     return 0;
 }
 
-static int take_backend(struct virtio_net *n, struct viv_opts *opts, struct viv_err *err)
-{
-    const char *id = viv_opts_str(opts, "netdev");
-
-    if (!id) {
-        viv_warn("%s: no netdev= given: the network card has no cable", viv_opts_what(opts));
-        return 0;
-    }
-    n->netdev = viv_netdev_find(id);
-    if (!n->netdev)
-        return viv_fail(err, ENOENT, "%s: there is no back end '%s'; make it with -netdev user,id=%s",
-                        viv_opts_what(opts), id, id);
-    return viv_netdev_attach(n->netdev, &nic_ops, n, err);
-}
-
 static int net_realize(struct viv_virtio *v, struct viv_opts *opts, struct viv_err *err)
 {
     struct virtio_net *n = (struct virtio_net *)v;
@@ -424,10 +410,10 @@ static int net_realize(struct viv_virtio *v, struct viv_opts *opts, struct viv_e
             viv_err_prefix(err, "%s", viv_opts_what(opts));
     }
     if (!rc)
-        rc = take_backend(n, opts, err);
+        rc = nic_take_backend(opts, &nic_ops, n, &n->netdev, err);
     if (rc)
         return rc;
-    n->link_up = n->netdev != NULL;
+    n->link_up = n->netdev && viv_netdev_link_up(n->netdev);
     n->offered = possible(n, n->offered);
     viv_virtio_add_queue(v, rx);
     viv_virtio_add_queue(v, tx);
@@ -449,23 +435,12 @@ static void net_unrealize(struct viv_virtio *v)
 
 static void save_backend(struct viv_state_writer *w, const void *obj)
 {
-    const struct virtio_net *n = obj;
-
-    viv_state_put_u32(w, n->netdev != NULL);
-    if (n->netdev)
-        viv_netdev_save(n->netdev, w);
+    nic_save_backend(w, ((const struct virtio_net *)obj)->netdev);
 }
 
 static int load_backend(struct viv_state_reader *r, void *obj, int version, struct viv_err *err)
 {
-    struct virtio_net *n = obj;
-    uint32_t there;
-    int rc = viv_state_get_u32(r, &there, err);
-
-    if (!rc && !!there != !!n->netdev)
-        rc = viv_fail(err, EINVAL, "the saved network card has %s, this one %s",
-                      there ? "a back end" : "none", there ? "none" : "one");
-    return rc || !there ? rc : viv_netdev_load(n->netdev, r, err);
+    return nic_load_backend(r, ((struct virtio_net *)obj)->netdev, err);
 }
 
 static int post_load(void *obj, int version, struct viv_err *err)

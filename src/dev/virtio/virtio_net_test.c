@@ -56,6 +56,11 @@ unsigned viv_netdev_rx_offloads(const struct viv_netdev *n)
     return VIV_NET_CSUM | VIV_NET_TSO4;
 }
 
+bool viv_netdev_link_up(const struct viv_netdev *n)
+{
+    return true;
+}
+
 bool viv_netdev_rx_trusted(const struct viv_netdev *n)
 {
     return true;
