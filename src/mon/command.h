@@ -22,6 +22,7 @@ struct viv_mon_cmd {
     /* QMP only, in place of `fn` and `args`: for arguments whose schema depends on one of them. What is left in `raw` is
      * borrowed. */
     int (*raw)(struct viv_raw_opts *raw, json_t **result, struct viv_err *err);
+    bool hmp_rest; /* the last of `args` gets all that is left of an HMP line, spaces and quotes too */
 };
 
 /* A table that ends with both names NULL; borrowed for ever. Before the first monitor is made. */

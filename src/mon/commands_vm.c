@@ -304,5 +304,6 @@ void viv_mon_use_machine(void)
     viv_mon_use(viv_mon_screen);
     viv_mon_use(viv_mon_media);
     viv_mon_use(viv_mon_debug);
+    viv_mon_use(viv_mon_examine);
     viv_vm_listen(pass_on, NULL);
 }

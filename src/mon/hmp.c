@@ -9,10 +9,10 @@
 
 /* --- commands --- */
 
-/* Length of the part of line that names the command: one word, or two after "info". */
+/* Length of the part of line that names the command: one word, or two after "info"; "x/10i" is x with a format. */
 static size_t name_length(const char *line)
 {
-    size_t n = strcspn(line, " \t");
+    size_t n = strcspn(line, " \t/");
 
     if (n == 4 && !strncmp(line, "info", 4)) {
         size_t gap = strspn(line + n, " \t");
@@ -54,9 +54,15 @@ static bool is_switch(const struct viv_opt_def *d)
     return d->type == VIV_OPT_BOOL || d->type == VIV_OPT_REFUSED || d->type == VIV_OPT_ENUM;
 }
 
+/* Said as "/10xb", before all others. */
+static bool is_format(const struct viv_opt_def *d)
+{
+    return !strcmp(d->name, "fmt");
+}
+
 static const struct viv_opt_def *next_positional(const struct viv_opt_def *d)
 {
-    while (d && d->name && is_switch(d))
+    while (d && d->name && (is_switch(d) || is_format(d)))
         d++;
     return d && d->name ? d : NULL;
 }
@@ -87,6 +93,8 @@ static int fill(const struct viv_mon_cmd *c, char **words, struct viv_opts *o, s
     for (; *words && !rc; words++) {
         if (words[0][0] == '-' && words[0][1] && !g_ascii_isdigit(words[0][1])) { /* a number below 0 is no switch */
             rc = set_switch(o, c->args, &words, err);
+        } else if (words[0][0] == '/' && c->args && is_format(c->args)) {
+            rc = viv_opts_set(o, c->args->name, *words, err);
         } else if (!d) {
             return viv_fail(err, EINVAL, "%s: extra argument '%.60s'", c->hmp, *words);
         } else {
@@ -121,6 +129,19 @@ static void run(const struct viv_mon_cmd *c, char **words, GString *out)
     viv_opts_free(o);
 }
 
+/* What stands behind the command's name, as words; NULL: a quote is not closed. */
+static char **split(const struct viv_mon_cmd *c, const char *rest)
+{
+    char **words = NULL;
+
+    rest += strspn(rest, " \t");
+    if (!*rest)
+        return g_new0(char *, 1);
+    if (!c->hmp_rest)
+        return g_shell_parse_argv(rest, NULL, &words, NULL) ? words : NULL;
+    return g_strsplit_set(rest, " \t", *rest == '/' ? 2 : 1);
+}
+
 void viv_hmp_run(const char *line, GString *out)
 {
     g_autofree char *name = NULL;
@@ -141,15 +162,11 @@ void viv_hmp_run(const char *line, GString *out)
         g_string_append_printf(out, "unknown command: '%s'\n", name);
         return;
     }
-    if (!strcmp(name, "info"))
-        words = g_strsplit("info", " ", -1);
-    else if (!line[strlen(name) + strspn(line + strlen(name), " \t")])
-        words = g_new0(char *, 1);
-    else if (!g_shell_parse_argv(line + strlen(name), NULL, &words, NULL)) {
+    words = split(c, !strcmp(name, "info") ? "info" : line + strlen(name));
+    if (words)
+        run(c, words, out);
+    else
         g_string_append(out, "a quote is not closed\n");
-        return;
-    }
-    run(c, words, out);
 }
 
 /* --- the monitor --- */

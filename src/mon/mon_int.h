@@ -36,6 +36,9 @@ extern const struct viv_mon_cmd viv_mon_screen[];
 /* commands_debug.c */
 extern const struct viv_mon_cmd viv_mon_debug[];
 
+/* examine.c */
+extern const struct viv_mon_cmd viv_mon_examine[];
+
 /* commands_block.c */
 extern const struct viv_mon_cmd viv_mon_media[];
 

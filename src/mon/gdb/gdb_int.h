@@ -41,6 +41,8 @@ bool gdb_wide(void); /* 64-bit registers: the CPU has long mode */
 char *gdb_target_xml(void);
 void gdb_read_all(const struct viv_vcpu *v, GString *hex);
 bool gdb_write_all(struct viv_vcpu *v, const char *hex);
+/* A register that is a number, by name; "pc" (linear, with the base of CS) and "sp" too. False: there is none. */
+bool gdb_value_of(const struct viv_vcpu *v, const char *name, uint64_t *value);
 bool gdb_read_one(const struct viv_vcpu *v, unsigned n, GString *hex);
 bool gdb_write_one(struct viv_vcpu *v, unsigned n, const char *hex);
 

@@ -286,6 +286,27 @@ bool gdb_read_one(const struct viv_vcpu *v, unsigned n, GString *hex)
     return r;
 }
 
+bool gdb_value_of(const struct viv_vcpu *v, const char *name, uint64_t *value)
+{
+    const struct viv_x86 *c = v->x86;
+
+    if (!strcmp(name, "pc")) { /* where the next instruction lies */
+        *value = c->mode == VIV_MODE_LONG ? c->rip : (uint32_t)(c->seg[VIV_CS].base + c->rip);
+        return true;
+    }
+    if (!strcmp(name, "sp"))
+        name = gdb_wide() ? "rsp" : "esp";
+    for (size_t i = 0; i < G_N_ELEMENTS(regs); i++) {
+        const struct reg *r = &regs[i];
+
+        if (name_of(r) && !strcmp(name_of(r), name) && !place(v->x86, r)) {
+            *value = scalar(c, r);
+            return true;
+        }
+    }
+    return false;
+}
+
 bool gdb_write_one(struct viv_vcpu *v, unsigned n, const char *hex)
 {
     const struct reg *r = number(n);

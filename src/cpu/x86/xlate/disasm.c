@@ -30,7 +30,7 @@ static const struct viv_library_symbol symbols[] = {
 };
 
 static struct viv_library library = {
-    .need = "-d in_asm and out_asm need",
+    .need = "disassembly needs",
     .title = "the disassembler Capstone",
     .package = "libcapstone" STRING(CS_API_MAJOR),
     .names = {LIBRARY},
@@ -76,6 +76,24 @@ static const struct decoder *decoder_for(unsigned mode)
     default:
         return &decoders[0];
     }
+}
+
+unsigned viv_xlate_disasm_one(const uint8_t *code, size_t n, uint64_t at, unsigned mode, char *text, size_t size)
+{
+    const struct decoder *d = decoder_for(mode);
+    unsigned len = 1;
+
+    if (!loaded || !n)
+        return 0;
+    pthread_mutex_lock(&lock);
+    if (cs.disasm_iter(d->handle, &code, &n, &at, d->insn)) {
+        g_snprintf(text, size, "%s%s%s", d->insn->mnemonic, *d->insn->op_str ? " " : "", d->insn->op_str);
+        len = d->insn->size;
+    } else {
+        g_snprintf(text, size, "(bad)");
+    }
+    pthread_mutex_unlock(&lock);
+    return len;
 }
 
 static void put_line(FILE *f, uint64_t at, const uint8_t *code, size_t n, const char *name, const char *operands)
