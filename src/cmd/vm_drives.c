@@ -65,7 +65,7 @@ static int interface(struct vm_args *a, struct viv_opts *o, struct place *p, str
 
     p->cdrom = !strcmp(viv_opts_str(o, "media"), "cdrom");
     if (!iface)
-        iface = vm_has_pci(a) ? "ide" : "virtio";
+        iface = a->cfg.cls->ide_buses ? "ide" : "virtio";
     if (!strcmp(iface, "none")) {
         p->iface = NONE;
     } else if (!strcmp(iface, "virtio")) {
@@ -76,11 +76,12 @@ static int interface(struct vm_args *a, struct viv_opts *o, struct place *p, str
         p->iface = PFLASH;
         if (p->cdrom)
             return viv_fail(err, EINVAL, "-drive: media=cdrom: a flash chip is no CD drive; leave it out");
-    } else if (!strcmp(iface, "ide") && vm_has_pci(a)) {
+    } else if (!strcmp(iface, "ide") && a->cfg.cls->ide_buses) {
         p->iface = IDE;
     } else {
         return viv_fail(err, ENOTSUP, "-drive: if=%s is not possible: this machine has no such controller; %s, and "
-                        "if=none for a -device", iface, vm_has_pci(a) ? "if=ide, if=virtio and if=pflash work" : "if=virtio works");
+                        "if=none for a -device", iface, a->cfg.cls->ide_buses ? "if=ide, if=virtio and if=pflash work"
+                        : vm_has_pci(a) ? "if=virtio and if=pflash work" : "if=virtio works");
     }
     return 0;
 }
@@ -245,7 +246,7 @@ static int open_short(struct vm_args *a, const struct vm_item *it, struct viv_er
         text = g_strdup_printf("if=pflash,format=raw,file=%s", file);
         return open_drive(a, text, err);
     }
-    if (!vm_has_pci(a))
+    if (!a->cfg.cls->ide_buses)
         return viv_fail(err, ENOTSUP, "%s: this machine has no IDE controller; use -drive file=%s,if=virtio", it->option, it->text);
     text = g_strdup_printf("if=ide,index=%u,media=%s,file=%s", index, cdrom ? "cdrom" : "disk", file);
     rc = open_drive(a, text, err);
@@ -266,7 +267,7 @@ static bool names_ide_device(const struct vm_args *a)
 /* A machine without a word about it has an empty CD drive, as in QEMU. */
 static int default_cdrom(struct vm_args *a, struct viv_err *err)
 {
-    if (a->nodefaults || !vm_has_pci(a) || taken.ide[2])
+    if (a->nodefaults || !a->cfg.cls->ide_buses || taken.ide[2])
         return 0;
     return open_drive(a, "if=ide,index=2,media=cdrom", err);
 }

@@ -142,9 +142,9 @@ static void fadt_fixed_hw(uint8_t *f, const struct viv_acpi_info *info)
     gas(f + 148, VIV_AML_SYSTEM_IO, 32, 2, pm);
     gas(f + 172, VIV_AML_SYSTEM_IO, 16, 2, pm + 4u);
     gas(f + 208, VIV_AML_SYSTEM_IO, 32, 3, pm + 8u);
-    gas(f + 116, VIV_AML_SYSTEM_IO, 8, 1, 0xcf9); /* reset control of the PIIX3 */
+    gas(f + 116, VIV_AML_SYSTEM_IO, 8, 1, 0xcf9); /* reset control */
     f[128] = 0x06;
-    /* The timer of the PIIX4 has 24 bits. */
+    /* The timer has 24 bits. */
     viv_st_le32(f + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_RTC_S4 |
                              FADT_RESET_REG_SUP);
 }
@@ -238,9 +238,10 @@ static void add_madt(struct builder *b, const struct viv_acpi_info *info)
     }
     if (info->pit)
         madt_override(m, 0, 2, 0); /* the PIT's line is pin 2; 0 carried the 8259's INTR */
-    if (info->pm_base) {
-        madt_override(m, 5, 5, 0xd); /* PCI lines through the PIIX3 and the SCI: level, active high */
-        madt_override(m, 9, 9, 0xd);
+    if (info->pm_base)
+        madt_override(m, 9, 9, 0xd); /* the SCI: level, active high */
+    if (info->pm_base && !info->ecam_base) {
+        madt_override(m, 5, 5, 0xd); /* PCI lines through the PIIX3: the same */
         madt_override(m, 10, 10, 0xd);
         madt_override(m, 11, 11, 0xd);
     }
@@ -272,13 +273,25 @@ static void add_waet(struct builder *b)
     list_table(b, add_table(b, "WAET", 1, w, sizeof(w)));
 }
 
+/* PCI Firmware 3.2, 4.1.2: one segment group, all its buses. */
+static void add_mcfg(struct builder *b, uint32_t base)
+{
+    uint8_t m[24] = {0};
+
+    viv_st_le64(m + 8, base);
+    m[19] = 255;
+    list_table(b, add_table(b, "MCFG", 1, m, sizeof(m)));
+}
+
 static void add_dsdt_and_fadt(struct builder *b, const struct viv_acpi_info *info)
 {
     struct viv_aml *a = viv_aml_new();
     const uint8_t *code;
     size_t len;
 
-    if (info->pci)
+    if (info->ecam_base)
+        viv_acpi_dsdt_q35(a, info);
+    else if (info->pci)
         viv_acpi_dsdt_pc(a, info);
     else
         viv_acpi_dsdt_microvm(a, info);
@@ -330,6 +343,8 @@ int viv_acpi_build(const struct viv_acpi_info *info, uint32_t base, size_t max, 
     add_madt(&b, info);
     if (info->hpet)
         add_hpet(&b);
+    if (info->ecam_base)
+        add_mcfg(&b, info->ecam_base);
     add_waet(&b);
     add_roots(&b);
     if (b.buf->len > max) {

@@ -31,8 +31,9 @@ struct viv_acpi_info {
     bool ioapic;
     unsigned ioapic_pins;
 
-    /* pc: PCI host bridge and fixed hardware of the PIIX4. */
+    /* pc and q35: PCI host bridge and fixed hardware of the south bridge. */
     bool pci;
+    uint32_t ecam_base;               /* q35: configuration space of 256 buses in memory; 0: conventional PCI */
     uint32_t pci32_first, pci32_last; /* memory window below 4 GiB */
     uint64_t pci64_first, pci64_last; /* above; last 0: none */
     uint16_t pm_base;                 /* 0: hardware-reduced ACPI, with the GED below */
@@ -47,9 +48,16 @@ struct viv_acpi_info {
     uint32_t ged_gsi;
 };
 
+#define VIV_ACPI_ECAM_SIZE 0x10000000u
+
 /* Appends the DSDT's terms. */
+void viv_acpi_dsdt_q35(struct viv_aml *a, const struct viv_acpi_info *info);
 void viv_acpi_dsdt_pc(struct viv_aml *a, const struct viv_acpi_info *info);
 void viv_acpi_dsdt_microvm(struct viv_aml *a, const struct viv_acpi_info *info);
+/* Parts of boards with PCI: the host bridge's windows (_CRS), a link device whose routing register is `field`, S5. */
+void viv_acpi_dsdt_windows(struct viv_aml *a, const struct viv_acpi_info *info);
+void viv_acpi_dsdt_link(struct viv_aml *a, const char *name, unsigned uid, const char *field);
+void viv_acpi_dsdt_s5(struct viv_aml *a, const struct viv_acpi_info *info);
 /* Legacy devices that both boards may have, children of the current scope. */
 void viv_acpi_dsdt_legacy(struct viv_aml *a, const struct viv_acpi_info *info);
 void viv_acpi_dsdt_cpus(struct viv_aml *a, const struct viv_acpi_info *info);

@@ -1,4 +1,4 @@
-/* Builds the tables of both boards, checks their sums and links, and lets iasl read and re-compile the
+/* Builds the tables of all boards, checks their sums and links, and lets iasl read and re-compile the
  * DSDT where it is installed. */
 #include "machine/acpi.h"
 #include "machine/aml.h"
@@ -16,6 +16,13 @@ static const struct viv_acpi_cpu four[] = {{0}, {1}, {2}, {300}};
 static const struct viv_acpi_info pc = {
     .cpus = four, .cpu_count = 4, .com_ports = 2, .rtc = true, .i8042 = true, .pic = true,
     .pit = true, .hpet = true, .fw_cfg = true, .ioapic = true, .ioapic_pins = 24, .pci = true,
+    .pci32_first = 0xc0000000, .pci32_last = 0xfebfffff, .pci64_first = 0x100000000ull << 2,
+    .pci64_last = (0x100000000ull << 3) - 1, .pm_base = 0x600,
+};
+
+static const struct viv_acpi_info q35 = {
+    .cpus = four, .cpu_count = 2, .com_ports = 1, .rtc = true, .i8042 = true, .pic = true,
+    .pit = true, .hpet = true, .fw_cfg = true, .ioapic = true, .ioapic_pins = 24, .pci = true, .ecam_base = 0xb0000000,
     .pci32_first = 0xc0000000, .pci32_last = 0xfebfffff, .pci64_first = 0x100000000ull << 2,
     .pci64_last = (0x100000000ull << 3) - 1, .pm_base = 0x600,
 };
@@ -93,6 +100,21 @@ static void test_pc(void)
     g_assert_cmpuint(viv_ld_le64(fadt + 120), ==, 0xcf9);
     check_madt(find(blob, len, "APIC"), 3, 1);
     g_assert_nonnull(find(blob, len, "HPET"));
+    g_free(blob);
+}
+
+static void test_q35(void)
+{
+    size_t len;
+    uint8_t *blob = build(&q35, &len);
+    const uint8_t *mcfg = find(blob, len, "MCFG");
+
+    g_assert_nonnull(mcfg);
+    g_assert_cmpuint(viv_ld_le32(mcfg + 4), ==, 60);
+    g_assert_cmphex(viv_ld_le64(mcfg + 44), ==, 0xb0000000);
+    g_assert_cmpuint(mcfg[55], ==, 255);
+    g_assert_cmpuint(viv_ld_le64(find(blob, len, "FACP") + 120), ==, 0xcf9);
+    check_madt(find(blob, len, "APIC"), 2, 0);
     g_free(blob);
 }
 
@@ -220,7 +242,7 @@ static void iasl(const struct viv_acpi_info *info)
 {
     g_autofree char *iasl_path = g_find_program_in_path("iasl");
     g_autofree char *dir = NULL;
-    static const char *const sigs[] = {"FACP", "APIC", "WAET", "HPET"};
+    static const char *const sigs[] = {"FACP", "APIC", "WAET", "HPET", "MCFG"};
     size_t len;
     uint8_t *blob;
     const uint8_t *fadt;
@@ -255,6 +277,11 @@ static void test_iasl_pc(void)
     iasl(&pc);
 }
 
+static void test_iasl_q35(void)
+{
+    iasl(&q35);
+}
+
 static void test_iasl_microvm(void)
 {
     iasl(&micro);
@@ -265,10 +292,12 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/acpi/pkg-length", test_pkg_length);
     g_test_add_func("/acpi/pc", test_pc);
+    g_test_add_func("/acpi/q35", test_q35);
     g_test_add_func("/acpi/microvm", test_microvm);
     g_test_add_func("/acpi/too-large", test_too_large);
     g_test_add_func("/acpi/loader-script", test_loader_script);
     g_test_add_func("/acpi/iasl-pc", test_iasl_pc);
+    g_test_add_func("/acpi/iasl-q35", test_iasl_q35);
     g_test_add_func("/acpi/iasl-microvm", test_iasl_microvm);
     return g_test_run();
 }

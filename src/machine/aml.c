@@ -266,6 +266,17 @@ void viv_aml_eisaid(struct viv_aml *a, const char *id)
     put(a, b, 4);
 }
 
+/* Below 56 bytes, so that the PkgLength is one byte (20.2.4). */
+void viv_aml_buffer(struct viv_aml *a, const uint8_t *data, uint8_t len)
+{
+    g_assert(len < 56);
+    put8(a, OP_BUFFER);
+    put8(a, (uint8_t)(len + 3)); /* itself, and the size as a byte constant */
+    put8(a, OP_BYTE);
+    put8(a, len);
+    put(a, data, len);
+}
+
 void viv_aml_ref(struct viv_aml *a, const char *name)
 {
     put_path(a, name);

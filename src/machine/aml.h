@@ -31,6 +31,7 @@ void viv_aml_name(struct viv_aml *a, const char *name); /* Name (name, <next ter
 void viv_aml_int(struct viv_aml *a, uint64_t v);
 void viv_aml_string(struct viv_aml *a, const char *s);
 void viv_aml_eisaid(struct viv_aml *a, const char *id); /* "PNP0A03" as its dword */
+void viv_aml_buffer(struct viv_aml *a, const uint8_t *data, uint8_t len);
 void viv_aml_ref(struct viv_aml *a, const char *name);  /* an object by name */
 void viv_aml_arg(struct viv_aml *a, unsigned n);
 void viv_aml_local(struct viv_aml *a, unsigned n);

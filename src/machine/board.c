@@ -66,7 +66,7 @@ static void map_ram(struct viv_board *board, const char *name, struct viv_ram *r
 }
 
 int viv_board_add_ram(const struct viv_machine_config *cfg, struct viv_board *board, bool bios_area,
-                      struct viv_board_ram *out, struct viv_err *err)
+                      const struct viv_ram_split *split, struct viv_board_ram *out, struct viv_err *err)
 {
     uint64_t size = cfg->ram_bytes, low;
     int ret;
@@ -75,8 +75,7 @@ int viv_board_add_ram(const struct viv_machine_config *cfg, struct viv_board *bo
         return viv_fail(err, EINVAL, "-m: a PC needs at least 2 MiB");
     if (size & (VIV_PAGE_SIZE - 1))
         return viv_fail(err, EINVAL, "-m: not a multiple of 4 KiB");
-    /* Up to 3.5 GiB lie below the PCI hole; more than that is split at 3 GiB. */
-    low = size >= 0xe0000000ull ? 0xc0000000ull : size;
+    low = size >= split->from ? split->low : size;
     ret = viv_ram_new("pc.ram", size, &out->ram, err);
     if (ret)
         return ret;

@@ -24,7 +24,7 @@
         {.name = "pflash0", .type = VIV_OPT_STR, .help = "node of a flash chip with firmware"},          \
         {.name = "pflash1", .type = VIV_OPT_STR, .help = "node of a second one, with its variables"},    \
         {.name = "nvdimm", .type = VIV_OPT_REFUSED, .help = "not there yet"},                      \
-        {.name = "max-ram-below-4g", .type = VIV_OPT_REFUSED, .help = "the split is fixed at 3 GiB"}, \
+        {.name = "max-ram-below-4g", .type = VIV_OPT_REFUSED, .help = "the split is fixed"}, \
         {.name = "igd-passthru", .type = VIV_OPT_REFUSED, .help = "not there"},                    \
         {.name = "firmware", .type = VIV_OPT_REFUSED, .help = "not there yet; use -kernel"},       \
         {.name = "pcspk-audiodev", .type = VIV_OPT_REFUSED, .help = "there is no sound yet; leave it out"}
@@ -40,10 +40,15 @@ struct viv_board_ram {
     uint64_t low_end, high_size;
 };
 
+/* RAM of at least `from` is split: `low` of it lies below 4 GiB, the rest from there on. */
+struct viv_ram_split {
+    uint64_t from, low;
+};
+
 /* "pc.ram" at 0-9FFFFh, 100000h up to the hole below 4 GiB, and from 4 GiB on. `bios_area`: C0000h-FFFFFh too
  * (boards without shadow RAM registers). */
 int viv_board_add_ram(const struct viv_machine_config *cfg, struct viv_board *board, bool bios_area,
-                      struct viv_board_ram *out, struct viv_err *err);
+                      const struct viv_ram_split *split, struct viv_board_ram *out, struct viv_err *err);
 
 /* An internal device with options as text, NULL for none. */
 int viv_board_add(struct viv_board *board, const char *cls, const char *opts, struct viv_dev **out,

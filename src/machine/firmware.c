@@ -20,7 +20,7 @@ struct viv_firmware {
     bool loaded; /* by viv_firmware_new: the first reset need not do it again */
     uint8_t *acpi, *smbios;
     size_t acpi_len, smbios_len;
-    uint64_t low_end;
+    uint64_t uncached; /* the hole below 4 GiB begins here */
 };
 
 static void add_range(struct viv_boot_info *b, uint64_t base, uint64_t end, uint32_t type)
@@ -38,6 +38,8 @@ static void memory_map(struct viv_firmware *f, const struct viv_firmware_config 
     add_range(b, 0x9fc00, 0xa0000, VIV_E820_RESERVED);
     add_range(b, 0xe0000, VIV_MIB, VIV_E820_RESERVED); /* the tables */
     add_range(b, VIV_MIB, c->low_end, VIV_E820_RAM);
+    if (c->acpi.ecam_base)
+        add_range(b, c->acpi.ecam_base, (uint64_t)c->acpi.ecam_base + VIV_ACPI_ECAM_SIZE, VIV_E820_RESERVED);
     add_range(b, VIV_KVM_PAGES, VIV_KVM_PAGES_END, VIV_E820_RESERVED);
     add_range(b, 0xfffc0000, 4 * VIV_GIB, VIV_E820_RESERVED); /* where firmware is */
     add_range(b, 4 * VIV_GIB, 4 * VIV_GIB + c->high_size, VIV_E820_RAM);
@@ -66,7 +68,7 @@ int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **
     f->boot.initrd = c->cfg->initrd;
     f->boot.append = c->cfg->append;
     f->boot.no_long_mode = !viv_cpuid_has(viv_vcpus[0]->x86->cpuid, VIV_FT_LM);
-    f->low_end = c->low_end;
+    f->uncached = MAX(c->low_end, c->acpi.ecam_base ? c->acpi.ecam_base : 3 * VIV_GIB);
     memory_map(f, c);
     ret = build_acpi(f, c, err);
     if (!ret)
@@ -89,10 +91,10 @@ int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **
 
 /* Memory types as a BIOS sets them: write-back, but video memory and the hole below 4 GiB uncached. Without them a kernel
  * would take all memory for uncached. */
-static void set_mtrrs(struct viv_x86 *c, uint64_t low_end)
+static void set_mtrrs(struct viv_x86 *c, uint64_t uncached)
 {
     const uint64_t wb = 0x0606060606060606ull, uc = 0;
-    uint64_t hole = low_end > 3 * VIV_GIB ? (low_end + 64 * VIV_MIB - 1) & ~(64 * VIV_MIB - 1) : 3 * VIV_GIB;
+    uint64_t hole = (uncached + 64 * VIV_MIB - 1) & ~(64 * VIV_MIB - 1);
     unsigned n = 0;
 
     memset(c->msr.mtrr_base, 0, sizeof(c->msr.mtrr_base));
@@ -114,7 +116,7 @@ static void set_mtrrs(struct viv_x86 *c, uint64_t low_end)
 static void set_cpus(struct viv_firmware *f)
 {
     for (unsigned i = 0; i < viv_vcpu_count; i++)
-        set_mtrrs(viv_vcpus[i]->x86, f->low_end);
+        set_mtrrs(viv_vcpus[i]->x86, f->uncached);
     if (f->entry.kind == VIV_BOOT_NONE) {
         viv_vcpus[0]->x86->halted = true;
         return;

@@ -76,6 +76,7 @@ static int add_legacy(struct microvm *m, struct viv_board *board, struct viv_err
 
 static int microvm_build(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err)
 {
+    static const struct viv_ram_split split = {0xe0000000, 0xc0000000};
     struct microvm *m = g_new0(struct microvm, 1); /* lives as long as the VM */
     int ret;
 
@@ -86,7 +87,7 @@ static int microvm_build(const struct viv_machine_config *cfg, struct viv_board 
     m->rtc = prop_on(cfg, "rtc", true);
     ret = check(m, board, err);
     if (!ret)
-        ret = viv_board_add_ram(cfg, board, true, &m->ram, err);
+        ret = viv_board_add_ram(cfg, board, true, &split, &m->ram, err);
     if (!ret)
         ret = viv_board_add_irqs(board, m->pic, err);
     if (!ret)

@@ -12,7 +12,7 @@ trap 'rm -rf "$tmp"' EXIT
 kernel=$("$top/tools/fetch-kernel" "${VIV_GUEST_DIR:-$top/build/guest}") || exit $?
 script='echo "MARKER cpus=$(nproc) ram=$(sed -n "s/MemTotal: *//p" /proc/meminfo) rng=$(cat /sys/class/misc/hw_random/rng_current)"'
 case $machine in
-pc) rng=virtio-rng-pci module=virtio_pci ;;
+pc | q35) rng=virtio-rng-pci module=virtio_pci ;;
 microvm) rng=virtio-rng-device module=virtio_mmio ;;
 esac
 "$top/tools/mkinitramfs-busybox" -k "${kernel%/boot/*}" -m $module -m virtio_rng -o "$tmp/initrd" \

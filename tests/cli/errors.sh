@@ -56,7 +56,7 @@ bad "cannot be added to a running machine" -smp 2,maxcpus=4
 bad "did you mean 'threads'" -smp 2,thraeds=2
 bad "x86 has no clusters" -smp 4,clusters=2
 bad "did you mean 'pc'" -M pcc
-bad "no such machine" -M q35
+bad "no such machine" -M isapc
 bad "-machine pc: unknown option 'foo'" -M pc,foo=1
 bad "neither 'on' nor 'off'" -M pc,hpet=perhaps
 bad "no such accelerator; there are kvm, xlate and interp" -accel foo
@@ -193,7 +193,7 @@ bad "not a character code" -echr 300
 bad "the options on the command line" -readconfig x
 
 # Help about what is not there.
-bad "-M help" -M q35,help
+bad "-M help" -M isapc,help
 bad "-device help" -device nosuch,help
 bad "-netdev help" -netdev nosuch,help
 bad "-chardev help" -chardev nosuch,help

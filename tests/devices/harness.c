@@ -12,9 +12,12 @@
 #include "dev/input/i8042.h"
 #include "dev/intc/i8259.h"
 #include "dev/intc/ioapic.h"
+#include "dev/pci/ich9_lpc.h"
+#include "dev/pci/mch.h"
 #include "host/clock.h"
 #include "host/lock.h"
 #include "host/loop.h"
+#include "machine/firmware.h"
 #include "ui/console.h"
 
 #include <glib.h>
@@ -90,9 +93,21 @@ static const struct {
     {HARNESS_MICROVM, "virtio-rng-device", ""},
     {HARNESS_MICROVM, "virtio-serial-device", ""},
     {HARNESS_MICROVM, "virtconsole", ""},
+    {HARNESS_Q35, "mch", "addr=0"},
+    {HARNESS_Q35, "ICH9-LPC", "addr=1f.0,multifunction=on"},
+    {HARNESS_Q35, "ICH9-SMB", "addr=1f.3"},
+    {HARNESS_Q35, "i8259", ""},
+    {HARNESS_Q35, "ioapic", ""},
+    {HARNESS_Q35, "pcie-root-port", "addr=4,slot=1"},
+    {HARNESS_Q35, "virtio-blk-pci", "bus=pcie.0.04.0,drive=*"},
+    {HARNESS_Q35, "pcie-root-port", "addr=5,slot=2"},
+    {HARNESS_Q35, "pcie-pci-bridge", "bus=pcie.0.05.0"},
+    {HARNESS_Q35, "virtio-rng-pci", "bus=pcie.0.05.0.00.0,addr=3"},
 };
 
 struct viv_board harness_board;
+
+static const uint8_t pirq_line[VIV_PCI_PIRQS] = {10, 10, 11, 11, 10, 10, 11, 11};
 
 static struct viv_intc intc;
 static struct viv_ram *ram;
@@ -215,6 +230,10 @@ static void wire(const char *cls, struct viv_dev *d)
         kbc = d;
     else if (!strcmp(cls, "PIIX4_PM"))
         viv_piix4_pm_setup(pm = d, VIV_PIIX4_PM_BASE);
+    else if (!strcmp(cls, "mch"))
+        viv_mch_setup(d);
+    else if (!strcmp(cls, "ICH9-LPC"))
+        viv_ich9_setup(d, pirq_line);
     else if (!strcmp(cls, "acpi-ged"))
         viv_ged_connect(d, 0xfea00000, &line);
 }
@@ -240,6 +259,19 @@ static void place_bars(void)
             viv_pci_config_write(harness_board.pci, devfn, 4, 7, 2);
         if (p && !strcmp(p->dev.cls->name, "piix3-ide"))
             viv_pci_config_write(harness_board.pci, devfn, 0x40, 0x80008000, 4);
+    }
+}
+
+/* The same where there are bridges, all functions masters. */
+static void place_below_bridges(void)
+{
+    const struct viv_pci_windows w = {.io_first = 0xc000, .io_last = 0xffff, .mem_first = 0xc0000000, .mem_last = 0xfebfffff,
+                                      .mem64_first = 0x800000000, .mem64_last = 0xfffffffff};
+
+    viv_firmware_pci(harness_board.pci, &w, pirq_line);
+    for (unsigned bus = 0; bus < 8; bus++) {
+        for (unsigned devfn = 0; devfn < 256; devfn++)
+            viv_pci_config_write(viv_pci_bus_at(harness_board.pci, bus), devfn, 4, 7, 2);
     }
 }
 
@@ -282,7 +314,9 @@ void harness_init(enum harness_kind kind, int64_t ns)
         if (list[i].kind == kind)
             wire(list[i].cls, add(i));
     }
-    if (harness_board.pci)
+    if (kind == HARNESS_Q35)
+        place_below_bridges();
+    else if (harness_board.pci)
         place_bars();
     viv_dev_set_running_all(true);
 }
@@ -369,15 +403,15 @@ static void touch(struct input *in, struct viv_space *s)
 
 static void config(struct input *in)
 {
-    unsigned devfn = (unsigned)take(in, 1), reg = (unsigned)take(in, 1),
-             size = 1u << (take(in, 1) % 3);
+    unsigned devfn = (unsigned)take(in, 1), reg = (unsigned)take(in, 1), how = (unsigned)take(in, 1), size = 1u << (how & 15) % 3;
+    struct viv_pci_bus *bus = harness_board.pci ? viv_pci_bus_at(harness_board.pci, how >> 4 & 3) : NULL;
 
-    if (!harness_board.pci)
+    if (!bus)
         return;
     devfn = devfn & 0x80 ? devfn & 0x7f : (devfn & 0x1f) << 3;
-    reg &= ~(size - 1);
-    viv_pci_config_write(harness_board.pci, devfn, reg, (uint32_t)take(in, size), size);
-    viv_pci_config_read(harness_board.pci, devfn, reg, size);
+    reg = (reg | (how >> 6) << 8) & ~(size - 1);
+    viv_pci_config_write(bus, devfn, reg, (uint32_t)take(in, size), size);
+    viv_pci_config_read(bus, devfn, reg, size);
 }
 
 static void shown(void *opaque, const struct viv_surface *s)

@@ -5,7 +5,7 @@
 
 #include "bus/dev.h"
 
-enum harness_kind { HARNESS_PC, HARNESS_MICROVM, HARNESS_KINDS };
+enum harness_kind { HARNESS_PC, HARNESS_MICROVM, HARNESS_Q35, HARNESS_KINDS };
 
 extern struct viv_board harness_board;
 

@@ -174,7 +174,9 @@ int main(int argc, char **argv)
     g_test_add_data_func("/state/roundtrip/pc", GINT_TO_POINTER(HARNESS_PC), test_roundtrip);
     g_test_add_data_func("/state/roundtrip/microvm", GINT_TO_POINTER(HARNESS_MICROVM),
                          test_roundtrip);
+    g_test_add_data_func("/state/roundtrip/q35", GINT_TO_POINTER(HARNESS_Q35), test_roundtrip);
     g_test_add_data_func("/state/damaged/pc", GINT_TO_POINTER(HARNESS_PC), test_damaged);
     g_test_add_data_func("/state/damaged/microvm", GINT_TO_POINTER(HARNESS_MICROVM), test_damaged);
+    g_test_add_data_func("/state/damaged/q35", GINT_TO_POINTER(HARNESS_Q35), test_damaged);
     return g_test_run();
 }

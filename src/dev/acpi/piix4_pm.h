@@ -5,7 +5,6 @@
 #include "bus/dev.h"
 
 #define VIV_PIIX4_PM_BASE 0x600 /* where firmware usually puts the I/O block */
-#define VIV_PIIX4_S5      0     /* SLP_TYP that powers off (soft off) */
 
 /* What firmware does: places and enables the I/O block, hands it to the OS (SCI_EN). A reset undoes it. */
 void viv_piix4_pm_setup(struct viv_dev *d, uint16_t base);

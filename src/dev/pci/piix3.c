@@ -4,12 +4,9 @@
  * The 8259s, 8254 and so on that the chip holds are devices of their own here. */
 #include "bus/isa.h"
 #include "bus/pci.h"
-#include "bus/vmreq.h"
+#include "dev/pci/south.h"
 
-#define PIRQRC     0x60
-#define PIRQ_OFF   0x80
-#define RESET_CPU  4 /* CF9h: a rise resets; bit 1: hard reset */
-#define RESET_TYPE 2
+#define PIRQRC 0x60
 
 struct piix3 {
     struct viv_pci_dev pci;
@@ -18,21 +15,13 @@ struct piix3 {
     uint8_t rc;   /* CF9h */
 };
 
-/* Where a PIRQ goes, -1: nowhere. 0, 1, 2, 8 and 13 are reserved values. */
-static int isa_line(const struct piix3 *p, unsigned pirq)
-{
-    uint8_t v = p->pci.config[PIRQRC + pirq];
-
-    return (v & PIRQ_OFF) || !(0xdef8 >> (v & 15) & 1) ? -1 : v & 15;
-}
-
 /* PIRQs may share a line: it is up while any of them is. */
 static void update(struct piix3 *p)
 {
     uint16_t want = 0, changed;
 
     for (unsigned i = 0; i < 4; i++) {
-        int line = isa_line(p, i);
+        int line = viv_pirq_line(p->pci.config[PIRQRC + i]);
 
         if (line >= 0 && (p->pirq >> i & 1))
             want |= 1u << line;
@@ -59,29 +48,11 @@ static void config_written(struct viv_pci_dev *d, unsigned off, unsigned len)
         update((struct piix3 *)d);
 }
 
-/* ---- CF9h ---- */
-
-static uint64_t rc_read(void *opaque, uint64_t off, unsigned size)
-{
-    return ((struct piix3 *)opaque)->rc;
-}
-
-static void rc_write(void *opaque, uint64_t off, uint64_t v, unsigned size)
-{
-    struct piix3 *p = opaque;
-    bool rise = (v & RESET_CPU) && !(p->rc & RESET_CPU);
-
-    p->rc = v & RESET_TYPE; /* bit 2 falls again as the machine resets */
-    if (rise)
-        viv_vm_request(VIV_VM_RESET, 0, "port CF9h");
-}
-
 /* ---- class ---- */
 
 static int piix3_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
     static const struct viv_pci_ids ids = {0x8086, 0x7000, 0, 0x060100, 0x1af4, 0x1100};
-    static const struct viv_region_ops rc = {rc_read, rc_write, 1, 1, false, false};
     struct piix3 *p = (struct piix3 *)d;
     int r = viv_pci_dev_init(&p->pci, &ids, opts, err);
 
@@ -96,7 +67,7 @@ static int piix3_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_er
     p->pci.wmask[0x82] = 0x0f;
     p->pci.config_written = config_written;
     viv_pci_bus_set_pirq(d->board->pci, set_pirq, p);
-    viv_pci_bus_set_reset_port(d->board->pci, &rc, p);
+    viv_pci_bus_set_reset_port(d->board->pci, &viv_reset_control_ops, &p->rc);
     return 0;
 }
 
@@ -118,7 +89,7 @@ static void piix3_reset(struct viv_dev *d)
     p->pci.config[0x4c] = 0x4d;
     p->pci.config[0x4e] = 0x03;
     for (unsigned i = 0; i < 4; i++)
-        p->pci.config[PIRQRC + i] = PIRQ_OFF;
+        p->pci.config[PIRQRC + i] = VIV_PIRQ_OFF;
     p->rc = 0;
     update(p);
 }
@@ -128,7 +99,7 @@ static int piix3_post_load(void *obj, int version, struct viv_err *err)
     struct piix3 *p = obj;
 
     p->pirq &= 0x0f;
-    p->rc &= RESET_TYPE;
+    p->rc &= VIV_RESET_TYPE;
     return 0;
 }
 

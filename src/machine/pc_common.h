@@ -1,0 +1,48 @@
+/* What pc and q35 have in common: RAM, firmware, the legacy chips, CMOS, fw_cfg. A board fills in its chipset. */
+#ifndef VIV_MACHINE_PC_COMMON_H
+#define VIV_MACHINE_PC_COMMON_H
+
+#include "machine/board_int.h"
+
+struct viv_pc;
+
+struct viv_pc_chipset {
+    const char *product; /* what SMBIOS calls the machine */
+    struct viv_ram_split split;
+    uint64_t pci_first;      /* 32-bit PCI memory without firmware, at the earliest */
+    uint64_t pci_first_bios; /* where SeaBIOS begins with it */
+    const uint8_t *pirq_line;
+    int (*add)(struct viv_pc *pc, struct viv_board *board, struct viv_err *err); /* host bridge, south bridge, what is in it */
+    /* What the tables say of it. */
+    void (*describe)(struct viv_pc *pc, struct viv_acpi_info *info);
+    /* After a reset, without firmware: what a BIOS leaves in the chipset; with it: ACPI mode. */
+    void (*setup)(struct viv_pc *pc, struct viv_board *board);
+    void (*acpi_mode)(struct viv_pc *pc);
+};
+
+struct viv_pc {
+    const struct viv_machine_config *cfg;
+    const struct viv_pc_chipset *chip;
+    struct viv_board_ram ram;
+    struct viv_dev *bridge, *south; /* host bridge; the function with power management, NULL: acpi=off */
+    struct viv_dev *rtc, *fw_cfg;
+    struct viv_firmware *firmware; /* NULL: the ROM runs */
+    bool bios, started;
+    bool acpi, hpet, pit;
+};
+
+/* The three functions of the machine's class; `build` by the board, which says its chipset. */
+int viv_pc_build(const struct viv_pc_chipset *chip, const struct viv_machine_config *cfg, struct viv_board *board,
+                 struct viv_err *err);
+int viv_pc_finish(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err);
+void viv_pc_reset(const struct viv_machine_config *cfg, struct viv_board *board);
+
+#define VIV_PC_PROPS                                                                                                          \
+    VIV_BOARD_PROPS,                                                                                                          \
+        {.name = "acpi", .type = VIV_OPT_ENUM, .values = viv_on_off_auto, .help = "ACPI tables and power management"},        \
+        {.name = "pit", .type = VIV_OPT_ENUM, .values = viv_on_off_auto, .help = "8254 timer (auto: on)"},                    \
+    {                                                                                                                         \
+        .name = "hpet", .type = VIV_OPT_BOOL, .def = "on", .help = "high precision event timer"                               \
+    }
+
+#endif
