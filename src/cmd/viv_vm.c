@@ -20,6 +20,7 @@
 #include "mon/gdb/gdb.h"
 #include "mon/mon.h"
 #include "net/net.h"
+#include "ui/vnc/vnc.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -93,6 +94,8 @@ static int assemble(struct vm_args *a, struct viv_err *err)
     if (!rc)
         rc = vm_make_devices(a, err);
     if (!rc)
+        rc = vm_make_displays(a, err);
+    if (!rc)
         rc = vm_make_monitors(a, err);
     if (!rc)
         rc = viv_vm_finish(err);
@@ -122,6 +125,7 @@ static void take_apart(void)
     struct viv_err err = VIV_ERR_INIT;
 
     viv_dev_lock();
+    viv_vnc_free_all();
     viv_vm_destroy();
     viv_gdb_free();
     viv_mon_free_all();

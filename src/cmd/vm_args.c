@@ -10,6 +10,7 @@
 #include "cpu/x86/cpuid.h"
 #include "host/datadir.h"
 #include "net/net.h"
+#include "ui/keymap.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -309,16 +310,34 @@ HANDLER(on_nographic)
     return 0;
 }
 
+HANDLER(on_vnc)
+{
+    a->given_display = true;
+    return add_item(&a->vncs, option, text);
+}
+
 HANDLER(on_display)
 {
     if (is_help(text)) {
-        printf("Available display backend types:\nnone\n");
+        printf("Available display backend types:\nnone\nvnc\n");
         return 1;
     }
+    if (g_str_has_prefix(text, "vnc="))
+        return on_vnc(a, option, text + 4, err);
     if (strcmp(text, "none"))
-        return viv_fail(err, ENOTSUP, "-display %.60s: there is no window and no VNC yet; 'none' works (the monitor's "
-                                      "screendump shows the screen), and -nographic puts the serial port on this terminal", text);
+        return viv_fail(err, ENOTSUP, "-display %.60s: there are no windows yet; 'vnc=:0' and 'none' work, and -nographic puts the "
+                                      "serial port on this terminal", text);
     a->display_none = a->given_display = true;
+    return 0;
+}
+
+HANDLER(on_layout)
+{
+    if (is_help(text)) {
+        viv_keymap_help(stdout);
+        return 1;
+    }
+    a->layout = text;
     return 0;
 }
 
@@ -331,6 +350,7 @@ HANDLER(on_vga)
     if (strcmp(text, "none") && strcmp(text, "std"))
         return viv_fail(err, ENOTSUP, "-vga %.60s: there is no such graphics card yet; 'std' and 'none' work", text);
     a->vga = strcmp(text, "std") ? NULL : "VGA";
+    a->given_vga = true;
     return 0;
 }
 
@@ -376,7 +396,7 @@ HANDLER(on_version)
 
 HANDLER(on_help);
 
-#define GRAPHICS "there is no screen yet; -nographic puts the serial port on this terminal"
+#define GRAPHICS "there are no windows yet; -vnc :0 shows the screen, -nographic puts the serial port on this terminal"
 #define LATER    "it is not there yet"
 
 static const struct option options[] = {
@@ -433,8 +453,10 @@ static const struct option options[] = {
     {"object", "type,id=id[,prop=value]...", "makes an object for devices to use ('-object help' lists them)", on_object},
 
     {"nographic", NULL, "no screen; serial port and monitor on this terminal", on_nographic},
-    {"display", "none", "selects the screen", on_display},
-    {"vga", "std|none", "selects the graphics card (default: none)", on_vga},
+    {"display", "none|vnc=...", "selects the screen", on_display},
+    {"vnc", "[host]:display|unix:path|none[,websocket=on][,password=on]...", "shows the screen to VNC clients ('-vnc help')", on_vnc},
+    {"k", "layout", "the guest's keyboard layout, for VNC ('-k help' lists them)", on_layout},
+    {"vga", "std|none", "selects the graphics card (default: std with -vnc, else none)", on_vga},
 
     {"monitor", "dev", "where the monitor goes (forms as for -serial)", on_monitor},
     {"qmp", "dev", "where the machine protocol (QMP) goes", on_monitor},
@@ -462,11 +484,9 @@ static const struct option options[] = {
     {"sd", "f", NULL, NULL, "there is no SD card yet"},
     {"mtdblock", "f", NULL, NULL, LATER},
     {"snapshot", NULL, NULL, NULL, "give snapshot=on to a -drive"},
-    {"vnc", "d", NULL, NULL, GRAPHICS},
     {"spice", "o", NULL, NULL, GRAPHICS},
     {"full-screen", NULL, NULL, NULL, GRAPHICS},
     {"g", "wxh", NULL, NULL, GRAPHICS},
-    {"k", "l", NULL, NULL, GRAPHICS},
     {"virtfs", "o", NULL, NULL, "there is no file sharing yet"},
     {"fsdev", "o", NULL, NULL, "there is no file sharing yet"},
     {"tpmdev", "o", NULL, NULL, "there is no TPM yet"},

@@ -23,12 +23,13 @@ struct vm_args {
     GPtrArray *accels;         /* each -accel; ends with NULL once all is parsed */
     const char *default_accel; /* NULL: automatic */
     GArray *drives, *blockdevs, *nets, *devices, *chardevs, *serials, *monitors, *mons, *objects,
-        *globals, *usbdevices; /* of struct vm_item */
+        *globals, *usbdevices, *vncs; /* of struct vm_item */
     bool nodefaults, nographic, display_none, daemonize, paused, no_reboot, no_shutdown, usb;
     const char *pidfile, *incoming, *process_name;
     const char *gdb; /* -gdb, -s */
     const char *vga; /* class of -vga, NULL: none */
-    bool given_net, given_serial, given_monitor, given_display;
+    const char *layout; /* -k */
+    bool given_vga, given_net, given_serial, given_monitor, given_display;
     /* Printed once everything is known, instead of running: "-machine help" and the like. */
     const char *help_about; /* "-machine"; NULL: nothing */
     const char *help_text;
@@ -59,6 +60,8 @@ int vm_make_chardevs(struct vm_args *a, struct viv_err *err);
 int vm_make_devices(struct vm_args *a, struct viv_err *err);
 int vm_make_monitors(struct vm_args *a, struct viv_err *err);
 int vm_make_device(struct vm_args *a, const char *text, struct viv_err *err); /* as after -device */
+/* vm_display.c: VNC servers, once there are screens. */
+int vm_make_displays(struct vm_args *a, struct viv_err *err);
 bool vm_device_help(const char *name); /* NULL: all; false: there is no such device */
 
 /* vm_usb.c: the controllers of -usb, and after all -device what -usbdevice asks for (device lock held). */

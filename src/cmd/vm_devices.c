@@ -197,6 +197,8 @@ int vm_make_device(struct vm_args *a, const char *text, struct viv_err *err)
 /* Before all others: it gets the slot that it has in QEMU (02.0). */
 static int make_vga(struct vm_args *a, struct viv_err *err)
 {
+    if (!a->given_vga && !a->nodefaults && a->vncs && vm_has_pci(a))
+        a->vga = "VGA"; /* something to look at */
     if (!a->vga)
         return 0;
     if (!vm_has_pci(a))
@@ -274,7 +276,7 @@ static int default_serial(struct vm_args *a, struct viv_err *err)
 {
     if (a->given_serial || a->nodefaults)
         return 0;
-    if (a->daemonize || a->display_none)
+    if (a->daemonize || a->display_none || (a->vncs && !a->nographic))
         return make_serial(a, "null", err);
     if (!a->given_display && !a->given_monitor)
         viv_info("there is no screen yet: serial port and monitor are on this terminal (Ctrl-A X ends, Ctrl-A H helps)");

@@ -7,6 +7,7 @@
 #include "cpu/x86/cpuid.h"
 #include "machine/bios.h"
 #include "net/net.h"
+#include "ui/vnc/vnc.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -68,6 +69,7 @@ static const struct {
     {"-name", "guest", NULL, vm_name_opts},
     {"-action", "help", NULL, vm_action_opts},
     {"-mon", "chardev", NULL, vm_mon_opts},
+    {"-vnc", "vnc", NULL, viv_vnc_opts},
 };
 
 const char *vm_help_about(const char *option)

@@ -12,7 +12,7 @@
 
 /* --- which commands there are --- */
 
-#define TABLES_MAX 8
+#define TABLES_MAX 16
 
 static const struct viv_mon_cmd *tables[TABLES_MAX];
 static unsigned table_count;

@@ -176,10 +176,15 @@ static int open_medium(const struct viv_front *f, struct viv_opts *o, struct viv
 /* The new image is opened before anything moves: a wrong name leaves the old medium in. */
 COMMAND(change_medium)
 {
-    struct viv_front *f = which(o, err);
+    const char *device = viv_opts_str(o, "device");
+    struct viv_front *f;
     struct viv_blk *blk;
-    int rc = f ? open_medium(f, o, &blk, err) : -ENODEV;
+    int rc;
 
+    if (device && !strcmp(device, "vnc"))
+        return viv_mon_change_vnc(viv_opts_str(o, "filename"), viv_opts_str(o, "format"), err);
+    f = which(o, err);
+    rc = f ? open_medium(f, o, &blk, err) : -ENODEV;
     if (rc < 0)
         return rc;
     rc = viv_front_eject(f, viv_opts_bool(o, "force"), err);
@@ -195,7 +200,7 @@ COMMAND(change_medium)
 const struct viv_mon_cmd viv_mon_media[] = {
     {"info block", "query-block", NULL, NULL, "show the disks", query_block, show_block},
     {"eject", "eject", "[-f] device", force_args, "take the medium out of a drive", do_eject},
-    {"change", "blockdev-change-medium", "[-f] device filename [format [read-only-mode]]", change_args, "put another medium into a drive",
+    {"change", "blockdev-change-medium", "[-f] device filename [format [read-only-mode]]", change_args, "put another medium into a drive (change vnc password SECRET: VNC)",
      change_medium},
     {NULL, "blockdev-open-tray", NULL, force_args, "open a drive's tray", open_tray},
     {NULL, "blockdev-close-tray", NULL, which_args, "close a drive's tray", close_tray},

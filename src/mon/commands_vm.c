@@ -301,6 +301,7 @@ static void pass_on(void *unused, const char *event, const char *json_data)
 void viv_mon_use_machine(void)
 {
     viv_mon_use(machine_cmds);
+    viv_mon_use(viv_mon_vnc);
     viv_mon_use(viv_mon_screen);
     viv_mon_use(viv_mon_media);
     viv_mon_use(viv_mon_debug);

@@ -42,6 +42,11 @@ extern const struct viv_mon_cmd viv_mon_examine[];
 /* commands_block.c */
 extern const struct viv_mon_cmd viv_mon_media[];
 
+/* commands_vnc.c */
+extern const struct viv_mon_cmd viv_mon_vnc[];
+/* "change vnc password SECRET": the words behind vnc. */
+int viv_mon_change_vnc(const char *what, const char *password, struct viv_err *err);
+
 /* info.c: rows that only show. */
 int viv_mon_info_mtree(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_registers(struct viv_opts *o, json_t **result, struct viv_err *err);

@@ -177,7 +177,8 @@ static int set_bare(struct viv_opts *o, const char *key, struct viv_err *err)
     }
     if (i < 0)
         return fail_unknown(o, key, err);
-    if (o->def[i].type == VIV_OPT_ENUM && g_strv_contains(o->def[i].values, "on"))
+    if ((o->def[i].type == VIV_OPT_ENUM || o->def[i].type == VIV_OPT_STR) && o->def[i].values &&
+        g_strv_contains(o->def[i].values, "on"))
         return viv_opts_set(o, key, "on", err);
     if (o->def[i].type != VIV_OPT_BOOL && o->def[i].type != VIV_OPT_REFUSED)
         return viv_fail(err, EINVAL, "%s: '%s' needs a value: %s=...", o->what, key, key);

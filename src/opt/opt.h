@@ -32,7 +32,7 @@ struct viv_opt_def {
     enum viv_opt_type type;
     const char *help;          /* "X,help" prints "  name=<type> - help" */
     const char *def;           /* default as text, NULL: unset */
-    const char *const *values; /* ENUM: NULL-terminated */
+    const char *const *values; /* ENUM: NULL-terminated. STR: {"on", NULL}: the key alone is "on" */
     int64_t min, max;          /* INT, SIZE: checked when max > min */
     bool required;
 };

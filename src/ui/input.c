@@ -197,6 +197,13 @@ void viv_input_key(unsigned code, bool down)
         s->ops->sync(s->opaque);
 }
 
+bool viv_input_busy(void)
+{
+    struct viv_input_sink *s = pick(VIV_INPUT_KEYS, -1);
+
+    return s && s->ops->busy && s->ops->busy(s->opaque);
+}
+
 void viv_input_release_all(void)
 {
     for (unsigned code = 0; code < CODES; code++) {

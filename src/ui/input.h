@@ -26,6 +26,7 @@ struct viv_input_ops {
     void (*button)(void *opaque, enum viv_button b, bool down);
     void (*wheel)(void *opaque, int dy, int dx); /* clicks; up and right positive */
     void (*sync)(void *opaque); /* what came since the last one belongs together */
+    bool (*busy)(void *opaque); /* keys wait that the guest has not read; more may be lost soon */
 };
 
 struct viv_input_sink;
@@ -53,6 +54,7 @@ void viv_input_button(int console, enum viv_button b, bool down);
 void viv_input_wheel(int console, int dy, int dx);
 void viv_input_sync(int console); /* after motion, buttons, wheel */
 void viv_input_release_all(void);
+bool viv_input_busy(void); /* the keyboard is: who has many keys to send waits a while */
 bool viv_input_is_absolute(int console);
 unsigned viv_input_leds(void);
 

@@ -166,8 +166,24 @@ bad "did you mean 'ringbuf'" -chardev rinbuf,id=x
 bad "there is no -chardev with id 'x'" -mon x
 bad "possible: readline, control" -chardev null,id=x -mon x,mode=foo
 bad "only 'none' works" -parallel stdio
-bad "there is no window and no VNC yet" -display gtk
-bad "there is no screen yet" -vnc :0
+bad "there are no windows yet" -display gtk
+bad "that is no place" -vnc 5900
+bad "that is no place" -display vnc=localhost
+bad "unknown option 'passwort'" -vnc :77,passwort=on
+bad "there is no TLS for VNC" -vnc :77,tls-creds=x
+bad "with reverse=on" -vnc nowhere,reverse=on
+bad "nobody listens at" -vnc 127.0.0.1:77,reverse=on
+bad "its port is 5900 more" -vnc :60000
+bad "comes before display" -vnc 127.0.0.1:77,to=3
+bad "1 to 107 bytes" -vnc unix:
+bad "websocket needs a port" -vnc unix:vnc.sock,websocket
+bad "it takes on, PORT" -vnc 127.0.0.1:77,websocket=no:port
+bad "ipv6 goes with" -vnc 127.0.0.1:77,ipv6=on
+bad "there is no screen 'nix'" -vnc 127.0.0.1:77,display=nix
+bad "nix" -vnc 127.0.0.1:77,password-secret=nix
+bad "no such keyboard layout" -k zz -vnc 127.0.0.1:77
+bad "no such keyboard layout" -k zz -display none
+bad "two with id=a" -vnc 127.0.0.1:77,id=a -vnc 127.0.0.1:78,id=a
 bad "no such graphics card yet" -vga cirrus
 bad "has no PCI bus" -M microvm -kernel kernel -vga std
 bad "there is no USB yet" -usb

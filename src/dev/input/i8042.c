@@ -329,6 +329,11 @@ static void on_move(void *opaque, int dx, int dy)
         c->move_x = c->move_y = 0; /* nobody moves so far */
 }
 
+static bool on_busy(void *opaque)
+{
+    return ((struct i8042 *)opaque)->kbd.q.len > PS2_QUEUE / 4;
+}
+
 static void on_button(void *opaque, enum viv_button b, bool down)
 {
     static const uint8_t bit[VIV_BUTTONS] = {[VIV_BUTTON_LEFT] = 1, [VIV_BUTTON_RIGHT] = 2, [VIV_BUTTON_MIDDLE] = 4};
@@ -363,7 +368,7 @@ static int i8042_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_er
 {
     static const struct viv_region_ops data = {data_read, data_write, 1, 1, false, false};
     static const struct viv_region_ops command = {status_read, command_write, 1, 1, false, false};
-    static const struct viv_input_ops keys = {.name = "PS/2 Keyboard", .kinds = VIV_INPUT_KEYS, .key = on_key};
+    static const struct viv_input_ops keys = {.name = "PS/2 Keyboard", .kinds = VIV_INPUT_KEYS, .key = on_key, .busy = on_busy};
     static const struct viv_input_ops pointer = {
         .name = "PS/2 Mouse", .kinds = VIV_INPUT_RELATIVE, .move = on_move, .button = on_button, .wheel = on_wheel,
         .sync = on_sync};

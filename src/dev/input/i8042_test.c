@@ -225,12 +225,14 @@ static void test_late_releases(void)
     begin();
     for (unsigned code = KEY_1; code <= KEY_SLASH; code++)
         viv_input_key(code, true);
+    g_assert_true(viv_input_busy());
     viv_input_release_all();
     while ((v = next()) >= 0) {
         presses += !(v & 0x80);
         down[v & 0x7f] += v & 0x80 ? -down[v & 0x7f] : 1;
     }
     g_assert_cmpuint(presses, >, 30);
+    g_assert_false(viv_input_busy());
     for (unsigned code = 0; code < 128; code++)
         g_assert_cmpuint(down[code], ==, 0);
     rig_fini();

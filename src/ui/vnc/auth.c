@@ -1,0 +1,73 @@
+/* VNC authentication (RFC 6143 section 7.2.2), and patience with those who guess.
+ *
+ * After a wrong password the next response from that host is judged later: 0.25 s, and twice that after each more, up to 8 s. A right
+ * one clears it. The table is bounded: the host that has been quiet longest makes room. VNC thread. */
+#include "ui/vnc/vnc_int.h"
+
+#include "host/clock.h"
+
+#include <nettle/des.h>
+#include <string.h>
+
+#define HOSTS    64
+#define FIRST_NS 250000000
+#define MOST     5 /* doublings */
+
+/* Each byte of the key has its bits in reverse order: so it was done first, and so it must stay. */
+void vnc_des_response(const char *password, const uint8_t challenge[16], uint8_t out[16])
+{
+    uint8_t key[DES_KEY_SIZE] = {0};
+    struct des_ctx des;
+    size_t len = strlen(password);
+
+    for (size_t i = 0; i < sizeof(key) && i < len; i++) {
+        for (unsigned b = 0; b < 8; b++)
+            key[i] |= (uint8_t)((((uint8_t)password[i] >> b) & 1) << (7 - b));
+    }
+    des_set_key(&des, key); /* a weak key is what the user has chosen */
+    des_encrypt(&des, 16, out, challenge);
+}
+
+static struct host {
+    char name[64];
+    unsigned failures;
+    int64_t not_before;
+} hosts[HOSTS];
+
+static struct host *find(const char *name)
+{
+    for (unsigned i = 0; i < HOSTS; i++) {
+        if (hosts[i].failures && !strcmp(hosts[i].name, name))
+            return &hosts[i];
+    }
+    return NULL;
+}
+
+int64_t vnc_auth_not_before(const char *host)
+{
+    struct host *h = find(host);
+
+    return h ? h->not_before : 0;
+}
+
+void vnc_auth_result(const char *host, bool ok)
+{
+    struct host *h = find(host);
+
+    if (ok) {
+        if (h)
+            h->failures = 0;
+        return;
+    }
+    if (!h) {
+        h = &hosts[0];
+        for (unsigned i = 1; i < HOSTS && h->failures; i++) {
+            if (!hosts[i].failures || hosts[i].not_before < h->not_before)
+                h = &hosts[i];
+        }
+        *h = (struct host){0};
+        g_strlcpy(h->name, host, sizeof(h->name));
+    }
+    h->not_before = viv_clock_ns(VIV_CLOCK_HOST) + ((int64_t)FIRST_NS << MIN(h->failures, MOST));
+    h->failures++;
+}
