@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define IDE_UNITS 4 /* of pc: two buses */
+#define IDE_MOST 6 /* drives on the controller of any machine */
 
 bool vm_has_pci(const struct vm_args *a)
 {
@@ -56,7 +56,7 @@ struct place {
 /* What the command line has taken so far. */
 static struct {
     unsigned nones, virtios;
-    bool ide[IDE_UNITS];
+    bool ide[IDE_MOST];
 } taken;
 
 static int interface(struct vm_args *a, struct viv_opts *o, struct place *p, struct viv_err *err)
@@ -78,6 +78,8 @@ static int interface(struct vm_args *a, struct viv_opts *o, struct place *p, str
             return viv_fail(err, EINVAL, "-drive: media=cdrom: a flash chip is no CD drive; leave it out");
     } else if (!strcmp(iface, "ide") && a->cfg.cls->ide_buses) {
         p->iface = IDE;
+    } else if (!strcmp(iface, "sata") && a->cfg.cls->ide_units == 1) { /* what its IDE drives are */
+        p->iface = IDE;
     } else {
         return viv_fail(err, ENOTSUP, "-drive: if=%s is not possible: this machine has no such controller; %s, and "
                         "if=none for a -device", iface, a->cfg.cls->ide_buses ? "if=ide, if=virtio and if=pflash work"
@@ -87,39 +89,42 @@ static int interface(struct vm_args *a, struct viv_opts *o, struct place *p, str
 }
 
 /* By index=, by bus= and unit=, or the first that is free. */
-static int ide_unit(struct viv_opts *o, unsigned *unit, struct viv_err *err)
+static int ide_unit(const struct viv_machine_class *m, struct viv_opts *o, unsigned *unit, struct viv_err *err)
 {
-    int64_t n = viv_opts_int(o, "index");
+    int64_t n = viv_opts_int(o, "index"), all = m->ide_buses * m->ide_units;
 
     if (viv_opts_given(o, "bus") || viv_opts_given(o, "unit")) {
         if (viv_opts_given(o, "index"))
             return viv_fail(err, EINVAL, "-drive: index= and bus=, unit= exclude each other");
-        n = viv_opts_int(o, "bus") * 2 + viv_opts_int(o, "unit");
-        if (viv_opts_int(o, "unit") > 1)
-            return viv_fail(err, EINVAL, "-drive: an IDE bus has unit 0 and unit 1");
+        n = viv_opts_int(o, "bus") * m->ide_units + viv_opts_int(o, "unit");
+        if (viv_opts_int(o, "unit") >= m->ide_units)
+            return viv_fail(err, EINVAL, m->ide_units == 1 ? "-drive: a bus of this machine has unit 0 only"
+                                                           : "-drive: an IDE bus has unit 0 and unit 1");
     } else if (!viv_opts_given(o, "index")) {
-        for (n = 0; n < IDE_UNITS && taken.ide[n]; n++)
+        for (n = 0; n < all && taken.ide[n]; n++)
             ;
     }
-    if (n >= IDE_UNITS)
-        return viv_fail(err, EINVAL, "-drive: this machine has %d IDE drives (index 0 to %d); use if=virtio for more", IDE_UNITS,
-                        IDE_UNITS - 1);
+    if (n >= all)
+        return viv_fail(err, EINVAL, "-drive: this machine has %d IDE drives (index 0 to %d); use if=virtio for more", (int)all,
+                        (int)all - 1);
     if (taken.ide[n])
-        return viv_fail(err, EEXIST, "-drive: IDE drive %d (bus %d, unit %d) is given twice; use index=", (int)n, (int)n / 2,
-                        (int)n % 2);
+        return viv_fail(err, EEXIST, "-drive: IDE drive %d (bus %d, unit %d) is given twice; use index=", (int)n,
+                        (int)(n / m->ide_units), (int)(n % m->ide_units));
     taken.ide[n] = true;
     *unit = (unsigned)n;
     return 0;
 }
 
-static int place_ide(struct viv_opts *o, struct place *p, struct viv_err *err)
+static int place_ide(const struct viv_machine_class *m, struct viv_opts *o, struct place *p, struct viv_err *err)
 {
     const char *id = viv_opts_str(o, "id");
-    int rc = ide_unit(o, &p->unit, err);
-    unsigned bus = p->unit / 2, unit = p->unit % 2;
+    int rc = ide_unit(m, o, &p->unit, err);
+    unsigned bus, unit;
 
     if (rc < 0)
         return rc;
+    bus = p->unit / m->ide_units;
+    unit = p->unit % m->ide_units;
     p->id = id ? g_strdup(id) : g_strdup_printf("ide%u-%s%u", bus, p->cdrom ? "cd" : "hd", unit);
     p->device = g_strdup_printf("ide-%s,drive=%s,bus=ide.%u,unit=%u", p->cdrom ? "cd" : "hd", p->id, bus, unit);
     return 0;
@@ -154,7 +159,7 @@ static int place_drive(struct vm_args *a, struct viv_opts *o, struct place *p, s
     const char *id = viv_opts_str(o, "id");
 
     if (p->iface == IDE)
-        return place_ide(o, p, err);
+        return place_ide(a->cfg.cls, o, p, err);
     if (p->iface == PFLASH)
         return place_pflash(a, o, p, err);
     if (viv_opts_given(o, "bus") || viv_opts_given(o, "unit"))

@@ -25,6 +25,8 @@ static int add_pci(struct viv_pc *pc, struct viv_board *board, struct viv_err *e
     if (!ret)
         ret = viv_board_add(board, "ICH9-LPC", "addr=1f.0,multifunction=on", &pc->south, err);
     if (!ret)
+        ret = viv_board_add(board, "ich9-ahci", "addr=1f.2", NULL, err);
+    if (!ret)
         ret = viv_board_add(board, "ICH9-SMB", "addr=1f.3", NULL, err);
     return ret;
 }
@@ -84,6 +86,8 @@ const struct viv_machine_class viv_machine_q35 = {
     .default_nic = "virtio-net-pci",
     .props = q35_props,
     .max_cpus = 255,
+    .ide_buses = 6,
+    .ide_units = 1,
     .build = q35_build,
     .finish = viv_pc_finish,
     .reset = viv_pc_reset,

@@ -66,6 +66,7 @@ static const struct {
     {HARNESS_PC, "ide-hd", "drive=*,write-cache=off"},
     {HARNESS_PC, "ide-cd", "drive=*"},
     {HARNESS_PC, "ide-cd", ""},
+    {HARNESS_PC, "ahci", ""},
     {HARNESS_PC, "scsi-cd", "drive=*"},
     {HARNESS_PC, "scsi-hd", "drive=*,scsi-id=2,lun=1"},
     {HARNESS_PC, "virtio-blk-pci", "drive=*"},
@@ -95,6 +96,11 @@ static const struct {
     {HARNESS_MICROVM, "virtconsole", ""},
     {HARNESS_Q35, "mch", "addr=0"},
     {HARNESS_Q35, "ICH9-LPC", "addr=1f.0,multifunction=on"},
+    {HARNESS_Q35, "ich9-ahci", "addr=1f.2"},
+    {HARNESS_Q35, "ide-hd", "drive=*"},
+    {HARNESS_Q35, "ide-hd", "drive=*,write-cache=off"},
+    {HARNESS_Q35, "ide-cd", "drive=*"},
+    {HARNESS_Q35, "ide-cd", ""},
     {HARNESS_Q35, "ICH9-SMB", "addr=1f.3"},
     {HARNESS_Q35, "i8259", ""},
     {HARNESS_Q35, "ioapic", ""},
@@ -114,6 +120,7 @@ static struct viv_ram *ram;
 static struct viv_viewer *viewer;
 static struct viv_dev *pic, *ioapic, *kbc, *pm;
 static unsigned requests;
+static uint64_t ahci_regs; /* of an adapter's BAR; 0: none */
 static GPtrArray *kept; /* buses that live as long as the process: reachable, so no leak */
 
 /* What devices ask of the VM ends here. */
@@ -273,6 +280,7 @@ static void place_below_bridges(void)
         for (unsigned devfn = 0; devfn < 256; devfn++)
             viv_pci_config_write(viv_pci_bus_at(harness_board.pci, bus), devfn, 4, 7, 2);
     }
+    ahci_regs = viv_pci_config_read(harness_board.pci, 0xfa, 0x24, 4) & ~15u;
 }
 
 void harness_init(enum harness_kind kind, int64_t ns)
@@ -284,6 +292,7 @@ void harness_init(enum harness_kind kind, int64_t ns)
     viv_dev_lock();
     memset(&harness_board, 0, sizeof(harness_board));
     pic = ioapic = kbc = pm = NULL;
+    ahci_regs = 0;
     intc = (struct viv_intc){.ops = &ops};
     if (!ram && viv_ram_new("pc.ram", RAM_BYTES, &ram, &err) < 0)
         g_error("%s", err.text);
@@ -474,6 +483,42 @@ static void scsi_step(struct input *in)
         viv_scsi_move(scsi.req, &iov, 1);
 }
 
+/* A command for a port of an AHCI adapter, more or less well formed: list, received FISes and tables of each port in 64 KiB. */
+static void ahci_step(struct input *in)
+{
+    static const uint8_t cmds[] = {0x20, 0x24, 0x25, 0x29, 0x2f, 0x34, 0x35, 0x39, 0x3d, 0x42, 0x60, 0x61, 0x60, 0x61, 0x08, 0x90,
+                                   0xa0, 0xa0, 0xa1, 0xb0, 0xc6, 0xc8, 0xca, 0xe7, 0xea, 0xec, 0xef};
+    unsigned port = take(in, 1) & 3, slot = take(in, 1) & 31, how = (unsigned)take(in, 1), prds = how >> 4 & 3;
+    uint64_t regs = ahci_regs + 0x100 + 0x80 * port, base = 0x40000 + 0x10000 * port, table = base + 0x1000 + 0x200 * slot;
+    uint8_t cmd = cmds[take(in, 1) % sizeof(cmds)], f[20] = {0x27, how & 8 ? 0x80 : (uint8_t)take(in, 1), cmd};
+
+    for (unsigned i = 3; i < sizeof(f); i++)
+        f[i] = i == 4 || i == 12 || how & 4 ? (uint8_t)take(in, 1) : 0;
+    if (cmd == 0x60 || cmd == 0x61) {
+        f[3] = f[12] & 15;
+        f[12] = (uint8_t)(slot << 3);
+    }
+    viv_space_write_locked(harness_board.mem, regs, base, 4);
+    viv_space_write_locked(harness_board.mem, regs + 8, base + 0x400, 4);
+    viv_space_write_locked(harness_board.mem, base + 32 * slot, 5 | (cmd == 0xa0) << 5 | prds << 16, 8);
+    viv_space_write_locked(harness_board.mem, base + 32 * slot + 8, table, 8);
+    for (unsigned i = 0; i < sizeof(f); i++)
+        viv_space_write_locked(harness_board.mem, table + i, f[i], 1);
+    viv_space_write_locked(harness_board.mem, table + 0x40, take(in, 8), 8);
+    for (unsigned i = 0; i < prds; i++) {
+        viv_space_write_locked(harness_board.mem, table + 0x80 + 16 * i, 0x80000 + take(in, 2), 8);
+        viv_space_write_locked(harness_board.mem, table + 0x88 + 16 * i, take(in, 2) << 32, 8);
+    }
+    if (how & 1) /* start anew, after whatever happened */
+        viv_space_write_locked(harness_board.mem, regs + 0x18, 0x10, 4);
+    viv_space_write_locked(harness_board.mem, regs + 0x18, 0x11, 4);
+    if (cmd == 0x60 || cmd == 0x61)
+        viv_space_write_locked(harness_board.mem, regs + 0x34, 1u << slot, 4);
+    viv_space_write_locked(harness_board.mem, regs + 0x38, 1u << slot, 4);
+    if (how & 2)
+        run_loop();
+}
+
 static void other(struct input *in)
 {
     uint64_t v = take(in, 2);
@@ -515,7 +560,10 @@ static void other(struct input *in)
         break;
     case 8:
     case 9:
-        scsi_step(in);
+        if (ahci_regs)
+            ahci_step(in);
+        else
+            scsi_step(in);
         break;
     }
 }

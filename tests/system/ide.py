@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Debian's kernel with ATA drivers on IDE: ide.py
+"""Debian's kernel with ATA drivers on IDE or SATA: ide.py [pc|q35]
 
 A disk in qcow2 and a CD made here. The guest writes and reads patterns by DMA and by PIO, checks a file of the CD, ejects it; the
 monitor puts another one in, and the guest sees it. A disk whose writes fail stops the VM and loses nothing; a VM saved in the
@@ -14,12 +14,21 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import vm  # noqa: E402
 
-MODULES = ["ata_piix", "ata_generic", "sd_mod", "sr_mod", "isofs", "nls_utf8"]
 MIB = 1 << 20
 
+# The CD is drive 2: the second bus of pc, the third of q35.
+MACHINES = {
+    "pc": {"drivers": ["ata_piix", "ata_generic"], "cd": "ide1-cd0", "link": 2, "dma": "XFER_MW_DMA_2 XFER_MW_DMA_2", "queue": "1"},
+    "q35": {"drivers": ["ahci"], "cd": "ide2-cd0", "link": 3, "dma": "XFER_UDMA_5 XFER_UDMA_5", "queue": "32"},
+}
+MACHINE = sys.argv[1] if len(sys.argv) > 1 else "pc"
+M = MACHINES[MACHINE]
+MODULES = M["drivers"] + ["sd_mod", "sr_mod", "isofs", "nls_utf8"]
+
 BASICS = """
-[ "LIBATA" ] && { rmmod ata_piix ata_generic; rmmod libata; insmod /m/libata.ko LIBATA; insmod /m/ata_piix.ko; sleep 2; }
-echo mode $(cat /sys/class/ata_device/dev1.0/xfer_mode) $(cat /sys/class/ata_device/dev2.0/xfer_mode)
+[ "LIBATA" ] && { rmmod DRIVERS libahci 2>/dev/null; rmmod libata; insmod /m/libata.ko LIBATA; for m in libahci DRIVER; do [ -f /m/$m.ko ] && insmod /m/$m.ko; done; sleep 2; }
+echo mode $(cat /sys/class/ata_device/dev1.0/xfer_mode) $(cat /sys/class/ata_device/devLINK.0/xfer_mode)
+echo depth $(cat /sys/block/sda/device/queue_depth)
 echo model $(cat /sys/block/sda/device/model)
 dd if=/dev/urandom of=/tmp/p bs=1M count=PATTERN 2>/dev/null
 dd if=/tmp/p of=/dev/sda bs=1M seek=3 oflag=direct 2>/dev/null
@@ -72,7 +81,7 @@ def make_iso(work, name, size):
 
 
 def args_for(script, work):
-    return vm.base_args("pc", "512M", 1) + [
+    return vm.base_args(MACHINE, "512M", 1) + [
         "-kernel", vm.kernel("generic"), "-initrd", vm.initramfs(script, MODULES, arch="generic", programs=["/usr/bin/eject"]),
         "-append", "console=ttyS0 panic=-1",
         "-qmp", f"unix:{os.path.join(work, 'qmp')},server=on,wait=off"]
@@ -111,10 +120,16 @@ def basics(work, what, mode, mib, count):
     disk = image(work, f"basics-{what}.qcow2", 256 * MIB)
     first, sum1 = make_iso(work, f"first-{what}", 5 * MIB + 1234)
     second, _ = make_iso(work, f"second-{what}", MIB)
-    script = BASICS.replace("COUNT", str(count)).replace("PATTERN", str(mib)).replace("LIBATA", "dma=0" if what == "pio" else "")
+    script = BASICS
+    for word, by in (("COUNT", count), ("PATTERN", mib), ("LIBATA", "dma=0" if what == "pio" else ""), ("LINK", M["link"]),
+                     ("DRIVERS", " ".join(M["drivers"])), ("DRIVER", M["drivers"][0])):
+        script = script.replace(word, str(by))
     with vm.Guest(args_for(script, work) + ["-hda", disk, "-cdrom", first]) as g:
         q = vm.QMP(os.path.join(work, "qmp"))
-        g.expect(rf"^mode {mode} {mode}", 200)
+        g.expect(rf"^mode {mode}", 200)
+        depth = g.expect(r"^depth (\d+)").group(1).decode()
+        if what == "dma" and depth != M["queue"] and not (depth == "31" and M["queue"] == "32"):
+            g.die(f"the queue is {depth} deep")
         g.expect(r"^pattern-same", 300)
         pattern = g.expect(r"^pattern (\w+) ").group(1).decode()
         t0, t1 = (float(x) for x in g.expect(r"^time ([\d.]+) ([\d.]+)\s", 300).groups())
@@ -125,10 +140,10 @@ def basics(work, what, mode, mib, count):
         g.expect(r"^ejected")
         time.sleep(0.3)
         moved(q, [True])
-        b = [x for x in q.cmd("query-block") if x["device"] == "ide1-cd0"][0]
+        b = [x for x in q.cmd("query-block") if x["device"] == M["cd"]][0]
         if not b["tray_open"] or "inserted" not in b:
             vm.fail(f"query-block after the guest's eject: {b}")
-        q.cmd("blockdev-change-medium", device="ide1-cd0", filename=second)
+        q.cmd("blockdev-change-medium", device=M["cd"], filename=second)
         g.send("\n")
         g.expect(rf"^cdname second-{what}", 120)
         g.expect(r"^user-space-reached")
@@ -216,8 +231,8 @@ def saves(work, points):
 def main():
     vm.need("xorriso", "eject")
     work = vm.scratch()
-    basics(work, "dma", "XFER_MW_DMA_2", 24, 256)
-    basics(work, "pio", "XFER_PIO_4", 2, 2)
+    basics(work, "dma", M["dma"], 24, 256)
+    basics(work, "pio", "XFER_PIO_4 XFER_PIO_4", 2, 2)
     stops(work)
     saves(work, 4)
 

@@ -70,8 +70,8 @@ static void on_done(struct viv_scsi_req *r)
 {
     struct ide_cd *c = r->mine;
 
-    if (c->unit.ch->pieces && c->dma)
-        ide_bm_unmap(c->unit.ch, false);
+    if (c->unit.ch->dma.pieces && c->dma)
+        ide_dma_unmap(&c->unit.ch->dma, false);
     c->status = r->status;
     if (r->status == VIV_SCSI_CHECK && !r->cancelled) {
         memcpy(c->sense, r->sense, sizeof(c->sense));
@@ -111,7 +111,7 @@ static void on_moved(struct viv_scsi_req *r, size_t bytes)
     if (r->cancelled)
         return;
     if (c->dma) {
-        ide_bm_unmap(c->unit.ch, true);
+        ide_dma_unmap(&c->unit.ch->dma, true);
         if (r->moved < r->length)
             ide_dma_wait(&c->unit);
         return;
@@ -132,11 +132,11 @@ static void move_dma(struct ide_cd *c)
 {
     struct ide_channel *ch = c->unit.ch;
     struct viv_scsi_req *r = c->req;
-    int64_t n = ide_bm_map(ch, r->length - r->moved, true);
+    int64_t n = ide_dma_map(&ch->dma, r->length - r->moved, true);
 
     ide_busy(&c->unit);
     if (n > 0) {
-        viv_scsi_move(r, ch->iov, ch->pieces);
+        viv_scsi_move(r, ch->dma.iov, ch->dma.pieces);
     } else if (n == 0) { /* the table ends before the data does */
         viv_scsi_move(r, NULL, 0);
     } else {
@@ -222,7 +222,10 @@ static void identify(struct ide_cd *c)
     viv_st_le16(p + 2 * 85, 1 << 14 | 1 << 9 | 1 << 4);
     viv_st_le16(p + 2 * 87, 1 << 14);
     viv_st_le16(p + 2 * 88, 0x203f); /* Ultra DMA 0-5 */
-    viv_st_le16(p + 2 * 93, (uint16_t)(0x600b | (c->unit.n ? 0x0200 : 0)));
+    if (c->unit.ch->host)
+        viv_st_le16(p + 2 * 76, 1 << 1); /* SATA, 1.5 Gb/s */
+    else
+        viv_st_le16(p + 2 * 93, (uint16_t)(0x600b | (c->unit.n ? 0x0200 : 0)));
     c->identify = true;
     ide_pio(&c->unit, IDE_PIO_IN, 0, 512, true);
 }

@@ -1,4 +1,5 @@
-/* The bus master of a channel (SFF-8038i): walks the guest's table of regions once, a bounded part at a time. */
+/* Walks of the guest's tables of regions, each once and a bounded part at a time; the bus master of a parallel channel
+ * (SFF-8038i). */
 #include "dev/ide/ide.h"
 
 #include "base/bytes.h"
@@ -10,7 +11,8 @@
 
 enum { BM_START = 0x01, BM_TO_MEMORY = 0x08 };
 enum { BM_ACTIVE = 0x01, BM_ERROR = 0x02, BM_IRQ = 0x04, BM_CAPABLE = 0x60 };
-#define ENTRIES_MOST 8192 /* a table does not cross 64 KiB */
+#define ENTRIES_MOST 8192      /* a table does not cross 64 KiB */
+#define REGION_MOST  (4u << 20) /* of any host's tables */
 
 uint32_t ide_bm_read(struct ide_channel *ch, unsigned reg)
 {
@@ -37,7 +39,7 @@ static void write_command(struct ide_channel *ch, uint8_t v)
     if (!(v & BM_START)) {
         ch->bm_status &= (uint8_t)~BM_ACTIVE; /* what is in flight arrives nevertheless */
     } else if (!was) {
-        ch->cur = (struct ide_cursor){.entry = ch->bm_table};
+        ch->dma.cur = (struct ide_cursor){.entry = ch->bm_table};
         ch->bm_status |= BM_ACTIVE;
         ide_bm_kick(ch);
     }
@@ -62,7 +64,7 @@ void ide_bm_kick(struct ide_channel *ch)
 {
     struct ide_unit *u = ch->unit[ch->select];
 
-    if (u && u->phase == IDE_DMA && ch->master && ch->bm_status & BM_ACTIVE && !ch->pieces)
+    if (u && u->phase == IDE_DMA && !ch->dma.pieces && (ch->host || (ch->master && ch->bm_status & BM_ACTIVE)))
         u->ops->dma(u);
 }
 
@@ -78,65 +80,94 @@ static int read_entry(struct ide_channel *ch, struct ide_cursor *c)
     c->left = viv_ld_le16(e + 4) & ~1u;
     if (!c->left)
         c->left = 65536;
-    c->last = e[7] & 0x80;
+    c->last = (e[7] & 0x80) || c->entries + 1 >= ENTRIES_MOST;
     c->entry += 8;
-    c->entries++;
     return 0;
 }
 
 static bool exhausted(const struct ide_cursor *c)
 {
-    return !c->left && (c->last || c->entries >= ENTRIES_MOST);
+    return !c->left && c->last;
 }
 
-int64_t ide_bm_map(struct ide_channel *ch, uint64_t want, bool to_memory)
+bool ide_cursor_ok(const struct ide_cursor *c)
 {
-    struct ide_cursor *c = &ch->next;
+    return c->left <= REGION_MOST && c->entries <= UINT16_MAX && c->total <= UINT16_MAX;
+}
+
+void ide_dma_init(struct ide_dma *m, struct ide_channel *ch)
+{
+    m->ch = ch;
+    m->cur = m->next = (struct ide_cursor){0};
+    m->pieces = 0;
+    m->moved = 0;
+}
+
+/* The next region, if the present one is used up. Negative: no memory. */
+static int next_region(struct ide_dma *m, struct ide_cursor *c)
+{
+    int rc;
+
+    if (c->left)
+        return 0;
+    rc = m->ch->host ? m->ch->host->entry(m->ch, c) : read_entry(m->ch, c);
+    c->entries++;
+    return rc;
+}
+
+int64_t ide_dma_map(struct ide_dma *m, uint64_t want, bool to_memory)
+{
+    struct ide_cursor *c = &m->next;
     uint64_t total = 0;
 
-    g_assert(!ch->pieces);
-    *c = ch->cur;
-    ch->to_memory = to_memory;
+    g_assert(!m->pieces);
+    *c = m->cur;
+    m->to_memory = to_memory;
     want = MIN(want, IDE_MOST);
-    while (total < want && ch->pieces < IDE_PIECES && !exhausted(c)) {
+    while (total < want && m->pieces < IDE_PIECES && !exhausted(c)) {
         uint64_t len;
-        void *p = NULL;
+        void *p;
 
-        if (!c->left && read_entry(ch, c) < 0)
+        if (next_region(m, c) < 0)
             break;
         len = MIN(c->left, want - total);
-        p = viv_dma_map(ch->board->mem, c->addr, &len, to_memory);
+        p = viv_dma_map(m->ch->board->mem, c->addr, &len, to_memory);
         if (!p)
             break;
-        ch->iov[ch->pieces++] = (struct iovec){p, len};
-        c->addr += (uint32_t)len;
+        m->iov[m->pieces++] = (struct iovec){p, len};
+        c->addr += len;
         c->left -= (uint32_t)len;
         total += len;
     }
-    if (total < want && ch->pieces < IDE_PIECES && !exhausted(c)) {
-        ide_bm_unmap(ch, false);
+    if (total < want && m->pieces < IDE_PIECES && !exhausted(c)) {
+        ide_dma_unmap(m, false);
         return -EFAULT;
     }
     return (int64_t)total;
 }
 
-void ide_bm_unmap(struct ide_channel *ch, bool go_on)
+void ide_dma_unmap(struct ide_dma *m, bool go_on)
 {
-    for (unsigned i = 0; i < ch->pieces; i++)
-        viv_dma_unmap(ch->iov[i].iov_base, ch->iov[i].iov_len, ch->to_memory ? ch->iov[i].iov_len : 0);
-    ch->pieces = 0;
+    for (unsigned i = 0; i < m->pieces; i++) {
+        size_t len = m->iov[i].iov_len;
+
+        viv_dma_unmap(m->iov[i].iov_base, len, m->to_memory ? len : 0);
+        if (go_on)
+            m->moved += (uint32_t)len;
+    }
+    m->pieces = 0;
     if (go_on)
-        ch->cur = ch->next;
+        m->cur = m->next;
 }
 
 void ide_bm_failed(struct ide_channel *ch)
 {
-    viv_guest_error(ch->name, "DMA at 0x%x: no memory", ch->next.addr);
+    viv_guest_error(ch->name, "DMA at 0x%llx: no memory", (unsigned long long)ch->dma.next.addr);
     ch->bm_status = (uint8_t)((ch->bm_status & ~BM_ACTIVE) | BM_ERROR);
 }
 
 void ide_bm_done(struct ide_channel *ch)
 {
-    if (exhausted(&ch->cur))
+    if (exhausted(&ch->dma.cur))
         ch->bm_status &= (uint8_t)~BM_ACTIVE;
 }

@@ -26,6 +26,8 @@ static void update_irq(struct ide_channel *ch)
     struct ide_unit *u = selected(ch);
     bool level = u && u->irq && !(ch->control & CONTROL_NIEN);
 
+    if (ch->host)
+        return;
     if (level && !ch->line)
         ch->bm_status |= 4; /* latched by the bus master */
     if (level != ch->line)
@@ -53,6 +55,8 @@ void ide_end(struct ide_unit *u, uint8_t status, uint8_t error)
     u->status = idle_status(u) | status;
     u->error = error;
     set_irq(u, true);
+    if (u->ch->host)
+        u->ch->host->ended(u->ch);
 }
 
 void ide_abort(struct ide_unit *u)
@@ -75,6 +79,8 @@ void ide_pio(struct ide_unit *u, enum ide_phase phase, uint32_t from, uint32_t t
     u->status = idle_status(u) | IDE_DRQ;
     if (irq)
         set_irq(u, true);
+    if (u->ch->host)
+        u->ch->host->pio(u->ch);
 }
 
 void ide_dma_wait(struct ide_unit *u)
@@ -96,15 +102,19 @@ void ide_signature(struct ide_unit *u)
 
 void ide_reset_done(struct ide_unit *u)
 {
+    bool ready = !(u->ch->control & CONTROL_SRST); /* else when that bit falls */
+
     u->resetting = false;
-    if (u->ch->control & CONTROL_SRST)
-        return; /* when that bit falls */
-    ide_signature(u);
-    u->error = 1; /* passed */
-    u->status = u->ops->packet ? 0 : IDE_DRDY | IDE_DSC;
+    if (ready) {
+        ide_signature(u);
+        u->error = 1; /* passed */
+        u->status = u->ops->packet ? 0 : IDE_DRDY | IDE_DSC;
+    }
+    if (u->ch->host)
+        u->ch->host->reset_done(u->ch, ready);
 }
 
-static void reset_unit(struct ide_unit *u)
+void ide_unit_reset(struct ide_unit *u)
 {
     bool at_once = u->ops->reset(u);
 
@@ -119,7 +129,7 @@ static void reset_unit(struct ide_unit *u)
 
 void ide_unit_power_on(struct ide_unit *u)
 {
-    reset_unit(u);
+    ide_unit_reset(u);
     memset(u->feature, 0, sizeof(u->feature));
 }
 
@@ -207,7 +217,7 @@ uint8_t ide_alternate_status(struct ide_channel *ch)
     return u->status;
 }
 
-static void command(struct ide_channel *ch, uint8_t cmd)
+void ide_command(struct ide_channel *ch, uint8_t cmd)
 {
     struct ide_unit *u = selected(ch);
 
@@ -215,7 +225,7 @@ static void command(struct ide_channel *ch, uint8_t cmd)
         ch->select = 0;
         for (unsigned i = 0; i < 2; i++) {
             if (ch->unit[i])
-                reset_unit(ch->unit[i]);
+                ide_unit_reset(ch->unit[i]);
         }
         if (ch->unit[0] && !ch->unit[0]->resetting)
             set_irq(ch->unit[0], true);
@@ -224,7 +234,7 @@ static void command(struct ide_channel *ch, uint8_t cmd)
     if (!u)
         return;
     if (cmd == CMD_DEVICE_RESET && u->ops->packet) {
-        reset_unit(u);
+        ide_unit_reset(u);
         return;
     }
     if (u->phase != IDE_IDLE || u->resetting) {
@@ -267,7 +277,7 @@ static void write_reg(struct ide_channel *ch, unsigned reg, uint8_t v)
     ch->control &= (uint8_t)~CONTROL_HOB;
     if (reg == R_STATUS) {
         if (!(ch->control & CONTROL_SRST))
-            command(ch, v);
+            ide_command(ch, v);
         return;
     }
     if (reg == R_DEVICE)
@@ -303,7 +313,7 @@ void ide_control_write(struct ide_channel *ch, uint8_t v)
             struct ide_unit *u = ch->unit[i];
 
             if (u && v & CONTROL_SRST)
-                reset_unit(u);
+                ide_unit_reset(u);
             else if (u && !u->resetting)
                 ide_reset_done(u);
         }
@@ -321,15 +331,46 @@ void ide_put_string(uint8_t *p, const char *s, size_t len)
 
 /* ---- making ---- */
 
-void ide_channel_init(struct ide_channel *ch, struct viv_board *board, unsigned n, void (*irq)(void *, unsigned, bool), void *opaque)
+static void enlist(struct ide_channel *ch)
 {
     struct ide_channel **end = &channels;
 
-    *ch = (struct ide_channel){.board = board, .n = n, .set_irq = irq, .opaque = opaque};
-    g_snprintf(ch->name, sizeof(ch->name), "ide.%u", n);
+    ide_dma_init(&ch->dma, ch);
     while (*end)
         end = &(*end)->link;
     *end = ch;
+}
+
+void ide_channel_init(struct ide_channel *ch, struct viv_board *board, unsigned n, void (*irq)(void *, unsigned, bool), void *opaque)
+{
+    *ch = (struct ide_channel){.board = board, .n = n, .units = 2, .set_irq = irq, .opaque = opaque};
+    g_snprintf(ch->name, sizeof(ch->name), "ide.%u", n);
+    enlist(ch);
+}
+
+void ide_channel_init_serial(struct ide_channel *ch, struct viv_board *board, const char *name, unsigned n,
+                             const struct ide_host_ops *host, void *opaque)
+{
+    *ch = (struct ide_channel){.board = board, .n = n, .units = 1, .host = host, .opaque = opaque};
+    g_strlcpy(ch->name, name, sizeof(ch->name));
+    enlist(ch);
+}
+
+unsigned ide_channel_free_number(void)
+{
+    unsigned n = 0;
+
+    for (struct ide_channel *ch = channels; ch; ch = ch->link) {
+        unsigned long v;
+        char *end;
+
+        if (!g_str_has_prefix(ch->name, "ide."))
+            continue;
+        v = strtoul(ch->name + 4, &end, 10);
+        if (!*end && v >= n)
+            n = (unsigned)v + 1;
+    }
+    return n;
 }
 
 void ide_channel_fini(struct ide_channel *ch)
@@ -352,19 +393,22 @@ void ide_channel_reset(struct ide_channel *ch)
     ch->select = ch->control = 0;
     ch->bm_command = ch->bm_status = 0;
     ch->bm_table = 0;
-    ch->cur = ch->next = (struct ide_cursor){0};
+    ch->dma.cur = ch->dma.next = (struct ide_cursor){0};
+    ch->dma.moved = 0;
     update_irq(ch);
 }
 
 static int find_place(struct ide_unit *u, const char *bus, int unit, const char *what, struct viv_err *err)
 {
-    bool seen = false;
+    g_autoptr(GString) names = g_string_new(NULL);
+    unsigned units = 0;
 
     for (struct ide_channel *ch = channels; ch; ch = ch->link) {
+        g_string_append_printf(names, "%s%s", names->len ? ", " : "", ch->name);
         if (bus && strcmp(bus, ch->name))
             continue;
-        seen = true;
-        for (int n = 0; n < 2; n++) {
+        units = MAX(units, ch->units);
+        for (int n = 0; n < (int)ch->units; n++) {
             if (ch->unit[n] || (unit >= 0 && unit != n))
                 continue;
             u->ch = ch;
@@ -374,8 +418,10 @@ static int find_place(struct ide_unit *u, const char *bus, int unit, const char 
     }
     if (!channels)
         return viv_fail(err, ENODEV, "%s: this machine has no IDE controller; use virtio-blk", what);
-    if (!seen)
-        return viv_fail(err, ENODEV, "%s: there is no bus '%s'; this machine has ide.0 and ide.1", what, bus);
+    if (!units)
+        return viv_fail(err, ENODEV, "%s: there is no bus '%s'; this machine has %.200s", what, bus, names->str);
+    if (unit >= (int)units)
+        return viv_fail(err, ENODEV, "%s: a SATA bus has unit 0 only; there is %.200s", what, names->str);
     return viv_fail(err, EBUSY, "%s: %s%s%s%s is taken", what, unit < 0 ? "every unit" : unit ? "unit 1" : "unit 0",
                     bus ? " of bus '" : " of the IDE buses", bus ? bus : "", bus ? "'" : "");
 }
@@ -424,8 +470,8 @@ int ide_post_load(struct ide_channel *ch, struct viv_err *err)
 {
     if (ch->select > 1)
         return viv_fail(err, EINVAL, "%s: there is no unit %u", ch->name, ch->select);
-    if (ch->cur.left > 65536 || ch->cur.entries > 8192)
-        return viv_fail(err, EINVAL, "%s: a DMA region has at most 64 KiB, their table 8192", ch->name);
+    if (!ide_cursor_ok(&ch->dma.cur))
+        return viv_fail(err, EINVAL, "%s: no DMA region is so large, no table of them so long", ch->name);
     ch->control &= CONTROL_NIEN | CONTROL_SRST | CONTROL_HOB;
     return 0;
 }
@@ -474,12 +520,13 @@ const struct viv_state_table ide_unit_state = {
 static const struct viv_state_table cursor_state = {
     .name = "ide-cursor",
     .ctype = "ide_cursor",
-    .version = 1,
-    .min_version = 1,
+    .version = 2, /* 2: addresses of 64 bits */
+    .min_version = 2,
     .fields =
         (const struct viv_field[]){
             VIV_F_INT(ide_cursor, entry),
             VIV_F_INT(ide_cursor, entries),
+            VIV_F_INT(ide_cursor, total),
             VIV_F_INT(ide_cursor, addr),
             VIV_F_INT(ide_cursor, left),
             VIV_F_INT(ide_cursor, last),
@@ -487,19 +534,39 @@ static const struct viv_state_table cursor_state = {
         },
 };
 
+const struct viv_state_table ide_dma_state = {
+    .name = "ide-dma",
+    .ctype = "ide_dma",
+    .version = 1,
+    .min_version = 1,
+    .fields =
+        (const struct viv_field[]){
+            VIV_F_CONFIG(ide_dma, ch),
+            VIV_F_STRUCT(ide_dma, cur, cursor_state),
+            VIV_F_DERIVED(ide_dma, next, "set with each request"),
+            VIV_F_DERIVED(ide_dma, iov, "nothing is mapped when it is saved"),
+            VIV_F_DERIVED(ide_dma, pieces, "nothing is mapped when it is saved"),
+            VIV_F_DERIVED(ide_dma, to_memory, "set with each request"),
+            VIV_F_INT(ide_dma, moved),
+            VIV_F_END,
+        },
+};
+
 const struct viv_state_table ide_channel_state = {
     .name = "ide-channel",
     .ctype = "ide_channel",
-    .version = 1,
-    .min_version = 1,
+    .version = 2, /* 2: the walk as a table of its own */
+    .min_version = 2,
     .fields =
         (const struct viv_field[]){
             VIV_F_CONFIG(ide_channel, board),
             VIV_F_CONFIG(ide_channel, name),
             VIV_F_CONFIG(ide_channel, fw_path),
             VIV_F_CONFIG(ide_channel, unit),
+            VIV_F_CONFIG(ide_channel, units),
             VIV_F_INT(ide_channel, select),
             VIV_F_INT(ide_channel, control),
+            VIV_F_CONFIG(ide_channel, host),
             VIV_F_CONFIG(ide_channel, set_irq),
             VIV_F_CONFIG(ide_channel, opaque),
             VIV_F_CONFIG(ide_channel, n),
@@ -508,11 +575,7 @@ const struct viv_state_table ide_channel_state = {
             VIV_F_INT(ide_channel, bm_command),
             VIV_F_INT(ide_channel, bm_status),
             VIV_F_INT(ide_channel, bm_table),
-            VIV_F_STRUCT(ide_channel, cur, cursor_state),
-            VIV_F_DERIVED(ide_channel, next, "set with each request"),
-            VIV_F_DERIVED(ide_channel, iov, "nothing is mapped when it is saved"),
-            VIV_F_DERIVED(ide_channel, pieces, "nothing is mapped when it is saved"),
-            VIV_F_DERIVED(ide_channel, to_memory, "set with each request"),
+            VIV_F_STRUCT(ide_channel, dma, ide_dma_state),
             VIV_F_CONFIG(ide_channel, link),
             VIV_F_END,
         },

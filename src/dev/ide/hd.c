@@ -19,10 +19,8 @@ static uint64_t lba28(const struct ide_hd *h)
     return ((uint64_t)cylinder * h->heads + head) * h->track + sector - 1;
 }
 
-static uint64_t lba48(const struct ide_hd *h)
+uint64_t ide_hd_lba48(const struct ide_unit *u)
 {
-    const struct ide_unit *u = &h->unit;
-
     return (uint64_t)u->high[1] << 40 | (uint64_t)u->mid[1] << 32 | (uint64_t)u->low[1] << 24 | (uint64_t)u->high[0] << 16 |
            (uint64_t)u->mid[0] << 8 | u->low[0];
 }
@@ -68,7 +66,7 @@ static bool transfer(struct ide_hd *h, uint8_t cmd)
         count = flags & EXT ? 65536 : 256;
     block = flags & MULTIPLE ? h->multiple : transfers[i].op == HD_VERIFY ? IDE_BUF / HD_SECTOR : 1;
     h->fua = flags & FUA;
-    ide_hd_start(h, transfers[i].op, flags & EXT ? lba48(h) : lba28(h), count, block);
+    ide_hd_start(h, transfers[i].op, flags & EXT ? ide_hd_lba48(&h->unit) : lba28(h), count, block);
     return true;
 }
 
@@ -224,6 +222,12 @@ void ide_hd_command(struct ide_unit *u, uint8_t cmd)
     if (transfer(h, cmd))
         return;
     switch (cmd) {
+    case 0x2f: /* READ LOG EXT: there are logs where there is a queue */
+        if (u->ch->host && ide_hd_read_log(h, u->buf))
+            ide_hd_data(h);
+        else
+            ide_abort(u);
+        break;
     case 0x27:
     case 0xf8:
         native_max(h, cmd == 0x27);
@@ -317,6 +321,7 @@ static void hd_unrealize(struct viv_dev *d)
 
     viv_front_close(&h->front);
     ide_unit_fini(&h->unit);
+    ide_hd_queue_free(h);
 }
 
 void ide_hd_defaults(struct ide_hd *h)
@@ -328,6 +333,7 @@ void ide_hd_defaults(struct ide_hd *h)
     h->heads = 16;
     h->track = 63;
     h->cylinders = (uint16_t)MIN(h->sectors / (16 * 63), 16383);
+    h->failed = (struct hd_failed){.tag = HD_NO_TAG};
     h->fua = false;
     h->at = h->left = 0;
     h->part = h->block = 0;
@@ -357,7 +363,7 @@ static int hd_post_load(void *obj, int version, struct viv_err *err)
     const struct ide_hd *h = obj;
     uint64_t size = h->sectors * HD_SECTOR;
     uint8_t phase = h->unit.phase;
-    bool ok = h->op < HD_OPS && (h->op == HD_NONE) == (phase == IDE_IDLE) && (phase == IDE_BUSY) == h->front.holding;
+    bool ok = h->op < HD_OPS && (h->op == HD_NONE) == (phase == IDE_IDLE) && (phase == IDE_BUSY || h->held) == h->front.holding;
 
     if (phase == IDE_DMA)
         ok &= h->op == HD_DMA_READ || h->op == HD_DMA_WRITE;
@@ -380,8 +386,8 @@ static int hd_post_load(void *obj, int version, struct viv_err *err)
 static const struct viv_state_table hd_state = {
     .name = "ide-hd",
     .ctype = "ide_hd",
-    .version = 1,
-    .min_version = 1,
+    .version = 2, /* 2: queued commands */
+    .min_version = 2,
     .fields =
         (const struct viv_field[]){
             VIV_F_CONFIG(ide_hd, dev),
@@ -405,6 +411,10 @@ static const struct viv_state_table hd_state = {
             VIV_F_INT(ide_hd, cylinders),
             VIV_F_INT(ide_hd, heads),
             VIV_F_INT(ide_hd, track),
+            VIV_F_CUSTOM(ide_hd, queue, ide_hd_queue_save, ide_hd_queue_load),
+            VIV_F_DERIVED(ide_hd, queued, "those that are held"),
+            VIV_F_DERIVED(ide_hd, held, "saved with the queue"),
+            VIV_F_STRUCT(ide_hd, failed, ide_hd_failed_state),
             VIV_F_DERIVED(ide_hd, req, "nothing is in flight when it is saved"),
             VIV_F_DERIVED(ide_hd, iov, "nothing is in flight when it is saved"),
             VIV_F_END,

@@ -6,9 +6,19 @@
 #include "dev/storage/front.h"
 
 #define HD_SECTOR   512
+#define HD_TAGS     32 /* of queued commands */
+#define HD_NO_TAG   0x80
 #define HD_MULTIPLE 16 /* sectors of one block of READ/WRITE MULTIPLE, at most */
 
 enum hd_op { HD_NONE, HD_PIO_READ, HD_PIO_WRITE, HD_DMA_READ, HD_DMA_WRITE, HD_VERIFY, HD_FLUSH, HD_DATA, HD_OPS };
+
+/* The queued command that failed first since the log was read; tag 80h: none. */
+struct hd_failed {
+    uint8_t tag, error;
+    uint64_t lba;
+};
+
+struct hd_queued;
 
 struct ide_hd {
     struct viv_dev dev;
@@ -32,6 +42,10 @@ struct ide_hd {
 
     struct viv_front_req req;
     struct iovec iov;
+
+    struct hd_queued *queue[HD_TAGS]; /* NULL: never used */
+    uint32_t queued, held;            /* tags: of commands that run, of those that wait for the VM to go on */
+    struct hd_failed failed;
 };
 
 /* ---- hd_io.c ---- */
@@ -43,7 +57,19 @@ void ide_hd_flush(struct ide_hd *h);
 void ide_hd_data(struct ide_hd *h);
 void ide_hd_resend(void *opaque);
 
+void ide_hd_reset_ended(struct ide_hd *h);
+
+/* ---- hd_queue.c ---- */
+void ide_hd_queue_start(struct ide_unit *u, unsigned tag, bool write, const struct ide_cursor *memory);
+void ide_hd_queue_resend(struct ide_hd *h);
+void ide_hd_queue_free(struct ide_hd *h);
+bool ide_hd_read_log(struct ide_hd *h, uint8_t p[HD_SECTOR]);
+void ide_hd_queue_save(struct viv_state_writer *w, const void *obj);
+int ide_hd_queue_load(struct viv_state_reader *r, void *obj, int version, struct viv_err *err);
+extern const struct viv_state_table ide_hd_failed_state;
+
 /* ---- hd.c ---- */
+uint64_t ide_hd_lba48(const struct ide_unit *u);
 void ide_hd_command(struct ide_unit *u, uint8_t cmd);
 /* After a reset that the guest made, and defaults at power on. */
 void ide_hd_defaults(struct ide_hd *h);

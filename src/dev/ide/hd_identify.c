@@ -35,18 +35,25 @@ static void modes(const struct ide_hd *h, uint8_t *p)
     for (unsigned n = 65; n <= 68; n++)
         word(p, n, 120); /* ns a cycle */
     word(p, 88, (uint16_t)(h->udma << 8 | 0x3f)); /* Ultra DMA 0-5 */
-    word(p, 93, (uint16_t)(0x600b | (h->unit.n ? 0x0200 : 0))); /* 80 wires; how units told each other */
+    if (h->unit.ch->host) {
+        word(p, 75, HD_TAGS - 1);
+        word(p, 76, 1 << 8 | 1 << 1); /* queued commands; 1.5 Gb/s */
+    } else {
+        word(p, 93, (uint16_t)(0x600b | (h->unit.n ? 0x0200 : 0))); /* 80 wires; how units told each other */
+    }
 }
 
 /* Words 82-87: command sets there are, and those that are on. */
 static void features(const struct ide_hd *h, uint8_t *p)
 {
+    uint16_t set = (uint16_t)(1 << 14 | (h->wwn ? 1 << 8 : 0) | 1 << 6 | (h->unit.ch->host ? 1 << 5 : 0)); /* name, FUA, logs */
+
     word(p, 82, 1 << 14 | 1 << 5 | 1 << 0); /* NOP, write cache, SMART */
     word(p, 83, 1 << 14 | 1 << 13 | 1 << 12 | 1 << 10); /* FLUSH CACHE (EXT), 48 bits */
-    word(p, 84, (uint16_t)(1 << 14 | (h->wwn ? 1 << 8 : 0) | 1 << 6)); /* name, FUA */
+    word(p, 84, set);
     word(p, 85, (uint16_t)(1 << 14 | (h->write_cache ? 1 << 5 : 0) | (h->smart ? 1 : 0)));
     word(p, 86, 1 << 13 | 1 << 12 | 1 << 10);
-    word(p, 87, (uint16_t)(1 << 14 | (h->wwn ? 1 << 8 : 0) | 1 << 6));
+    word(p, 87, set);
     for (unsigned i = 0; h->wwn && i < 4; i++)
         word(p, 108 + i, (uint16_t)(h->wwn >> (48 - 16 * i)));
 }

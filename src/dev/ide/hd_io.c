@@ -67,16 +67,15 @@ static void done(struct viv_front_req *r, int result)
     enum viv_front_action action = VIV_FRONT_IGNORE;
 
     if (h->unit.resetting) {
-        if (h->unit.ch->pieces && is_dma(h))
-            ide_bm_unmap(h->unit.ch, false);
-        h->op = HD_NONE;
-        ide_reset_done(&h->unit);
+        if (h->unit.ch->dma.pieces && is_dma(h))
+            ide_dma_unmap(&h->unit.ch->dma, false);
+        ide_hd_reset_ended(h);
         return;
     }
     if (result < 0)
         action = viv_front_failed(&h->front, is_write(h), -result);
     if (is_dma(h))
-        ide_bm_unmap(h->unit.ch, action == VIV_FRONT_IGNORE);
+        ide_dma_unmap(&h->unit.ch->dma, action == VIV_FRONT_IGNORE);
     if (action == VIV_FRONT_HOLD)
         return;
     if (action == VIV_FRONT_IGNORE) {
@@ -99,7 +98,7 @@ static void submit(struct ide_hd *h, enum viv_blk_op op, const struct iovec *iov
 static void submit_dma(struct ide_hd *h)
 {
     struct ide_channel *ch = h->unit.ch;
-    int64_t n = ide_bm_map(ch, h->left, h->op == HD_DMA_READ);
+    int64_t n = ide_dma_map(&ch->dma, h->left, h->op == HD_DMA_READ);
 
     if (n <= 0) { /* no memory there, or the table ends before the command does */
         if (n < 0)
@@ -109,7 +108,7 @@ static void submit_dma(struct ide_hd *h)
     }
     ide_busy(&h->unit);
     h->part = (uint32_t)n;
-    submit(h, h->op == HD_DMA_READ ? VIV_BLK_READ : VIV_BLK_WRITE, ch->iov, ch->pieces);
+    submit(h, h->op == HD_DMA_READ ? VIV_BLK_READ : VIV_BLK_WRITE, ch->dma.iov, ch->dma.pieces);
 }
 
 static void submit_buf(struct ide_hd *h, enum viv_blk_op op)
@@ -189,6 +188,12 @@ static void dma(struct ide_unit *u)
     submit_dma(hd_of(u));
 }
 
+static void forget(struct ide_hd *h)
+{
+    h->op = HD_NONE;
+    h->queued = h->held = 0;
+}
+
 static bool reset(struct ide_unit *u)
 {
     struct ide_hd *h = hd_of(u);
@@ -197,14 +202,26 @@ static bool reset(struct ide_unit *u)
     h->multiple = 0;
     if (h->front.in_flight)
         return false;
-    h->op = HD_NONE;
+    forget(h);
     return true;
+}
+
+/* A request has ended that a reset waits for: is it the last one? */
+void ide_hd_reset_ended(struct ide_hd *h)
+{
+    if (h->front.in_flight)
+        return;
+    forget(h);
+    ide_reset_done(&h->unit);
 }
 
 void ide_hd_resend(void *opaque)
 {
     struct ide_hd *h = opaque;
 
+    ide_hd_queue_resend(h);
+    if (h->unit.phase != IDE_BUSY)
+        return;
     if (is_dma(h))
         submit_dma(h);
     else if (h->op == HD_FLUSH)
@@ -219,4 +236,5 @@ const struct ide_unit_ops ide_hd_ops = {
     .filled = filled,
     .dma = dma,
     .reset = reset,
+    .queue = ide_hd_queue_start,
 };

@@ -1,4 +1,5 @@
-/* Parallel ATA from inside: a channel with its two units, and the bus master that moves their data (ATA/ATAPI-7, SFF-8038i).
+/* ATA from inside: a channel with its units, and what moves their data. A parallel channel has two units, registers, and a bus
+ * master (ATA/ATAPI-7, SFF-8038i); a serial one has one unit, and a host that speaks for it (dev/ide/ahci*.c).
  *
  * A unit is in one phase at a time:
  *
@@ -31,6 +32,7 @@ enum ide_phase { IDE_IDLE, IDE_BUSY, IDE_PIO_IN, IDE_PIO_OUT, IDE_DMA, IDE_PHASE
 
 struct ide_channel;
 struct ide_unit;
+struct ide_cursor;
 
 struct ide_unit_ops {
     bool packet; /* ATAPI: another signature */
@@ -40,6 +42,9 @@ struct ide_unit_ops {
     void (*dma)(struct ide_unit *u);     /* the bus master goes */
     /* Forgets the command. False: a request is in flight; ide_reset_done() comes when it has ended. */
     bool (*reset)(struct ide_unit *u);
+    /* Starts READ or WRITE FPDMA QUEUED, by the registers. The tag is free; queued_done() comes once, now or later, unless there
+     * is a reset. NULL: the unit has no queue. */
+    void (*queue)(struct ide_unit *u, unsigned tag, bool write, const struct ide_cursor *memory);
 };
 
 /* Registers that are written twice for 48 bits: [0] is the latest. */
@@ -59,20 +64,50 @@ struct ide_unit {
 };
 extern const struct viv_state_table ide_unit_state;
 
-/* Where in the table of regions the bus master is. */
+/* Where in the guest's table of regions we are. */
 struct ide_cursor {
-    uint32_t entry, entries; /* address of the next one; how many were read */
-    uint32_t addr, left;     /* of the present one */
-    bool last;               /* the present one is */
+    uint64_t entry;   /* address of the next one */
+    uint32_t entries; /* how many were read */
+    uint32_t total;   /* of a serial host's table: how many there are */
+    uint64_t addr;    /* of what is left of the present one */
+    uint32_t left;
+    bool last; /* the present one is */
+};
+bool ide_cursor_ok(const struct ide_cursor *c); /* as loaded */
+
+/* A walk of the guest's memory along such a table. */
+struct ide_dma {
+    struct ide_channel *ch;
+    struct ide_cursor cur;        /* at the start of the present request */
+    struct ide_cursor next;       /* behind it */
+    struct iovec iov[IDE_PIECES]; /* mapped */
+    unsigned pieces;
+    bool to_memory;
+    uint32_t moved; /* bytes, since the command began */
+};
+extern const struct viv_state_table ide_dma_state;
+
+/* Who speaks for a serial channel's unit. */
+struct ide_host_ops {
+    /* Reads the table's entry at c->entry: sets addr, left, last. Negative: no memory. */
+    int (*entry)(struct ide_channel *ch, struct ide_cursor *c);
+    /* The unit is in a PIO phase: its buffer is to be moved, and its drained() or filled() called. */
+    void (*pio)(struct ide_channel *ch);
+    void (*ended)(struct ide_channel *ch); /* the command, with the unit's status and error */
+    /* A reset is through; not `ready`: the guest still asks for one. */
+    void (*reset_done)(struct ide_channel *ch, bool ready);
+    void (*queued_done)(struct ide_channel *ch, unsigned tag, uint8_t error); /* 0: well */
 };
 
 struct ide_channel {
     struct viv_board *board;
-    char name[8];
+    char name[64];
     char *fw_path; /* as firmware names it; owned by the controller */
     struct ide_unit *unit[2];
+    unsigned units;  /* how many there can be */
     uint8_t select;  /* 0, 1 */
     uint8_t control; /* device control register */
+    const struct ide_host_ops *host; /* NULL: parallel */
     void (*set_irq)(void *opaque, unsigned n, bool level);
     void *opaque;
     unsigned n;
@@ -81,28 +116,31 @@ struct ide_channel {
 
     uint8_t bm_command, bm_status; /* SFF-8038i 3.1, 3.2 */
     uint32_t bm_table;
-    struct ide_cursor cur;         /* at the start of the present request */
-    struct ide_cursor next;        /* behind it */
-    struct iovec iov[IDE_PIECES];  /* mapped */
-    unsigned pieces;
-    bool to_memory;
+    struct ide_dma dma;
     struct ide_channel *link;
 };
 extern const struct viv_state_table ide_channel_state;
 
 /* ---- channel.c ---- */
+/* A parallel channel "ide.N"; a serial one under any name. */
 void ide_channel_init(struct ide_channel *ch, struct viv_board *board, unsigned n, void (*set_irq)(void *, unsigned, bool),
                       void *opaque);
+void ide_channel_init_serial(struct ide_channel *ch, struct viv_board *board, const char *name, unsigned n,
+                             const struct ide_host_ops *host, void *opaque);
+/* The first N for which there is no "ide.N". */
+unsigned ide_channel_free_number(void);
 void ide_channel_fini(struct ide_channel *ch);
 void ide_channel_reset(struct ide_channel *ch);
 uint32_t ide_read(struct ide_channel *ch, unsigned reg, unsigned size); /* 1F0h + reg */
 void ide_write(struct ide_channel *ch, unsigned reg, uint32_t v, unsigned size);
 uint8_t ide_alternate_status(struct ide_channel *ch);
 void ide_control_write(struct ide_channel *ch, uint8_t v);
+void ide_command(struct ide_channel *ch, uint8_t cmd);
+void ide_unit_reset(struct ide_unit *u);
 int ide_post_load(struct ide_channel *ch, struct viv_err *err);
 
 #define IDE_PROPS                                                                                            \
-    {.name = "bus", .type = VIV_OPT_STR, .help = "ide.0, ide.1 (default: the first with room)"},             \
+    {.name = "bus", .type = VIV_OPT_STR, .help = "ide.0 and so on (default: the first with room)"},          \
     {                                                                                                        \
         .name = "unit", .type = VIV_OPT_INT, .min = 0, .max = 1, .help = "0: master, 1: slave (default: the first free one)" \
     }
@@ -133,11 +171,12 @@ uint32_t ide_bm_read(struct ide_channel *ch, unsigned reg);
 void ide_bm_write(struct ide_channel *ch, unsigned reg, uint8_t v);
 /* Something changed that DMA waits for. */
 void ide_bm_kick(struct ide_channel *ch);
-/* Maps what comes next of the guest's memory into ch->iov: at most `want` bytes, 0 when the table has ended, negative when what
- * it names is no memory. Of one unit at a time. */
-int64_t ide_bm_map(struct ide_channel *ch, uint64_t want, bool to_memory);
+void ide_dma_init(struct ide_dma *m, struct ide_channel *ch);
+/* Maps what comes next of the guest's memory into m->iov: at most `want` bytes, 0 when the table has ended, negative when what
+ * it names is no memory. */
+int64_t ide_dma_map(struct ide_dma *m, uint64_t want, bool to_memory);
 /* `go_on`: the data has moved; else the same place is mapped again. */
-void ide_bm_unmap(struct ide_channel *ch, bool go_on);
+void ide_dma_unmap(struct ide_dma *m, bool go_on);
 void ide_bm_failed(struct ide_channel *ch);
 /* The unit has had all it wanted. */
 void ide_bm_done(struct ide_channel *ch);
