@@ -21,6 +21,7 @@ struct viv_drive {
     char *serial;         /* from -drive serial=, or NULL */
     enum viv_drive_error rerror, werror;
     char *user;           /* who claimed it, or NULL */
+    bool cd;              /* -drive media=cdrom: a device that can be either is a CD drive */
     struct viv_drive *next;
 };
 

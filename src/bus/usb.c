@@ -282,7 +282,8 @@ void viv_usb_wakeup(struct viv_usb_dev *d, unsigned endpoint)
         if (p->suspended && p->ops->resume)
             p->ops->resume(p);
     }
-    p = d->port;
+    for (p = d->port; p->hub && p->hub->port; p = p->hub->port)
+        ; /* the controller's own: a hub may have been handed over with all that is in it */
     p->bus->ops->wakeup(p->bus->controller, d, endpoint);
 }
 

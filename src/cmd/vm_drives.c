@@ -209,6 +209,7 @@ static int add_drive(struct vm_args *a, struct viv_opts *o, const struct viv_raw
         return rc;
     }
     d->serial = g_strdup(viv_opts_str(o, "serial"));
+    d->cd = p->cdrom;
     d->rerror = error_policy(o, "rerror");
     d->werror = error_policy(o, "werror");
     if (p->device)

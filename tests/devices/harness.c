@@ -54,6 +54,8 @@ static const struct {
     {HARNESS_PC, "qemu-xhci", "p2=2,p3=2,intrs=3,slots=5"},
     {HARNESS_PC, "usb-tablet", "bus=usb-bus.2"},
     {HARNESS_PC, "nec-usb-xhci", ""},
+    {HARNESS_PC, "usb-storage", "drive=*"},
+    {HARNESS_PC, "usb-hub", "bus=usb-bus.2"},
     {HARNESS_PC, "isa-serial", ""},
     {HARNESS_PC, "isa-serial", ""},
     {HARNESS_PC, "isa-debug-exit", "iobase=0xf4,iosize=4"},

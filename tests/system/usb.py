@@ -2,9 +2,11 @@
 """Debian's kernel with its USB drivers: usb.py [CONTROLLER]...
 
 Each controller: the devices it lists, then keys and positions that the monitor sends against the events that the guest reads; saved
-and loaded between two of them."""
+and loaded between two of them. A disk and a CD: what is written is read again and is in the image, saved and loaded under I/O."""
+import hashlib
 import os
 import struct
+import subprocess
 import sys
 import time
 
@@ -14,6 +16,21 @@ import vm  # noqa: E402
 MODULES = ["uhci_hcd", "xhci_pci", "usbhid", "hid_generic", "evdev"]
 CONTROLLERS = {"uhci": ["-usb"], "xhci": ["-device", "qemu-xhci"]}
 EV_KEY, EV_REL, EV_ABS = 1, 2, 3
+MIB = 1 << 20
+
+STORAGE = """
+n=0; while [ ! -e /dev/sda -o ! -e /dev/sr0 ]; do sleep 0.2; n=$((n + 1)); [ $n -gt 150 ] && break; done
+dd if=/dev/urandom of=/tmp/p bs=64k count=COUNT 2>/dev/null
+echo pattern $(sha256sum < /tmp/p)
+echo writing
+n=0; while [ $n -lt ROUNDS ]; do
+dd if=/tmp/p of=/dev/sda bs=64k seek=$((n * COUNT)) oflag=direct 2>/dev/null || echo different write
+dd if=/dev/sda of=/tmp/q bs=64k skip=$((n * COUNT)) count=COUNT iflag=direct 2>/dev/null; cmp /tmp/p /tmp/q || echo different
+dd if=/dev/sr0 of=/tmp/c bs=64k count=4 iflag=direct 2>/dev/null; echo cd $(sha256sum < /tmp/c)
+n=$((n + 1)); done
+dmesg | grep -iE 'usb|hci|sd |sr |scsi' | grep -iE 'error|fail|timeout|died|reset .*USB|call trace' | sed 's/^/complaint: /'
+echo user-space-reached
+"""
 
 # Events of the keyboard's and the tablet's node until the word comes, in hexadecimal.
 INPUT = """
@@ -132,13 +149,68 @@ def inputs(work, name, controller, speed):
     print(f"ok: {name}: keyboard and tablet, saved and loaded between")
 
 
+def no_complaints(g):
+    bad = [x for x in g.text.splitlines() if x.startswith(("complaint: ", "different"))]
+    if bad:
+        g.die("\n".join(bad))
+
+
+def storage(work, name, controller, kib64, rounds, points):
+    disk, iso, tree, state, qmp = (os.path.join(work, f"{n}-{name}") for n in ("disk", "iso", "tree", "state", "qmp"))
+    vm.run_tool([vm.tool("viv-img"), "create", "-q", "-f", "qcow2", disk, str(64 * MIB)])
+    os.makedirs(tree)
+    with open(os.path.join(tree, "data"), "wb") as f:
+        f.write(os.urandom(MIB))
+    subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", iso, tree], check=True, stderr=subprocess.DEVNULL)
+    with open(iso, "rb") as f:
+        cd = hashlib.sha256(f.read(4 * 65536)).hexdigest()
+    script = STORAGE.replace("COUNT", str(kib64)).replace("ROUNDS", str(rounds))
+    base = vm.base_args("pc", "256M", 1) + controller + [
+        "-drive", f"if=none,id=d,format=qcow2,file={disk}", "-device", "usb-storage,drive=d",
+        "-drive", f"if=none,id=c,media=cdrom,file={iso}", "-device", "usb-storage,drive=c",
+        "-kernel", vm.kernel("generic"), "-initrd", vm.initramfs(script, MODULES + ["usb_storage", "sd_mod", "sr_mod"], arch="generic"),
+        "-append", "console=ttyS0 panic=-1 quiet", "-qmp", f"unix:{qmp},server=on,wait=off"]
+    args, log, pattern = base, "", None
+    for i in range(points + 1):
+        with vm.Guest(args, f"{name} part {i}") as g:
+            q = vm.QMP(qmp)
+            if i == 0:
+                pattern = g.expect(r"^pattern (\w+) ", 200).group(1).decode()
+                g.expect(r"^writing")
+            if i < points:
+                time.sleep(0.1 + 0.13 * i)
+                q.cmd("migrate", uri=f"file:{state}")
+                if q.cmd("query-migrate")["status"] != "completed":
+                    g.die("migrate failed")
+                q.cmd("quit")
+                g.wait(30)
+            else:
+                g.expect(r"^user-space-reached", 300)
+                if g.wait(60):
+                    g.die("status not 0")
+            no_complaints(g)
+            log += g.text
+        args = base + ["-incoming", f"file:{state}"]
+    sums = [x.split()[1] for x in log.splitlines() if x.startswith("cd ")]
+    if set(sums) != {cd} or len(sums) != rounds:
+        vm.fail(f"{name}: the CD was read as {sums}, it is {cd}")
+    vm.run_tool([vm.tool("viv-img"), "convert", "-O", "raw", disk, disk + ".raw"])
+    with open(disk + ".raw", "rb") as f:
+        for _ in range(rounds):
+            if hashlib.sha256(f.read(kib64 * 65536)).hexdigest() != pattern:
+                vm.fail(f"{name}: what the guest wrote is not in the image")
+    print(f"ok: {name}: disk and CD, saved and loaded {points} times under I/O")
+
+
 SPEED = {"uhci": "12", "xhci": "480"}
 
 
 def main():
+    vm.need("xorriso")
     work = vm.scratch()
     for name in sys.argv[1:] or CONTROLLERS:
         inputs(work, name, CONTROLLERS[name], SPEED[name])
+        storage(work, name, CONTROLLERS[name], *((4, 6, 2) if name == "uhci" else (64, 12, 4)))
 
 
 main()

@@ -36,7 +36,7 @@ static void standard(struct scsi_unit *u, struct viv_scsi_req *r)
     uint8_t *p = viv_scsi_answer(r, 36, viv_ld_be16(r->cdb + 3));
 
     p[0] = u->scsi.ops->type;
-    p[1] = u->front.removable ? 0x80 : 0;
+    p[1] = u->front.removable || u->removable ? 0x80 : 0;
     p[2] = 5; /* SPC-3 */
     p[3] = 2; /* format of this answer */
     p[4] = 36 - 5;
@@ -158,6 +158,7 @@ const struct viv_state_table viv_scsi_unit_state = {
             VIV_F_DERIVED(scsi_unit, held, "the adapter starts its commands anew"),
             VIV_F_CONFIG(scsi_unit, product),
             VIV_F_CONFIG(scsi_unit, wwn),
+            VIV_F_CONFIG(scsi_unit, removable),
             VIV_F_END,
         },
 };

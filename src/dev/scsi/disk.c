@@ -281,7 +281,7 @@ static void hd_cancel(struct viv_scsi_dev *d, struct viv_scsi_req *r)
     scsi_io_cancel((struct scsi_unit *)d, r);
 }
 
-static const struct viv_scsi_dev_ops hd_ops = {
+const struct viv_scsi_dev_ops scsi_hd_ops = {
     .type = 0,
     .parse = hd_parse,
     .execute = hd_execute,
@@ -296,69 +296,109 @@ static void resend(void *opaque)
     scsi_io_resend(&((struct scsi_hd *)opaque)->unit);
 }
 
-static int hd_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
+int scsi_hd_open(struct scsi_hd *h, struct viv_dev *dev, struct viv_opts *opts, struct viv_err *err)
 {
     static const struct viv_front_ops ops = {.resend = resend};
-    struct scsi_hd *h = (struct scsi_hd *)d;
     struct viv_front *f = &h->unit.front;
-    int rc = viv_front_open(f, d, opts, false, &ops, h, err);
+    int rc = viv_front_open(f, dev, opts, false, &ops, h, err);
 
     if (rc < 0)
         return rc;
     h->unit.product = "Vivarium disk   ";
-    h->unit.wwn = (uint64_t)viv_opts_int(opts, "wwn");
-    h->rotation = (uint16_t)viv_opts_int(opts, "rotation_rate");
     h->discard = !f->ro;
     if (f->logical > VIV_SCSI_BUF_MOST)
         rc = viv_fail(err, EINVAL, "%s: logical_block_size is at most %d on SCSI", viv_opts_what(opts), VIV_SCSI_BUF_MOST);
     else if (!viv_front_blocks(f))
         rc = viv_fail(err, EINVAL, "%s: drive '%s' has no blocks", viv_opts_what(opts), f->drive->id);
-    else
-        rc = viv_scsi_dev_init(&h->unit.scsi, d, &hd_ops, opts, err);
     if (rc < 0)
         viv_front_close(f);
     return rc;
 }
 
-static void hd_unrealize(struct viv_dev *d)
+void scsi_hd_close(struct scsi_hd *h)
 {
-    struct scsi_hd *h = (struct scsi_hd *)d;
-
-    viv_scsi_dev_fini(&h->unit.scsi);
     viv_front_close(&h->unit.front);
 }
 
-static void hd_reset(struct viv_dev *d)
+void scsi_hd_reset(struct scsi_hd *h)
 {
-    struct scsi_hd *h = (struct scsi_hd *)d;
-
     scsi_io_reset(&h->unit);
     h->write_cache = h->unit.front.wce_default;
     h->unit.scsi.attention = VIV_SCSI_ASC_POWER_ON;
 }
 
-static void hd_running(struct viv_dev *d, bool running)
-{
-    viv_front_running(&((struct scsi_hd *)d)->unit.front, running);
-}
-
-static bool hd_idle(struct viv_dev *d)
-{
-    return !((struct scsi_hd *)d)->unit.front.in_flight;
-}
-
-static const struct viv_state_table hd_state = {
-    .name = "scsi-hd",
+const struct viv_state_table viv_scsi_hd_state = {
+    .name = "hd",
     .ctype = "scsi_hd",
     .version = 1,
     .min_version = 1,
     .fields =
         (const struct viv_field[]){
-            VIV_F_CONFIG(scsi_hd, dev),
             VIV_F_STRUCT(scsi_hd, unit, viv_scsi_unit_state),
             VIV_F_CONFIG(scsi_hd, discard),
             VIV_F_CONFIG(scsi_hd, rotation),
             VIV_F_INT(scsi_hd, write_cache),
+            VIV_F_END,
+        },
+};
+
+/* ---- on a bus of its own kind ---- */
+
+struct scsi_hd_dev {
+    struct viv_dev dev;
+    struct scsi_hd hd;
+};
+
+static struct scsi_hd *hd_of(struct viv_dev *d)
+{
+    return &((struct scsi_hd_dev *)d)->hd;
+}
+
+static int dev_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
+{
+    struct scsi_hd *h = hd_of(d);
+    int rc = scsi_hd_open(h, d, opts, err);
+
+    if (rc < 0)
+        return rc;
+    h->unit.wwn = (uint64_t)viv_opts_int(opts, "wwn");
+    h->rotation = (uint16_t)viv_opts_int(opts, "rotation_rate");
+    rc = viv_scsi_dev_init(&h->unit.scsi, d, &scsi_hd_ops, opts, err);
+    if (rc < 0)
+        scsi_hd_close(h);
+    return rc;
+}
+
+static void dev_unrealize(struct viv_dev *d)
+{
+    viv_scsi_dev_fini(&hd_of(d)->unit.scsi);
+    scsi_hd_close(hd_of(d));
+}
+
+static void dev_reset(struct viv_dev *d)
+{
+    scsi_hd_reset(hd_of(d));
+}
+
+static void dev_running(struct viv_dev *d, bool running)
+{
+    viv_front_running(&hd_of(d)->unit.front, running);
+}
+
+static bool dev_idle(struct viv_dev *d)
+{
+    return !hd_of(d)->unit.front.in_flight;
+}
+
+static const struct viv_state_table dev_state = {
+    .name = "scsi-hd",
+    .ctype = "scsi_hd_dev",
+    .version = 1,
+    .min_version = 1,
+    .fields =
+        (const struct viv_field[]){
+            VIV_F_CONFIG(scsi_hd_dev, dev),
+            VIV_F_STRUCT(scsi_hd_dev, hd, viv_scsi_hd_state),
             VIV_F_END,
         },
 };
@@ -375,12 +415,12 @@ const struct viv_dev_class viv_dev_scsi_hd = {
     .name = "scsi-hd",
     .desc = "disk on a SCSI bus",
     .bus = VIV_BUS_SCSI,
-    .size = sizeof(struct scsi_hd),
+    .size = sizeof(struct scsi_hd_dev),
     .props = props,
-    .state = &hd_state,
-    .realize = hd_realize,
-    .reset = hd_reset,
-    .unrealize = hd_unrealize,
-    .vm_running = hd_running,
-    .idle = hd_idle,
+    .state = &dev_state,
+    .realize = dev_realize,
+    .reset = dev_reset,
+    .unrealize = dev_unrealize,
+    .vm_running = dev_running,
+    .idle = dev_idle,
 };

@@ -13,6 +13,7 @@ struct scsi_unit {
     struct scsi_io *held; /* failed under a `stop` policy, in order; the adapter saves their commands and starts them anew */
     const char *product;  /* 16 characters */
     uint64_t wwn;         /* 0: none */
+    bool removable;       /* says that its medium can go, whether or not it does */
 };
 
 /* All members but the adapter's part: VIV_F_STRUCT(my_dev, unit, viv_scsi_unit_state). */
