@@ -19,6 +19,7 @@
 #include "mon/command.h"
 #include "mon/gdb/gdb.h"
 #include "mon/mon.h"
+#include "net/dump.h"
 #include "net/net.h"
 #include "ui/vnc/vnc.h"
 
@@ -86,7 +87,7 @@ static int assemble(struct vm_args *a, struct viv_err *err)
     if (a->incoming)
         viv_net_mac_keep();
     if (!rc)
-        rc = vm_make_objects(a, false, err);
+        rc = vm_make_objects(a, VM_OBJECTS_DEVICES, err);
     if (!rc)
         rc = vm_make_chardevs(a, err);
     if (!rc)
@@ -95,6 +96,8 @@ static int assemble(struct vm_args *a, struct viv_err *err)
         rc = vm_make_devices(a, err);
     if (!rc)
         rc = vm_make_displays(a, err);
+    if (!rc)
+        rc = vm_make_objects(a, VM_OBJECTS_NETWORK, err);
     if (!rc)
         rc = vm_make_monitors(a, err);
     if (!rc)
@@ -130,6 +133,7 @@ static void take_apart(void)
     viv_gdb_free();
     viv_mon_free_all();
     viv_netdev_free_all();
+    viv_dump_free_all();
     viv_chr_free_all();
     viv_dev_unlock();
     if (viv_drive_free_all(&err) < 0 || viv_blockdev_close_all(&err) < 0)
@@ -155,7 +159,7 @@ static int run(struct vm_args *a, struct viv_err *err)
     viv_thread_name(a->process_name ? a->process_name : "viv-vm");
     viv_signals_init(on_signal);
     viv_ram_early();
-    rc = vm_make_objects(a, true, err);
+    rc = vm_make_objects(a, VM_OBJECTS_DISKS, err);
     if (!rc)
         rc = vm_open_storage(a, err);
     if (rc < 0)

@@ -442,9 +442,9 @@ static const struct option options[] = {
     {"device", "driver[,prop[=value][,...]]", "adds a device ('-device help', '-device D,help')", on_device},
     {"usb", NULL, "gives the machine its USB controller", on_usb},
     {"usbdevice", "tablet|mouse|keyboard", "plugs a USB device in", on_usbdevice},
-    {"netdev", "user|tap|bridge,id=str[,...]", "defines a network back end ('-netdev help')", on_net},
-    {"nic", "user|tap|bridge|none[,model=m][,mac=addr]...", "a network card with its back end", on_net},
-    {"net", "nic|user|tap|bridge|none[,...]", "the same in the old form", on_net},
+    {"netdev", "user|tap|bridge|socket,id=str[,...]", "defines a network back end ('-netdev help')", on_net},
+    {"nic", "user|tap|bridge|socket|none[,model=m][,mac=addr]...", "a network card with its back end", on_net},
+    {"net", "nic|user|tap|bridge|socket|none[,...]", "the same in the old form", on_net},
     {"chardev", "backend,id=id[,mux=on][,logfile=f]...", "defines a character back end "
      "('-chardev help')", on_chardev},
     {"serial", "dev", "where the serial port goes: stdio, mon:stdio, pty, file:F, unix:P,server, "

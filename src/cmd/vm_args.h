@@ -69,8 +69,9 @@ int vm_make_usb(struct vm_args *a, struct viv_err *err);
 int vm_make_usb_devices(struct vm_args *a, struct viv_err *err);
 
 /* vm_objects.c */
-/* `early`: those that disks need (secrets), before vm_open_storage(); else the others. */
-int vm_make_objects(struct vm_args *a, bool early, struct viv_err *err);
+/* Who needs an object says when it is made: disks (before vm_open_storage()), devices, or it is made after network back ends. */
+enum vm_object_phase { VM_OBJECTS_DISKS, VM_OBJECTS_DEVICES, VM_OBJECTS_NETWORK };
+int vm_make_objects(struct vm_args *a, enum vm_object_phase phase, struct viv_err *err);
 bool vm_object_help(const char *type); /* NULL: all; false: there is no such type */
 
 /* vm_help.c: the implied key of an option that explains itself, NULL for others; prints a->help_about

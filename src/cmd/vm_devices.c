@@ -30,6 +30,8 @@ static int add_nic(struct vm_args *a, const char *option, struct viv_raw_opts *b
     rc = viv_netdev_new(back, &n, err);
     if (rc < 0)
         return rc;
+    if (cls && !strcmp(cls, "e1000-82540em"))
+        cls = "e1000";
     /* "virtio" is what -nic and -net call the virtio card. */
     if (!cls || !strcmp(cls, "virtio") || !strcmp(cls, "virtio-net"))
         cls = vm_has_pci(a) ? "virtio-net-pci" : "virtio-net-device";

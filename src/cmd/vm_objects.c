@@ -5,6 +5,7 @@
 #include "crypto/secret.h"
 #include "crypto/tlscreds.h"
 #include "host/random.h"
+#include "net/dump.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -35,14 +36,15 @@ static const struct kind {
     const char *type, *desc;
     const struct viv_opt_def *opts;
     int (*add)(struct viv_opts *o, struct viv_err *err);
-    bool early; /* disks need it */
+    enum vm_object_phase phase;
 } kinds[] = {
-    {"rng-builtin", "random numbers from the host kernel", builtin_opts, add_builtin, false},
-    {"rng-random", "random numbers from a device of the host", random_opts, add_random, false},
-    {"secret", "a password or a key, for key-secret= of encrypted images", viv_secret_opts, viv_secret_add, true},
-    {"throttle-group", "limits that disks share, for throttle-group= of driver=throttle", viv_throttle_group_opts, viv_throttle_group_add, true},
-    {"tls-creds-psk", "TLS with keys that both sides know, for tls-creds= of nbd", viv_tls_psk_opts, viv_tls_psk_add, true},
-    {"tls-creds-x509", "TLS with certificates, for tls-creds= of nbd", viv_tls_x509_opts, viv_tls_x509_add, true},
+    {"rng-builtin", "random numbers from the host kernel", builtin_opts, add_builtin, VM_OBJECTS_DEVICES},
+    {"filter-dump", "a pcap file of what passes a network back end", viv_dump_opts, viv_dump_add, VM_OBJECTS_NETWORK},
+    {"rng-random", "random numbers from a device of the host", random_opts, add_random, VM_OBJECTS_DEVICES},
+    {"secret", "a password or a key, for key-secret= of encrypted images", viv_secret_opts, viv_secret_add, VM_OBJECTS_DISKS},
+    {"throttle-group", "limits that disks share, for throttle-group= of driver=throttle", viv_throttle_group_opts, viv_throttle_group_add, VM_OBJECTS_DISKS},
+    {"tls-creds-psk", "TLS with keys that both sides know, for tls-creds= of nbd", viv_tls_psk_opts, viv_tls_psk_add, VM_OBJECTS_DISKS},
+    {"tls-creds-x509", "TLS with certificates, for tls-creds= of nbd", viv_tls_x509_opts, viv_tls_x509_add, VM_OBJECTS_DISKS},
 };
 
 static int no_such_kind(const char *type, struct viv_err *err)
@@ -55,12 +57,12 @@ static int no_such_kind(const char *type, struct viv_err *err)
     for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++)
         names[i] = kinds[i].type;
     near = viv_nearest(type, names);
-    return viv_fail(err, EINVAL, "-object %.60s: there is no such object yet%s%s%s; there are rng-random, rng-builtin, secret, "
+    return viv_fail(err, EINVAL, "-object %.60s: there is no such object yet%s%s%s; there are filter-dump, rng-random, rng-builtin, secret, "
                     "throttle-group, tls-creds-psk and tls-creds-x509", type,
                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-static int one_object(const char *text, bool early, struct viv_err *err)
+static int one_object(const char *text, enum vm_object_phase phase, struct viv_err *err)
 {
     const struct kind *kind = NULL;
     g_autofree char *type = NULL, *what = NULL;
@@ -79,7 +81,7 @@ static int one_object(const char *text, bool early, struct viv_err *err)
         rc = viv_fail(err, EINVAL, "-object: no type named; '-object help' lists them");
     else if (!kind)
         rc = no_such_kind(type, err);
-    else if (kind->early == early)
+    else if (kind->phase == phase)
         rc = viv_opts_from_raw(what, kind->opts, r, &o, err);
     viv_raw_free(r);
     if (rc < 0 || !o)
@@ -91,12 +93,12 @@ static int one_object(const char *text, bool early, struct viv_err *err)
     return rc;
 }
 
-int vm_make_objects(struct vm_args *a, bool early, struct viv_err *err)
+int vm_make_objects(struct vm_args *a, enum vm_object_phase phase, struct viv_err *err)
 {
     int rc = 0;
 
     for (guint i = 0; a->objects && i < a->objects->len && !rc; i++)
-        rc = one_object(g_array_index(a->objects, struct vm_item, i).text, early, err);
+        rc = one_object(g_array_index(a->objects, struct vm_item, i).text, phase, err);
     return rc;
 }
 

@@ -5,7 +5,6 @@
 #include "accel/accel.h"
 #include "host/clock.h"
 #include "machine/vm.h"
-#include "net/net.h"
 
 #include <errno.h>
 #include <string.h>
@@ -159,35 +158,6 @@ static void show_text(const json_t *r, GString *out)
     g_string_append(out, json_string_value(json_object_get(r, "human-readable-text")));
 }
 
-static const struct viv_opt_def hostfwd_args[] = {
-    {.name = "netdev", .type = VIV_OPT_STR, .required = true},
-    {.name = "rule", .type = VIV_OPT_STR},
-    VIV_OPT_END,
-};
-
-/* "hostfwd_add RULE" means the only back end there is, "hostfwd_add ID RULE" names one. */
-static int hostfwd(struct viv_opts *o, int (*fn)(struct viv_netdev *, const char *, struct viv_err *),
-                   struct viv_err *err)
-{
-    const char *rule = viv_opts_str(o, "rule"), *id = viv_opts_str(o, "netdev");
-    struct viv_netdev *n = rule ? viv_netdev_find(id) : viv_netdev_next(NULL);
-
-    if (!n)
-        return viv_fail(err, ENOENT, "there is no netdev%s%s%s", rule ? " '" : "", rule ? id : "",
-                        rule ? "'" : "");
-    return fn(n, rule ? rule : id, err);
-}
-
-COMMAND(hostfwd_add)
-{
-    return hostfwd(o, viv_netdev_hostfwd_add, err);
-}
-
-COMMAND(hostfwd_remove)
-{
-    return hostfwd(o, viv_netdev_hostfwd_remove, err);
-}
-
 /* --- save and load --- */
 
 static struct {
@@ -270,10 +240,6 @@ static const struct viv_mon_cmd machine_cmds[] = {
     {"migrate", "migrate", "[-d] uri", migrate_args, "save the machine (\"file:PATH\") and stop it", do_migrate},
     {"migrate_incoming", "migrate-incoming", "uri", incoming_args, "load what -incoming defer waits for",
      migrate_incoming},
-    {"hostfwd_add", NULL, "[netdev] [tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport", hostfwd_args,
-     "redirect connections from the host to the guest", hostfwd_add},
-    {"hostfwd_remove", NULL, "[netdev] [tcp|udp]:[hostaddr]:hostport", hostfwd_args, "remove a redirection",
-     hostfwd_remove},
     {"info status", "query-status", NULL, NULL, "show the current VM status", query_status, show_status},
     {"info name", "query-name", NULL, NULL, "show the current VM name", query_name, show_name},
     {"info uuid", "query-uuid", NULL, NULL, "show the current VM UUID", query_uuid, show_uuid},
@@ -283,8 +249,6 @@ static const struct viv_mon_cmd machine_cmds[] = {
      query_memory, show_memory},
     {"info migrate", "query-migrate", NULL, NULL, "show how the last migrate went", query_migrate,
      show_migrate},
-    {"info network", NULL, NULL, NULL, "show the network back ends", viv_mon_info_network},
-    {"info usernet", NULL, NULL, NULL, "show user network connections", viv_mon_info_usernet},
     {"info usb", NULL, NULL, NULL, "show the USB devices", viv_mon_info_usb},
     {"info qtree", NULL, NULL, NULL, "show the devices", viv_mon_info_qtree},
     {"info mtree", NULL, NULL, NULL, "show the memory map", viv_mon_info_mtree},
@@ -306,5 +270,6 @@ void viv_mon_use_machine(void)
     viv_mon_use(viv_mon_media);
     viv_mon_use(viv_mon_debug);
     viv_mon_use(viv_mon_examine);
+    viv_mon_use(viv_mon_network);
     viv_vm_listen(pass_on, NULL);
 }

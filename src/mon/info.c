@@ -6,7 +6,6 @@
 #include "bus/usb.h"
 #include "cpu/x86/state.h"
 #include "machine/vm.h"
-#include "net/net.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -69,29 +68,6 @@ int viv_mon_info_usb(struct viv_opts *o, json_t **result, struct viv_err *err)
                                        p->path, viv_usb_speed_text(d->speed), d->desc->strings[d->desc->name - 1],
                                        d->dev.id ? ", ID: " : "", d->dev.id ? d->dev.id : "");
         }
-    }
-    return finish(s, result);
-}
-
-int viv_mon_info_network(struct viv_opts *o, json_t **result, struct viv_err *err)
-{
-    GString *s = g_string_new(NULL);
-
-    for (struct viv_netdev *n = viv_netdev_next(NULL); n; n = viv_netdev_next(n))
-        g_string_append_printf(s, "%s: type=%s%s\n", viv_netdev_id(n), viv_netdev_type(n),
-                               viv_netdev_attached(n) ? "" : " (no card)");
-    return finish(s, result);
-}
-
-int viv_mon_info_usernet(struct viv_opts *o, json_t **result, struct viv_err *err)
-{
-    GString *s = g_string_new(NULL);
-
-    for (struct viv_netdev *n = viv_netdev_next(NULL); n; n = viv_netdev_next(n)) {
-        g_autofree char *text = viv_netdev_info(n);
-
-        if (text)
-            g_string_append_printf(s, "%s:\n%s", viv_netdev_id(n), text);
     }
     return finish(s, result);
 }

@@ -47,13 +47,14 @@ extern const struct viv_mon_cmd viv_mon_vnc[];
 /* "change vnc password SECRET": the words behind vnc. */
 int viv_mon_change_vnc(const char *what, const char *password, struct viv_err *err);
 
+/* commands_net.c */
+extern const struct viv_mon_cmd viv_mon_network[];
+
 /* info.c: rows that only show. */
 int viv_mon_info_mtree(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_registers(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_qtree(struct viv_opts *o, json_t **result, struct viv_err *err);
-int viv_mon_info_network(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_jit(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_usb(struct viv_opts *o, json_t **result, struct viv_err *err);
-int viv_mon_info_usernet(struct viv_opts *o, json_t **result, struct viv_err *err);
 
 #endif

@@ -12,6 +12,7 @@ static const struct viv_netdev_type *const types[] = {
     &viv_netdev_user,
     &viv_netdev_tap,
     &viv_netdev_bridge,
+    &viv_netdev_socket,
     NULL,
 };
 
@@ -19,7 +20,6 @@ static const struct viv_netdev_type *const types[] = {
 static const struct {
     const char *name, *why;
 } absent[] = {
-    {"socket", "is not implemented yet"},
     {"stream", "is not implemented yet"},
     {"dgram", "is not implemented yet"},
     {"l2tpv3", "is not implemented yet"},
@@ -225,10 +225,10 @@ void viv_netdev_detach(struct viv_netdev *n)
 
 /* --- frames --- */
 
-static void show(struct viv_netdev *n, const struct iovec *iov, int iovcnt)
+static void show(struct viv_netdev *n, bool to_host, const struct iovec *iov, int iovcnt)
 {
     for (struct viv_net_spy *s = n->spies; s; s = s->next)
-        s->frame(s, iov, iovcnt);
+        s->frame(s, to_host, iov, iovcnt);
 }
 
 bool viv_netdev_send_hdr(struct viv_netdev *n, const struct viv_net_hdr *hdr, const struct iovec *iov, int iovcnt)
@@ -238,7 +238,7 @@ bool viv_netdev_send_hdr(struct viv_netdev *n, const struct viv_net_hdr *hdr, co
     if (!n->type->send(n, hdr, iov, iovcnt))
         return false;
     if (n->spies)
-        show(n, iov, iovcnt);
+        show(n, true, iov, iovcnt);
     return true;
 }
 
@@ -262,7 +262,7 @@ bool viv_netdev_deliver(struct viv_netdev *n, const uint8_t *frame, size_t len, 
                                      : n->ops->receive(n->nic, frame, len)))
         return false;
     if (n->spies)
-        show(n, &iov, 1);
+        show(n, false, &iov, 1);
     return true;
 }
 

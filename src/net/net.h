@@ -120,7 +120,7 @@ bool viv_netdev_nic_info(struct viv_netdev *n, struct viv_nic_info *out);
 /* Sees every frame that the NIC was given or the back end took (filter-dump). Device lock held. Freed by its owner;
  * `gone` is called when the back end goes first. */
 struct viv_net_spy {
-    void (*frame)(struct viv_net_spy *s, const struct iovec *iov, int iovcnt);
+    void (*frame)(struct viv_net_spy *s, bool to_host, const struct iovec *iov, int iovcnt);
     void (*gone)(struct viv_net_spy *s);
     struct viv_net_spy *next;
 };

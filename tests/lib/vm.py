@@ -200,7 +200,7 @@ class QMP:
         self.greeting = json.loads(self.f.readline())
         self.cmd("qmp_capabilities")
 
-    def cmd(self, name, **args):
+    def cmd(self, name, /, **args):
         self.s.sendall(json.dumps({"execute": name, "arguments": args} if args else {"execute": name}).encode() + b"\n")
         while True:
             line = self.f.readline()

@@ -1,0 +1,168 @@
+/* The commands about networks. */
+#include "mon/command.h"
+#include "mon/mon_int.h"
+
+#include "net/net.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define COMMAND(name) static int name(struct viv_opts *o, json_t **result, struct viv_err *err)
+
+/* ---- forwards ---- */
+
+static const struct viv_opt_def hostfwd_args[] = {
+    {.name = "netdev", .type = VIV_OPT_STR, .required = true},
+    {.name = "rule", .type = VIV_OPT_STR},
+    VIV_OPT_END,
+};
+
+/* "hostfwd_add RULE" means the only back end there is, "hostfwd_add ID RULE" names one. */
+static int hostfwd(struct viv_opts *o, int (*fn)(struct viv_netdev *, const char *, struct viv_err *),
+                   struct viv_err *err)
+{
+    const char *rule = viv_opts_str(o, "rule"), *id = viv_opts_str(o, "netdev");
+    struct viv_netdev *n = rule ? viv_netdev_find(id) : viv_netdev_next(NULL);
+
+    if (!n)
+        return viv_fail(err, ENOENT, "there is no netdev%s%s%s", rule ? " '" : "", rule ? id : "",
+                        rule ? "'" : "");
+    return fn(n, rule ? rule : id, err);
+}
+
+COMMAND(hostfwd_add)
+{
+    return hostfwd(o, viv_netdev_hostfwd_add, err);
+}
+
+COMMAND(hostfwd_remove)
+{
+    return hostfwd(o, viv_netdev_hostfwd_remove, err);
+}
+
+/* ---- back ends that come and go ---- */
+
+/* QMP's lists of strings are lists of objects with one member: "hostfwd": [{"str": "tcp::2222-:22"}]. */
+static int add(struct viv_raw_opts *raw, json_t **result, struct viv_err *err)
+{
+    struct viv_raw_opts *plain = viv_raw_new(viv_raw_what(raw));
+    int rc;
+
+    for (size_t i = 0; i < viv_raw_count(raw); i++) {
+        g_autofree char *short_key = NULL;
+        const char *key, *value;
+
+        viv_raw_at(raw, i, &key, &value);
+        if (g_str_has_suffix(key, ".str"))
+            short_key = g_strndup(key, strlen(key) - 4);
+        viv_raw_set(plain, short_key ? short_key : key, value);
+    }
+    rc = viv_netdev_new(plain, NULL, err);
+    viv_raw_free(plain);
+    return rc;
+}
+
+static const struct viv_opt_def add_args[] = {
+    {.name = "netdev", .type = VIV_OPT_STR, .required = true},
+    VIV_OPT_END,
+};
+
+COMMAND(add_text)
+{
+    struct viv_raw_opts *raw;
+    int rc = viv_raw_parse("netdev_add", "type", viv_opts_str(o, "netdev"), &raw, err);
+
+    if (rc < 0)
+        return rc;
+    rc = viv_netdev_new(raw, NULL, err);
+    viv_raw_free(raw);
+    return rc;
+}
+
+static const struct viv_opt_def del_args[] = {
+    {.name = "id", .type = VIV_OPT_STR, .required = true},
+    VIV_OPT_END,
+};
+
+COMMAND(del)
+{
+    struct viv_netdev *n = viv_netdev_find(viv_opts_str(o, "id"));
+
+    if (!n)
+        return viv_fail(err, ENOENT, "Device '%s' not found", viv_opts_str(o, "id"));
+    viv_netdev_free(n);
+    return 0;
+}
+
+/* ---- the cable ---- */
+
+static const struct viv_opt_def link_args[] = {
+    {.name = "name", .type = VIV_OPT_STR, .required = true},
+    {.name = "up", .type = VIV_OPT_STR, .required = true}, /* a word: HMP takes a switch for an option with a minus */
+    VIV_OPT_END,
+};
+
+COMMAND(set_link)
+{
+    bool up;
+    int rc = viv_parse_bool(viv_opts_str(o, "up"), &up, err);
+
+    return rc < 0 ? rc : viv_netdev_set_link(viv_opts_str(o, "name"), up, err);
+}
+
+/* ---- info ---- */
+
+static void put_back_end(GString *s, struct viv_netdev *n)
+{
+    g_autofree char *what = viv_netdev_describe(n);
+
+    g_string_append_printf(s, "%s: index=0,type=%s%s%s%s\n", viv_netdev_id(n), viv_netdev_type(n), what ? "," : "",
+                           what ? what : "", viv_netdev_link_up(n) ? "" : " (link down)");
+}
+
+COMMAND(info_network)
+{
+    GString *s = g_string_new(NULL);
+
+    for (struct viv_netdev *n = viv_netdev_next(NULL); n; n = viv_netdev_next(n)) {
+        struct viv_nic_info nic;
+
+        if (viv_netdev_nic_info(n, &nic)) {
+            g_string_append_printf(s, "%s: index=0,type=nic,model=%s,macaddr=%02x:%02x:%02x:%02x:%02x:%02x\n \\ ",
+                                   nic.id ? nic.id : nic.model, nic.model, nic.mac[0], nic.mac[1], nic.mac[2], nic.mac[3],
+                                   nic.mac[4], nic.mac[5]);
+        }
+        put_back_end(s, n);
+    }
+    *result = json_string(s->str);
+    g_string_free(s, TRUE);
+    return 0;
+}
+
+COMMAND(info_usernet)
+{
+    GString *s = g_string_new(NULL);
+
+    for (struct viv_netdev *n = viv_netdev_next(NULL); n; n = viv_netdev_next(n)) {
+        g_autofree char *text = viv_netdev_info(n);
+
+        if (text)
+            g_string_append_printf(s, "%s:\n%s", viv_netdev_id(n), text);
+    }
+    *result = json_string(s->str);
+    g_string_free(s, TRUE);
+    return 0;
+}
+
+const struct viv_mon_cmd viv_mon_network[] = {
+    {"hostfwd_add", NULL, "[netdev] [tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport", hostfwd_args,
+     "redirect a host port to the guest", hostfwd_add},
+    {"hostfwd_remove", NULL, "[netdev] [tcp|udp]:[hostaddr]:hostport", hostfwd_args, "remove a redirection", hostfwd_remove},
+    {.qmp = "netdev_add", .help = "add a network back end", .raw = add},
+    {"netdev_add", NULL, "type,id=id[,prop=value]...", add_args, "add a network back end", add_text},
+    {"netdev_del", "netdev_del", "id", del_args, "remove a network back end; a card that has it loses its cable", del},
+    {"set_link", "set_link", "name on|off", link_args, "plug or pull a network card's cable", set_link},
+    {"info network", NULL, NULL, NULL, "show network cards and back ends", info_network},
+    {"info usernet", NULL, NULL, NULL, "show user network connections", info_usernet},
+    {NULL},
+};
