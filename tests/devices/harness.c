@@ -75,6 +75,7 @@ static const struct {
     {HARNESS_PC, "virtio-blk-pci-transitional", "drive=*"},
     {HARNESS_PC, "virtio-blk-pci-non-transitional", "drive=*,packed=on"},
     {HARNESS_PC, "e1000", "mac=52:54:00:00:00:05"},
+    {HARNESS_PC, "rtl8139", "mac=52:54:00:00:00:06"},
     {HARNESS_PC, "virtio-net-pci", "mac=52:54:00:00:00:01"},
     {HARNESS_PC, "virtio-net-pci-transitional", "mac=52:54:00:00:00:02"},
     {HARNESS_PC, "virtio-net-pci-non-transitional", "mac=52:54:00:00:00:03"},

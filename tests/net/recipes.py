@@ -264,7 +264,7 @@ def recipe_pxe_rtl8139():
 
 def main():
     enter()
-    names = sys.argv[1:] or ["user", "none", "taps", "old", "helper", "private", "hostonly", "nat", "public", "e1000", "pxe", "pxe_e1000"]
+    names = sys.argv[1:] or ["user", "none", "taps", "old", "helper", "private", "hostonly", "nat", "public", "e1000", "rtl8139", "pxe", "pxe_e1000", "pxe_rtl8139"]
     start = time.monotonic()
     for n in names:
         globals()[f"recipe_{n}"]()

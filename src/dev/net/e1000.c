@@ -185,8 +185,7 @@ static void chip_reset(struct e1000 *e)
         *e1000_reg(e, E_RAL + 4 * (i / 4)) |= (uint32_t)e->nic.mac[i] << 8 * (i % 4);
     *e1000_reg(e, E_RAL + 4) |= 1u << 31;
     e->io_addr = 0;
-    e->ee_state = e->ee_in = e->ee_out = e->ee_bits = e->ee_addr = 0;
-    e->ee_do = true;
+    microwire_reset(&e->wire);
     e->itr_until = 0;
     e->rx_used = false;
     viv_timer_cancel(e->tx_timer);
@@ -444,8 +443,6 @@ static int post_load(void *obj, int version, struct viv_err *err)
 {
     struct e1000 *e = obj;
 
-    if (e->ee_state > 3 || e->ee_bits > 16 || e->ee_addr >= EEPROM_WORDS)
-        return viv_fail(err, EINVAL, "an EEPROM in state %u", e->ee_state);
     e->tx_blocked = false;
     /* A back end that cuts frames may have become one that does not. */
     if (e->tx.whole && !(e->nic.netdev && viv_netdev_tx_offloads(e->nic.netdev) & VIV_NET_CSUM))
@@ -463,12 +460,7 @@ static const struct viv_field e1000_fields[] = {
     VIV_F_INT(e1000, io_addr),
     VIV_F_CONFIG(e1000, eeprom),
     VIV_F_INTS(e1000, phy),
-    VIV_F_INT(e1000, ee_state),
-    VIV_F_INT(e1000, ee_in),
-    VIV_F_INT(e1000, ee_out),
-    VIV_F_INT(e1000, ee_bits),
-    VIV_F_INT(e1000, ee_addr),
-    VIV_F_INT(e1000, ee_do),
+    VIV_F_STRUCT(e1000, wire, microwire_state),
     VIV_F_INT(e1000, link_up),
     VIV_F_DERIVED(e1000, running, "told when the VM goes on"),
     VIV_F_DERIVED(e1000, rx_used, "false between batches"),

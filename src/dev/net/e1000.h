@@ -7,6 +7,7 @@
 #ifndef VIV_DEV_NET_E1000_H
 #define VIV_DEV_NET_E1000_H
 
+#include "dev/net/microwire.h"
 #include "dev/net/nic.h"
 
 enum { /* registers, 13.4: byte offsets */
@@ -93,7 +94,7 @@ enum { /* bits */
     INT_ALL = 0x1ffff,
 };
 
-enum { E_DESC = 16, EEPROM_WORDS = 64, PHY_REGS = 32 };
+enum { E_DESC = 16, PHY_REGS = 32 };
 enum { TX_HEADER_MAX = 256, TX_FRAME_MAX = 65536 + 2 * TX_HEADER_MAX /* header, MSS and a tag fit */ };
 
 /* 3.3.6: what a context descriptor says. */
@@ -133,12 +134,9 @@ struct e1000 {
     int64_t itr_until;           /* no interrupt before this time */
     uint32_t reg[E_REGS_END / 4];
     uint32_t io_addr;
-    uint16_t eeprom[EEPROM_WORDS];
+    uint16_t eeprom[MICROWIRE_WORDS];
     uint16_t phy[PHY_REGS];
-    uint8_t ee_state; /* enum of e1000_rom.c */
-    uint16_t ee_in, ee_out;
-    uint8_t ee_bits, ee_addr;
-    bool ee_do;
+    struct microwire wire; /* the EEPROM's */
     bool link_up; /* the cable */
     bool running; /* the VM */
     bool rx_used; /* frames came since the last interrupt */

@@ -1,15 +1,12 @@
 /* e1000: the EEPROM (5.) and the PHY, a Marvell 88E1011 (8., 13.4.7). */
 #include "dev/net/e1000.h"
 
-#include "base/log.h"
-
 #include <string.h>
 
 /* ---- EEPROM ---- */
 
 enum { EE_SK = 1, EE_CS = 2, EE_DI = 4, EE_DO = 8, EE_FWE = 0x30, EE_REQ = 0x40, EE_GNT = 0x80, EE_PRES = 0x100 };
-enum { EE_IDLE, EE_COMMAND, EE_READING, EE_DEAF };
-enum { EE_READ = 2, EE_CHECKSUM = 63, EE_SUM = 0xbaba };
+enum { EE_CHECKSUM = 63, EE_SUM = 0xbaba };
 enum { EERD_START = 1, EERD_DONE = 1 << 4 };
 
 /* Table 5-2. */
@@ -36,67 +33,23 @@ void e1000_eeprom_fill(struct e1000 *e)
     w[EE_CHECKSUM] = EE_SUM - sum;
 }
 
-/* Microwire: a start bit, two of operation, six of address; a word comes out at the clocks that follow, and the next one after it. */
-static void clock_rises(struct e1000 *e, bool in)
-{
-    switch (e->ee_state) {
-    case EE_IDLE:
-        if (in) {
-            e->ee_state = EE_COMMAND;
-            e->ee_in = e->ee_bits = 0;
-        }
-        break;
-    case EE_COMMAND:
-        e->ee_in = (uint16_t)(e->ee_in << 1 | in);
-        if (++e->ee_bits < 8)
-            break;
-        e->ee_bits = 0;
-        e->ee_addr = e->ee_in & (EEPROM_WORDS - 1);
-        if (e->ee_in >> 6 == EE_READ) {
-            e->ee_state = EE_READING;
-            e->ee_do = false;
-        } else {
-            viv_log(VIV_LOG_UNIMP, "e1000: EEPROM operation %#x: it cannot be written", e->ee_in);
-            e->ee_state = EE_DEAF;
-        }
-        break;
-    case EE_READING:
-        if (!e->ee_bits) {
-            e->ee_out = e->eeprom[e->ee_addr];
-            e->ee_addr = (e->ee_addr + 1) & (EEPROM_WORDS - 1);
-            e->ee_bits = 16;
-        }
-        e->ee_do = e->ee_out >> --e->ee_bits & 1;
-        break;
-    default:
-        break;
-    }
-}
-
 uint32_t e1000_eecd_read(struct e1000 *e)
 {
     uint32_t v = *e1000_reg(e, E_EECD) & (EE_SK | EE_CS | EE_DI | EE_FWE | EE_REQ);
 
-    return v | EE_PRES | (v & EE_REQ ? EE_GNT : 0) | (e->ee_do ? EE_DO : 0);
+    return v | EE_PRES | (v & EE_REQ ? EE_GNT : 0) | (e->wire.data_out ? EE_DO : 0);
 }
 
 void e1000_eecd_write(struct e1000 *e, uint32_t v)
 {
-    uint32_t was = *e1000_reg(e, E_EECD);
-
     *e1000_reg(e, E_EECD) = v;
-    if (!(v & EE_CS)) {
-        e->ee_state = EE_IDLE;
-        e->ee_do = true; /* ready */
-    } else if (v & EE_SK && !(was & EE_SK)) {
-        clock_rises(e, v & EE_DI);
-    }
+    microwire_drive(&e->wire, e->eeprom, v & EE_CS, v & EE_SK, v & EE_DI);
 }
 
 void e1000_eerd_write(struct e1000 *e, uint32_t v)
 {
     if (v & EERD_START)
-        v = (v & 0xff00) | EERD_DONE | (uint32_t)e->eeprom[v >> 8 & (EEPROM_WORDS - 1)] << 16;
+        v = (v & 0xff00) | EERD_DONE | (uint32_t)e->eeprom[v >> 8 & (MICROWIRE_WORDS - 1)] << 16;
     *e1000_reg(e, E_EERD) = v;
 }
 
