@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+"""Installs Debian from a CD onto an empty disk, then boots the result: tests/install/debian.py [--keep FOLDER]
+
+The CD holds Debian's own text installer; a preseed answers its questions and the packages come from a mirror served here. What is
+seen on the screen at each milestone is kept in FOLDER as pictures. It takes the machine of the tutorials: SeaBIOS, a CD drive, an empty
+qcow2 disk on virtio (--machine ide: on IDE), user networking, a standard VGA."""
+import argparse
+import difflib
+import lzma
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+sys.path.insert(0, os.path.dirname(__file__))
+import iso  # noqa: E402
+import mirror  # noqa: E402
+import udebs  # noqa: E402
+import vm  # noqa: E402
+
+INSTALL_LIMIT = 3600  # s
+# What the mirror is asked for when the installer has come so far.
+MILESTONES = [("preseed", "/preseed.cfg"), ("components", "/partman-base_"), ("base", "/base-files_"), ("kernel", "/linux-image-6"),
+              ("grub", "/grub-pc_")]
+# Name: (arguments, the root file system's partition).
+MACHINES = {
+    "virtio": (["-drive", "file=DISK,if=virtio,format=qcow2"], "/dev/vda1"),
+    "ide": (["-drive", "file=DISK,if=ide,format=qcow2"], "/dev/sda1"),
+}
+ASKED = ["lscpu", "lspci -nn", "lsusb", "lsmem", "hostnamectl"]
+# (what a line that differs from QEMU's has, why it may)
+EXPLAINED = [
+    (r"^Boot ID:", "new at each boot"),
+    (r"^(BIOS Vendor ID|Hardware Vendor):", "the maker's name"),
+    (r"^Model name:", "the maker's name in the CPU model's"),
+    (r"^BIOS Model name:", "SMBIOS type 4 names the CPU model; QEMU's names the machine"),
+    (r"^Hardware Model:", "the machine's name, without a year"),
+    (r"^Hypervisor vendor:|^Virtualization type:|^Virtualization: (kvm|qemu)|^Flag: tsc_known_freq", "KVM's clock is offered under every accelerator"),
+    (r"^Flag: vme", "virtual-8086 extensions work; TCG has none"),
+    (r"^Flag: x2apic", "the local APIC has the mode; TCG's in QEMU 7.2 has not"),
+    (r"^Flag: svm|^Virtualization: AMD-V", "no guests inside guests of the translator"),
+    (r"^L1d|^L1i|^L2", "one description of caches for all models, of an Intel server's sizes"),
+    (r"^BogoMIPS:", "measured by each kernel"),
+]
+
+
+class Screen:
+    """Pictures of the guest's screen, numbered."""
+
+    def __init__(self, q, folder):
+        self.q, self.folder, self.n = q, folder, 0
+
+    def take(self, name):
+        self.n += 1
+        path = os.path.join(self.folder, f"{self.n:02d}-{name}.png")
+        self.q.cmd("screendump", filename=path, format="png")
+        print(f"  {path}", flush=True)
+        return path
+
+
+def text(q):
+    return q.cmd("x-query-screen")["human-readable-text"]
+
+
+def wait_text(g, q, word, seconds):
+    end = time.monotonic() + seconds * vm.SLOW
+    while word not in text(q):
+        if time.monotonic() > end:
+            g.die(f"'{word}' is not on the screen:\n{text(q)}")
+        time.sleep(0.3)
+
+
+def key(q, *names):
+    q.cmd("send-key", keys=[{"type": "qcode", "data": n} for n in names])
+
+
+def machine(kind, work, disk, *more):
+    """The tutorial's command line."""
+    return ["-m", "1G", "-smp", "2", "-display", "none", "-serial", "stdio", "-monitor", "none", "-qmp", f"unix:{work}/q,server=on,wait=off",
+            "-nic", "user,model=virtio-net-pci", *[a.replace("DISK", disk) for a in MACHINES[kind][0]], *more]
+
+
+def components():
+    """(mirror, initramfs files for the CD, preseed lines): where the installer's own components come from."""
+    if os.path.isdir(udebs.HOME):
+        return mirror.Mirror({}, udebs.HOME), [f"{udebs.HOME}/keys.gz"], f"d-i mirror/udeb/suite string {udebs.SUITE}\n"
+    server = mirror.Mirror({})
+    index = server.fetch("debian", "/dists/bookworm/main/debian-installer/binary-amd64/Packages.xz")
+    with lzma.open(index) as f:
+        one = re.search(rb"^Filename: (pool/\S*/partman-base_\S+)", f.read(), re.M)[1].decode()
+    if not server.fetch("debian", "/" + one):
+        vm.skip("this machine's mirror has no udebs, and tests/install/udebs.py has not made them")
+    return server, [], ""
+
+
+def watch(g, q, server, screen):
+    """Milestones and pictures until the machine is off."""
+    left, start = list(MILESTONES), time.monotonic()
+    shot = start
+    while not any(e["event"] == "SHUTDOWN" for e in q.events):
+        now = time.monotonic()
+        if now > start + INSTALL_LIMIT * vm.SLOW:
+            screen.take("late")
+            g.die(f"not installed in time; last asked for: {server.asked[-3:]}")
+        while left and any(left[0][1] in path for path in server.asked):
+            print(f"{now - start:.0f} s: {left[0][0]}", flush=True)
+            screen.take(left.pop(0)[0])
+        if now > shot + 60:
+            shot = now
+            screen.take("minute")
+        g._pump(1)
+        try:
+            q.cmd("query-status")
+        except (EOFError, OSError):
+            break
+    if left:
+        g.die(f"ended before: {left[0][0]}")
+
+
+def install(kind, work, keep, disk):
+    server, more, lines = components()
+    at = f"10.0.2.2:{server.port}"
+    with open(os.path.join(os.path.dirname(__file__), "preseed.cfg")) as f:
+        server.pages["/preseed.cfg"] = f.read().replace("@MIRROR@", at) + lines
+    cd = iso.installer(f"{work}/cd.iso", f"vga=788 auto=true priority=critical hostname=viv-guest domain=test url=http://{at}/preseed.cfg ---", more)
+    start = time.monotonic()
+    args = machine(kind, work, disk, "-vga", "std", "-cdrom", cd, "-boot", "d", "-no-reboot")
+    print(" ".join(args))
+    with vm.Guest(args, "installer") as g:
+        q = vm.QMP(f"{work}/q")
+        screen = Screen(q, keep)
+        wait_text(g, q, "Install", 60)
+        screen.take("menu")
+        key(q, "ret")
+        watch(g, q, server, screen)
+        if g.wait(60):
+            g.die("exit status")
+    print(f"ok: installed in {time.monotonic() - start:.0f} s, {len(server.asked)} files from the mirror")
+
+
+def login(g, root):
+    g.expect(" login: ", 600)
+    g.send("root\n")
+    g.expect("Password: ")
+    g.send("vivarium\n")
+    g.expect("root@.*:~# ", 120)
+    ask(g, "export TERM=dumb; stty cols 2000 rows 50")
+    for command, answer in (("systemctl is-system-running --wait", "running"), ("findmnt -no SOURCE /", root)):
+        if (said := ask(g, command)) != [answer]:
+            g.die(f"{command}: {said}")
+
+
+def ask(g, command):
+    """Lines that a command prints."""
+    g.send(f"{command}; echo end-of-$?\n")
+    said = g.expect("(?s)\\n(.*)end-of-([0-9]+)\\r?\\n.*root@.*:~# ", 300)
+    if said[2] != b"0":
+        g.die(f"{command}: exit status {said[2].decode()}")
+    return re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]|\r", "", said[1].decode()).splitlines()
+
+
+def one_by_one(lines):
+    """lscpu's flags each on a line of its own, all lines without their columns."""
+    for line in lines:
+        words = line.split()
+        if words[:1] == ["Flags:"]:
+            yield from (f"Flag: {w}" for w in words[1:])
+        else:
+            yield " ".join(words)
+
+
+def boot(kind, work, keep, disk, emulator=None):
+    """{command: lines} of the installed system, which then powers off."""
+    more = ["-vga", "none", "-device", "VGA,xres=1920,yres=1080", "-no-reboot"]
+    with vm.Guest(machine(kind, work, disk, *more, *(["-snapshot", "-accel", "tcg"] if emulator else [])), "installed", emulator) as g:
+        start = time.monotonic()
+        q = vm.QMP(f"{work}/q")
+        login(g, MACHINES[kind][1])
+        name = emulator[0] if emulator else "viv-vm"
+        print(f"{name}: logged in after {time.monotonic() - start:.0f} s")
+        if not emulator:
+            if ask(g, "cat /sys/class/graphics/fb0/virtual_size") != ["1920,1080"]:
+                g.die("the console is not 1920x1080")
+            Screen(q, keep).take("console-1920x1080")
+        said = {c: ask(g, f"{c} || echo status $?") for c in ASKED}
+        g.send("poweroff\n")
+        if g.wait(300):
+            g.die("exit status")
+    return said
+
+
+def compare(ours, theirs):
+    """Prints what differs from QEMU; a difference that EXPLAINED does not name is an error."""
+    odd = 0
+    for command in ASKED:
+        print(f"--- {command}")
+        for line in difflib.ndiff(*(list(one_by_one(said[command])) for said in (theirs, ours))):
+            if line[0] in "+-":
+                why = next((w for rx, w in EXPLAINED if re.search(rx, line[2:])), None)
+                odd += not why
+                print(f"{line}    [{why or 'NOT EXPLAINED'}]")
+            elif line[0] == " ":
+                print(line)
+    if odd:
+        vm.fail(f"{odd} lines differ from QEMU's without an explanation")
+
+
+def check(disk):
+    p = subprocess.run([vm.tool("viv-img"), "check", disk], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if p.returncode:
+        vm.fail(f"viv-img check: {p.stdout}")
+    print("ok: the installed system boots and powers off, its disk is clean")
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument("--keep", help="pictures and disk go here")
+    ap.add_argument("--machine", choices=sorted(MACHINES), default="virtio", help="where the disk is (default: virtio)")
+    ap.add_argument("--only-boot", action="store_true", help="the disk kept by an earlier run")
+    a = ap.parse_args()
+    work = vm.scratch()
+    keep = a.keep or work
+    os.makedirs(keep, exist_ok=True)
+    disk = f"{keep}/disk.qcow2"
+    if not a.only_boot:
+        subprocess.run([vm.tool("viv-img"), "create", "-q", "-f", "qcow2", disk, "10G"], check=True)
+        install(a.machine, work, keep, disk)
+    ours = boot(a.machine, work, keep, disk)
+    check(disk)
+    if shutil.which("qemu-system-x86_64"):
+        compare(ours, boot(a.machine, work, keep, disk, ["qemu-system-x86_64"]))
+
+
+main()
