@@ -18,6 +18,7 @@ static int add_nic(struct vm_args *a, const char *option, struct viv_raw_opts *b
                    const char *card, struct viv_err *err)
 {
     static unsigned count;
+    g_autofree char *text = NULL;
     const char *cls = model ? model : a->cfg.cls->default_nic;
     struct viv_netdev *n;
     int rc;
@@ -35,8 +36,8 @@ static int add_nic(struct vm_args *a, const char *option, struct viv_raw_opts *b
     /* "virtio" is what -nic and -net call the virtio card. */
     if (!cls || !strcmp(cls, "virtio") || !strcmp(cls, "virtio-net"))
         cls = vm_has_pci(a) ? "virtio-net-pci" : "virtio-net-device";
-    vm_add_device(a, g_strdup_printf("%s,netdev=%s%s", cls, viv_netdev_id(n), card));
-    return 0;
+    text = g_strdup_printf("%s,netdev=%s%s", cls, viv_netdev_id(n), card);
+    return vm_make_device(a, text, err);
 }
 
 /* Card properties out of `r`, as the tail of a -device text. */
@@ -208,6 +209,8 @@ static int make_vga(struct vm_args *a, struct viv_err *err)
     return vm_make_device(a, a->vga, err);
 }
 
+/* Who gets a slot by itself gets it in QEMU's order: display, cards of -nic and -net, -device, disks of -drive (appended to those).
+ * Guests name their cards after it: with a display and one card, ens3. */
 int vm_make_devices(struct vm_args *a, struct viv_err *err)
 {
     int rc = make_vga(a, err);

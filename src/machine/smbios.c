@@ -265,7 +265,8 @@ int viv_smbios_build(const struct viv_smbios_info *info, uint32_t base, size_t m
     g_assert(viv_is_aligned(base, 16));
     g_byte_array_set_size(b.buf, VIV_SMBIOS_ENTRIES);
     memset(b.buf->data, 0, VIV_SMBIOS_ENTRIES);
-    type0_bios(&b);
+    if (!info->firmware)
+        type0_bios(&b);
     type1_system(&b, info);
     type3_chassis(&b);
     for (unsigned i = 0; i < info->sockets; i++)

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,7 @@ struct viv_smbios_info {
     unsigned cores, threads; /* per socket */
     uint32_t signature;      /* CPUID 1 EAX */
     uint32_t features;       /* CPUID 1 EDX */
+    bool firmware;           /* one runs and says itself who it is: no type 0 */
 };
 
 #define VIV_SMBIOS_ENTRIES  64 /* bytes at the blob's start: 2.8 entry point, at 32 that of 3.0; the tables follow */

@@ -65,6 +65,21 @@ static void test_layout(void)
     g_assert_cmpuint(walk(b + 64, len - 64, 4), ==, 2);
     g_assert_cmpuint(walk(b + 64, len - 64, 17), ==, 1);
     g_assert_cmpuint(walk(b + 64, len - 64, 19), ==, 2);
+    g_assert_cmpuint(walk(b + 64, len - 64, 0), ==, 1);
+    g_free(b);
+}
+
+/* A firmware writes its own name and version (type 0) and takes the rest. */
+static void test_firmware(void)
+{
+    struct viv_smbios_info i = info(VIV_GIB);
+    uint8_t *b = NULL;
+    size_t len;
+
+    i.firmware = true;
+    g_assert_cmpint(viv_smbios_build(&i, 0, 0x8000, &b, &len, NULL), ==, 0);
+    g_assert_cmpuint(walk(b + 64, len - 64, 0), ==, 0);
+    g_assert_cmpuint(walk(b + 64, len - 64, 1), ==, 1);
     g_free(b);
 }
 
@@ -102,6 +117,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/smbios/layout", test_layout);
+    g_test_add_func("/smbios/firmware", test_firmware);
     g_test_add_func("/smbios/uuid", test_uuid);
     g_test_add_func("/smbios/extremes", test_extremes);
     return g_test_run();
