@@ -7,7 +7,7 @@ const char *const viv_locking_values[] = {"auto", "on", "off", NULL};
 const char *const viv_aio_values[] = {"threads", "native", "io_uring", NULL};
 static const char *const cache_values[] = {"writeback",  "none",   "writethrough",
                                            "directsync", "unsafe", NULL};
-static const char *const if_values[] = {"ide",    "scsi",   "sd",   "mtd", "floppy",
+static const char *const if_values[] = {"ide",    "sata", "scsi",   "sd",   "mtd", "floppy",
                                         "pflash", "virtio", "none", NULL};
 static const char *const media_values[] = {"disk", "cdrom", NULL};
 static const char *const error_values[] = {"report", "ignore", "enospc", "stop", NULL};

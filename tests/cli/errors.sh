@@ -119,6 +119,13 @@ bad "is the image given twice?" -drive file=busy.raw,format=raw,if=virtio -drive
 bad "empty" -drive file=empty,format=qcow2,if=virtio
 bad "not a regular file" -kernel .
 bad "if=sata" -drive file=notakernel,if=sata
+bad "unit 0 only" -M q35 -drive file=notakernel,format=raw,if=sata,unit=1
+bad "6 IDE drives" -M q35 -drive file=notakernel,format=raw,index=6
+bad "use machine q35" -device pcie-root-port
+bad "chassis_nr=1" -device pci-bridge
+bad "there is 'pcie.0'" -M q35 -device virtio-rng-pci,bus=pci.0
+bad "one slot" -M q35 -device pcie-root-port,id=rp -device virtio-rng-pci,bus=rp,addr=1
+bad "hotplug" -M q35 -device pcie-root-port,hotplug=on
 bad "virtio has no CD drive; use if=ide" -drive file=notakernel,if=virtio,media=cdrom
 bad "-blockdev: node-name is missing" -blockdev raw
 bad "the id 'id' already" -drive file=notakernel,format=raw,if=none,id=id -drive file=empty,format=raw,if=none,id=id

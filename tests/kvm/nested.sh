@@ -33,6 +33,7 @@ viv doctor
 run hello -M pc -accel kvm -m 64 -device isa-debug-exit,iobase=0xf4,iosize=4 -kernel /root/hello.elf -append x
 boot pc pc 1 l2pc.gz virtio-rng-pci -accel kvm
 boot smp2 pc 2 l2pc.gz virtio-rng-pci -accel kvm
+boot q35 q35 2 l2pc.gz virtio-rng-pci -accel kvm
 boot microvm microvm 1 l2mv.gz virtio-rng-device
 EOS
 "$top/tools/mkinitramfs-busybox" -k "$folder" -o "$tmp/l1.gz" -m kvm_amd -p "$vm" -p "$viv" -f "$kernel:root/vmlinuz" \
@@ -52,9 +53,10 @@ expect '^OK  *kvm speed' 'viv doctor finds KVM good'
 expect '^Virtual machines run here with KVM' 'and says so'
 expect '^hello, .*x$' 'multiboot payload'
 expect '^END hello rc=1' 'its exit status'
-for n in pc smp2 microvm; do
+for n in pc smp2 q35 microvm; do
     section $n >"$tmp/s"
-    cpus=1; [ $n = smp2 ] && cpus=2
+    cpus=1
+    case $n in smp2 | q35) cpus=2 ;; esac
     if grep -q "L2-MARKER cpus=$cpus .*rng=virtio_rng" "$tmp/s" && grep -q "^END $n rc=0" "$tmp/s"; then
         echo "ok: $n: $(grep L2-MARKER "$tmp/s")"
     else

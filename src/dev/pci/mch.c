@@ -152,7 +152,7 @@ static void free_bus(struct viv_board *board)
 
 static int mch_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
-    static const struct viv_pci_ids ids = {0x8086, 0x29c0, 2, 0x060000, 0x1af4, 0x1100};
+    static const struct viv_pci_ids ids = {0x8086, 0x29c0, 0, 0x060000, 0x1af4, 0x1100};
     struct mch *m = (struct mch *)d;
     int rc;
 
