@@ -54,10 +54,25 @@ size_t viv_bitmap_bytes(uint64_t size, uint32_t granularity);
 void viv_bitmaps_note(struct viv_node *n, uint64_t offset, uint64_t len);
 int viv_bitmaps_resize(struct viv_node *n, uint64_t size);
 void viv_bitmaps_free(struct viv_node *n);
+/* Around each change of a node's contents: hooks, and dirty bitmaps. */
+static inline void viv_node_will_write(struct viv_node *n, uint64_t offset, uint64_t len)
+{
+    for (struct viv_node_hook *h = n->hooks; h; h = h->next)
+        if (h->before)
+            h->before(h, offset, len);
+}
 static inline void viv_bitmaps_wrote(struct viv_node *n, uint64_t offset, uint64_t len)
 {
     if (__atomic_load_n(&n->bitmaps, __ATOMIC_ACQUIRE))
         viv_bitmaps_note(n, offset, len);
+}
+/* Also after an error: some of it may be there. */
+static inline void viv_node_did_write(struct viv_node *n, uint64_t offset, uint64_t len)
+{
+    viv_bitmaps_wrote(n, offset, len);
+    for (struct viv_node_hook *h = n->hooks; h; h = h->next)
+        if (h->after)
+            h->after(h, offset, len);
 }
 
 #endif

@@ -38,7 +38,14 @@ struct viv_blk {
     unsigned threads, waiting;
     unsigned drained; /* depth */
     bool closing;
+
+    struct viv_blk *next; /* of all there are; under all_lock, as what follows */
+    bool held;            /* by viv_blk_hold_all() */
+    bool ending;          /* it does what it has left, whoever holds all */
 };
+
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct viv_blk *all;
 
 static int sync_write(struct viv_blk *b, int ret, unsigned flags)
 {
@@ -196,10 +203,10 @@ void viv_blk_drain(struct viv_blk *b)
 void viv_blk_resume(struct viv_blk *b)
 {
     pthread_mutex_lock(&b->lock);
-    if (--b->drained == 0 && b->head) {
-        for (unsigned i = 0; i < b->queued && i < POOL_MAX; i++)
+    if (--b->drained == 0) {
+        for (unsigned i = 0; b->head && i < b->queued && i < POOL_MAX; i++)
             start_thread(b);
-        pthread_cond_broadcast(&b->work);
+        pthread_cond_broadcast(&b->work); /* callers that move their data themselves wait for it too */
     }
     pthread_mutex_unlock(&b->lock);
     if (b->ring)
@@ -260,8 +267,118 @@ int viv_blk_new(struct viv_node *node_take, unsigned perms, unsigned shared, con
     pthread_cond_init(&b->idle, &attr);
     pthread_condattr_destroy(&attr);
     open_ring(b);
+    pthread_mutex_lock(&all_lock);
+    b->next = all;
+    all = b;
+    pthread_mutex_unlock(&all_lock);
     *out = b;
     return 0;
+}
+
+/* --- all handles at once --- */
+
+/* all_lock held. What is under way goes on. */
+static void hold(struct viv_blk *b)
+{
+    if (b->held || b->ending)
+        return;
+    b->held = true;
+    if (b->ring)
+        viv_ring_hold(b->ring);
+    pthread_mutex_lock(&b->lock);
+    b->drained++;
+    pthread_mutex_unlock(&b->lock);
+}
+
+static bool is_idle(struct viv_blk *b)
+{
+    bool idle;
+
+    pthread_mutex_lock(&b->lock);
+    idle = !b->running && !b->ending;
+    pthread_mutex_unlock(&b->lock);
+    return idle && (!b->ring || viv_ring_is_idle(b->ring));
+}
+
+/* Without all_lock while there is something to wait for: requests end in callbacks that may want the device lock, and who has that may
+ * be opening or closing a handle. */
+void viv_blk_hold_all(void)
+{
+    for (;;) {
+        bool idle = true;
+
+        pthread_mutex_lock(&all_lock);
+        for (struct viv_blk *b = all; b; b = b->next) {
+            hold(b);
+            idle &= is_idle(b);
+        }
+        if (idle)
+            return;
+        pthread_mutex_unlock(&all_lock);
+        g_usleep(200);
+    }
+}
+
+void viv_blk_release_all(void)
+{
+    for (struct viv_blk *b = all; b; b = b->next)
+        if (b->held) {
+            b->held = false;
+            viv_blk_resume(b);
+        }
+    pthread_mutex_unlock(&all_lock);
+}
+
+static int move(struct viv_blk *b, struct viv_node *to, struct viv_err *err)
+{
+    const struct viv_node_user was = *b->user;
+    struct viv_node_user *u = NULL;
+    int ret = viv_node_attach(to, was.name, was.perms, was.shared, &u, err);
+
+    if (ret)
+        return ret;
+    viv_node_detach(b->node, &b->user);
+    viv_node_get(to);
+    b->user = u;
+    b->node = to; /* the caller has a reference to the old one, and drops ours */
+    if (b->ring)
+        viv_ring_move(b->ring, to);
+    return 0;
+}
+
+int viv_blk_move_all(struct viv_node *from, struct viv_node *to, struct viv_err *err)
+{
+    int ret = 0;
+
+    for (struct viv_blk *b = all; b && !ret; b = b->next)
+        if (b->node == from && (ret = move(b, to, err)) == 0) {
+            struct viv_node *old = from;
+
+            viv_node_put(&old);
+        }
+    return ret;
+}
+
+/* From here on it is not held any more: what it has left is done. */
+static void begin_end(struct viv_blk *b)
+{
+    pthread_mutex_lock(&all_lock);
+    if (b->held && b->ring)
+        viv_ring_resume(b->ring);
+    b->held = false;
+    b->ending = true;
+    pthread_mutex_unlock(&all_lock);
+}
+
+static void forget(struct viv_blk *b)
+{
+    struct viv_blk **p = &all;
+
+    pthread_mutex_lock(&all_lock);
+    while (*p != b)
+        p = &(*p)->next;
+    *p = b->next;
+    pthread_mutex_unlock(&all_lock);
 }
 
 int viv_blk_open_path(const char *path, const char *format, unsigned perms, unsigned shared,
@@ -282,6 +399,7 @@ int viv_blk_close(struct viv_blk *b, struct viv_err *err)
 
     if (!b)
         return 0;
+    begin_end(b);
     if (b->limits)
         viv_throttle_leave(b->limits);
     viv_ring_free(b->ring);
@@ -299,6 +417,7 @@ int viv_blk_close(struct viv_blk *b, struct viv_err *err)
     viv_node_detach(b->node, &b->user);
     r = viv_node_put(&b->node);
     ret = ret ? ret : r;
+    forget(b);
     pthread_cond_destroy(&b->idle);
     pthread_cond_destroy(&b->work);
     pthread_mutex_destroy(&b->lock);

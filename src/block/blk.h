@@ -16,4 +16,10 @@ int viv_blk_set_limits(struct viv_blk *b, const char *group, const struct viv_li
 struct viv_ring *viv_blk_ring(struct viv_blk *b);
 struct viv_node *viv_blk_node(struct viv_blk *b); /* borrowed */
 
+/* For graph.c: no request of any handle is under way, and none begins, until the release. Not with the device lock held. */
+void viv_blk_hold_all(void);
+void viv_blk_release_all(void);
+/* Between the two: the handles on `from` have `to` in its place, with the same rights. On failure some may have it already. */
+int viv_blk_move_all(struct viv_node *from, struct viv_node *to, struct viv_err *err);
+
 #endif

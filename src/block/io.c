@@ -3,6 +3,7 @@
  * A read asks map() piece by piece and follows the answer, down the chain of backing files. */
 #include "block/bitmap.h"
 #include "block/event.h"
+#include "block/graph.h"
 #include "block/io_int.h"
 #include "block/iov.h"
 
@@ -152,7 +153,7 @@ int viv_io_read_locked(struct viv_node *n, uint64_t offset, const struct iovec *
 
 /* Is what the backing file shows at `offset` to be copied? Zeroes are not, but those of a layer that hide what lies below the last
  * layer to be copied. *len becomes how far the answer holds. */
-static int look_below(struct viv_node *n, uint64_t offset, uint64_t *len, bool *found)
+static int look_below(struct viv_node *n, struct viv_node *bottom, uint64_t offset, uint64_t *len, bool *found)
 {
     struct viv_node *layer = n->backing;
 
@@ -161,22 +162,22 @@ static int look_below(struct viv_node *n, uint64_t offset, uint64_t *len, bool *
         struct viv_extent e;
         int ret;
 
-        *found = n->copy_bottom; /* its end hides it */
+        *found = bottom; /* its end hides it */
         if (offset >= size)
             return 0;
         *len = MIN(*len, size - offset);
-        ret = (n->copy_bottom ? viv_node_status_layer : viv_node_status)(layer, offset, *len, &e);
+        ret = (bottom ? viv_node_status_layer : viv_node_status)(layer, offset, *len, &e);
         if (ret)
             return ret;
         *len = e.len;
-        *found = n->copy_bottom ? e.kind != VIV_MAP_BACKING : e.kind != VIV_MAP_ZERO;
-        if (*found || layer == n->copy_bottom || !n->copy_bottom)
+        *found = bottom ? e.kind != VIV_MAP_BACKING : e.kind != VIV_MAP_ZERO;
+        if (*found || layer == bottom || !bottom)
             return 0;
     }
 }
 
 /* Is there anything in [offset, *offset + *len) that only the backing file has? Then the first piece of it. */
-static int find_below(struct viv_node *n, uint64_t *offset, uint64_t *len, bool *found)
+static int find_below(struct viv_node *n, struct viv_node *bottom, uint64_t *offset, uint64_t *len, bool *found)
 {
     uint64_t end = *offset + *len;
 
@@ -188,7 +189,7 @@ static int find_below(struct viv_node *n, uint64_t *offset, uint64_t *len, bool 
         if (ret)
             return ret;
         *len = e.len;
-        if (e.kind == VIV_MAP_BACKING && (ret = look_below(n, *offset, len, found)) != 0)
+        if (e.kind == VIV_MAP_BACKING && (ret = look_below(n, bottom, *offset, len, found)) != 0)
             return ret;
         if (*found)
             return 0;
@@ -198,13 +199,13 @@ static int find_below(struct viv_node *n, uint64_t *offset, uint64_t *len, bool 
 }
 
 /* Zeroes stay zeroes where the format can say so. */
-static int copy_piece(struct viv_node *n, uint64_t offset, struct iovec *v)
+static int copy_piece(struct viv_node *n, struct viv_node *bottom, uint64_t offset, struct iovec *v)
 {
     int ret = viv_io_read_locked(n, offset, v, 1, 0, v->iov_len);
 
     if (ret)
         return ret;
-    if (n->copy_bottom && n->drv->write_zeroes && viv_is_aligned(offset | v->iov_len, n->granule) &&
+    if (bottom && n->drv->write_zeroes && viv_is_aligned(offset | v->iov_len, n->granule) &&
         viv_buf_is_zero(v->iov_base, v->iov_len)) {
         ret = n->drv->write_zeroes(n, offset, v->iov_len, 0);
         if (ret != -ENOTSUP)
@@ -215,7 +216,7 @@ static int copy_piece(struct viv_node *n, uint64_t offset, struct iovec *v)
 
 /* What a read would take from the backing file becomes this image's own, so that the next one finds it here. In pieces: nobody
  * waits long for the range. */
-static int copy_up(struct viv_node *n, uint64_t offset, uint64_t len)
+int viv_node_copy_up(struct viv_node *n, struct viv_node *bottom, uint64_t offset, uint64_t len)
 {
     uint64_t end = offset + len;
     uint8_t *buf = NULL;
@@ -228,12 +229,12 @@ static int copy_up(struct viv_node *n, uint64_t offset, uint64_t len)
 
         len = end - offset;
         viv_io_lock(n, &r, offset, len, true);
-        ret = find_below(n, &offset, &len, &found);
+        ret = find_below(n, bottom, &offset, &len, &found);
         if (!ret && found && !buf && !(buf = g_try_malloc(COPY_CHUNK)))
             ret = -ENOMEM;
         v = (struct iovec){buf, MIN(len, COPY_CHUNK)};
         if (!ret && found)
-            ret = copy_piece(n, offset, &v);
+            ret = copy_piece(n, bottom, offset, &v);
         viv_io_unlock(n, &r);
         offset += v.iov_len;
     }
@@ -261,7 +262,7 @@ int viv_node_preadv(struct viv_node *n, uint64_t offset, const struct iovec *iov
         return n->drv->preadv(n, offset, iov, cnt, len);
     if (!viv_range_inside(offset, len, viv_node_size(n)))
         return n->parents && offset <= INT64_MAX ? read_past_end(n, offset, iov, cnt, len) : -EINVAL;
-    if (n->copy_on_read && (ret = copy_up(n, offset, len)) != 0)
+    if (n->copy_on_read && (ret = viv_node_copy_up(n, n->copy_bottom, offset, len)) != 0)
         return ret;
     viv_io_lock(n, &r, offset, len, false);
     ret = viv_io_read_locked(n, offset, iov, cnt, 0, len);
@@ -355,7 +356,7 @@ int viv_node_status_layer(struct viv_node *n, uint64_t offset, uint64_t len, str
     return ret;
 }
 
-int viv_node_status(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent *out)
+static int status_of_chain(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent *out)
 {
     for (;;) {
         int ret = viv_node_status_layer(n, offset, len, out);
@@ -372,4 +373,14 @@ int viv_node_status(struct viv_node *n, uint64_t offset, uint64_t len, struct vi
         n = n->backing;
         len = MIN(len, viv_node_size(n) - offset);
     }
+}
+
+int viv_node_status(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent *out)
+{
+    int ret;
+
+    viv_graph_enter();
+    ret = status_of_chain(n, offset, len, out);
+    viv_graph_leave();
+    return ret;
 }

@@ -213,6 +213,14 @@ struct viv_blk_driver {
     const struct viv_bitmap_ops *bitmaps;     /* image.h; NULL: the format stores no dirty bitmaps */
 };
 
+/* Somebody (a job) who must know of writes to a node: before the first byte changes, or after the last one has and before the writer hears
+ * of it. Called in the writer's thread, without locks; may block. The list changes only while no request is under way (graph.h). */
+struct viv_node_hook {
+    void (*before)(struct viv_node_hook *h, uint64_t offset, uint64_t len); /* NULL: does not care */
+    void (*after)(struct viv_node_hook *h, uint64_t offset, uint64_t len);
+    struct viv_node_hook *next;
+};
+
 struct viv_node_user {
     char *name; /* "virtio-blk 'disk0'" */
     unsigned perms, shared;
@@ -249,6 +257,7 @@ struct viv_node {
     struct viv_range_lock ranges;
     struct viv_node_user *users;
     struct viv_bitmap *bitmaps; /* bitmap.h */
+    struct viv_node_hook *hooks;
     pthread_mutex_t bitmap_lock;
 };
 
@@ -328,6 +337,9 @@ int viv_node_copy_range(struct viv_node *from, uint64_t src, struct viv_node *to
                         uint64_t *done);
 int viv_node_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags);
 int viv_node_discard(struct viv_node *n, uint64_t offset, uint64_t len);
+/* What the backing files show of the range, and this layer does not hold, is copied into it: from all of them, or from those down to
+ * `bottom` (then zeroes that hide something below it too). */
+int viv_node_copy_up(struct viv_node *n, struct viv_node *bottom, uint64_t offset, uint64_t len);
 /* All of the disk: this layer holds nothing any more. -ENOTSUP where the format cannot. */
 int viv_node_forget(struct viv_node *n);
 /* One whole granule, compressed by the driver (convert -c); -ENOTSUP where the format cannot. */

@@ -254,6 +254,31 @@ void viv_ring_drain(struct viv_ring *r)
     pthread_mutex_unlock(&r->lock);
 }
 
+void viv_ring_hold(struct viv_ring *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->drained++;
+    pthread_mutex_unlock(&r->lock);
+}
+
+bool viv_ring_is_idle(struct viv_ring *r)
+{
+    bool idle;
+
+    pthread_mutex_lock(&r->lock);
+    idle = !r->flying;
+    pthread_mutex_unlock(&r->lock);
+    return idle;
+}
+
+void viv_ring_move(struct viv_ring *r, struct viv_node *n)
+{
+    pthread_mutex_lock(&r->lock);
+    r->node = n;
+    r->buffered = viv_file_is_buffered(n);
+    pthread_mutex_unlock(&r->lock);
+}
+
 void viv_ring_resume(struct viv_ring *r)
 {
     bool some;

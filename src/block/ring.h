@@ -25,6 +25,11 @@ void viv_ring_submit(struct viv_ring *r, struct viv_blk_req *req);
 /* Nothing new starts until resume (these nest); returns once nothing is in flight. */
 void viv_ring_drain(struct viv_ring *r);
 void viv_ring_resume(struct viv_ring *r);
+/* The same in two: no new ones from here on; are there any under way? */
+void viv_ring_hold(struct viv_ring *r);
+bool viv_ring_is_idle(struct viv_ring *r);
+/* Drained: requests go to another node from here on. */
+void viv_ring_move(struct viv_ring *r, struct viv_node *n);
 unsigned viv_ring_in_flight(struct viv_ring *r);
 uint64_t viv_ring_count(struct viv_ring *r); /* requests that it did itself; for tests */
 

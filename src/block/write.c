@@ -185,15 +185,13 @@ static int grow_to(struct viv_node *n, uint64_t offset, size_t len)
     return ret;
 }
 
-static int write_data(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len,
-                      const struct placed *placed)
+static int write_pieces(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len,
+                        const struct placed *placed)
 {
     struct viv_range r;
     size_t done = 0;
     int ret = 0;
 
-    if (n->read_only)
-        return -EROFS;
     if (n->drv->protocol) {
         viv_node_event(n, VIV_EVENT_PWRITEV);
         ret = n->drv->pwritev(n, offset, iov, cnt, len);
@@ -217,7 +215,19 @@ static int write_data(struct viv_node *n, uint64_t offset, const struct iovec *i
         ret = write_rest(n, offset + done, iov, cnt, done, len - done, placed);
         viv_io_unlock(n, &r);
     }
-    viv_bitmaps_wrote(n, offset, len); /* also after an error: some of it may be there */
+    return ret;
+}
+
+static int write_data(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len,
+                      const struct placed *placed)
+{
+    int ret;
+
+    if (n->read_only)
+        return -EROFS;
+    viv_node_will_write(n, offset, len);
+    ret = write_pieces(n, offset, iov, cnt, len, placed);
+    viv_node_did_write(n, offset, len);
     return ret;
 }
 
@@ -266,10 +276,11 @@ int viv_node_write_packed(struct viv_node *n, uint64_t offset, const void *packe
         return -ENOTSUP;
     if (!len || len >= n->granule || offset >= viv_node_size(n) || !viv_is_aligned(offset, n->granule))
         return -EINVAL;
+    viv_node_will_write(n, offset, MIN(n->granule, viv_node_size(n) - offset));
     viv_io_lock(n, &r, offset, 1, true);
     ret = n->drv->write_packed(n, offset, packed, len);
     viv_io_unlock(n, &r);
-    viv_bitmaps_wrote(n, offset, MIN(n->granule, viv_node_size(n) - offset));
+    viv_node_did_write(n, offset, MIN(n->granule, viv_node_size(n) - offset));
     return ret;
 }
 
@@ -300,12 +311,13 @@ int viv_node_write_compressed(struct viv_node *n, uint64_t offset, const void *b
         return -EINVAL;
     if (n->drv->pack)
         return write_compressed_steps(n, offset, buf, len);
+    viv_node_will_write(n, offset, len);
     viv_io_lock(n, &r, offset, len, true);
     ret = n->drv->write_compressed(n, offset, buf, len);
     if (ret == -E2BIG)
         ret = viv_io_write_locked(n, offset, &v, 1, 0, len);
     viv_io_unlock(n, &r);
-    viv_bitmaps_wrote(n, offset, len);
+    viv_node_did_write(n, offset, len);
     return ret;
 }
 /* --- VM state: as data, behind the disk --- */

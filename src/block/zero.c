@@ -98,13 +98,11 @@ static int write_zeroes_middle(struct viv_node *n, uint64_t offset, uint64_t len
     return ret == -ENOTSUP && !(flags & VIV_BLK_NO_FALLBACK) ? write_zero_bytes(n, offset, len) : ret;
 }
 
-int viv_node_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
+static int zero_pieces(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
 {
     uint64_t start, end;
     int ret;
 
-    if (n->read_only)
-        return -EROFS;
     if (!n->unmap && !n->drv->protocol)
         flags &= ~VIV_BLK_UNMAP;
     if (n->drv->protocol)
@@ -116,7 +114,18 @@ int viv_node_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, uns
         ret = zero_edge(n, offset, start == end ? len : start - offset, flags);
     if (!ret && start < end)
         ret = zero_edge(n, end, offset + len - end, flags);
-    viv_bitmaps_wrote(n, offset, len);
+    return ret;
+}
+
+int viv_node_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
+{
+    int ret;
+
+    if (n->read_only)
+        return -EROFS;
+    viv_node_will_write(n, offset, len);
+    ret = zero_pieces(n, offset, len, flags);
+    viv_node_did_write(n, offset, len);
     return ret;
 }
 
@@ -145,10 +154,9 @@ int viv_node_discard(struct viv_node *n, uint64_t offset, uint64_t len)
     /* A hint: without discard=unmap, and for less than a granule, nothing need happen. */
     if (!n->unmap || !n->drv->discard)
         return 0;
-    if (n->drv->protocol)
-        return n->drv->discard(n, offset, len);
-    ret = change_units(n, discard_middle, offset, len, 0, &start, &end);
-    viv_bitmaps_wrote(n, start, end - start);
+    viv_node_will_write(n, offset, len);
+    ret = n->drv->protocol ? n->drv->discard(n, offset, len) : change_units(n, discard_middle, offset, len, 0, &start, &end);
+    viv_node_did_write(n, offset, len);
     return ret;
 }
 
@@ -160,7 +168,7 @@ int viv_node_forget(struct viv_node *n)
 
     if (n->read_only)
         return -EROFS;
-    if (!n->drv->forget)
+    if (!n->drv->forget || n->hooks)
         return -ENOTSUP;
     if (!size)
         return 0;

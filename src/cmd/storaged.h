@@ -8,9 +8,6 @@ struct viv_node;
 
 extern const struct viv_mon_cmd storaged_cmds[], storaged_bitmap_cmds[], storaged_job_cmds[];
 
-/* Waits for all jobs and forgets them. Device lock held. */
-void storaged_jobs_finish(void);
-
 /* storaged_nodes.c: query-named-block-nodes; what one node has to tell, as BlockDeviceInfo. `flat`: without the images below
  * it. */
 json_t *storaged_node_json(struct viv_node *n, bool flat);

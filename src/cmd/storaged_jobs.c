@@ -1,5 +1,4 @@
-/* Jobs of the daemon: blockdev-create, in a thread of its own, and query-jobs, job-dismiss and JOB_STATUS_CHANGE about it. A job stays in
- * the list until it is dismissed. What refuses a job before it has started (an option that does not exist) is an error of the command;
+/* blockdev-create: a job that stays in the list until it is dismissed. What refuses a job before it has started (an option that does not exist) is an error of the command;
  * all that is found out later is the job's.
  *
  * Image options are those of viv-img create, with QMP's names for them ("cluster-size" for cluster_size). */
@@ -7,58 +6,30 @@
 #include "cmd/storaged.h"
 
 #include "block/build.h"
+#include "block/job.h"
 #include "block/proto/file/file.h"
-#include "export/export.h"
-#include "host/lock.h"
-#include "host/loop.h"
-#include "host/thread.h"
 
 #include <errno.h>
 #include <string.h>
 
 #define RAW(name)     static int name(struct viv_raw_opts *raw, json_t **result, struct viv_err *err)
-#define COMMAND(name) static int name(struct viv_opts *o, json_t **result, struct viv_err *err)
 
 struct job {
     char *id;
-    const char *status;
     const struct viv_blk_driver *drv;
     struct viv_opts *opts; /* against the driver's create_opts, or file_opts */
     char *file;            /* node-name of the file that becomes an image, */
     struct viv_raw_opts *file_opts; /* or its description */
     struct viv_node *node;
     struct viv_node_user *user;
-    pthread_t thread;
-    bool has_thread;
-    int ret;
+    int early; /* what went wrong before there was a thread */
     struct viv_err err;
-    struct job *next;
 };
-
-static struct job *jobs; /* newest first; under the device lock */
-
-static void set_status(struct job *j, const char *status)
-{
-    json_t *data = json_pack("{s:s, s:s}", "id", j->id, "status", status);
-    char *text = json_dumps(data, 0);
-
-    j->status = status;
-    viv_mon_event("JOB_STATUS_CHANGE", text);
-    json_decref(data);
-    free(text);
-}
-
-static struct job *find_job(const char *id)
-{
-    struct job *j = jobs;
-
-    while (j && strcmp(j->id, id) != 0)
-        j = j->next;
-    return j;
-}
 
 static void job_free(struct job *j)
 {
+    if (j->user)
+        viv_node_detach(j->node, &j->user);
     viv_node_put(&j->node);
     viv_opts_free(j->opts);
     viv_raw_free(j->file_opts);
@@ -115,32 +86,25 @@ static int make_file(const struct job *j, struct viv_err *err)
     return ret;
 }
 
-static void concluded(void *opaque)
+/* The job's thread. */
+static int work(void *opaque, struct viv_err *err)
 {
     struct job *j = opaque;
+    int ret = j->early;
 
-    pthread_join(j->thread, NULL);
-    j->has_thread = false;
+    if (ret)
+        return viv_fail(err, -ret, "%s", j->err.text);
+    ret = j->drv == &viv_blk_file ? make_file(j, err) : fill(j, j->node, viv_opts_size(j->opts, "size"), err);
     if (j->user)
         viv_node_detach(j->node, &j->user);
-    if (viv_node_put(&j->node) && !j->ret)
-        j->ret = viv_fail(&j->err, EIO, "the image could not be written completely");
-    if (j->ret) {
-        set_status(j, "aborting");
-    } else {
-        set_status(j, "waiting");
-        set_status(j, "pending");
-    }
-    set_status(j, "concluded");
+    if (viv_node_put(&j->node) && !ret)
+        ret = viv_fail(err, EIO, "the image could not be written completely");
+    return ret;
 }
 
-static void *work(void *opaque)
+static void ended(void *opaque)
 {
-    struct job *j = opaque;
-
-    j->ret = j->drv == &viv_blk_file ? make_file(j, &j->err) : fill(j, j->node, viv_opts_size(j->opts, "size"), &j->err);
-    viv_loop_call(concluded, j);
-    return NULL;
+    job_free(opaque);
 }
 
 /* --- starting it --- */
@@ -175,28 +139,23 @@ static int check_size(const struct job *j, struct viv_err *err)
                : 0;
 }
 
-static void start(struct job *j)
+/* Takes the job. */
+static int start(struct job *j, struct viv_err *err)
 {
+    struct viv_job_opts o = {.id = j->id, .no_auto_dismiss = true};
+
+    g_autofree char *id = g_strdup(j->id); /* the job may be gone before we are */
+    bool early;
     int ret;
 
-    j->next = jobs;
-    jobs = j;
-    set_status(j, "created");
-    set_status(j, "running");
-    ret = check_size(j, &j->err);
-    if (!ret)
-        ret = take_file(j, &j->err);
-    if (!ret)
-        ret = viv_thread_start(&j->thread, "viv-job", work, j, &j->err);
-    j->has_thread = !ret;
-    if (!ret)
-        return; /* what the job has besides is the thread's */
-    j->ret = ret;
-    if (j->user)
-        viv_node_detach(j->node, &j->user);
-    viv_node_put(&j->node);
-    set_status(j, "aborting");
-    set_status(j, "concluded");
+    j->early = check_size(j, &j->err);
+    if (!j->early)
+        j->early = take_file(j, &j->err);
+    early = j->early;
+    ret = viv_job_start_simple(&o, "create", work, ended, j, err);
+    if (!ret && early) /* that is known before the answer */
+        viv_job_wait_end(id);
+    return ret;
 }
 
 /* --- blockdev-create --- */
@@ -290,79 +249,14 @@ RAW(blockdev_create)
         ret = take_driver(j, options, err);
     if (!ret)
         ret = read_options(j, options, err);
-    if (!ret && !viv_export_is_id(j->id))
-        ret = viv_fail(err, EINVAL, "Invalid job ID '%s'", j->id);
-    if (!ret && find_job(j->id))
-        ret = viv_fail(err, EEXIST, "Job ID '%s' already in use", j->id);
     viv_raw_free(options);
-    if (ret)
-        job_free(j);
-    else
-        start(j);
-    return ret;
-}
-
-/* --- about jobs --- */
-
-static const struct viv_opt_def job_args[] = {
-    {.name = "id", .type = VIV_OPT_STR, .required = true},
-    VIV_OPT_END,
-};
-
-COMMAND(job_dismiss)
-{
-    struct job *j = find_job(viv_opts_str(o, "id")), **p = &jobs;
-
-    if (!j)
-        return viv_fail(err, ENOENT, "Job not found");
-    if (strcmp(j->status, "concluded") != 0)
-        return viv_fail(err, EBUSY, "Job '%s' in state '%s' cannot accept command verb 'dismiss'", j->id, j->status);
-    while (*p != j)
-        p = &(*p)->next;
-    *p = j->next;
-    set_status(j, "null");
+    if (!ret)
+        return start(j, err);
     job_free(j);
-    return 0;
-}
-
-COMMAND(query_jobs)
-{
-    *result = json_array();
-    for (const struct job *j = jobs; j; j = j->next) {
-        bool done = strcmp(j->status, "concluded") == 0;
-        json_t *row = json_pack("{s:s, s:s, s:s, s:i, s:i}", "id", j->id, "type", "create", "status", j->status, "current-progress", done,
-                                "total-progress", 1);
-
-        if (done && j->ret)
-            json_object_set_new(row, "error", json_string(j->err.text));
-        json_array_append_new(*result, row);
-    }
-    return 0;
-}
-
-static bool none_runs(void *opaque)
-{
-    for (const struct job *j = jobs; j; j = j->next)
-        if (j->has_thread)
-            return false;
-    return true;
-}
-
-void storaged_jobs_finish(void)
-{
-    while (!none_runs(NULL))
-        viv_loop_wait_for(none_runs, NULL, 1000000000);
-    while (jobs) {
-        struct job *j = jobs;
-
-        jobs = j->next;
-        job_free(j);
-    }
+    return ret;
 }
 
 const struct viv_mon_cmd storaged_job_cmds[] = {
     {.qmp = "blockdev-create", .raw = blockdev_create},
-    {.qmp = "query-jobs", .fn = query_jobs},
-    {.qmp = "job-dismiss", .args = job_args, .fn = job_dismiss},
     {0},
 };

@@ -2,6 +2,7 @@
 #include "cmd/storaged.h"
 
 #include "base/log.h"
+#include "block/job.h"
 #include "block/options.h"
 #include "chr/chr.h"
 #include "cmd/daemon.h"
@@ -265,7 +266,7 @@ static int finish(struct viv_err *err)
     int ret, r;
 
     viv_dev_lock();
-    storaged_jobs_finish();
+    viv_jobs_finish();
     ret = viv_export_del_all(err);
     if (viv_export_nbd_runs())
         viv_export_nbd_stop(NULL);
@@ -294,6 +295,7 @@ static int run(int argc, char **argv, const struct args *a, struct viv_err *err)
     viv_mon_use(storaged_cmds);
     viv_mon_use(storaged_bitmap_cmds);
     viv_mon_use(storaged_job_cmds);
+    viv_mon_use_jobs();
     viv_mon_use(viv_mon_common);
     viv_export_on_deleted(on_export_deleted);
     viv_dev_lock();

@@ -80,6 +80,13 @@ void viv_mon_event(const char *event, const char *json_data)
 
 /* --- commands --- */
 
+static const char *error_class; /* NULL: GenericError */
+
+void viv_mon_error_class(const char *cls)
+{
+    error_class = cls;
+}
+
 static const struct viv_mon_cmd *find(const char *name)
 {
     const struct viv_mon_cmd *c;
@@ -128,13 +135,14 @@ static void run(struct qmp *q, json_t *id, const char *name, json_t *args)
         send_error(q, id, "CommandNotFound", text);
         return;
     }
+    error_class = NULL;
     rc = read_args(c, args, &raw, &err);
     if (!rc)
         rc = c->raw ? c->raw(raw, &result, &err) : run_parsed(c, raw, &result, &err);
     viv_raw_free(raw);
     if (rc < 0) {
         json_decref(result);
-        send_error(q, id, "GenericError", err.text);
+        send_error(q, id, error_class ? error_class : "GenericError", err.text);
     } else {
         send_return(q, id, result);
     }

@@ -1,6 +1,7 @@
 /* BLOCK_STATUS: a chunk with extents for each context that was selected. */
 #include "nbd/server_int.h"
 
+#include "block/graph.h"
 #include "block/bitmap.h"
 
 #include "base/checked.h"
@@ -61,7 +62,7 @@ static int allocation(const struct viv_nbd_export *e, uint64_t at, uint64_t len,
 }
 
 /* In which layer of the chain: 1 is the top, 0 none at all. */
-static int layer_of(struct viv_node *n, uint64_t at, uint64_t len, uint32_t *depth, uint64_t *out)
+static int find_layer(struct viv_node *n, uint64_t at, uint64_t len, uint32_t *depth, uint64_t *out)
 {
     for (*depth = 1;; ++*depth) {
         struct viv_extent b;
@@ -79,6 +80,16 @@ static int layer_of(struct viv_node *n, uint64_t at, uint64_t len, uint32_t *dep
         }
         len = MIN(len, viv_node_size(n) - at);
     }
+}
+
+static int layer_of(struct viv_node *n, uint64_t at, uint64_t len, uint32_t *depth, uint64_t *out)
+{
+    int ret;
+
+    viv_graph_enter();
+    ret = find_layer(n, at, len, depth, out);
+    viv_graph_leave();
+    return ret;
 }
 
 static int depths(const struct viv_nbd_export *e, uint64_t at, uint64_t len, struct extents *x)

@@ -20,7 +20,7 @@ def connect(path):
         try:
             s.connect(path)
             s.settimeout(30)
-            return s.makefile("rw")
+            return s, s.makefile("r") # one for both would forget what came together with an answer
         except OSError:
             if time.monotonic() > end:
                 sys.exit(f"nobody listens at {path}")
@@ -39,7 +39,7 @@ def get(f, want):
 
 
 def main():
-    f = connect(sys.argv[1])
+    s, f = connect(sys.argv[1])
     json.loads(f.readline())["QMP"]
     words = ["qmp_capabilities"] + sys.argv[2:]
     while words:
@@ -50,8 +50,7 @@ def main():
         m = {"execute": name}
         if words and words[0].startswith("{"):
             m["arguments"] = json.loads(words.pop(0))
-        f.write(json.dumps(m) + "\n")
-        f.flush()
+        s.sendall((json.dumps(m) + "\n").encode())
         get(f, lambda m: "return" in m or "error" in m)
 
 

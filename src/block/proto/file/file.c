@@ -27,6 +27,8 @@
 
 struct file {
     int fd;
+    int lock_fd; /* has the locks; fd, until the file is opened once more for other rights */
+    struct viv_node_opts locks; /* how they were taken */
     bool device;
     bool no_zero_range, no_punch; /* the file system said so */
     bool no_try[2];               /* so too: cannot tell whether a read or a write (1) would wait */
@@ -393,6 +395,8 @@ static int file_close(struct viv_node *n)
     struct file *f = n->state;
     int ret = close(f->fd) < 0 && errno != EINTR ? -errno : 0;
 
+    if (f->lock_fd != f->fd)
+        close(f->lock_fd);
     pthread_mutex_destroy(&f->edge);
     pthread_mutex_destroy(&f->seen_lock);
     g_free(f);
@@ -480,7 +484,8 @@ int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, st
     }
     n = viv_node_new(&viv_blk_file, path);
     f = g_new0(struct file, 1);
-    f->fd = fd;
+    f->fd = f->lock_fd = fd;
+    f->locks = (struct viv_node_opts){.locking = o->locking, .force_share = o->force_share, .share_write = o->share_write};
     f->device = device;
     f->align = o->direct ? direct_align(fd, device) : 1;
     f->memory = !device && fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
@@ -495,6 +500,37 @@ int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, st
     n->unmap = true; /* the format above decides */
     n->zero_init = !device;
     *out = n;
+    return 0;
+}
+
+/* The same file by another descriptor; the first one keeps the locks, which are its own and not another user's. */
+int viv_file_set_read_only(struct viv_node *n, bool read_only, struct viv_err *err)
+{
+    struct file *f = n->state;
+    struct viv_node_opts now = f->locks, before = f->locks;
+    char path[40];
+    int fd, ret;
+
+    if (f->locks.force_share && !read_only)
+        return viv_fail(err, EACCES, "'%s' is open with force-share=on, and that is for reading alone", n->filename);
+    now.read_only = read_only;
+    before.read_only = n->read_only;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
+    fd = open(path, (read_only ? O_RDONLY : O_RDWR) | (n->direct ? O_DIRECT : 0) | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return viv_fail_os(err, errno, "'%s' cannot be opened for %s", n->filename, read_only ? "reading" : "writing");
+    if (read_only && !now.force_share && now.locking != VIV_LOCKING_OFF) /* more locks are just added */
+        viv_file_unlock(f->lock_fd);
+    ret = take_locks(f->lock_fd, n->filename, &now, err);
+    if (ret) {
+        take_locks(f->lock_fd, n->filename, &before, NULL);
+        close(fd);
+        return ret;
+    }
+    if (f->fd != f->lock_fd)
+        close(f->fd);
+    f->fd = fd;
+    n->read_only = read_only;
     return 0;
 }
 

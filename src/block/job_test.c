@@ -1,0 +1,469 @@
+/* Jobs under a guest that writes: random writes go on while its disk is copied, committed, streamed; a model holds what must be there. */
+#include "block/job.h"
+
+#include "block/bitmap.h"
+#include "block/blk.h"
+#include "block/fmt/qcow2/qcow2.h"
+#include "block/options.h"
+#include "host/lock.h"
+#include "host/loop.h"
+
+#include <glib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SIZE (6u << 20)
+#define ALL  (VIV_PERM_READ | VIV_PERM_WRITE | VIV_PERM_RESIZE)
+
+static char *dir;
+static GRand *rnd;
+
+struct guest {
+    struct viv_blk *blk;
+    uint8_t model[SIZE];
+    pthread_t thread;
+    GRand *rand;
+    bool stop;
+    unsigned requests;
+};
+
+static void must(int ret, const struct viv_err *err)
+{
+    if (ret)
+        g_error("%s", err->text);
+}
+
+static char *path_of(const char *name)
+{
+    return g_strdup_printf("%s/%s", dir, name);
+}
+
+static void make(const char *name, const char *backing)
+{
+    struct viv_qcow2_create c = {.size = SIZE, .backing_file = backing, .backing_fmt = backing ? "qcow2" : NULL};
+    g_autofree char *path = path_of(name);
+    struct viv_node_opts o = {0};
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_node *file = NULL;
+
+    g_assert_true(g_file_set_contents(path, "", 0, NULL));
+    must(viv_node_open_file(path, &o, &file, &err), &err);
+    must(viv_qcow2_create(&c, file, &err), &err);
+    g_assert_cmpint(viv_node_put(&file), ==, 0);
+}
+
+/* Random data, zeroes and holes. */
+static void fill(const char *name)
+{
+    g_autofree char *path = path_of(name);
+    g_autofree uint8_t *buf = g_malloc(200000);
+    struct viv_node_opts o = {0};
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_node *n = NULL;
+
+    must(viv_node_open_image(path, "qcow2", &o, &n, &err), &err);
+    for (int i = 0; i < 20; i++) {
+        uint32_t len = g_rand_int_range(rnd, 1, 200000), at = g_rand_int_range(rnd, 0, SIZE - len);
+
+        memset(buf, g_rand_int_range(rnd, 1, 256), len);
+        g_assert_cmpint(i % 4 ? viv_node_pwrite(n, at, buf, len) : viv_node_write_zeroes(n, at, len, 0), ==, 0);
+    }
+    g_assert_cmpint(viv_node_put(&n), ==, 0);
+}
+
+static void add_node(const char *name, const char *backing, bool read_only)
+{
+    g_autofree char *text = g_strdup_printf("driver=qcow2,node-name=%s,file.driver=file,file.filename=%s/%s,backing=%s,read-only=%s", name, dir,
+                                            name, backing, read_only ? "on" : "off");
+    struct viv_err err = VIV_ERR_INIT;
+
+    must(viv_blockdev_add_text(text, &err), &err);
+}
+
+static void *guest_main(void *opaque)
+{
+    struct guest *g = opaque;
+    g_autofree uint8_t *buf = g_malloc(100000);
+
+    while (!__atomic_load_n(&g->stop, __ATOMIC_ACQUIRE)) {
+        uint32_t len = g_rand_int_range(g->rand, 1, 100000), at = g_rand_int_range(g->rand, 0, SIZE - len), what = g_rand_int_range(g->rand, 0, 8);
+
+        if (what == 0) {
+            g_assert_cmpint(viv_blk_pwrite_zeroes(g->blk, at, len, VIV_BLK_UNMAP), ==, 0);
+            memset(g->model + at, 0, len);
+        } else if (what < 5) {
+            memset(buf, g_rand_int_range(g->rand, 1, 256), len);
+            g_assert_cmpint(viv_blk_pwrite(g->blk, at, buf, len, 0), ==, 0);
+            memcpy(g->model + at, buf, len);
+        } else {
+            g_assert_cmpint(viv_blk_pread(g->blk, at, buf, len), ==, 0);
+            g_assert_true(memcmp(buf, g->model + at, len) == 0);
+        }
+        g->requests++;
+        g_usleep(1000);
+    }
+    return NULL;
+}
+
+/* base <- mid <- top, and t as large, all of them nodes; the guest has the top, and rests. */
+static struct guest *begin(void)
+{
+    struct guest *g = g_new0(struct guest, 1);
+    struct viv_err err = VIV_ERR_INIT;
+
+    make("base", NULL);
+    make("mid", "base");
+    make("top", "mid");
+    make("t", NULL);
+    fill("base");
+    fill("mid");
+    fill("top");
+    add_node("base", "", true);
+    add_node("mid", "base", true);
+    add_node("top", "mid", false);
+    add_node("t", "", false);
+    must(viv_blockdev_attach("top", ALL, ALL, "guest", &g->blk, &err), &err);
+    g_assert_cmpint(viv_blk_pread(g->blk, 0, g->model, SIZE), ==, 0);
+    g->rand = g_rand_new_with_seed(g_rand_int(rnd));
+    return g;
+}
+
+static void run_guest(struct guest *g)
+{
+    g_assert_cmpint(pthread_create(&g->thread, NULL, guest_main, g), ==, 0);
+}
+
+static void stop_guest(struct guest *g)
+{
+    __atomic_store_n(&g->stop, true, __ATOMIC_RELEASE);
+    pthread_join(g->thread, NULL);
+}
+
+static void expect_image(const char *name, const uint8_t *want)
+{
+    g_autofree char *path = path_of(name);
+    g_autofree uint8_t *have = g_malloc(SIZE);
+    struct viv_node_opts o = {.read_only = true};
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_node *n = NULL;
+
+    must(viv_node_open_image(path, "qcow2", &o, &n, &err), &err);
+    g_assert_cmpint(viv_node_pread(n, 0, have, SIZE), ==, 0);
+    for (size_t i = 0; i < SIZE; i++)
+        if (have[i] != want[i])
+            g_error("%s: byte %zu is %u, not %u", name, i, have[i], want[i]);
+    g_assert_cmpint(viv_node_put(&n), ==, 0);
+}
+
+static void end(struct guest *g)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    must(viv_blk_close(g->blk, &err), &err);
+    must(viv_blockdev_close_all(&err), &err);
+}
+
+static void guest_free(struct guest *g)
+{
+    g_rand_free(g->rand);
+    g_free(g);
+}
+
+/* --- the job's side --- */
+
+static char job_error[300];
+
+static void on_event(enum viv_job_event event, const struct viv_job_info *i)
+{
+    if (event == VIV_JOB_EVENT_COMPLETED && i->error)
+        g_strlcpy(job_error, i->error, sizeof(job_error));
+}
+
+static bool is_ready(void *opaque)
+{
+    struct viv_job *j = viv_job_find("j");
+    struct viv_job_info i;
+
+    if (!j)
+        return true;
+    viv_job_info(j, &i);
+    return i.status == VIV_JOB_READY;
+}
+
+static bool is_gone(void *opaque)
+{
+    return !viv_job_find("j");
+}
+
+static void steer(enum viv_job_verb verb, bool force)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    must(viv_job_do(viv_job_find("j"), verb, force, 0, &err), &err);
+}
+
+/* Pauses it and lets it go on, some times. */
+static void play(void)
+{
+    for (int i = 0; i < 3 && viv_job_find("j"); i++) {
+        struct viv_err err = VIV_ERR_INIT;
+
+        viv_loop_wait_for(is_gone, NULL, 5000000);
+        if (viv_job_find("j") && viv_job_do(viv_job_find("j"), VIV_JOB_PAUSE, false, 0, &err) == 0) {
+            viv_loop_wait_for(is_gone, NULL, 2000000);
+            if (viv_job_find("j"))
+                viv_job_do(viv_job_find("j"), VIV_JOB_RESUME, false, 0, &err);
+        }
+    }
+}
+
+static void wait_gone(void)
+{
+    g_assert_true(viv_loop_wait_for(is_gone, NULL, 60000000000));
+    g_assert_cmpstr(job_error, ==, "");
+}
+
+static struct viv_block_job_opts job_opts(void)
+{
+    return (struct viv_block_job_opts){.job.id = "j", .node = viv_node_find("top"), .job.speed = g_rand_boolean(rnd) ? 0 : 32 << 20};
+}
+
+static void test_backup(void)
+{
+    for (int i = 0; i < 6; i++) {
+        struct guest *g = begin();
+        struct viv_block_job_opts o = job_opts();
+        g_autofree uint8_t *then = g_memdup2(g->model, SIZE);
+        struct viv_err err = VIV_ERR_INIT;
+
+        o.target = viv_node_find("t");
+        o.compress = i % 3 == 2;
+        must(viv_job_backup(&o, &err), &err);
+        run_guest(g);
+        play();
+        wait_gone();
+        stop_guest(g);
+        end(g);
+        expect_image("t", then);
+        expect_image("top", g->model);
+        guest_free(g);
+    }
+}
+
+/* A bitmap's worth, twice: the second one copies what the guest did meanwhile. */
+static void test_incremental(void)
+{
+    struct guest *g = begin();
+    struct viv_block_job_opts o = job_opts();
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_bitmap *b;
+
+    o.target = viv_node_find("t");
+    must(viv_bitmap_new(o.node, "b", 65536, &b, &err), &err);
+    must(viv_job_backup(&o, &err), &err);
+    run_guest(g);
+    wait_gone();
+    for (int i = 0; i < 3; i++) {
+        if (i == 2)
+            stop_guest(g);
+        o.sync = VIV_SYNC_INCREMENTAL;
+        o.bitmap = "b";
+        must(viv_job_backup(&o, &err), &err);
+        wait_gone();
+    }
+    g_assert_cmpuint(viv_bitmap_count(b), ==, 0);
+    g_assert_cmpuint(b->users, ==, 0);
+    end(g);
+    expect_image("t", g->model);
+    guest_free(g);
+}
+
+static void mirror(bool blocking, bool pivot)
+{
+    struct guest *g = begin();
+    struct viv_block_job_opts o = job_opts();
+    struct viv_err err = VIV_ERR_INIT;
+    g_autofree uint8_t *then = NULL;
+
+    o.target = viv_node_find("t");
+    o.job.speed = 0; /* a slow job has no end while the guest writes */
+    o.write_blocking = blocking;
+    o.granularity = g_rand_boolean(rnd) ? 4096 : 0;
+    run_guest(g);
+    must(viv_job_mirror(&o, &err), &err);
+    play();
+    g_assert_true(viv_loop_wait_for(is_ready, NULL, 60000000000));
+    g_assert_nonnull(viv_job_find("j"));
+    viv_loop_wait_for(is_gone, NULL, 30000000);
+    if (pivot) {
+        steer(VIV_JOB_COMPLETE, false);
+        wait_gone();
+        viv_loop_wait_for(is_ready, NULL, 30000000);
+        g_usleep(20000);
+        stop_guest(g);
+        g_assert_cmpstr(viv_blk_node(g->blk)->name, ==, "t");
+        must(viv_blockdev_del("top", &err), &err);
+    } else { /* a copy of that moment: here of one without a guest */
+        stop_guest(g);
+        steer(VIV_JOB_CANCEL, false);
+        wait_gone();
+        g_assert_cmpstr(viv_blk_node(g->blk)->name, ==, "top");
+    }
+    end(g);
+    expect_image("t", g->model);
+    guest_free(g);
+}
+
+static void test_mirror(void)
+{
+    for (int i = 0; i < 8; i++)
+        mirror(i & 1, i & 2);
+}
+
+static void test_stream(void)
+{
+    for (int i = 0; i < 6; i++) {
+        struct guest *g = begin();
+        struct viv_block_job_opts o = job_opts();
+        struct viv_err err = VIV_ERR_INIT;
+
+        o.base = i % 2 ? viv_node_find("base") : NULL;
+        run_guest(g);
+        must(viv_job_stream(&o, &err), &err);
+        play();
+        wait_gone();
+        g_usleep(10000);
+        stop_guest(g);
+        g_assert_true(viv_node_find("top")->backing == o.base);
+        must(viv_blockdev_del("mid", &err), &err);
+        end(g);
+        expect_image("top", g->model);
+        guest_free(g);
+    }
+}
+
+static void test_commit(void)
+{
+    for (int i = 0; i < 6; i++) {
+        struct guest *g = begin();
+        struct viv_block_job_opts o = job_opts();
+        struct viv_err err = VIV_ERR_INIT;
+
+        o.base = viv_node_find("base");
+        o.top = i % 2 ? viv_node_find("mid") : NULL;
+        o.job.speed = o.top ? o.job.speed : 0;
+        run_guest(g);
+        must(viv_job_commit(&o, &err), &err);
+        play();
+        if (!o.top) {
+            g_assert_true(viv_loop_wait_for(is_ready, NULL, 60000000000));
+            steer(VIV_JOB_COMPLETE, false);
+        }
+        wait_gone();
+        g_usleep(10000);
+        stop_guest(g);
+        g_assert_true(viv_node_find("base")->read_only == (o.top != NULL));
+        must(viv_blockdev_del(o.top ? "mid" : "top", &err), &err);
+        end(g);
+        expect_image(o.top ? "top" : "base", g->model);
+        guest_free(g);
+    }
+}
+
+/* The disk stays what it is, whichever job is cancelled when. */
+static void test_cancel(void)
+{
+    for (int i = 0; i < 12; i++) {
+        struct guest *g = begin();
+        struct viv_block_job_opts o = job_opts();
+        struct viv_err err = VIV_ERR_INIT;
+
+        o.job.speed = 16 << 20;
+        o.target = viv_node_find("t");
+        o.base = viv_node_find("base");
+        o.top = viv_node_find("mid");
+        run_guest(g);
+        must(i % 4 == 0   ? viv_job_backup(&o, &err)
+             : i % 4 == 1 ? (o.base = NULL, viv_job_mirror(&o, &err))
+             : i % 4 == 2 ? viv_job_stream(&o, &err)
+                          : viv_job_commit(&o, &err), &err);
+        viv_loop_wait_for(is_gone, NULL, g_rand_int_range(rnd, 0, 200) * 1000000ll);
+        if (viv_job_find("j") && viv_job_do(viv_job_find("j"), VIV_JOB_CANCEL, true, 0, &err))
+            viv_err_clear(&err); /* it was ending */
+        wait_gone();
+        stop_guest(g);
+        end(g);
+        expect_image("top", g->model);
+        guest_free(g);
+    }
+}
+
+static void test_refused(void)
+{
+    struct guest *g = begin();
+    struct viv_block_job_opts o = job_opts(), again;
+    struct viv_err err = VIV_ERR_INIT;
+
+    o.job.speed = 1 << 20;
+    o.target = o.node;
+    g_assert_cmpint(viv_job_mirror(&o, &err), <, 0);
+    o.target = viv_node_find("t");
+    o.node = viv_node_find("mid");
+    viv_err_clear(&err);
+    g_assert_cmpint(viv_job_mirror(&o, &err), <, 0);
+    g_assert_cmpstr(err.text, ==, "Need a root block node");
+    o.node = viv_node_find("top");
+    viv_err_clear(&err);
+    must(viv_job_mirror(&o, &err), &err);
+    again = (struct viv_block_job_opts){.job.id = "k", .node = o.node};
+    g_assert_cmpint(viv_job_stream(&again, &err), <, 0);
+    g_assert_nonnull(strstr(err.text, "block device is in use by block job: mirror"));
+    viv_err_clear(&err);
+    g_assert_cmpint(viv_job_do(viv_job_find("j"), VIV_JOB_COMPLETE, false, 0, &err), <, 0);
+    g_assert_cmpstr(err.text, ==, "Job 'j' in state 'running' cannot accept command verb 'complete'");
+    viv_err_clear(&err);
+    g_assert_cmpint(viv_blockdev_del("t", &err), <, 0);
+    viv_jobs_finish();
+    end(g);
+    guest_free(g);
+}
+
+static void run(gconstpointer test)
+{
+    job_error[0] = 0;
+    viv_dev_lock();
+    ((void (*)(void))test)();
+    viv_jobs_finish();
+    viv_dev_unlock();
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*fn)(void);
+    } tests[] = {{"backup", test_backup}, {"incremental", test_incremental}, {"mirror", test_mirror}, {"stream", test_stream},
+                 {"commit", test_commit}, {"cancel", test_cancel}, {"refused", test_refused}};
+    const char *seed = g_getenv("SEED");
+    int ret;
+
+    g_test_init(&argc, &argv, NULL);
+    rnd = g_rand_new_with_seed(seed ? strtoul(seed, NULL, 0) : 1);
+    dir = g_dir_make_tmp("viv-job-XXXXXX", NULL);
+    viv_jobs_on_event(on_event);
+    for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++) {
+        g_autofree char *path = g_strdup_printf("/block/job/%s", tests[i].name);
+
+        g_test_add_data_func(path, (gconstpointer)tests[i].fn, run);
+    }
+    ret = g_test_run();
+    for (unsigned i = 0; i < 4; i++) {
+        g_autofree char *path = path_of((const char *[]){"base", "mid", "top", "t"}[i]);
+
+        unlink(path);
+    }
+    rmdir(dir);
+    g_free(dir);
+    g_rand_free(rnd);
+    return ret;
+}

@@ -1,0 +1,382 @@
+/* Block jobs and other jobs: starting them, steering them, what they tell. */
+#include "mon/mon_int.h"
+
+#include "block/job.h"
+#include "block/node.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define COMMAND(name) static int name(struct viv_opts *o, json_t **result, struct viv_err *err)
+
+/* --- events --- */
+
+static json_t *block_data(const struct viv_job_info *i)
+{
+    json_t *d = json_pack("{s:s, s:s, s:I, s:I, s:I}", "type", i->type, "device", i->id, "len", (json_int_t)i->len, "offset",
+                          (json_int_t)i->offset, "speed", (json_int_t)i->speed);
+
+    if (i->error)
+        json_object_set_new(d, "error", json_string(i->error));
+    return d;
+}
+
+static void on_event(enum viv_job_event event, const struct viv_job_info *i)
+{
+    static const char *const names[] = {[VIV_JOB_EVENT_STATUS] = "JOB_STATUS_CHANGE", [VIV_JOB_EVENT_READY] = "BLOCK_JOB_READY",
+                                        [VIV_JOB_EVENT_PENDING] = "BLOCK_JOB_PENDING", [VIV_JOB_EVENT_COMPLETED] = "BLOCK_JOB_COMPLETED",
+                                        [VIV_JOB_EVENT_CANCELLED] = "BLOCK_JOB_CANCELLED", [VIV_JOB_EVENT_ERROR] = "BLOCK_JOB_ERROR"};
+    json_t *d;
+    char *text;
+
+    if (event == VIV_JOB_EVENT_STATUS)
+        d = json_pack("{s:s, s:s}", "id", i->id, "status", viv_job_status_name(i->status));
+    else if (event == VIV_JOB_EVENT_PENDING)
+        d = json_pack("{s:s, s:s}", "type", i->type, "id", i->id);
+    else if (event == VIV_JOB_EVENT_ERROR)
+        d = json_pack("{s:s, s:s, s:s}", "device", i->id, "operation", i->error_operation, "action", i->error_action);
+    else
+        d = block_data(i);
+    if (event == VIV_JOB_EVENT_CANCELLED)
+        json_object_del(d, "error");
+    text = json_dumps(d, 0);
+    viv_mon_event(names[event], text);
+    json_decref(d);
+    free(text);
+}
+
+void viv_mon_use_jobs(void)
+{
+    viv_mon_use(viv_mon_jobs);
+    viv_jobs_on_event(on_event);
+}
+
+/* --- what there is --- */
+
+COMMAND(query_jobs)
+{
+    struct viv_job_info i;
+
+    *result = json_array();
+    for (struct viv_job *j = NULL; (j = viv_job_next(j)) != NULL;) {
+        json_t *row;
+
+        viv_job_info(j, &i);
+        row = json_pack("{s:s, s:s, s:s, s:I, s:I}", "id", i.id, "type", i.type, "status", viv_job_status_name(i.status), "current-progress",
+                        (json_int_t)i.offset, "total-progress", (json_int_t)i.len);
+        if (i.error)
+            json_object_set_new(row, "error", json_string(i.error));
+        json_array_append_new(*result, row);
+    }
+    return 0;
+}
+
+COMMAND(query_block_jobs)
+{
+    struct viv_job_info i;
+
+    *result = json_array();
+    for (struct viv_job *j = NULL; (j = viv_job_next(j)) != NULL;) {
+        json_t *row;
+
+        viv_job_info(j, &i);
+        if (!i.block)
+            continue;
+        row = block_data(&i);
+        json_object_update_new(row, json_pack("{s:b, s:b, s:s, s:b, s:s, s:b, s:b}", "busy", i.busy, "paused", i.paused, "io-status",
+                                              i.io_status, "ready", i.ready, "status", viv_job_status_name(i.status), "auto-finalize",
+                                              i.auto_finalize, "auto-dismiss", i.auto_dismiss));
+        json_array_append_new(*result, row);
+    }
+    return 0;
+}
+
+/* --- steering --- */
+
+static const struct viv_opt_def id_args[] = {
+    {.name = "id", .type = VIV_OPT_STR, .required = true},
+    VIV_OPT_END,
+};
+static const struct viv_opt_def device_args[] = {
+    {.name = "device", .type = VIV_OPT_STR, .required = true},
+    VIV_OPT_END,
+};
+static const struct viv_opt_def cancel_args[] = {
+    {.name = "device", .type = VIV_OPT_STR, .required = true},
+    {.name = "force", .type = VIV_OPT_BOOL},
+    VIV_OPT_END,
+};
+static const struct viv_opt_def speed_args[] = {
+    {.name = "device", .type = VIV_OPT_STR, .required = true},
+    {.name = "speed", .type = VIV_OPT_INT, .required = true},
+    VIV_OPT_END,
+};
+
+static int read_speed(struct viv_opts *o, uint64_t *speed, struct viv_err *err)
+{
+    int64_t v = viv_opts_int(o, "speed");
+
+    *speed = v;
+    return v < 0 ? viv_fail(err, EINVAL, "Parameter 'speed' expects a non-negative value") : 0;
+}
+
+static int steer_job(struct viv_opts *o, enum viv_job_verb verb, struct viv_err *err)
+{
+    struct viv_job *j = viv_job_find(viv_opts_str(o, "id"));
+
+    return j ? viv_job_do(j, verb, true, 0, err) : viv_fail(err, ENOENT, "Job not found");
+}
+
+static int steer_block(struct viv_opts *o, enum viv_job_verb verb, bool force, uint64_t speed, struct viv_err *err)
+{
+    const char *id = viv_opts_str(o, "device");
+    struct viv_job *j = viv_job_find(id);
+    struct viv_job_info i = {0};
+
+    if (j)
+        viv_job_info(j, &i);
+    if (!i.block) {
+        viv_mon_error_class("DeviceNotActive");
+        return viv_fail(err, ENOENT, "Block job '%s' not found", id);
+    }
+    return viv_job_do(j, verb, force, speed, err);
+}
+
+COMMAND(job_pause) { return steer_job(o, VIV_JOB_PAUSE, err); }
+COMMAND(job_resume) { return steer_job(o, VIV_JOB_RESUME, err); }
+COMMAND(job_cancel) { return steer_job(o, VIV_JOB_CANCEL, err); }
+COMMAND(job_complete) { return steer_job(o, VIV_JOB_COMPLETE, err); }
+COMMAND(job_finalize) { return steer_job(o, VIV_JOB_FINALIZE, err); }
+COMMAND(job_dismiss) { return steer_job(o, VIV_JOB_DISMISS, err); }
+COMMAND(block_pause) { return steer_block(o, VIV_JOB_PAUSE, false, 0, err); }
+COMMAND(block_resume) { return steer_block(o, VIV_JOB_RESUME, false, 0, err); }
+COMMAND(block_complete) { return steer_block(o, VIV_JOB_COMPLETE, false, 0, err); }
+COMMAND(block_cancel) { return steer_block(o, VIV_JOB_CANCEL, viv_opts_bool(o, "force"), 0, err); }
+
+COMMAND(block_set_speed)
+{
+    uint64_t speed;
+    int ret = read_speed(o, &speed, err);
+
+    return ret ? ret : steer_block(o, VIV_JOB_SET_SPEED, false, speed, err);
+}
+
+/* --- starting: what they have in common --- */
+
+static const char *const syncs[] = {"full", "top", "none", "incremental", "bitmap", NULL};           /* enum viv_job_sync */
+static const char *const on_errors[] = {"report", "ignore", "stop", "enospc", "auto", NULL};         /* enum viv_job_on_error */
+static const char *const bitmap_modes[] = {"on-success", "never", "always", NULL};                   /* enum viv_job_bitmap_mode */
+static const char *const copy_modes[] = {"background", "write-blocking", NULL};
+
+#define JOB_ARGS                                                                                                \
+    {.name = "job-id", .type = VIV_OPT_STR}, {.name = "device", .type = VIV_OPT_STR, .required = true},         \
+    {.name = "speed", .type = VIV_OPT_INT}, {.name = "auto-finalize", .type = VIV_OPT_BOOL, .def = "on"},       \
+    {.name = "auto-dismiss", .type = VIV_OPT_BOOL, .def = "on"},                                                \
+    {.name = "filter-node-name", .type = VIV_OPT_REFUSED, .help = "jobs put no filter node into the graph; leave it out"}
+
+static const struct viv_opt_def backup_args[] = {
+    JOB_ARGS,
+    {.name = "target", .type = VIV_OPT_STR, .required = true},
+    {.name = "sync", .type = VIV_OPT_ENUM, .values = syncs, .required = true},
+    {.name = "bitmap", .type = VIV_OPT_STR},
+    {.name = "bitmap-mode", .type = VIV_OPT_ENUM, .values = bitmap_modes},
+    {.name = "compress", .type = VIV_OPT_BOOL},
+    {.name = "on-source-error", .type = VIV_OPT_ENUM, .values = on_errors, .def = "report"},
+    {.name = "on-target-error", .type = VIV_OPT_ENUM, .values = on_errors, .def = "report"},
+    VIV_OPT_END,
+};
+static const struct viv_opt_def mirror_args[] = {
+    JOB_ARGS,
+    {.name = "target", .type = VIV_OPT_STR, .required = true},
+    {.name = "sync", .type = VIV_OPT_ENUM, .values = syncs, .required = true},
+    {.name = "granularity", .type = VIV_OPT_INT, .min = 0, .max = UINT32_MAX},
+    {.name = "copy-mode", .type = VIV_OPT_ENUM, .values = copy_modes, .def = "background"},
+    {.name = "on-source-error", .type = VIV_OPT_ENUM, .values = on_errors, .def = "report"},
+    {.name = "on-target-error", .type = VIV_OPT_ENUM, .values = on_errors, .def = "report"},
+    {.name = "buf-size", .type = VIV_OPT_REFUSED, .help = "pieces are 1 MiB; leave it out"},
+    {.name = "replaces", .type = VIV_OPT_REFUSED, .help = "the target takes the place of the device; leave it out"},
+    VIV_OPT_END,
+};
+static const struct viv_opt_def commit_args[] = {
+    JOB_ARGS,
+    {.name = "base-node", .type = VIV_OPT_STR},
+    {.name = "base", .type = VIV_OPT_STR},
+    {.name = "top-node", .type = VIV_OPT_STR},
+    {.name = "top", .type = VIV_OPT_STR},
+    {.name = "backing-file", .type = VIV_OPT_STR},
+    {.name = "on-error", .type = VIV_OPT_ENUM, .values = on_errors, .def = "report"},
+    VIV_OPT_END,
+};
+static const struct viv_opt_def stream_args[] = {
+    JOB_ARGS,
+    {.name = "base-node", .type = VIV_OPT_STR},
+    {.name = "base", .type = VIV_OPT_STR},
+    {.name = "bottom", .type = VIV_OPT_STR},
+    {.name = "backing-file", .type = VIV_OPT_STR},
+    {.name = "on-error", .type = VIV_OPT_ENUM, .values = on_errors, .def = "report"},
+    VIV_OPT_END,
+};
+
+static unsigned choice(struct viv_opts *o, const char *key, const char *const *values)
+{
+    const char *v = viv_opts_str(o, key);
+    unsigned i = 0;
+
+    while (v && strcmp(values[i], v) != 0)
+        i++;
+    return i;
+}
+
+/* auto: as a disk of a machine does by default. */
+static enum viv_job_on_error on_error(struct viv_opts *o, const char *key)
+{
+    unsigned i = choice(o, key, on_errors);
+
+    return i == 4 ? VIV_ON_ERROR_ENOSPC : i;
+}
+
+static int find_node(const char *name, struct viv_node **out, struct viv_err *err)
+{
+    *out = viv_node_find(name);
+    return *out ? 0 : viv_fail(err, ENOENT, "Cannot find device='%s' nor node-name='%s'", name, name);
+}
+
+static int read_common(struct viv_opts *o, struct viv_block_job_opts *b, struct viv_err *err)
+{
+    int ret = read_speed(o, &b->job.speed, err);
+
+    b->job.id = viv_opts_str(o, "job-id");
+    b->job.no_auto_finalize = !viv_opts_bool(o, "auto-finalize");
+    b->job.no_auto_dismiss = !viv_opts_bool(o, "auto-dismiss");
+    if (!ret)
+        ret = find_node(viv_opts_str(o, "device"), &b->node, err);
+    if (!b->job.id)
+        b->job.id = "";
+    return ret;
+}
+
+static struct viv_node *find_by_file(struct viv_node *top, const char *filename)
+{
+    for (struct viv_node *n = top; n; n = n->backing)
+        if (strcmp(n->filename, filename) == 0)
+            return n;
+    return NULL;
+}
+
+/* A layer of the chain by node-name (`node_key`) or by file name (`file_key`). *out stays NULL when neither was said. */
+static int find_layer(struct viv_opts *o, struct viv_node *top, const char *node_key, const char *file_key, struct viv_node **out,
+                      struct viv_err *err)
+{
+    const char *name = viv_opts_str(o, node_key), *file = file_key ? viv_opts_str(o, file_key) : NULL;
+
+    if (name && file)
+        return viv_fail(err, EINVAL, "'%s' and '%s' cannot be specified at the same time", node_key, file_key);
+    if (name && (*out = viv_node_find(name)) == NULL)
+        return viv_fail(err, ENOENT, "Cannot find device='' nor node-name='%s'", name);
+    if (file && (*out = find_by_file(top, file)) == NULL)
+        return viv_fail(err, ENOENT, "Can't find '%s' in the backing chain", file);
+    return 0;
+}
+
+/* --- each --- */
+
+COMMAND(blockdev_backup)
+{
+    struct viv_block_job_opts b = {0};
+    int ret = read_common(o, &b, err);
+
+    if (!ret)
+        ret = find_node(viv_opts_str(o, "target"), &b.target, err);
+    if (ret)
+        return ret;
+    b.sync = choice(o, "sync", syncs);
+    b.bitmap = viv_opts_str(o, "bitmap");
+    b.bitmap_mode = choice(o, "bitmap-mode", bitmap_modes);
+    b.compress = viv_opts_bool(o, "compress");
+    b.on_source = on_error(o, "on-source-error");
+    b.on_target = on_error(o, "on-target-error");
+    if (b.sync == VIV_SYNC_INCREMENTAL && b.bitmap_mode != VIV_BITMAP_ON_SUCCESS)
+        return viv_fail(err, EINVAL, "Bitmap sync mode must be 'on-success' when using sync mode 'incremental'");
+    if (b.sync == VIV_SYNC_BITMAP && b.bitmap && !viv_opts_given(o, "bitmap-mode"))
+        return viv_fail(err, EINVAL, "Bitmap sync mode must be given when providing a bitmap");
+    return viv_job_backup(&b, err);
+}
+
+COMMAND(blockdev_mirror)
+{
+    struct viv_block_job_opts b = {0};
+    int ret = read_common(o, &b, err);
+
+    if (!ret)
+        ret = find_node(viv_opts_str(o, "target"), &b.target, err);
+    if (ret)
+        return ret;
+    b.sync = choice(o, "sync", syncs);
+    b.granularity = viv_opts_int(o, "granularity");
+    b.write_blocking = choice(o, "copy-mode", copy_modes);
+    b.on_source = on_error(o, "on-source-error");
+    b.on_target = on_error(o, "on-target-error");
+    return viv_job_mirror(&b, err);
+}
+
+COMMAND(block_commit)
+{
+    struct viv_block_job_opts b = {0};
+    int ret = read_common(o, &b, err);
+
+    if (!ret)
+        ret = find_layer(o, b.node, "top-node", "top", &b.top, err);
+    if (!ret)
+        ret = find_layer(o, b.node, "base-node", "base", &b.base, err);
+    if (ret)
+        return ret;
+    for (struct viv_node *n = b.node; !viv_opts_str(o, "base-node") && !viv_opts_str(o, "base") && n; n = n->backing)
+        b.base = n;
+    b.backing_file = viv_opts_str(o, "backing-file");
+    b.on_target = on_error(o, "on-error");
+    return viv_job_commit(&b, err);
+}
+
+COMMAND(block_stream)
+{
+    struct viv_block_job_opts b = {0};
+    struct viv_node *bottom = NULL;
+    int ret = read_common(o, &b, err);
+
+    if (!ret)
+        ret = find_layer(o, b.node, "base-node", "base", &b.base, err);
+    if (!ret)
+        ret = find_layer(o, b.node, "bottom", NULL, &bottom, err);
+    if (ret)
+        return ret;
+    if (b.base && bottom)
+        return viv_fail(err, EINVAL, "'bottom' and 'base' cannot be specified at the same time");
+    if (bottom)
+        b.base = bottom->backing;
+    b.backing_file = viv_opts_str(o, "backing-file");
+    b.on_target = on_error(o, "on-error");
+    return viv_job_stream(&b, err);
+}
+
+const struct viv_mon_cmd viv_mon_jobs[] = {
+    {.qmp = "query-jobs", .fn = query_jobs},
+    {.qmp = "query-block-jobs", .fn = query_block_jobs},
+    {.qmp = "job-pause", .args = id_args, .fn = job_pause},
+    {.qmp = "job-resume", .args = id_args, .fn = job_resume},
+    {.qmp = "job-cancel", .args = id_args, .fn = job_cancel},
+    {.qmp = "job-complete", .args = id_args, .fn = job_complete},
+    {.qmp = "job-finalize", .args = id_args, .fn = job_finalize},
+    {.qmp = "job-dismiss", .args = id_args, .fn = job_dismiss},
+    {.qmp = "block-job-pause", .args = device_args, .fn = block_pause},
+    {.qmp = "block-job-resume", .args = device_args, .fn = block_resume},
+    {.qmp = "block-job-cancel", .args = cancel_args, .fn = block_cancel},
+    {.qmp = "block-job-complete", .args = device_args, .fn = block_complete},
+    {.qmp = "block-job-finalize", .args = id_args, .fn = job_finalize},
+    {.qmp = "block-job-dismiss", .args = id_args, .fn = job_dismiss},
+    {.qmp = "block-job-set-speed", .args = speed_args, .fn = block_set_speed},
+    {.qmp = "blockdev-backup", .args = backup_args, .fn = blockdev_backup},
+    {.qmp = "blockdev-mirror", .args = mirror_args, .fn = blockdev_mirror},
+    {.qmp = "block-commit", .args = commit_args, .fn = block_commit},
+    {.qmp = "block-stream", .args = stream_args, .fn = block_stream},
+    {0},
+};

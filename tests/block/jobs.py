@@ -1,0 +1,333 @@
+#!/usr/bin/env python3
+"""Block jobs of viv-storaged: one script of QMP through it and through Debian's qemu-storage-daemon, answers and events beside each other;
+images after kill -9 at any moment. VIV_STORAGED is the path of viv-storaged; SEED=N kills at other moments."""
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+OURS = os.environ["VIV_STORAGED"]
+PEER = "qemu-storage-daemon"
+for tool in (PEER, "qemu-img", "qemu-io"):
+    if not shutil.which(tool):
+        print(f"skip: {tool} is missing")
+        sys.exit(77)
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+SIZE = 16 << 20
+
+
+def call(*args):
+    subprocess.run(args, check=True, stdout=subprocess.DEVNULL)
+
+
+def images():
+    """base <- mid <- top, and t of that size."""
+    for name in ("base", "mid", "top", "t"):
+        if os.path.exists(name):
+            os.remove(name)
+    call("qemu-img", "create", "-q", "-f", "qcow2", "base", str(SIZE))
+    call("qemu-io", "-f", "qcow2", "-c", "write -P 1 0 5M", "base")
+    for name, below, at in (("mid", "base", 2), ("top", "mid", 4)):
+        call("qemu-img", "create", "-q", "-f", "qcow2", "-b", below, "-F", "qcow2", name)
+        call("qemu-io", "-f", "qcow2", "-c", f"write -P {at} {at}M 4M", "-c", f"write -z {at}M 300k", name)
+    call("qemu-img", "create", "-q", "-f", "qcow2", "t", str(SIZE))
+
+
+def nodes():
+    args = []
+    for name, more in (("base", ",read-only=on"), ("mid", ",read-only=on,backing=base"), ("top", ",backing=mid"), ("t", "")):
+        only = ",auto-read-only=on" if "read-only" in more else ""
+        args += ["--blockdev", f"driver=file,node-name=f-{name},filename={name}{only}",
+                 "--blockdev", f"driver=qcow2,node-name={name},file=f-{name}{more}"]
+    return args
+
+
+def plain(v):
+    if isinstance(v, dict):
+        return {k: plain(x) for k, x in v.items() if k != "timestamp"}
+    return [plain(x) for x in v] if isinstance(v, list) else v
+
+
+class Daemon:
+    def __init__(self, prog, *more):
+        if os.path.exists("q"):
+            os.remove("q")
+        self.p = subprocess.Popen([prog, "--chardev", "socket,id=m,path=q,server=on,wait=off", "--monitor", "m", *nodes(), *more])
+        end = time.monotonic() + 20
+        while True:
+            try:
+                self.s = socket.socket(socket.AF_UNIX)
+                self.s.connect("q")
+                break
+            except OSError:
+                if time.monotonic() > end or self.p.poll() is not None:
+                    sys.exit(f"{prog} does not come up")
+                time.sleep(0.02)
+        self.s.settimeout(30)
+        self.f = self.s.makefile("r") # one for both would forget what came together with an answer
+        self.f.readline()
+        self.answers, self.events = [], []
+        self.do("qmp_capabilities")
+
+    def get(self):
+        m = plain(json.loads(self.f.readline()))
+        if "event" in m:
+            self.events.append(m)
+        return m
+
+    def do(self, name, /, **args):
+        m = {"execute": name}
+        if args:
+            m["arguments"] = {k.replace("_", "-"): v for k, v in args.items()}
+        self.s.sendall((json.dumps(m) + "\n").encode())
+        while True:
+            m = self.get()
+            if "event" not in m:
+                self.answers.append((name, args, m))
+                return m
+
+    def wait(self, status, since=None):
+        """For the newest job's status; events that are there already count from `since` on."""
+        at = len(self.events) if since is None else since
+        while True:
+            while at < len(self.events):
+                if self.events[at]["data"].get("status") == status:
+                    return
+                at += 1
+            self.get()
+
+    def job(self, name, status, /, **args):
+        since = len(self.events)
+        if "return" in self.do(name, **args):
+            self.wait(status, since)
+
+    def end(self):
+        self.do("quit")
+        if self.p.wait() != 0:
+            sys.exit("the daemon ended with an error")
+
+
+def script(d, which):
+    """Returns the images that hold the disk afterwards."""
+    full = {"device": "top", "target": "t", "sync": "full"}
+    if which == "backup":
+        d.job("blockdev-backup", "null", job_id="b", **full)
+        d.do("query-block-jobs")
+        d.job("blockdev-backup", "pending", job_id="b", auto_finalize=False, auto_dismiss=False, **full)
+        for name in ("query-block-jobs", "query-jobs"):
+            d.do(name)
+        d.do("job-dismiss", id="b")
+        d.do("block-job-complete", device="b")
+        d.do("block-job-pause", device="b")
+        d.do("job-finalize", id="b")
+        for name in ("query-block-jobs", "query-jobs"):
+            d.do(name)
+        d.do("block-job-cancel", device="b")
+        d.do("job-dismiss", id="b")
+        d.do("job-dismiss", id="b")
+        d.do("block-job-cancel", device="b")
+        since = len(d.events)
+        d.do("blockdev-backup", job_id="b", speed=65536, **full)
+        time.sleep(0.3)
+        d.do("query-block-jobs")
+        d.do("block-job-pause", device="b")
+        time.sleep(0.3)
+        d.do("query-jobs")
+        d.do("block-job-pause", device="b")
+        d.do("block-job-resume", device="b")
+        d.do("block-job-resume", device="b")
+        d.do("block-job-set-speed", device="b", speed=-1)
+        d.do("block-job-set-speed", device="b", speed=131072)
+        d.do("block-job-cancel", device="b")
+        d.wait("null", since)
+        d.do("blockdev-backup", job_id="b", device="nope", target="t", sync="full")
+        d.do("blockdev-backup", job_id="b", device="top", target="nope", sync="full")
+        d.do("blockdev-backup", **full)
+        d.do("blockdev-backup", job_id="1", **full)
+        d.do("blockdev-backup", job_id="b", device="top", target="top", sync="full")
+        d.do("blockdev-backup", job_id="b", device="top", target="t", sync="bitmap")
+        d.do("blockdev-backup", job_id="b", device="top", target="t", sync="incremental", bitmap="x")
+        d.do("block-dirty-bitmap-add", node="top", name="x")
+        d.do("blockdev-backup", job_id="b", device="top", target="t", sync="bitmap", bitmap="x")
+        d.job("blockdev-backup", "null", job_id="b", device="top", target="t", sync="incremental", bitmap="x")
+        d.job("blockdev-backup", "null", job_id="b", **full)
+        return ["top", "t"]
+    if which == "mirror":
+        d.job("blockdev-mirror", "ready", job_id="m", **full)
+        time.sleep(0.3)
+        for name in ("query-block-jobs", "query-jobs"):
+            d.do(name)
+        since = len(d.events)
+        d.do("block-job-complete", device="m")
+        d.wait("null", since)
+        d.do("blockdev-del", node_name="top")
+        return ["top", "t"]
+    if which == "mirror-cancel":
+        d.job("blockdev-mirror", "ready", job_id="m", copy_mode="write-blocking", auto_finalize=False, auto_dismiss=False, **full)
+        since = len(d.events)
+        time.sleep(0.3)
+        d.do("block-job-cancel", device="m")
+        d.wait("pending", since)
+        d.do("query-jobs")
+        d.do("job-finalize", id="m")
+        d.do("query-jobs")
+        d.do("job-dismiss", id="m")
+        since = len(d.events)
+        d.do("blockdev-mirror", job_id="m", device="top", target="t", sync="full", speed=65536)
+        d.do("block-job-complete", device="m")
+        d.do("job-complete", id="m")
+        d.do("job-cancel", id="nope")
+        time.sleep(0.3)
+        d.do("job-cancel", id="m")
+        d.wait("null", since)
+        d.do("blockdev-mirror", job_id="m", device="top", target="t", sync="incremental")
+        d.do("blockdev-mirror", job_id="m", device="top", target="t", sync="full", granularity=1000)
+        d.do("blockdev-mirror", job_id="m", device="top", target="t", sync="full", granularity=100)
+        d.do("blockdev-mirror", job_id="m", device="top", target="top", sync="full")
+        d.do("blockdev-mirror", job_id="m", device="mid", target="t", sync="full")
+        d.job("blockdev-mirror", "ready", job_id="m", **full)
+        since = len(d.events)
+        d.do("job-cancel", id="m")
+        d.wait("null", since)
+        return ["top"]
+    if which == "stream":
+        d.job("block-stream", "null", job_id="s", device="top", base_node="base")
+        d.do("block-stream", job_id="s", device="top", base_node="nope")
+        d.do("block-stream", job_id="s", device="top", base_node="t")
+        d.do("block-stream", device="top")
+        d.job("block-stream", "null", job_id="s", device="top", base_node="base")
+        return ["top"]
+    if which == "stream-all":
+        d.job("block-stream", "null", job_id="s", device="top")
+        d.job("block-stream", "null", job_id="s", device="top")
+        d.do("blockdev-del", node_name="mid")
+        return ["top"]
+    if which == "commit":
+        d.do("block-commit", job_id="c", device="top", base_node="nope")
+        d.do("block-commit", job_id="c", device="top", base_node="top")
+        d.do("block-commit", job_id="c", device="top", base_node="t")
+        d.job("block-commit", "null", job_id="c", device="top", top_node="mid", base_node="base")
+        d.do("block-commit", job_id="c", device="top", top_node="mid", base_node="base")
+        d.do("blockdev-del", node_name="mid")
+        return ["top"]
+    d.job("block-commit", "ready", job_id="c", device="top", base_node="base")
+    time.sleep(0.3)
+    d.do("query-block-jobs")
+    since = len(d.events)
+    d.do("job-complete", id="c")
+    d.wait("null", since)
+    d.do("blockdev-del", node_name="top")
+    return ["base"]
+
+
+# What is said in other words, on purpose.
+def same_words(text):
+    return re.sub(r"^blockdev-\w+: .*", "(ours)", text)
+
+
+def comparable(d):
+    answers, status = [], []
+    for name, args, m in d.answers:
+        if "error" in m:
+            m = {"error": [m["error"]["class"], same_words(m["error"]["desc"])]}
+        for row in m["return"] if isinstance(m.get("return"), list) else []:
+            if row.get("status") in ("running", "paused"): # how far it is in a moment
+                row.pop("current-progress", None)
+                row.pop("offset", None)
+                row.pop("busy", None)
+        answers.append((name, args, m))
+    for e in d.events:
+        data = dict(e["data"])
+        if data.get("status") in ("paused", "running"): # the peer's jobs pause whenever the graph changes
+            continue
+        if e["event"] == "BLOCK_JOB_CANCELLED":
+            data["offset"] = None
+        status.append((e["event"], data))
+    return answers, status
+
+
+def backing(name):
+    info = json.loads(subprocess.run(["qemu-img", "info", "--output=json", name], check=True, capture_output=True).stdout)
+    return info.get("backing-filename"), info.get("backing-filename-format")
+
+
+def compare():
+    bad = 0
+    for which in ("backup", "mirror", "mirror-cancel", "stream", "stream-all", "commit", "commit-active"):
+        seen = []
+        for prog in (PEER, OURS):
+            images()
+            call("qemu-img", "convert", "-O", "raw", "top", "disk.raw")
+            d = Daemon(prog)
+            hold = script(d, which)
+            d.end()
+            for name in hold:
+                call("qemu-img", "check", "-q", name)
+                if subprocess.run(["qemu-img", "compare", "-q", "-F", "raw", name, "disk.raw"], check=False).returncode:
+                    sys.exit(f"{prog}: {which}: {name} holds another disk")
+            answers, events = comparable(d)
+            seen.append((answers, events, [(n, backing(n)) for n in hold]))
+        for what, theirs, ours in zip(("answers", "events", "headers"), *seen):
+            for a, b in zip(theirs, ours):
+                if a != b:
+                    print(f"{which}: {what}\n  theirs {json.dumps(a)}\n  ours   {json.dumps(b)}")
+                    bad += 1
+            if len(theirs) != len(ours):
+                print(f"{which}: {what}: {len(theirs)} of theirs, {len(ours)} of ours")
+                bad += 1
+        print(f"{which}: {len(seen[0][0])} answers, {len(seen[0][1])} events", flush=True)
+    return bad
+
+
+def kills(rounds):
+    """The top shows the same disk whenever the daemon dies, through the chain that its header names."""
+    rand = random.Random(int(os.environ.get("SEED", "1")))
+    jobs = {
+        "backup": ("blockdev-backup", {"target": "t", "sync": "full"}),
+        "mirror": ("blockdev-mirror", {"target": "t", "sync": "full"}),
+        "stream": ("block-stream", {"base_node": "base"}),
+        "stream-all": ("block-stream", {}),
+        "commit": ("block-commit", {"top_node": "mid", "base_node": "base"}),
+        "commit-active": ("block-commit", {"base_node": "base"}),
+    }
+    ended = 0
+    for i in range(rounds):
+        name, (command, args) = rand.choice(sorted(jobs.items()))
+        images()
+        call("qemu-img", "convert", "-O", "raw", "top", "disk.raw")
+        d = Daemon(OURS)
+        d.do(command, job_id="j", device="top", speed=rand.choice((0, 32 << 20, 100 << 20)), **args)
+        time.sleep(rand.choice((0, 0.005, 0.02, 0.1)) * rand.random())
+        if rand.random() < 0.3:
+            d.do("block-job-complete", device="j")
+            time.sleep(0.01 * rand.random())
+        d.p.send_signal(signal.SIGKILL)
+        d.p.wait()
+        d.s.close()
+        for n in ("base", "mid", "top"):
+            # leaked clusters (3) are what a kill may leave
+            if subprocess.run(["qemu-img", "check", "-q", n], check=False, **QUIET).returncode not in (0, 3):
+                sys.exit(f"kill {i} during {name}: {n} is damaged")
+        if subprocess.run(["qemu-img", "compare", "-q", "-F", "raw", "top", "disk.raw"], check=False).returncode:
+            sys.exit(f"kill {i} during {name}: another disk")
+        ended += backing("top")[0] != "mid"
+    print(f"{rounds} kills, {ended} behind the end of a stream or commit")
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="viv-jobs-") as work:
+        os.chdir(work)
+        bad = compare()
+        kills(40)
+        os.chdir("/")
+    sys.exit(bad != 0)
+
+
+main()
