@@ -155,20 +155,44 @@ bool viv_netdev_rx_trusted(const struct viv_netdev *n)
     return n->rx_trusted;
 }
 
-void viv_netdev_free(struct viv_netdev *n)
+unsigned viv_netdev_queues(const struct viv_netdev *n)
+{
+    return 1 + n->more_count;
+}
+
+struct viv_netdev *viv_netdev_queue(struct viv_netdev *n, unsigned i)
+{
+    return i ? n->more[i - 1] : n;
+}
+
+void viv_netdev_use_queues(struct viv_netdev *n, unsigned count)
+{
+    if (n->type->use_queues)
+        n->type->use_queues(n, count);
+}
+
+/* Its NIC goes on without a cable. */
+static void take_from_nic(struct viv_netdev *n)
 {
     const struct viv_nic_ops *ops = n->ops;
-    struct viv_netdev **at = &devs;
     void *nic = n->nic;
+
+    if (!ops)
+        return;
+    viv_netdev_detach(n);
+    ops->link_changed(nic, false);
+    ops->gone(nic);
+}
+
+void viv_netdev_free(struct viv_netdev *n)
+{
+    struct viv_netdev **at = &devs;
 
     while (*at != n)
         at = &(*at)->next;
     *at = n->next;
-    if (ops) {
-        viv_netdev_detach(n);
-        ops->link_changed(nic, false);
-        ops->gone(nic);
-    }
+    for (unsigned i = viv_netdev_queues(n); i--;)
+        take_from_nic(viv_netdev_queue(n, i));
     n->type->destroy(n);
     while (n->spies) {
         struct viv_net_spy *s = n->spies;
@@ -227,7 +251,7 @@ void viv_netdev_detach(struct viv_netdev *n)
 
 static void show(struct viv_netdev *n, bool to_host, const struct iovec *iov, int iovcnt)
 {
-    for (struct viv_net_spy *s = n->spies; s; s = s->next)
+    for (struct viv_net_spy *s = n->head ? n->head->spies : n->spies; s; s = s->next)
         s->frame(s, to_host, iov, iovcnt);
 }
 
@@ -237,7 +261,7 @@ bool viv_netdev_send_hdr(struct viv_netdev *n, const struct viv_net_hdr *hdr, co
         return true;
     if (!n->type->send(n, hdr, iov, iovcnt))
         return false;
-    if (n->spies)
+    if (n->spies || n->head)
         show(n, true, iov, iovcnt);
     return true;
 }
@@ -261,7 +285,7 @@ bool viv_netdev_deliver(struct viv_netdev *n, const uint8_t *frame, size_t len, 
     if (!(hdr && n->ops->receive_hdr ? n->ops->receive_hdr(n->nic, frame, len, hdr)
                                      : n->ops->receive(n->nic, frame, len)))
         return false;
-    if (n->spies)
+    if (n->spies || n->head)
         show(n, false, &iov, 1);
     return true;
 }
@@ -365,12 +389,16 @@ int viv_netdev_set_link(const char *name, bool up, struct viv_err *err)
         return viv_fail(err, ENOENT, "there is no network card or back end '%s'; info network lists them", name);
     if (n->link_down == !up)
         return 0;
-    n->link_down = !up;
-    if (n->ops) {
-        n->ops->link_changed(n->nic, up);
-        viv_netdev_can_receive_changed(n);
-        if (n->ops->send_ready)
-            n->ops->send_ready(n->nic);
+    for (unsigned i = 0; i < viv_netdev_queues(n); i++) {
+        struct viv_netdev *q = viv_netdev_queue(n, i);
+
+        q->link_down = !up;
+        if (!q->ops)
+            continue;
+        q->ops->link_changed(q->nic, up);
+        viv_netdev_can_receive_changed(q);
+        if (q->ops->send_ready)
+            q->ops->send_ready(q->nic);
     }
     return 0;
 }

@@ -86,6 +86,12 @@ unsigned viv_netdev_tx_offloads(const struct viv_netdev *n);
 unsigned viv_netdev_rx_offloads(const struct viv_netdev *n);
 /* Frames from it never were on a wire: the guest need not check their checksums. */
 bool viv_netdev_rx_trusted(const struct viv_netdev *n);
+/* Queues that frames are spread over, 1 to many. Each is a back end for viv_netdev_attach and all below, number 0 this one
+ * itself; options, link and saved state belong to that. */
+unsigned viv_netdev_queues(const struct viv_netdev *n);
+struct viv_netdev *viv_netdev_queue(struct viv_netdev *n, unsigned i);
+/* Only the first `count` get frames from now on. */
+void viv_netdev_use_queues(struct viv_netdev *n, unsigned count);
 /* Takes it out of the registry and frees it; a NIC that has it goes on without a cable. */
 void viv_netdev_free(struct viv_netdev *n);
 void viv_netdev_free_all(void);

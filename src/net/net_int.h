@@ -23,6 +23,7 @@ struct viv_netdev_type {
     int (*hostfwd)(struct viv_netdev *n, const char *rule, bool add, struct viv_err *err);
     char *(*info)(struct viv_netdev *n);
     char *(*describe)(struct viv_netdev *n);
+    void (*use_queues)(struct viv_netdev *n, unsigned count); /* NULL: it has one */
 };
 
 struct viv_netdev {
@@ -34,6 +35,9 @@ struct viv_netdev {
     bool rx_trusted;
     unsigned rx; /* what the NIC does itself */
     bool link_down;
+    struct viv_netdev **more; /* queues behind the first, made and freed by create and destroy; they are in no list */
+    unsigned more_count;
+    struct viv_netdev *head; /* of one of those: the first; its spies see all */
     struct viv_net_spy *spies;
     struct viv_netdev *next;
 };

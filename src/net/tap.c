@@ -16,6 +16,7 @@
 
 #define BUF_SIZE  (sizeof(struct viv_net_hdr) + VIV_NET_MAX_FRAME)
 #define BATCH     64 /* frames before others get the device lock */
+#define TAP_QUEUES 16
 #define SEND_SEGS 64 /* a frame in more pieces is put together first */
 
 /* --- host to guest --- */
@@ -190,6 +191,8 @@ void tap_rx_changed(struct viv_netdev *n)
 {
     struct tap_net *t = (struct tap_net *)n;
 
+    if (n->head) /* the interface has one setting */
+        return;
     if (t->vnet_hdr && ioctl(t->fd, TUNSETOFFLOAD, tun_offloads(n->rx)) < 0)
         viv_warn("%s: offloads %#x of interface '%s': %s", n->id, n->rx, t->ifname, g_strerror(errno));
 }
@@ -229,6 +232,56 @@ int tap_adopt(struct tap_net *t, int fd, struct viv_err *err)
     return 0;
 }
 
+/* A queue that nobody reads is taken off the interface, or the kernel would send part of the connections there. */
+static void enable(struct tap_net *t, bool on)
+{
+    struct ifreq ifr = {.ifr_flags = on ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE};
+
+    if (on == (t->watch != NULL))
+        return;
+    viv_watch_free(t->watch);
+    t->watch = NULL;
+    if (ioctl(t->fd, TUNSETQUEUE, &ifr) < 0) {
+        viv_warn("%s: a queue of interface '%s': %s", t->n.id, t->ifname, g_strerror(errno));
+        return;
+    }
+    if (!on)
+        return;
+    t->stalled = !t->n.ops;
+    t->watch = viv_watch_new(t->fd, 0, on_event, t);
+    set_events(t);
+}
+
+int tap_add_queue(struct tap_net *t, int fd, struct viv_err *err)
+{
+    struct tap_net *q = g_new0(struct tap_net, 1);
+    int rc;
+
+    q->n.type = t->n.type;
+    q->n.id = t->n.id;
+    q->n.head = &t->n;
+    rc = tap_adopt(q, fd, err);
+    if (!rc && (strcmp(q->ifname, t->ifname) || q->vnet_hdr != t->vnet_hdr)) {
+        rc = viv_fail(err, EINVAL, "descriptor %d is interface '%s'%s, another is '%s'%s", fd, q->ifname,
+                      q->vnet_hdr ? " with vnet headers" : "", t->ifname, t->vnet_hdr ? " with them" : "");
+        tap_destroy(&q->n);
+    }
+    if (rc < 0) {
+        g_free(q);
+        return rc;
+    }
+    t->n.more = g_renew(struct viv_netdev *, t->n.more, t->n.more_count + 1);
+    t->n.more[t->n.more_count++] = &q->n;
+    enable(q, false);
+    return 0;
+}
+
+void tap_use_queues(struct viv_netdev *n, unsigned count)
+{
+    for (unsigned i = 0; i < n->more_count; i++)
+        enable((struct tap_net *)n->more[i], i + 1 < count);
+}
+
 void tap_attached(struct viv_netdev *n)
 {
     struct tap_net *t = (struct tap_net *)n;
@@ -253,6 +306,11 @@ void tap_destroy(struct viv_netdev *n)
     struct tap_net *t = (struct tap_net *)n;
     struct viv_err err = VIV_ERR_INIT;
 
+    for (unsigned i = 0; i < n->more_count; i++) {
+        tap_destroy(n->more[i]);
+        g_free(n->more[i]);
+    }
+    g_free(n->more);
     viv_watch_free(t->watch);
     t->watch = NULL;
     if (t->downscript && tap_run_script(t->downscript, t->ifname, &err) < 0)
@@ -284,8 +342,8 @@ static const struct viv_opt_def tap_opts[] = {
     {.name = "vnet_hdr", .type = VIV_OPT_BOOL, .def = "on", .help = "leave checksums and segments to the kernel"},
     {.name = "vhost", .type = VIV_OPT_BOOL, .def = "off", .help = "let the kernel move the frames"},
     {.name = "vhostforce", .type = VIV_OPT_BOOL, .def = "off", .help = "the same"},
-    {.name = "queues", .type = VIV_OPT_INT, .def = "1", .min = 1, .max = 256, .help = "pairs of queues"},
-    {.name = "fds", .type = VIV_OPT_REFUSED, .help = "several queues are not implemented yet; give one descriptor, fd="},
+    {.name = "queues", .type = VIV_OPT_INT, .def = "1", .min = 1, .max = TAP_QUEUES, .help = "pairs of queues"},
+    {.name = "fds", .type = VIV_OPT_STR, .help = "numbers of open descriptors, 3:4:5, one a queue"},
     {.name = "vhostfd", .type = VIV_OPT_REFUSED, .help = "vhost needs -accel kvm and a descriptor per queue; leave it out"},
     {.name = "vhostfds", .type = VIV_OPT_REFUSED, .help = "vhost needs -accel kvm and a descriptor per queue; leave it out"},
     {.name = "poll-us", .type = VIV_OPT_REFUSED, .help = "goes with vhost=on"},
@@ -309,21 +367,20 @@ static char *pick_script(struct viv_opts *o, const char *key, const char *const 
 static int check_words(struct viv_opts *o, struct viv_err *err)
 {
     static const char *const own[] = {"ifname", "script", "downscript", "vnet_hdr", NULL};
-    const char *source = viv_opts_given(o, "fd") ? "fd" : viv_opts_given(o, "helper") ? "helper" : NULL;
+    const char *source = viv_opts_given(o, "fd") ? "fd" : viv_opts_given(o, "fds") ? "fds" : viv_opts_given(o, "helper") ? "helper" : NULL;
 
     for (size_t i = 0; source && own[i]; i++) {
         if (viv_opts_given(o, own[i]))
             return viv_fail(err, EINVAL, "%s= and %s= exclude each other: the interface that %s gives is ready for use",
                             source, own[i], source[0] == 'f' ? "a descriptor" : "the helper");
     }
-    if (viv_opts_given(o, "fd") && viv_opts_given(o, "helper"))
-        return viv_fail(err, EINVAL, "fd= and helper= exclude each other");
+    if (viv_opts_given(o, "fd") + viv_opts_given(o, "fds") + viv_opts_given(o, "helper") > 1)
+        return viv_fail(err, EINVAL, "fd=, fds= and helper= exclude each other");
+    if (source && viv_opts_given(o, "queues"))
+        return viv_fail(err, EINVAL, "queues= and %s= exclude each other: fds=3:4 gives a descriptor for each queue", source);
     if (viv_opts_given(o, "br") && !viv_opts_given(o, "helper"))
         return viv_fail(err, EINVAL, "br= goes with helper=; -netdev bridge,br=%s is what uses the standard helper",
                         viv_opts_str(o, "br"));
-    if (viv_opts_int(o, "queues") > 1)
-        return viv_fail(err, ENOTSUP, "queues=%d: several queues are not implemented yet; leave it out",
-                        (int)viv_opts_int(o, "queues"));
     if (viv_opts_bool(o, "vhost") || viv_opts_bool(o, "vhostforce"))
         return viv_fail(err, ENOTSUP, "vhost=on: %s; leave it out: frames are moved by this process then",
                         g_file_test("/dev/vhost-net", G_FILE_TEST_EXISTS)
@@ -355,7 +412,7 @@ static int open_own(struct tap_net *t, struct viv_opts *o, struct viv_err *err)
     if (name && strlen(name) >= IFNAMSIZ)
         return viv_fail(err, EINVAL, "ifname=%s: at most %d characters", name, IFNAMSIZ - 1);
     g_strlcpy(got, name ? name : "", sizeof(got));
-    fd = tap_open(got, viv_opts_bool(o, "vnet_hdr"), err);
+    fd = tap_open(got, viv_opts_bool(o, "vnet_hdr"), viv_opts_int(o, "queues") > 1, err);
     if (fd < 0)
         return fd;
     if (up) {
@@ -373,25 +430,55 @@ static int open_own(struct tap_net *t, struct viv_opts *o, struct viv_err *err)
     return fd;
 }
 
+/* The first queue's descriptor, or a negative errno. */
+static int open_first(struct tap_net *t, struct viv_opts *o, char **fds, struct viv_err *err)
+{
+    int fd;
+
+    if (fds) {
+        fd = fds[0] ? handed_fd(fds[0], err) : viv_fail(err, EINVAL, "fds= is empty");
+        t->how = g_strdup_printf("fd=%d", fd);
+    } else if (viv_opts_given(o, "helper")) {
+        fd = tap_from_helper(viv_opts_str(o, "helper"), viv_opts_str(o, "br"), err);
+        t->how = g_strdup_printf("br=%s,helper=%s", viv_opts_str(o, "br"), viv_opts_str(o, "helper"));
+    } else {
+        fd = open_own(t, o, err);
+    }
+    return fd;
+}
+
+static int open_others(struct tap_net *t, struct viv_opts *o, char **fds, struct viv_err *err)
+{
+    unsigned count = fds ? g_strv_length(fds) : (unsigned)viv_opts_int(o, "queues");
+    char name[IFNAMSIZ];
+    int rc = 0;
+
+    if (count > TAP_QUEUES)
+        return viv_fail(err, EINVAL, "fds=: at most %d descriptors", TAP_QUEUES);
+    g_strlcpy(name, t->ifname, sizeof(name));
+    for (unsigned i = 1; i < count && !rc; i++) {
+        int fd = fds ? handed_fd(fds[i], err) : tap_open(name, t->vnet_hdr, true, err);
+
+        rc = fd < 0 ? fd : tap_add_queue(t, fd, err);
+    }
+    return rc;
+}
+
 static int tap_create(struct viv_netdev *n, struct viv_opts *o, struct viv_err *err)
 {
+    const char *fd_text = viv_opts_given(o, "fds") ? viv_opts_str(o, "fds") : viv_opts_str(o, "fd");
+    g_auto(GStrv) fds = fd_text ? g_strsplit(fd_text, ":", TAP_QUEUES + 2) : NULL;
     struct tap_net *t = (struct tap_net *)n;
-    int rc = check_words(o, err), fd = -1;
+    int rc = check_words(o, err), fd;
 
     if (!rc) {
-        if (viv_opts_given(o, "fd")) {
-            fd = handed_fd(viv_opts_str(o, "fd"), err);
-            t->how = g_strdup_printf("fd=%d", fd);
-        } else if (viv_opts_given(o, "helper")) {
-            fd = tap_from_helper(viv_opts_str(o, "helper"), viv_opts_str(o, "br"), err);
-            t->how = g_strdup_printf("br=%s,helper=%s", viv_opts_str(o, "br"), viv_opts_str(o, "helper"));
-        } else {
-            fd = open_own(t, o, err);
-        }
+        fd = open_first(t, o, fds, err);
         rc = fd < 0 ? fd : tap_adopt(t, fd, err);
     }
     if (!rc && viv_opts_size(o, "sndbuf"))
         rc = tap_set_sndbuf(t->fd, viv_opts_size(o, "sndbuf"), err);
+    if (!rc)
+        rc = open_others(t, o, fds, err);
     if (!rc)
         return 0;
     viv_err_prefix(err, "%s", viv_opts_what(o));
@@ -417,4 +504,5 @@ const struct viv_netdev_type viv_netdev_tap = {
     .rx_changed = tap_rx_changed,
     .can_receive_changed = tap_can_receive_changed,
     .describe = tap_describe,
+    .use_queues = tap_use_queues,
 };

@@ -28,7 +28,7 @@ struct tap_net {
 
 /* Opens /dev/net/tun and attaches to, or makes, interface `name` ("" lets the kernel choose); *name becomes what it is called. Returns
  * the descriptor or a negative errno. */
-int tap_open(char name[IFNAMSIZ], bool want_vnet_hdr, struct viv_err *err);
+int tap_open(char name[IFNAMSIZ], bool want_vnet_hdr, bool multi_queue, struct viv_err *err);
 /* Asks a descriptor of /dev/net/tun what it is. */
 int tap_inspect(int fd, char name[IFNAMSIZ], bool *vnet_hdr, struct viv_err *err);
 /* The host's send buffer in bytes; 0: no limit. */
@@ -38,6 +38,9 @@ int tap_run_script(const char *script, const char *ifname, struct viv_err *err);
 
 /* Makes the back end of an open descriptor, which is its own from then on (closed on failure, too). */
 int tap_adopt(struct tap_net *t, int fd, struct viv_err *err);
+/* Another queue of the same interface. */
+int tap_add_queue(struct tap_net *t, int fd, struct viv_err *err);
+void tap_use_queues(struct viv_netdev *n, unsigned count);
 void tap_destroy(struct viv_netdev *n);
 void tap_attached(struct viv_netdev *n);
 void tap_detached(struct viv_netdev *n);

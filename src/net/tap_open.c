@@ -23,7 +23,7 @@ static int open_tun(struct viv_err *err)
     return fd;
 }
 
-static int attach_failed(const char *name, int e, struct viv_err *err)
+static int attach_failed(const char *name, bool multi_queue, int e, struct viv_err *err)
 {
     if (e == EPERM)
         return viv_fail(err, e, "interface '%s' is not there for this user and making one takes CAP_NET_ADMIN; as root: "
@@ -32,14 +32,15 @@ static int attach_failed(const char *name, int e, struct viv_err *err)
     if (e == EBUSY)
         return viv_fail(err, e, "interface '%s' is in use by another process", name);
     if (e == EINVAL)
-        return viv_fail(err, e, "interface '%s' is no TAP interface with one queue (made with `multi_queue`, or of another "
-                        "kind?)", name);
+        return viv_fail(err, e, "interface '%s' is no TAP interface with %s", name,
+                        multi_queue ? "several queues (`ip tuntap add ... multi_queue` makes one)"
+                                    : "one queue (made with `multi_queue`, or of another kind?)");
     return viv_fail_os(err, e, "interface '%s'", name);
 }
 
-int tap_open(char name[IFNAMSIZ], bool want_vnet_hdr, struct viv_err *err)
+int tap_open(char name[IFNAMSIZ], bool want_vnet_hdr, bool multi_queue, struct viv_err *err)
 {
-    struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI};
+    struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | (multi_queue ? IFF_MULTI_QUEUE : 0)};
     unsigned features = 0;
     int e, fd = open_tun(err);
 
@@ -51,7 +52,7 @@ int tap_open(char name[IFNAMSIZ], bool want_vnet_hdr, struct viv_err *err)
     if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
         e = errno;
         close(fd);
-        return attach_failed(name, e, err);
+        return attach_failed(name, multi_queue, e, err);
     }
     g_strlcpy(name, ifr.ifr_name, IFNAMSIZ);
     return fd;

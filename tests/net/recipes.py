@@ -3,6 +3,7 @@
 
 Guests are Debian's kernel with a shell. Everything happens in network namespaces made for the test; after each recipe the
 interfaces are those of before."""
+import hashlib
 import os
 import re
 import sys
@@ -85,6 +86,31 @@ def recipe_e1000():
 
 def recipe_rtl8139():
     recipe_taps("rtl8139", "generic")
+
+
+def recipe_queues():
+    """Two pairs of queues on a tap with as many, both in use."""
+    with Recipe("tap with two queues, virtio-net with mq=on") as r:
+        sh(PAIR + "; ip addr add 10.9.3.1/24 dev br0; ip tuntap add dev tap0 mode tap multi_queue && ip link set tap0 master br0 up")
+        r.undo("ip link del br0; ip tuntap del dev tap0 mode tap multi_queue")
+        kernel, initrd = boot_files(["virtio_pci", "virtio_net"])
+        g = r.guest(None, words=vm.base_args(mem="256M", cpus=2) + [
+            "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet", "-netdev",
+            "tap,id=n0,ifname=tap0,queues=2,script=no,downscript=no", "-device", "virtio-net-pci,netdev=n0,mq=on,vectors=6"])
+        static(g, "10.9.3.2")
+        if len(re.findall(r"[rt]x-[01]", g.do("ls /sys/class/net/eth0/queues"))) != 4:
+            g.die("it has not two pairs of queues")
+        g.do("mkdir -p /w; dd if=/dev/urandom of=/w/f bs=1M count=1 2>/dev/null; httpd -p 80 -h /w")
+        want = re.search(r"(\w{64})", g.do("sha256sum /w/f")).group(1)
+        for _ in range(24):  # connections are spread by their ports
+            if hashlib.sha256(urllib.request.urlopen("http://10.9.3.2/f", timeout=60 * vm.SLOW).read()).hexdigest() != want:
+                g.die("a file over TCP is not the same at both ends")
+        lines = g.do("cat /proc/interrupts")
+        for q in ("input.0", "input.1"):
+            m = re.search(rf"^ *\d+:((?: +\d+)+) .*-{q}\s*$", lines, re.M)
+            if not m or not any(int(n) for n in m.group(1).split()):
+                g.die(f"no interrupt came from {q}")
+        g.end()
 
 
 def recipe_old():
@@ -264,7 +290,7 @@ def recipe_pxe_rtl8139():
 
 def main():
     enter()
-    names = sys.argv[1:] or ["user", "none", "taps", "old", "helper", "private", "hostonly", "nat", "public", "e1000", "rtl8139", "pxe", "pxe_e1000", "pxe_rtl8139"]
+    names = sys.argv[1:] or ["user", "none", "taps", "queues", "old", "helper", "private", "hostonly", "nat", "public", "e1000", "rtl8139", "pxe", "pxe_e1000", "pxe_rtl8139"]
     start = time.monotonic()
     for n in names:
         globals()[f"recipe_{n}"]()

@@ -1,6 +1,7 @@
-/* virtio-net: one pair of queues and a control queue. Offloads are offered as far as the back end has them: user networking
+/* virtio-net: pairs of queues and a control queue. Offloads are offered as far as the back end has them: user networking
  * gives frames whose checksums need no checking (GUEST_CSUM), merges TCP segments for the guest (GUEST_TSO4) and takes
- * such segments whole; a tap does all that its kernel does. Left out: several pairs of queues, RSS, announcing. */
+ * such segments whole; a tap does all that its kernel does. Up to 16 pairs of queues, where the back end has
+ * several. Left out: RSS, announcing. */
 #include "dev/virtio/virtio_net.h"
 
 #include "base/bytes.h"
@@ -12,11 +13,13 @@
 #include "host/lock.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <string.h>
 
 enum { /* struct virtio_net_config, 5.1.4 */
     CFG_MAC = 0,
     CFG_STATUS = 6,
+    CFG_PAIRS = 8,
     CFG_MTU = 10,
     CFG_LEN = 12,
     STATUS_LINK_UP = 1,
@@ -40,13 +43,24 @@ static unsigned header_len(const struct virtio_net *n)
 
 /* --- host to guest --- */
 
+static unsigned rx_queue(const struct net_pair *p)
+{
+    return 2 * p->index + NET_Q_RX;
+}
+
+static unsigned tx_queue(const struct net_pair *p)
+{
+    return 2 * p->index + NET_Q_TX;
+}
+
 static bool can_receive(void *nic)
 {
-    struct virtio_net *n = nic;
+    struct net_pair *p = nic;
+    struct virtio_net *n = p->n;
 
     /* When there is no buffer the driver is asked to kick with the next one. */
-    return viv_virtio_live(&n->v) && n->link_up &&
-           (!viv_virtq_empty(&n->v, NET_Q_RX) || viv_virtq_set_kick(&n->v, NET_Q_RX, true));
+    return viv_virtio_live(&n->v) && n->link_up && p->index < n->active &&
+           (!viv_virtq_empty(&n->v, rx_queue(p)) || viv_virtq_set_kick(&n->v, rx_queue(p), true));
 }
 
 static void give_back(struct viv_virtq_elem **e, unsigned count)
@@ -57,7 +71,7 @@ static void give_back(struct viv_virtq_elem **e, unsigned count)
 
 /* Buffers for `need` bytes: one, or as many as it takes with MRG_RXBUF. Returns how many; 0: there are not
  * enough now; -1: the frame will never fit. */
-static int take_buffers(struct virtio_net *n, size_t need, struct viv_virtq_elem **e)
+static int take_buffers(struct virtio_net *n, unsigned queue, size_t need, struct viv_virtq_elem **e)
 {
     unsigned count = 0;
     uint64_t room = 0;
@@ -67,7 +81,7 @@ static int take_buffers(struct virtio_net *n, size_t need, struct viv_virtq_elem
             give_back(e, count);
             return -1;
         }
-        e[count] = viv_virtq_pop(&n->v, NET_Q_RX);
+        e[count] = viv_virtq_pop(&n->v, queue);
         if (!e[count]) {
             give_back(e, count);
             return 0;
@@ -95,18 +109,18 @@ static void store(struct virtio_net *n, struct viv_virtq_elem **e, int count, co
         at += part;
         viv_virtq_push(e[i], used + part);
     }
-    n->rx_used = true;
 }
 
 static bool receive_hdr(void *nic, const uint8_t *frame, size_t len, const struct viv_net_hdr *hdr)
 {
-    struct virtio_net *n = nic;
+    struct net_pair *p = nic;
+    struct virtio_net *n = p->n;
     struct viv_virtq_elem *e[RX_BUFFERS];
     int count;
 
     if (!virtio_net_filter(n, frame, len))
         return true;
-    count = take_buffers(n, header_len(n) + len, e);
+    count = take_buffers(n, rx_queue(p), header_len(n) + len, e);
     if (count < 0) {
         viv_guest_error(viv_virtio_name(&n->v), "a frame of %zu bytes does not fit the receive buffers",
                         len);
@@ -118,8 +132,10 @@ static bool receive_hdr(void *nic, const uint8_t *frame, size_t len, const struc
         viv_virtio_set_broken(&n->v, "a receive buffer smaller than the packet header");
         return true;
     }
-    if (count > 0)
+    if (count > 0) {
         store(n, e, count, frame, len, hdr);
+        p->rx_used = true;
+    }
     return count > 0;
 }
 
@@ -130,16 +146,16 @@ static bool receive(void *nic, const uint8_t *frame, size_t len)
 
 static void receive_done(void *nic)
 {
-    struct virtio_net *n = nic;
+    struct net_pair *p = nic;
 
-    if (n->rx_used)
-        viv_virtq_notify(&n->v, NET_Q_RX);
-    n->rx_used = false;
+    if (p->rx_used)
+        viv_virtq_notify(&p->n->v, rx_queue(p));
+    p->rx_used = false;
 }
 
 static void link_changed(void *nic, bool up)
 {
-    struct virtio_net *n = nic;
+    struct virtio_net *n = ((struct net_pair *)nic)->n;
 
     if (n->link_up == up)
         return;
@@ -172,8 +188,9 @@ static bool header_allowed(const struct virtio_net *n, const struct viv_net_hdr 
 }
 
 /* False: the back end is full, the frame is not taken. */
-static bool send_one(struct virtio_net *n, struct viv_virtq_elem *e)
+static bool send_one(struct net_pair *p, struct viv_virtq_elem *e)
 {
+    struct virtio_net *n = p->n;
     struct iovec iov[VIV_VIRTQ_MAX_SEGS];
     unsigned head = header_len(n);
     struct viv_net_hdr hdr;
@@ -186,58 +203,61 @@ static bool send_one(struct virtio_net *n, struct viv_virtq_elem *e)
                         hdr.gso_type);
         return true;
     }
-    if (!n->netdev || !n->link_up)
+    if (!p->netdev || !n->link_up)
         return true;
     count = viv_iov_cut(iov, e->out, e->out_num, head, e->out_len - head);
-    return viv_netdev_send_hdr(n->netdev, hdr.flags || hdr.gso_type ? &hdr : NULL, iov, count);
+    return viv_netdev_send_hdr(p->netdev, hdr.flags || hdr.gso_type ? &hdr : NULL, iov, count);
 }
 
-static void transmit(struct virtio_net *n)
+static void transmit(struct net_pair *p)
 {
+    struct virtio_net *n = p->n;
     struct viv_virtq_elem *e;
     bool any = false;
 
-    while (!n->tx_blocked && (e = viv_virtq_pop(&n->v, NET_Q_TX))) {
+    while (!p->tx_blocked && (e = viv_virtq_pop(&n->v, tx_queue(p)))) {
         if (e->out_len <= header_len(n)) {
             viv_virtq_drop(e);
             viv_virtio_set_broken(&n->v, "a packet of %llu bytes with its header",
                                   (unsigned long long)e->out_len);
             return;
         }
-        if (!send_one(n, e)) {
+        if (!send_one(p, e)) {
             viv_virtq_unpop(e);
-            n->tx_blocked = true;
+            p->tx_blocked = true;
             break;
         }
         viv_virtq_push(e, 0);
         any = true;
     }
     if (any)
-        viv_virtq_notify(&n->v, NET_Q_TX);
+        viv_virtq_notify(&n->v, tx_queue(p));
 }
 
 static void send_ready(void *nic)
 {
-    struct virtio_net *n = nic;
+    struct net_pair *p = nic;
 
-    n->tx_blocked = false;
-    if (viv_virtio_live(&n->v))
-        transmit(n);
+    p->tx_blocked = false;
+    if (viv_virtio_live(&p->n->v))
+        transmit(p);
 }
 
 static void info(void *nic, struct viv_nic_info *out)
 {
-    struct virtio_net *n = nic;
+    struct virtio_net *n = ((struct net_pair *)nic)->n;
 
     *out = (struct viv_nic_info){.id = n->v.dev->id, .model = n->v.dev->cls->name, .mac = n->mac};
 }
 
 static void gone(void *nic)
 {
-    struct virtio_net *n = nic;
+    struct net_pair *p = nic;
 
-    n->netdev = NULL;
-    n->tx_blocked = false;
+    p->netdev = NULL;
+    p->tx_blocked = false;
+    if (!p->index)
+        p->n->netdev = NULL;
 }
 
 static const struct viv_nic_ops nic_ops = {
@@ -256,17 +276,27 @@ static const struct viv_nic_ops nic_ops = {
 static void net_kick(struct viv_virtio *v, unsigned queue)
 {
     struct virtio_net *n = (struct virtio_net *)v;
+    struct net_pair *p = &n->pair[MIN(queue / 2, NET_PAIRS - 1)];
 
-    switch (queue) {
-    case NET_Q_RX:
-        if (n->netdev)
-            viv_netdev_can_receive_changed(n->netdev);
-        return;
-    case NET_Q_TX:
-        transmit(n);
-        return;
-    default:
+    if (queue == virtio_net_ctrl_queue(n))
         virtio_net_control(n);
+    else if (queue / 2 >= n->active)
+        return;
+    else if (queue % 2 == NET_Q_TX)
+        transmit(p);
+    else if (p->netdev)
+        viv_netdev_can_receive_changed(p->netdev);
+}
+
+/* Pairs that are not in use get nothing from the back end. */
+void virtio_net_set_active(struct virtio_net *n, unsigned count)
+{
+    n->active = (uint16_t)count;
+    if (n->netdev)
+        viv_netdev_use_queues(n->netdev, count);
+    for (unsigned i = 0; i < count; i++) {
+        if (n->pair[i].netdev)
+            viv_netdev_can_receive_changed(n->pair[i].netdev);
     }
 }
 
@@ -292,8 +322,10 @@ static void net_set_features(struct viv_virtio *v, uint64_t features)
 
     for (size_t i = 0; features >> NET_F_GUEST_CSUM & 1 && i < VIV_ARRAY_SIZE(offloads); i++)
         rx |= features >> offloads[i].guest & 1 ? offloads[i].offload : 0;
-    if (n->netdev)
-        viv_netdev_set_rx(n->netdev, rx);
+    for (unsigned i = 0; i < n->pairs; i++) {
+        if (n->pair[i].netdev)
+            viv_netdev_set_rx(n->pair[i].netdev, rx);
+    }
 }
 
 /* What the back end lacks is not offered, nor what another feature is the condition of (5.1.3.1). */
@@ -327,6 +359,7 @@ static void net_get_config(struct viv_virtio *v, uint8_t *c)
 
     memcpy(c + CFG_MAC, n->mac, 6);
     viv_st_le16(c + CFG_STATUS, n->link_up ? STATUS_LINK_UP : 0);
+    viv_st_le16(c + CFG_PAIRS, (uint16_t)n->pairs);
     viv_st_le16(c + CFG_MTU, n->mtu);
 }
 
@@ -348,8 +381,9 @@ static void net_reset(struct viv_virtio *v)
 
     memcpy(n->mac, n->mac_given, 6);
     virtio_net_filter_reset(n);
-    n->tx_blocked = false;
-    n->rx_used = false;
+    for (unsigned i = 0; i < n->pairs; i++)
+        n->pair[i].tx_blocked = n->pair[i].rx_used = false;
+    virtio_net_set_active(n, 1);
     net_set_features(v, 0);
 }
 
@@ -374,6 +408,7 @@ static const struct {
     {"ctrl_vlan", NET_F_CTRL_VLAN},
     {"ctrl_rx_extra", NET_F_CTRL_RX_EXTRA},
     {"ctrl_mac_addr", NET_F_CTRL_MAC_ADDR},
+    {"mq", NET_F_MQ},
 };
 
 static int take_features(struct virtio_net *n, struct viv_opts *opts, struct viv_err *err)
@@ -386,7 +421,7 @@ static int take_features(struct virtio_net *n, struct viv_opts *opts, struct viv
     }
     if (!(f >> NET_F_CTRL_VQ & 1)) /* 5.1.3.1: these need the control queue */
         f &= ~(1ull << NET_F_CTRL_RX | 1ull << NET_F_CTRL_VLAN | 1ull << NET_F_CTRL_RX_EXTRA |
-               1ull << NET_F_CTRL_MAC_ADDR);
+               1ull << NET_F_CTRL_MAC_ADDR | 1ull << NET_F_MQ);
     n->mtu = viv_opts_int(opts, "host_mtu");
     if (n->mtu && n->mtu < 68) /* 5.1.4.1 */
         return viv_fail(err, EINVAL, "%s: host_mtu=%u: the least is 68", viv_opts_what(opts), n->mtu);
@@ -394,6 +429,33 @@ static int take_features(struct virtio_net *n, struct viv_opts *opts, struct viv
         f |= 1ull << NET_F_MTU;
     n->offered = f;
     return 0;
+}
+
+/* One pair for each queue of the back end, if several were asked for. */
+static int take_pairs(struct virtio_net *n, struct viv_opts *opts, struct viv_err *err)
+{
+    unsigned queues;
+    int rc = nic_take_backend(opts, &nic_ops, &n->pair[0], &n->netdev, err);
+
+    n->pairs = 1;
+    n->active = 1;
+    n->pair[0].n = n;
+    n->pair[0].netdev = n->netdev;
+    if (rc || !n->netdev)
+        return rc;
+    queues = viv_netdev_queues(n->netdev);
+    if (queues > NET_PAIRS)
+        viv_warn("%s: of %u queues of '%s' %u are used", viv_opts_what(opts), queues, viv_netdev_id(n->netdev), NET_PAIRS);
+    if (queues > 1 && !(n->offered >> NET_F_MQ & 1))
+        viv_warn("%s: '%s' has %u queues; with mq=on the guest can use them all", viv_opts_what(opts),
+                 viv_netdev_id(n->netdev), queues);
+    else
+        n->pairs = MIN(queues, NET_PAIRS);
+    for (unsigned i = 1; i < n->pairs && !rc; i++) {
+        n->pair[i] = (struct net_pair){.n = n, .netdev = viv_netdev_queue(n->netdev, i), .index = i};
+        rc = viv_netdev_attach(n->pair[i].netdev, &nic_ops, &n->pair[i], err);
+    }
+    return rc;
 }
 
 static int net_realize(struct viv_virtio *v, struct viv_opts *opts, struct viv_err *err)
@@ -410,13 +472,17 @@ static int net_realize(struct viv_virtio *v, struct viv_opts *opts, struct viv_e
             viv_err_prefix(err, "%s", viv_opts_what(opts));
     }
     if (!rc)
-        rc = nic_take_backend(opts, &nic_ops, n, &n->netdev, err);
+        rc = take_pairs(n, opts, err);
     if (rc)
         return rc;
     n->link_up = n->netdev && viv_netdev_link_up(n->netdev);
     n->offered = possible(n, n->offered);
-    viv_virtio_add_queue(v, rx);
-    viv_virtio_add_queue(v, tx);
+    if (n->pairs < 2)
+        n->offered &= ~(1ull << NET_F_MQ);
+    for (unsigned i = 0; i < n->pairs; i++) {
+        viv_virtio_add_queue(v, rx);
+        viv_virtio_add_queue(v, tx);
+    }
     if (n->offered >> NET_F_CTRL_VQ & 1)
         viv_virtio_add_queue(v, 64);
     net_reset(v);
@@ -427,8 +493,10 @@ static void net_unrealize(struct viv_virtio *v)
 {
     struct virtio_net *n = (struct virtio_net *)v;
 
-    if (n->netdev)
-        viv_netdev_detach(n->netdev);
+    for (unsigned i = n->pairs; i--;) {
+        if (n->pair[i].netdev)
+            viv_netdev_detach(n->pair[i].netdev);
+    }
 }
 
 /* --- saved state --- */
@@ -449,7 +517,12 @@ static int post_load(void *obj, int version, struct viv_err *err)
 
     if (n->uni_count > NET_MAC_TABLE || n->multi_count > NET_MAC_TABLE - n->uni_count)
         return viv_fail(err, EINVAL, "a filter of %u and %u addresses", n->uni_count, n->multi_count);
-    n->tx_blocked = false;
+    if (!n->active || n->active > n->pairs)
+        return viv_fail(err, EINVAL, "%u pairs of queues in use, there are %u", n->active, n->pairs);
+    for (unsigned i = 0; i < n->pairs; i++)
+        n->pair[i].tx_blocked = false;
+    if (n->netdev)
+        viv_netdev_use_queues(n->netdev, n->active);
     return 0;
 }
 
@@ -473,16 +546,17 @@ static const struct viv_field net_fields[] = {
     VIV_F_INT(virtio_net, uni_overflow),
     VIV_F_INT(virtio_net, multi_overflow),
     VIV_F_INTS(virtio_net, vlans),
-    VIV_F_DERIVED(virtio_net, tx_blocked, "queues are kicked when the VM goes on: tried again then"),
-    VIV_F_DERIVED(virtio_net, rx_used, "false between batches"),
+    VIV_F_INT(virtio_net, active),
+    VIV_F_CONFIG(virtio_net, pairs),
+    VIV_F_DERIVED(virtio_net, pair, "back ends are given; queues are kicked when the VM goes on: tried again then"),
     VIV_F_END,
 };
 
 static const struct viv_state_table net_state = {
     .name = "virtio-net",
     .ctype = "virtio_net",
-    .version = 1,
-    .min_version = 1,
+    .version = 2,
+    .min_version = 2,
     .fields = net_fields,
     .post_load = post_load,
 };
@@ -536,13 +610,13 @@ static const struct viv_virtio_class net_fn = {
     NET_OFFLOAD("guest_tso6", "large TCP frames to the guest, IPv6"),                              \
     NET_OFFLOAD("guest_ecn", "the same, with ECN"),                                                \
     NET_OFFLOAD("guest_ufo", "large UDP frames to the guest"),                                     \
-    {.name = "mq", .type = VIV_OPT_REFUSED, .help = "there is one pair of queues; leave it out"},  \
+    NET_SWITCH("mq", "off", "as many pairs of queues as the back end has"),                        \
     {.name = "gso", .type = VIV_OPT_REFUSED, .help = "a legacy feature no current driver asks for; leave it out"}, \
     {.name = "guest_announce", .type = VIV_OPT_REFUSED, .help = "there is no live migration to announce after; leave it out"}, \
     {.name = "tx", .type = VIV_OPT_REFUSED, .help = "packets always leave at once; leave it out"}, \
     {.name = "x-txtimer", .type = VIV_OPT_REFUSED, .help = "packets always leave at once"},        \
     {.name = "x-txburst", .type = VIV_OPT_REFUSED, .help = "packets always leave at once"},        \
-    {.name = "rss", .type = VIV_OPT_REFUSED, .help = "there is one pair of queues"},               \
+    {.name = "rss", .type = VIV_OPT_REFUSED, .help = "the back end spreads packets over queues"},               \
     {.name = "failover", .type = VIV_OPT_REFUSED, .help = "there is no passthrough to fail over from"}, \
     VIV_VIRTIO_PROPS
 

@@ -24,15 +24,28 @@ enum { /* feature bits, 5.1.3 */
     NET_F_CTRL_RX = 18,
     NET_F_CTRL_VLAN = 19,
     NET_F_CTRL_RX_EXTRA = 20,
+    NET_F_MQ = 22,
     NET_F_CTRL_MAC_ADDR = 23,
 };
 
-enum { NET_Q_RX, NET_Q_TX, NET_Q_CTRL };
-enum { NET_MAC_TABLE = 64, NET_VLANS = 4096 };
+enum { NET_Q_RX, NET_Q_TX }; /* of each pair; the control queue is behind them all (virtio_net_ctrl_queue) */
+enum { NET_MAC_TABLE = 64, NET_VLANS = 4096, NET_PAIRS = 16 };
+
+/* A receive and a transmit queue, with a queue of the back end. */
+struct net_pair {
+    struct virtio_net *n;
+    struct viv_netdev *netdev; /* NULL: no cable */
+    unsigned index;
+    bool tx_blocked; /* the back end is full: it will call */
+    bool rx_used;    /* buffers were returned since the last interrupt */
+};
 
 struct virtio_net {
     struct viv_virtio v;
     struct viv_netdev *netdev; /* NULL: no cable */
+    struct net_pair pair[NET_PAIRS];
+    unsigned pairs;     /* that there are */
+    uint16_t active;    /* that the driver uses */
     uint8_t mac_given[6];
     uint16_t mtu; /* 0: not told */
     uint64_t offered;
@@ -44,13 +57,19 @@ struct virtio_net {
     uint32_t uni_count, multi_count;
     bool uni_overflow, multi_overflow; /* the driver's list was too long: take all of that kind */
     uint32_t vlans[NET_VLANS / 32];
-    bool tx_blocked; /* the back end is full: it will call */
-    bool rx_used;    /* buffers were returned since the last interrupt */
 };
+
+/* 5.1.2: behind all pairs when the driver took MQ, else behind the first. */
+static inline unsigned virtio_net_ctrl_queue(const struct virtio_net *n)
+{
+    return viv_virtio_has(&n->v, NET_F_MQ) ? 2 * n->pairs : 2;
+}
 
 /* Is a frame for this guest? */
 bool virtio_net_filter(const struct virtio_net *n, const uint8_t *frame, size_t len);
 void virtio_net_filter_reset(struct virtio_net *n);
+/* The first `count` pairs are in use. */
+void virtio_net_set_active(struct virtio_net *n, unsigned count);
 /* The control queue was kicked. */
 void virtio_net_control(struct virtio_net *n);
 

@@ -5,10 +5,11 @@
 
 #include <string.h>
 
-enum { CLASS_RX = 0, CLASS_MAC = 1, CLASS_VLAN = 2 };
+enum { CLASS_RX = 0, CLASS_MAC = 1, CLASS_VLAN = 2, CLASS_MQ = 4 };
 enum { RX_PROMISC, RX_ALLMULTI, RX_ALLUNI, RX_NOMULTI, RX_NOUNI, RX_NOBCAST };
 enum { MAC_TABLE_SET = 0, MAC_ADDR_SET = 1 };
 enum { VLAN_ADD = 0, VLAN_DEL = 1 };
+enum { MQ_PAIRS_SET = 0 };
 enum { ACK_OK = 0, ACK_ERR = 1 };
 enum { ETHERTYPE_VLAN = 0x8100, ETH_HEADER = 14, CTRL_HEADER = 2 };
 
@@ -135,6 +136,22 @@ static uint8_t control_vlan(struct virtio_net *n, struct viv_virtq_elem *e, uint
     return ACK_OK;
 }
 
+/* 5.1.6.5.6.1 */
+static uint8_t control_mq(struct virtio_net *n, struct viv_virtq_elem *e, uint8_t cmd)
+{
+    uint8_t raw[2];
+    unsigned count;
+
+    if (!viv_virtio_has(&n->v, NET_F_MQ) || cmd != MQ_PAIRS_SET ||
+        viv_iov_to_buf(e->out, e->out_num, CTRL_HEADER, raw, 2) != 2)
+        return ACK_ERR;
+    count = viv_ld_le16(raw);
+    if (!count || count > n->pairs)
+        return ACK_ERR;
+    virtio_net_set_active(n, count);
+    return ACK_OK;
+}
+
 static uint8_t execute(struct virtio_net *n, struct viv_virtq_elem *e)
 {
     uint8_t head[CTRL_HEADER];
@@ -148,6 +165,8 @@ static uint8_t execute(struct virtio_net *n, struct viv_virtq_elem *e)
         return control_mac(n, e, head[1]);
     case CLASS_VLAN:
         return control_vlan(n, e, head[1]);
+    case CLASS_MQ:
+        return control_mq(n, e, head[1]);
     default:
         return ACK_ERR;
     }
@@ -155,10 +174,11 @@ static uint8_t execute(struct virtio_net *n, struct viv_virtq_elem *e)
 
 void virtio_net_control(struct virtio_net *n)
 {
+    unsigned queue = virtio_net_ctrl_queue(n);
     struct viv_virtq_elem *e;
     bool any = false;
 
-    while ((e = viv_virtq_pop(&n->v, NET_Q_CTRL))) {
+    while ((e = viv_virtq_pop(&n->v, queue))) {
         uint8_t ack;
 
         if (e->out_len < CTRL_HEADER || e->in_len < 1) {
@@ -172,5 +192,5 @@ void virtio_net_control(struct virtio_net *n)
         any = true;
     }
     if (any)
-        viv_virtq_notify(&n->v, NET_Q_CTRL);
+        viv_virtq_notify(&n->v, queue);
 }

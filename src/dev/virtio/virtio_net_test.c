@@ -19,13 +19,14 @@ struct viv_netdev {
     const struct viv_nic_ops *ops;
     void *nic;
     GByteArray *last;
-    unsigned sent, changed;
+    unsigned sent, changed, queues, used_queues;
     bool full;
     unsigned rx;
     struct viv_net_hdr hdr; /* of the last frame */
 };
 
-static struct viv_netdev net;
+static struct viv_netdev net, more[3];
+static unsigned wanted_queues = 1;
 
 struct viv_netdev *viv_netdev_find(const char *id)
 {
@@ -59,6 +60,26 @@ unsigned viv_netdev_rx_offloads(const struct viv_netdev *n)
 bool viv_netdev_link_up(const struct viv_netdev *n)
 {
     return true;
+}
+
+const char *viv_netdev_id(const struct viv_netdev *n)
+{
+    return "n0";
+}
+
+unsigned viv_netdev_queues(const struct viv_netdev *n)
+{
+    return n->queues;
+}
+
+struct viv_netdev *viv_netdev_queue(struct viv_netdev *n, unsigned i)
+{
+    return i ? &more[i - 1] : n;
+}
+
+void viv_netdev_use_queues(struct viv_netdev *n, unsigned count)
+{
+    n->used_queues = count;
 }
 
 bool viv_netdev_rx_trusted(const struct viv_netdev *n)
@@ -145,6 +166,8 @@ static struct virtio_net *make(const char *text)
     struct viv_err err = VIV_ERR_INIT;
 
     memset(&net, 0, sizeof(net));
+    memset(more, 0, sizeof(more));
+    net.queues = wanted_queues;
     viv_dev_lock();
     if (try_make(text, &m, &err))
         g_error("%s", err.text);
@@ -211,18 +234,18 @@ static void test_receive(void)
 
     start(&d, n, FEATURES);
     make_frame(f, sizeof(f), own);
-    g_assert_false(net.ops->can_receive(n));
+    g_assert_false(net.ops->can_receive(net.nic));
     td_kick(&d, NET_Q_RX);
     buf[0] = give_buffer(&d, 1526);
     net.changed = 0;
     td_kick(&d, NET_Q_RX);
     g_assert_cmpuint(net.changed, ==, 1);
-    g_assert_true(net.ops->can_receive(n));
-    g_assert_true(net.ops->receive(n, f, 1514));
+    g_assert_true(net.ops->can_receive(net.nic));
+    g_assert_true(net.ops->receive(net.nic, f, 1514));
     interrupts = 0;
-    net.ops->receive_done(n);
+    net.ops->receive_done(net.nic);
     g_assert_cmpuint(interrupts, ==, 1);
-    net.ops->receive_done(n);
+    net.ops->receive_done(net.nic);
     g_assert_cmpuint(interrupts, ==, 1);
     g_assert_true(td_used(&d, NET_Q_RX, &id, &used));
     g_assert_cmpuint(used, ==, 1526);
@@ -233,10 +256,10 @@ static void test_receive(void)
     /* over three buffers; with two only, none is touched */
     buf[0] = give_buffer(&d, 1200);
     buf[1] = give_buffer(&d, 1200);
-    g_assert_false(net.ops->receive(n, f, 3000));
+    g_assert_false(net.ops->receive(net.nic, f, 3000));
     g_assert_false(td_used(&d, NET_Q_RX, &id, &used));
     buf[2] = give_buffer(&d, 1200);
-    g_assert_true(net.ops->receive(n, f, 3000));
+    g_assert_true(net.ops->receive(net.nic, f, 3000));
     for (unsigned i = 0; i < 3; i++) {
         g_assert_true(td_used(&d, NET_Q_RX, &id, &used));
         g_assert_cmpuint(used, ==, i < 2 ? 1200 : 612);
@@ -249,9 +272,9 @@ static void test_receive(void)
     n = make("netdev=n0,mac=52:54:00:01:02:03");
     start(&d, n, 0);
     give_buffer(&d, 1000);
-    g_assert_true(net.ops->receive(n, f, 1514));
+    g_assert_true(net.ops->receive(net.nic, f, 1514));
     g_assert_false(td_used(&d, NET_Q_RX, &id, &used));
-    g_assert_true(net.ops->receive(n, f, 900));
+    g_assert_true(net.ops->receive(net.nic, f, 900));
     g_assert_true(td_used(&d, NET_Q_RX, &id, &used));
     unmake();
 }
@@ -272,7 +295,7 @@ static void test_receive_large(void)
     make_frame(f, sizeof(f), own);
     buf = give_buffer(&d, 2000);
     give_buffer(&d, 2000);
-    g_assert_true(net.ops->receive_hdr(n, f, sizeof(f), &gso));
+    g_assert_true(net.ops->receive_hdr(net.nic, f, sizeof(f), &gso));
     td_read(&d, buf, got, 12);
     g_assert_cmpmem(got, 12, "\1\1\x36\0\xb4\5\x22\0\x10\0\2\0", 12);
     viv_virtio_set_status(&n->v, 0);
@@ -310,7 +333,7 @@ static void test_send(void)
     net.full = false;
     td_kick(&d, NET_Q_TX);
     g_assert_cmpuint(net.sent, ==, 1);
-    net.ops->send_ready(n);
+    net.ops->send_ready(net.nic);
     g_assert_cmpuint(net.sent, ==, 2);
     g_assert_true(td_used(&d, NET_Q_TX, &id, &used));
     /* a checksum left to us, which was not offered */
@@ -387,9 +410,9 @@ static void test_gone(void)
     start(&d, n, FEATURES);
     net.full = true;
     sent_with(&d, &none, net.sent);
-    g_assert_true(n->tx_blocked);
-    was.ops->link_changed(n, false);
-    was.ops->gone(n);
+    g_assert_true(n->pair[0].tx_blocked);
+    was.ops->link_changed(net.nic, false);
+    was.ops->gone(net.nic);
     g_assert_null(n->netdev);
     sent_with(&d, &none, net.sent);
     td_kick(&d, NET_Q_RX);
@@ -398,7 +421,7 @@ static void test_gone(void)
     unmake();
 }
 
-static uint8_t control(struct td *d, uint8_t class, uint8_t cmd, const void *data, uint32_t len)
+static uint8_t control_on(struct td *d, unsigned queue, uint8_t class, uint8_t cmd, const void *data, uint32_t len)
 {
     uint8_t head[2] = {class, cmd}, ack = 0xee;
     struct td_seg seg[3] = {{td_put(d, head, 2), 2, false},
@@ -407,11 +430,16 @@ static uint8_t control(struct td *d, uint8_t class, uint8_t cmd, const void *dat
     uint16_t id;
     uint32_t used;
 
-    td_add(d, NET_Q_CTRL, seg, 3, false);
-    td_kick(d, NET_Q_CTRL);
-    g_assert_true(td_used(d, NET_Q_CTRL, &id, &used));
+    td_add(d, queue, seg, 3, false);
+    td_kick(d, queue);
+    g_assert_true(td_used(d, queue, &id, &used));
     td_read(d, seg[2].gpa, &ack, 1);
     return ack;
+}
+
+static uint8_t control(struct td *d, uint8_t class, uint8_t cmd, const void *data, uint32_t len)
+{
+    return control_on(d, 2, class, cmd, data, len);
 }
 
 static bool passes(struct virtio_net *n, const uint8_t *to)
@@ -505,12 +533,54 @@ static void test_state(void)
     d.v = &n->v;
     d.mem = board.mem;
     make_frame(f, sizeof(f), own);
-    g_assert_true(net.ops->receive(n, f, sizeof(f))); /* filtered out: the address was changed */
+    g_assert_true(net.ops->receive(net.nic, f, sizeof(f))); /* filtered out: the address was changed */
     g_assert_false(td_used(&d, NET_Q_RX, &id, &used));
     make_frame(f, sizeof(f), other);
-    g_assert_true(net.ops->receive(n, f, sizeof(f)));
+    g_assert_true(net.ops->receive(net.nic, f, sizeof(f)));
     g_assert_true(td_used(&d, NET_Q_RX, &id, &used));
     unmake();
+}
+
+/* Four pairs, of which the driver uses two. */
+static void test_pairs(void)
+{
+    struct td_seg seg;
+    struct virtio_net *n;
+    uint8_t c[12], f[112] = {0}, two[2] = {2, 0}, five[2] = {5, 0};
+    struct td d;
+
+    n = make("netdev=n0,mq=on");
+    g_assert_false(n->v.host_features & BIT(NET_F_MQ));
+    unmake();
+    wanted_queues = 4;
+    n = make("netdev=n0,mq=on");
+    viv_virtio_config_read(&n->v, 0, c, sizeof(c));
+    g_assert_cmpuint(viv_ld_le16(c + 8), ==, 4);
+    td_start(&d, &n->v, FEATURES | BIT(NET_F_MQ), 0x10000);
+    for (unsigned i = 0; i < 9; i++)
+        td_queue_start(&d, i, 16);
+    td_go(&d);
+    make_frame(f + 12, 100, other);
+    seg = (struct td_seg){td_put(&d, f, sizeof(f)), sizeof(f), false};
+    td_add(&d, 3, &seg, 1, false);
+    td_kick(&d, 3);
+    g_assert_cmpuint(more[0].sent, ==, 0); /* not in use yet */
+    g_assert_cmpuint(control_on(&d, 8, 4, 0, five, 2), ==, 1);
+    g_assert_cmpuint(control_on(&d, 8, 4, 0, "\0", 2), ==, 1);
+    g_assert_cmpuint(control_on(&d, 8, 4, 0, two, 2), ==, 0);
+    g_assert_cmpuint(net.used_queues, ==, 2);
+    td_kick(&d, 3);
+    g_assert_cmpuint(more[0].sent, ==, 1);
+    g_assert_cmpuint(net.sent, ==, 0);
+    seg = (struct td_seg){td_alloc(&d, 1526), 1526, true};
+    td_add(&d, 2, &seg, 1, false);
+    g_assert_true(more[0].ops->can_receive(more[0].nic));
+    g_assert_false(more[1].ops->can_receive(more[1].nic));
+    g_assert_true(more[0].ops->receive(more[0].nic, f + 12, 100));
+    viv_virtio_set_status(&n->v, 0);
+    g_assert_cmpuint(net.used_queues, ==, 1);
+    unmake();
+    wanted_queues = 1;
 }
 
 static void refused(const char *text, const char *word)
@@ -531,7 +601,6 @@ static void test_options(void)
 
     refused("netdev=nope", "nope");
     refused("netdev=n0,mac=1:2:3", "mac=");
-    refused("netdev=n0,mq=on", "mq");
     refused("netdev=n0,guest_announce=on", "guest_announce");
     refused("netdev=n0,rx_queue_size=100", "powers of two");
     refused("netdev=n0,host_mtu=20", "68");
@@ -556,6 +625,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-net/send", test_send);
     g_test_add_func("/virtio-net/send-offloads", test_send_offloads);
     g_test_add_func("/virtio-net/gone", test_gone);
+    g_test_add_func("/virtio-net/pairs", test_pairs);
     g_test_add_func("/virtio-net/filter", test_filter);
     g_test_add_func("/virtio-net/state", test_state);
     g_test_add_func("/virtio-net/options", test_options);
