@@ -63,9 +63,36 @@ struct viv_usb_bus *viv_usb_bus_find(const char *name)
 {
     struct viv_usb_bus *b = buses;
 
-    while (b && strcmp(b->name, name))
+    while (b && g_strcmp0(b->name, name))
         b = b->next;
     return b;
+}
+
+int viv_usb_bus_companion(struct viv_usb_bus *b, const char *master, unsigned first, const char *what, struct viv_err *err)
+{
+    struct viv_usb_bus *m = viv_usb_bus_find(master);
+
+    if (!m || m == b)
+        return viv_fail(err, ENODEV, "%s: masterbus=%s: there is no such USB bus; the controller it belongs to has to come first", what,
+                        master);
+    for (struct viv_usb_port *p = b->ports; p; p = p->next) {
+        struct viv_usb_port *at = m->ports;
+
+        while (at && (at->hub || at->number != first + p->number))
+            at = at->next;
+        if (!at || !(at->speeds == 1 << VIV_USB_HIGH) || at->companion || at->dev)
+            return viv_fail(err, EINVAL, "%s: masterbus=%s,firstport=%u: port %u is not one of a free high-speed controller", what, master,
+                            first, first + p->number);
+        at->companion = p;
+        p->master = at;
+        at->lent = true; /* until its driver says otherwise */
+        at->speeds |= p->speeds;
+        memcpy(p->path, at->path, sizeof(p->path));
+    }
+    b->number = m->number;
+    g_free(b->name);
+    b->name = NULL;
+    return 0;
 }
 
 struct viv_usb_bus *viv_usb_bus_next(struct viv_usb_bus *b)
@@ -100,6 +127,14 @@ void viv_usb_bus_remove_port(struct viv_usb_port *port)
     if (port->dev)
         port->dev->port = NULL;
     port->dev = NULL;
+    if (port->master) {
+        port->master->companion = NULL;
+        port->master->lent = false;
+        port->master->speeds = 1 << VIV_USB_HIGH;
+    }
+    if (port->companion)
+        port->companion->master = NULL;
+    port->master = port->companion = NULL;
     for (struct viv_usb_port **p = &port->bus->ports; *p; p = &(*p)->next) {
         if (*p == port) {
             *p = port->next;
@@ -112,6 +147,27 @@ void viv_usb_bus_remove_port(struct viv_usb_port *port)
 struct viv_usb_port *viv_usb_port_next(struct viv_usb_bus *b, struct viv_usb_port *p)
 {
     return p ? p->next : b->ports;
+}
+
+/* The fastest that both have; -1: none. */
+static int common_speed(const struct viv_usb_port *p, const struct viv_usb_desc *desc)
+{
+    for (int s = VIV_USB_SPEEDS - 1; s >= 0; s--) {
+        if (desc->face[s] && p->speeds & 1u << s)
+            return s;
+    }
+    return -1;
+}
+
+static bool taken(const struct viv_usb_port *p)
+{
+    return p->dev || (p->companion && p->companion->dev);
+}
+
+/* Where it really goes now. */
+static struct viv_usb_port *wires(struct viv_usb_port *p)
+{
+    return p->lent && p->companion ? p->companion : p;
 }
 
 static void attach(struct viv_usb_port *p, struct viv_usb_dev *d)
@@ -133,10 +189,12 @@ static void detach(struct viv_usb_dev *d)
 void viv_usb_port_hand_over(struct viv_usb_port *from, struct viv_usb_port *to)
 {
     struct viv_usb_dev *d = from->dev;
+    int speed = d ? common_speed(to, d->desc) : -1;
 
-    if (!d || to->dev)
+    if (speed < 0 || to->dev)
         return;
     detach(d);
+    d->speed = (enum viv_usb_speed)speed;
     viv_usb_dev_reset(d);
     attach(to, d);
 }
@@ -148,16 +206,6 @@ void viv_usb_port_reset(struct viv_usb_port *p)
 }
 
 /* ---- finding a port ---- */
-
-/* The fastest that both have; -1: none. */
-static int common_speed(const struct viv_usb_port *p, const struct viv_usb_desc *desc)
-{
-    for (int s = VIV_USB_SPEEDS - 1; s >= 0; s--) {
-        if (desc->face[s] && p->speeds & 1u << s)
-            return s;
-    }
-    return -1;
-}
 
 static int refuse_speed(const struct viv_usb_desc *desc, const char *what, const char *where, struct viv_err *err)
 {
@@ -174,8 +222,9 @@ static int named_port(struct viv_usb_bus *b, const char *path, const char *what,
     if (!p)
         return viv_fail(err, ENODEV, "%s: bus '%s' has no port '%.40s'; 'info usb' and the controller's properties tell which it has", what,
                         b->name, path);
-    if (p->dev)
-        return viv_fail(err, EBUSY, "%s: port '%s' of bus '%s' is taken by %s", what, path, b->name, p->dev->dev.cls->name);
+    if (taken(p))
+        return viv_fail(err, EBUSY, "%s: port '%s' of bus '%s' is taken by %s", what, path, b->name,
+                        (p->dev ? p->dev : p->companion->dev)->dev.cls->name);
     *out = p;
     return 0;
 }
@@ -184,7 +233,7 @@ static struct viv_usb_port *free_port(struct viv_usb_bus *b, const struct viv_us
 {
     struct viv_usb_port *p = b->ports;
 
-    while (p && (p->dev || common_speed(p, desc) < 0))
+    while (p && (taken(p) || common_speed(p, desc) < 0))
         p = p->next;
     return p;
 }
@@ -201,7 +250,7 @@ static int find_port(const struct viv_usb_desc *desc, const char *what, const ch
     if (path)
         return named_port(b, path, what, out, err);
     while (!*out && b) {
-        *out = free_port(b, desc);
+        *out = b->name ? free_port(b, desc) : NULL;
         b = bus ? NULL : b->next;
     }
     if (!*out)
@@ -218,6 +267,7 @@ int viv_usb_dev_init(struct viv_usb_dev *d, struct viv_opts *opts, struct viv_er
 
     if (rc < 0)
         return rc;
+    p = wires(p);
     speed = common_speed(p, d->desc);
     if (speed < 0)
         return refuse_speed(d->desc, what, "that port", err);
@@ -304,7 +354,8 @@ static void put_hubs(GString *s, const struct viv_usb_dev *hub)
 
 char *viv_usb_fw_path(const struct viv_usb_dev *d, const char *kind)
 {
-    struct viv_dev *c = d->port->bus->controller;
+    bool high = d->port->master && d->desc->face[VIV_USB_HIGH]; /* firmware finds it at the faster controller */
+    struct viv_dev *c = (high ? d->port->master : d->port)->bus->controller;
     g_autofree char *at = c->cls->bus == VIV_BUS_PCI ? viv_pci_fw_path((struct viv_pci_dev *)c, "usb") : NULL;
     GString *s;
 

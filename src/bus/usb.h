@@ -58,6 +58,8 @@ struct viv_usb_port {
     struct viv_usb_bus *bus;
     struct viv_usb_dev *hub; /* NULL: the controller's */
     struct viv_usb_dev *dev; /* NULL: empty */
+    struct viv_usb_port *companion, *master; /* the same place at another controller: see viv_usb_bus_companion() */
+    bool lent;               /* what is plugged in here goes to the companion: kept by the owner */
     char path[24];           /* "1", "2.3" */
     struct viv_usb_port *next;
 };
@@ -74,6 +76,9 @@ struct viv_usb_bus *viv_usb_bus_find(const char *name);
 /* Sets bus, hub and path; ops, opaque, number and speeds are the caller's. */
 void viv_usb_bus_add_port(struct viv_usb_bus *b, struct viv_usb_port *p, struct viv_usb_dev *hub);
 void viv_usb_bus_remove_port(struct viv_usb_port *p); /* a device in it is left without a port */
+/* The bus's ports become another form of those of the high-speed controller with bus `master`, from its n-th on (from 0): devices
+ * are plugged in there and handed over as its driver says. Their bus has no name of its own any more. */
+int viv_usb_bus_companion(struct viv_usb_bus *b, const char *master, unsigned first, const char *what, struct viv_err *err);
 /* For people: walks; NULL starts and ends them. */
 struct viv_usb_bus *viv_usb_bus_next(struct viv_usb_bus *b);
 struct viv_usb_port *viv_usb_port_next(struct viv_usb_bus *b, struct viv_usb_port *p);
@@ -135,7 +140,7 @@ char *viv_usb_fw_path(const struct viv_usb_dev *d, const char *kind);
 
 /* ---- a controller's calls ---- */
 
-/* A device that is in `from` leaves for `to`, which is empty: a companion's. */
+/* A device that is in `from` leaves for `to`, which is empty, and may run at another speed there. */
 void viv_usb_port_hand_over(struct viv_usb_port *from, struct viv_usb_port *to);
 void viv_usb_port_reset(struct viv_usb_port *p); /* resets the device in it */
 /* Who answers at this address, behind hubs too; through enabled ports only. */

@@ -313,7 +313,7 @@ void viv_usb_handle(struct viv_usb_dev *d, struct viv_usb_packet *k)
 static int post_load(void *obj, int version, struct viv_err *err)
 {
     struct viv_usb_dev *d = obj;
-    bool good = d->address < VIV_USB_ADDRESSES && d->configuration <= 1 && d->stage <= VIV_USB_STALLED &&
+    bool good = d->speed < VIV_USB_SPEEDS && d->desc->face[d->speed] && d->address < VIV_USB_ADDRESSES && d->configuration <= 1 && d->stage <= VIV_USB_STALLED &&
                 d->control_len <= VIV_USB_CONTROL_MOST && d->control_at <= d->control_len;
 
     for (unsigned i = 0; i < VIV_USB_INTERFACES; i++)
@@ -335,7 +335,7 @@ const struct viv_state_table viv_usb_dev_state = {
             VIV_F_CONFIG(viv_usb_dev, serial),
             VIV_F_CONFIG(viv_usb_dev, ports),
             VIV_F_CONFIG(viv_usb_dev, port_count),
-            VIV_F_CONFIG(viv_usb_dev, speed),
+            VIV_F_INT(viv_usb_dev, speed),
             VIV_F_INT(viv_usb_dev, address),
             VIV_F_INT(viv_usb_dev, configuration),
             VIV_F_INTS(viv_usb_dev, alternate),

@@ -11,7 +11,7 @@ static int make_controllers(struct vm_args *a, const char *who, struct viv_err *
     int rc = 0;
 
     if (!a->cfg.cls->usb)
-        return viv_fail(err, ENOTSUP, "%s: machine %s has no USB controller and no PCI bus for one; use -M pc", who, a->cfg.cls->name);
+        return viv_fail(err, ENOTSUP, "%s: machine %s has no USB controller and no PCI bus for one; use -M pc or q35", who, a->cfg.cls->name);
     for (const char *const *c = a->cfg.cls->usb; *c && !rc; c++)
         rc = vm_make_device(a, *c, err);
     if (rc < 0)

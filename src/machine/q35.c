@@ -79,11 +79,21 @@ static const struct viv_opt_def q35_props[] = {VIV_PC_PROPS, VIV_OPT_END};
 
 static const char *const q35_aliases[] = {"pc-q35-7.2", NULL};
 
+/* As on the chip: four functions of one device. */
+static const char *const q35_usb[] = {
+    "ich9-usb-ehci1,addr=1d.7,multifunction=on",
+    "ich9-usb-uhci1,addr=1d.0,multifunction=on,masterbus=usb-bus.0,firstport=0",
+    "ich9-usb-uhci2,addr=1d.1,multifunction=on,masterbus=usb-bus.0,firstport=2",
+    "ich9-usb-uhci3,addr=1d.2,multifunction=on,masterbus=usb-bus.0,firstport=4",
+    NULL,
+};
+
 const struct viv_machine_class viv_machine_q35 = {
     .name = "q35",
     .aliases = q35_aliases,
     .desc = "Standard PC (Q35 + ICH9, 2009)",
     .default_nic = "virtio-net-pci",
+    .usb = q35_usb,
     .props = q35_props,
     .max_cpus = 255,
     .ide_buses = 6,

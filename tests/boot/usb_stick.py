@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import vm  # noqa: E402
 
 LIB = "/usr/lib/grub/i386-pc"
-CONTROLLERS = {"uhci": ["-usb"], "xhci": ["-device", "qemu-xhci"]}
+CONTROLLERS = {"uhci": ["-usb"], "xhci": ["-device", "qemu-xhci"], "ehci": ["-device", "usb-ehci"]}
 CONFIG = """
 serial --unit=0
 terminal_output serial

@@ -13,8 +13,11 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import vm  # noqa: E402
 
-MODULES = ["uhci_hcd", "xhci_pci", "usbhid", "hid_generic", "evdev"]
-CONTROLLERS = {"uhci": ["-usb"], "xhci": ["-device", "qemu-xhci"]}
+MODULES = ["ehci_pci", "uhci_hcd", "xhci_pci", "usbhid", "hid_generic", "evdev"]
+ICH9 = ["-device", "ich9-usb-ehci1,id=u,addr=1d.7,multifunction=on", "-device", "usb-hub,bus=u.0,port=3"]
+for n in range(3):
+    ICH9[-2:-2] = ["-device", f"ich9-usb-uhci{n + 1},masterbus=u.0,firstport={2 * n},addr=1d.{n},multifunction=on"]
+CONTROLLERS = {"uhci": ["-usb"], "xhci": ["-device", "qemu-xhci"], "ehci": ["-device", "usb-ehci"], "ich9": ICH9}
 EV_KEY, EV_REL, EV_ABS = 1, 2, 3
 MIB = 1 << 20
 
@@ -202,7 +205,7 @@ def storage(work, name, controller, kib64, rounds, points):
     print(f"ok: {name}: disk and CD, saved and loaded {points} times under I/O")
 
 
-SPEED = {"uhci": "12", "xhci": "480"}
+SPEED = {"uhci": "12", "xhci": "480", "ehci": "480", "ich9": "480"}
 
 
 def main():

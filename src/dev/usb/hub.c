@@ -216,6 +216,7 @@ static int hub_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err 
     static const struct viv_usb_dev_ops ops = {.reset = hub_reset, .control = hub_control, .data = hub_data, .configured = hub_configured};
     static const struct viv_usb_port_ops port_ops = {plugged, plugged, resume};
     struct usb_hub *h = (struct usb_hub *)d;
+    struct viv_usb_port *at;
     int rc;
 
     h->usb.ops = &ops;
@@ -229,10 +230,11 @@ static int hub_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err 
         viv_usb_dev_fini(&h->usb);
         return rc;
     }
+    at = h->usb.port->master ? h->usb.port->master : h->usb.port;
     for (unsigned i = 0; i < HUB_PORTS; i++) {
         h->ports[i] = (struct viv_usb_port){
             .ops = &port_ops, .opaque = h, .number = i + 1, .speeds = 1 << VIV_USB_LOW | 1 << VIV_USB_FULL};
-        viv_usb_bus_add_port(h->usb.port->bus, &h->ports[i], &h->usb);
+        viv_usb_bus_add_port(at->bus, &h->ports[i], &h->usb);
     }
     h->usb.ports = h->ports;
     h->usb.port_count = HUB_PORTS;

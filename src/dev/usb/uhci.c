@@ -233,6 +233,15 @@ static void io_write(void *opaque, uint64_t off, uint64_t value, unsigned size)
 
 /* ---- class ---- */
 
+static void uhci_unrealize(struct viv_dev *d)
+{
+    struct uhci *u = (struct uhci *)d;
+
+    viv_usb_bus_free(u->bus);
+    viv_timer_free(u->timer);
+    viv_pci_dev_fini(&u->pci);
+}
+
 static int uhci_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
     static const struct viv_region_ops io = {io_read, io_write, 2, 2, false, false};
@@ -258,16 +267,12 @@ static int uhci_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err
             .ops = &port_ops, .opaque = u, .number = i + 1, .speeds = 1 << VIV_USB_LOW | 1 << VIV_USB_FULL};
         viv_usb_bus_add_port(u->bus, &u->ports[i].port, NULL);
     }
-    return 0;
-}
-
-static void uhci_unrealize(struct viv_dev *d)
-{
-    struct uhci *u = (struct uhci *)d;
-
-    viv_usb_bus_free(u->bus);
-    viv_timer_free(u->timer);
-    viv_pci_dev_fini(&u->pci);
+    if (viv_opts_given(opts, "masterbus"))
+        rc = viv_usb_bus_companion(u->bus, viv_opts_str(opts, "masterbus"), (unsigned)viv_opts_int(opts, "firstport"),
+                                   viv_opts_what(opts), err);
+    if (rc < 0)
+        uhci_unrealize(d);
+    return rc;
 }
 
 static void uhci_reset(struct viv_dev *d)
@@ -336,7 +341,12 @@ static const struct viv_state_table state = {
     .post_load = post_load,
 };
 
-static const struct viv_opt_def props[] = {VIV_PCI_PROPS, VIV_OPT_END};
+static const struct viv_opt_def props[] = {
+    VIV_PCI_PROPS,
+    {.name = "masterbus", .type = VIV_OPT_STR, .help = "bus of the EHCI controller whose companion this is"},
+    {.name = "firstport", .type = VIV_OPT_INT, .def = "0", .min = 0, .max = 14, .help = "its port that is the first of these, from 0"},
+    VIV_OPT_END,
+};
 
 #define UHCI(symbol, text, ...)                                                                                  \
     static const struct uhci_model symbol##_model = __VA_ARGS__;                                                 \
@@ -353,3 +363,9 @@ static const struct viv_opt_def props[] = {VIV_PCI_PROPS, VIV_OPT_END};
         .data = &symbol##_model,                                                                                 \
     }
 UHCI(piix3_usb_uhci, "piix3-usb-uhci", {{0x8086, 0x7020, 1, 0x0c0300, 0x1af4, 0x1100}, 4});
+UHCI(ich9_usb_uhci1, "ich9-usb-uhci1", {{0x8086, 0x2934, 3, 0x0c0300, 0x1af4, 0x1100}, 1});
+UHCI(ich9_usb_uhci2, "ich9-usb-uhci2", {{0x8086, 0x2935, 3, 0x0c0300, 0x1af4, 0x1100}, 2});
+UHCI(ich9_usb_uhci3, "ich9-usb-uhci3", {{0x8086, 0x2936, 3, 0x0c0300, 0x1af4, 0x1100}, 3});
+UHCI(ich9_usb_uhci4, "ich9-usb-uhci4", {{0x8086, 0x2937, 3, 0x0c0300, 0x1af4, 0x1100}, 1});
+UHCI(ich9_usb_uhci5, "ich9-usb-uhci5", {{0x8086, 0x2938, 3, 0x0c0300, 0x1af4, 0x1100}, 2});
+UHCI(ich9_usb_uhci6, "ich9-usb-uhci6", {{0x8086, 0x2939, 3, 0x0c0300, 0x1af4, 0x1100}, 3});
