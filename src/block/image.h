@@ -80,6 +80,12 @@ struct viv_snapshot {
 };
 void viv_snapshot_free(struct viv_snapshot *s, unsigned count); /* an array from list() */
 
+/* As viv-img and the monitor show it, with the newline; `id`: what stands in the first column. g_free. */
+char *viv_snapshot_line(const struct viv_snapshot *s, const char *id);
+char *viv_snapshot_heading(void);
+/* "1.5 GiB" */
+void viv_size_text(uint64_t bytes, char *out, size_t size);
+
 /* Called with the whole node drained. `which`: by id, else by name. All durable when they return. */
 struct viv_snapshot_ops {
     int (*list)(struct viv_node *n, struct viv_snapshot **out, unsigned *count, struct viv_err *err);

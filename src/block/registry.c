@@ -55,6 +55,7 @@ void viv_drive_release(struct viv_drive *d)
 {
     g_free(d->user);
     d->user = NULL;
+    d->in_state = false;
 }
 
 int viv_drive_remove(struct viv_drive *d, struct viv_err *err)

@@ -22,6 +22,7 @@ struct viv_drive {
     enum viv_drive_error rerror, werror;
     char *user;           /* who claimed it, or NULL */
     bool cd;              /* -drive media=cdrom: a device that can be either is a CD drive */
+    bool in_state;        /* its contents are part of that one's saved state (flash chips) */
     struct viv_drive *next;
 };
 

@@ -84,8 +84,6 @@ int img_new_size(const char *text, uint64_t old, uint64_t *out, struct viv_err *
 /* Do the names mean one file? */
 bool img_same_file(const char *a, const char *b);
 const char *img_bool(bool b); /* "true" or "false" */
-/* "196 KiB": three digits. */
-void img_size_text(uint64_t bytes, char *out, size_t size);
 void img_json_string(FILE *f, const char *text);
 /* img_facts.c: what the format tells; JSON with `in` in front of each line and a comma behind. */
 void img_facts_human(const struct viv_img_info *i);

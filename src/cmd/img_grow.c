@@ -77,8 +77,8 @@ static void report(struct viv_node *n, const struct parts *p)
     const char *table = p->kind == PARTS_GPT ? "GPT" : "MBR";
     char from[32], to[32];
 
-    img_size_text(l->len, from, sizeof(from));
-    img_size_text(l->new_len, to, sizeof(to));
+    viv_size_text(l->len, from, sizeof(from));
+    viv_size_text(l->new_len, to, sizeof(to));
     printf("Image resized.\n");
     if (p->kind == PARTS_NONE)
         printf("There is no partition table.\n");

@@ -63,9 +63,9 @@ static void print_human(const struct layer *l)
     struct viv_node *n = l->n;
     char virtual[32], disk[32];
 
-    img_size_text(viv_node_size(n), virtual, sizeof(virtual));
+    viv_size_text(viv_node_size(n), virtual, sizeof(virtual));
     if (n->file->drv == &viv_blk_file)
-        img_size_text(disk_size(n), disk, sizeof(disk));
+        viv_size_text(disk_size(n), disk, sizeof(disk));
     else
         g_strlcpy(disk, "unavailable", sizeof(disk));
     printf("image: %s\nfile format: %s\nvirtual size: %s (%" PRIu64 " bytes)\ndisk size: %s\n",

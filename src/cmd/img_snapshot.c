@@ -15,30 +15,18 @@ struct args {
 
 /* --- telling --- */
 
-static void print_one(const struct viv_snapshot *s)
-{
-    char size[32], date[32] = "", icount[32] = "";
-    time_t when = s->date_sec;
-    uint64_t ms = s->vm_clock_nsec / 1000000;
-    g_autofree char *clock = g_strdup_printf("%02" PRIu64 ":%02u:%02u.%03u", ms / 3600000, (unsigned)(ms / 60000 % 60),
-                                             (unsigned)(ms / 1000 % 60), (unsigned)(ms % 1000));
-    struct tm tm;
-
-    img_size_text(s->vm_state_size, size, sizeof(size));
-    if (localtime_r(&when, &tm))
-        strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%S", &tm);
-    if (s->icount != UINT64_MAX)
-        g_snprintf(icount, sizeof(icount), "%" PRIu64, s->icount);
-    printf("%-9s %-16s %8s%20s%13s%11s\n", s->id, s->name, size, date, clock, icount);
-}
-
 void img_snapshots_print(const struct viv_snapshot *s, unsigned count)
 {
+    g_autofree char *heading = viv_snapshot_heading();
+
     if (!count)
         return;
-    printf("Snapshot list:\n%-9s %-16s %8s%20s%13s%11s\n", "ID", "TAG", "VM SIZE", "DATE", "VM CLOCK", "ICOUNT");
-    for (unsigned i = 0; i < count; i++)
-        print_one(&s[i]);
+    printf("Snapshot list:\n%s", heading);
+    for (unsigned i = 0; i < count; i++) {
+        g_autofree char *line = viv_snapshot_line(&s[i], s[i].id);
+
+        fputs(line, stdout);
+    }
 }
 
 void img_snapshots_json(const struct viv_snapshot *s, unsigned count, const char *in)

@@ -83,19 +83,6 @@ const char *img_bool(bool b)
     return b ? "true" : "false";
 }
 
-void img_size_text(uint64_t bytes, char *out, size_t size)
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    double v = bytes;
-    unsigned u = 0;
-
-    while (v >= 999.5 && u + 1 < G_N_ELEMENTS(units)) {
-        v /= 1024;
-        u++;
-    }
-    g_snprintf(out, size, "%.3g %s", v, units[u]);
-}
-
 void img_json_string(FILE *f, const char *text)
 {
     fputc('"', f);

@@ -17,6 +17,7 @@
 #include "machine/vm.h"
 #include "mem/ram.h"
 #include "mon/command.h"
+#include "machine/vm_snapshot.h"
 #include "mon/gdb/gdb.h"
 #include "mon/mon.h"
 #include "net/dump.h"
@@ -115,6 +116,8 @@ static int assemble(struct vm_args *a, struct viv_err *err)
         }
         rc = viv_vm_load(a->incoming, err);
     }
+    if (a->loadvm)
+        rc = viv_vm_snapshot_load(a->loadvm, err);
     viv_log_release(rc >= 0); /* -daemonize closes stderr now */
     if (!rc)
         rc = cmd_daemon_ready(err);

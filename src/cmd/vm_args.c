@@ -298,6 +298,12 @@ HANDLER(on_monitor)
     return add_item(&a->monitors, option, text);
 }
 
+HANDLER(on_loadvm)
+{
+    a->loadvm = text;
+    return 0;
+}
+
 HANDLER(on_gdb)
 {
     a->gdb = text ? text : "tcp::1234";
@@ -471,6 +477,7 @@ static const struct option options[] = {
     {"no-shutdown", NULL, "stop before shutdown", on_no_shutdown},
     {"action", "reboot=reset|shutdown,shutdown=poweroff|pause", "what to do on guest events", on_action},
     {"incoming", "file:path|defer", "starts from a saved state", on_incoming},
+    {"loadvm", "tag", "starts from a snapshot that savevm made", on_loadvm},
     {"daemonize", NULL, "goes to the background once the machine is made", on_daemonize},
     {"pidfile", "file", "writes the process id to a file", on_pidfile},
     {"sandbox", "off", "there is no sandbox yet", on_sandbox},
@@ -506,7 +513,6 @@ static const struct option options[] = {
     {"debugcon", "d", NULL, NULL, LATER},
     {"singlestep", NULL, NULL, NULL, "it is an option of the translator: -accel xlate,one-insn-per-tb=on"},
     {"icount", "o", NULL, NULL, LATER},
-    {"loadvm", "t", NULL, NULL, "use -incoming file:PATH with a state saved by migrate \"file:PATH\""},
     {"trace", "o", NULL, NULL, "-d has what is there"},
     {"dfilter", "o", NULL, NULL, LATER},
     {"plugin", "o", NULL, NULL, "there are no plugins"},

@@ -25,7 +25,7 @@ struct vm_args {
     GArray *drives, *blockdevs, *nets, *devices, *chardevs, *serials, *monitors, *mons, *objects,
         *globals, *usbdevices, *vncs; /* of struct vm_item */
     bool nodefaults, nographic, display_none, daemonize, paused, no_reboot, no_shutdown, usb;
-    const char *pidfile, *incoming, *process_name;
+    const char *pidfile, *incoming, *loadvm, *process_name;
     const char *gdb; /* -gdb, -s */
     const char *vga; /* class of -vga, NULL: none */
     const char *layout; /* -k */

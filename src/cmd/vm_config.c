@@ -232,7 +232,7 @@ int vm_config_fill(struct vm_args *a, struct viv_err *err)
     cfg->cpu_is_default = !cfg->cpu;
     if (!cfg->cpu)
         cfg->cpu = a->default_cpu;
-    cfg->incoming = a->incoming != NULL;
+    cfg->incoming = a->incoming || a->loadvm;
     cfg->disks = disk_texts(a);
     if (!cfg->kernel && (cfg->initrd || cfg->append))
         return viv_fail(err, EINVAL, "%s needs -kernel", cfg->initrd ? "-initrd" : "-append");

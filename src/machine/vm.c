@@ -208,7 +208,7 @@ int viv_vm_create(const struct viv_machine_config *cfg, struct viv_err *err)
     return 0;
 }
 
-static void reset_all(void)
+void viv_vm_reset_all(void)
 {
     viv_dev_reset_all();
     viv_vcpus_reset();
@@ -222,7 +222,7 @@ int viv_vm_finish(struct viv_err *err)
 
     if (rc < 0)
         return rc;
-    reset_all();
+    viv_vm_reset_all();
     return 0;
 }
 
@@ -299,7 +299,7 @@ void viv_vm_reset(const char *reason)
     }
     emit_cause("RESET", reason);
     vm.deferred = 0;
-    reset_all();
+    viv_vm_reset_all();
     if (was_running) {
         viv_dev_set_running_all(true);
         viv_vcpus_start();

@@ -50,7 +50,8 @@ int viv_vm_exit_code(void);
  * postmigrate; load wants a machine made by the same command line that has not run. Both block. */
 int viv_vm_save(const char *uri, struct viv_err *err);
 int viv_vm_load(const char *uri, struct viv_err *err);
-/* For vm_save.c and -incoming. */
+/* For vm_save.c, vm_snapshot.c and -incoming. */
+void viv_vm_reset_all(void); /* devices, CPUs, board: nothing is told, nothing stopped or started */
 void viv_vm_set_state(enum viv_run_state s);
 /* A reset or power-off that the guest asked for and that has not happened: bits of 1 << VIV_VM_*. Setting refuses
  * (-EINVAL) what no guest can wish. */

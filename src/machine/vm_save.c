@@ -1,4 +1,4 @@
-/* The whole VM in a file: migrate "file:PATH" and -incoming file:PATH.
+/* The whole VM in a file: migrate "file:PATH" and -incoming file:PATH; in an image for vm_snapshot.c.
  *
  *   magic, version, description of the machine
  *   guest clock, TSC and its frequency, base of the paravirtual clock, what the guest asked for last
@@ -365,10 +365,31 @@ static int flush_disks(struct viv_err *err)
     return 0;
 }
 
+int viv_vm_quiesce(struct viv_err *err)
+{
+    if (!viv_loop_wait_for(all_idle, NULL, 60 * (int64_t)VIV_NS_PER_SEC))
+        return viv_fail(err, ETIMEDOUT, "a device did not become idle within 60 seconds");
+    return flush_disks(err);
+}
+
+void viv_vm_put_machine(struct viv_vm_stream *s)
+{
+    g_autofree char *desc = describe();
+
+    viv_vm_stream_put(s, MAGIC, sizeof(MAGIC));
+    viv_vm_stream_put_u64(s, VERSION);
+    viv_vm_stream_put_u64(s, strlen(desc));
+    viv_vm_stream_put(s, desc, strlen(desc));
+    save_clocks(s);
+    viv_vm_stream_put_u64(s, viv_vm_guest_wishes());
+    save_ram(s);
+    save_state(s);
+    viv_vm_stream_put_sum(s);
+}
+
 int viv_vm_save(const char *uri, struct viv_err *err)
 {
     enum viv_run_state before = viv_vm_state();
-    g_autofree char *desc = describe();
     struct viv_vm_stream *s;
     const char *path;
     int rc = need_file(uri, &path, err);
@@ -384,21 +405,9 @@ int viv_vm_save(const char *uri, struct viv_err *err)
     if (rc < 0)
         return rc;
     viv_vm_stop(VIV_RUN_SAVE);
-    if (!viv_loop_wait_for(all_idle, NULL, 60 * (int64_t)VIV_NS_PER_SEC))
-        rc = viv_fail(err, ETIMEDOUT, "a device did not become idle within 60 seconds");
-    else
-        rc = flush_disks(err);
-    if (!rc) {
-        viv_vm_stream_put(s, MAGIC, sizeof(MAGIC));
-        viv_vm_stream_put_u64(s, VERSION);
-        viv_vm_stream_put_u64(s, strlen(desc));
-        viv_vm_stream_put(s, desc, strlen(desc));
-        save_clocks(s);
-        viv_vm_stream_put_u64(s, viv_vm_guest_wishes());
-        save_ram(s);
-        save_state(s);
-        viv_vm_stream_put_sum(s);
-    }
+    rc = viv_vm_quiesce(err);
+    if (!rc)
+        viv_vm_put_machine(s);
     if (viv_vm_stream_close(s, err) < 0 && !rc)
         rc = -EIO;
     if (rc < 0) {
@@ -440,6 +449,19 @@ static int load_head(struct viv_vm_stream *s, struct viv_err *err)
     return rc;
 }
 
+int viv_vm_get_machine(struct viv_vm_stream *s, struct viv_err *err)
+{
+    int rc = load_head(s, err);
+
+    if (!rc)
+        rc = load_clocks(s, err);
+    if (!rc)
+        rc = load_wishes(s, err);
+    if (!rc)
+        rc = load_ram(s, err);
+    return rc ? rc : load_state(s, err);
+}
+
 int viv_vm_load(const char *uri, struct viv_err *err)
 {
     struct viv_vm_stream *s;
@@ -453,15 +475,7 @@ int viv_vm_load(const char *uri, struct viv_err *err)
     if (rc < 0)
         return rc;
     viv_vm_set_state(VIV_RUN_RESTORE);
-    rc = load_head(s, err);
-    if (!rc)
-        rc = load_clocks(s, err);
-    if (!rc)
-        rc = load_wishes(s, err);
-    if (!rc)
-        rc = load_ram(s, err);
-    if (!rc)
-        rc = load_state(s, err);
+    rc = viv_vm_get_machine(s, err);
     viv_vm_stream_close(s, NULL);
     if (rc < 0) {
         viv_vm_set_state(VIV_RUN_INTERNAL_ERROR);

@@ -1,6 +1,7 @@
 #include "machine/vm_stream.h"
 
 #include "base/bytes.h"
+#include "block/image.h"
 #include "host/open.h"
 
 #include <errno.h>
@@ -13,7 +14,9 @@
 #define BUFFER (256 * 1024)
 
 struct viv_vm_stream {
-    int fd;
+    int fd; /* -1: a node */
+    struct viv_node *node;
+    uint64_t at, end; /* of the node: how far it was written or read, and where what there is to read ends */
     bool write;
     char *path;
     int error; /* errno of the first failure */
@@ -39,8 +42,40 @@ int viv_vm_stream_open(const char *path, bool write, struct viv_vm_stream **out,
     return 0;
 }
 
+void viv_vm_stream_open_node(struct viv_node *n, const char *name, bool write, uint64_t size, struct viv_vm_stream **out)
+{
+    struct viv_vm_stream *s = g_new0(struct viv_vm_stream, 1);
+
+    s->fd = -1;
+    s->node = n;
+    s->end = size;
+    s->write = write;
+    s->path = g_strdup(name);
+    s->crc = crc32(0, NULL, 0);
+    *out = s;
+}
+
+uint64_t viv_vm_stream_size(const struct viv_vm_stream *s)
+{
+    return s->at + (s->write ? s->pos : 0);
+}
+
+static void write_node(struct viv_vm_stream *s, const uint8_t *p, size_t len)
+{
+    int rc = s->error ? 0 : viv_node_state_write(s->node, s->at, p, len);
+
+    if (rc < 0)
+        s->error = -rc;
+    s->at += len;
+}
+
 static void write_all(struct viv_vm_stream *s, const uint8_t *p, size_t len)
 {
+    if (s->node) {
+        write_node(s, p, len);
+        return;
+    }
+    s->at += len;
     while (len && !s->error) {
         ssize_t n = write(s->fd, p, len);
 
@@ -83,19 +118,34 @@ void viv_vm_stream_put_u64(struct viv_vm_stream *s, uint64_t v)
     viv_vm_stream_put(s, b, sizeof(b));
 }
 
+/* How many bytes came; 0: there are no more. */
+static ssize_t read_some(struct viv_vm_stream *s)
+{
+    size_t n = (size_t)MIN(BUFFER, s->end - s->at);
+    ssize_t got;
+
+    if (s->node) {
+        int rc = n ? viv_node_state_read(s->node, s->at, s->buf, n) : 0;
+
+        return rc < 0 ? rc : (ssize_t)n;
+    }
+    do {
+        got = read(s->fd, s->buf, BUFFER);
+    } while (got < 0 && errno == EINTR);
+    return got < 0 ? -errno : got;
+}
+
 static int refill(struct viv_vm_stream *s, struct viv_err *err)
 {
-    ssize_t n;
+    ssize_t n = read_some(s);
 
-    do {
-        n = read(s->fd, s->buf, BUFFER);
-    } while (n < 0 && errno == EINTR);
     if (n < 0)
-        return viv_fail_os(err, errno, "cannot read '%s'", s->path);
+        return viv_fail_os(err, (int)-n, "cannot read '%s'", s->path);
     if (n == 0)
         return viv_fail(err, EINVAL, "'%s' ends early: it was not completely written", s->path);
+    s->at += (uint64_t)n;
     s->pos = 0;
-    s->len = n;
+    s->len = (size_t)n;
     return 0;
 }
 
@@ -155,11 +205,12 @@ int viv_vm_stream_close(struct viv_vm_stream *s, struct viv_err *err)
 
     if (s->write) {
         flush(s);
-        /* A pipe or a terminal cannot be synced. */
-        if (!s->error && fsync(s->fd) < 0 && errno != EINVAL && errno != EROFS)
+        /* A pipe or a terminal cannot be synced; a node is made durable by the snapshot that takes the state. */
+        if (!s->error && s->fd >= 0 && fsync(s->fd) < 0 && errno != EINVAL && errno != EROFS)
             s->error = errno;
     }
-    close(s->fd);
+    if (s->fd >= 0)
+        close(s->fd);
     if (s->error)
         rc = viv_fail_os(err, s->error, "cannot write '%s'", s->path);
     g_free(s->path);

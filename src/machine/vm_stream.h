@@ -1,4 +1,4 @@
-/* Inside machine/: a saved-state file written and read in order, with a running check sum. */
+/* Inside machine/: saved state written and read in order, with a running check sum: a file, or the place for VM state in an image. */
 #ifndef VIV_MACHINE_VM_STREAM_H
 #define VIV_MACHINE_VM_STREAM_H
 
@@ -13,6 +13,12 @@ struct viv_vm_stream;
 /* Opens `path` for writing (created or truncated) or reading. */
 int viv_vm_stream_open(const char *path, bool write, struct viv_vm_stream **out,
                        struct viv_err *err);
+/* In the image (image.h: viv_node_state_write), from its start on. Writing: `size` is not looked at; reading: so much was written.
+ * `name` for errors. The node is borrowed, and nobody else's while the stream is open. */
+struct viv_node;
+void viv_vm_stream_open_node(struct viv_node *n, const char *name, bool write, uint64_t size, struct viv_vm_stream **out);
+/* Bytes put so far. */
+uint64_t viv_vm_stream_size(const struct viv_vm_stream *s);
 /* Errors stick: the first is returned by viv_vm_stream_error and close. */
 void viv_vm_stream_put(struct viv_vm_stream *s, const void *data, size_t len);
 void viv_vm_stream_put_u64(struct viv_vm_stream *s, uint64_t v);
@@ -24,5 +30,10 @@ void viv_vm_stream_put_sum(struct viv_vm_stream *s);
 int viv_vm_stream_check_sum(struct viv_vm_stream *s, struct viv_err *err);
 /* After writing: flushes to the disk. Frees s in any case; the first error is returned. */
 int viv_vm_stream_close(struct viv_vm_stream *s, struct viv_err *err);
+
+/* vm_save.c: the whole machine; it stands still. What it is loaded into has been reset. */
+int viv_vm_quiesce(struct viv_err *err); /* waits until no device is at work, and flushes disks */
+void viv_vm_put_machine(struct viv_vm_stream *s);
+int viv_vm_get_machine(struct viv_vm_stream *s, struct viv_err *err);
 
 #endif

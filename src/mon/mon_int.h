@@ -39,6 +39,9 @@ extern const struct viv_mon_cmd viv_mon_debug[];
 /* examine.c */
 extern const struct viv_mon_cmd viv_mon_examine[];
 
+/* commands_snapshot.c */
+extern const struct viv_mon_cmd viv_mon_snapshots[];
+
 /* commands_block.c */
 extern const struct viv_mon_cmd viv_mon_media[];
 

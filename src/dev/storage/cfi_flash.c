@@ -369,6 +369,7 @@ static int flash_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_er
     rc = viv_drive_claim(id, name, &f->drive, err);
     if (rc < 0)
         return rc;
+    f->drive->in_state = true;
     if (!f->drive->blk)
         rc = viv_fail(err, EINVAL, "flash '%s': there is no image; file= names one", id);
     size = rc ? 0 : viv_blk_size(f->drive->blk);
