@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import types
+import zlib
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 IMG = os.path.abspath(os.environ.get("VIV_IMG", os.path.join(TOP, "build/src/cmd/viv-img")))
@@ -105,6 +106,37 @@ def seeds_nbd(side):
     return lambda folder: run(sys.executable, TOP + "/fuzz/nbd_seeds.py", side, folder)
 
 
+def seeds_vnc(folder):
+    """Talks of a client, plain and in WebSocket frames, whole and in pieces."""
+    def encodings(*e):
+        return struct.pack(">BxH%di" % len(e), 2, len(e), *e)
+
+    def extended(flags, data=b""):
+        return struct.pack(">B3xiI", 6, -4 - len(data), flags) + data
+
+    pseudo = (-223, -224, -239, -257, -258, -261, -307, -308, 0xc0a1e5ce - (1 << 32))
+    asks = struct.pack(">BBHHHH", 3, 0, 0, 0, 150, 75) + struct.pack(">BBHHHH", 3, 1, 3, 3, 90, 9)
+    clip = zlib.compress(struct.pack(">I", 6) + b"a\r\nb\xc3\xa9")
+    formats = [(32, 24, 0, 1, 255, 255, 255, 16, 8, 0), (16, 16, 1, 1, 31, 63, 31, 11, 5, 0), (8, 8, 0, 0, 0, 0, 0, 0, 0, 0),
+               (32, 24, 1, 1, 255, 255, 255, 24, 16, 8)]
+    talk = struct.pack(">BBxxI", 4, 1, 97) + struct.pack(">BBHH", 5, 3, 9, 9) + struct.pack(">B3xI", 6, 2) + b"hi" + asks
+    talk += struct.pack(">BBHII", 255, 0, 1, 97, 30) + struct.pack(">BxHHBxIHHHHI", 251, 80, 60, 1, 0, 0, 0, 80, 60, 0)
+    talk += extended(1 << 24 | 31 << 24 | 1, bytes(4)) + extended(1 << 27 | 1) + extended(1 << 28 | 1, clip) + extended(1 << 25 | 1) + extended(1 << 26)
+    http = (b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Protocol: binary\r\n\r\n")
+    n = 0
+    for version, security in ((b"RFB 003.003\n", b""), (b"RFB 003.007\n", b"\1"), (b"RFB 003.008\n", b"\1")):
+        for f in formats:
+            for e in (0, 7, 16, -314):
+                said = version + security + b"\1" + struct.pack(">B3xBBBBHHHBBB3x", 0, *f) + encodings(e, -27, -250, *pseudo) + talk
+                framed = b"".join(b"\x82" + bytes([0x80 | len(p)]) + b"\1\2\3\4" + bytes(b ^ (1 + i % 4) for i, b in enumerate(p))
+                                  for p in (said[i:i + 100] for i in range(0, len(said), 100)))
+                put("%s/seed-%d" % (folder, n), b"\0" + said)
+                put("%s/seed-ws-%d" % (folder, n), bytes([n % 2 | n % 64 << 2 & 0xfc]) + http + b"\x89\x82\0\0\0\0hi" + framed + b"\x88\x80\0\0\0\0")
+                n += 1
+    put(folder + "/seed-password", b"\2RFB 003.008\n\2" + bytes(16))
+
+
 # --- what is kept of a corpus in the tree: a text, an input a line, so that it can be read, compared and merged ---
 
 def kept_path(t):
@@ -162,6 +194,8 @@ TARGETS = [
     image("vhdx"), image("vdi"), image("vpc"), whole("qcow"), image("qed"), image("parallels"),
     image("luks", "block/crypt/luks.c", "block/crypt/luks_header.c", "block/crypt/luks_key.c"),
     whole("dmg"), whole("cloop"), whole("bochs"),
+    target("vnc", "vnc", seeds_vnc, ["ui/vnc/" + f for f in ("client.c", "clipboard.c", "handshake.c", "message.c", "pixel.c", "pseudo.c", "squeeze.c",
+                                                             "tight.c", "update.c", "websocket.c", "zrle.c")], ["-max_len=2000"]),
     target("virtq", "virtq", no_seeds, ["bus/virtio_queue.c", "bus/virtio_ring.c", "bus/virtio_packed.c", "bus/virtio_split.c", "bus/virtio_iov.c"], ["-max_len=600"]),
 ]
 

@@ -124,6 +124,7 @@ static void chr_free(struct viv_chr *c)
         viv_chr_mux_free(c->mux);
     if (c->log_fd >= 0)
         close(c->log_fd);
+    viv_chr_drop_fds(c);
     g_slist_free_full(c->waiters, g_free);
     g_free(c->filename);
     g_free(c->id);
@@ -228,6 +229,30 @@ bool viv_chr_uses_stdio(void)
             return true;
     }
     return false;
+}
+
+/* ---- descriptors beside the bytes ---- */
+
+int viv_chr_take_fd(struct viv_chr *c)
+{
+    int fd = c->fd_count ? c->fds[0] : -1;
+
+    if (c->fd_count)
+        memmove(c->fds, c->fds + 1, --c->fd_count * sizeof(*c->fds));
+    return fd;
+}
+
+void viv_chr_put_fd(struct viv_chr *c, int fd)
+{
+    if (c->fd_count == VIV_CHR_FDS)
+        close(viv_chr_take_fd(c));
+    c->fds[c->fd_count++] = fd;
+}
+
+void viv_chr_drop_fds(struct viv_chr *c)
+{
+    while (c->fd_count)
+        close(viv_chr_take_fd(c));
 }
 
 void viv_chr_free(struct viv_chr *c)

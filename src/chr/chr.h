@@ -51,6 +51,8 @@ void viv_chr_detach(struct viv_chr *c, void *front);
 size_t viv_chr_write(struct viv_chr *c, const uint8_t *buf, size_t len);
 /* Calls fn(opaque) once, when there is room again; NULL fn cancels that of `opaque`. */
 void viv_chr_on_writable(struct viv_chr *c, void (*fn)(void *opaque), void *opaque);
+/* A descriptor that the other side has passed (SCM_RIGHTS on a unix socket), the oldest first; the caller's to close. -1: none. */
+int viv_chr_take_fd(struct viv_chr *c);
 /* The front can read again. */
 void viv_chr_accept_input(struct viv_chr *c);
 bool viv_chr_is_mux(const struct viv_chr *c);

@@ -25,6 +25,8 @@ struct viv_chr_class {
     void (*accept_input)(struct viv_chr *c); /* may be NULL */
 };
 
+#define VIV_CHR_FDS 8
+
 struct viv_chr {
     const struct viv_chr_class *cls;
     char *id;
@@ -35,6 +37,8 @@ struct viv_chr {
     void *front;
     struct viv_chr_mux *mux;
     GSList *waiters; /* of struct viv_chr_waiter */
+    int fds[VIV_CHR_FDS]; /* passed by the other side, not yet taken */
+    unsigned fd_count;
     struct viv_chr *next;
 };
 
@@ -54,6 +58,9 @@ void viv_chr_deliver(struct viv_chr *c, const uint8_t *buf, size_t len);
 void viv_chr_event(struct viv_chr *c, enum viv_chr_event ev);
 void viv_chr_room(struct viv_chr *c); /* there is room again: wakes who waits */
 
+void viv_chr_put_fd(struct viv_chr *c, int fd); /* takes it; the oldest goes when there are too many */
+void viv_chr_drop_fds(struct viv_chr *c);
+
 /* The mux, between back end and fronts. */
 struct viv_chr_mux *viv_chr_mux_new(struct viv_chr *c);
 void viv_chr_mux_free(struct viv_chr_mux *m);
@@ -71,6 +78,7 @@ size_t viv_chr_mux_write(struct viv_chr_mux *m, const uint8_t *buf, size_t len);
 struct viv_chr_fdio {
     struct viv_chr *chr;
     int in, out; /* -1: none; may be the same */
+    bool passes_fds; /* a unix socket: descriptors may come beside the bytes */
     bool ask_first; /* descriptors shared with others: not O_NONBLOCK, poll before each write */
     /* Input ended or failed; in is no longer watched. */
     void (*eof)(struct viv_chr *c);

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define CHUNK 4096
@@ -25,6 +27,29 @@ static void input_ended(struct viv_chr_fdio *io)
         io->eof(io->chr);
 }
 
+/* read(2), and what comes beside it. */
+static ssize_t receive(struct viv_chr_fdio *io, uint8_t *buf, size_t len)
+{
+    char control[CMSG_SPACE(VIV_CHR_FDS * sizeof(int))];
+    struct iovec iov = {buf, len};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+    ssize_t n = io->passes_fds ? recvmsg(io->in, &m, MSG_CMSG_CLOEXEC) : read(io->in, buf, len);
+
+    for (struct cmsghdr *h = n >= 0 && io->passes_fds ? CMSG_FIRSTHDR(&m) : NULL; h; h = CMSG_NXTHDR(&m, h)) {
+        size_t count = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+        if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(h) + i * sizeof(fd), sizeof(fd));
+            viv_chr_put_fd(io->chr, fd);
+        }
+    }
+    return n;
+}
+
 static void on_input(void *opaque, int fd, short revents)
 {
     struct viv_chr_fdio *io = opaque;
@@ -38,7 +63,7 @@ static void on_input(void *opaque, int fd, short revents)
         io->in_watch = NULL;
         return;
     }
-    n = read(fd, buf, want < sizeof(buf) ? want : sizeof(buf));
+    n = receive(io, buf, want < sizeof(buf) ? want : sizeof(buf));
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {

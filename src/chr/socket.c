@@ -49,6 +49,7 @@ static void connection_ended(struct viv_chr *c)
     viv_chr_fdio_stop(&s->io);
     s->io.in = s->io.out = -1;
     close(fd);
+    viv_chr_drop_fds(c);
     viv_chr_event(c, VIV_CHR_CLOSED);
     if (s->server && !s->listen_watch)
         s->listen_watch = viv_watch_new(s->listen_fd, POLLIN, on_listen, s);
@@ -75,6 +76,7 @@ static void connected(struct chr_socket *s, int fd)
     if (s->nodelay && s->addr.ss_family != AF_UNIX)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     s->io.in = s->io.out = fd;
+    s->io.passes_fds = s->addr.ss_family == AF_UNIX;
     s->telnet_state = (struct viv_telnet){0};
     /* A fresh socket has room for twelve bytes. */
     if (s->telnet && write(fd, viv_telnet_hello, sizeof(viv_telnet_hello)) < 0)

@@ -266,6 +266,7 @@ void viv_mon_use_machine(void)
 {
     viv_mon_use(machine_cmds);
     viv_mon_use(viv_mon_vnc);
+    viv_mon_use(viv_mon_fds);
     viv_mon_use(viv_mon_screen);
     viv_mon_use(viv_mon_media);
     viv_mon_use(viv_mon_snapshots);

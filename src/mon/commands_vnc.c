@@ -1,5 +1,6 @@
 /* The commands about VNC servers. */
 #include "mon/command.h"
+#include "mon/fds.h"
 #include "mon/mon_int.h"
 
 #include "host/clock.h"
@@ -81,6 +82,27 @@ COMMAND(expire_password)
     return viv_vnc_set_expiry(viv_opts_str(o, "display"), when, err);
 }
 
+static const struct viv_opt_def add_client_args[] = {
+    {.name = "protocol", .type = VIV_OPT_STR, .required = true, .help = "vnc, or the id of a server"},
+    {.name = "fdname", .type = VIV_OPT_STR, .required = true, .help = "of a connected socket, as getfd named it"},
+    {.name = "skipauth", .type = VIV_OPT_BOOL, .help = "asks for no password"},
+    {.name = "tls", .type = VIV_OPT_BOOL},
+    VIV_OPT_END,
+};
+
+COMMAND(add_client)
+{
+    const char *protocol = viv_opts_str(o, "protocol");
+    int fd;
+
+    if (viv_opts_bool(o, "tls"))
+        return viv_fail(err, ENOTSUP, "tls=true: there is no TLS for VNC yet");
+    fd = viv_mon_take_fd(viv_opts_str(o, "fdname"), err);
+    if (fd < 0)
+        return fd;
+    return viv_vnc_add_client_take(strcmp(protocol, "vnc") ? protocol : NULL, fd, viv_opts_bool(o, "skipauth"), err);
+}
+
 /* --- what there is --- */
 
 COMMAND(query_vnc)
@@ -136,6 +158,7 @@ const struct viv_mon_cmd viv_mon_vnc[] = {
     {"set_password", "set_password", "protocol password [-c keep] [-d display]", set_password_args, "set the password of a VNC server",
      set_password},
     {"expire_password", "expire_password", "protocol time [display]", expire_args, "set when a VNC password ends", expire_password},
+    {NULL, "add_client", NULL, add_client_args, "give a connected socket to a VNC server", add_client},
     {NULL, "change-vnc-password", NULL, change_password_args, "set the password of the first VNC server", change_vnc_password},
     {0},
 };

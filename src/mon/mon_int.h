@@ -45,6 +45,11 @@ extern const struct viv_mon_cmd viv_mon_snapshots[];
 /* commands_block.c */
 extern const struct viv_mon_cmd viv_mon_media[];
 
+/* fds.c */
+extern const struct viv_mon_cmd viv_mon_fds[];
+/* qmp.c: whose command is being run; NULL: no program's. */
+struct viv_chr *viv_mon_current(void);
+
 /* commands_vnc.c */
 extern const struct viv_mon_cmd viv_mon_vnc[];
 /* "change vnc password SECRET": the words behind vnc. */

@@ -22,6 +22,12 @@ struct qmp {
 };
 
 static GSList *all;
+static struct viv_chr *current;
+
+struct viv_chr *viv_mon_current(void)
+{
+    return current;
+}
 
 static void send(struct qmp *q, json_t *take)
 {
@@ -136,10 +142,12 @@ static void run(struct qmp *q, json_t *id, const char *name, json_t *args)
         return;
     }
     error_class = NULL;
+    current = q->chr;
     rc = read_args(c, args, &raw, &err);
     if (!rc)
         rc = c->raw ? c->raw(raw, &result, &err) : run_parsed(c, raw, &result, &err);
     viv_raw_free(raw);
+    current = NULL;
     if (rc < 0) {
         json_decref(result);
         send_error(q, id, error_class ? error_class : "GenericError", err.text);

@@ -121,6 +121,7 @@ static void french(struct viv_typist *t)
     expect(t, '1', "+42 +2 -42 -2 ");
     expect(t, XKB_KEY_eacute, "+3 -3 ");
     expect(t, XKB_KEY_ecircumflex, "+26 -26 +18 -18 ");
+    expect(t, XKB_KEY_Acircumflex, "+26 -26 +42 +16 -42 -16 ");
 }
 
 static void japanese(struct viv_typist *t)

@@ -357,6 +357,54 @@ def hostile(g):
     print("ok: nonsense ends the connection that says it")
 
 
+def handed(work):
+    """add_client: a connected socket, passed over QMP."""
+    with Machine(work, "handed", ["-S"], f"unix:{work}/handed.vnc,password=on") as g:
+        q = g.q
+
+        def get(name):
+            ours, theirs = socket.socketpair()
+            socket.send_fds(q.s, [f'{{"execute": "getfd", "arguments": {{"fdname": "{name}"}}}}'.encode()], [theirs.fileno()])
+            theirs.close()
+            answer = q.f.readline()
+            while b'"event"' in answer:
+                answer = q.f.readline()
+            must(b"return" in answer, g, f"getfd: {answer}")
+            return ours
+
+        sock = get("one")
+        q.cmd("add_client", protocol="vnc", fdname="one", skipauth=True)
+        c = rfb.RFB(rfb.Plain(sock))
+        must(c.kind == 1, g, "skipauth asks for a password")
+        c.request()
+        c.update()
+        sock = get("two")
+        q.cmd("add_client", protocol="default", fdname="two")
+        must(refused(lambda: rfb.RFB(rfb.Plain(sock), "x")), g, "a wrong password on a passed socket")
+        sock = get("three")
+        q.cmd("closefd", fdname="three")
+        must(sock.recv(1) == b"", g, "closefd does not close")
+        for args, word in (({"protocol": "vnc", "fdname": "one"}, "not been found"), ({"protocol": "nix", "fdname": "one"}, "not been found"),
+                           ({"protocol": "vnc", "fdname": "one", "tls": True}, "no TLS")):
+            try:
+                q.cmd("add_client", **args)
+                g.die(f"add_client {args} is accepted")
+            except RuntimeError as e:
+                must(word in str(e), g, f"{args}: {e}")
+        try:
+            q.cmd("getfd", fdname="none")
+            g.die("getfd without a descriptor")
+        except RuntimeError as e:
+            must("No file descriptor supplied" in str(e), g, str(e))
+        for n in range(40):  # more than are kept
+            a, b = socket.socketpair()
+            socket.send_fds(q.s, [b" "], [a.fileno()])
+            a.close()
+            b.close()
+        q.cmd("query-status")
+    print("ok: sockets passed by QMP")
+
+
 # ---- WebSocket ----
 
 def websocket(work, image):
@@ -500,6 +548,7 @@ def main():
             encodings(g, "a text screen")
     passwords(work)
     sharing(work)
+    handed(work)
     websocket(work, image)
     sizes(work, image)
     jpeg(work, image)
