@@ -1,4 +1,4 @@
-/* The daemon's QMP: nodes, objects, exports. Bitmaps are in storaged_bitmaps.c. */
+/* The daemon's QMP: objects and exports; nodes, bitmaps and jobs are in mon/. */
 #include "cmd/storaged.h"
 
 #include "block/blk.h"
@@ -16,42 +16,6 @@
 COMMAND(quit)
 {
     viv_loop_quit();
-    return 0;
-}
-
-/* --- nodes --- */
-
-RAW(blockdev_add)
-{
-    return viv_blockdev_add(raw, err);
-}
-
-static const struct viv_opt_def node_args[] = {
-    {.name = "node-name", .type = VIV_OPT_STR, .required = true},
-    VIV_OPT_END,
-};
-
-COMMAND(blockdev_del)
-{
-    const char *name = viv_opts_str(o, "node-name");
-
-    if (!viv_node_find(name))
-        return viv_fail(err, ENOENT, "Failed to find node with node-name='%s'", name);
-    return viv_blockdev_del(name, err);
-}
-
-static const struct viv_opt_def nodes_args[] = {
-    {.name = "flat", .type = VIV_OPT_BOOL},
-    VIV_OPT_END,
-};
-
-COMMAND(query_nodes)
-{
-    g_auto(GStrv) names = viv_node_names();
-
-    *result = json_array();
-    for (char **name = names; *name; name++)
-        json_array_append_new(*result, storaged_node_json(viv_node_find(*name), viv_opts_bool(o, "flat")));
     return 0;
 }
 
@@ -174,9 +138,6 @@ const struct viv_mon_cmd storaged_cmds[] = {
     {.qmp = "quit", .fn = quit},
     {.qmp = "object-add", .raw = object_add},
     {.qmp = "object-del", .args = id_args, .fn = object_del},
-    {.qmp = "blockdev-add", .raw = blockdev_add},
-    {.qmp = "blockdev-del", .args = node_args, .fn = blockdev_del},
-    {.qmp = "query-named-block-nodes", .args = nodes_args, .fn = query_nodes},
     {.qmp = "query-block", .fn = query_block},
     {.qmp = "block-export-add", .raw = export_add},
     {.qmp = "block-export-del", .args = export_del_args, .fn = export_del},

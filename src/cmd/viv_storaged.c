@@ -293,9 +293,8 @@ static int run(int argc, char **argv, const struct args *a, struct viv_err *err)
     viv_thread_name("viv-storaged");
     viv_signals_init(on_signal);
     viv_mon_use(storaged_cmds);
-    viv_mon_use(storaged_bitmap_cmds);
     viv_mon_use(storaged_job_cmds);
-    viv_mon_use_jobs();
+    viv_mon_use_block();
     viv_mon_use(viv_mon_common);
     viv_export_on_deleted(on_export_deleted);
     viv_dev_lock();

@@ -4,6 +4,7 @@
 
 #include "accel/accel.h"
 #include "base/log.h"
+#include "block/job.h"
 #include "block/options.h"
 #include "block/registry.h"
 #include "chr/chr.h"
@@ -131,6 +132,7 @@ static void take_apart(void)
     struct viv_err err = VIV_ERR_INIT;
 
     viv_dev_lock();
+    viv_jobs_finish();
     viv_vnc_free_all();
     viv_vm_destroy();
     viv_gdb_free();

@@ -31,9 +31,8 @@ void viv_mon_use(const struct viv_mon_cmd *table);
 extern const struct viv_mon_cmd viv_mon_common[];
 /* help, and human-monitor-command for QMP: where there is HMP. */
 extern const struct viv_mon_cmd viv_mon_people[];
-/* Block jobs: commands and events. */
-extern const struct viv_mon_cmd viv_mon_jobs[];
-void viv_mon_use_jobs(void);
+/* Nodes, dirty bitmaps, block jobs with their events. */
+void viv_mon_use_block(void);
 /* The class of the error that the command which runs now is about to give ("DeviceNotActive"); static. Else it is GenericError. */
 void viv_mon_error_class(const char *cls);
 /* What drives and shows the machine; its events too. */

@@ -45,8 +45,10 @@ static void on_event(enum viv_job_event event, const struct viv_job_info *i)
     free(text);
 }
 
-void viv_mon_use_jobs(void)
+void viv_mon_use_block(void)
 {
+    viv_mon_use(viv_mon_nodes);
+    viv_mon_use(viv_mon_bitmaps);
     viv_mon_use(viv_mon_jobs);
     viv_jobs_on_event(on_event);
 }
@@ -237,7 +239,7 @@ static enum viv_job_on_error on_error(struct viv_opts *o, const char *key)
 
 static int find_node(const char *name, struct viv_node **out, struct viv_err *err)
 {
-    *out = viv_node_find(name);
+    *out = viv_mon_find_node(name);
     return *out ? 0 : viv_fail(err, ENOENT, "Cannot find device='%s' nor node-name='%s'", name, name);
 }
 

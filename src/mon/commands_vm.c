@@ -270,6 +270,7 @@ void viv_mon_use_machine(void)
     viv_mon_use(viv_mon_screen);
     viv_mon_use(viv_mon_media);
     viv_mon_use(viv_mon_snapshots);
+    viv_mon_use_block();
     viv_mon_use(viv_mon_debug);
     viv_mon_use(viv_mon_examine);
     viv_mon_use(viv_mon_network);

@@ -41,6 +41,11 @@ extern const struct viv_mon_cmd viv_mon_examine[];
 
 /* commands_snapshot.c */
 extern const struct viv_mon_cmd viv_mon_snapshots[];
+/* commands_node.c, commands_bitmap.c, commands_job.c */
+extern const struct viv_mon_cmd viv_mon_nodes[], viv_mon_bitmaps[], viv_mon_jobs[];
+/* A node by its name, or that of the drive with this id; borrowed. NULL: neither. */
+struct viv_node;
+struct viv_node *viv_mon_find_node(const char *name);
 
 /* commands_block.c */
 extern const struct viv_mon_cmd viv_mon_media[];

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Block jobs of viv-storaged: one script of QMP through it and through Debian's qemu-storage-daemon, answers and events beside each other;
-images after kill -9 at any moment. VIV_STORAGED is the path of viv-storaged; SEED=N kills at other moments."""
+"""Block jobs of viv-storaged and viv-vm: one script of QMP through them and through Debian's qemu-storage-daemon, answers and events beside
+each other; images after kill -9 at any moment. VIV_STORAGED and VIV_VM are their paths; SEED=N kills at other moments."""
 import json
 import os
 import random
@@ -14,6 +14,7 @@ import tempfile
 import time
 
 OURS = os.environ["VIV_STORAGED"]
+VM = os.environ["VIV_VM"]
 PEER = "qemu-storage-daemon"
 for tool in (PEER, "qemu-img", "qemu-io"):
     if not shutil.which(tool):
@@ -44,9 +45,17 @@ def nodes():
     args = []
     for name, more in (("base", ",read-only=on"), ("mid", ",read-only=on,backing=base"), ("top", ",backing=mid"), ("t", "")):
         only = ",auto-read-only=on" if "read-only" in more else ""
-        args += ["--blockdev", f"driver=file,node-name=f-{name},filename={name}{only}",
-                 "--blockdev", f"driver=qcow2,node-name={name},file=f-{name}{more}"]
+        args += ["-blockdev", f"driver=file,node-name=f-{name},filename={name}{only}",
+                 "-blockdev", f"driver=qcow2,node-name={name},file=f-{name}{more}"]
     return args
+
+
+def command(prog):
+    chardev = "socket,id=m,path=q,server=on,wait=off"
+    if prog != VM: # long options have two dashes there
+        return [prog, "--chardev", chardev, "--monitor", "m", *(a.replace("-blockdev", "--blockdev") for a in nodes())]
+    return [prog, "-M", "pc", "-accel", "interp", "-m", "16", "-S", "-nodefaults", "-display", "none", "-chardev", chardev,
+            "-mon", "chardev=m,mode=control", *nodes(), "-device", "virtio-blk-pci,drive=top"]
 
 
 def plain(v):
@@ -56,10 +65,10 @@ def plain(v):
 
 
 class Daemon:
-    def __init__(self, prog, *more):
+    def __init__(self, prog):
         if os.path.exists("q"):
             os.remove("q")
-        self.p = subprocess.Popen([prog, "--chardev", "socket,id=m,path=q,server=on,wait=off", "--monitor", "m", *nodes(), *more])
+        self.p = subprocess.Popen(command(prog))
         end = time.monotonic() + 20
         while True:
             try:
@@ -98,7 +107,7 @@ class Daemon:
         at = len(self.events) if since is None else since
         while True:
             while at < len(self.events):
-                if self.events[at]["data"].get("status") == status:
+                if self.events[at].get("data", {}).get("status") == status:
                     return
                 at += 1
             self.get()
@@ -244,6 +253,8 @@ def comparable(d):
                 row.pop("busy", None)
         answers.append((name, args, m))
     for e in d.events:
+        if "JOB" not in e["event"]: # of the machine
+            continue
         data = dict(e["data"])
         if data.get("status") in ("paused", "running"): # the peer's jobs pause whenever the graph changes
             continue
@@ -258,11 +269,24 @@ def backing(name):
     return info.get("backing-filename"), info.get("backing-filename-format")
 
 
+def differences(where, their, our):
+    bad = 0
+    for what, theirs, ours in zip(("answers", "events", "headers"), their, our):
+        for a, b in zip(theirs, ours):
+            if a != b:
+                print(f"{where}: {what}\n  theirs {json.dumps(a)}\n  ours   {json.dumps(b)}")
+                bad += 1
+        if len(theirs) != len(ours):
+            print(f"{where}: {what}: {len(theirs)} of theirs, {len(ours)} of ours")
+            bad += 1
+    return bad
+
+
 def compare():
     bad = 0
     for which in ("backup", "mirror", "mirror-cancel", "stream", "stream-all", "commit", "commit-active"):
         seen = []
-        for prog in (PEER, OURS):
+        for prog in (PEER, OURS, VM):
             images()
             call("qemu-img", "convert", "-O", "raw", "top", "disk.raw")
             d = Daemon(prog)
@@ -274,14 +298,8 @@ def compare():
                     sys.exit(f"{prog}: {which}: {name} holds another disk")
             answers, events = comparable(d)
             seen.append((answers, events, [(n, backing(n)) for n in hold]))
-        for what, theirs, ours in zip(("answers", "events", "headers"), *seen):
-            for a, b in zip(theirs, ours):
-                if a != b:
-                    print(f"{which}: {what}\n  theirs {json.dumps(a)}\n  ours   {json.dumps(b)}")
-                    bad += 1
-            if len(theirs) != len(ours):
-                print(f"{which}: {what}: {len(theirs)} of theirs, {len(ours)} of ours")
-                bad += 1
+        for prog, mine in ((OURS, seen[1]), (VM, seen[2])):
+            bad += differences(f"{os.path.basename(prog)}: {which}", seen[0], mine)
         print(f"{which}: {len(seen[0][0])} answers, {len(seen[0][1])} events", flush=True)
     return bad
 

@@ -1,6 +1,6 @@
-/* The daemon's QMP about dirty bitmaps: those in memory, those that an image keeps, and of these the ones that follow writes
+/* QMP about dirty bitmaps: those in memory, those that an image keeps, and of these the ones that follow writes
  * (in memory while the image is open) and the ones that sleep. */
-#include "cmd/storaged.h"
+#include "mon/mon_int.h"
 
 #include "block/bitmap.h"
 #include "block/image.h"
@@ -42,7 +42,7 @@ static int find(const char *node, const char *name, struct found *f, struct viv_
 {
     int ret;
 
-    *f = (struct found){.n = viv_node_find(node)};
+    *f = (struct found){.n = viv_mon_find_node(node)};
     if (!f->n)
         return viv_fail(err, EINVAL, "Node '%s' not found", node);
     f->b = viv_bitmap_find(f->n, name);
@@ -100,7 +100,7 @@ COMMAND(add)
 
     if (!*name)
         return viv_fail(err, EINVAL, "Bitmap name cannot be empty");
-    if (!viv_node_find(node))
+    if (!viv_mon_find_node(node))
         return viv_fail(err, ENOENT, "Cannot find device='%s' nor node-name='%s'", node, node);
     ret = find(node, name, &f, &none);
     if (!ret)
@@ -281,7 +281,7 @@ COMMAND(do_merge)
     return ret;
 }
 
-const struct viv_mon_cmd storaged_bitmap_cmds[] = {
+const struct viv_mon_cmd viv_mon_bitmaps[] = {
     {.qmp = "block-dirty-bitmap-add", .args = add_args, .fn = add},
     {.qmp = "block-dirty-bitmap-remove", .args = name_args, .fn = do_remove},
     {.qmp = "block-dirty-bitmap-clear", .args = name_args, .fn = do_clear},

@@ -1,11 +1,17 @@
-/* What query-named-block-nodes tells of a node: QMP's BlockDeviceInfo, with an ImageInfo inside. */
-#include "cmd/storaged.h"
+/* Block nodes: made, deleted, and what query-named-block-nodes tells of one: QMP's BlockDeviceInfo, with an ImageInfo inside. */
+#include "mon/mon_int.h"
 
 #include "block/bitmap.h"
+#include "block/blk.h"
 #include "block/image.h"
+#include "block/options.h"
 #include "block/proto/file/file.h"
+#include "block/registry.h"
 
+#include <errno.h>
 #include <string.h>
+
+#define COMMAND(name) static int name(struct viv_opts *o, json_t **result, struct viv_err *err)
 
 static void put(json_t *o, const char *key, const char *text)
 {
@@ -155,7 +161,7 @@ static const char *detect_name(int detect)
     return detect == VIV_DETECT_UNMAP ? "unmap" : detect == VIV_DETECT_ON ? "on" : "off";
 }
 
-json_t *storaged_node_json(struct viv_node *n, bool flat)
+static json_t *node_json(struct viv_node *n, bool flat)
 {
     static const char *const limits[] = {"bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr", "write_threshold"};
     unsigned depth = 0;
@@ -178,3 +184,54 @@ json_t *storaged_node_json(struct viv_node *n, bool flat)
     put_bitmaps(o, n);
     return o;
 }
+
+/* --- commands --- */
+
+static int blockdev_add(struct viv_raw_opts *raw, json_t **result, struct viv_err *err)
+{
+    return viv_blockdev_add(raw, err);
+}
+
+static const struct viv_opt_def node_args[] = {
+    {.name = "node-name", .type = VIV_OPT_STR, .required = true},
+    VIV_OPT_END,
+};
+
+COMMAND(blockdev_del)
+{
+    const char *name = viv_opts_str(o, "node-name");
+
+    if (!viv_node_find(name))
+        return viv_fail(err, ENOENT, "Failed to find node with node-name='%s'", name);
+    return viv_blockdev_del(name, err);
+}
+
+static const struct viv_opt_def nodes_args[] = {
+    {.name = "flat", .type = VIV_OPT_BOOL},
+    VIV_OPT_END,
+};
+
+COMMAND(query_nodes)
+{
+    g_auto(GStrv) names = viv_node_names();
+
+    *result = json_array();
+    for (char **name = names; *name; name++)
+        json_array_append_new(*result, node_json(viv_node_find(*name), viv_opts_bool(o, "flat")));
+    return 0;
+}
+
+struct viv_node *viv_mon_find_node(const char *name)
+{
+    struct viv_node *n = viv_node_find(name);
+    struct viv_drive *d = n ? NULL : viv_drive_find(name);
+
+    return d && d->blk ? viv_blk_node(d->blk) : n;
+}
+
+const struct viv_mon_cmd viv_mon_nodes[] = {
+    {.qmp = "blockdev-add", .raw = blockdev_add},
+    {.qmp = "blockdev-del", .args = node_args, .fn = blockdev_del},
+    {.qmp = "query-named-block-nodes", .args = nodes_args, .fn = query_nodes},
+    {0},
+};
