@@ -190,6 +190,35 @@ def stops(work):
     print(f"ok: {stopped} stop(s) at failed writes, nothing lost")
 
 
+REPORTED = """
+dd if=/dev/urandom of=/tmp/p bs=1M count=8 2>/dev/null
+dd if=/tmp/p of=/dev/sda bs=1M oflag=direct 2>/dev/null
+for i in 0 1 2 3 4 5 6 7; do dd if=/dev/sda of=/dev/null bs=64k skip=$((i * 16)) count=16 iflag=direct 2>/dev/null & done; wait
+dd if=/dev/sda of=/tmp/q bs=1M count=8 iflag=direct 2>/dev/null; cmp /tmp/p /tmp/q && echo again-same
+dmesg | grep -E 'ata1' | sed 's/^/said: /'
+echo user-space-reached
+"""
+
+
+def reported(work):
+    """One of several queued reads fails: the guest learns which by the disk's log, and goes on."""
+    disk = image(work, "reported.qcow2", 64 * MIB)
+    rules = os.path.join(work, "read-rules")
+    with open(rules, "w") as f:
+        f.write('[set-state]\nevent = "write_aio"\nnew_state = "2"\n'
+                '[inject-error]\nstate = "2"\nevent = "read_aio"\nerrno = "5"\nonce = "on"\n')
+    with vm.Guest(args_for(REPORTED, work) + [
+            "-drive", f"if=ide,index=0,format=qcow2,rerror=report,file=blkdebug:{rules}:{disk}"]) as g:
+        g.expect(r"^again-same", 200)
+        g.expect(r"^said: .*failed command: READ FPDMA QUEUED")
+        g.expect(r"^said: .*error: { UNC }")
+        g.expect(r"^said: .*EH complete")
+        g.expect(r"^user-space-reached")
+        if g.wait(60):
+            g.die("status not 0")
+    print("ok: a queued read that failed was told by the log")
+
+
 def saves(work, points):
     disk = image(work, "saves.qcow2", 64 * MIB)
     iso, _ = make_iso(work, "saves", 4 * MIB)
@@ -234,6 +263,8 @@ def main():
     basics(work, "dma", M["dma"], 24, 256)
     basics(work, "pio", "XFER_PIO_4 XFER_PIO_4", 2, 2)
     stops(work)
+    if MACHINE == "q35":
+        reported(work)
     saves(work, 4)
 
 
