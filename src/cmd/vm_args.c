@@ -156,6 +156,14 @@ HANDLER(on_option_rom)
     return 0;
 }
 
+HANDLER(on_fw_cfg)
+{
+    if (!a->fw_cfgs)
+        a->fw_cfgs = g_ptr_array_new();
+    g_ptr_array_add(a->fw_cfgs, (gpointer)text);
+    return 0;
+}
+
 HANDLER(on_datadir)
 {
     if (is_help(text)) {
@@ -355,8 +363,8 @@ HANDLER(on_vga)
     }
     if (strcmp(text, "none") && strcmp(text, "std"))
         return viv_fail(err, ENOTSUP, "-vga %.60s: there is no such graphics card yet; 'std' and 'none' work", text);
-    a->vga = strcmp(text, "std") ? NULL : "VGA";
     a->given_vga = true;
+    a->vga = strcmp(text, "std") ? NULL : "VGA";
     return 0;
 }
 
@@ -436,6 +444,7 @@ static const struct option options[] = {
     {"boot", "[order=drives][,once=drives][,menu=on|off]...", "what the firmware boots: a floppy, c disk, d CD, n network",
      on_boot},
     {"option-rom", "file", "a ROM that the firmware runs", on_option_rom},
+    {"fw_cfg", "[name=]name,file=f|string=s", "an item for firmware and guest", on_fw_cfg},
     {"L", "dir", "where firmware and ROMs are looked for first", on_datadir},
 
     {"hda", "file", "IDE disk 0 (also -hdb, -hdc, -hdd)", on_drive},
@@ -462,7 +471,7 @@ static const struct option options[] = {
     {"display", "none|vnc=...", "selects the screen", on_display},
     {"vnc", "[host]:display|unix:path|none[,websocket=on][,password=on]...", "shows the screen to VNC clients ('-vnc help')", on_vnc},
     {"k", "layout", "the guest's keyboard layout, for VNC ('-k help' lists them)", on_layout},
-    {"vga", "std|none", "selects the graphics card (default: std with -vnc, else none)", on_vga},
+    {"vga", "std|none", "selects the graphics card (default: std, with -nodefaults none)", on_vga},
 
     {"monitor", "dev", "where the monitor goes (forms as for -serial)", on_monitor},
     {"qmp", "dev", "where the machine protocol (QMP) goes", on_monitor},
@@ -502,7 +511,6 @@ static const struct option options[] = {
     {"soundhw", "o", NULL, NULL, "there is no sound yet"},
     {"smbios", "o", NULL, NULL, "its tables are made from -name, -uuid and -m"},
     {"acpitable", "o", NULL, NULL, LATER},
-    {"fw_cfg", "o", NULL, NULL, LATER},
     {"numa", "o", NULL, NULL, "there are no NUMA nodes yet"},
     {"mem-path", "p", NULL, NULL, LATER},
     {"mem-prealloc", NULL, NULL, NULL, LATER},

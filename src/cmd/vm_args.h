@@ -19,7 +19,7 @@ struct vm_args {
     const char *default_machine, *default_cpu;
     struct viv_raw_opts *machine; /* all -machine together, or NULL */
     struct viv_raw_opts *smp, *mem, *rtc, *boot;
-    GPtrArray *option_roms;
+    GPtrArray *option_roms, *fw_cfgs;
     GPtrArray *accels;         /* each -accel; ends with NULL once all is parsed */
     const char *default_accel; /* NULL: automatic */
     GArray *drives, *blockdevs, *nets, *devices, *chardevs, *serials, *monitors, *mons, *objects,

@@ -229,6 +229,10 @@ int vm_config_fill(struct vm_args *a, struct viv_err *err)
         g_ptr_array_add(a->option_roms, NULL);
         cfg->option_roms = (const char *const *)a->option_roms->pdata;
     }
+    if (a->fw_cfgs) {
+        g_ptr_array_add(a->fw_cfgs, NULL);
+        cfg->fw_cfg = (const char *const *)a->fw_cfgs->pdata;
+    }
     cfg->cpu_is_default = !cfg->cpu;
     if (!cfg->cpu)
         cfg->cpu = a->default_cpu;

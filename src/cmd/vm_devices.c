@@ -197,11 +197,26 @@ int vm_make_device(struct vm_args *a, const char *text, struct viv_err *err)
     return rc;
 }
 
+/* A -device that is a VGA: then there is none by default. (Adapters beside a VGA, such as bochs-display, do not count, as in
+ * QEMU.) */
+static bool names_vga(const struct vm_args *a)
+{
+    static const char *const vgas[] = {"VGA", "cirrus-vga", "virtio-vga", NULL};
+
+    FOR_ITEMS(a->devices, it) {
+        g_autofree char *driver = g_strndup(it->text, strcspn(it->text, ","));
+
+        if (g_strv_contains(vgas, g_str_has_prefix(driver, "driver=") ? driver + 7 : driver))
+            return true;
+    }
+    return false;
+}
+
 /* Before all others: it gets the slot that it has in QEMU (02.0). */
 static int make_vga(struct vm_args *a, struct viv_err *err)
 {
-    if (!a->given_vga && !a->nodefaults && a->vncs && vm_has_pci(a))
-        a->vga = "VGA"; /* something to look at */
+    if (!a->given_vga && !a->nodefaults && vm_has_pci(a) && !names_vga(a))
+        a->vga = "VGA";
     if (!a->vga)
         return 0;
     if (!vm_has_pci(a))

@@ -66,6 +66,7 @@ static const struct {
     {"-smp", "cpus", NULL, vm_smp_opts},
     {"-rtc", "base", NULL, vm_rtc_opts},
     {"-boot", "order", NULL, viv_boot_opts},
+    {"-fw_cfg", "name", NULL, viv_fw_cfg_opts},
     {"-name", "guest", NULL, vm_name_opts},
     {"-action", "help", NULL, vm_action_opts},
     {"-mon", "chardev", NULL, vm_mon_opts},

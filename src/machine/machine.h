@@ -27,6 +27,7 @@ struct viv_machine_config {
     const char *pflash[VIV_FLASH_CHIPS]; /* ids of drives: firmware's code, its variables; NULL: none */
     const char *const *option_roms; /* each -option-rom, ending with NULL; NULL: none */
     struct viv_opts *boot;          /* viv_boot_opts, NULL: nothing said */
+    const char *const *fw_cfg;      /* each -fw_cfg, ending with NULL; NULL: none */
     const char *name; /* -name */
     uint8_t uuid[16];
     bool uuid_set;
@@ -59,6 +60,10 @@ struct viv_machine_class {
     /* Presses the power button. -ENOTSUP where there is none. */
     int (*powerdown)(struct viv_board *board);
 };
+
+/* -fw_cfg, once the board is finished. */
+int viv_machine_add_fw_cfg(const struct viv_machine_config *cfg, struct viv_err *err);
+extern const struct viv_opt_def viv_fw_cfg_opts[]; /* "name" without a key */
 
 const struct viv_machine_class *viv_machine_find(const char *name);
 const struct viv_machine_class *const *viv_machines(void); /* NULL-terminated; first is the default */

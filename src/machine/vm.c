@@ -220,6 +220,8 @@ int viv_vm_finish(struct viv_err *err)
 {
     int rc = vm.cfg->cls->finish ? vm.cfg->cls->finish(vm.cfg, &vm.board, err) : 0;
 
+    if (!rc)
+        rc = viv_machine_add_fw_cfg(vm.cfg, err);
     if (rc < 0)
         return rc;
     viv_vm_reset_all();

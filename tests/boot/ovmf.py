@@ -110,10 +110,13 @@ def test_disk(work):
 
 
 def test_kernel(work):
-    with vm.Guest(machine(work, *flash(work), "-no-reboot", "-kernel", vm.kernel(), "-initrd", vm.initramfs(INIT), "-append",
-                          "console=ttyS0 panic=-1 viv=fwcfg"), "kernel") as g:
+    init = INIT + "; cat /sys/firmware/qemu_fw_cfg/by_name/opt/viv/raw; echo"
+    with vm.Guest(machine(work, *flash(work), "-no-reboot", "-kernel", vm.kernel(), "-initrd",
+                          vm.initramfs(init, modules=vm.VIRTIO + ["qemu_fw_cfg"]), "-append", "console=ttyS0 panic=-1 viv=fwcfg",
+                          "-fw_cfg", "opt/viv,string=item-of-mine"), "kernel") as g:
         g.expect("UEFI-22", 150)
         g.expect("viv=fwcfg", 10)
+        g.expect("item-of-mine", 10)
         g.wait(60)
     print("ok: -kernel through the firmware")
 

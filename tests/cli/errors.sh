@@ -20,6 +20,7 @@ printf '\0\0\0\004\0\0\0\150' >>cut.qcow2
 head -c 70000 /dev/zero >>cut.qcow2
 head -c 1000000 /dev/zero >busy.raw
 head -c 65537 /dev/zero >odd.bin
+head -c 65536 /dev/zero >rom.bin
 # ids, not names, in what is quoted below.
 bad() {
     want=$1
@@ -105,7 +106,7 @@ bad "no device tree" -dtb x
 bad "'nothere': No such file" -hda nothere
 bad "'disk,1.img': No such file" disk,1.img
 bad "no IDE controller; use -drive file=notakernel,if=virtio" -M microvm -cdrom notakernel
-bad "if=ide and if=virtio work" -drive file=notakernel,format=raw,if=scsi
+bad "if=ide, if=virtio and if=pflash work" -drive file=notakernel,format=raw,if=scsi
 bad "bus 1, unit 0) is given twice" -cdrom notakernel -drive file=busy.raw,format=raw,index=2
 bad "4 IDE drives (index 0 to 3)" -drive file=busy.raw,format=raw,index=4
 bad "drive 'ide0-hd0' is empty" -drive if=ide
@@ -138,9 +139,17 @@ bad "no firmware that could boot" -M microvm -drive file=notakernel,format=raw,i
 bad "bootindex=1 is already that of /pci@i0cf8/" -drive file=notakernel,format=raw,if=none,id=x -device virtio-blk-pci,drive=x,bootindex=1 -netdev user,id=n -device virtio-net-pci,netdev=n,bootindex=1
 bad "'z' is no kind of device" -boot cz
 bad "did you mean 'menu'" -boot meun=on
+bad "it needs one of file= and string=" -kernel kernel -fw_cfg opt/a
+bad "only one of file= and string=" -kernel kernel -fw_cfg opt/a,string=b,file=c
+bad "there is such an item already" -fw_cfg etc/e820,string=b
+bad "2 flash chips" -drive if=pflash,unit=2,file=rom.bin,format=raw
+bad "is given twice" -drive if=pflash,unit=0,file=rom.bin,format=raw -drive if=pflash,index=0,file=rom.bin,format=raw
+bad "pflash1 needs pflash0" -drive if=pflash,unit=1,file=rom.bin,format=raw
+bad "exclude each other" -bios rom.bin -drive if=pflash,unit=0,file=rom.bin,format=raw
+bad "pflash0=none" -machine pc,pflash0=none
 bad "there is no file 'none.bin'" -bios none.bin
 bad "65537 bytes is not a multiple of 64 KiB" -bios odd.bin
-bad "-bios with -kernel" -bios odd.bin -kernel notakernel
+bad "this firmware would need a program" -bios rom.bin -kernel notakernel
 bad "-option-rom: there is no file 'none.rom'" -option-rom none.rom
 bad "nodrive" -device virtio-blk-pci,drive=nodrive
 bad "-global foo: it must be DRIVER.PROPERTY=VALUE" -global foo
@@ -193,7 +202,7 @@ bad "no such keyboard layout" -k zz -display none
 bad "two with id=a" -vnc 127.0.0.1:77,id=a -vnc 127.0.0.1:78,id=a
 bad "no such graphics card yet" -vga cirrus
 bad "has no PCI bus" -M microvm -kernel kernel -vga std
-bad "there is no USB yet" -usb
+
 bad "there is no sandbox yet" -sandbox on
 bad "is not like" -uuid 1234
 bad "threads have names" -name x,debug-threads=off

@@ -73,6 +73,7 @@ static const struct {
     {HARNESS_PC, "pc-testdev", ""},
     {HARNESS_PC, "pci-testdev", ""},
     {HARNESS_PC, "VGA", "vgamem_mb=1"},
+    {HARNESS_PC, "bochs-display", ""},
     {HARNESS_PC, "cfi.pflash01", "drive=*"},
     {HARNESS_PC, "ide-hd", "drive=*"},
     {HARNESS_PC, "ide-hd", "drive=*,write-cache=off"},

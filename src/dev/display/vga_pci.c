@@ -1,4 +1,6 @@
-/* Class VGA, the standard PCI display adapter (1234:1111): VGA core, video memory in BAR 0, registers in BAR 2.
+/* Class VGA, the standard PCI display adapter (1234:1111): VGA core, video memory in BAR 0, registers in BAR 2. Class
+ * bochs-display, the same without VGA: no legacy ports and window, so that any number may stand beside a VGA; blank until a mode is
+ * set by the Bochs VBE registers.
  *
  * BAR 2: 000h EDID, 400h VGA ports 3C0h-3DFh, 500h Bochs VBE registers of 16 bits each. The legacy ports and A0000h answer while
  * the command register allows I/O and memory, so that of several adapters the one that firmware enables is the VGA. */
@@ -16,6 +18,12 @@ enum {
     MMIO_DISPI_END = MMIO_DISPI + 2 * (VGA_DISPI_MEMORY_64K + 1),
 };
 
+/* What tells the classes apart. */
+struct kind {
+    struct viv_pci_ids ids;
+    bool legacy;
+};
+
 struct vga_pci {
     struct viv_pci_dev pci;
     struct vga vga;
@@ -23,13 +31,18 @@ struct vga_pci {
     uint8_t edid[VIV_EDID_SIZE];
 };
 
+static bool is_legacy(const struct vga_pci *d)
+{
+    return ((const struct kind *)d->pci.dev.cls->data)->legacy;
+}
+
 static uint64_t mmio_read(void *opaque, uint64_t off, unsigned size)
 {
     struct vga_pci *d = opaque;
 
     if (off >= MMIO_DISPI && off < MMIO_DISPI_END)
         return vga_dispi_read(&d->vga, (unsigned)(off - MMIO_DISPI) / 2) >> (off & 1 ? 8 : 0);
-    if (off >= MMIO_PORTS && off < MMIO_PORTS + 0x20) {
+    if (off >= MMIO_PORTS && off < MMIO_PORTS + 0x20 && is_legacy(d)) {
         uint64_t v = vga_port_read(&d->vga, 0x3c0 + (unsigned)(off - MMIO_PORTS));
 
         return size == 2 ? v | (uint64_t)vga_port_read(&d->vga, 0x3c1 + (unsigned)(off - MMIO_PORTS)) << 8 : v;
@@ -46,7 +59,7 @@ static void mmio_write(void *opaque, uint64_t off, uint64_t value, unsigned size
     if (off >= MMIO_DISPI && off < MMIO_DISPI_END) {
         if (size == 2)
             vga_dispi_write(&d->vga, (unsigned)(off - MMIO_DISPI) / 2, (uint16_t)value);
-    } else if (off >= MMIO_PORTS && off < MMIO_PORTS + 0x20) {
+    } else if (off >= MMIO_PORTS && off < MMIO_PORTS + 0x20 && is_legacy(d)) {
         for (unsigned i = 0; i < size; i++)
             vga_port_write(&d->vga, 0x3c0 + (unsigned)(off - MMIO_PORTS) + i, (uint8_t)(value >> (8 * i)));
     }
@@ -54,7 +67,8 @@ static void mmio_write(void *opaque, uint64_t off, uint64_t value, unsigned size
 
 static void update_decode(struct vga_pci *d)
 {
-    vga_decode(&d->vga, d->pci.config[4] & 1, d->pci.config[4] & 2);
+    if (is_legacy(d))
+        vga_decode(&d->vga, d->pci.config[4] & 1, d->pci.config[4] & 2);
 }
 
 static void config_written(struct viv_pci_dev *p, unsigned off, unsigned len)
@@ -78,15 +92,14 @@ static void add_bars(struct vga_pci *d)
 
 static int realize(struct viv_dev *dev, struct viv_opts *opts, struct viv_err *err)
 {
-    /* Revision 2: BAR 2 is there. */
-    static const struct viv_pci_ids ids = {0x1234, 0x1111, 2, 0x030000, 0x1af4, 0x1100, "vgabios-stdvga.bin"};
     struct vga_pci *d = (struct vga_pci *)dev;
-    uint64_t mib = (uint64_t)viv_opts_int(opts, "vgamem_mb"), size = VIV_MIB;
-    int r = viv_pci_dev_init(&d->pci, &ids, opts, err);
+    uint64_t size = VIV_MIB, wanted = is_legacy(d) ? (uint64_t)viv_opts_int(opts, "vgamem_mb") * VIV_MIB
+                                                   : (uint64_t)viv_opts_size(opts, "vgamem");
+    int r = viv_pci_dev_init(&d->pci, &((const struct kind *)dev->cls->data)->ids, opts, err);
 
     if (r < 0)
         return r;
-    while (size < mib * VIV_MIB) /* a BAR's size is a power of two */
+    while (size < wanted) /* a BAR's size is a power of two */
         size *= 2;
     r = vga_init(&d->vga, dev, size, err);
     if (r < 0) {
@@ -133,17 +146,34 @@ static const struct viv_state_table state = {
     .post_load = post_load,
 };
 
+#define MONITOR_PROPS                                                                                                              \
+    {.name = "edid", .type = VIV_OPT_BOOL, .def = "on", .help = "describes a monitor"},                                            \
+        {.name = "xres", .type = VIV_OPT_INT, .def = "1280", .min = 64, .max = 4095, .help = "width the monitor likes best"},      \
+        {.name = "yres", .type = VIV_OPT_INT, .def = "800", .min = 64, .max = 4095, .help = "its height"},                         \
+        {.name = "xmax", .type = VIV_OPT_REFUSED, .help = "a mode is bounded by the video memory"},                                \
+    {                                                                                                                              \
+        .name = "ymax", .type = VIV_OPT_REFUSED, .help = "a mode is bounded by the video memory"                                   \
+    }
+
 static const struct viv_opt_def props[] = {
     VIV_PCI_PROPS,
     {.name = "vgamem_mb", .type = VIV_OPT_INT, .def = "16", .min = 1, .max = 256,
      .help = "video memory in MiB, rounded up to a power of two"},
-    {.name = "edid", .type = VIV_OPT_BOOL, .def = "on", .help = "describes a monitor"},
-    {.name = "xres", .type = VIV_OPT_INT, .def = "1280", .min = 64, .max = 4095, .help = "width the monitor likes best"},
-    {.name = "yres", .type = VIV_OPT_INT, .def = "800", .min = 64, .max = 4095, .help = "its height"},
-    {.name = "xmax", .type = VIV_OPT_REFUSED, .help = "a mode is bounded by vgamem_mb"},
-    {.name = "ymax", .type = VIV_OPT_REFUSED, .help = "a mode is bounded by vgamem_mb"},
+    MONITOR_PROPS,
     VIV_OPT_END,
 };
+
+static const struct viv_opt_def bochs_props[] = {
+    VIV_PCI_PROPS,
+    {.name = "vgamem", .type = VIV_OPT_SIZE, .def = "16M", .min = VIV_MIB, .max = 256 * VIV_MIB,
+     .help = "video memory, rounded up to a power of two"},
+    MONITOR_PROPS,
+    VIV_OPT_END,
+};
+
+/* Revision 2: BAR 2 is there. */
+static const struct kind vga_kind = {{0x1234, 0x1111, 2, 0x030000, 0x1af4, 0x1100, "vgabios-stdvga.bin"}, true};
+static const struct kind bochs_kind = {{0x1234, 0x1111, 2, 0x038000, 0x1af4, 0x1100, "vgabios-bochs-display.bin"}, false};
 
 const struct viv_dev_class viv_dev_vga = {
     .name = "VGA",
@@ -155,4 +185,18 @@ const struct viv_dev_class viv_dev_vga = {
     .realize = realize,
     .reset = reset,
     .unrealize = unrealize,
+    .data = &vga_kind,
+};
+
+const struct viv_dev_class viv_dev_bochs_display = {
+    .name = "bochs-display",
+    .desc = "display with Bochs VBE registers, no VGA",
+    .bus = VIV_BUS_PCI,
+    .size = sizeof(struct vga_pci),
+    .props = bochs_props,
+    .state = &state,
+    .realize = realize,
+    .reset = reset,
+    .unrealize = unrealize,
+    .data = &bochs_kind,
 };

@@ -8,8 +8,8 @@
 #include <glib.h>
 #include <string.h>
 
-extern const struct viv_dev_class viv_dev_vga;
-const struct viv_dev_class *const rig_classes[] = {&viv_dev_vga, NULL};
+extern const struct viv_dev_class viv_dev_vga, viv_dev_bochs_display;
+const struct viv_dev_class *const rig_classes[] = {&viv_dev_vga, &viv_dev_bochs_display, NULL};
 
 #define LFB  0xe0000000ull
 #define MMIO 0xe8000000ull
@@ -54,16 +54,21 @@ static void config(unsigned reg, uint32_t value)
     viv_dev_unlock();
 }
 
-static void begin_with(const char *opts)
+static void begin_as(const char *cls, const char *opts)
 {
     rig_init();
     rig.board.pci = viv_pci_bus_new(&rig.board, "pci.0");
-    card = rig_add("VGA", opts);
-    console = viv_console_find("VGA", 0);
+    card = rig_add(cls, opts);
+    console = viv_console_find(cls, 0);
     g_assert_nonnull(console);
     config(0x10, (uint32_t)LFB);
     config(0x18, (uint32_t)MMIO);
     config(4, 3);
+}
+
+static void begin_with(const char *opts)
+{
+    begin_as("VGA", opts);
 }
 
 static void begin(void)
@@ -620,6 +625,38 @@ static void test_status(void)
     end();
 }
 
+/* No VGA about it: neither ports nor window, and nothing to see before a mode is set. */
+static void test_bochs_display(void)
+{
+    static const uint16_t mode[][2] = {{VGA_DISPI_XRES, 64}, {VGA_DISPI_YRES, 48}, {VGA_DISPI_BPP, 32}, {VGA_DISPI_ENABLE, 0x41}};
+    const struct viv_surface *s;
+
+    begin_as("bochs-display", "addr=2,vgamem=3M");
+    g_assert_cmphex(viv_pci_config_read(rig.board.pci, 0x10, 8, 4), ==, 0x03800002);
+    g_assert_cmphex(in8(0x3cc), ==, 0xff);
+    g_assert_cmphex(in16(0x1ce), ==, 0xffff);
+    g_assert_cmphex(viv_space_read(rig.board.mem, 0xa0000, 4), ==, 0xffffffff);
+    viv_space_write(rig.board.mem, MMIO + 0x40c, 0x12, 1);
+    g_assert_cmphex(viv_space_read(rig.board.mem, MMIO + 0x40c, 1), ==, 0);
+    g_assert_cmphex(viv_space_read(rig.board.mem, MMIO + 8, 2), !=, 0);                              /* EDID's maker */
+    g_assert_cmphex(viv_space_read(rig.board.mem, MMIO + 0x500 + 2 * VGA_DISPI_MEMORY_64K, 2), ==, 64); /* 4 MiB */
+    viv_space_write(rig.board.mem, LFB, 0x123456, 4);
+    viv_dev_lock();
+    viv_console_refresh(console);
+    s = viv_console_surface(console);
+    g_assert_true(!s || *(const uint32_t *)s->pixels == 0);
+    viv_dev_unlock();
+    for (unsigned i = 0; i < G_N_ELEMENTS(mode); i++)
+        viv_space_write(rig.board.mem, MMIO + 0x500 + 2 * mode[i][0], mode[i][1] | (mode[i][0] == VGA_DISPI_ENABLE ? 0x80 : 0), 2);
+    viv_dev_lock();
+    viv_console_refresh(console);
+    s = viv_console_surface(console);
+    g_assert_cmpuint(s->width, ==, 64);
+    g_assert_cmphex(*(const uint32_t *)s->pixels & 0xffffff, ==, 0x123456);
+    viv_dev_unlock();
+    end();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -633,5 +670,6 @@ int main(int argc, char **argv)
     g_test_add_func("/vga/changes", test_only_what_changed);
     g_test_add_func("/vga/state", test_state);
     g_test_add_func("/vga/status", test_status);
+    g_test_add_func("/vga/bochs-display", test_bochs_display);
     return g_test_run();
 }

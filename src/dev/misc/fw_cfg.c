@@ -107,6 +107,11 @@ static void write_directory(struct fw_cfg *f)
     g_free(files);
 }
 
+bool viv_fw_cfg_has_file(struct viv_dev *d, const char *name)
+{
+    return g_ptr_array_find_with_equal_func(((struct fw_cfg *)d)->names, name, g_str_equal, NULL);
+}
+
 int viv_fw_cfg_add_file(struct viv_dev *d, const char *name, const void *data, size_t len,
                         uint16_t *key, struct viv_err *err)
 {

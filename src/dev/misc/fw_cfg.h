@@ -43,4 +43,6 @@ void viv_fw_cfg_add_u64(struct viv_dev *d, uint16_t key, uint64_t v);
 int viv_fw_cfg_add_file(struct viv_dev *d, const char *name, const void *data, size_t len,
                         uint16_t *key, struct viv_err *err);
 
+bool viv_fw_cfg_has_file(struct viv_dev *d, const char *name);
+
 #endif
