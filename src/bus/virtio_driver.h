@@ -5,7 +5,7 @@
 
 #include "bus/virtio_int.h"
 
-enum { TD_QUEUES = 4, TD_SIZE_MAX = 256 };
+enum { TD_QUEUES = 12, TD_SIZE_MAX = 256 };
 
 struct td_queue {
     uint16_t size;
