@@ -163,11 +163,64 @@ def check_peers():
         running("viv-vm", vm.emulator() + base + ["-netdev", f"tap,id=n,helper={HELPER} --br=br0", "-device", "virtio-net-pci,netdev=n"], r)
 
 
+BASE = ["-display", "none", "-nodefaults", "-serial", "null", "-S", "-M", "pc", "-m", "64"]
+
+
+def check_fd():
+    """A descriptor that somebody else opened: here the helper for us, elsewhere a manager."""
+    with Recipe("tap,fd=") as r:
+        sh("ip link add br0 type bridge")
+        r.undo("ip link del br0")
+        rules("allow br0\n")
+        fd = ask("--br=br0", "--use-vnet")[1]
+        tap = members("br0")[0]
+        qmp = os.path.join(vm.scratch(), "qmp")
+        p = subprocess.Popen(vm.emulator() + BASE + ["-netdev", f"tap,id=n,fd={fd}", "-device", "virtio-net-pci,netdev=n,mac=52:54:00:00:00:01",
+                                                     "-qmp", f"unix:{qmp},server=on,wait=off"], pass_fds=(fd,))
+        r.stack.callback(stop, p)
+        q = vm.QMP(qmp)
+        os.close(fd)
+        info = q.cmd("human-monitor-command", **{"command-line": "info network"})
+        if f"type=tap,ifname={tap},fd={fd}" not in info or members("br0") != [tap]:
+            vm.fail(f"fd={fd}: {info}")
+
+
+def check_words():
+    """What -netdev tap and bridge refuse, and what they say."""
+    with Recipe("what tap refuses") as r:
+        sh("ip tuntap add dev mq0 mode tap multi_queue; ip tuntap add dev tun0 mode tun; ip tuntap add dev busy0 mode tap")
+        r.undo("ip tuntap del dev mq0 mode tap multi_queue; ip tuntap del dev tun0 mode tun; ip tuntap del dev busy0 mode tap")
+        holder = subprocess.Popen(vm.emulator() + BASE + ["-nic", "tap,ifname=busy0,script=no,downscript=no"], stderr=subprocess.DEVNULL)
+        r.stack.callback(stop, holder)
+        end = time.monotonic() + 20 * vm.SLOW
+        while "LOWER_UP" not in sh("ip link set busy0 up; ip link show busy0") and time.monotonic() < end:
+            time.sleep(0.1)
+        file = os.open("/dev/null", os.O_RDWR)
+        with open("/etc/viv-test/fails", "w") as f:
+            f.write("#!/bin/sh\nexit 3\n")
+        os.chmod("/etc/viv-test/fails", 0o755)
+        for words, want in (
+                ("ifname=busy0,script=no", "in use by another process"), ("ifname=mq0,script=no", "one queue"),
+                ("ifname=tun0,script=no", "no TAP interface"), ("ifname=a-name-that-is-too-long,script=no", "at most 15"),
+                (f"fd={file}", "no TAP interface"), ("fd=99", "descriptor 99"), ("fd=eth0", "number of an open descriptor"),
+                ("fd=5,ifname=x", "exclude each other"), ("fd=5,queues=2", "exclude each other"), ("br=br0", "-netdev bridge"),
+                ("ifname=new0,script=/etc/viv-test/fails", "status 3"), ("ifname=new0,script=/etc/viv-test/none", "cannot be run"),
+                ("vhost=on,script=no", "vhost"), ("helper=/etc/viv-test/none", "cannot be run"), ("helper=/bin/false", "gave no interface"),
+                ("helper='/bin/true", "helper=")):
+            p = subprocess.run(vm.emulator() + BASE + ["-netdev", f"tap,id=n,{words}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True, pass_fds=(file,), timeout=60 * vm.SLOW)
+            if p.returncode != 1 or want not in p.stdout:
+                vm.fail(f"-netdev tap,{words}: status {p.returncode}, {p.stdout}")
+        os.close(file)
+
+
 def main():
     enter()
     install_helper()
     check_rules()
     check_peers()
+    check_fd()
+    check_words()
 
 
 main()

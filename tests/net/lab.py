@@ -68,8 +68,9 @@ def links():
 class Recipe:
     """What is made inside is undone: by the recipe's own undo(), the lines that its user would type."""
 
-    def __init__(self, name):
+    def __init__(self, name, quiet=False):
         self.name = name
+        self.quiet = quiet
         self.stack = contextlib.ExitStack()
 
     def __enter__(self):
@@ -105,7 +106,8 @@ class Recipe:
             time.sleep(0.1)
         if links() != self.before:
             vm.fail(f"{self.name}: interfaces were {self.before}, afterwards {links()}")
-        print(f"ok: {self.name} ({time.monotonic() - self.start:.0f} s)", flush=True)
+        if not self.quiet:
+            print(f"ok: {self.name} ({time.monotonic() - self.start:.0f} s)", flush=True)
 
 
 def stop(p):
@@ -143,8 +145,8 @@ class Outside:
         self.p.wait()
 
 
-def boot_files(modules, arch="amd64"):
-    return vm.kernel(arch), vm.initramfs(SHELL, modules, arch=arch)
+def boot_files(modules, arch="amd64", programs=()):
+    return vm.kernel(arch), vm.initramfs(SHELL, modules, arch=arch, programs=programs)
 
 
 class Guest(vm.Guest):
