@@ -59,6 +59,7 @@ static void test_ecam(void)
     set_cfg(0, 0x64, 0, 4);
     set_cfg(0, 0x60, VIV_MCH_ECAM | 1, 4);
     g_assert_cmphex(mem32(VIV_MCH_ECAM), ==, 0x29c08086);
+    g_assert_cmphex(mem32(VIV_MCH_ECAM + 8), ==, 0x06000000);
     g_assert_cmphex(mem32(VIV_MCH_ECAM + (LPC << 12)), ==, 0x29188086);
     g_assert_cmphex(mem32(VIV_MCH_ECAM + (0x10 << 12) + 0x100), ==, 0x0001000d); /* extended */
     g_assert_cmphex(mem32(VIV_MCH_ECAM + (1 << 20)), ==, UINT32_MAX);             /* bus 1 is nowhere yet */
