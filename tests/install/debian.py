@@ -3,7 +3,7 @@
 
 The CD holds Debian's own text installer; a preseed answers its questions and the packages come from a mirror served here. What is
 seen on the screen at each milestone is kept in FOLDER as pictures. It takes the machine of the tutorials: SeaBIOS, a CD drive, an empty
-qcow2 disk on virtio (--machine ide: on IDE), user networking, a standard VGA."""
+qcow2 disk on virtio (or as --machine says), user networking, a standard VGA."""
 import argparse
 import difflib
 import lzma
@@ -29,6 +29,7 @@ MILESTONES = [("preseed", "/preseed.cfg"), ("components", "/partman-base_"), ("b
 MACHINES = {
     "virtio": (["-drive", "file=DISK,if=virtio,format=qcow2"], "/dev/vda1"),
     "ide": (["-drive", "file=DISK,if=ide,format=qcow2"], "/dev/sda1"),
+    "sata": (["-M", "q35", "-drive", "file=DISK,if=ide,format=qcow2"], "/dev/sda1"),
 }
 ASKED = ["lscpu", "lspci -nn", "lsusb", "lsmem", "hostnamectl"]
 # (what a line that differs from QEMU's has, why it may)
@@ -218,7 +219,7 @@ def check(disk):
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--keep", help="pictures and disk go here")
-    ap.add_argument("--machine", choices=sorted(MACHINES), default="virtio", help="where the disk is (default: virtio)")
+    ap.add_argument("--machine", choices=sorted(MACHINES), default="virtio", help="where the disk is (default: virtio); sata is q35 with AHCI")
     ap.add_argument("--only-boot", action="store_true", help="the disk kept by an earlier run")
     a = ap.parse_args()
     work = vm.scratch()
