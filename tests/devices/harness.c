@@ -64,6 +64,7 @@ static const struct {
     {HARNESS_PC, "ich9-usb-ehci2", "addr=1a.7,multifunction=on"},
     {HARNESS_PC, "usb-ehci", ""},
     {HARNESS_PC, "usb-kbd", "bus=usb-bus.4,port=1"},
+    {HARNESS_PC, "usb-net", "bus=usb-bus.4,mac=52:54:00:00:00:05"},
     {HARNESS_PC, "usb-storage", "drive=*"},
     {HARNESS_PC, "usb-hub", "bus=usb-bus.2"},
     {HARNESS_PC, "isa-serial", ""},

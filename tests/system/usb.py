@@ -2,12 +2,16 @@
 """Debian's kernel with its USB drivers: usb.py [CONTROLLER]...
 
 Each controller: the devices it lists, then keys and positions that the monitor sends against the events that the guest reads; saved
-and loaded between two of them. A disk and a CD: what is written is read again and is in the image, saved and loaded under I/O."""
+and loaded between two of them. A disk and a CD: what is written is read again and is in the image, saved and loaded under I/O. A network card: pings of lengths
+around whole packets, a file by HTTP."""
+import functools
 import hashlib
+import http.server
 import os
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
@@ -19,6 +23,16 @@ for n in range(3):
     ICH9[-2:-2] = ["-device", f"ich9-usb-uhci{n + 1},masterbus=u.0,firstport={2 * n},addr=1d.{n},multifunction=on"]
 CONTROLLERS = {"uhci": ["-usb"], "xhci": ["-device", "qemu-xhci"], "ehci": ["-device", "usb-ehci"], "ich9": ICH9}
 EV_KEY, EV_REL, EV_ABS = 1, 2, 3
+
+NET = """
+n=0; while [ ! -e /sys/class/net/usb0 ]; do sleep 0.2; n=$((n + 1)); [ $n -gt 150 ] && break; done
+echo address $(cat /sys/class/net/usb0/address).
+ifconfig usb0 10.0.2.15 up; route add default gw 10.0.2.2
+for n in 22 470 982 1472; do ping -c 2 -s $n 10.0.2.2 | grep -q '2 packets received' && echo ping $n; done
+wget -q -O /tmp/f http://10.0.2.2:PORT/file; echo file $(sha256sum < /tmp/f)
+dmesg | grep -iE 'usb|hci|cdc' | grep -iE 'error|fail|timeout|died|reset .*USB|call trace' | sed 's/^/complaint: /'
+echo user-space-reached
+"""
 MIB = 1 << 20
 
 STORAGE = """
@@ -205,6 +219,33 @@ def storage(work, name, controller, kib64, rounds, points):
     print(f"ok: {name}: disk and CD, saved and loaded {points} times under I/O")
 
 
+def net(work, name, controller):
+    folder = os.path.join(work, f"www-{name}")
+    os.makedirs(folder)
+    data = os.urandom(MIB)
+    with open(os.path.join(folder, "file"), "wb") as f:
+        f.write(data)
+    handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *a: None})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        script = NET.replace("PORT", str(server.server_port))
+        args = vm.base_args("pc", "256M", 1) + controller + [
+            "-netdev", "user,id=n", "-device", "usb-net,netdev=n,mac=52:54:00:aa:bb:cc", "-kernel", vm.kernel("generic"),
+            "-initrd", vm.initramfs(script, MODULES + ["cdc_ether"], arch="generic"), "-append", "console=ttyS0 panic=-1 quiet"]
+        with vm.Guest(args, name) as g:
+            g.expect(r"^address 52:54:00:aa:bb:cc\.", 200)
+            for n in 22, 470, 982, 1472:
+                g.expect(rf"^ping {n}\s", 30)
+            if g.expect(r"^file (\w+) ", 120).group(1).decode() != hashlib.sha256(data).hexdigest():
+                g.die("the file is another")
+            g.expect(r"^user-space-reached")
+            if g.wait(60):
+                g.die("status not 0")
+            no_complaints(g)
+        server.shutdown()
+    print(f"ok: {name}: network card")
+
+
 SPEED = {"uhci": "12", "xhci": "480", "ehci": "480", "ich9": "480"}
 
 
@@ -214,6 +255,7 @@ def main():
     for name in sys.argv[1:] or CONTROLLERS:
         inputs(work, name, CONTROLLERS[name], SPEED[name])
         storage(work, name, CONTROLLERS[name], *((4, 6, 2) if name == "uhci" else (64, 12, 4)))
+        net(work, name, CONTROLLERS[name])
 
 
 main()
