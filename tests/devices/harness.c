@@ -4,6 +4,7 @@
 #include "block/registry.h"
 #include "bus/pci.h"
 #include "bus/scsi.h"
+#include "bus/usb.h"
 #include "bus/virtio_mmio.h"
 #include "bus/vmreq.h"
 #include "dev/acpi/ged.h"
@@ -19,6 +20,7 @@
 #include "host/loop.h"
 #include "machine/firmware.h"
 #include "ui/console.h"
+#include "ui/input.h"
 
 #include <glib.h>
 #include <glib/gstdio.h>
@@ -534,11 +536,50 @@ static void ahci_step(struct input *in)
         run_loop();
 }
 
+/* A packet from a controller whose schedule is well-formed: requests that devices know among others, wrappers of usb-storage. */
+static void usb_step(struct input *in)
+{
+    static const uint16_t requests[] = {0x8000, 0x0001, 0x0003, 0x0203, 0x0201, 0x8006, 0x8106, 0x0009, 0x0009, 0x010b, 0x810a, 0xa101,
+                                        0x210a, 0x210b, 0x2109, 0xa300, 0x2303, 0x2301, 0xa006, 0x21ff, 0x2143};
+    static const enum viv_usb_pid pids[] = {VIV_USB_IN, VIV_USB_OUT, VIV_USB_IN, VIV_USB_SETUP};
+    unsigned pick = (unsigned)take(in, 1), how = (unsigned)take(in, 1), at = (unsigned)take(in, 2), len = (unsigned)take(in, 1);
+    struct viv_usb_piece piece = {at, how & 0x80 ? len * 64 : len & 0x7f};
+    struct viv_usb_packet k = {.pid = pids[how & 3], .endpoint = how >> 2 & 3, .pieces = &piece, .count = 1};
+    struct viv_usb_dev *devs[64];
+    unsigned n = 0;
+
+    for (struct viv_usb_bus *b = viv_usb_bus_next(NULL); b; b = viv_usb_bus_next(b)) {
+        for (struct viv_usb_port *p = viv_usb_port_next(b, NULL); p && n < 64; p = viv_usb_port_next(b, p)) {
+            if (p->dev)
+                devs[n++] = p->dev;
+        }
+    }
+    if (!n)
+        return;
+    if (k.pid == VIV_USB_SETUP) {
+        uint16_t request = requests[take(in, 1) % VIV_ARRAY_SIZE(requests)];
+
+        k.endpoint = 0;
+        piece.len = 8;
+        viv_space_write_locked(harness_board.mem, at & 0xfff8, request >> 8 | (request & 0xff) << 8 | (take(in, 6) & 0xff0f0fff) << 16, 8);
+        piece.at = at & 0xfff8;
+    } else if (how & 0x40 && k.pid == VIV_USB_OUT) {
+        piece = (struct viv_usb_piece){at & 0xff80, 31};
+        k.endpoint = 2;
+        viv_space_write_locked(harness_board.mem, piece.at, 0x43425355, 4);
+        viv_space_write_locked(harness_board.mem, piece.at + 8, take(in, 2), 4);
+        viv_space_write_locked(harness_board.mem, piece.at + 12, (take(in, 1) & 0x80) | 10 << 16, 4);
+    }
+    k.length = piece.len;
+    viv_usb_handle(devs[pick % n], &k);
+    g_assert(k.actual <= k.length);
+}
+
 static void other(struct input *in)
 {
     uint64_t v = take(in, 2);
 
-    switch (take(in, 1) % 10) {
+    switch (take(in, 1) % 14) {
     case 0:
         viv_guest_clock_test_advance((int64_t)(v * 1000));
         break;
@@ -579,6 +620,20 @@ static void other(struct input *in)
             ahci_step(in);
         else
             scsi_step(in);
+        break;
+    case 10:
+    case 11:
+        usb_step(in);
+        break;
+    case 12:
+        viv_input_key(v & 0xff, v >> 15);
+        break;
+    case 13:
+        viv_input_move(-1, (int8_t)v, (int8_t)(v >> 8));
+        viv_input_place(-1, v & 0xff, v >> 8, 256, 256);
+        viv_input_button(-1, (enum viv_button)(v % VIV_BUTTONS), v >> 4 & 1);
+        viv_input_wheel(-1, (int)(v & 3) - 1, 0);
+        viv_input_sync(-1);
         break;
     }
 }
