@@ -200,7 +200,7 @@ COMMAND(change_medium)
 const struct viv_mon_cmd viv_mon_media[] = {
     {"info block", "query-block", NULL, NULL, "show the disks", query_block, show_block},
     {"eject", "eject", "[-f] device", force_args, "take the medium out of a drive", do_eject},
-    {"change", "blockdev-change-medium", "[-f] device filename [format [read-only-mode]]", change_args, "put another medium into a drive (change vnc password SECRET: VNC)",
+    {"change", "blockdev-change-medium", "[-f] device filename [format [read-only-mode]]", change_args, "put another medium into a drive; change vnc password [SECRET]",
      change_medium},
     {NULL, "blockdev-open-tray", NULL, force_args, "open a drive's tray", open_tray},
     {NULL, "blockdev-close-tray", NULL, which_args, "close a drive's tray", close_tray},

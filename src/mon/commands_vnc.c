@@ -53,7 +53,7 @@ int viv_mon_change_vnc(const char *what, const char *password, struct viv_err *e
     if (strcmp(what, "password") && strcmp(what, "passwd"))
         return viv_fail(err, EINVAL, "change vnc %.40s: where it listens does not change; 'change vnc password SECRET' works", what);
     if (!password)
-        return viv_fail(err, EINVAL, "change vnc password: the password is missing");
+        return viv_fail(err, ENOKEY, "change vnc password: the password is missing");
     return viv_vnc_set_password(NULL, password, err);
 }
 

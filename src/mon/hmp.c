@@ -109,7 +109,7 @@ static int fill(const struct viv_mon_cmd *c, char **words, struct viv_opts *o, s
     return rc;
 }
 
-static void run(const struct viv_mon_cmd *c, char **words, GString *out)
+static int run(const struct viv_mon_cmd *c, char **words, GString *out)
 {
     static const struct viv_opt_def none[] = {VIV_OPT_END};
     struct viv_opts *o = viv_opts_new(c->hmp, c->args ? c->args : none);
@@ -127,6 +127,7 @@ static void run(const struct viv_mon_cmd *c, char **words, GString *out)
         g_string_append(out, json_string_value(result));
     json_decref(result);
     viv_opts_free(o);
+    return rc;
 }
 
 /* What stands behind the command's name, as words; NULL: a quote is not closed. */
@@ -142,7 +143,7 @@ static char **split(const struct viv_mon_cmd *c, const char *rest)
     return g_strsplit_set(rest, " \t", *rest == '/' ? 2 : 1);
 }
 
-void viv_hmp_run(const char *line, GString *out)
+int viv_hmp_run(const char *line, GString *out)
 {
     g_autofree char *name = NULL;
     g_auto(GStrv) words = NULL;
@@ -150,7 +151,7 @@ void viv_hmp_run(const char *line, GString *out)
 
     line += strspn(line, " \t");
     if (!*line)
-        return;
+        return 0;
     name = g_strndup(line, name_length(line));
     for (char *gap; (gap = strpbrk(name, "\t")); )
         *gap = ' ';
@@ -160,13 +161,13 @@ void viv_hmp_run(const char *line, GString *out)
         c = find(name);
     if (!c) {
         g_string_append_printf(out, "unknown command: '%s'\n", name);
-        return;
+        return 0;
     }
     words = split(c, !strcmp(name, "info") ? "info" : line + strlen(name));
     if (words)
-        run(c, words, out);
-    else
-        g_string_append(out, "a quote is not closed\n");
+        return run(c, words, out);
+    g_string_append(out, "a quote is not closed\n");
+    return 0;
 }
 
 /* --- the monitor --- */
@@ -175,6 +176,7 @@ struct hmp {
     struct viv_chr *chr;
     struct viv_mon_out out;
     struct viv_line *line;
+    char *asking; /* the command whose secret comes next, or NULL */
     bool greeted;
 };
 
@@ -193,10 +195,17 @@ static void put(void *opaque, const char *text, size_t len)
 
 static void on_line(void *opaque, const char *text)
 {
+    struct hmp *h = opaque;
     GString *out = g_string_new(NULL);
+    g_autofree char *asking = g_steal_pointer(&h->asking), *word = g_shell_quote(text);
+    g_autofree char *line = asking ? g_strdup_printf("%s %s", asking, word) : g_strdup(text);
 
-    viv_hmp_run(text, out);
-    put(opaque, out->str, out->len);
+    if (viv_hmp_run(line, out) == -ENOKEY && !asking) {
+        h->asking = g_steal_pointer(&line);
+        viv_line_ask(h->line, "Password: ");
+    } else {
+        put(h, out->str, out->len);
+    }
     g_string_free(out, TRUE);
 }
 
@@ -228,6 +237,8 @@ static void hmp_event(void *opaque, enum viv_chr_event ev)
 
     if (ev == VIV_CHR_CLOSED) {
         viv_line_clear(h->line);
+        viv_line_ask(h->line, NULL);
+        g_clear_pointer(&h->asking, g_free);
         h->greeted = false;
     } else if (mux ? ev == VIV_CHR_MUX_IN : ev == VIV_CHR_OPENED) {
         if (mux)
@@ -247,6 +258,7 @@ static void hmp_free(gpointer p)
     viv_chr_detach(h->chr, h);
     viv_mon_out_fini(&h->out);
     viv_line_free(h->line);
+    g_free(h->asking);
     g_free(h);
 }
 

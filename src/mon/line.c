@@ -10,6 +10,7 @@ enum { PLAIN, ESCAPE, BRACKET };
 
 struct viv_line {
     const char *prompt;
+    const char *question; /* that the line answers in secret; NULL: a command */
     void (*put)(void *opaque, const char *, size_t);
     void (*done)(void *opaque, const char *line);
     void *opaque;
@@ -50,11 +51,17 @@ void viv_line_clear(struct viv_line *l)
     l->recall = l->history->len;
 }
 
+void viv_line_ask(struct viv_line *l, const char *question)
+{
+    l->question = question;
+}
+
 void viv_line_show(struct viv_line *l)
 {
     g_autoptr(GString) s = g_string_new(NULL);
+    g_autofree char *shown = l->question ? g_strnfill(l->text->len, '*') : g_strdup(l->text->str);
 
-    g_string_append_printf(s, "\r%s%s\033[K", l->prompt, l->text->str);
+    g_string_append_printf(s, "\r%s%s\033[K", l->question ? l->question : l->prompt, shown);
     if (l->cursor < l->text->len)
         g_string_append_printf(s, "\033[%zuD", l->text->len - l->cursor);
     l->put(l->opaque, s->str, s->len);
@@ -75,7 +82,9 @@ static void enter(struct viv_line *l)
 {
     g_autofree char *line = g_strdup(l->text->str);
 
-    remember(l);
+    if (!l->question)
+        remember(l);
+    l->question = NULL;
     viv_line_clear(l);
     l->put(l->opaque, "\n", 1);
     l->done(l->opaque, line);
@@ -86,7 +95,7 @@ static void recall(struct viv_line *l, int step)
 {
     size_t to = l->recall + step;
 
-    if (to > l->history->len) /* below 0 wraps to above */
+    if (l->question || to > l->history->len) /* below 0 wraps to above */
         return;
     l->recall = to;
     g_string_assign(l->text, to < l->history->len ? g_ptr_array_index(l->history, to) : "");
@@ -105,7 +114,7 @@ static void complete(struct viv_line *l)
     size_t common;
     const char *first;
 
-    if (!found->len || l->cursor != l->text->len)
+    if (l->question || !found->len || l->cursor != l->text->len)
         return;
     first = g_ptr_array_index(found, 0);
     common = strlen(first);
@@ -234,7 +243,7 @@ static void insert(struct viv_line *l, char c)
         return;
     g_string_insert_c(l->text, l->cursor++, c);
     if (l->cursor == l->text->len)
-        l->put(l->opaque, &c, 1);
+        l->put(l->opaque, l->question ? "*" : &c, 1);
     else
         viv_line_show(l);
 }

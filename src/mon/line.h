@@ -12,5 +12,7 @@ void viv_line_free(struct viv_line *l);
 void viv_line_input(struct viv_line *l, const char *bytes, size_t len);
 void viv_line_show(struct viv_line *l); /* prompt and what was typed so far */
 void viv_line_clear(struct viv_line *l);
+/* The next line is an answer to this (borrowed): shown as asterisks, not kept in the history. */
+void viv_line_ask(struct viv_line *l, const char *question);
 
 #endif

@@ -23,8 +23,8 @@ void viv_mon_out_put(struct viv_mon_out *o, const char *text, size_t len);
 bool viv_mon_out_full(const struct viv_mon_out *o);
 void viv_mon_out_fini(struct viv_mon_out *o);
 
-/* One HMP line: appends the answer to out. */
-void viv_hmp_run(const char *line, GString *out);
+/* One HMP line: appends the answer to out. -ENOKEY: a secret is missing as its last word; a person may be asked for it. */
+int viv_hmp_run(const char *line, GString *out);
 /* Completions of the command names that begin with text; free with g_ptr_array_unref. */
 GPtrArray *viv_hmp_complete(const char *text);
 

@@ -260,6 +260,16 @@ def passwords(work):
         must("Auth: vnc" in hmp(g.q, "info vnc"), g, hmp(g.q, "info vnc"))
         names = [e["event"] for e in g.q.events]
         must({"VNC_CONNECTED", "VNC_INITIALIZED", "VNC_DISCONNECTED"} <= set(names), g, f"events {names}")
+    with Machine(work, "ask", ["-S", "-monitor", "stdio"], f"unix:{work}/ask.vnc,password=on") as g:
+        g.expect(r"\(viv\) ", 30)
+        g.send("change vnc password\r")
+        g.expect("Password: ", 30)
+        g.send("geh\tX\x7fim's\x1b[A\r")  # no completion, no history
+        g.expect(r"\(viv\) ", 30)
+        must(b"im's" not in g.log and b"******" in g.log, g, "the password is shown")
+        g.client(password="gehim's")
+        g.send("\x1b[A\x1b[A\r")
+        g.expect("Password: ", 30)  # the command is in the history, the answer is not
     # Over TCP those who guess wait longer and longer.
     port = vm.free_port()
     with Machine(work, "guess", ["-S", "-object", "secret,id=s,data=right"],

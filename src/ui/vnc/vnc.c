@@ -328,7 +328,7 @@ json_t *viv_vnc_query(void)
     json_t *o;
 
     if (!s || !s->listeners)
-        return json_pack("{s:b, s:o}", "enabled", false, "clients", s ? clients_json(s) : json_array());
+        return json_pack("{s:b}", "enabled", false);
     o = vnc_address_json(s->listener[0].fd, false, false);
     json_object_del(o, "websocket");
     json_object_set_new(o, "enabled", json_true());
