@@ -133,6 +133,7 @@ static void start_thread(struct viv_blk *b)
     if (b->drained || b->waiting >= b->queued || b->threads >= POOL_MAX)
         return;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS); /* of memory that somebody else may cut short: blocked it would end the process */
     pthread_sigmask(SIG_SETMASK, &all, &old);
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);

@@ -197,6 +197,7 @@ static int start_thread(struct viv_ring *r)
     if (r->started)
         return 0;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS); /* of memory that somebody else may cut short: blocked it would end the process */
     pthread_sigmask(SIG_SETMASK, &all, &old);
     ret = pthread_create(&r->thread, NULL, ring_main, r);
     pthread_sigmask(SIG_SETMASK, &old, NULL);

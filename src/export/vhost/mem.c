@@ -1,6 +1,8 @@
 #include "export/vhost/mem.h"
 
 #include "base/checked.h"
+#include "base/log.h"
+#include "export/vhost/guard.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -12,12 +14,15 @@
 
 void viv_vhost_mem_clear(struct viv_vhost_mem *m)
 {
-    for (unsigned i = 0; i < m->count; i++)
+    for (unsigned i = 0; i < m->count; i++) {
+        if (viv_guard_remove(m->region[i].map))
+            viv_warn("vhost-user: the front end has cut its memory short: what was under way there is lost");
         munmap(m->region[i].map, m->region[i].map_len);
+    }
     m->count = 0;
 }
 
-/* All of it must lie in the file: a mapping behind a file's end kills who touches it. */
+/* All of it must lie in the file; guard.h is for files that are cut short later. */
 static int check_region(const struct vhost_region *r, int fd, struct viv_err *err)
 {
     uint64_t end, unused;
@@ -44,6 +49,10 @@ static int map_region(struct viv_vhost_region *out, const struct vhost_region *r
     map = mmap(NULL, r->mmap_offset + r->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (map == MAP_FAILED)
         return viv_fail_os(err, errno, "vhost-user: a memory region cannot be mapped");
+    if (!viv_guard_add(map, r->mmap_offset + r->size)) {
+        munmap(map, r->mmap_offset + r->size);
+        return viv_fail(err, ENOSPC, "vhost-user: there are too many memory regions already");
+    }
     *out = (struct viv_vhost_region){.guest_addr = r->guest_addr,
                                      .user_addr = r->user_addr,
                                      .size = r->size,

@@ -274,6 +274,38 @@ static void test_session(void)
     close(call);
 }
 
+/* Its data, or all of it, is suddenly not there: in the queue's thread and in those that move data. */
+static void test_cut(void)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        int kick = eventfd(0, EFD_NONBLOCK);
+        struct viv_vhost_session *s;
+        struct vhost_msg m;
+        uint64_t one = 1;
+        struct rig g;
+
+        rig_init(&g, true);
+        s = viv_vhost_session_new(&g.disk);
+        m = rig_memory(&g);
+        g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), ==, 0);
+        set_state(s, VHOST_SET_VRING_NUM, 0, RIG_NUM);
+        set_state(s, VHOST_SET_VRING_BASE, 0, 0);
+        m = msg(VHOST_SET_VRING_ADDR, sizeof(m.p.addr));
+        m.p.addr = rig_addr();
+        g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), ==, 0);
+        set_fd(s, VHOST_SET_VRING_KICK, kick);
+        set_state(s, VHOST_SET_VRING_ENABLE, 0, 1);
+        put_request(&g, g.ram + RIG_DESC, 0, 0, 512, i & 1);
+        offer(&g, 0);
+        g_assert_cmpint(ftruncate(g.memfd, i & 2 ? 0 : RIG_DATA), ==, 0);
+        g_assert_cmpint(write(kick, &one, 8), ==, 8);
+        g_usleep(50000);
+        viv_vhost_session_free(s);
+        rig_fini(&g);
+        close(kick);
+    }
+}
+
 static void test_bad_messages(void)
 {
     struct viv_vhost_session *s;
@@ -329,5 +361,6 @@ int main(int argc, char **argv)
     g_test_add_func("/vhost/broken", test_broken);
     g_test_add_func("/vhost/session", test_session);
     g_test_add_func("/vhost/bad-messages", test_bad_messages);
+    g_test_add_func("/vhost/cut", test_cut);
     return g_test_run();
 }
