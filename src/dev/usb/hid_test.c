@@ -207,6 +207,8 @@ static void test_idle(void)
 
 /* ---- pointers ---- */
 
+#define AT(p) ((p) * 32 + 16) /* the middle of pixel p of 1024 */
+
 static void place(unsigned x, unsigned y)
 {
     viv_input_place(-1, x, y, 1024, 1024);
@@ -248,11 +250,11 @@ static void test_tablet(void)
     button(VIV_BUTTON_LEFT, false);
     viv_input_wheel(-1, 200, -1);
     viv_input_sync(-1);
-    expect_tablet(d, 0, 300 * 32, 400 * 32, 0);
-    expect_tablet(d, 1, 500 * 32, 600 * 32, 0);
-    expect_tablet(d, 0, 500 * 32, 600 * 32, 127);
+    expect_tablet(d, 0, AT(300), AT(400), 0);
+    expect_tablet(d, 1, AT(500), AT(600), 0);
+    expect_tablet(d, 0, AT(500), AT(600), 127);
     g_assert_cmphex(usb_byte(6), ==, 0xff);
-    expect_tablet(d, 0, 500 * 32, 600 * 32, 73);
+    expect_tablet(d, 0, AT(500), AT(600), 73);
     g_assert_cmpint(poll_report(d), ==, -VIV_USB_NAK);
     usb.wakeups = 0;
     place(500, 600); /* as it was */
@@ -346,7 +348,7 @@ static void test_state(void)
     g_assert_true(viv_input_is_absolute(-1));
     g_assert_cmpint(usb_packet(d, VIV_USB_IN, 0, USB_DATA, 64), ==, 10);
     expect_keys(d, 1, 0x04);
-    expect_tablet(t, 0, 32, 64, 0);
+    expect_tablet(t, 0, AT(1), AT(2), 0);
     rig_fini();
 }
 
