@@ -50,7 +50,7 @@ else
 endif
 
 check-long: all
-	@tools/deps build test guest
+	@tools/deps build test long guest installer
 	@tools/check $(B) --suite long
 
 bench: all
