@@ -27,7 +27,7 @@ MILESTONES = [("preseed", "/preseed.cfg"), ("components", "/partman-base_"), ("b
               ("grub", "/grub-pc_")]
 # Name: (arguments, the root file system's partition).
 MACHINES = {
-    "virtio": (["-drive", "file=DISK,if=virtio,format=qcow2"], "/dev/vda1"),
+    "virtio": (["-usbdevice", "tablet", "-drive", "file=DISK,if=virtio,format=qcow2"], "/dev/vda1"),
     "ide": (["-drive", "file=DISK,if=ide,format=qcow2"], "/dev/sda1"),
     "sata": (["-M", "q35", "-drive", "file=DISK,if=ide,format=qcow2"], "/dev/sda1"),
 }
