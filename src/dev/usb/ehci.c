@@ -337,10 +337,11 @@ static int post_load(void *obj, int version, struct viv_err *err)
 {
     struct ehci *e = obj;
     uint32_t sc[EHCI_PORTS], sts = e->sts;
+    int64_t now = viv_clock_ns(VIV_CLOCK_GUEST);
 
     memcpy(sc, e->sc, sizeof(sc));
-    if (e->began < 0 || e->began > viv_clock_ns(VIV_CLOCK_GUEST) || e->done > 1ull << 50)
-        return viv_fail(err, EINVAL, "EHCI began to run at %lld ns", (long long)e->began);
+    if (e->began < 0 || e->began > now || e->done > (uint64_t)(now - e->began) / 1000000)
+        return viv_fail(err, EINVAL, "EHCI began to run at %lld ns, %llu frames ago", (long long)e->began, (unsigned long long)e->done);
     e->index &= 0x3fff;
     e->flag &= 1;
     for (unsigned n = 0; n < EHCI_PORTS; n++) {

@@ -332,7 +332,7 @@ static int load_netdev(struct viv_state_reader *r, void *obj, int version, struc
 static int post_load(void *obj, int version, struct viv_err *err)
 {
     struct usb_net *n = obj;
-    bool good = n->head < FRAMES && n->count <= FRAMES && n->out.len <= FRAME_MOST && n->at <= n->in[n->head % FRAMES].len;
+    bool good = n->head < FRAMES && n->count <= FRAMES && n->out.len <= FRAME_MOST && n->at <= (n->count ? n->in[n->head % FRAMES].len : 0);
 
     for (unsigned i = 0; i < FRAMES; i++)
         good = good && n->in[i].len <= FRAME_MOST;

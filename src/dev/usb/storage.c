@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <string.h>
 
@@ -315,13 +316,17 @@ int storage_resume(struct usb_storage *s, struct viv_err *err)
 {
     struct scsi_unit *u = s->is_cd ? &s->cd.unit : &s->hd.unit;
     uint16_t attention = u->scsi.attention;
+    int rc;
 
     if (!s->active)
         return 0;
     u->scsi.attention = 0; /* it came behind the command */
     make(s);
     u->scsi.attention = attention;
-    return s->base ? viv_scsi_resume(s->req, s->base, err) : 0;
+    rc = s->base ? viv_scsi_resume(s->req, s->base, err) : 0;
+    if (!rc && s->req->direction == VIV_SCSI_WRITE && s->have > MIN(s->req->length - s->req->moved, STORAGE_BUF))
+        rc = viv_fail(err, EINVAL, "usb-storage has %u bytes for a command (%02xh) that wants fewer", s->have, s->cdb[0]);
+    return rc;
 }
 
 void storage_go_on(struct usb_storage *s)

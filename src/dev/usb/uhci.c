@@ -287,12 +287,13 @@ static void uhci_reset(struct viv_dev *d)
 static int post_load(void *obj, int version, struct viv_err *err)
 {
     struct uhci *u = obj;
+    int64_t now = viv_clock_ns(VIV_CLOCK_GUEST);
 
     u->list &= ~0xfffu;
     u->frame &= 0x7ff;
     u->sts &= 0x1f;
     u->why &= UHCI_WHY_IOC | UHCI_WHY_SHORT;
-    if (u->began < 0 || u->began > viv_clock_ns(VIV_CLOCK_GUEST) || u->done > 1ull << 50 || uhci_frame_now(u) > 0x7ff)
+    if (u->began < 0 || u->began > now || u->done > (uint64_t)(now - u->began) / 1000000)
         return viv_fail(err, EINVAL, "UHCI began to run at %lld ns, %llu frames ago", (long long)u->began, (unsigned long long)u->done);
     for (unsigned i = 0; i < UHCI_PORTS; i++) {
         if (!(u->ports[i].sc & SC_CONNECTED) != !u->ports[i].port.dev)
