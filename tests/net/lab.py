@@ -197,4 +197,4 @@ def mac_of(g, nic="eth0"):
 def install_helper(allow="br0", where="/etc/viv"):
     """Set-uid, at a place that others can reach, with its rules."""
     sh(f"mkdir -p {where} && cp {vm.tool('viv-bridge-helper')} {HELPER} && chmod 4755 {HELPER} && "
-       f"echo 'allow {allow}' > {where}/bridge.conf && chmod 644 {where}/bridge.conf && chmod 666 /dev/net/tun")
+       f"echo 'allow {allow}' > {where}/bridge.conf && chmod 644 {where}/bridge.conf")
