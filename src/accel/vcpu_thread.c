@@ -75,8 +75,11 @@ static void *vcpu_main(void *opaque)
         r = run_once(v, &err);
         viv_dev_lock();
         if (r < 0) {
-            viv_error("CPU %u cannot go on: %s", v->index, err.text);
             v->failed = true;
+            /* A guest that has asked for a reset runs on for a moment, into what it never meant to run. */
+            if (viv_vm_about_to_end())
+                continue;
+            viv_error("CPU %u cannot go on: %s", v->index, err.text);
             viv_vm_request(VIV_VM_INTERNAL_ERROR, 0, "cpu");
         }
     }

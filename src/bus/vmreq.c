@@ -9,6 +9,7 @@
 
 static viv_vm_request_fn handler;
 static atomic_uint pending; /* bit n: request n */
+static atomic_uint acting;  /* the same, of those that are being acted on */
 static struct {
     _Atomic int code;
     _Atomic(const char *) who;
@@ -20,12 +21,15 @@ static void act(void *unused)
 
     if (!handler)
         return;
-    bits = atomic_exchange(&pending, 0);
+    bits = atomic_load(&pending);
+    atomic_fetch_or(&acting, bits); /* at no moment in neither */
+    atomic_fetch_and(&pending, ~bits);
     /* The end before the rest: a machine that quits is not reset first. */
     for (int i = KINDS - 1; i >= 0; i--) {
         if (bits >> i & 1)
             handler(i, details[i].code, details[i].who);
     }
+    atomic_fetch_and(&acting, ~bits);
 }
 
 void viv_vm_request(enum viv_vm_request what, int code, const char *who)
@@ -44,6 +48,16 @@ void viv_vm_request(enum viv_vm_request what, int code, const char *who)
 unsigned viv_vm_requests_pending(void)
 {
     return atomic_load(&pending);
+}
+
+void viv_vm_requests_drop(unsigned bits)
+{
+    atomic_fetch_and(&pending, ~bits);
+}
+
+bool viv_vm_about_to_end(void)
+{
+    return (atomic_load(&pending) | atomic_load(&acting)) & (1u << VIV_VM_RESET | 1u << VIV_VM_SHUTDOWN | 1u << VIV_VM_QUIT);
 }
 
 void viv_vm_request_set_handler(viv_vm_request_fn fn)

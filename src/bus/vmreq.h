@@ -3,6 +3,8 @@
 #ifndef VIV_BUS_VMREQ_H
 #define VIV_BUS_VMREQ_H
 
+#include <stdbool.h>
+
 enum viv_vm_request {
     VIV_VM_RESET,    /* system reset (port 92h, i8042, CF9h, ACPI reset register, triple fault) */
     VIV_VM_SHUTDOWN, /* guest asked for power-off (ACPI S5) */
@@ -16,6 +18,12 @@ void viv_vm_request(enum viv_vm_request what, int code, const char *who);
 
 /* Made and not yet acted on: bits 1 << VIV_VM_*. Loop thread. */
 unsigned viv_vm_requests_pending(void);
+
+/* A reset has happened: what was asked for before it (bits as above) is of a machine that is no more. Loop thread, the vCPUs
+ * have stopped. */
+void viv_vm_requests_drop(unsigned bits);
+/* Will the machine that is running now be reset or end any moment? Any thread. */
+bool viv_vm_about_to_end(void);
 
 /* Who acts on them (machine/vm.c): called on the loop thread with the device lock. A request that is
  * made again before it was acted on is one request. Until a handler is set requests wait. */

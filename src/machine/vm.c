@@ -301,6 +301,7 @@ void viv_vm_reset(const char *reason)
     }
     emit_cause("RESET", reason);
     vm.deferred = 0;
+    viv_vm_requests_drop(1u << VIV_VM_RESET | 1u << VIV_VM_INTERNAL_ERROR);
     viv_vm_reset_all();
     if (was_running) {
         viv_dev_set_running_all(true);

@@ -7,6 +7,7 @@
 #include "cpu/x86/state.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <string.h>
 
 static uint64_t load_le(const uint8_t *p, unsigned size)
@@ -69,14 +70,30 @@ static uint64_t guest_rip(struct kvm_cpu *k)
     return regs.rip;
 }
 
+/* The bytes that KVM could not emulate, where it tells them. */
+static void instruction_text(const struct kvm_run *run, char *out, size_t size)
+{
+    size_t n = 0, len = run->emulation_failure.insn_size;
+
+    out[0] = 0;
+    if (run->internal.suberror != KVM_INTERNAL_ERROR_EMULATION || run->emulation_failure.ndata < 3 ||
+        !(run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES))
+        return;
+    n = (size_t)g_snprintf(out, size, ", instruction");
+    for (size_t i = 0; i < len && i < sizeof(run->emulation_failure.insn_bytes) && n < size; i++)
+        n += (size_t)g_snprintf(out + n, size - n, " %02x", run->emulation_failure.insn_bytes[i]);
+}
+
 static int internal_error(struct kvm_cpu *k, struct viv_err *err)
 {
+    char insn[96];
     static const char *const names[] = {"?", "emulation failed", "simultaneous exceptions", "delivery of an event failed",
                                         "unexpected exit"};
     uint32_t sub = k->run->internal.suberror;
 
-    return viv_fail(err, EIO, "KVM cannot run CPU %u on: %s (suberror %u) at RIP 0x%llx", k->v->index,
-                    sub < 5 ? names[sub] : "?", sub, (unsigned long long)guest_rip(k));
+    instruction_text(k->run, insn, sizeof(insn));
+    return viv_fail(err, EIO, "KVM cannot run CPU %u on: %s (suberror %u) at RIP 0x%llx%s", k->v->index,
+                    sub < 5 ? names[sub] : "?", sub, (unsigned long long)guest_rip(k), insn);
 }
 
 static int system_event(struct kvm_cpu *k)
