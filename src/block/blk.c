@@ -190,6 +190,12 @@ int viv_blk_set_limits(struct viv_blk *b, const char *group, const struct viv_li
     return 0;
 }
 
+void viv_blk_lift_limits(struct viv_blk *b)
+{
+    if (b->limits)
+        viv_throttle_release_all(b->limits);
+}
+
 void viv_blk_drain(struct viv_blk *b)
 {
     if (b->ring) /* what it gives back waits in the queue */

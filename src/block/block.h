@@ -82,6 +82,8 @@ int viv_blk_run(struct viv_blk *b, const struct viv_blk_req *req);
 void viv_blk_drain(struct viv_blk *b);
 void viv_blk_resume(struct viv_blk *b);
 unsigned viv_blk_in_flight(const struct viv_blk *b);
+/* Requests that wait for an I/O limit start now: somebody waits for them. They count for the limit all the same. Any thread. */
+void viv_blk_lift_limits(struct viv_blk *b);
 
 /* Blocking forms for tools and firmware loading. */
 int viv_blk_pread(struct viv_blk *b, uint64_t offset, void *buf, size_t len);

@@ -6,6 +6,17 @@
 
 static struct viv_drive *drives; /* one VM a process; in creation order */
 
+enum viv_drive_error viv_drive_error_parse(const char *text)
+{
+    static const char *const names[] = {"auto", "report", "ignore", "enospc", "stop"};
+
+    for (size_t i = 0; text && i < G_N_ELEMENTS(names); i++) {
+        if (!strcmp(names[i], text))
+            return (enum viv_drive_error)i;
+    }
+    return VIV_DRIVE_ERROR_AUTO;
+}
+
 int viv_drive_add(const char *id, struct viv_blk *blk, struct viv_drive **out, struct viv_err *err)
 {
     struct viv_drive *d, **end = &drives;

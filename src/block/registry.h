@@ -15,6 +15,9 @@ enum viv_drive_error {
     VIV_DRIVE_ERROR_STOP,
 };
 
+/* One of "report", "ignore", "enospc", "stop"; "auto" or NULL: AUTO. Checked against a schema before. */
+enum viv_drive_error viv_drive_error_parse(const char *text);
+
 struct viv_drive {
     char *id;
     struct viv_blk *blk;  /* NULL: an empty removable drive */

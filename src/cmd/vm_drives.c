@@ -23,27 +23,6 @@ void vm_add_device(struct vm_args *a, const char *text)
     g_array_append_val(a->devices, item);
 }
 
-static const struct {
-    const char *name;
-    enum viv_drive_error value;
-} error_policies[] = {
-    {"report", VIV_DRIVE_ERROR_REPORT},
-    {"ignore", VIV_DRIVE_ERROR_IGNORE},
-    {"enospc", VIV_DRIVE_ERROR_ENOSPC},
-    {"stop", VIV_DRIVE_ERROR_STOP},
-};
-
-static enum viv_drive_error error_policy(struct viv_opts *o, const char *key)
-{
-    const char *text = viv_opts_given(o, key) ? viv_opts_str(o, key) : NULL;
-
-    for (size_t i = 0; text && i < G_N_ELEMENTS(error_policies); i++) {
-        if (!strcmp(error_policies[i].name, text))
-            return error_policies[i].value;
-    }
-    return VIV_DRIVE_ERROR_AUTO;
-}
-
 /* ---- where a drive goes ---- */
 
 struct place {
@@ -210,8 +189,8 @@ static int add_drive(struct vm_args *a, struct viv_opts *o, const struct viv_raw
     }
     d->serial = g_strdup(viv_opts_str(o, "serial"));
     d->cd = p->cdrom;
-    d->rerror = error_policy(o, "rerror");
-    d->werror = error_policy(o, "werror");
+    d->rerror = viv_drive_error_parse(viv_opts_str(o, "rerror"));
+    d->werror = viv_drive_error_parse(viv_opts_str(o, "werror"));
     if (p->device)
         vm_add_device(a, g_steal_pointer(&p->device));
     return 0;

@@ -4,6 +4,7 @@
 
 #include "block/options.h"
 #include "dev/storage/front.h"
+#include "host/lock.h"
 
 #include <errno.h>
 #include <string.h>
@@ -166,11 +167,15 @@ static int open_medium(const struct viv_front *f, struct viv_opts *o, struct viv
     const char *mode = viv_opts_str(o, "read-only-mode");
     bool had = f->drive->blk && viv_blk_writable(f->drive->blk);
     bool write = !strcmp(mode, "read-write") || (!strcmp(mode, "retain") && (had || !f->drive->blk));
+    int rc;
 
     if (f->read_only_media && !strcmp(mode, "read-write"))
         return viv_fail(err, EINVAL, "drive '%s' reads only; leave read-only-mode out", f->drive->id);
-    return viv_blk_open_path(viv_opts_str(o, "filename"), viv_opts_str(o, "format"),
-                             VIV_PERM_READ | (write && !f->read_only_media ? VIV_PERM_WRITE : 0), VIV_PERM_READ, user, out, err);
+    viv_dev_unlock(); /* a file that is far away is no reason for the guest to stand still */
+    rc = viv_blk_open_path(viv_opts_str(o, "filename"), viv_opts_str(o, "format"),
+                           VIV_PERM_READ | (write && !f->read_only_media ? VIV_PERM_WRITE : 0), VIV_PERM_READ, user, out, err);
+    viv_dev_lock();
+    return rc;
 }
 
 /* The new image is opened before anything moves: a wrong name leaves the old medium in. */

@@ -11,69 +11,11 @@
 #include <jansson.h>
 #include <string.h>
 
-const char *const viv_front_rerrors[] = {"auto", "report", "ignore", "stop", NULL};
-const char *const viv_front_werrors[] = {"auto", "report", "ignore", "enospc", "stop", NULL};
-const char *const viv_front_on_off_auto[] = {"auto", "on", "off", NULL};
-
 static struct viv_front *fronts; /* one VM a process; in creation order */
 
 struct viv_front *viv_front_next(struct viv_front *f)
 {
     return f ? f->next : fronts;
-}
-
-/* --- properties --- */
-
-static bool power_of_two(uint64_t n)
-{
-    return n && !(n & (n - 1));
-}
-
-static int take_geometry(struct viv_front *f, struct viv_opts *opts, struct viv_err *err)
-{
-    const char *what = viv_opts_what(opts);
-    uint64_t min_io = viv_opts_size(opts, "min_io_size"), opt_io = viv_opts_size(opts, "opt_io_size");
-    uint64_t discard = viv_opts_size(opts, "discard_granularity");
-
-    f->logical = (uint32_t)viv_opts_size(opts, "logical_block_size");
-    f->physical = (uint32_t)viv_opts_size(opts, "physical_block_size");
-    if (!power_of_two(f->logical) || !power_of_two(f->physical))
-        return viv_fail(err, EINVAL, "%s: block sizes are powers of two from 512 to 2097152", what);
-    if (f->physical < f->logical)
-        return viv_fail(err, EINVAL, "%s: physical_block_size=%u is less than logical_block_size=%u", what, f->physical, f->logical);
-    if (min_io % f->logical || opt_io % f->logical || min_io / f->logical > UINT16_MAX)
-        return viv_fail(err, EINVAL, "%s: min_io_size and opt_io_size are multiples of %u", what, f->logical);
-    if (discard % f->logical)
-        return viv_fail(err, EINVAL, "%s: discard_granularity is a multiple of %u", what, f->logical);
-    f->min_io = (uint32_t)min_io;
-    f->opt_io = (uint32_t)opt_io;
-    f->discard = (uint32_t)discard;
-    return 0;
-}
-
-static enum viv_drive_error policy(const char *text, enum viv_drive_error of_drive, enum viv_drive_error fallback)
-{
-    if (!strcmp(text, "auto"))
-        return of_drive == VIV_DRIVE_ERROR_AUTO ? fallback : of_drive;
-    if (!strcmp(text, "report"))
-        return VIV_DRIVE_ERROR_REPORT;
-    if (!strcmp(text, "ignore"))
-        return VIV_DRIVE_ERROR_IGNORE;
-    return !strcmp(text, "stop") ? VIV_DRIVE_ERROR_STOP : VIV_DRIVE_ERROR_ENOSPC;
-}
-
-static void take_rest(struct viv_front *f, struct viv_opts *opts)
-{
-    const char *serial = viv_opts_str(opts, "serial");
-
-    if (!serial)
-        serial = f->drive->serial;
-    if (serial)
-        g_strlcpy(f->serial, serial, sizeof(f->serial));
-    f->bootindex = viv_opts_given(opts, "bootindex") ? (int)viv_opts_int(opts, "bootindex") : -1;
-    f->rerror = policy(viv_opts_str(opts, "rerror"), f->drive->rerror, VIV_DRIVE_ERROR_REPORT);
-    f->werror = policy(viv_opts_str(opts, "werror"), f->drive->werror, VIV_DRIVE_ERROR_ENOSPC);
-    f->wce_default = strcmp(viv_opts_str(opts, "write-cache"), "off") != 0;
 }
 
 /* --- claiming --- */
@@ -131,14 +73,15 @@ int viv_front_open(struct viv_front *f, struct viv_dev *dev, struct viv_opts *op
     rc = claim(f, opts, err);
     if (rc < 0)
         return rc;
-    rc = take_geometry(f, opts, err);
+    rc = viv_front_take_geometry(f, opts, err);
     if (!rc)
         rc = check_medium(f, opts, err);
     if (rc < 0) {
         release(f);
         return rc;
     }
-    take_rest(f, opts);
+    viv_front_take_rest(f, opts);
+    f->waiting_end = &f->waiting;
     f->ro = !f->drive->blk || !viv_blk_writable(f->drive->blk);
     pthread_cond_init(&f->idle, NULL);
     while (*end)
@@ -173,16 +116,52 @@ uint64_t viv_front_blocks(const struct viv_front *f)
 
 /* --- requests --- */
 
+static struct viv_front_req *reversed(struct viv_front_req *r)
+{
+    struct viv_front_req *list = NULL;
+
+    while (r) {
+        struct viv_front_req *next = r->next;
+
+        r->next = list;
+        list = r;
+        r = next;
+    }
+    return list;
+}
+
+/* Device lock held. */
+static void tell_all(struct viv_front *f)
+{
+    struct viv_front_req *r = reversed(__atomic_exchange_n(&f->ended, NULL, __ATOMIC_ACQ_REL));
+
+    while (r) {
+        struct viv_front_req *next = r->next;
+
+        /* Counted off first: the device may ask at once whether something is in flight. */
+        if (!--f->in_flight)
+            pthread_cond_broadcast(&f->idle);
+        r->done(r, r->result);
+        r = next;
+    }
+    if (f->ops->told)
+        f->ops->told(f->opaque);
+}
+
 static void done(struct viv_blk_req *br, int result)
 {
-    struct viv_front_req *r = br->opaque;
+    struct viv_front_req *r = br->opaque, *head;
     struct viv_front *f = r->front;
 
+    r->result = result;
+    head = __atomic_load_n(&f->ended, __ATOMIC_RELAXED);
+    do
+        r->next = head;
+    while (!__atomic_compare_exchange_n(&f->ended, &head, r, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    if (head)
+        return; /* somebody is on the way */
     viv_dev_lock();
-    /* Counted off first: the device may ask at once whether something is in flight. */
-    if (!--f->in_flight)
-        pthread_cond_broadcast(&f->idle);
-    r->done(r, result);
+    tell_all(f);
     viv_dev_unlock();
 }
 
@@ -191,20 +170,67 @@ void viv_front_submit(struct viv_front *f, struct viv_front_req *r)
     r->front = f;
     r->br.done = done;
     r->br.opaque = r;
+    if (f->drained) {
+        r->next = NULL;
+        *f->waiting_end = r;
+        f->waiting_end = &r->next;
+        return;
+    }
     f->in_flight++;
     viv_blk_submit(f->drive->blk, &r->br);
 }
 
+static void wait_in_flight(struct viv_front *f)
+{
+    while (f->in_flight) {
+        viv_blk_lift_limits(f->drive->blk);
+        viv_dev_wait(&f->idle);
+    }
+}
+
 void viv_front_wait_idle(struct viv_front *f)
 {
-    while (f->in_flight)
+    wait_in_flight(f);
+    while (f->waiting || f->in_flight) { /* somebody else has drained the drive: a monitor command */
         viv_dev_wait(&f->idle);
+        wait_in_flight(f);
+    }
+}
+
+void viv_front_drain(struct viv_front *f)
+{
+    f->drained++;
+    wait_in_flight(f);
+}
+
+void viv_front_resume(struct viv_front *f)
+{
+    struct viv_front_req *r = f->waiting;
+
+    if (--f->drained)
+        return;
+    f->waiting = NULL;
+    f->waiting_end = &f->waiting;
+    while (r) {
+        struct viv_front_req *next = r->next;
+
+        if (f->drive->blk)
+            viv_front_submit(f, r);
+        else
+            r->done(r, -ENOMEDIUM);
+        r = next;
+    }
+    if (f->ops->told)
+        f->ops->told(f->opaque);
+    pthread_cond_broadcast(&f->idle);
 }
 
 /* --- failures --- */
 
 static enum viv_front_action decide(enum viv_drive_error policy, int error)
 {
+    if (error == ENOMEDIUM) /* no fault of the host's: the guest learns of it */
+        return VIV_FRONT_REPORT;
     if (policy == VIV_DRIVE_ERROR_IGNORE)
         return VIV_FRONT_IGNORE;
     if (policy == VIV_DRIVE_ERROR_STOP || (policy == VIV_DRIVE_ERROR_ENOSPC && error == ENOSPC))
@@ -300,6 +326,10 @@ const struct viv_state_table viv_front_state = {
             VIV_F_INT(viv_front, tray_locked),
             VIV_F_INT(viv_front, holding),
             VIV_F_DERIVED(viv_front, in_flight, "0: the device is idle when it is saved"),
+            VIV_F_DERIVED(viv_front, drained, "0: only within a monitor's command"),
+            VIV_F_DERIVED(viv_front, waiting, "none, as nothing is drained"),
+            VIV_F_DERIVED(viv_front, waiting_end, "see waiting"),
+            VIV_F_DERIVED(viv_front, ended, "none: the device is idle when it is saved"),
             VIV_F_CONFIG(viv_front, idle),
             VIV_F_CONFIG(viv_front, next),
             VIV_F_END,

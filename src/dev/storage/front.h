@@ -4,6 +4,7 @@
 
 #include "block/registry.h"
 #include "bus/dev.h"
+#include "dev/storage/props.h"
 
 #include <pthread.h>
 
@@ -15,6 +16,8 @@ struct viv_front_ops {
     void (*eject_asked)(void *opaque);
     /* The VM goes on: what was held is to be sent again. */
     void (*resend)(void *opaque);
+    /* Every request that had ended by now has been told of: the time for one interrupt instead of many. May be NULL. */
+    void (*told)(void *opaque);
 };
 
 struct viv_front {
@@ -32,35 +35,16 @@ struct viv_front {
     bool read_only_media;                       /* of a removable one, whatever the image allows: a CD */
     bool tray_open, tray_locked;
     bool holding; /* a request waits for `resend`; the device's table saves which */
-    unsigned in_flight;
-    pthread_cond_t idle; /* in_flight became 0 */
+    unsigned in_flight;   /* in the block layer or on `ended` */
+    unsigned drained;     /* depth: requests wait in `waiting` */
+    struct viv_front_req *waiting, **waiting_end;
+    struct viv_front_req *ended; /* stack; pushed by I/O threads, atomic */
+    pthread_cond_t idle;  /* in_flight became 0, or `waiting` empty */
     struct viv_front *next;
 };
 
 /* tray_open, tray_locked, holding: VIV_F_STRUCT(my_dev, front, viv_front_state). */
 extern const struct viv_state_table viv_front_state;
-
-/* Properties of every such device. */
-#define VIV_FRONT_PROPS                                                                                      \
-    {.name = "drive", .type = VIV_OPT_STR, .help = "id of a -drive or -blockdev"},                          \
-        {.name = "serial", .type = VIV_OPT_STR, .help = "serial number"},                                   \
-        {.name = "bootindex", .type = VIV_OPT_INT, .min = 0, .max = INT32_MAX, .help = "place in the boot order"}, \
-        {.name = "rerror", .type = VIV_OPT_ENUM, .def = "auto", .values = viv_front_rerrors,                \
-         .help = "what to do when a read fails"},                                                           \
-        {.name = "werror", .type = VIV_OPT_ENUM, .def = "auto", .values = viv_front_werrors,                \
-         .help = "what to do when a write fails"},                                                          \
-        {.name = "write-cache", .type = VIV_OPT_ENUM, .def = "auto", .values = viv_front_on_off_auto,       \
-         .help = "off: each write is durable when it completes"},                                           \
-        {.name = "logical_block_size", .type = VIV_OPT_SIZE, .def = "512", .min = 512, .max = 2097152,      \
-         .help = "what the guest addresses"},                                                               \
-        {.name = "physical_block_size", .type = VIV_OPT_SIZE, .def = "512", .min = 512, .max = 2097152,     \
-         .help = "what it should write at once"},                                                           \
-        {.name = "min_io_size", .type = VIV_OPT_SIZE, .max = INT32_MAX, .help = "hint to the guest"},       \
-        {.name = "opt_io_size", .type = VIV_OPT_SIZE, .max = INT32_MAX, .help = "hint to the guest"},       \
-    {                                                                                                        \
-        .name = "discard_granularity", .type = VIV_OPT_SIZE, .max = INT32_MAX, .help = "unit of discards"    \
-    }
-extern const char *const viv_front_rerrors[], *const viv_front_werrors[], *const viv_front_on_off_auto[];
 
 /* Claims the drive that `opts` name and reads the properties above. `removable`: may be empty; a drive without a name is then an
  * empty one of its own. Refuses what cannot work with what would. The structure stays where it is until closed. */
@@ -72,15 +56,21 @@ bool viv_front_ready(const struct viv_front *f);      /* there is a medium, and 
 uint64_t viv_front_blocks(const struct viv_front *f); /* logical ones; 0: not ready */
 
 /* One request of the device's: counts, so that nothing is in flight when the drive changes. br.done and br.opaque are the
- * front's; `done` comes once, on an I/O thread, with the device lock. */
+ * front's; `done` comes once, on an I/O thread, with the device lock, which is taken once for all that have ended by then. */
 struct viv_front_req {
     struct viv_blk_req br;
     struct viv_front *front;
     void (*done)(struct viv_front_req *r, int result);
+    int result;
+    struct viv_front_req *next; /* the front's, until `done` */
 };
 void viv_front_submit(struct viv_front *f, struct viv_front_req *r);
-/* For a reset of the machine and for the monitor: lets go of the device lock while it waits. */
+/* For a reset of the machine or of the device: lets go of the device lock while it waits. I/O limits do not hold it up. */
 void viv_front_wait_idle(struct viv_front *f);
+/* For those who change the drive: as wait_idle, and what the device submits from here to resume starts only then (-ENOMEDIUM when
+ * there is no medium any more). Loop thread; nests. */
+void viv_front_drain(struct viv_front *f);
+void viv_front_resume(struct viv_front *f);
 
 enum viv_front_action { VIV_FRONT_REPORT, VIV_FRONT_IGNORE, VIV_FRONT_HOLD };
 /* What to do about a request that failed with -error. HOLD: the VM stops, `resend` is called when it goes on. */
@@ -94,7 +84,8 @@ void viv_front_drop_held(struct viv_front *f);
 void viv_front_set_tray(struct viv_front *f, bool open);
 void viv_front_lock_tray(struct viv_front *f, bool locked);
 
-/* ---- the monitor's side (medium.c). Loop thread; waits until the drive is idle ---- */
+/* ---- the monitor's side (medium.c). Loop thread; waits until the drive is idle, without the device lock. Refused while a request
+ * is held: it would find another medium ---- */
 
 struct viv_front *viv_front_next(struct viv_front *f); /* NULL starts and ends the walk */
 /* By the id of the drive or, else, of the device. NULL and why: there is no such, or it is not removable. */

@@ -1,6 +1,8 @@
 /* Media that people at the monitor take out and put in. */
 #include "dev/storage/front.h"
 
+#include "host/lock.h"
+
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
@@ -31,8 +33,17 @@ struct viv_front *viv_front_removable(const char *drive, const char *device, str
     return f && f->removable ? f : NULL;
 }
 
+/* A held request would find another medium, or none, when the VM goes on. */
+static int not_held(const struct viv_front *f, struct viv_err *err)
+{
+    return !f->holding ? 0 : viv_fail(err, EBUSY, "drive '%s': a request that failed waits for the VM to go on; `cont` first, or reset",
+                                      f->drive->id);
+}
+
 int viv_front_open_tray(struct viv_front *f, bool force, struct viv_err *err)
 {
+    int rc;
+
     if (f->tray_open)
         return 0;
     if (!f->ops->eject_asked)
@@ -41,8 +52,12 @@ int viv_front_open_tray(struct viv_front *f, bool force, struct viv_err *err)
         f->ops->eject_asked(f->opaque);
         return 0;
     }
-    viv_front_wait_idle(f);
+    rc = not_held(f, err);
+    if (rc < 0)
+        return rc;
+    viv_front_drain(f);
     viv_front_set_tray(f, true);
+    viv_front_resume(f);
     return 0;
 }
 
@@ -72,15 +87,25 @@ int viv_front_insert(struct viv_front *f, struct viv_blk *blk, struct viv_err *e
 
 int viv_front_remove(struct viv_front *f, struct viv_err *err)
 {
-    struct viv_blk *blk = f->drive->blk;
-    int rc = need_open(f, err);
+    struct viv_blk *blk = NULL;
+    int rc = not_held(f, err);
 
-    if (rc < 0 || !blk)
+    if (rc < 0)
         return rc;
-    viv_front_wait_idle(f);
-    f->drive->blk = NULL;
-    f->ro = true;
-    return viv_blk_close(blk, err);
+    viv_front_drain(f);
+    rc = need_open(f, err); /* only now: the guest may have moved the tray meanwhile */
+    if (!rc) {
+        blk = f->drive->blk;
+        f->drive->blk = NULL;
+        f->ro = true;
+    }
+    viv_front_resume(f);
+    if (!blk)
+        return rc;
+    viv_dev_unlock(); /* it is flushed: the guest need not wait */
+    rc = viv_blk_close(blk, err);
+    viv_dev_lock();
+    return rc;
 }
 
 int viv_front_eject(struct viv_front *f, bool force, struct viv_err *err)

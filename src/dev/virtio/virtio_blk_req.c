@@ -1,17 +1,13 @@
 /* A disk request from the ring to the block layer and back.
  *
  *   kick (device lock) -> pop, copy and check the header -> viv_blk_submit
- *   I/O thread: done() puts it on a stack; whoever finds the stack empty takes the device lock and
- *   returns all that are there by then, with one interrupt a queue.
+ *   I/O thread: the front tells of all that have ended by then, then virtio_blk_told() interrupts once a queue.
  *
  * Data moves between the back end and guest RAM directly: the request's iov is the guest's buffers. */
 #include "dev/virtio/virtio_blk.h"
 
 #include "base/bytes.h"
 #include "base/checked.h"
-#include "base/log.h"
-#include "bus/vmreq.h"
-#include "host/lock.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -20,11 +16,10 @@
 enum { HEADER = sizeof(struct virtio_blk_outhdr), SEGMENT = sizeof(struct virtio_blk_discard_write_zeroes) };
 
 struct blk_req {
-    struct viv_blk_req br;
+    struct viv_front_req fr;
     struct virtio_blk *b;
     struct viv_virtq_elem *e;
-    struct blk_req *next;
-    int result;
+    struct blk_req *next; /* held */
     struct iovec iov[];
 };
 
@@ -37,19 +32,6 @@ static void finish(struct virtio_blk *b, struct viv_virtq_elem *e, uint8_t statu
 
 /* --- completion --- */
 
-static bool should_stop(const struct virtio_blk *b, const struct blk_req *r)
-{
-    enum viv_drive_error policy = r->br.op == VIV_BLK_READ ? b->rerror : b->werror;
-
-    return policy == VIV_DRIVE_ERROR_STOP ||
-           (policy == VIV_DRIVE_ERROR_ENOSPC && r->result == -ENOSPC);
-}
-
-static bool ignored(const struct virtio_blk *b, const struct blk_req *r)
-{
-    return (r->br.op == VIV_BLK_READ ? b->rerror : b->werror) == VIV_DRIVE_ERROR_IGNORE;
-}
-
 static void hold(struct virtio_blk *b, struct blk_req *r)
 {
     struct blk_req **end = &b->held;
@@ -60,86 +42,37 @@ static void hold(struct virtio_blk *b, struct blk_req *r)
     *end = r;
 }
 
-static void complete_one(struct virtio_blk *b, struct blk_req *r)
+static void done(struct viv_front_req *fr, int result)
 {
-    b->in_flight--;
+    struct blk_req *r = (struct blk_req *)fr;
+    struct virtio_blk *b = r->b;
+    enum viv_front_action action = VIV_FRONT_IGNORE;
+
     if (b->v.resetting || b->v.broken) {
         viv_virtq_drop(r->e);
         g_free(r);
         return;
     }
-    if (r->result < 0 && should_stop(b, r)) {
-        viv_error("drive '%s': %s of %llu bytes at %llu failed: %s; the VM stops, `cont` tries again",
-                  b->drive->id, r->br.op == VIV_BLK_READ ? "read" : "write",
-                  (unsigned long long)r->br.len, (unsigned long long)r->br.offset,
-                  strerror(-r->result));
+    if (result < 0)
+        action = viv_front_failed(&b->front, r->fr.br.op != VIV_BLK_READ, -result);
+    if (action == VIV_FRONT_HOLD) {
         hold(b, r);
-        viv_vm_request(VIV_VM_IO_ERROR, 0, viv_virtio_name(&b->v));
         return;
     }
-    finish(b, r->e, r->result < 0 && !ignored(b, r) ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
+    b->touched |= 1ull << r->e->queue;
+    finish(b, r->e, action == VIV_FRONT_REPORT ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
     g_free(r);
 }
 
-static struct blk_req *reversed(struct blk_req *r)
+void virtio_blk_told(struct virtio_blk *b)
 {
-    struct blk_req *list = NULL;
+    uint64_t touched = b->touched;
 
-    while (r) {
-        struct blk_req *next = r->next;
-
-        r->next = list;
-        list = r;
-        r = next;
-    }
-    return list;
-}
-
-/* Device lock held. */
-static void complete_all(struct virtio_blk *b)
-{
-    struct blk_req *r = reversed(__atomic_exchange_n(&b->done, NULL, __ATOMIC_ACQ_REL));
-    uint64_t touched = 0;
-
-    while (r) {
-        struct blk_req *next = r->next;
-
-        touched |= 1ull << r->e->queue;
-        complete_one(b, r);
-        r = next;
-    }
-    if (!b->in_flight)
-        pthread_cond_broadcast(&b->idle);
-    if (b->v.resetting)
-        return;
-    for (unsigned q = 0; touched; q++, touched >>= 1) {
+    b->touched = 0;
+    for (unsigned q = 0; touched && !b->v.resetting; q++, touched >>= 1) {
         if (touched & 1)
             viv_virtq_notify(&b->v, q);
     }
-}
-
-static void done(struct viv_blk_req *br, int result)
-{
-    struct blk_req *r = (struct blk_req *)br;
-    struct virtio_blk *b = r->b;
-    struct blk_req *head = __atomic_load_n(&b->done, __ATOMIC_RELAXED);
-
-    r->result = result;
-    do
-        r->next = head;
-    while (!__atomic_compare_exchange_n(&b->done, &head, r, false, __ATOMIC_ACQ_REL,
-                                        __ATOMIC_RELAXED));
-    if (head)
-        return; /* somebody is on the way */
-    viv_dev_lock();
-    complete_all(b);
-    viv_dev_unlock();
-}
-
-static void submit(struct virtio_blk *b, struct blk_req *r)
-{
-    b->in_flight++;
-    viv_blk_submit(b->drive->blk, &r->br);
 }
 
 /* --- from the ring --- */
@@ -154,8 +87,8 @@ static struct blk_req *req_new(struct virtio_blk *b, struct viv_virtq_elem *e, e
     memset(r, 0, sizeof(*r));
     r->b = b;
     r->e = e;
-    r->br.op = op;
-    r->br.done = done;
+    r->fr.br.op = op;
+    r->fr.done = done;
     return r;
 }
 
@@ -163,8 +96,8 @@ static bool range_ok(const struct virtio_blk *b, uint64_t sector, uint64_t bytes
 {
     uint64_t off;
 
-    return viv_mul_u64(sector, BLK_SECTOR, &off) && bytes % b->logical == 0 &&
-           off % b->logical == 0 && viv_range_inside(off, bytes, viv_blk_size(b->drive->blk));
+    return viv_mul_u64(sector, BLK_SECTOR, &off) && bytes % b->front.logical == 0 &&
+           off % b->front.logical == 0 && viv_range_inside(off, bytes, viv_blk_size(b->front.drive->blk));
 }
 
 static unsigned write_flags(const struct virtio_blk *b)
@@ -180,18 +113,18 @@ static int start_data(struct virtio_blk *b, struct viv_virtq_elem *e, bool write
     uint64_t len = write ? e->out_len - HEADER : e->in_len - 1;
     struct blk_req *r;
 
-    if (!range_ok(b, sector, len) || (write && b->ro))
+    if (!range_ok(b, sector, len) || (write && b->front.ro))
         return VIRTIO_BLK_S_IOERR;
     if (!len)
         return VIRTIO_BLK_S_OK;
     r = req_new(b, e, write ? VIV_BLK_WRITE : VIV_BLK_READ, write ? e->out_num : e->in_num);
     if (!r)
         return VIRTIO_BLK_S_IOERR;
-    r->br.flags = write ? write_flags(b) : 0;
-    r->br.offset = sector * BLK_SECTOR;
-    r->br.len = len;
-    r->br.iov = r->iov;
-    r->br.iovcnt = write ? viv_iov_cut(r->iov, e->out, e->out_num, HEADER, len)
+    r->fr.br.flags = write ? write_flags(b) : 0;
+    r->fr.br.offset = sector * BLK_SECTOR;
+    r->fr.br.len = len;
+    r->fr.br.iov = r->iov;
+    r->fr.br.iovcnt = write ? viv_iov_cut(r->iov, e->out, e->out_num, HEADER, len)
                          : viv_iov_cut(r->iov, e->in, e->in_num, 0, len);
     *out = r;
     return -1;
@@ -207,7 +140,7 @@ static int start_get_id(struct virtio_blk *b, struct viv_virtq_elem *e)
 {
     size_t room = e->in_len - 1;
 
-    viv_iov_from_buf(e->in, e->in_num, 0, b->serial, room < VIRTIO_BLK_ID_BYTES ? room : VIRTIO_BLK_ID_BYTES);
+    viv_iov_from_buf(e->in, e->in_num, 0, b->front.serial, room < VIRTIO_BLK_ID_BYTES ? room : VIRTIO_BLK_ID_BYTES);
     return VIRTIO_BLK_S_OK;
 }
 
@@ -221,7 +154,7 @@ static int start_range(struct virtio_blk *b, struct viv_virtq_elem *e, bool zero
 
     if (!(zeroes ? b->write_zeroes : b->discard))
         return VIRTIO_BLK_S_UNSUPP;
-    if (e->out_len != HEADER + SEGMENT || b->ro)
+    if (e->out_len != HEADER + SEGMENT || b->front.ro)
         return VIRTIO_BLK_S_IOERR;
     viv_iov_to_buf(e->out, e->out_num, HEADER, seg, sizeof(seg));
     num = viv_ld_le32(seg + offsetof(struct virtio_blk_discard_write_zeroes, num_sectors));
@@ -236,9 +169,9 @@ static int start_range(struct virtio_blk *b, struct viv_virtq_elem *e, bool zero
     r = req_new(b, e, zeroes ? VIV_BLK_WRITE_ZEROES : VIV_BLK_DISCARD, 0);
     if (!r)
         return VIRTIO_BLK_S_IOERR;
-    r->br.flags = zeroes ? write_flags(b) | (flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP ? VIV_BLK_UNMAP : 0) : 0;
-    r->br.offset = viv_ld_le64(seg) * BLK_SECTOR;
-    r->br.len = (uint64_t)num * BLK_SECTOR;
+    r->fr.br.flags = zeroes ? write_flags(b) | (flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP ? VIV_BLK_UNMAP : 0) : 0;
+    r->fr.br.offset = viv_ld_le64(seg) * BLK_SECTOR;
+    r->fr.br.len = (uint64_t)num * BLK_SECTOR;
     *out = r;
     return -1;
 }
@@ -283,7 +216,7 @@ void virtio_blk_kick(struct viv_virtio *v, unsigned queue)
         }
         status = start(b, e, &r);
         if (status < 0) {
-            submit(b, r);
+            viv_front_submit(&b->front, &r->fr);
         } else {
             finish(b, e, status);
             finished = true;
@@ -303,12 +236,12 @@ void virtio_blk_resend_held(struct virtio_blk *b)
     while (r) {
         struct blk_req *next = r->next;
 
-        submit(b, r);
+        viv_front_submit(&b->front, &r->fr);
         r = next;
     }
 }
 
-void virtio_blk_drop_held(struct virtio_blk *b)
+static void forget_held(struct virtio_blk *b)
 {
     while (b->held) {
         struct blk_req *r = b->held;
@@ -319,10 +252,10 @@ void virtio_blk_drop_held(struct virtio_blk *b)
     }
 }
 
-void virtio_blk_wait_idle(struct virtio_blk *b)
+void virtio_blk_drop_held(struct virtio_blk *b)
 {
-    while (b->in_flight)
-        viv_dev_wait(&b->idle);
+    viv_front_drop_held(&b->front);
+    forget_held(b);
 }
 
 void virtio_blk_save_held(struct viv_state_writer *w, const void *obj)
@@ -343,7 +276,7 @@ int virtio_blk_load_held(struct viv_state_reader *r, void *obj, int version, str
     uint32_t n;
     int rc = viv_state_get_u32(r, &n, err);
 
-    virtio_blk_drop_held(b);
+    forget_held(b);
     for (uint32_t i = 0; !rc && i < n; i++) {
         struct viv_virtq_elem *e;
         struct blk_req *req = NULL;
@@ -357,5 +290,6 @@ int virtio_blk_load_held(struct viv_state_reader *r, void *obj, int version, str
         }
         hold(b, req);
     }
+    b->front.holding = b->held;
     return rc;
 }

@@ -131,6 +131,29 @@ static struct io ask(struct td *d, uint32_t type, uint64_t sector, uint32_t len,
     return io;
 }
 
+static void *end_one(void *req)
+{
+    struct viv_blk_req *r = req;
+
+    r->done(r, perform(&disk, r));
+    return NULL;
+}
+
+/* Device lock held: the first to end waits for it on its thread, the others end meanwhile. */
+static void disk_complete_together(void)
+{
+    GThread *first = g_thread_new("first", end_one, disk.queue[--disk.n]);
+    struct viv_front *f = viv_front_next(NULL);
+
+    while (!__atomic_load_n(&f->ended, __ATOMIC_ACQUIRE))
+        g_usleep(100);
+    while (disk.n)
+        end_one(disk.queue[--disk.n]);
+    viv_dev_unlock();
+    g_thread_join(first);
+    viv_dev_lock();
+}
+
 static void go(struct td *d)
 {
     td_kick(d, 0);
@@ -455,6 +478,54 @@ static void test_options(void)
     disk.ro = false;
 }
 
+/* What ends together is told of together, with one interrupt; and while the drive is drained what the guest asks for waits. */
+static void test_front(void)
+{
+    struct viv_virtio_mmio *m = make("drive=d0,rerror=stop");
+    struct viv_front *f = viv_front_next(NULL);
+    uint8_t buf[512] = {7};
+    struct io io[4];
+    uint16_t id;
+    uint32_t used;
+    struct td d;
+
+    start(&d, m, FEATURES & ~BITS(VIV_VIRTIO_F_EVENT_IDX));
+    for (unsigned i = 0; i < 4; i++)
+        io[i] = ask(&d, 1, i, 512, true, buf);
+    interrupts = 0;
+    td_kick(&d, 0);
+    g_assert_cmpuint(f->in_flight, ==, 4);
+    /* The one who finds the stack empty waits for the lock; the others end meanwhile. */
+    disk_complete_together();
+    for (unsigned i = 0; i < 4; i++) {
+        g_assert_true(td_used(&d, 0, &id, &used));
+        g_assert_cmpint(status_of(&d, &io[i]), ==, 0);
+    }
+    g_assert_cmpuint(interrupts, ==, 1);
+
+    viv_front_drain(f);
+    io[0] = ask(&d, 0, 0, 512, false, NULL);
+    td_kick(&d, 0);
+    g_assert_cmpuint(disk.n, ==, 0);
+    g_assert_cmpuint(f->in_flight, ==, 0);
+    viv_front_resume(f);
+    g_assert_cmpuint(disk.n, ==, 1);
+    go(&d);
+    g_assert_cmpint(status_of(&d, &io[0]), ==, 0);
+
+    /* A medium that went away meanwhile is an error of the guest's, no reason to stop. */
+    viv_front_drain(f);
+    io[0] = ask(&d, 0, 0, 512, false, NULL);
+    td_kick(&d, 0);
+    f->drive->blk = NULL;
+    viv_front_resume(f);
+    f->drive->blk = &disk;
+    g_assert_cmpint(status_of(&d, &io[0]), ==, VIRTIO_BLK_S_IOERR);
+    g_assert_cmpuint(stops, ==, 0);
+    g_assert_false(f->holding);
+    unmake();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -466,6 +537,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/virtio-blk/state-packed", "", test_state);
     g_test_add_func("/virtio-blk/reset", test_reset);
     g_test_add_func("/virtio-blk/hostile", test_hostile);
+    g_test_add_func("/virtio-blk/front", test_front);
     g_test_add_func("/virtio-blk/options", test_options);
     return g_test_run();
 }
