@@ -2,6 +2,7 @@
 #include "bus/scsi.h"
 
 #include "base/bytes.h"
+#include "bus/bootorder.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -52,6 +53,15 @@ void viv_scsi_bus_free(struct viv_scsi_bus *b)
     g_free(b);
 }
 
+bool viv_scsi_bus_exists(const char *name)
+{
+    struct viv_scsi_bus *b = buses;
+
+    while (b && strcmp(b->name, name))
+        b = b->next;
+    return b != NULL;
+}
+
 struct viv_dev *viv_scsi_bus_adapter(const struct viv_scsi_bus *b)
 {
     return b->adapter;
@@ -93,6 +103,22 @@ static bool free_id(struct viv_scsi_bus *b, unsigned lun, unsigned *id)
     return false;
 }
 
+static int add_boot(struct viv_scsi_dev *d, struct viv_opts *opts, struct viv_err *err)
+{
+    g_autofree char *at = d->bus->ops->fw_path ? d->bus->ops->fw_path(d->bus) : NULL;
+
+    if (!viv_opts_given(opts, "bootindex"))
+        return 0;
+    if (!at)
+        return viv_fail(err, ENOTSUP, "%s: bootindex: firmware does not boot from this adapter; leave it out", viv_opts_what(opts));
+    d->fw_path = g_strdup_printf("%s/disk@%x,%x", at, d->id, d->lun);
+    if (viv_bootorder_add(viv_opts_int(opts, "bootindex"), d->fw_path, err) == 0)
+        return 0;
+    viv_err_prefix(err, "%s", viv_opts_what(opts));
+    g_clear_pointer(&d->fw_path, g_free);
+    return -EBUSY;
+}
+
 int viv_scsi_dev_init(struct viv_scsi_dev *d, struct viv_dev *dev, const struct viv_scsi_dev_ops *ops, struct viv_opts *opts,
                       struct viv_err *err)
 {
@@ -102,8 +128,6 @@ int viv_scsi_dev_init(struct viv_scsi_dev *d, struct viv_dev *dev, const struct 
     int rc = find_bus(bus, &b, what, err);
 
     (void)viv_opts_int(opts, "channel");
-    if (viv_opts_given(opts, "bootindex"))
-        return viv_fail(err, ENOTSUP, "%s: bootindex: no adapter that there is tells firmware of its disks; leave it out", what);
     if (!viv_opts_given(opts, "scsi-id")) {
         while (b && !free_id(b, lun, &id))
             b = bus ? NULL : b->next;
@@ -118,7 +142,10 @@ int viv_scsi_dev_init(struct viv_scsi_dev *d, struct viv_dev *dev, const struct 
     if (viv_scsi_at(b, id, lun))
         return viv_fail(err, EBUSY, "%s: scsi-id=%u,lun=%u of bus '%s' is taken", what, id, lun, b->name);
     viv_scsi_dev_plug(d, dev, ops, b, id, lun);
-    return 0;
+    rc = add_boot(d, opts, err);
+    if (rc < 0)
+        viv_scsi_dev_fini(d);
+    return rc;
 }
 
 void viv_scsi_dev_plug(struct viv_scsi_dev *d, struct viv_dev *dev, const struct viv_scsi_dev_ops *ops, struct viv_scsi_bus *b,
@@ -138,6 +165,9 @@ void viv_scsi_dev_fini(struct viv_scsi_dev *d)
 {
     struct viv_scsi_dev **p;
 
+    if (d->fw_path)
+        viv_bootorder_remove(d->fw_path);
+    g_clear_pointer(&d->fw_path, g_free);
     if (!d->bus)
         return;
     for (p = &d->bus->devs; *p != d; p = &(*p)->next)
@@ -153,6 +183,12 @@ void viv_scsi_attention(struct viv_scsi_dev *d, uint16_t asc)
     d->attention = asc;
     if (d->bus && d->bus->ops->attention)
         d->bus->ops->attention(d->bus, d, asc);
+}
+
+void viv_scsi_told(struct viv_scsi_dev *d)
+{
+    if (d->bus && d->bus->ops->told)
+        d->bus->ops->told(d->bus);
 }
 
 /* ---- what common code answers ---- */
@@ -421,6 +457,7 @@ const struct viv_state_table viv_scsi_dev_state = {
             VIV_F_CONFIG(viv_scsi_dev, id),
             VIV_F_CONFIG(viv_scsi_dev, lun),
             VIV_F_INT(viv_scsi_dev, attention),
+            VIV_F_CONFIG(viv_scsi_dev, fw_path),
             VIV_F_CONFIG(viv_scsi_dev, next),
             VIV_F_END,
         },

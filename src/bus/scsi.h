@@ -80,6 +80,10 @@ struct viv_scsi_bus_ops {
     unsigned ids, luns; /* how many */
     void (*moved)(struct viv_scsi_req *r, size_t bytes);
     void (*done)(struct viv_scsi_req *r);
+    /* After `done`s that did not come from a call of the adapter's: the time for one interrupt. May be NULL. */
+    void (*told)(struct viv_scsi_bus *b);
+    /* How firmware names the channel that the targets are on ("/pci@i0cf8/scsi@4/channel@0"; g_free). NULL: it does not. */
+    char *(*fw_path)(struct viv_scsi_bus *b);
     void (*plugged)(struct viv_scsi_bus *b, struct viv_scsi_dev *d);   /* may be NULL */
     void (*unplugged)(struct viv_scsi_bus *b, struct viv_scsi_dev *d); /* may be NULL */
     /* A unit's size or medium changed: sense key 6 with this code. May be NULL. */
@@ -87,6 +91,7 @@ struct viv_scsi_bus_ops {
 };
 
 /* `name` NULL: a bus that no -device can name, for an adapter with its target inside. */
+bool viv_scsi_bus_exists(const char *name);
 struct viv_scsi_bus *viv_scsi_bus_new(struct viv_dev *adapter, const char *name, const struct viv_scsi_bus_ops *ops);
 /* Its targets have gone or are left without a bus. */
 void viv_scsi_bus_free(struct viv_scsi_bus *b);
@@ -119,6 +124,8 @@ struct viv_scsi_dev_ops {
     void (*move)(struct viv_scsi_dev *d, struct viv_scsi_req *r, const struct iovec *iov, unsigned n);
     /* r->io is in flight or held: ends the request, now or later. */
     void (*cancel)(struct viv_scsi_dev *d, struct viv_scsi_req *r);
+    /* A reset of the logical unit (SAM-5 6.3.3), whose commands have ended. Must not wait. */
+    void (*reset)(struct viv_scsi_dev *d);
     /* Does this command ignore a unit attention, beside those that SPC names? May be NULL. */
     bool (*unattended)(const uint8_t *cdb);
 };
@@ -129,6 +136,7 @@ struct viv_scsi_dev {
     struct viv_scsi_bus *bus;
     unsigned id, lun;
     uint16_t attention; /* unit attention that waits: ASC and ASCQ; 0: none */
+    char *fw_path;      /* with bootindex; else NULL */
     struct viv_scsi_dev *next;
 };
 /* The attention: VIV_F_STRUCT(my_dev, scsi, viv_scsi_dev_state). */
@@ -150,6 +158,8 @@ void viv_scsi_dev_plug(struct viv_scsi_dev *d, struct viv_dev *dev, const struct
 void viv_scsi_dev_fini(struct viv_scsi_dev *d);
 /* A unit attention, and the adapter is told. */
 void viv_scsi_attention(struct viv_scsi_dev *d, uint16_t asc);
+/* Commands have ended: the adapter may interrupt. */
+void viv_scsi_told(struct viv_scsi_dev *d);
 
 /* From parse(): `len` bytes of answer in r->buf, zeroed, of which the initiator takes at most `allocated`. len is at most
  * VIV_SCSI_BUF_MOST. */

@@ -41,6 +41,7 @@ enum { /* virtio ids (5) */
     VIV_VIRTIO_ID_BLOCK = 2,
     VIV_VIRTIO_ID_CONSOLE = 3,
     VIV_VIRTIO_ID_RNG = 4,
+    VIV_VIRTIO_ID_SCSI = 8,
 };
 
 struct viv_virtio;

@@ -164,16 +164,18 @@ static int run(struct vm_args *a, struct viv_err *err)
     viv_thread_name(a->process_name ? a->process_name : "viv-vm");
     viv_signals_init(on_signal);
     viv_ram_early();
+    viv_log_hold();
     rc = vm_make_objects(a, VM_OBJECTS_DISKS, err);
     if (!rc)
         rc = vm_open_storage(a, err);
-    if (rc < 0)
+    if (rc < 0) {
+        viv_log_release(false);
         return rc;
+    }
     vm_config_warn(a);
     viv_mon_use(viv_mon_people);
     viv_mon_use(viv_mon_common);
     viv_mon_use_machine();
-    viv_log_hold();
     viv_dev_lock();
     rc = assemble(a, err);
     viv_dev_unlock();

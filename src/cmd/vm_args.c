@@ -186,6 +186,7 @@ HANDLER(on_incoming)
 }
 
 FLAG_HANDLER(on_nodefaults, nodefaults)
+FLAG_HANDLER(on_snapshot, snapshot)
 FLAG_HANDLER(on_paused, paused)
 FLAG_HANDLER(on_daemonize, daemonize)
 FLAG_HANDLER(on_no_reboot, no_reboot)
@@ -452,7 +453,8 @@ static const struct option options[] = {
     {"hdc", "file", NULL, on_drive},
     {"hdd", "file", NULL, on_drive},
     {"cdrom", "file", "CD image, in IDE drive 2", on_drive},
-    {"drive", "[file=f][,if=ide|virtio|pflash|none][,media=disk|cdrom][,index=i][,format=f][,cache=...]...", "defines a disk", on_drive},
+    {"drive", "[file=f][,if=ide|scsi|virtio|pflash|none][,media=disk|cdrom][,index=i][,format=f][,cache=...]...", "defines a disk", on_drive},
+    {"snapshot", NULL, "write to temporary files, gone at the end; the images stay as they are", on_snapshot},
     {"blockdev", "[driver=]d[,node-name=n]...", "defines a node of the block graph", on_blockdev},
     {"device", "driver[,prop[=value][,...]]", "adds a device ('-device help', '-device D,help')", on_device},
     {"usb", NULL, "gives the machine its USB controller", on_usb},
@@ -499,7 +501,6 @@ static const struct option options[] = {
     {"fdb", "f", NULL, NULL, "there is no floppy controller yet"},
     {"sd", "f", NULL, NULL, "there is no SD card yet"},
     {"mtdblock", "f", NULL, NULL, LATER},
-    {"snapshot", NULL, NULL, NULL, "give snapshot=on to a -drive"},
     {"spice", "o", NULL, NULL, GRAPHICS},
     {"full-screen", NULL, NULL, NULL, GRAPHICS},
     {"g", "wxh", NULL, NULL, GRAPHICS},

@@ -15,6 +15,7 @@ struct vm_item {
 };
 
 struct vm_args {
+    bool snapshot; /* of every -drive that does not say otherwise */
     struct viv_machine_config cfg;
     const char *default_machine, *default_cpu;
     struct viv_raw_opts *machine; /* all -machine together, or NULL */

@@ -1,13 +1,16 @@
 /* Drives and block nodes from what the command line said. */
 #include "cmd/vm_args.h"
 
+#include "base/log.h"
 #include "block/options.h"
 #include "block/registry.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define IDE_MOST 6 /* drives on the controller of any machine */
+#define IDE_MOST   6 /* drives on the controller of any machine */
+#define SCSI_BUSES 8
+#define SCSI_UNITS 7 /* of a bus */
 
 bool vm_has_pci(const struct vm_args *a)
 {
@@ -26,7 +29,7 @@ void vm_add_device(struct vm_args *a, const char *text)
 /* ---- where a drive goes ---- */
 
 struct place {
-    enum { NONE, VIRTIO, IDE, PFLASH } iface;
+    enum { NONE, VIRTIO, IDE, SCSI, PFLASH } iface;
     bool cdrom;
     unsigned unit; /* of all the interface's */
     char *id, *device; /* device: NULL for none */
@@ -35,7 +38,9 @@ struct place {
 /* What the command line has taken so far. */
 static struct {
     unsigned nones, virtios;
-    bool ide[IDE_MOST];
+    bool ide[IDE_MOST], scsi[SCSI_BUSES * SCSI_UNITS];
+    bool scsi_checked, scsi_given; /* did the command line name an adapter? */
+    unsigned scsi_made;            /* buses with an adapter of ours, a bit each */
 } taken;
 
 static int interface(struct vm_args *a, struct viv_opts *o, struct place *p, struct viv_err *err)
@@ -59,37 +64,40 @@ static int interface(struct vm_args *a, struct viv_opts *o, struct place *p, str
         p->iface = IDE;
     } else if (!strcmp(iface, "sata") && a->cfg.cls->ide_units == 1) { /* what its IDE drives are */
         p->iface = IDE;
+    } else if (!strcmp(iface, "scsi")) {
+        p->iface = SCSI;
     } else {
         return viv_fail(err, ENOTSUP, "-drive: if=%s is not possible: this machine has no such controller; %s, and "
-                        "if=none for a -device", iface, a->cfg.cls->ide_buses ? "if=ide, if=virtio and if=pflash work"
-                        : vm_has_pci(a) ? "if=virtio and if=pflash work" : "if=virtio works");
+                        "if=none for a -device", iface, a->cfg.cls->ide_buses ? "if=ide, if=scsi, if=virtio and if=pflash work"
+                        : vm_has_pci(a) ? "if=scsi, if=virtio and if=pflash work" : "if=scsi and if=virtio work");
     }
     return 0;
 }
 
-/* By index=, by bus= and unit=, or the first that is free. */
-static int ide_unit(const struct viv_machine_class *m, struct viv_opts *o, unsigned *unit, struct viv_err *err)
+/* By index=, by bus= and unit=, or the first that is free. `used` has a place for each of buses * units. */
+static int take_unit(struct viv_opts *o, const char *kind, bool *used, unsigned buses, unsigned units, unsigned *unit, struct viv_err *err)
 {
-    int64_t n = viv_opts_int(o, "index"), all = m->ide_buses * m->ide_units;
+    int64_t n = viv_opts_int(o, "index"), all = buses * units;
 
     if (viv_opts_given(o, "bus") || viv_opts_given(o, "unit")) {
         if (viv_opts_given(o, "index"))
             return viv_fail(err, EINVAL, "-drive: index= and bus=, unit= exclude each other");
-        n = viv_opts_int(o, "bus") * m->ide_units + viv_opts_int(o, "unit");
-        if (viv_opts_int(o, "unit") >= m->ide_units)
-            return viv_fail(err, EINVAL, m->ide_units == 1 ? "-drive: a bus of this machine has unit 0 only"
-                                                           : "-drive: an IDE bus has unit 0 and unit 1");
+        n = viv_opts_int(o, "bus") * units + viv_opts_int(o, "unit");
+        if (viv_opts_int(o, "unit") >= units)
+            return units == 1 ? viv_fail(err, EINVAL, "-drive: a bus of this machine has unit 0 only")
+                              : viv_fail(err, EINVAL, "-drive: %s bus has unit 0 %s unit %u", kind, units == 2 ? "and" : "to", units - 1);
     } else if (!viv_opts_given(o, "index")) {
-        for (n = 0; n < all && taken.ide[n]; n++)
+        for (n = 0; n < all && used[n]; n++)
             ;
     }
+    kind = strchr(kind, ' ') + 1; /* without its article */
     if (n >= all)
-        return viv_fail(err, EINVAL, "-drive: this machine has %d IDE drives (index 0 to %d); use if=virtio for more", (int)all,
+        return viv_fail(err, EINVAL, "-drive: this machine has %d %s drives (index 0 to %d); use if=virtio for more", (int)all, kind,
                         (int)all - 1);
-    if (taken.ide[n])
-        return viv_fail(err, EEXIST, "-drive: IDE drive %d (bus %d, unit %d) is given twice; use index=", (int)n,
-                        (int)(n / m->ide_units), (int)(n % m->ide_units));
-    taken.ide[n] = true;
+    if (used[n])
+        return viv_fail(err, EEXIST, "-drive: %s drive %d (bus %d, unit %d) is given twice; use index=", kind, (int)n, (int)(n / units),
+                        (int)(n % units));
+    used[n] = true;
     *unit = (unsigned)n;
     return 0;
 }
@@ -97,7 +105,7 @@ static int ide_unit(const struct viv_machine_class *m, struct viv_opts *o, unsig
 static int place_ide(const struct viv_machine_class *m, struct viv_opts *o, struct place *p, struct viv_err *err)
 {
     const char *id = viv_opts_str(o, "id");
-    int rc = ide_unit(m, o, &p->unit, err);
+    int rc = take_unit(o, "an IDE", taken.ide, m->ide_buses, m->ide_units, &p->unit, err);
     unsigned bus, unit;
 
     if (rc < 0)
@@ -132,6 +140,39 @@ static int place_pflash(struct vm_args *a, struct viv_opts *o, struct place *p, 
     return 0;
 }
 
+static bool names_scsi_adapter(const struct vm_args *a)
+{
+    FOR_ITEMS(a->devices, it) {
+        if (g_str_has_prefix(it->text, "virtio-scsi-"))
+            return true;
+    }
+    return false;
+}
+
+/* On the adapter of the command line, or on one that is made for it. */
+static int place_scsi(struct vm_args *a, struct viv_opts *o, struct place *p, struct viv_err *err)
+{
+    const char *id = viv_opts_str(o, "id");
+    int rc = take_unit(o, "a SCSI", taken.scsi, SCSI_BUSES, SCSI_UNITS, &p->unit, err);
+    unsigned bus = p->unit / SCSI_UNITS, unit = p->unit % SCSI_UNITS;
+    g_autofree char *at = NULL;
+
+    if (rc < 0)
+        return rc;
+    if (!taken.scsi_checked)
+        taken.scsi_given = names_scsi_adapter(a);
+    taken.scsi_checked = true;
+    if (!taken.scsi_given && !(taken.scsi_made >> bus & 1)) {
+        taken.scsi_made |= 1u << bus;
+        vm_add_device(a, g_strdup_printf("virtio-scsi-%s,id=scsi%u", vm_has_pci(a) ? "pci" : "device", bus));
+        viv_info("-drive if=scsi: added a virtio-scsi adapter, scsi%u", bus);
+    }
+    at = taken.scsi_given && !bus ? g_strdup("") : g_strdup_printf(",bus=scsi%u.0", bus);
+    p->id = id ? g_strdup(id) : g_strdup_printf("scsi%u-%s%u", bus, p->cdrom ? "cd" : "hd", unit);
+    p->device = g_strdup_printf("scsi-%s,drive=%s%s,scsi-id=%u", p->cdrom ? "cd" : "hd", p->id, at, unit);
+    return 0;
+}
+
 static int place_drive(struct vm_args *a, struct viv_opts *o, struct place *p, struct viv_err *err)
 {
     unsigned *count = p->iface == VIRTIO ? &taken.virtios : &taken.nones;
@@ -141,6 +182,8 @@ static int place_drive(struct vm_args *a, struct viv_opts *o, struct place *p, s
         return place_ide(a->cfg.cls, o, p, err);
     if (p->iface == PFLASH)
         return place_pflash(a, o, p, err);
+    if (p->iface == SCSI)
+        return place_scsi(a, o, p, err);
     if (viv_opts_given(o, "bus") || viv_opts_given(o, "unit"))
         return viv_fail(err, EINVAL, "-drive: bus= and unit= are for controllers with several drives; use index=");
     if (viv_opts_given(o, "index"))
@@ -198,10 +241,12 @@ static int add_drive(struct vm_args *a, struct viv_opts *o, const struct viv_raw
 
 static int open_drive(struct vm_args *a, const char *text, struct viv_err *err)
 {
+    /* -snapshot: of every drive that does not say snapshot=off itself. */
+    g_autofree char *with = a->snapshot ? g_strdup_printf("snapshot=on,%s", text) : NULL;
     struct place p = {0};
     struct viv_opts *o;
     struct viv_raw_opts *image;
-    int rc = viv_drive_parse("-drive", text, &o, &image, err);
+    int rc = viv_drive_parse("-drive", with ? with : text, &o, &image, err);
 
     if (rc < 0)
         return rc;
@@ -319,6 +364,8 @@ int vm_open_storage(struct vm_args *a, struct viv_err *err)
     bool ide_device = names_ide_device(a);
     int rc;
 
+    if (a->snapshot && a->blockdevs)
+        return viv_fail(err, ENOTSUP, "-snapshot is for -drive, not for -blockdev: put a qcow2 node with backing= over it, or use -drive");
     FOR_ITEMS(a->blockdevs, it) {
         rc = viv_blockdev_add_text(it->text, err);
         if (rc < 0)

@@ -64,6 +64,19 @@ void rig_fini(void)
     viv_space_free(rig.board.io);
 }
 
+void rig_add_ram(uint64_t size)
+{
+    static struct viv_ram *ram; /* lives as long as the process */
+    struct viv_region_desc d = {.name = "ram", .kind = VIV_REGION_RAM, .size = size};
+    struct viv_err err = VIV_ERR_INIT;
+
+    if (!ram && viv_ram_new("pc.ram", size, &ram, &err) < 0)
+        g_error("%s", err.text);
+    memset(ram->hva, 0, size);
+    d.ram = ram;
+    viv_region_map(viv_region_new(rig.board.mem, &d), 0, 0);
+}
+
 void rig_step(int64_t ns)
 {
     viv_dev_lock();

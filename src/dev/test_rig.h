@@ -28,6 +28,8 @@ extern const struct viv_dev_class *const rig_classes[];
 /* Fresh board, clock at 0. */
 void rig_init(void);
 void rig_fini(void);
+/* RAM from address 0 on, zeroed; the same size each time. */
+void rig_add_ram(uint64_t size);
 /* Moves guest time on; timers fire on the way, each at its time. */
 void rig_step(int64_t ns);
 /* Makes a device; `opts` as after "-device NAME,", NULL for none. Fails the test when it cannot. */

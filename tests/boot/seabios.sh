@@ -1,7 +1,7 @@
 #!/bin/sh
-# SeaBIOS starts GRUB from a virtio disk, GRUB starts Debian's cloud kernel, which sees the tables it was handed, and
+# SeaBIOS starts GRUB from a virtio disk (or, with "scsi", from one on virtio-scsi), GRUB starts Debian's cloud kernel, which sees the tables it was handed, and
 # powers off (or, with "reboot", goes back into the firmware twice). "pxe": the network card's own ROM (iPXE) fetches the kernel.
-# usage: tests/boot/seabios.sh VIV_VM CPUS [reboot|pxe] [viv-vm options...]
+# usage: tests/boot/seabios.sh VIV_VM CPUS [reboot|pxe|scsi] [viv-vm options...]
 set -eu
 vm=$1 cpus=$2 how=${3:-plain}
 if [ $# -ge 3 ]; then shift 3; else shift 2; fi
@@ -11,15 +11,21 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 kernel=$("$top/tools/fetch-kernel" "${VIV_GUEST_DIR:-$top/build/guest}") || exit $?
+name=vda modules='-m virtio_pci -m virtio_blk' disk='-drive if=none,id=d0,format=raw,file='
+device='-device virtio-blk-pci,drive=d0,bootindex=1'
+case $how in
+scsi)
+    name=sda modules='-m virtio_pci -m virtio_scsi -m sd_mod' disk='-drive if=scsi,format=raw,file=' device='' ;;
+esac
 script='d=/sys/class/dmi/id
-echo "MARKER cpus=$(nproc) bios=$(cat $d/bios_vendor) product=$(cat $d/product_name) acpi=$(ls /sys/firmware/acpi/tables | tr "\n" ,) disk=$(cat /sys/block/vda/size)"
+echo "MARKER cpus=$(nproc) bios=$(cat $d/bios_vendor) product=$(cat $d/product_name) acpi=$(ls /sys/firmware/acpi/tables | tr "\n" ,) disk=$(cat /sys/block/'$name'/size)"
 dmesg -r | grep "^<[0-4]>" >/tmp/w; echo "WARNINGS $(wc -l </tmp/w)"; cat /tmp/w'
 [ "$how" = reboot ] && script="$script; reboot -f"
-"$top/tools/mkinitramfs-busybox" -k "${kernel%/boot/*}" -m virtio_pci -m virtio_blk -o "$tmp/initrd" "$script" || exit $?
+"$top/tools/mkinitramfs-busybox" -k "${kernel%/boot/*}" $modules -o "$tmp/initrd" "$script" || exit $?
 "$top/tests/boot/grub_disk.sh" "$kernel" "$tmp/initrd" "$tmp/disk" || exit $?
 fail() { echo "FAIL: $*"; cat "$tmp/err"; tail -n 40 "$tmp/out"; tail -n 20 "$tmp/log"; exit 1; }
 set -- -M pc -smp "$cpus" -m 256 -nodefaults -display none -serial stdio -monitor none \
-    -drive "file=$tmp/disk,format=raw,if=none,id=d0" -device virtio-blk-pci,drive=d0,bootindex=1 \
+    $disk"$tmp/disk" $device \
     -chardev "file,id=log,path=$tmp/log" -device isa-debugcon,iobase=0x402,chardev=log "$@"
 if [ "$how" = pxe ]; then
     [ -f /usr/lib/ipxe/qemu/efi-virtio.rom ] || { echo "no iPXE: apt-get install ipxe-qemu"; exit 77; }

@@ -7,14 +7,12 @@ middle of its I/O goes on elsewhere."""
 import hashlib
 import os
 import re
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import vm  # noqa: E402
-
-MIB = 1 << 20
+from disks import MIB, image, make_iso, no_complaints, sum_of  # noqa: E402
 
 # The CD is drive 2: the second bus of pc, the third of q35.
 MACHINES = {
@@ -66,47 +64,11 @@ echo user-space-reached
 """
 
 
-def make_iso(work, name, size):
-    tree = os.path.join(work, f"tree-{name}")
-    os.makedirs(tree)
-    data = os.urandom(size)
-    with open(os.path.join(tree, "data.bin"), "wb") as f:
-        f.write(data)
-    with open(os.path.join(tree, "name"), "w") as f:
-        f.write(name)
-    iso = os.path.join(work, f"{name}.iso")
-    subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", iso, "-V", name.upper(), "-r", tree], check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return iso, hashlib.sha256(data).hexdigest()
-
-
 def args_for(script, work):
     return vm.base_args(MACHINE, "512M", 1) + [
         "-kernel", vm.kernel("generic"), "-initrd", vm.initramfs(script, MODULES, arch="generic", programs=["/usr/bin/eject"]),
         "-append", "console=ttyS0 panic=-1",
         "-qmp", f"unix:{os.path.join(work, 'qmp')},server=on,wait=off"]
-
-
-def image(work, name, size):
-    path = os.path.join(work, name)
-    vm.run_tool([vm.tool("viv-img"), "create", "-q", "-f", "qcow2", path, str(size)])
-    return path
-
-
-def sum_of(path, offset, length):
-    raw = path + ".raw"
-    vm.run_tool([vm.tool("viv-img"), "convert", "-O", "raw", path, raw])
-    with open(raw, "rb") as f:
-        f.seek(offset)
-        s = hashlib.sha256(f.read(length)).hexdigest()
-    os.remove(raw)
-    return s
-
-
-def no_complaints(g):
-    bad = [x for x in g.text.splitlines() if x.startswith(("complaint: ", "different"))]
-    if bad:
-        g.die("\n".join(bad))
 
 
 def moved(q, n):

@@ -17,18 +17,10 @@
 extern const struct viv_dev_class viv_dev_piix3_ide, viv_dev_ide_hd, viv_dev_ide_cd, viv_dev_i440fx;
 const struct viv_dev_class *const rig_classes[] = {&viv_dev_i440fx, &viv_dev_piix3_ide, &viv_dev_ide_hd, &viv_dev_ide_cd, NULL};
 
-static struct viv_ram *ram;
-
 static void setup(const char *cls, const char *opts)
 {
-    struct viv_region_desc d = {.name = "ram", .kind = VIV_REGION_RAM, .size = RAM_SIZE};
-    struct viv_err err = VIV_ERR_INIT;
-
     rig_init();
-    if (!ram && viv_ram_new("pc.ram", RAM_SIZE, &ram, &err) < 0)
-        g_error("%s", err.text);
-    d.ram = ram;
-    viv_region_map(viv_region_new(rig.board.mem, &d), 0, 0);
+    rig_add_ram(RAM_SIZE);
     disk.n = disk.fail = disk.flushes = disk.fua = 0;
     for (unsigned i = 0; i < DISK_SIZE; i++)
         disk.data[i] = (uint8_t)(i * 7 + i / 251);

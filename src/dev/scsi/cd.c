@@ -211,12 +211,19 @@ static bool cd_unattended(const uint8_t *cdb)
     return cdb[0] == 0x46 || cdb[0] == 0x4a;
 }
 
+/* MMC-6 6.18: the guest may have the disc taken out again. */
+static void cd_unit_reset(struct viv_scsi_dev *d)
+{
+    viv_front_lock_tray(&((struct scsi_cd *)d)->unit.front, false);
+}
+
 const struct viv_scsi_dev_ops scsi_cd_ops = {
     .type = 5,
     .parse = cd_parse,
     .execute = cd_execute,
     .move = cd_move,
     .cancel = cd_cancel,
+    .reset = cd_unit_reset,
     .unattended = cd_unattended,
 };
 
@@ -242,9 +249,14 @@ static void resend(void *opaque)
     scsi_io_resend(&((struct scsi_cd *)opaque)->unit);
 }
 
+static void told(void *opaque)
+{
+    viv_scsi_told(&((struct scsi_cd *)opaque)->unit.scsi);
+}
+
 int scsi_cd_open(struct scsi_cd *cd, struct viv_dev *dev, struct viv_opts *opts, struct viv_err *err)
 {
-    static const struct viv_front_ops ops = {media, eject_asked, resend};
+    static const struct viv_front_ops ops = {media, eject_asked, resend, told};
     int rc = viv_front_open(&cd->unit.front, dev, opts, true, &ops, cd, err);
 
     if (rc < 0)

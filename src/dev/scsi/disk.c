@@ -281,12 +281,21 @@ static void hd_cancel(struct viv_scsi_dev *d, struct viv_scsi_req *r)
     scsi_io_cancel((struct scsi_unit *)d, r);
 }
 
+/* SBC-3 4.17: mode parameters go back to their defaults. */
+static void hd_unit_reset(struct viv_scsi_dev *d)
+{
+    struct scsi_hd *h = scsi_hd_of((struct scsi_unit *)d);
+
+    h->write_cache = h->unit.front.wce_default;
+}
+
 const struct viv_scsi_dev_ops scsi_hd_ops = {
     .type = 0,
     .parse = hd_parse,
     .execute = hd_execute,
     .move = hd_move,
     .cancel = hd_cancel,
+    .reset = hd_unit_reset,
 };
 
 /* ---- the device ---- */
@@ -296,9 +305,14 @@ static void resend(void *opaque)
     scsi_io_resend(&((struct scsi_hd *)opaque)->unit);
 }
 
+static void told(void *opaque)
+{
+    viv_scsi_told(&((struct scsi_hd *)opaque)->unit.scsi);
+}
+
 int scsi_hd_open(struct scsi_hd *h, struct viv_dev *dev, struct viv_opts *opts, struct viv_err *err)
 {
-    static const struct viv_front_ops ops = {.resend = resend};
+    static const struct viv_front_ops ops = {.resend = resend, .told = told};
     struct viv_front *f = &h->unit.front;
     int rc = viv_front_open(f, dev, opts, false, &ops, h, err);
 

@@ -173,8 +173,10 @@ void scsi_io_cancel(struct scsi_unit *u, struct viv_scsi_req *r)
 {
     struct scsi_io *io = r->io;
 
-    if (!take_held(u, io))
-        return; /* in flight: done() sees `cancelled` */
+    if (!take_held(u, io)) { /* in flight: done() sees `cancelled` */
+        viv_front_hurry(&u->front);
+        return;
+    }
     viv_scsi_get(r);
     drop(io);
     viv_scsi_end(r, VIV_SCSI_ABORTED);
@@ -192,6 +194,7 @@ void scsi_io_resend(struct scsi_unit *u)
         submit(io);
         io = next;
     }
+    viv_scsi_told(&u->scsi);
 }
 
 void scsi_io_reset(struct scsi_unit *u)
@@ -200,4 +203,5 @@ void scsi_io_reset(struct scsi_unit *u)
     viv_front_drop_held(&u->front);
     while (u->held)
         viv_scsi_cancel(u->held->r);
+    viv_scsi_told(&u->scsi);
 }

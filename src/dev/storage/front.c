@@ -180,10 +180,16 @@ void viv_front_submit(struct viv_front *f, struct viv_front_req *r)
     viv_blk_submit(f->drive->blk, &r->br);
 }
 
+void viv_front_hurry(struct viv_front *f)
+{
+    if (f->drive->blk)
+        viv_blk_lift_limits(f->drive->blk);
+}
+
 static void wait_in_flight(struct viv_front *f)
 {
     while (f->in_flight) {
-        viv_blk_lift_limits(f->drive->blk);
+        viv_front_hurry(f);
         viv_dev_wait(&f->idle);
     }
 }

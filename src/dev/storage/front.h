@@ -67,6 +67,8 @@ struct viv_front_req {
 void viv_front_submit(struct viv_front *f, struct viv_front_req *r);
 /* For a reset of the machine or of the device: lets go of the device lock while it waits. I/O limits do not hold it up. */
 void viv_front_wait_idle(struct viv_front *f);
+/* Somebody waits for what is in flight: I/O limits do not count now. */
+void viv_front_hurry(struct viv_front *f);
 /* For those who change the drive: as wait_idle, and what the device submits from here to resume starts only then (-ENOMEDIUM when
  * there is no medium any more). Loop thread; nests. */
 void viv_front_drain(struct viv_front *f);
