@@ -1,7 +1,7 @@
 #!/bin/sh
-# SeaBIOS starts GRUB from a virtio disk (or, with "scsi", from one on virtio-scsi), GRUB starts Debian's cloud kernel, which sees the tables it was handed, and
+# SeaBIOS starts GRUB from a virtio disk (or, with "scsi", one on virtio-scsi, with "nvme", an NVMe one), GRUB starts Debian's cloud kernel, which sees the tables it was handed, and
 # powers off (or, with "reboot", goes back into the firmware twice). "pxe": the network card's own ROM (iPXE) fetches the kernel.
-# usage: tests/boot/seabios.sh VIV_VM CPUS [reboot|pxe|scsi] [viv-vm options...]
+# usage: tests/boot/seabios.sh VIV_VM CPUS [reboot|pxe|scsi|nvme] [viv-vm options...]
 set -eu
 vm=$1 cpus=$2 how=${3:-plain}
 if [ $# -ge 3 ]; then shift 3; else shift 2; fi
@@ -16,6 +16,8 @@ device='-device virtio-blk-pci,drive=d0,bootindex=1'
 case $how in
 scsi)
     name=sda modules='-m virtio_pci -m virtio_scsi -m sd_mod' disk='-drive if=scsi,format=raw,file=' device='' ;;
+nvme)
+    name=nvme0n1 modules='-m nvme' device='-device nvme,drive=d0,serial=boot,bootindex=1' ;;
 esac
 script='d=/sys/class/dmi/id
 echo "MARKER cpus=$(nproc) bios=$(cat $d/bios_vendor) product=$(cat $d/product_name) acpi=$(ls /sys/firmware/acpi/tables | tr "\n" ,) disk=$(cat /sys/block/'$name'/size)"

@@ -85,6 +85,7 @@ static const struct {
     {HARNESS_PC, "ahci", ""},
     {HARNESS_PC, "scsi-cd", "drive=*"},
     {HARNESS_PC, "scsi-hd", "drive=*,scsi-id=2,lun=1"},
+    {HARNESS_PC, "nvme", "drive=*,serial=a,max_ioqpairs=3"},
     {HARNESS_PC, "virtio-scsi-pci", "num_queues=2"},
     {HARNESS_PC, "scsi-hd", "drive=*,bus=scsi.1"},
     {HARNESS_PC, "scsi-cd", "drive=*,bus=scsi.1,lun=300"},

@@ -11,6 +11,8 @@
 #define EXTRA_TABLES(_)                                                                            \
     _(viv_vcpu_state)                                                                              \
     _(viv_x86_state)                                                                               \
+    _(viv_nvme_sq_state)                                                                           \
+    _(viv_nvme_cq_state)                                                                           \
     _(viv_virtq_state)                                                                             \
     _(viv_apic_state)
 
