@@ -331,6 +331,10 @@ static void *job_main(void *opaque)
     viv_dev_unlock();
     if (ret)
         return NULL; /* the starter's again */
+    pthread_mutex_lock(&j->lock);
+    while (!j->go) /* what it tells from here on comes behind the answer to who started it */
+        pthread_cond_wait(&j->change, &j->lock);
+    pthread_mutex_unlock(&j->lock);
     ret = j->type->run(j, &j->err);
     pthread_mutex_lock(&j->lock);
     cancelled = j->cancel && (j->force || !j->ready);
@@ -438,8 +442,13 @@ int viv_job_start(struct viv_job *j, struct viv_err *err)
     while (!ret && !prep.done)
         viv_loop_wait_for(is_prepared, &prep, 1000000000);
     failed = !ret && prep.ret;
-    if (!ret && !failed)
+    if (!ret && !failed) {
+        pthread_mutex_lock(&j->lock);
+        j->go = true;
+        pthread_cond_broadcast(&j->change);
+        pthread_mutex_unlock(&j->lock);
         return 0;
+    }
     threads -= !ret;
     if (!ret) {
         pthread_join(j->thread, NULL);

@@ -45,6 +45,7 @@ struct viv_job {
     /* `lock`. */
     pthread_mutex_t lock;
     pthread_cond_t change;
+    bool go; /* the starter has seen that it began */
     bool want_pause, cancel, force, complete, finalize;
     bool auto_finalize, auto_dismiss;
     bool ready, paused, sleeping;
