@@ -106,7 +106,10 @@ bad "no device tree" -dtb x
 bad "'nothere': No such file" -hda nothere
 bad "'disk,1.img': No such file" disk,1.img
 bad "no IDE controller; use -drive file=notakernel,if=virtio" -M microvm -cdrom notakernel
-bad "if=ide, if=virtio and if=pflash work" -drive file=notakernel,format=raw,if=scsi
+bad "if=ide, if=scsi, if=virtio and if=pflash work" -drive file=notakernel,format=raw,if=mtd
+bad "SCSI drive 0 (bus 0, unit 0) is given twice" -drive file=busy.raw,format=raw,if=scsi -drive if=scsi,media=cdrom,index=0
+bad "a SCSI bus has unit 0 to unit 6" -drive if=scsi,media=cdrom,unit=7
+bad "-snapshot is for -drive, not for -blockdev" -snapshot -blockdev raw,node-name=a,file.driver=file,file.filename=busy.raw
 bad "bus 1, unit 0) is given twice" -cdrom notakernel -drive file=busy.raw,format=raw,index=2
 bad "4 IDE drives (index 0 to 3)" -drive file=busy.raw,format=raw,index=4
 bad "drive 'ide0-hd0' is empty" -drive if=ide

@@ -28,6 +28,7 @@ dmesg | grep -iE 'I/O error|timeout|call trace|frozen|reset controller|lost' | s
 
 BASICS = """
 D=/dev/DISK
+n=0; while [ "$(cat /sys/block/DISK/size)" -lt 1 ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done 2>/dev/null
 echo size $(cat /sys/block/DISK/size)
 dd if=/dev/urandom of=/tmp/p bs=1M count=24 2>/dev/null
 dd if=/tmp/p of=$D bs=1M seek=3 oflag=direct 2>/dev/null
