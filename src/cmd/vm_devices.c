@@ -299,7 +299,7 @@ static int default_serial(struct vm_args *a, struct viv_err *err)
     if (a->daemonize || a->display_none || (a->vncs && !a->nographic))
         return make_serial(a, "null", err);
     if (!a->given_display && !a->given_monitor)
-        viv_info("there is no screen yet: serial port and monitor are on this terminal (Ctrl-A X ends, Ctrl-A H helps)");
+        viv_info("serial port and monitor are on this terminal (Ctrl-A X ends, Ctrl-A H helps)");
     return make_serial(a, a->given_monitor || viv_chr_uses_stdio() ? (viv_chr_uses_stdio() ? "null" : "stdio")
                                                                    : "mon:stdio", err);
 }
