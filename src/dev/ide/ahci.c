@@ -75,11 +75,11 @@ static void reset_hba(struct ahci *a)
 {
     if (a->resetting)
         return;
-    a->resetting = true;
     for (unsigned i = 0; i < AHCI_PORTS; i++) {
         a->port[i].cmd &= ~(uint32_t)(PORT_ST | PORT_FRE);
         ahci_port_stop(&a->port[i], AHCI_RESET_STOP);
     }
+    a->resetting = true; /* only now: a port that is quiet at once must not speak for those not stopped yet */
     ahci_port_quiet(a);
 }
 

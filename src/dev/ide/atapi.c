@@ -34,6 +34,7 @@ struct ide_cd {
     uint32_t have;   /* bytes in buf */
     uint8_t sense[VIV_SCSI_SENSE_LEN]; /* of the last command */
     bool has_sense;
+    bool mapped;     /* what the channel has mapped is for our request, and not the other unit's */
 };
 
 static struct ide_cd *cd_of(struct ide_unit *u)
@@ -70,8 +71,9 @@ static void on_done(struct viv_scsi_req *r)
 {
     struct ide_cd *c = r->mine;
 
-    if (c->unit.ch->dma.pieces && c->dma)
+    if (c->mapped)
         ide_dma_unmap(&c->unit.ch->dma, false);
+    c->mapped = false;
     c->status = r->status;
     if (r->status == VIV_SCSI_CHECK && !r->cancelled) {
         memcpy(c->sense, r->sense, sizeof(c->sense));
@@ -111,6 +113,7 @@ static void on_moved(struct viv_scsi_req *r, size_t bytes)
     if (r->cancelled)
         return;
     if (c->dma) {
+        c->mapped = false;
         ide_dma_unmap(&c->unit.ch->dma, true);
         if (r->moved < r->length)
             ide_dma_wait(&c->unit);
@@ -132,10 +135,14 @@ static void move_dma(struct ide_cd *c)
 {
     struct ide_channel *ch = c->unit.ch;
     struct viv_scsi_req *r = c->req;
-    int64_t n = ide_dma_map(&ch->dma, r->length - r->moved, true);
+    int64_t n;
 
+    if (ch->dma.pieces) /* the other unit's: the phase stays, until the bus master is started again */
+        return;
+    n = ide_dma_map(&ch->dma, r->length - r->moved, true);
     ide_busy(&c->unit);
     if (n > 0) {
+        c->mapped = true;
         viv_scsi_move(r, ch->dma.iov, ch->dma.pieces);
     } else if (n == 0) { /* the table ends before the data does */
         viv_scsi_move(r, NULL, 0);
@@ -452,6 +459,7 @@ static const struct viv_state_table cd_state = {
             VIV_F_INT(ide_cd, have),
             VIV_F_BYTES(ide_cd, sense),
             VIV_F_INT(ide_cd, has_sense),
+            VIV_F_DERIVED(ide_cd, mapped, "mapped anew after a load"),
             VIV_F_END,
         },
     .post_load = cd_post_load,

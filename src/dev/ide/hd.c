@@ -368,7 +368,7 @@ static int hd_post_load(void *obj, int version, struct viv_err *err)
     if (phase == IDE_DMA)
         ok &= h->op == HD_DMA_READ || h->op == HD_DMA_WRITE;
     if (phase == IDE_PIO_IN)
-        ok &= h->op == HD_PIO_READ || h->op == HD_DATA;
+        ok &= h->op == HD_PIO_READ || (h->op == HD_DATA && !h->left);
     if (phase == IDE_PIO_OUT)
         ok &= h->op == HD_PIO_WRITE && h->part == h->unit.len && h->part <= h->left;
     if (h->op != HD_NONE)

@@ -98,8 +98,13 @@ static void submit(struct ide_hd *h, enum viv_blk_op op, const struct iovec *iov
 static void submit_dma(struct ide_hd *h)
 {
     struct ide_channel *ch = h->unit.ch;
-    int64_t n = ide_dma_map(&ch->dma, h->left, h->op == HD_DMA_READ);
+    int64_t n;
 
+    if (ch->dma.pieces) { /* the other unit's, when a held command is sent again: until the bus master is started again */
+        h->unit.phase = IDE_DMA;
+        return;
+    }
+    n = ide_dma_map(&ch->dma, h->left, h->op == HD_DMA_READ);
     if (n <= 0) { /* no memory there, or the table ends before the command does */
         if (n < 0)
             ide_bm_failed(ch);

@@ -103,7 +103,10 @@ void ide_hd_queue_start(struct ide_unit *u, unsigned tag, bool write, const stru
     uint32_t count = u->feature[0] | (uint32_t)u->feature[1] << 8;
     uint64_t lba = ide_hd_lba48(u);
 
-    g_assert(!(h->queued >> tag & 1));
+    if (h->queued >> tag & 1) { /* only after a load: port and disk disagree */
+        u->ch->host->queued_done(u->ch, tag, IDE_ABRT);
+        return;
+    }
     h->queued |= 1u << tag;
     if (!count)
         count = 65536;

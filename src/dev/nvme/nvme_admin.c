@@ -179,8 +179,11 @@ static uint16_t set_features(struct nvme_req *r, uint32_t *result)
             n->features[id] = value & 0xffff;
         return NVME_OK;
     case NVME_F_CACHE:
-        value &= 1;
-        /* fall through */
+        n->features[id] = value & 1;
+        if (value & 1)
+            return NVME_OK;
+        nvme_submit(r, VIV_BLK_FLUSH, 0, 0, 0); /* what was written so far: nobody will flush it any more */
+        return NVME_LATER;
     case NVME_F_ARBITRATION:
     case NVME_F_RECOVERY:
     case NVME_F_COALESCING:

@@ -56,9 +56,11 @@ int viv_front_open_tray(struct viv_front *f, bool force, struct viv_err *err)
     if (rc < 0)
         return rc;
     viv_front_drain(f);
-    viv_front_set_tray(f, true);
+    rc = not_held(f, err); /* what was in flight may have failed meanwhile */
+    if (!rc)
+        viv_front_set_tray(f, true);
     viv_front_resume(f);
-    return 0;
+    return rc;
 }
 
 int viv_front_close_tray(struct viv_front *f, struct viv_err *err)
@@ -94,6 +96,8 @@ int viv_front_remove(struct viv_front *f, struct viv_err *err)
         return rc;
     viv_front_drain(f);
     rc = need_open(f, err); /* only now: the guest may have moved the tray meanwhile */
+    if (!rc)
+        rc = not_held(f, err);
     if (!rc) {
         blk = f->drive->blk;
         f->drive->blk = NULL;
