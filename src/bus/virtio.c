@@ -136,6 +136,8 @@ static void settle_features(struct viv_virtio *v)
             (unsigned long long)v->guest_features, (unsigned long long)v->host_features);
     if (v->cls->set_features)
         v->cls->set_features(v, v->guest_features);
+    for (unsigned i = 0; i < v->queue_count; i++)
+        viv_virtq_remap(&v->queues[i]);
 }
 
 static bool features_acceptable(struct viv_virtio *v)
@@ -168,6 +170,7 @@ void viv_virtio_set_status(struct viv_virtio *v, uint8_t status)
         viv_virtio_reset(v);
         return;
     }
+    status |= old & ~VIV_VIRTIO_S_NEEDS_RESET; /* 2.1.1: only a reset takes bits back */
     if ((status & ~old & VIV_VIRTIO_S_FEATURES_OK)) {
         if (features_acceptable(v))
             settle_features(v);
@@ -178,7 +181,7 @@ void viv_virtio_set_status(struct viv_virtio *v, uint8_t status)
         v->guest_features &= v->host_features & UINT32_MAX; /* a legacy driver: bits 0-31 */
         settle_features(v);
     }
-    v->status = status | (old & VIV_VIRTIO_S_NEEDS_RESET);
+    v->status = status | (v->status & VIV_VIRTIO_S_NEEDS_RESET);
     if (((status ^ old) & VIV_VIRTIO_S_DRIVER_OK) && v->cls->status)
         v->cls->status(v, v->status);
     if (status & ~old & VIV_VIRTIO_S_DRIVER_OK)

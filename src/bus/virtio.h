@@ -180,6 +180,10 @@ void viv_virtq_notify(struct viv_virtio *v, unsigned queue);
 /* Suppress or ask for kicks while polling. Returns true if requests arrived meanwhile. */
 bool viv_virtq_set_kick(struct viv_virtio *v, unsigned queue, bool want);
 /* Nothing to pop now. (True also on a queue that is not set up.) */
+/* As a kick of the driver, in so many elements and no more; what is left follows from the loop. */
+void viv_virtio_kick(struct viv_virtio *v, unsigned queue);
+/* No more elements in this kick: the loop comes back for the rest. */
+void viv_virtq_yield(struct viv_virtio *v, unsigned queue);
 bool viv_virtq_empty(struct viv_virtio *v, unsigned queue);
 
 /* An element held over a save (a failed request that waits for the VM to go on): segments by guest

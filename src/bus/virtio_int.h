@@ -81,6 +81,8 @@ struct viv_vring_ops {
 
 extern const struct viv_vring_ops viv_vring_split_ops, viv_vring_packed_ops;
 
+void viv_virtq_remap(struct viv_virtq *q);
+
 static inline const struct viv_vring_ops *viv_vring_ops_of(const struct viv_virtio *v)
 {
     return viv_virtio_has(v, VIV_VIRTIO_F_RING_PACKED) ? &viv_vring_packed_ops
@@ -112,7 +114,6 @@ void viv_virtio_set_status(struct viv_virtio *v, uint8_t status);
 void viv_virtio_reset(struct viv_virtio *v);
 /* The driver's choice so far; bits that are not offered make FEATURES_OK fail. */
 void viv_virtio_set_guest_features(struct viv_virtio *v, uint64_t features);
-void viv_virtio_kick(struct viv_virtio *v, unsigned queue);
 void viv_virtio_vm_running(struct viv_virtio *v, bool running);
 bool viv_virtio_idle(struct viv_virtio *v);
 /* Config space of the function; beyond its end zeroes are read and writes fall. */

@@ -92,6 +92,18 @@ void viv_virtq_enable(struct viv_virtq *q)
     queue_map(q);
 }
 
+/* The features are settled: they say how large the areas are. */
+void viv_virtq_remap(struct viv_virtq *q)
+{
+    if (!q->enabled)
+        return;
+    area_unmap(&q->desc);
+    area_unmap(&q->avail);
+    area_unmap(&q->used);
+    q->ready = false;
+    queue_map(q);
+}
+
 void viv_virtq_disable(struct viv_virtq *q)
 {
     struct viv_virtq_elem *e;
@@ -313,6 +325,11 @@ bool viv_virtq_set_kick(struct viv_virtio *v, unsigned queue, bool want)
         return false;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return viv_vring_ops_of(v)->available(q) > 0;
+}
+
+void viv_virtq_yield(struct viv_virtio *v, unsigned queue)
+{
+    v->queues[queue].left = 0;
 }
 
 bool viv_virtq_empty(struct viv_virtio *v, unsigned queue)

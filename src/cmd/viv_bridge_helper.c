@@ -88,7 +88,7 @@ static int parse(struct args *a, int argc, char **argv)
     }
     if (optind < argc || !a->bridge || a->fd < 0)
         return usage(stderr);
-    if (!*a->bridge || strlen(a->bridge) >= IFNAMSIZ || strchr(a->bridge, '/'))
+    if (!*a->bridge || strlen(a->bridge) >= IFNAMSIZ || strpbrk(a->bridge, "/:"))
         return fail("'%.40s' is no name of a bridge", a->bridge);
     return -1;
 }
@@ -158,6 +158,17 @@ static void set_name(struct ifreq *r, const char *name)
 {
     memset(r, 0, sizeof(*r));
     memcpy(r->ifr_name, name, strnlen(name, IFNAMSIZ - 1));
+}
+
+/* The kernel knows an interface by more than its name: "br0:x" is br0, and so is an alternative name. The rules know the name. */
+static int check_name(int s, const char *bridge)
+{
+    struct ifreq r;
+
+    set_name(&r, bridge);
+    if (ioctl(s, SIOCGIFINDEX, &r) < 0 || ioctl(s, SIOCGIFNAME, &r) < 0)
+        return fail("bridge '%s': %s", bridge, strerror(errno));
+    return strncmp(r.ifr_name, bridge, IFNAMSIZ) ? fail("bridge '%s' is called '%.15s'", bridge, r.ifr_name) : 0;
 }
 
 /* A bridge takes the lowest address of its members unless it was given one: FEh in front keeps ours out of that. The MTU is the
@@ -244,6 +255,6 @@ int main(int argc, char **argv)
     if (s < 0)
         return fail("socket: %s", strerror(errno));
     /* Whatever goes wrong from here on: the interface goes with the process. */
-    return make_tap(tun, a.vnet_hdr, tap) || dress(s, tap, a.bridge) || join(s, tap, a.bridge) || keep_nothing() ||
-           send_fd(a.fd, tun);
+    return check_name(s, a.bridge) || make_tap(tun, a.vnet_hdr, tap) || dress(s, tap, a.bridge) || join(s, tap, a.bridge) ||
+           keep_nothing() || send_fd(a.fd, tun);
 }

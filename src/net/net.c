@@ -376,6 +376,12 @@ bool viv_netdev_link_up(const struct viv_netdev *n)
     return !n->link_down;
 }
 
+void viv_netdev_restore_link(struct viv_netdev *n, bool up)
+{
+    for (unsigned i = 0; n && i < viv_netdev_queues(n); i++)
+        viv_netdev_queue(n, i)->link_down = !up;
+}
+
 int viv_netdev_set_link(const char *name, bool up, struct viv_err *err)
 {
     struct viv_netdev *n = viv_netdev_find(name);

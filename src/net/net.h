@@ -120,6 +120,8 @@ int viv_net_mac(const char *text, uint32_t identity, uint8_t mac[6], struct viv_
 /* The cable: pulled, frames of both directions are lost. By the id of a back end or of the NIC it belongs to. */
 int viv_netdev_set_link(const char *name, bool up, struct viv_err *err);
 bool viv_netdev_link_up(const struct viv_netdev *n);
+/* The cable as a saved NIC knew it; the NIC is not told. NULL allowed. */
+void viv_netdev_restore_link(struct viv_netdev *n, bool up);
 /* The NIC at the other end; false: none. */
 bool viv_netdev_nic_info(struct viv_netdev *n, struct viv_nic_info *out);
 

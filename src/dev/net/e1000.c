@@ -404,7 +404,8 @@ static int tx_post_load(void *obj, int version, struct viv_err *err)
 {
     struct e1000_tx *t = obj;
 
-    if (t->taken > 1 << 20 || (t->cut && !t->skip && !e1000_context_good(&t->ctx[1])) || (t->ready && t->len < 14))
+    if (t->taken > 1 << 20 || (t->cut && !t->skip && !e1000_context_good(&t->ctx[1])) || (t->ready && t->len < 14) ||
+        (!t->ready && t->len > TX_FRAME_MAX - 4)) /* a tag may still go in */
         return viv_fail(err, EINVAL, "a frame that cannot be");
     return 0;
 }
@@ -444,6 +445,7 @@ static int post_load(void *obj, int version, struct viv_err *err)
     struct e1000 *e = obj;
 
     e->tx_blocked = false;
+    viv_netdev_restore_link(e->nic.netdev, e->link_up);
     /* A back end that cuts frames may have become one that does not. */
     if (e->tx.whole && !(e->nic.netdev && viv_netdev_tx_offloads(e->nic.netdev) & VIV_NET_CSUM))
         e1000_tx_drop(e);

@@ -470,6 +470,7 @@ static int post_load(void *obj, int version, struct viv_err *err)
     if (r->tx_next >= CP_RING || r->rx_next >= CP_RING || r->tsd_next > 3)
         return viv_fail(err, EINVAL, "descriptors %u, %u and %u", r->tx_next, r->rx_next, r->tsd_next);
     r->tx_blocked = false;
+    viv_netdev_restore_link(r->nic.netdev, r->link_up);
     return 0;
 }
 

@@ -56,6 +56,10 @@ bool viv_netdev_rx_trusted(const struct viv_netdev *n)
     return n->trusted;
 }
 
+void viv_netdev_restore_link(struct viv_netdev *n, bool up)
+{
+}
+
 bool viv_netdev_link_up(const struct viv_netdev *n)
 {
     return true;

@@ -51,11 +51,12 @@ static uint8_t segment_mode(const struct viv_shadow *s, unsigned i)
     return pam[1 + i / 2] >> (i & 1 ? 4 : 0) & 3;
 }
 
-static const uint8_t *rom_at(struct viv_shadow *s, uint32_t addr)
+/* ROM that lies under all of a segment. (The guest can put a small expansion ROM anywhere.) */
+static const uint8_t *rom_at(struct viv_shadow *s, uint32_t addr, uint32_t size)
 {
     struct viv_range r;
 
-    if (!viv_space_find(s->bridge->dev.board->mem, addr, &r) || r.kind != VIV_REGION_ROM)
+    if (!viv_space_find(s->bridge->dev.board->mem, addr, &r) || r.kind != VIV_REGION_ROM || r.last - addr < size - 1)
         return NULL;
     return r.hva + (addr - r.start);
 }
@@ -91,7 +92,7 @@ static void update(struct viv_shadow *s)
         if (segment_mode(s, i) != PAM_WRITE || g->mode == PAM_WRITE)
             continue;
         map_segment(g, 0);
-        g->under = rom_at(s, g->start);
+        g->under = rom_at(s, g->start, g->size);
     }
     viv_space_begin(mem);
     for (unsigned i = 0; i < VIV_SHADOW_SEGMENTS; i++) {

@@ -239,8 +239,7 @@ static void send_ready(void *nic)
     struct net_pair *p = nic;
 
     p->tx_blocked = false;
-    if (viv_virtio_live(&p->n->v))
-        transmit(p);
+    viv_virtio_kick(&p->n->v, tx_queue(p)); /* so much and no more, as when the driver kicks */
 }
 
 static void info(void *nic, struct viv_nic_info *out)
@@ -523,6 +522,7 @@ static int post_load(void *obj, int version, struct viv_err *err)
         n->pair[i].tx_blocked = false;
     if (n->netdev)
         viv_netdev_use_queues(n->netdev, n->active);
+    viv_netdev_restore_link(n->netdev, n->link_up);
     return 0;
 }
 

@@ -148,7 +148,10 @@ static uint8_t control_mq(struct virtio_net *n, struct viv_virtq_elem *e, uint8_
     count = viv_ld_le16(raw);
     if (!count || count > n->pairs)
         return ACK_ERR;
+    if (count == n->active)
+        return ACK_OK;
     virtio_net_set_active(n, count);
+    viv_virtq_yield(&n->v, virtio_net_ctrl_queue(n)); /* the host's kernel takes its time */
     return ACK_OK;
 }
 

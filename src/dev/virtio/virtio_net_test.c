@@ -57,6 +57,10 @@ unsigned viv_netdev_rx_offloads(const struct viv_netdev *n)
     return VIV_NET_CSUM | VIV_NET_TSO4;
 }
 
+void viv_netdev_restore_link(struct viv_netdev *n, bool up)
+{
+}
+
 bool viv_netdev_link_up(const struct viv_netdev *n)
 {
     return true;
