@@ -114,6 +114,20 @@ void viv_loop_call(viv_loop_fn fn, void *opaque)
     pthread_mutex_unlock(&calls_lock);
 }
 
+static void nothing(void *opaque)
+{
+}
+
+void viv_loop_forget(const void *opaque)
+{
+    pthread_mutex_lock(&calls_lock);
+    for (size_t i = calls_first; i < calls_len; i++) {
+        if (calls[i].opaque == opaque)
+            calls[i].fn = nothing;
+    }
+    pthread_mutex_unlock(&calls_lock);
+}
+
 /* Takes the first call. The descriptor stays readable for as long as calls wait: one that serves the loop itself
  * (viv_loop_wait_for) must not hold up those behind it. */
 static bool take_call(struct call *out)
@@ -204,10 +218,6 @@ void viv_loop_quit(void)
 {
     atomic_store(&quit, true);
     g_main_context_wakeup(NULL);
-}
-
-static void nothing(void *opaque)
-{
 }
 
 bool viv_loop_wait_for(bool (*done)(void *opaque), void *opaque, int64_t timeout_ns)

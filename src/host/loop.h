@@ -23,6 +23,8 @@ bool viv_loop_wait_for(bool (*done)(void *opaque), void *opaque, int64_t timeout
 /* Calls fn(opaque) once, soon, on the loop thread with the device lock. Any thread, with or without
  * the lock; never blocks. */
 void viv_loop_call(viv_loop_fn fn, void *opaque);
+/* Calls with this opaque that wait are not made: it is about to be freed. */
+void viv_loop_forget(const void *opaque);
 
 /* Watches fd for `events` (POLLIN, POLLOUT; POLLERR and POLLHUP always come). Device lock held (or before
  * threads start). The watch is owned by the caller and freed by viv_watch_free (NULL allowed), which guarantees that

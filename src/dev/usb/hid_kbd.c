@@ -89,6 +89,12 @@ static void on_key(void *opaque, unsigned code, bool down)
     usb_hid_tell(&k->hid);
 }
 
+/* Keys wait, and soon presses would be lost. A character is up to four events. */
+static bool on_busy(void *opaque)
+{
+    return ((struct usb_kbd *)opaque)->count > EVENTS / 4;
+}
+
 static bool kbd_news(const struct usb_hid *h)
 {
     return kbd_of(h)->count > 0;
@@ -156,7 +162,7 @@ HID_DESC(kbd_desc2, strings, [VIV_USB_FULL] = &kbd_full, [VIV_USB_HIGH] = &kbd_h
 
 /* ---- class ---- */
 
-static const struct viv_input_ops input = {.name = "USB Keyboard", .kinds = VIV_INPUT_KEYS, .key = on_key};
+static const struct viv_input_ops input = {.name = "USB Keyboard", .kinds = VIV_INPUT_KEYS, .key = on_key, .busy = on_busy};
 
 static const struct hid_kind kind = {
     .desc = {&kbd_desc1, &kbd_desc2},

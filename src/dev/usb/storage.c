@@ -331,7 +331,8 @@ int storage_resume(struct usb_storage *s, struct viv_err *err)
 
 void storage_go_on(struct usb_storage *s)
 {
-    if (!s->req || !s->moving || s->req->io)
+    /* One that was collecting data, and is refused here, ends now: nobody would start it. */
+    if (!s->req || s->req->io || (!s->moving && s->req->direction != VIV_SCSI_NONE))
         return;
     s->moving = false;
     advance(s);

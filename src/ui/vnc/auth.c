@@ -6,6 +6,7 @@
 
 #include "host/clock.h"
 
+#include <arpa/inet.h>
 #include <nettle/des.h>
 #include <string.h>
 
@@ -34,8 +35,23 @@ static struct host {
     int64_t not_before;
 } hosts[HOSTS];
 
-static struct host *find(const char *name)
+/* Who has one IPv6 address has all 2^64 of its network. */
+static void key_of(const char *host, char out[64])
 {
+    struct in6_addr a;
+
+    g_strlcpy(out, host, 64);
+    if (inet_pton(AF_INET6, host, &a) != 1 || IN6_IS_ADDR_V4MAPPED(&a))
+        return;
+    memset(a.s6_addr + 8, 0, 8);
+    inet_ntop(AF_INET6, &a, out, 64);
+}
+
+static struct host *find(const char *host)
+{
+    char name[64];
+
+    key_of(host, name);
     for (unsigned i = 0; i < HOSTS; i++) {
         if (hosts[i].failures && !strcmp(hosts[i].name, name))
             return &hosts[i];
@@ -66,7 +82,7 @@ void vnc_auth_result(const char *host, bool ok)
                 h = &hosts[i];
         }
         *h = (struct host){0};
-        g_strlcpy(h->name, host, sizeof(h->name));
+        key_of(host, h->name);
     }
     h->not_before = viv_clock_ns(VIV_CLOCK_HOST) + ((int64_t)FIRST_NS << MIN(h->failures, MOST));
     h->failures++;

@@ -115,6 +115,15 @@ static void empty(GByteArray **b)
     }
 }
 
+/* A client that is always a little behind: what it has read goes, half the buffer at a time. */
+static void drop_sent(struct vnc_client *c, GByteArray *b)
+{
+    if (c->sent < KEEP_BUFFER || c->sent < b->len / 2)
+        return;
+    g_byte_array_remove_range(b, 0, (guint)c->sent);
+    c->sent = 0;
+}
+
 void vnc_client_flush(struct vnc_client *c)
 {
     GByteArray **b = c->websocket ? &c->wire : &c->out;
@@ -127,7 +136,8 @@ void vnc_client_flush(struct vnc_client *c)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
-            c->hung_up = errno != EAGAIN && errno != EWOULDBLOCK;
+            c->hung_up |= errno != EAGAIN && errno != EWOULDBLOCK; /* a deadline that has passed stays passed */
+            drop_sent(c, *b);
             return;
         }
         c->sent += (size_t)n;

@@ -17,6 +17,7 @@ enum {
 };
 
 #define UNSENT_MOST (2 * VNC_CLIP_MAX) /* who does not read gets no clipboard either */
+#define BYTE_NS     50 /* what packing or unpacking one costs, about */
 
 /* ---- to clients ---- */
 
@@ -68,6 +69,11 @@ static void provide(struct vnc_client *c)
     g_autofree uint8_t *packed = NULL;
     uLongf len;
 
+    vnc_charge(c, VNC_EVENT_NS + (int64_t)strlen(c->server->clip) * BYTE_NS);
+    if (vnc_client_unsent(c) > UNSENT_MOST) {
+        g_string_free(plain, TRUE);
+        return;
+    }
     for (const char *p = c->server->clip; *p; p++) {
         if (*p == '\n')
             g_string_append_c(plain, '\r');
@@ -126,6 +132,7 @@ static void on_provide(struct vnc_client *c, const uint8_t *p, size_t len)
     rc = inflate(&z, Z_SYNC_FLUSH);
     room -= z.avail_out;
     inflateEnd(&z);
+    vnc_charge(c, VNC_EVENT_NS + (int64_t)room * BYTE_NS);
     if ((rc != Z_OK && rc != Z_STREAM_END && rc != Z_BUF_ERROR) || room < 4)
         return;
     size = viv_ld_be32(plain);

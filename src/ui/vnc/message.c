@@ -19,11 +19,14 @@ static size_t bad(struct vnc_client *c, size_t len, const char *why)
 
 /* ---- events ---- */
 
+void vnc_charge(struct vnc_client *c, int64_t ns)
+{
+    c->paid_ns = MAX(c->paid_ns, viv_clock_ns(VIV_CLOCK_HOST) - VNC_BURST_NS) + ns;
+}
+
 static void send_event(struct vnc_client *c, struct vnc_event *e)
 {
-    int64_t now = viv_clock_ns(VIV_CLOCK_HOST);
-
-    c->paid_ns = MAX(c->paid_ns, now - VNC_BURST_NS) + VNC_EVENT_NS;
+    vnc_charge(c, VNC_EVENT_NS);
     vnc_input_send(c, e);
 }
 

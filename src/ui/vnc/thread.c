@@ -133,9 +133,10 @@ static void check_deadline(struct vnc_client *c, int64_t now)
         return;
     if (c->state == VNC_PEEK)
         vnc_handshake_begin(c);
-    else if (c->state == VNC_JUDGE)
+    else if (c->state == VNC_JUDGE) {
         vnc_judge(c);
-    else
+        vnc_client_parse(c); /* ClientInit may be there already */
+    } else
         c->hung_up = true;
 }
 
@@ -146,6 +147,8 @@ static void serve_client(struct vnc_client *c, int64_t now)
         c->throttled = false;
         vnc_client_parse(c);
     }
+    if (vnc_client_unsent(c)) /* first: an update may have waited for it, and nothing wakes us for that */
+        vnc_client_flush(c);
     if (c->state == VNC_NORMAL)
         vnc_update(c);
     if (vnc_client_unsent(c))
@@ -176,6 +179,8 @@ static void reap(struct vnc_server *s)
             vnc_input_send(c, &gone);
         }
         vnc_client_tell(c, "VNC_DISCONNECTED");
+        /* close() alone does not take it out: who handed the socket over may have it open still. */
+        epoll_ctl(t.epoll, EPOLL_CTL_DEL, c->fd, NULL);
         vnc_client_free(c);
     }
 }
@@ -193,6 +198,8 @@ static void serve(struct vnc_server *s, int64_t now)
         vnc_screen_collect(s);
     for (struct vnc_client *c = s->clients; c; c = c->next)
         serve_client(c, now);
+    for (struct vnc_client *c = s->clients; c; c = c->next)
+        want_events(c); /* one that was served may have got another's clipboard since */
     reap(s);
     on = count_clients(s, true);
     if (on != looked) {
@@ -209,10 +216,10 @@ static int next_timeout(int64_t now)
     int64_t first = INT64_MAX;
 
     for (const struct vnc_server *s = t.servers; s; s = s->next) {
-        for (const struct vnc_client *c = s->clients; c; c = c->next) {
+        for (struct vnc_client *c = s->clients; c; c = c->next) {
             if (c->state != VNC_NORMAL)
                 first = MIN(first, c->deadline);
-            else if (c->throttled && c->paid_ns > now)
+            else if (c->throttled && (c->paid_ns > now || !vnc_input_full(c))) /* paid since serve_client() looked, too */
                 first = MIN(first, c->paid_ns);
         }
     }

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "crypto/secret.h"
+#include "host/loop.h"
 #include "ui/vnc/address.h"
 
 #include <errno.h>
@@ -282,8 +283,10 @@ int viv_vnc_new(struct viv_opts *o, const char *layout, const char *name, struct
 void viv_vnc_free_all(void)
 {
     vnc_thread_stop();
-    for (guint i = 0; servers && i < servers->len; i++)
+    for (guint i = 0; servers && i < servers->len; i++) {
+        viv_loop_forget(servers->pdata[i]); /* events and looks that the thread has asked for */
         vnc_server_free(servers->pdata[i]);
+    }
     if (servers)
         g_ptr_array_free(servers, TRUE);
     servers = NULL;

@@ -215,6 +215,7 @@ size_t vnc_handshake(struct vnc_client *c, const uint8_t *p, size_t len);
 void vnc_handshake_begin(struct vnc_client *c);
 void vnc_judge(struct vnc_client *c);
 size_t vnc_message(struct vnc_client *c, const uint8_t *p, size_t len);
+void vnc_charge(struct vnc_client *c, int64_t ns); /* it is not read until that is paid for */
 
 /* auth.c */
 void vnc_des_response(const char *password, const uint8_t challenge[16], uint8_t out[16]);

@@ -62,11 +62,25 @@ static void refuse(struct vnc_client *c, const char *status)
     vnc_client_end(c, status);
 }
 
+/* "http://HOST:PORT" and "HOST:PORT": the same host? */
+static bool same_host(const char *origin, const char *host)
+{
+    const char *at = strstr(origin, "://");
+    size_t len;
+
+    if (!at || !host)
+        return false;
+    at += 3;
+    len = *host == '[' ? strcspn(host, "]") : strcspn(host, ":");
+    return len && !g_ascii_strncasecmp(at, host, len) && strchr(":]", at[len]);
+}
+
 static void answer(struct vnc_client *c, char **lines)
 {
     g_autofree char *upgrade = header(lines, "Upgrade"), *connection = header(lines, "Connection");
     g_autofree char *key = header(lines, "Sec-WebSocket-Key"), *version = header(lines, "Sec-WebSocket-Version");
     g_autofree char *protocols = header(lines, "Sec-WebSocket-Protocol"), *accept = NULL, *text = NULL;
+    g_autofree char *origin = header(lines, "Origin"), *host = header(lines, "Host");
 
     if (!has_token(upgrade, "websocket") || !has_token(connection, "upgrade")) {
         refuse(c, "426 Upgrade Required: this is a VNC server, for WebSocket clients");
@@ -78,6 +92,11 @@ static void answer(struct vnc_client *c, char **lines)
     }
     if (protocols && !has_token(protocols, "binary")) {
         refuse(c, "400 Bad Request: the subprotocol is 'binary' or none");
+        return;
+    }
+    /* Without a password any page that a browser on this host shows could come in. */
+    if (origin && !c->server->needs_password && !same_host(origin, host)) {
+        refuse(c, "403 Forbidden: pages of other hosts need password=on");
         return;
     }
     accept = accept_key(key);
