@@ -11,6 +11,7 @@
 
 #include "base/checked.h"
 #include "base/log.h"
+#include "host/lock.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -41,6 +42,8 @@ struct viv_blk {
 
     struct viv_blk *next; /* of all there are; under all_lock, as what follows */
     bool held;            /* by viv_blk_hold_all() */
+    bool soft;            /* `lock`: held, but others are not idle yet: who has the device lock, which they may need to end, still gets in */
+    bool moved;           /* by the viv_blk_move_all() under way */
     bool ending;          /* it does what it has left, whoever holds all */
 };
 
@@ -294,7 +297,22 @@ static void hold(struct viv_blk *b)
         viv_ring_hold(b->ring);
     pthread_mutex_lock(&b->lock);
     b->drained++;
+    b->soft = true;
     pthread_mutex_unlock(&b->lock);
+}
+
+/* False: somebody got in meanwhile. */
+static bool shut(struct viv_blk *b, bool on)
+{
+    bool idle;
+
+    pthread_mutex_lock(&b->lock);
+    b->soft = !on && b->held;
+    idle = !b->running && !b->ending;
+    if (!on)
+        pthread_cond_broadcast(&b->work);
+    pthread_mutex_unlock(&b->lock);
+    return idle;
 }
 
 static bool is_idle(struct viv_blk *b)
@@ -319,8 +337,12 @@ void viv_blk_hold_all(void)
             hold(b);
             idle &= is_idle(b);
         }
+        for (struct viv_blk *b = all; b && idle; b = b->next)
+            idle = shut(b, true);
         if (idle)
             return;
+        for (struct viv_blk *b = all; b; b = b->next)
+            shut(b, false);
         pthread_mutex_unlock(&all_lock);
         g_usleep(200);
     }
@@ -361,8 +383,17 @@ int viv_blk_move_all(struct viv_node *from, struct viv_node *to, struct viv_err 
         if (b->node == from && (ret = move(b, to, err)) == 0) {
             struct viv_node *old = from;
 
+            b->moved = true;
             viv_node_put(&old);
         }
+    for (struct viv_blk *b = all; b; b = b->next) { /* all or none */
+        if (ret && b->moved && move(b, from, NULL) == 0) {
+            struct viv_node *old = to;
+
+            viv_node_put(&old);
+        }
+        b->moved = false;
+    }
     return ret;
 }
 
@@ -471,9 +502,9 @@ static bool begin(struct viv_blk *b, bool wait)
     bool may;
 
     pthread_mutex_lock(&b->lock);
-    while (b->drained && wait)
+    while (wait && b->drained > (unsigned)(b->soft && viv_dev_locked()))
         pthread_cond_wait(&b->work, &b->lock);
-    may = !b->drained;
+    may = wait || !b->drained;
     b->running += may;
     pthread_mutex_unlock(&b->lock);
     return may;

@@ -2,7 +2,9 @@
 #include "block/drive_snapshots.h"
 
 #include "block/blk.h"
+#include "block/graph.h"
 #include "block/image.h"
+#include "block/job.h"
 #include "host/lock.h"
 
 #include <errno.h>
@@ -32,9 +34,12 @@ static const struct viv_snapshot_ops *ops_of(const struct viv_drive *d)
 /* Can all of them? At least one is needed. */
 int viv_drives_can_snapshot(struct viv_err *err)
 {
+    const char *job;
     bool any = false;
 
     FOR_DISKS(d) {
+        if (viv_job_has(node_of(d), &job))
+            return viv_fail(err, EBUSY, "Device '%s' is in use by block job '%s'", d->id, job);
         if (!ops_of(d) || !ops_of(d)->state_area)
             return viv_fail(err, ENOTSUP, "Device '%s' is writable but does not support snapshots: its image is %s; use qcow2, or readonly=on",
                             d->id, viv_blk_format(d->blk));
@@ -50,9 +55,9 @@ static int drained(struct viv_drive *d, int (*fn)(struct viv_node *n, const void
     int rc;
 
     viv_dev_unlock();
-    viv_blk_drain(d->blk);
+    viv_graph_begin();
     rc = fn(node_of(d), arg, err);
-    viv_blk_resume(d->blk);
+    viv_graph_end();
     viv_dev_lock();
     if (rc < 0)
         viv_err_prefix(err, "disk '%s'", d->id);
@@ -76,14 +81,15 @@ static int find(struct viv_drive *d, const char *name, struct viv_snapshot **lis
     return rc;
 }
 
-/* 1: it has it; *state: bytes of VM state with it. */
-static int has(struct viv_drive *d, const char *name, uint64_t *state, struct viv_err *err)
+/* 1: it has it; *state: bytes of VM state with it; *when: all disks of one savevm have the same. */
+static int has(struct viv_drive *d, const char *name, uint64_t *state, uint64_t *when, struct viv_err *err)
 {
     struct viv_snapshot *list = NULL, *s;
     unsigned count = 0, old;
     int rc = find(d, name, &list, &count, &s, &old, err);
 
     *state = s ? s->vm_state_size : 0;
+    *when = s ? (uint64_t)s->date_sec << 32 | s->date_nsec : 0;
     if (!rc)
         rc = s != NULL;
     viv_snapshot_free(list, count);
@@ -164,18 +170,24 @@ int viv_drives_snapshot(const char *name, uint64_t state, uint64_t clock_ns, str
 int viv_drives_have_snapshot(const char *name, struct viv_drive **holder, uint64_t *size, struct viv_err *err)
 {
     int rc = viv_drives_can_snapshot(err);
+    uint64_t first = 0;
+    bool any = false;
 
     *holder = NULL;
     if (rc < 0)
         return rc;
     FOR_DISKS(d) {
-        uint64_t state;
+        uint64_t state, when;
 
-        rc = has(d, name, &state, err);
+        rc = has(d, name, &state, &when, err);
         if (rc < 0)
             return rc;
         if (!rc)
             return viv_fail(err, ENOENT, "Device '%s' does not have the requested snapshot '%s'", d->id, name);
+        if (any && when != first) /* a savevm over an older one was cut short */
+            return viv_fail(err, EINVAL, "snapshot '%s' of device '%s' is of another moment than the other disks'", name, d->id);
+        first = when;
+        any = true;
         if (state && !*holder) {
             *holder = d;
             *size = state;
@@ -225,11 +237,11 @@ int viv_drives_delete_snapshot(const char *name, struct viv_err *err)
 static bool on_all(const char *name)
 {
     struct viv_err err = VIV_ERR_INIT;
-    uint64_t state;
+    uint64_t state, when;
     bool all = true;
 
     FOR_DISKS(d)
-        all &= ops_of(d) && has(d, name, &state, &err) == 1;
+        all &= ops_of(d) && has(d, name, &state, &when, &err) == 1;
     viv_err_clear(&err);
     return all;
 }

@@ -412,6 +412,16 @@ static bool meets(const struct viv_job *a, const struct viv_job *b)
     return false;
 }
 
+bool viv_job_has(const struct viv_node *n, const char **who)
+{
+    for (const struct viv_job *j = jobs; j; j = j->next)
+        if (j->type->block && !j->concluded && (in_chain(j->node, n) || in_chain(j->target, n))) {
+            *who = j->id;
+            return true;
+        }
+    return false;
+}
+
 int viv_job_check_chain(struct viv_job *j, struct viv_err *err)
 {
     for (const struct viv_job *o = jobs; o; o = o->next)
@@ -569,6 +579,7 @@ static int dismiss(struct viv_job *j)
 int viv_job_do(struct viv_job *j, enum viv_job_verb verb, bool force, uint64_t speed, struct viv_err *err)
 {
     int ret = check_verb(j, verb, err);
+    bool begun;
 
     if (!ret && verb == VIV_JOB_CANCEL && !j->type->block)
         ret = viv_fail(err, ENOTSUP, "Job '%s' of type '%s' cannot be cancelled", j->id, j->type->name);
@@ -587,9 +598,10 @@ int viv_job_do(struct viv_job *j, enum viv_job_verb verb, bool force, uint64_t s
     j->finalize |= verb == VIV_JOB_FINALIZE;
     if (verb == VIV_JOB_SET_SPEED)
         j->speed = speed;
+    begun = j->go; /* else its starter's command is still under way, perhaps below us: it ends when that goes on */
     pthread_cond_broadcast(&j->change);
     pthread_mutex_unlock(&j->lock);
-    if (!ret && (verb == VIV_JOB_FINALIZE || (verb == VIV_JOB_CANCEL && j->force)))
+    if (!ret && begun && (verb == VIV_JOB_FINALIZE || (verb == VIV_JOB_CANCEL && j->force)))
         viv_job_wait_end(j->id);
     return ret;
 }

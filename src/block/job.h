@@ -49,6 +49,8 @@ enum viv_job_verb { VIV_JOB_CANCEL, VIV_JOB_PAUSE, VIV_JOB_RESUME, VIV_JOB_SET_S
 /* `force`: CANCEL: also of a job that is ready, which else ends as it is, with its target whole. `speed`: SET_SPEED. What ends by it has
  * ended when this returns, but for COMPLETE. */
 int viv_job_do(struct viv_job *j, enum viv_job_verb verb, bool force, uint64_t speed, struct viv_err *err);
+/* Does one work on `n`, or on an image above it? Its name is *who. */
+bool viv_job_has(const struct viv_node *n, const char **who);
 /* Until it is concluded or gone; the loop is served. */
 void viv_job_wait_end(const char *id);
 /* The last of a program: those that work on nodes are cancelled, others waited for, all forgotten. */

@@ -50,8 +50,18 @@ static int prepare(struct viv_job *j, struct viv_err *err)
     return ret;
 }
 
+/* A writer clears its bits before it copies: nothing left to do does not mean that all is there. */
+static void wait_for_writers(struct viv_job *j)
+{
+    struct viv_range r;
+
+    viv_range_acquire(&j->copy.ranges, &r, 0, UINT64_MAX, true);
+    viv_range_release(&j->copy.ranges, &r);
+}
+
 static int run(struct viv_job *j, struct viv_err *err)
 {
+    uint64_t offset, len;
     int ret;
 
     if (j->sync == VIV_SYNC_NONE) { /* until it is cancelled, only what is overwritten */
@@ -61,6 +71,9 @@ static int run(struct viv_job *j, struct viv_err *err)
         return 0;
     }
     ret = viv_job_copy_all(j, err);
+    wait_for_writers(j);
+    if (!ret && !viv_job_stopped(j) && viv_bitmap_next(j->copy.todo, 0, &offset, &len))
+        ret = viv_fail(err, EIO, "what a write changes could not be kept");
     if (!ret && (ret = __atomic_load_n(&j->hook_error, __ATOMIC_ACQUIRE)) != 0)
         viv_fail_os(err, -ret, "what a write changes could not be kept");
     if (!ret && (ret = viv_node_flush(j->target)) != 0)

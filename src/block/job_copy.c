@@ -112,11 +112,12 @@ static int write_data(struct viv_job_copy *c, uint64_t offset, const uint8_t *bu
 
 static int move_data(struct viv_job_copy *c, uint64_t offset, uint64_t len, bool *read)
 {
-    uint8_t *buf = g_try_malloc(MIN(len, CHUNK));
+    uint64_t chunk = MAX(CHUNK, c->compress ? c->to->granule : 0);
+    uint8_t *buf = g_try_malloc(MIN(len, chunk));
     int ret = buf ? 0 : -ENOMEM;
 
-    for (uint64_t at = 0; at < len && !ret; at += CHUNK) {
-        size_t step = MIN(len - at, CHUNK);
+    for (uint64_t at = 0; at < len && !ret; at += chunk) {
+        size_t step = MIN(len - at, chunk);
 
         *read = true;
         ret = viv_node_pread(c->from, offset + at, buf, step);
@@ -146,7 +147,7 @@ static int move(struct viv_job_copy *c, uint64_t offset, uint64_t len, bool *rea
         step = MIN(e.len, len);
         zero = e.kind == VIV_MAP_ZERO && !c->compress;
         if (c->compress) /* whole clusters */
-            step = MIN(len, CHUNK);
+            step = MIN(len, MAX(CHUNK, c->to->granule));
         *read = false;
         ret = zero ? viv_node_write_zeroes(c->to, offset, step, c->unmap ? VIV_BLK_UNMAP : 0) : move_data(c, offset, step, read);
         offset += step;

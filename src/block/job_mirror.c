@@ -94,7 +94,7 @@ static int copy_rest(struct viv_job *j, struct viv_err *err)
 /* The two bitmaps' worth of copying that the guest must not see: most of it while it still runs. */
 static int settle(struct viv_job *j, struct viv_err *err)
 {
-    bool read, pivot;
+    bool read, pivot, stop;
     int ret = viv_job_copy_range(&j->copy, 0, j->copy.todo->size, &read);
 
     if (!ret)
@@ -103,7 +103,10 @@ static int settle(struct viv_job *j, struct viv_err *err)
         return viv_fail_os(err, -ret, "'%s' could not be made the same as '%s'", j->target->filename, j->node->filename);
     pthread_mutex_lock(&j->lock);
     pivot = j->complete && !j->cancel;
+    stop = j->cancel && j->force;
     pthread_mutex_unlock(&j->lock);
+    if (stop)
+        return -ECANCELED;
     viv_graph_begin();
     ret = copy_rest(j, err);
     if (!ret && pivot) {

@@ -168,10 +168,17 @@ int viv_job_stream(const struct viv_block_job_opts *o, struct viv_err *err)
 
 static int step_down(struct viv_job *j, uint64_t offset, uint64_t *len, bool *read)
 {
+    uint64_t size = viv_node_size(j->top);
     struct viv_extent e;
     g_autofree uint8_t *buf = NULL;
-    int ret = viv_node_status_above(j->top, j->base, offset, *len, &e);
+    int ret;
 
+    if (offset >= size) { /* its end hid what lies below */
+        *read = false;
+        return viv_node_write_zeroes(j->base, offset, *len, VIV_BLK_UNMAP);
+    }
+    *len = MIN(*len, size - offset);
+    ret = viv_node_status_above(j->top, j->base, offset, *len, &e);
     if (ret)
         return ret;
     *len = MIN(*len, e.len);
@@ -200,8 +207,8 @@ static int run_commit(struct viv_job *j, struct viv_err *err)
         ret = viv_node_truncate(j->base, size, VIV_PREALLOC_OFF, err);
         viv_graph_end();
     }
-    if (!ret)
-        ret = walk(j, size, step_down, err);
+    if (!ret) /* what shows above the layers that go: where they end zeroes do */
+        ret = walk(j, MAX(size, MIN(viv_node_size(j->base), viv_node_size(viv_node_above(j->node, j->top)))), step_down, err);
     if (!ret && !viv_job_stopped(j) && (ret = viv_node_flush(j->base)) != 0)
         viv_fail_os(err, -ret, "'%s' could not be written completely", j->base->filename);
     return ret;

@@ -70,6 +70,8 @@ int viv_vm_snapshot_save(const char *name, struct viv_err *err)
     if (rc < 0)
         return rc;
     rc = viv_vm_quiesce(err);
+    if (!rc) /* another monitor may have started a job meanwhile */
+        rc = viv_drives_can_snapshot(err);
     if (!rc)
         rc = write_state(viv_drives_first(), &size, err);
     if (!rc)
@@ -104,6 +106,8 @@ int viv_vm_snapshot_load(const char *name, struct viv_err *err)
     if (rc < 0)
         return rc;
     rc = viv_vm_quiesce(err);
+    if (!rc)
+        rc = viv_drives_can_snapshot(err);
     if (rc < 0) {
         go_on(before);
         return rc;

@@ -3,6 +3,7 @@
 
 #include "block/bitmap.h"
 #include "block/blk.h"
+#include "block/graph.h"
 #include "block/image.h"
 #include "block/options.h"
 #include "block/proto/file/file.h"
@@ -216,8 +217,10 @@ COMMAND(query_nodes)
     g_auto(GStrv) names = viv_node_names();
 
     *result = json_array();
+    viv_graph_enter(); /* jobs close and open drivers, and free bitmaps, without the device lock */
     for (char **name = names; *name; name++)
         json_array_append_new(*result, node_json(viv_node_find(*name), viv_opts_bool(o, "flat")));
+    viv_graph_leave();
     return 0;
 }
 
