@@ -84,6 +84,17 @@ void viv_break_step(struct viv_vcpu *v, bool mask_irqs)
     viv_debug_changed(v->x86);
 }
 
+void viv_break_unstep(void)
+{
+    for (unsigned i = 0; i < viv_vcpu_count; i++) {
+        struct viv_break_cpu *b = &viv_vcpus[i]->x86->breaks;
+
+        b->on &= (uint8_t)~(VIV_BREAK_ON_STEP | VIV_BREAK_ON_MASK);
+        b->stepped = false;
+        viv_debug_changed(viv_vcpus[i]->x86);
+    }
+}
+
 void viv_break_resume(void)
 {
     for (unsigned i = 0; i < viv_vcpu_count; i++) {

@@ -27,6 +27,8 @@ void viv_break_remove_all(void);
 unsigned viv_break_count(void);
 /* When it runs next: one instruction. No interrupt is taken before it if `mask_irqs`. */
 void viv_break_step(struct viv_vcpu *v, bool mask_irqs);
+/* Steps that were asked for and have not ended are not any more. */
+void viv_break_unstep(void);
 
 /* Why a CPU stopped. */
 struct viv_break_hit {

@@ -103,6 +103,9 @@ static void go_on(struct gdb *s, struct viv_vcpu *only)
     s->running = true;
     if (viv_vm_cont(&err) < 0) {
         s->running = false;
+        for (unsigned i = 0; i < viv_vcpu_count; i++) /* no STOP will come that lets them go */
+            viv_vcpus[i]->held = false;
+        viv_break_unstep();
         gdb_say(s, "E01");
     }
     viv_err_clear(&err);
@@ -130,6 +133,7 @@ static void go_on_old(struct gdb *s, char how, const char *p)
         }
         v->x86->rip = v->x86->next_rip = at;
     }
+    viv_break_unstep();
     if (how == 's' || how == 'S')
         step(s, v);
     go_on(s, how == 's' || how == 'S' ? v : NULL);
@@ -163,13 +167,16 @@ static void v_cont(struct gdb *s, const char *p)
         all &= runs[i];
         one = runs[i] ? viv_vcpus[i] : one;
         count += runs[i];
+    }
+    if (*p || !count || (!all && count > 1)) {
+        gdb_say(s, "E22");
+        return;
+    }
+    viv_break_unstep();
+    for (unsigned i = 0; i < MIN(viv_vcpu_count, 1024); i++)
         if (steps[i])
             step(s, viv_vcpus[i]);
-    }
-    if (*p || !count || (!all && count > 1))
-        gdb_say(s, "E22");
-    else
-        go_on(s, all ? NULL : one);
+    go_on(s, all ? NULL : one);
 }
 
 /* ---- memory and registers ---- */
@@ -437,6 +444,9 @@ void gdb_command(struct gdb *s, const char *p, size_t len)
 
     if (s->running && what != '?')
         return; /* only an interruption makes sense now */
+    /* Somebody else has let it run (cont, the end of a savevm); gdb takes it for stopped, and what follows needs that. */
+    if (!s->running && what && strchr("gGpPmMXZzcCsSvD", what) && viv_vm_state() == VIV_RUN_RUNNING)
+        viv_vm_stop(VIV_RUN_DEBUG);
     p += len > 0;
     switch (what) {
     case '?': stop_reply(s, g_thread(s), &(struct viv_break_hit){.step = true}); break;
