@@ -78,6 +78,9 @@ def check_rules():
                 vm.fail("the interface outlives its descriptor")
         refused("no rule allows", "--br=br1")
         rules("deny br0\nallow all\n")  # /etc/viv goes before /etc/qemu
+        sh("ip link property add dev br0 altname other-br0")
+        refused("no name of a bridge", "--br=br0:x")  # the kernel would take both for br0, which is denied
+        refused("is called 'br0'", "--br=other-br0")
         refused("denied", "--br=br0")
         rules("allow all\n")
         refused("no bridge", "--br=dummy9")

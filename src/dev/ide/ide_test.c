@@ -396,6 +396,47 @@ static void test_atapi(void)
 }
 
 /* Saved in the middle of data by PIO, before DMA starts, and while a failed read is held. */
+/* Without waiting for anything. */
+static void packet_at_once(uint8_t device, uint8_t op, uint8_t len)
+{
+    out8(0x1f6, device);
+    out8(0x1f1, 1); /* by DMA */
+    out8(0x1f7, 0xa0);
+    out16(0x1f0, op);
+    out16(0x1f0, 0);
+    out16(0x1f0, len);
+    for (unsigned i = 3; i < 6; i++)
+        out16(0x1f0, 0);
+}
+
+/* What the channel has mapped for the disk's request is neither the CD's to unmap nor to replace. */
+static void test_two_units(void)
+{
+    setup("ide-hd", "drive=d0,bus=ide.0,unit=0");
+    rig_add("ide-cd", "bus=ide.0,unit=1");
+    set_mem32(0x20000, 0x12345678);
+    prd(0, 0x20000, 512, true);
+    command28(0xca, 3, 1);
+    bm_start(false);
+    g_assert_cmpuint(disk.n, ==, 1); /* in flight */
+    packet_at_once(0xb0, 0, 0);      /* TEST UNIT READY moves nothing */
+    in8(0x1f7);
+    prd(0, 0x30000, 64, true);
+    packet_at_once(0xb0, 0x12, 36); /* INQUIRY would */
+    out8(BM, 0);
+    bm_start(true);
+    g_assert_cmpuint(disk.n, ==, 1);
+    g_assert_cmphex(status() & 0x80, ==, 0x80); /* the CD waits for the channel; the disk has ended */
+    g_assert_cmphex(viv_ld_le32(disk.data + 3 * 512), ==, 0x12345678);
+    out8(BM, 0);
+    bm_start(true);
+    g_assert_cmphex(status(), ==, 0x40);
+    g_assert_cmphex(mem32(0x30000) & 0x1f, ==, 5); /* a CD drive */
+    out8(0x1f6, 0xe0);
+    g_assert_cmphex(status(), ==, 0x50);
+    teardown();
+}
+
 static void test_atapi_state(void)
 {
     static const uint8_t tur[12] = {0}, read5[12] = {0x28, 0, 0, 0, 0, 5, 0, 0, 40};
@@ -475,6 +516,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ide/hold", test_hold);
     g_test_add_func("/ide/reset", test_reset);
     g_test_add_func("/ide/atapi", test_atapi);
+    g_test_add_func("/ide/two-units", test_two_units);
     g_test_add_func("/ide/atapi-state", test_atapi_state);
     g_test_add_func("/ide/options", test_options);
     return g_test_run();
