@@ -16,6 +16,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import vm  # noqa: E402
+from disks import no_complaints  # noqa: E402
 
 MODULES = ["ehci_pci", "uhci_hcd", "xhci_pci", "usbhid", "hid_generic", "evdev"]
 ICH9 = ["-device", "ich9-usb-ehci1,id=u,addr=1d.7,multifunction=on", "-device", "usb-hub,bus=u.0,port=3"]
@@ -164,12 +165,6 @@ def inputs(work, name, controller, speed):
         if "complaint: " in g.text:
             g.die("the kernel complains")
     print(f"ok: {name}: keyboard and tablet, saved and loaded between")
-
-
-def no_complaints(g):
-    bad = [x for x in g.text.splitlines() if x.startswith(("complaint: ", "different"))]
-    if bad:
-        g.die("\n".join(bad))
 
 
 def storage(work, name, controller, kib64, rounds, points):
