@@ -280,23 +280,33 @@ static int find_layer(struct viv_opts *o, struct viv_node *top, const char *node
     return 0;
 }
 
+/* What copies into another node has besides. */
+static int read_copy(struct viv_opts *o, struct viv_block_job_opts *b, struct viv_err *err)
+{
+    int ret = read_common(o, b, err);
+
+    if (!ret)
+        ret = find_node(viv_opts_str(o, "target"), &b->target, err);
+    if (ret)
+        return ret;
+    b->sync = choice(o, "sync", syncs);
+    b->on_source = on_error(o, "on-source-error");
+    b->on_target = on_error(o, "on-target-error");
+    return 0;
+}
+
 /* --- each --- */
 
 COMMAND(blockdev_backup)
 {
     struct viv_block_job_opts b = {0};
-    int ret = read_common(o, &b, err);
+    int ret = read_copy(o, &b, err);
 
-    if (!ret)
-        ret = find_node(viv_opts_str(o, "target"), &b.target, err);
     if (ret)
         return ret;
-    b.sync = choice(o, "sync", syncs);
     b.bitmap = viv_opts_str(o, "bitmap");
     b.bitmap_mode = choice(o, "bitmap-mode", bitmap_modes);
     b.compress = viv_opts_bool(o, "compress");
-    b.on_source = on_error(o, "on-source-error");
-    b.on_target = on_error(o, "on-target-error");
     if (b.sync == VIV_SYNC_INCREMENTAL && b.bitmap_mode != VIV_BITMAP_ON_SUCCESS)
         return viv_fail(err, EINVAL, "Bitmap sync mode must be 'on-success' when using sync mode 'incremental'");
     if (b.sync == VIV_SYNC_BITMAP && b.bitmap && !viv_opts_given(o, "bitmap-mode"))
@@ -307,17 +317,12 @@ COMMAND(blockdev_backup)
 COMMAND(blockdev_mirror)
 {
     struct viv_block_job_opts b = {0};
-    int ret = read_common(o, &b, err);
+    int ret = read_copy(o, &b, err);
 
-    if (!ret)
-        ret = find_node(viv_opts_str(o, "target"), &b.target, err);
     if (ret)
         return ret;
-    b.sync = choice(o, "sync", syncs);
     b.granularity = viv_opts_int(o, "granularity");
     b.write_blocking = choice(o, "copy-mode", copy_modes);
-    b.on_source = on_error(o, "on-source-error");
-    b.on_target = on_error(o, "on-target-error");
     return viv_job_mirror(&b, err);
 }
 
