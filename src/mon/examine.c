@@ -22,22 +22,6 @@
 
 static unsigned current; /* CPU: what "cpu N" chose */
 
-/* Registers and page tables are ours only while nothing runs. */
-static bool freeze(void)
-{
-    bool running = viv_vm_state() == VIV_RUN_RUNNING;
-
-    if (running)
-        viv_vcpus_stop();
-    return running;
-}
-
-static void thaw(bool was_running)
-{
-    if (was_running)
-        viv_vcpus_start();
-}
-
 /* ---- formats: /COUNT FORMAT SIZE, in any order ---- */
 
 struct format {
@@ -173,7 +157,7 @@ static int examine(struct viv_opts *o, bool physical, json_t **result, struct vi
     struct format f;
     uint64_t addr;
     int rc = parse_format(viv_opts_str(o, "fmt"), &f, err);
-    bool running = freeze();
+    bool running = viv_mon_freeze();
 
     if (!rc)
         rc = viv_mon_expr(cpu, viv_opts_str(o, "addr"), &addr, err);
@@ -187,7 +171,7 @@ static int examine(struct viv_opts *o, bool physical, json_t **result, struct vi
         *result = rc ? NULL : json_string(out->str);
         g_string_free(out, TRUE);
     }
-    thaw(running);
+    viv_mon_thaw(running);
     return rc;
 }
 
@@ -205,10 +189,10 @@ COMMAND(examine_physical)
 
 static int value_of(const char *text, uint64_t *value, struct viv_err *err)
 {
-    bool running = freeze();
+    bool running = viv_mon_freeze();
     int rc = viv_mon_expr(viv_vcpus[current], text, value, err);
 
-    thaw(running);
+    viv_mon_thaw(running);
     return rc;
 }
 
@@ -326,9 +310,9 @@ static int save(struct viv_opts *o, struct viv_vcpu *v, struct viv_err *err)
 
     if (!file)
         return viv_fail_os(err, errno, "%s", path);
-    running = freeze();
+    running = viv_mon_freeze();
     rc = save_to(file, v, (uint64_t)viv_opts_int(o, "val"), (uint64_t)viv_opts_int(o, "size"), err);
-    thaw(running);
+    viv_mon_thaw(running);
     if (fclose(file) && !rc)
         rc = viv_fail_os(err, errno, "%s", path);
     return rc;

@@ -102,18 +102,29 @@ static void put_cpu(GString *s, const struct viv_vcpu *v)
                            c->cr0, c->cr2, c->cr3, c->cr4, c->msr.efer);
 }
 
-/* Registers are ours only while the vCPUs are stopped. */
-int viv_mon_info_registers(struct viv_opts *o, json_t **result, struct viv_err *err)
+bool viv_mon_freeze(void)
 {
     bool running = viv_vm_state() == VIV_RUN_RUNNING;
-    GString *s = g_string_new(NULL);
 
     if (running)
         viv_vcpus_stop();
+    return running;
+}
+
+void viv_mon_thaw(bool was_running)
+{
+    if (was_running)
+        viv_vcpus_start();
+}
+
+int viv_mon_info_registers(struct viv_opts *o, json_t **result, struct viv_err *err)
+{
+    bool running = viv_mon_freeze();
+    GString *s = g_string_new(NULL);
+
     for (unsigned i = 0; i < viv_vcpu_count; i++)
         put_cpu(s, viv_vcpus[i]);
-    if (running)
-        viv_vcpus_start();
+    viv_mon_thaw(running);
     return finish(s, result);
 }
 
@@ -121,18 +132,16 @@ int viv_mon_info_registers(struct viv_opts *o, json_t **result, struct viv_err *
 int viv_mon_info_jit(struct viv_opts *o, json_t **result, struct viv_err *err)
 {
     const struct viv_accel *a = viv_vm_accel();
-    bool running = viv_vm_state() == VIV_RUN_RUNNING;
+    bool running;
     GString *s;
 
     if (!a->info_jit)
         return viv_fail(err, ENOTSUP, "the CPU runs on %s, which makes no code; only -accel xlate has these figures",
                         a->name);
     s = g_string_new(NULL);
-    if (running)
-        viv_vcpus_stop();
+    running = viv_mon_freeze();
     a->info_jit(viv_vm_board()->mem, s);
-    if (running)
-        viv_vcpus_start();
+    viv_mon_thaw(running);
     *result = json_pack("{s:s}", "human-readable-text", s->str);
     g_string_free(s, TRUE);
     return 0;

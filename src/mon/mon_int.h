@@ -36,6 +36,11 @@ extern const struct viv_mon_cmd viv_mon_screen[];
 /* commands_debug.c */
 extern const struct viv_mon_cmd viv_mon_debug[];
 
+/* info.c: registers, page tables and what the translator keeps are ours only while no vCPU runs: stops them for the moment. What it
+ * returns is for viv_mon_thaw(). */
+bool viv_mon_freeze(void);
+void viv_mon_thaw(bool was_running);
+
 /* examine.c */
 extern const struct viv_mon_cmd viv_mon_examine[];
 
