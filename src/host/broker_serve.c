@@ -1,0 +1,313 @@
+/* The broker's process: one request after the other, until the process that it serves is gone. */
+#include "host/broker_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <grp.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define WORDS_OF_COMMAND 64
+
+static struct {
+    pid_t client;
+    bool sealed, may_spawn;
+    struct broker_req req;
+    char data[BROKER_DATA + 2]; /* a and b, each with a NUL */
+    const char *a, *b;
+    int fd; /* that came, or -1 */
+} s;
+
+/* Is it /proc/self/NAME of what a process may know about itself? Here it would be the broker's. */
+static char *own_proc(const char *path)
+{
+    static const char *const names[] = {"maps", "pagemap", "smaps", "stat", "statm", "status", "task", "limits", "cgroup", "mounts"};
+    const char *name = g_str_has_prefix(path, "/proc/self/") ? path + strlen("/proc/self/") : !strcmp(path, "/proc/mounts") ? "mounts" : NULL;
+
+    for (size_t i = 0; name && i < G_N_ELEMENTS(names); i++) {
+        if (!strcmp(name, names[i]))
+            return g_strdup_printf("/proc/%d/%s", (int)s.client, name);
+    }
+    return NULL;
+}
+
+static int open_it(const char *path, int flags, mode_t mode)
+{
+    int fd = open(path, flags | O_CLOEXEC | O_NOCTTY, mode);
+
+    return fd < 0 ? -errno : fd;
+}
+
+static int do_open(char *text)
+{
+    g_autofree char *path = broker_canonical(s.a), *own = own_proc(s.a);
+    int rc, fd;
+
+    if (own && (s.req.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) == O_RDONLY)
+        return open_it(own, s.req.flags, 0);
+    rc = broker_may_open(s.a, s.req.flags, text);
+    if (!rc)
+        return open_it(s.a, s.req.flags, s.req.mode);
+    if (!broker_is_public(path, s.req.flags))
+        return rc;
+    fd = open_it(path, s.req.flags | O_NONBLOCK, 0);
+    if (fd >= 0 && broker_public_fd(fd) < 0) {
+        close(fd);
+        return rc;
+    }
+    *text = '\0';
+    if (fd >= 0 && !(s.req.flags & O_NONBLOCK))
+        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    return fd;
+}
+
+static int do_reopen(char *text)
+{
+    char name[40];
+    int rc = s.fd < 0 ? -EBADF : broker_may_use_fd(s.fd, s.req.flags, text);
+
+    if (rc < 0)
+        return rc;
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", s.fd);
+    return open_it(name, s.req.flags, 0);
+}
+
+static int do_names(char *text)
+{
+    char own[40];
+    int rc = s.req.op == BROKER_LINK_FD ? 0 : broker_may_change(s.a, text);
+
+    if (!rc && s.req.op != BROKER_UNLINK && s.req.op != BROKER_MKDIR)
+        rc = broker_may_change(s.b, text);
+    if (rc < 0)
+        return rc;
+    switch (s.req.op) {
+    case BROKER_UNLINK: rc = unlink(s.a); break;
+    case BROKER_RENAME: rc = rename(s.a, s.b); break;
+    case BROKER_LINK: rc = link(s.a, s.b); break;
+    case BROKER_MKDIR: rc = mkdir(s.a, s.req.mode); break;
+    default: /* a file without a name gets one */
+        snprintf(own, sizeof(own), "/proc/self/fd/%d", s.fd);
+        rc = s.fd < 0 ? (errno = EBADF, -1) : linkat(AT_FDCWD, own, AT_FDCWD, s.b, AT_SYMLINK_FOLLOW);
+        break;
+    }
+    return rc < 0 ? -errno : 0;
+}
+
+static int do_socket(char *text)
+{
+    struct sockaddr_un un = {0};
+    size_t head = offsetof(struct sockaddr_un, sun_path);
+    char name[sizeof(un.sun_path) + 2];
+    int rc;
+
+    if (s.req.a_len <= head || s.req.a_len > sizeof(un))
+        return -EINVAL;
+    memcpy(&un, s.a, s.req.a_len);
+    if (un.sun_family != AF_UNIX)
+        return -EINVAL;
+    /* An abstract name is shown with '@'. */
+    snprintf(name, sizeof(name), "%s%.*s", *un.sun_path ? "" : "@", (int)(sizeof(un.sun_path) - 1), un.sun_path + !*un.sun_path);
+    rc = broker_may_connect(name, text);
+    if (rc < 0)
+        return rc;
+    return s.req.op == BROKER_CONNECT ? broker_do_connect((struct sockaddr *)&un, s.req.a_len)
+                                      : broker_do_listen((struct sockaddr *)&un, s.req.a_len, s.req.flags);
+}
+
+static int do_spawn(int *status, char *text)
+{
+    char *argv[WORDS_OF_COMMAND + 1] = {0};
+    char *p = s.data, *end = s.data + s.req.a_len;
+    int rc;
+
+    if (s.req.flags < 1 || s.req.flags > WORDS_OF_COMMAND)
+        return -E2BIG;
+    for (int i = 0; i < s.req.flags; i++) {
+        if (p >= end)
+            return -EINVAL;
+        argv[i] = p;
+        p += strlen(p) + 1;
+    }
+    if (!s.may_spawn) {
+        snprintf(text, BROKER_TEXT, "-sandbox spawn=deny does not let '%.160s' be started; spawn=allow would", argv[0]);
+        return -EPERM;
+    }
+    rc = broker_may_run(argv[0], text);
+    return rc < 0 ? rc : broker_do_spawn(argv, s.fd, s.req.mode, status);
+}
+
+/* The same as the other side does: whoever has a monitor's words has its rights, no more. */
+static int do_seal(void)
+{
+    gid_t gid = s.req.extra;
+
+    s.may_spawn = s.req.flags & 1;
+    if (!(s.req.flags & 2) && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return -errno;
+    if (s.req.mode != (uint32_t)-1 && (*s.b ? initgroups(s.b, gid) : setgroups(1, &gid)) < 0)
+        return -errno;
+    if (*s.a && (chroot(s.a) < 0 || chdir("/") < 0))
+        return -errno;
+    if (s.req.mode != (uint32_t)-1 && (setresgid(gid, gid, gid) < 0 ||
+                                       setresuid(s.req.mode, s.req.mode, s.req.mode) < 0))
+        return -errno;
+    s.sealed = true;
+    return 0;
+}
+
+static int do_detach(void)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    for (int fd = 0; null >= 0 && fd < 3; fd++)
+        dup2(null, fd);
+    if (null > 2)
+        close(null);
+    return chdir("/") < 0 ? -errno : 0;
+}
+
+static void do_grant(void)
+{
+    const char *end = s.a + s.req.a_len;
+
+    for (const char *p = s.a; !s.sealed && p < end && *p; p += strlen(p) + 1)
+        broker_grant(p[0], p + 1);
+}
+
+static int serve_one(int *status, char *text)
+{
+    switch (s.req.op) {
+    case BROKER_GRANT: do_grant(); return 0;
+    case BROKER_WORDS: broker_grant_words(s.a); return 0;
+    case BROKER_SEAL: return s.sealed ? -EPERM : do_seal();
+    case BROKER_DETACH: return do_detach();
+    default: break;
+    }
+    if (!s.sealed)
+        return -EPERM;
+    switch (s.req.op) {
+    case BROKER_OPEN: return do_open(text);
+    case BROKER_REOPEN: return do_reopen(text);
+    case BROKER_UNLINK:
+    case BROKER_RENAME:
+    case BROKER_LINK:
+    case BROKER_LINK_FD:
+    case BROKER_MKDIR: return do_names(text);
+    case BROKER_CONNECT:
+    case BROKER_LISTEN: return do_socket(text);
+    case BROKER_SPAWN: return do_spawn(status, text);
+    default: return -ENOSYS;
+    }
+}
+
+/* 0: the other side is gone. */
+static bool receive(int sock)
+{
+    union {
+        struct cmsghdr h;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control;
+    static char data[BROKER_DATA];
+    struct iovec iov[2] = {{&s.req, sizeof(s.req)}, {data, sizeof(data)}};
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2, .msg_control = &control, .msg_controllen = sizeof(control)};
+    struct cmsghdr *c;
+    ssize_t n;
+
+    do
+        n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    if (n <= 0)
+        return false;
+    s.fd = -1;
+    c = CMSG_FIRSTHDR(&m);
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+        memcpy(&s.fd, CMSG_DATA(c), sizeof(int));
+    /* Who does not keep to the form is not the program that we know. */
+    if ((size_t)n < sizeof(s.req) || s.req.a_len > BROKER_DATA || s.req.b_len > BROKER_DATA ||
+        (size_t)n != sizeof(s.req) + s.req.a_len + s.req.b_len)
+        return false;
+    memcpy(s.data, data, s.req.a_len);
+    s.data[s.req.a_len] = '\0';
+    memcpy(s.data + s.req.a_len + 1, data + s.req.a_len, s.req.b_len);
+    s.data[s.req.a_len + 1 + s.req.b_len] = '\0';
+    s.a = s.data;
+    s.b = s.data + s.req.a_len + 1;
+    return true;
+}
+
+static bool answer(int sock, const struct broker_ans *ans, int fd)
+{
+    union {
+        struct cmsghdr h;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control = {.h = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+    struct iovec iov = {(void *)ans, offsetof(struct broker_ans, text) + strlen(ans->text) + 1};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+    ssize_t n;
+
+    if (fd >= 0) {
+        memcpy(CMSG_DATA(&control.h), &fd, sizeof(fd));
+        m.msg_control = &control;
+        m.msg_controllen = sizeof(control);
+    }
+    do
+        n = sendmsg(sock, &m, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n >= 0;
+}
+
+static bool gives_descriptor(unsigned op)
+{
+    return op == BROKER_OPEN || op == BROKER_REOPEN || op == BROKER_CONNECT || op == BROKER_LISTEN;
+}
+
+static bool wants_answer(void)
+{
+    return s.req.op != BROKER_GRANT && s.req.op != BROKER_WORDS && s.req.op != BROKER_DETACH && !(s.req.op == BROKER_SEAL && s.req.flags & 4);
+}
+
+/* It keeps the terminal for what helpers print, and nothing else that would stay open with it. */
+static void settle(int *sock)
+{
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2};
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    prctl(PR_SET_NAME, "viv-broker");
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (size_t i = 0; i < G_N_ELEMENTS(ignored); i++)
+        signal(ignored[i], SIG_IGN); /* the terminal sends them to both */
+    if (null >= 0)
+        dup2(null, 0);
+    *sock = dup3(*sock, 3, O_CLOEXEC) < 0 ? *sock : 3;
+    close_range(4, ~0u, 0);
+}
+
+void broker_serve(int sock, pid_t client)
+{
+    settle(&sock);
+    s.client = client;
+    while (getppid() == client && receive(sock)) {
+        struct broker_ans ans = {0};
+        int ret = serve_one(&ans.status, ans.text);
+        bool gives = gives_descriptor(s.req.op) && ret >= 0, ok = true;
+
+        ans.ret = gives ? 0 : ret;
+        if (wants_answer())
+            ok = answer(sock, &ans, gives ? ret : -1);
+        if (gives)
+            close(ret);
+        if (s.fd >= 0)
+            close(s.fd);
+        if (!ok)
+            break;
+    }
+    _exit(0);
+}

@@ -1,0 +1,521 @@
+/* Each forbidden thing is tried by a process that is confined for the purpose; what became of it is its status and what it said. */
+#include "host/sandbox.h"
+
+#include "host/broker.h"
+#include "host/open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <glib/gstdio.h>
+#include <linux/io_uring.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ENDED 159 /* what a process that was ended says */
+
+static char *dir; /* of this test; has no dot */
+
+static const struct viv_sandbox lenient = {.on = true, .elevateprivileges = true, .spawn = true, .resourcecontrol = true};
+static const struct viv_sandbox strict = {.on = true};
+
+static char *in_dir(const char *name)
+{
+    return g_build_filename(dir, name, NULL);
+}
+
+static void seal(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    int rc = viv_sandbox_seal(-1, &err);
+
+    if (rc)
+        fprintf(stderr, "%s\n", err.text);
+    if (rc < 0)
+        _exit(99);
+}
+
+/* Runs fn in a process of its own that has started a sandbox; returns its wait status, *said what it wrote. */
+static int confined(const struct viv_sandbox *s, void (*fn)(const void *), const void *arg, char **said)
+{
+    GString *text = g_string_new(NULL);
+    char buf[512];
+    int out[2], status;
+    ssize_t n;
+    pid_t pid;
+
+    g_assert_cmpint(pipe2(out, O_CLOEXEC), ==, 0);
+    pid = fork();
+    if (pid == 0) {
+        struct viv_err err = VIV_ERR_INIT;
+
+        dup2(out[1], STDERR_FILENO);
+        if (viv_sandbox_start(s, &err) < 0) {
+            fprintf(stderr, "%s\n", err.text);
+            _exit(98);
+        }
+        fn(arg);
+        _exit(0);
+    }
+    close(out[1]);
+    while ((n = read(out[0], buf, sizeof(buf))) > 0)
+        g_string_append_len(text, buf, n);
+    close(out[0]);
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    if (said)
+        *said = g_string_free(text, FALSE);
+    else
+        g_string_free(text, TRUE);
+    return status;
+}
+
+/* --- what ends the process --- */
+
+static void try_execve(void) { execl("/bin/true", "true", NULL); }
+static void try_fork(void) { syscall(SYS_fork); }
+static void try_clone(void) { syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0); }
+static void try_ptrace(void) { ptrace(PTRACE_TRACEME, 0, 0, 0); }
+static void try_mount(void) { mount("none", "/mnt", "tmpfs", 0, NULL); }
+static void try_chroot(void) { syscall(SYS_chroot, "/"); }
+static void try_unshare(void) { unshare(CLONE_NEWUSER); }
+static void try_socket(void) { socket(AF_INET, SOCK_STREAM, 0); }
+static void try_packet(void) { socket(AF_PACKET, SOCK_RAW, 0); }
+static void try_pair(void) { int p[2]; syscall(SYS_socketpair, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, p); }
+static void try_kill(void) { kill(getppid(), 0); }
+static void try_setuid(void) { syscall(SYS_setuid, 0); }
+static void try_prctl(void) { prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); }
+static void try_bpf(void) { syscall(SYS_bpf, 0, NULL, 0); }
+static void try_perf(void) { syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0); }
+static void try_module(void) { syscall(SYS_init_module, NULL, 0, ""); }
+static void try_keyctl(void) { syscall(SYS_keyctl, 0); }
+static void try_handle(void) { syscall(SYS_open_by_handle_at, AT_FDCWD, NULL, 0); }
+static void try_memory(void) { syscall(SYS_process_vm_readv, getppid(), NULL, 0, NULL, 0, 0); }
+static void try_userfault(void) { syscall(SYS_userfaultfd, 0); }
+static void try_chmod(void) { chmod("/tmp", 0777); }
+static void try_typing(void) { ioctl(0, TIOCSTI, "x"); }
+
+static void try_handler(void)
+{
+    struct sigaction sa = {.sa_handler = SIG_IGN};
+
+    sigaction(SIGSYS, &sa, NULL);
+}
+
+static const struct {
+    const char *name;
+    void (*fn)(void);
+} fatal[] = {
+    {"execve", try_execve}, {"fork", try_fork}, {"clone", try_clone}, {"ptrace", try_ptrace}, {"mount", try_mount}, {"chroot", try_chroot},
+    {"unshare", try_unshare}, {"socket", try_socket}, {"socket", try_packet}, {"socketpair", try_pair}, {"kill", try_kill},
+    {"setuid", try_setuid}, {"prctl", try_prctl}, {"bpf", try_bpf}, {"perf_event_open", try_perf}, {"init_module", try_module},
+    {"keyctl", try_keyctl}, {"open_by_handle_at", try_handle}, {"process_vm_readv", try_memory}, {"userfaultfd", try_userfault},
+    {"chmod", try_chmod}, {"ioctl", try_typing}, {"rt_sigaction", try_handler},
+};
+
+static void attempt(const void *arg)
+{
+    seal();
+    (*(void (*const *)(void))arg)();
+}
+
+static void test_fatal(void)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(fatal); i++) {
+        g_autofree char *said = NULL, *line = g_strdup_printf("the system call %s (", fatal[i].name);
+        int status = confined(&strict, attempt, &fatal[i].fn, &said);
+
+        g_test_message("%s: %s", fatal[i].name, said);
+        g_assert_true(WIFEXITED(status));
+        g_assert_cmpint(WEXITSTATUS(status), ==, ENDED);
+        g_assert_nonnull(strstr(said, line));
+    }
+}
+
+/* The network that was needed brings IPv4 and IPv6, and nothing else. */
+static void with_network(const void *arg)
+{
+    int fd;
+
+    viv_sandbox_need(VIV_SANDBOX_NETWORK);
+    seal();
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0)
+        _exit(1);
+    if (socket(AF_UNIX, SOCK_STREAM, 0) >= 0 || errno != EACCES || socket(AF_NETLINK, SOCK_RAW, 0) >= 0 || errno != EACCES)
+        _exit(2);
+    socket(AF_PACKET, SOCK_RAW, 0);
+}
+
+static void test_network(void)
+{
+    g_autofree char *said = NULL;
+    int status = confined(&strict, with_network, NULL, &said);
+
+    g_assert_cmpint(WEXITSTATUS(status), ==, ENDED);
+    g_assert_nonnull(strstr(said, "socket (41) of family 17"));
+}
+
+/* --- threads --- */
+
+static void *run_program(void *go)
+{
+    while (!__atomic_load_n((bool *)go, __ATOMIC_ACQUIRE))
+        sched_yield();
+    try_execve();
+    return NULL;
+}
+
+static void thread_before(const void *arg)
+{
+    bool go = false;
+    pthread_t t;
+
+    pthread_create(&t, NULL, run_program, &go);
+    seal();
+    __atomic_store_n(&go, true, __ATOMIC_RELEASE);
+    pthread_join(t, NULL);
+}
+
+static void thread_after(const void *arg)
+{
+    bool go = true;
+    pthread_t t;
+
+    seal();
+    if (pthread_create(&t, NULL, run_program, &go))
+        _exit(3);
+    pthread_join(t, NULL);
+}
+
+static void test_threads(void)
+{
+    g_assert_cmpint(WEXITSTATUS(confined(&strict, thread_before, NULL, NULL)), ==, ENDED);
+    g_assert_cmpint(WEXITSTATUS(confined(&strict, thread_after, NULL, NULL)), ==, ENDED);
+}
+
+/* --- what fails, and what works --- */
+
+#define CHECK(x)                                                                                                                           \
+    do {                                                                                                                                   \
+        if (!(x)) {                                                                                                                        \
+            fprintf(stderr, "line %d: %s (errno %d)\n", __LINE__, #x, errno);                                                              \
+            _exit(1);                                                                                                                      \
+        }                                                                                                                                  \
+    } while (0)
+
+static void files(const void *arg)
+{
+    g_autofree char *named = in_dir("named"), *other = in_dir("other"), *image = in_dir("ima,ge"), *hidden = in_dir(".hidden");
+    g_autofree char *doubled = in_dir("ima,,ge"), *words = g_strdup_printf("drive_add 0 file=%s,if=none", doubled), *more = g_strdup_printf("x %s /usr/viv-none", hidden);
+    struct viv_err err = VIV_ERR_INIT;
+    int fd = viv_open(named, O_RDONLY, 0, &err), again;
+
+    CHECK(fd >= 0);
+    seal();
+    CHECK((again = viv_open(named, O_RDWR, 0, &err)) >= 0); /* not the system's: for writing, too */
+    CHECK(viv_open_again(fd, O_RDWR, &err) >= 0);
+    CHECK(viv_open(other, O_RDONLY, 0, &err) == -EACCES && strstr(err.text, "neither the command line nor"));
+    CHECK(open(other, O_RDONLY) < 0 && errno == EACCES); /* past viv_open() */
+    CHECK(open("/etc/hostname", O_RDONLY) >= 0 || errno == ENOENT);
+    CHECK(open("/etc/shadow", O_RDONLY) < 0);
+    CHECK(open("/etc/hostname", O_RDWR) < 0 && errno == EACCES);
+    CHECK(open("/dev/null", O_RDWR) >= 0 && open("/proc/self/maps", O_RDONLY) >= 0);
+    CHECK(open("/proc/self/mem", O_RDWR) < 0 && open("/proc/1/environ", O_RDONLY) < 0);
+    CHECK(unlink(other) < 0 && errno == EACCES && rename(other, image) < 0 && errno == EACCES);
+    viv_err_clear(&err);
+    CHECK(viv_open(image, O_RDWR, 0, &err) == -EACCES);
+    viv_broker_words(words);
+    CHECK(viv_open(image, O_RDWR, 0, NULL) >= 0);
+    viv_broker_words(more);
+    viv_err_clear(&err);
+    CHECK(viv_open(hidden, O_RDONLY, 0, &err) == -EACCES && strstr(err.text, "no hidden files"));
+    viv_err_clear(&err);
+    CHECK(viv_open("/usr/viv-none", O_WRONLY | O_CREAT, 0600, &err) == -EACCES && strstr(err.text, "nothing of the system's"));
+}
+
+static void test_files(void)
+{
+    static const char *const names[] = {"named", "other", "ima,ge", ".hidden"};
+    g_autofree char *said = NULL;
+    int status;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *path = in_dir(names[i]);
+
+        g_assert_true(g_file_set_contents(path, "x", 1, NULL));
+    }
+    status = confined(&lenient, files, NULL, &said);
+    g_test_message("%s", said);
+    g_assert_cmpint(status, ==, 0);
+}
+
+/* A folder that a guest has: below it, and only there, whichever thread. */
+static void in_share(const void *arg)
+{
+    g_autofree char *inside = in_dir("shared/new"), *other = in_dir("other");
+    int fd = open(inside, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    CHECK(fd >= 0 && unlink(inside) == 0);
+    CHECK(open(other, O_RDONLY) < 0 && errno == EACCES);
+    CHECK(open("/etc/passwd", O_RDONLY) >= 0 && open("/etc/passwd", O_RDWR) < 0);
+}
+
+static void *share_thread(void *go)
+{
+    while (!__atomic_load_n((bool *)go, __ATOMIC_ACQUIRE))
+        sched_yield();
+    in_share(NULL);
+    return NULL;
+}
+
+static void share(const void *arg)
+{
+    g_autofree char *folder = in_dir("shared");
+    bool go = false, now = true;
+    pthread_t before, after;
+
+    mkdir(folder, 0700);
+    viv_sandbox_share(folder, false);
+    pthread_create(&before, NULL, share_thread, &go);
+    seal();
+    in_share(NULL);
+    pthread_create(&after, NULL, share_thread, &now);
+    pthread_join(after, NULL);
+    __atomic_store_n(&go, true, __ATOMIC_RELEASE);
+    pthread_join(before, NULL);
+    try_execve();
+}
+
+static void test_share(void)
+{
+    g_autofree char *said = NULL, *folder = in_dir("shared");
+    int status = confined(&strict, share, NULL, &said);
+
+    g_test_message("%s", said);
+    g_rmdir(folder);
+    if (strstr(said, "no Landlock")) {
+        g_test_skip("this kernel has no Landlock");
+        return;
+    }
+    g_assert_cmpint(WEXITSTATUS(status), ==, ENDED);
+    g_assert_nonnull(strstr(said, "the system call execve ("));
+}
+
+/* A new file that gets its name at the end, beside a granted one. */
+static void new_file(const void *arg)
+{
+    g_autofree char *target = in_dir("target"), *elsewhere = in_dir("elsewhere"), *words = g_strdup_printf("target=%s", target);
+    char proc[40];
+    int fd;
+
+    seal();
+    CHECK(open(dir, O_RDWR | O_TMPFILE, 0600) < 0 && errno == EACCES);
+    viv_broker_words(words);
+    fd = open(dir, O_RDWR | O_TMPFILE, 0600);
+    CHECK(fd >= 0);
+    snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+    CHECK(linkat(AT_FDCWD, proc, AT_FDCWD, elsewhere, AT_SYMLINK_FOLLOW) < 0 && errno == EACCES);
+    CHECK(linkat(AT_FDCWD, proc, AT_FDCWD, target, AT_SYMLINK_FOLLOW) == 0);
+    CHECK(unlink(target) == 0);
+}
+
+static void test_new_file(void)
+{
+    g_autofree char *said = NULL;
+    int status = confined(&lenient, new_file, NULL, &said);
+
+    g_test_message("%s", said);
+    g_assert_cmpint(status, ==, 0);
+}
+
+static void sockets(const void *arg)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX}, b = {.sun_family = AF_UNIX};
+    g_autofree char *path = in_dir("socket"), *other = in_dir("another");
+    struct viv_err err = VIV_ERR_INIT;
+    int l, c;
+
+    g_strlcpy(a.sun_path, path, sizeof(a.sun_path));
+    g_strlcpy(b.sun_path, other, sizeof(b.sun_path));
+    l = viv_unix_listen((struct sockaddr *)&a, sizeof(a), 1, &err);
+    CHECK(l >= 0);
+    seal();
+    CHECK((c = viv_unix_connect((struct sockaddr *)&a, sizeof(a), &err)) >= 0);
+    CHECK(accept4(l, NULL, NULL, SOCK_CLOEXEC) >= 0);
+    CHECK(viv_unix_connect((struct sockaddr *)&b, sizeof(b), &err) == -EACCES && strstr(err.text, "does not use the socket"));
+    viv_err_clear(&err);
+    CHECK(viv_unix_listen((struct sockaddr *)&b, sizeof(b), 1, &err) == -EACCES);
+    CHECK(unlink(path) == 0);
+}
+
+static void test_sockets(void)
+{
+    g_autofree char *said = NULL;
+    int status = confined(&lenient, sockets, NULL, &said);
+
+    g_test_message("%s", said);
+    g_assert_cmpint(status, ==, 0);
+}
+
+static void programs(const void *arg)
+{
+    char *allowed[] = {"/bin/sh", "-c", "echo here >&3; exit 5", NULL}, *not[] = {"/bin/ls", NULL}, *slow[] = {"/bin/sleep", "60", NULL};
+    const struct viv_sandbox *s = arg;
+    struct viv_err err = VIV_ERR_INIT;
+    int pair[2], status;
+    char buf[8];
+
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+    viv_broker_note_program("/bin/sh");
+    viv_broker_note_program("/bin/sleep");
+    seal();
+    if (!s->spawn) {
+        CHECK(viv_spawn(allowed, -1, 0, &status, &err) == -EPERM && strstr(err.text, "spawn=deny"));
+        return;
+    }
+    viv_broker_words("/bin/ls");
+    CHECK(viv_spawn(not, -1, 0, &status, &err) == -EACCES && strstr(err.text, "only programs that the command line named"));
+    viv_err_clear(&err);
+    CHECK(viv_spawn(allowed, pair[1], 10, &status, &err) == 0);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 5 && read(pair[0], buf, sizeof(buf)) == 5);
+    CHECK(viv_spawn(slow, -1, 1, &status, &err) == -ETIMEDOUT);
+}
+
+static void test_programs(void)
+{
+    g_autofree char *said = NULL, *more = NULL;
+    int status = confined(&lenient, programs, &lenient, &said);
+
+    g_test_message("%s", said);
+    g_assert_cmpint(status, ==, 0);
+    status = confined(&strict, programs, &strict, &more);
+    g_test_message("%s", more);
+    g_assert_cmpint(status, ==, 0);
+}
+
+static void other_calls(const void *arg)
+{
+    const struct viv_sandbox *s = arg;
+    struct io_uring_params p = {0};
+    cpu_set_t cpus;
+
+    CPU_ZERO(&cpus);
+    CPU_SET(0, &cpus);
+    seal();
+    CHECK(syscall(SYS_io_uring_setup, 1, &p) < 0 && errno == EPERM);
+    CHECK((sched_setaffinity(0, sizeof(cpus), &cpus) == 0) == s->resourcecontrol);
+    CHECK(s->resourcecontrol || errno == EPERM);
+    CHECK(syscall(SYS_clone3, NULL, 0) < 0 && errno == ENOSYS);
+    CHECK(syscall(SYS_tgkill, getpid(), gettid(), 0) == 0 && kill(getpid(), 0) == 0);
+    CHECK(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);
+}
+
+static void test_other_calls(void)
+{
+    g_autofree char *said = NULL, *more = NULL;
+
+    g_assert_cmpint(confined(&lenient, other_calls, &lenient, &said), ==, 0);
+    g_assert_cmpstr(said, ==, "");
+    g_assert_cmpint(confined(&strict, other_calls, &strict, &more), ==, 0);
+    g_assert_nonnull(strstr(more, "the system call sched_setaffinity (203) was refused"));
+}
+
+/* Who invents requests, as a guest would that took the process over. */
+static void hostile(const void *arg)
+{
+    char junk[512];
+    int fd;
+
+    seal();
+    fd = viv_broker_fd();
+    memset(junk, 0xff, sizeof(junk));
+    CHECK(send(fd, junk, sizeof(junk), MSG_NOSIGNAL) == sizeof(junk));
+    CHECK(recv(fd, junk, sizeof(junk), 0) <= 0); /* the broker ends */
+    CHECK(viv_open("/dev/null", O_RDONLY, 0, NULL) == -EPIPE);
+}
+
+static void test_hostile(void)
+{
+    g_autofree char *said = NULL;
+    int status = confined(&strict, hostile, NULL, &said);
+
+    g_test_message("%s", said);
+    g_assert_cmpint(status, ==, 0);
+}
+
+static void user(const void *arg)
+{
+    g_autofree char *path = in_dir("roots");
+
+    close(viv_open(path, O_RDONLY, 0, NULL));
+    seal();
+    CHECK(getuid() == 1234 && getegid() == 2345 && getgroups(0, NULL) == 1);
+    CHECK(viv_open(path, O_RDONLY, 0, NULL) == -EACCES); /* it was named, and the broker became the user too */
+}
+
+static void test_user(void)
+{
+    static const struct viv_sandbox s = {.on = true, .user = "1234:2345"}, nobody = {.on = true, .user = "no such user"};
+    g_autofree char *path = in_dir("roots"), *said = NULL, *more = NULL;
+    int status;
+
+    if (geteuid() != 0) {
+        g_test_skip("only root can become another user");
+        return;
+    }
+    g_assert_true(g_file_set_contents(path, "x", 1, NULL));
+    g_assert_cmpint(chmod(path, 0600), ==, 0);
+    status = confined(&s, user, &s, &said);
+    g_test_message("%s", said);
+    g_assert_cmpint(status, ==, 0);
+    g_assert_cmpint(WEXITSTATUS(confined(&nobody, user, &nobody, &more)), ==, 98);
+    g_assert_nonnull(strstr(more, "there is no user 'no such user'"));
+}
+
+static void remove_dir(void)
+{
+    g_autoptr(GDir) d = g_dir_open(dir, 0, NULL);
+
+    for (const char *name; d && (name = g_dir_read_name(d));) {
+        g_autofree char *path = in_dir(name);
+
+        g_unlink(path);
+    }
+    g_rmdir(dir);
+}
+
+int main(int argc, char **argv)
+{
+    int ret;
+
+    g_test_init(&argc, &argv, NULL);
+    dir = g_dir_make_tmp("viv-sandbox-XXXXXX", NULL);
+    g_test_add_func("/sandbox/fatal", test_fatal);
+    g_test_add_func("/sandbox/network", test_network);
+    g_test_add_func("/sandbox/threads", test_threads);
+    g_test_add_func("/sandbox/files", test_files);
+    g_test_add_func("/sandbox/share", test_share);
+    g_test_add_func("/sandbox/new-file", test_new_file);
+    g_test_add_func("/sandbox/sockets", test_sockets);
+    g_test_add_func("/sandbox/programs", test_programs);
+    g_test_add_func("/sandbox/other-calls", test_other_calls);
+    g_test_add_func("/sandbox/hostile", test_hostile);
+    g_test_add_func("/sandbox/user", test_user);
+    ret = g_test_run();
+    remove_dir();
+    return ret;
+}
