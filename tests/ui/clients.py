@@ -17,9 +17,11 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import desktop  # noqa: E402
 import rfb  # noqa: E402
 import vga_guest  # noqa: E402
 import vm  # noqa: E402
+from desktop import must, picture, until  # noqa: E402
 
 ASCII = "".join(map(chr, range(33, 127))) + " and spaces"
 # In X who types Japanese has another keyboard: on X's own xdotool presses Alt for the bar.
@@ -47,29 +49,6 @@ while read -r what; do
     esac
 done
 """
-
-
-def must(ok, g, why):
-    if not ok:
-        g.die(why)
-
-
-def until(fn, seconds):
-    end = time.monotonic() + seconds * vm.SLOW
-    while time.monotonic() < end:
-        if fn():
-            return True
-        time.sleep(0.1)
-    return False
-
-
-def picture(q, path):
-    q.cmd("screendump", filename=path)
-    with open(path, "rb") as f:
-        f.readline()
-        w, h = map(int, f.readline().split())
-        f.readline()
-        return w, h, f.read()
 
 
 def keep(path, w, h, rgb):
@@ -107,52 +86,12 @@ class Own:
         self.c.link.close()
 
 
-class Screen:
-    """Xvfb, whose picture is a file."""
-
-    def __init__(self, work, layout):
-        vm.need("Xvfb", "xdotool", "setxkbmap")
-        self.folder = tempfile.mkdtemp(dir=work)
-        log = open(os.path.join(self.folder, "log"), "wb")
-        r, w = os.pipe()
-        self.p = subprocess.Popen(["Xvfb", "-displayfd", str(w), "-screen", "0", "1400x900x24", "-fbdir", self.folder, "-nolisten", "tcp", "-noreset"],
-                                  pass_fds=[w], stderr=log)
-        os.close(w)
-        atexit.register(self.p.kill)
-        with os.fdopen(r) as f:  # the whole line: Xvfb ends when it cannot write all of it
-            self.env = dict(os.environ, DISPLAY=":" + f.readline().strip())
-        words = ["setxkbmap", "-model", "pc105", "-layout", "us" if layout == "ja" else LAYOUTS[layout][1]]
-        if not until(lambda: subprocess.run(words, env=self.env).returncode == 0, 20):
-            vm.fail(f"{words}: Xvfb, status {self.p.poll()}, says {open(log.name).read()}")
-
-    def do(self, *words):
-        return subprocess.run(["xdotool", *map(str, words)], env=self.env, stdout=subprocess.PIPE, text=True).stdout
-
-    def show(self, x, y, w, h):
-        """X11's XWD: a head of 32-bit numbers, colours, lines of BGRX."""
-        data = open(os.path.join(self.folder, "Xvfb_screen0"), "rb").read()
-        head = struct.unpack(">25I", data[:100])
-        start, line = head[0] + 12 * head[19], head[12]
-        out = bytearray()
-        for row in range(y, y + h):
-            px = data[start + row * line + 4 * x:][:4 * w]
-            rgb = bytearray(3 * w)
-            for b in range(3):
-                rgb[b::3] = px[2 - b::4]
-            out += rgb
-        return bytes(out)
-
-    def close(self):
-        self.p.terminate()
-        self.p.wait()
-
-
 class Tiger:
     name = "TigerVNC"
 
     def __init__(self, work, layout, port, ws, password=None):
         vm.need("xtigervncviewer")
-        self.x = Screen(work, layout)
+        self.x = desktop.Screen(work, "us" if layout == "ja" else LAYOUTS[layout][1])
         self.log = open(os.path.join(work, "tiger.log"), "wb")
         env = dict(self.x.env, HOME=work, **({"VNC_PASSWORD": password} if password is not None else {}))
         self.p = subprocess.Popen(["xtigervncviewer", "-RemoteResize=0", "-AlertOnFatalError=0", f"127.0.0.1::{port}"], env=env,
@@ -161,16 +100,11 @@ class Tiger:
         until(lambda: self.find() or self.p.poll() is not None, 30)
 
     def find(self):
-        names = self.x.do("search", "--onlyvisible", "--name", "Vivarium").split()
-        self.window = names[0] if names else None
+        self.window = self.x.window()
         return self.window
 
-    def geometry(self):
-        text = dict(line.split("=") for line in self.x.do("getwindowgeometry", "--shell", self.window).split() if "=" in line)
-        return tuple(int(text[k]) for k in ("X", "Y", "WIDTH", "HEIGHT"))
-
     def show(self):
-        x, y, w, h = self.geometry()
+        x, y, w, h = self.x.geometry(self.window)
         return w, h, self.x.show(x, y, w, h)
 
     def type(self, text):
@@ -179,7 +113,7 @@ class Tiger:
         self.x.do("key", "Return")
 
     def move(self, x, y):
-        left, top, _, _ = self.geometry()
+        left, top, _, _ = self.x.geometry(self.window)
         self.x.do("mousemove", left + x, top + y)
 
     def close(self):
@@ -395,4 +329,5 @@ def main():
         layout(work, name)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -534,6 +534,49 @@ def sizes(work, image):
     print("ok: sizes change for those who can, in both protocols")
 
 
+def consoles(work, image):
+    """Ctrl-Alt-2 is the monitor: its picture, what is typed there, and Ctrl-Alt-1 is the head again. Not where display= names one."""
+    def choose(c, digit):
+        for sym in (0xffe3, 0xffe9):
+            c.key(sym, True)
+        c.tap(ord(digit))
+        for sym in (0xffe9, 0xffe3):
+            c.key(sym, False)
+
+    def shows(g, c, device):
+        g.q.cmd("screendump", filename=f"{work}/p", **({"device": device} if device else {}))
+        with open(f"{work}/p", "rb") as f:
+            f.readline()
+            size = tuple(map(int, f.readline().split()))
+            f.readline()
+            want = f.read()
+        return c.settle(lambda: c.size == size and c.rgb() == want, 5)
+
+    with Machine(work, "consoles", ["-serial", "stdio", "-kernel", image, "-monitor", "vc"]) as g:
+        g.expect("A", 60)
+        g.send("x")
+        g.expect("B", 20)
+        c = g.client()
+        c.set_encodings(rfb.ZRLE, *ALL)
+        c.request()
+        must(shows(g, c, None), g, "the head")
+        g.mark = len(g.log)
+        choose(c, "2")
+        codes(g, b"\x1d\x38")
+        must(any(shows(g, c, "compat_monitor1") for _ in range(6)), g, "Ctrl-Alt-2 does not show the monitor")
+        for ch in "info status\r":
+            c.tap(ord(ch) if ch != "\r" else 0xff0d)
+        end = time.monotonic() + 20 * vm.SLOW
+        while "VM status: running" not in hmp(g.q, "info screen compat_monitor1"):
+            must(time.monotonic() < end, g, f"the monitor says {hmp(g.q, 'info screen compat_monitor1')}")
+        must(any(shows(g, c, "compat_monitor1") for _ in range(6)), g, "the monitor's answer is not shown")
+        must(b"\x17" not in g.log[g.mark:], g, "the guest got what was typed to the monitor")
+        choose(c, "1")
+        must(any(shows(g, c, None) for _ in range(6)), g, "Ctrl-Alt-1 does not show the head")
+        c.link.close()
+    print("ok: Ctrl-Alt-2 shows the monitor, which answers; Ctrl-Alt-1 the head")
+
+
 def main():
     work = vm.scratch()
     image = vga_guest.kernel(work)
@@ -561,6 +604,7 @@ def main():
     handed(work)
     websocket(work, image)
     sizes(work, image)
+    consoles(work, image)
     jpeg(work, image)
 
 

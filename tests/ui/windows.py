@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+"""Windows under Xvfb, with a guest of a few bytes: windows.py sdl|gtk. What the window shows beside what screendump says, keys, consoles by
+Ctrl-Alt-N with a monitor in one, sizes, titles, closing it; and an X server that stands still, which holds nobody up."""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import desktop  # noqa: E402
+import vga_guest  # noqa: E402
+import vm  # noqa: E402
+from desktop import must, until  # noqa: E402
+
+
+class Machine(vm.Guest):
+    def __init__(self, work, x, kind, image, options="", args=()):
+        self.work, self.x, self.kind, self.height = work, x, kind, 480
+        env = dict(os.environ)
+        os.environ.update(x.env)
+        name = f"{kind}-{len(os.listdir(work))}"
+        super().__init__(["-M", "pc", "-m", "64M", "-accel", "xlate", "-nodefaults", "-vga", "std", "-name", "doll", "-serial", "stdio", "-monitor", "vc",
+                          "-kernel", image, "-display", kind + options, "-qmp", f"unix:{work}/{name},server=on,wait=off", *args], name)
+        os.environ.clear()
+        os.environ.update(env)
+        self.q = vm.QMP(f"{work}/{name}")
+        must(until(lambda: x.window("doll"), 20), self, "there is no window")
+        self.window = x.window("doll")
+        x.do("windowfocus", "--sync", self.window)
+
+    def title(self):
+        return self.x.do("getwindowname", self.window).strip()
+
+    def area(self):
+        """Where the picture is on the screen."""
+        x, y, w, h = self.x.geometry(self.window)
+        top = self.header()
+        return x, y + top, w, h - top
+
+    def header(self):
+        """GTK's menu bar."""
+        return self.x.geometry(self.window)[3] - self.height if self.kind == "gtk" else 0
+
+    def show(self):
+        return self.area()[2:], self.x.show(*self.area())
+
+    def same(self, device=None, seconds=20):
+        self.x.do("mousemove", 1399, 899)  # beside it: Xvfb draws the pointer
+
+        def equal():
+            w, h, rgb = desktop.picture(self.q, f"{self.work}/p", device)
+            self.height = h
+            return self.show() == ((w, h), rgb) and len(set(rgb)) > 1
+        return until(equal, seconds)
+
+    def codes(self, data):
+        """Waits for these scan codes, and no others, on the serial port."""
+        must(until(lambda: self._pump(0.05) and len(self.log) - self.mark >= len(data), 20) and bytes(self.log[self.mark:]) == data, self,
+             f"scan codes {bytes(self.log[self.mark:]).hex()}, not {data.hex()}")
+        self.mark = len(self.log)
+
+
+def hmp(q, line):
+    return q.cmd("human-monitor-command", **{"command-line": line})
+
+
+def pictures(g):
+    g.expect("A", 60)
+    must(g.same(), g, "the window is not what screendump is")
+    must(g.show()[1] == vga_guest.want(), g, "the window is not what the guest has drawn")
+    g.send("x")
+    g.expect("B", 20)
+    must(until(lambda: g.show()[1] == vga_guest.want(True), 20), g, "a line that the guest draws does not come")
+    print("ok: the picture, and what changes in it")
+
+
+def keys(g):
+    g.mark = len(g.log)
+    g.x.do("key", "a")
+    g.codes(b"\x1e\x9e")
+    g.x.do("key", "shift+z")
+    g.codes(b"\x2a\x2c\xaa\xac")
+    g.x.do("key", "Left", "F12", "KP_Enter", "105")  # an X key code: right Ctrl
+    g.codes(b"\xe0\x4b\xe0\xcb\x58\xd8\xe0\x1c\xe0\x9c\xe0\x1d\xe0\x9d")
+    g.x.do("type", "--delay", "5", "er" * 100)  # the same key up and down within 2 ms is a repeated one for SDL
+    g.codes(b"\x12\x92\x13\x93" * 100)
+    g.x.do("keydown", "b")
+    g.x.do("keydown", "Control_L", "keydown", "Alt_L", "key", "2", "keyup", "Alt_L", "keyup", "Control_L", "keyup", "b")
+    time.sleep(0.5)
+    g._pump(0.1)
+    seen = bytes(g.log[g.mark:])
+    must(seen.startswith(b"\x30") and b"\x03" not in seen and all(up in seen for up in (b"\xb0", b"\x9d", b"\xb8")), g,
+         f"Ctrl-Alt-2 with B held: {seen.hex()}")
+    print("ok: keys, 400 events at once, none of those for the window, nothing stays down")
+
+
+def consoles(g):
+    """It shows the monitor now."""
+    must(g.same("compat_monitor0"), g, "Ctrl-Alt-2 does not show the monitor")
+    g.x.do("type", "--delay", "10", "info status")
+    g.x.do("key", "Return")
+    want = "VM status: running"
+    must(until(lambda: want in hmp(g.q, "info screen compat_monitor0"), 20), g, f"the monitor says {hmp(g.q, 'info screen compat_monitor0')!r}")
+    must(g.same("compat_monitor0"), g, "the answer is not shown")
+    for _ in range(3):
+        g.x.do("type", "--delay", "5", "help")
+        g.x.do("key", "Return")
+    must(until(lambda: hmp(g.q, "info screen compat_monitor0").rstrip().endswith("(viv)"), 20), g, "help does not end")
+    end = hmp(g.q, "info screen compat_monitor0")
+    g.x.do("key", "shift+Prior")
+    must(until(lambda: hmp(g.q, "info screen compat_monitor0") != end, 10), g, "Shift-PageUp does not scroll back")
+    must(g.same("compat_monitor0"), g, "what is scrolled is not shown")
+    g.x.do("key", "shift+Next")
+    must(until(lambda: hmp(g.q, "info screen compat_monitor0") == end, 10), g, "Shift-PageDown does not scroll forward")
+    g.x.do("key", "ctrl+alt+9")  # there is none
+    g.x.do("key", "ctrl+alt+1")
+    must(g.same(), g, "Ctrl-Alt-1 does not show the head again")
+    print("ok: Ctrl-Alt-2 is the monitor, which answers and scrolls back")
+
+
+def titles(g):
+    must(g.title() == "doll - Vivarium", g, f"title {g.title()!r}")
+    g.q.cmd("stop")
+    must(until(lambda: g.title() == "doll - Vivarium [Paused]", 10), g, f"title {g.title()!r} when it is stopped")
+    g.q.cmd("cont")
+    must(until(lambda: g.title() == "doll - Vivarium", 10), g, f"title {g.title()!r} when it goes on")
+    g.x.do("key", "ctrl+alt+g")
+    must(until(lambda: "Ctrl-Alt-G to release" in g.title(), 10), g, f"title {g.title()!r} with a grab")
+    g.x.do("key", "ctrl+alt+g")
+    must(until(lambda: g.title() == "doll - Vivarium", 10), g, f"title {g.title()!r} without one")
+    print("ok: the title says paused and grabbed")
+
+
+def sizes(g):
+    _, _, w, h = g.area()
+    header = g.header()
+    g.x.do("windowsize", "--sync", g.window, 2 * w, 2 * h + header)
+    g.height = 2 * h
+    must(until(lambda: g.area()[2:] == (2 * w, 2 * h), 10), g, f"the window is {g.area()}")
+    x, y, _, _ = g.area()
+    doubled = [x + 200, y + 201]
+    if g.kind == "gtk":  # the picture keeps its size, in the middle
+        doubled = [x + w // 2 + 100, y + h // 2 + 100]
+
+    def orange():  # the line that the guest has drawn; a pixel is mixed with those beside it
+        have = g.x.show(*doubled, 1, 1)
+        return all(abs(a - b) < 16 for a, b in zip(have, b"\xff\x80\x40"))
+    must(until(orange, 10), g, "the line is not where it is in twice the size")
+    g.x.do("key", "ctrl+alt+u")
+    g.height = h
+    must(until(lambda: g.area()[2:] == (w, h), 10) and g.same(), g, "Ctrl-Alt-U does not bring its own size back")
+    print("ok: twice the size, and its own")
+
+
+def stalls(g):
+    """The X server stands still for five seconds."""
+    g.mark = len(g.log)
+    os.kill(g.x.p.pid, signal.SIGSTOP)
+    worst, end = 0, time.monotonic() + 5
+    n = 0
+    while time.monotonic() < end:
+        start = time.monotonic()
+        g.q.cmd("send-key", keys=[{"type": "qcode", "data": "q"}], **{"hold-time": 1})
+        n += 1
+        must(until(lambda: g._pump(0.01) and len(g.log) - g.mark >= 2 * n, 10), g, f"key {n} does not come while the X server stands still")
+        worst = max(worst, time.monotonic() - start)
+    os.kill(g.x.p.pid, signal.SIGCONT)
+    must(n > 20 and worst < 2 * vm.SLOW, g, f"{n} keys in 5 s, the slowest took {worst:.2f} s")
+    must(g.same(), g, "the window is not right when the X server goes on")
+    print(f"ok: the X server stopped for 5 s: {n} keys went through meanwhile, the slowest in {worst * 1000:.0f} ms")
+
+
+def close(g):
+    subprocess.run([sys.executable, "-c", CLOSE, g.window], env=g.x.env, check=True)
+
+
+# WM_DELETE_WINDOW, which xdotool cannot send. Xlib by hand, as python3-xlib need not be there.
+CLOSE = """
+import ctypes, sys
+x = ctypes.CDLL("libX11.so.6")
+x.XOpenDisplay.restype = ctypes.c_void_p
+x.XInternAtom.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
+x.XInternAtom.restype = ctypes.c_ulong
+class Message(ctypes.Structure):
+    _fields_ = [("type", ctypes.c_int), ("serial", ctypes.c_ulong), ("send", ctypes.c_int), ("display", ctypes.c_void_p),
+                ("window", ctypes.c_ulong), ("kind", ctypes.c_ulong), ("format", ctypes.c_int), ("data", ctypes.c_long * 5), ("pad", ctypes.c_long * 20)]
+d = x.XOpenDisplay(None)
+w = int(sys.argv[1])
+m = Message(33, 0, 1, d, w, x.XInternAtom(d, b"WM_PROTOCOLS", 0), 32, (ctypes.c_long * 5)(x.XInternAtom(d, b"WM_DELETE_WINDOW", 0), 0))
+x.XSendEvent.argtypes = [ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int, ctypes.c_long, ctypes.c_void_p]
+x.XSendEvent(d, w, 0, 0, ctypes.byref(m))
+x.XSync(ctypes.c_void_p(d), 0)
+"""
+
+
+def closing(work, x, kind, image):
+    with Machine(work, x, kind, image) as g:
+        close(g)
+        must(g.wait(20) == 0, g, "closing the window does not end it well")
+    for options, args in ((",window-close=off", ()), ("", ("-no-quit",))):
+        with Machine(work, x, kind, image, options, args) as g:
+            close(g)
+            time.sleep(1)
+            must(hmp(g.q, "info status").startswith("VM status: running"), g, "window-close=off")
+            g.q.cmd("quit")
+            must(g.wait(20) == 0, g, "quit")
+    print("ok: closing the window ends the machine, unless window-close=off or -no-quit")
+
+
+def server_ends(work, kind, image):
+    """The guest goes on without its window."""
+    x = desktop.Screen(work, "us")
+    with Machine(work, x, kind, image) as g:
+        g.expect("A", 60)
+        x.p.kill()
+        time.sleep(1)
+        g.send("x")
+        g.expect("B", 20)
+        g.q.cmd("quit")
+        must(g.wait(30) == 0, g, "quit without an X server")
+    print("ok: the X server ends, the guest does not")
+
+
+def main():
+    kind = sys.argv[1]
+    work = vm.scratch()
+    listed = subprocess.run(vm.emulator() + ["-display", "help"], stdout=subprocess.PIPE, text=True).stdout.split()
+    if kind not in listed:
+        vm.skip(f"viv-vm was built without {kind}")
+    image = vga_guest.kernel(work)
+    x = desktop.Screen(work, "us")
+    with Machine(work, x, kind, image) as g:
+        pictures(g)
+        keys(g)
+        consoles(g)
+        titles(g)
+        sizes(g)
+        stalls(g)
+    closing(work, x, kind, image)
+    server_ends(work, kind, image)
+
+
+main()
