@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""SeaBIOS and diskettes: GRUB from one by -boot a and by bootindexA, with a disk beside it; what GRUB then reads. A boot sector that
+leaves by a reset of the CPUs and comes back by the shutdown byte."""
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import vm  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+LIB = "/usr/lib/grub/i386-pc"
+CONFIG = """
+serial --unit=0
+terminal_output serial
+echo GRUB-HERE
+cat (fd0)2600+1
+halt
+"""
+
+
+def grub_image(work):
+    cfg, core, out = (os.path.join(work, n) for n in ("grub.cfg", "core.img", "grub.img"))
+    with open(cfg, "w") as f:
+        f.write(CONFIG)
+    subprocess.run(["grub-mkimage", "-O", "i386-pc", "-o", core, "-c", cfg, "-p", "(fd0)/boot", "biosdisk", "serial", "terminal", "echo",
+                    "cat", "halt"], check=True)
+    data = b""
+    for name in (f"{LIB}/boot.img", core):
+        with open(name, "rb") as f:
+            data += f.read()
+    data = data.ljust(2600 * 512, b"\0") + b"SECTOR-2600\n".ljust(512)
+    with open(out, "wb") as f:
+        f.write(data.ljust(1440 << 10, b"\0"))
+    return out
+
+
+def grub(work, floppy, machine, args):
+    disk = os.path.join(work, "disk.img")
+    with open(disk, "wb") as f:
+        f.truncate(1 << 20)
+    args = vm.base_args(machine, "64M", 1) + args + ["-drive", f"if=floppy,format=raw,readonly=on,file={floppy}",
+                                                      "-drive", f"if=ide,format=raw,file={disk}"]
+    with vm.Guest(args, machine) as g:
+        g.expect(r"GRUB-HERE", 100)
+        g.expect(r"SECTOR-2600", 30)
+        if g.wait(30):
+            g.die("halt did not end it")
+    print(f"ok: GRUB from a diskette, {machine}")
+
+
+def resume(work, accel):
+    elf, out = os.path.join(work, "resume.elf"), os.path.join(work, "resume.img")
+    subprocess.run(["gcc", "-m32", "-c", "-o", elf, f"{HERE}/resume.S"], check=True)
+    subprocess.run(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "-e", "_start", "--oformat", "binary", "-o", out, elf], check=True)
+    os.truncate(out, 1440 << 10)
+    args = vm.base_args("pc", "64M", 1) + ["-accel", accel, "-boot", "a", "-drive", f"if=floppy,format=raw,readonly=on,file={out}"]
+    with vm.Guest(args, f"resume {accel}") as g:
+        g.expect(r"S12$", 100)
+        if g.wait(60):
+            g.die("the last reset did not end it (-no-reboot)")
+        if "!" in g.text:
+            g.die("memory has changed")
+    print(f"ok: back from a reset of the CPUs, {accel}")
+
+
+def main():
+    vm.need("grub-mkimage", "gcc", "ld")
+    if not os.path.exists(f"{LIB}/boot.img"):
+        vm.skip("needs grub-pc-bin")
+    work = vm.scratch()
+    floppy = grub_image(work)
+    grub(work, floppy, "pc", ["-boot", "a"])
+    grub(work, floppy, "q35", ["-global", "isa-fdc.bootindexA=0"])
+    for accel in sys.argv[1:] or ["xlate", "interp"]:
+        resume(work, accel)
+
+
+main()
