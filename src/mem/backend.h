@@ -1,0 +1,22 @@
+/* Memory back ends: where a guest's RAM lies, when somebody says (-object memory-backend-*, -mem-path). Device lock held, or before
+ * threads. */
+#ifndef VIV_MEM_BACKEND_H
+#define VIV_MEM_BACKEND_H
+
+#include "mem/ram.h"
+#include "opt/opt.h"
+
+extern const struct viv_opt_def viv_mem_ram_opts[], viv_mem_file_opts[], viv_mem_memfd_opts[];
+int viv_mem_ram_add(struct viv_opts *o, struct viv_err *err);
+int viv_mem_file_add(struct viv_opts *o, struct viv_err *err);
+int viv_mem_memfd_add(struct viv_opts *o, struct viv_err *err);
+/* What -mem-path and -mem-prealloc mean: a file, or one that is made in a folder; NULL: anonymous memory. */
+struct viv_mem_backend *viv_mem_backend_simple(const char *path, bool prealloc, uint64_t size);
+
+struct viv_mem_backend *viv_mem_backend_find(const char *id); /* NULL: there is none */
+uint64_t viv_mem_backend_size(const struct viv_mem_backend *b);
+
+/* Its memory as a block of RAM, once. The error names the back end and what would help. */
+int viv_mem_backend_map(struct viv_mem_backend *b, const char *name, struct viv_ram **out, struct viv_err *err);
+
+#endif
