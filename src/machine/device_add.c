@@ -1,0 +1,75 @@
+#include "machine/device_add.h"
+
+#include "bus/dev.h"
+#include "machine/vm.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+const char *viv_device_alias(const char *name, bool pci)
+{
+    static const char *const names[] = {"virtio-9p", "virtio-balloon", "virtio-blk", "virtio-net", "virtio-rng", "virtio-serial", "virtio-gpu",
+                                        "virtio-keyboard", "virtio-mouse", "virtio-tablet", NULL};
+
+    if (!g_strv_contains(names, name))
+        return name;
+    return g_intern_string(g_strdup_printf("%s-%s", name, pci ? "pci" : "device"));
+}
+
+/* As QEMU says it, and which name is near. */
+static int no_such_model(const char *name, struct viv_err *err)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    const char *near;
+
+    for (const struct viv_dev_class *const *c = viv_dev_classes(); *c; c++) {
+        if ((*c)->hotplug)
+            g_ptr_array_add(names, (gpointer)(*c)->name);
+    }
+    g_ptr_array_add(names, NULL);
+    near = viv_nearest(name, (const char *const *)names->pdata);
+    return viv_fail(err, ENODEV, "'%s' is not a valid device model name%s%s%s", name, near ? "; did you mean '" : "", near ? near : "",
+                    near ? "'?" : "");
+}
+
+static int make(const char *what, const struct viv_dev_class *cls, const char *id, const struct viv_raw_opts *r, bool late,
+                struct viv_err *err)
+{
+    static const struct viv_opt_def none[] = {VIV_OPT_END};
+    struct viv_opts *o;
+    int rc = viv_opts_from_raw(what, cls->props ? cls->props : none, r, &o, err);
+
+    if (rc < 0)
+        return rc;
+    rc = late ? viv_dev_plug(viv_vm_board(), cls->name, id, o, err) : viv_dev_new(viv_vm_board(), cls->name, id, NULL, o, NULL, err);
+    viv_opts_free(o);
+    return rc;
+}
+
+int viv_device_add(const char *what, struct viv_raw_opts *r, bool late, struct viv_err *err)
+{
+    g_autofree char *name = viv_raw_take(r, "driver"), *id = viv_raw_take(r, "id");
+    g_autofree char *whole = g_strdup_printf("%s %s", what, name ? name : "");
+    const struct viv_dev_class *cls;
+
+    if (!name)
+        return late ? viv_fail(err, EINVAL, "Parameter 'driver' is missing")
+                    : viv_fail(err, EINVAL, "%s: no device named; '%s help' lists them", what, what);
+    cls = viv_dev_class_find(viv_device_alias(name, viv_vm_board()->pci != NULL));
+    if (!cls)
+        return late ? no_such_model(name, err) : viv_dev_new(viv_vm_board(), name, id, NULL, NULL, NULL, err); /* says which is near */
+    if (cls->internal && !late)
+        return viv_fail(err, EINVAL, "%s: it is a part of the machine and cannot be added", whole);
+    return make(whole, cls, id, r, late, err);
+}
+
+int viv_device_del(const char *name, struct viv_err *err)
+{
+    static const char prefix[] = "/machine/peripheral/";
+    struct viv_dev *d = viv_dev_find(g_str_has_prefix(name, prefix) ? name + strlen(prefix) : name);
+
+    if (!d)
+        return viv_fail(err, ENODEV, "Device '%s' not found", name);
+    return viv_dev_ask_unplug(d, err);
+}

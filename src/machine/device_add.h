@@ -1,0 +1,17 @@
+/* Devices by what people type: after -device, and device_add while the machine runs. Loop thread, device lock held. */
+#ifndef VIV_MACHINE_DEVICE_ADD_H
+#define VIV_MACHINE_DEVICE_ADD_H
+
+#include "base/err.h"
+#include "opt/opt.h"
+
+/* Names that people type without a bus ("virtio-blk") as those of classes, on a machine with or without PCI. */
+const char *viv_device_alias(const char *name, bool pci);
+
+/* Takes driver and id out of `r`; the rest are the device's properties. `what` ("-device", "device_add") opens errors. `late`: the
+ * machine has been made; the guest is told. */
+int viv_device_add(const char *what, struct viv_raw_opts *r, bool late, struct viv_err *err);
+/* device_del: by id or by "/machine/peripheral/ID". -ENODEV: there is no such device. */
+int viv_device_del(const char *name, struct viv_err *err);
+
+#endif
