@@ -1,0 +1,216 @@
+/* Changes of the graph under a guest that writes: reopened images, other files and backing images, other sizes; all or nothing. */
+#include "block/graph.h"
+#include "block/bitmap.h"
+#include "block/guest_test.h"
+#include "host/lock.h"
+#include "host/loop.h"
+
+#include <errno.h>
+
+static int reopen(struct viv_err *err, const char *json)
+{
+    g_autofree char *text = g_strdup_printf("{\"o\": %s}", json);
+    struct viv_raw_opts *all = NULL, *list;
+    int ret;
+
+    must(viv_raw_parse("test", NULL, text, &all, err), err);
+    list = viv_raw_take_below(all, "o", "test");
+    ret = viv_blockdev_reopen(list, err);
+    viv_raw_free(list);
+    viv_raw_free(all);
+    return ret;
+}
+
+static void reopen_well(const char *json)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    if (reopen(&err, json))
+        g_error("%s: %s", json, err.text);
+}
+
+static void reopen_fails(const char *json, const char *word)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    g_assert_cmpint(reopen(&err, json), <, 0);
+    if (!strstr(err.text, word))
+        g_error("'%s' is not in: %s", word, err.text);
+}
+
+static char *describe(const char *name, const char *backing, const char *file, const char *node)
+{
+    return g_strdup_printf("{\"driver\": \"qcow2\", \"node-name\": \"%s\", \"backing\": %s, \"file\": {\"driver\": \"file\", \"filename\": \"%s/%s\"%s}%s}",
+                           name, backing, dir, name, file, node);
+}
+
+/* Options back and forth while the guest writes; nothing is lost, and what is not the guest's to lose is refused. */
+static void test_options(void)
+{
+    struct guest *g = begin();
+    struct viv_node *top = viv_node_find("top");
+    g_autofree char *plain = describe("top", "\"mid\"", "", ""), *direct = describe("top", "\"mid\"", "", ", \"cache\": {\"direct\": true}"),
+                    *unmap = describe("top", "\"mid\"", "", ", \"discard\": \"unmap\", \"detect-zeroes\": \"unmap\""),
+                    *ro = describe("top", "\"mid\"", "", ", \"read-only\": true"),
+                    *mid = describe("mid", "\"base\"", "", ""), *mid_ro = describe("mid", "\"base\"", "", ", \"read-only\": true"),
+                    *both = g_strdup_printf("[%s, %s]", mid, ro);
+    char *lists[] = {g_strdup_printf("[%s]", plain), g_strdup_printf("[%s]", direct), g_strdup_printf("[%s]", unmap),
+                     g_strdup_printf("[%s]", mid), g_strdup_printf("[%s]", mid_ro)};
+
+    run_guest(g);
+    for (int i = 0; i < 40; i++) {
+        reopen_well(lists[g_rand_int_range(rnd, 0, G_N_ELEMENTS(lists))]);
+        g_usleep(2000);
+    }
+    reopen_well(lists[1]);
+    g_assert_true(top->direct && top->file->direct && !top->unmap);
+    reopen_well(lists[2]);
+    g_assert_true(top->unmap && top->detect_zeroes == VIV_DETECT_UNMAP && !top->file->direct);
+    reopen_well(lists[4]);
+    /* mid would become writable, and top read-only, which its guest forbids: neither happens. */
+    reopen_fails(both, "guest");
+    g_assert_true(viv_node_find("mid")->read_only && viv_node_find("mid")->file->read_only && !top->read_only && top->unmap);
+    stop_guest(g);
+    end(g);
+    expect_image("top", g->model);
+    for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++)
+        g_free(lists[i]);
+    guest_free(g);
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    g_autofree char *a = path_of(from), *b = path_of(to), *data = NULL;
+    gsize len;
+
+    g_assert_true(g_file_get_contents(a, &data, &len, NULL));
+    g_assert_true(g_file_set_contents(b, data, len, NULL));
+}
+
+/* Another backing image, another file, and back. */
+static void test_children(void)
+{
+    struct guest *g;
+    g_autofree char *to_copy = NULL, *to_mid = NULL, *loop = NULL, *filter = NULL;
+    struct viv_err err = VIV_ERR_INIT;
+
+    g = begin();
+    copy_file("mid", "copy");
+    add_node("copy", "base", true);
+    to_copy = describe("top", "\"copy\"", "", "");
+    to_mid = describe("top", "\"mid\"", "", "");
+    loop = describe("mid", "\"top\"", "", ", \"read-only\": true");
+    run_guest(g);
+    for (int i = 0; i < 20; i++) {
+        g_autofree char *list = g_strdup_printf("[%s]", i % 2 ? to_mid : to_copy);
+
+        reopen_well(list);
+        g_assert_cmpstr(viv_node_find("top")->backing->name, ==, i % 2 ? "mid" : "copy");
+        g_usleep(2000);
+    }
+    filter = g_strdup_printf("[%s]", loop);
+    reopen_fails(filter, "would create a cycle");
+    stop_guest(g);
+    must(viv_blockdev_del("copy", &err), &err);
+    end(g);
+    expect_image("top", g->model);
+    guest_free(g);
+}
+
+/* Another file of the same bytes. */
+static void test_file(void)
+{
+    struct guest *g = begin();
+    struct viv_node *top = viv_node_find("top"), *was = top->file;
+    g_autofree char *file = g_strdup_printf("driver=file,node-name=f2,filename=%s/second", dir);
+    struct viv_err err = VIV_ERR_INIT;
+
+    g_assert_cmpint(viv_node_flush(top), ==, 0);
+    copy_file("top", "second");
+    must(viv_blockdev_add_text(file, &err), &err);
+    reopen_well("[{\"driver\": \"qcow2\", \"node-name\": \"top\", \"backing\": \"mid\", \"file\": \"f2\"}]");
+    g_assert_cmpstr(top->file->name, ==, "f2");
+    g_assert_cmpstr(top->filename, ==, top->file->filename);
+    g_assert_cmpuint(top->file->parents, ==, 1);
+    g_assert_true(was != top->file);
+    g_assert_cmpint(viv_blk_pwrite(g->blk, 4096, "after", 5, 0), ==, 0);
+    memcpy(g->model + 4096, "after", 5);
+    reopen_fails("[{\"driver\": \"qcow2\", \"node-name\": \"top\", \"backing\": \"mid\", \"file\": \"mid\"}]", "read-only");
+    reopen_fails("[{\"driver\": \"qcow2\", \"node-name\": \"top\", \"backing\": \"mid\", \"file\": \"t\"}]", "not in qcow2 format");
+    g_assert_cmpstr(top->file->name, ==, "f2");
+    g_assert_cmpuint(viv_node_find("t")->parents, ==, 0);
+    end(g);
+    expect_image("second", g->model);
+    guest_free(g);
+}
+
+static unsigned told;
+
+static void on_resized(void *opaque)
+{
+    g_assert_true(viv_dev_locked());
+    told++;
+}
+
+/* Larger and smaller while the guest works in the part that stays. Bitmaps follow; who cannot be told keeps its size. */
+static void test_resize(void)
+{
+    struct guest *g = begin();
+    struct viv_node *top = viv_node_find("top");
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_bitmap *b;
+    uint8_t end_of_it[512], zero[512] = {0};
+
+    must(viv_bitmap_new(top, "b", 65536, &b, &err), &err);
+    g_assert_cmpint(viv_block_resize(top, 2 * SIZE, &err), ==, -EBUSY);
+    g_assert_nonnull(strstr(err.text, "guest"));
+    viv_err_clear(&err);
+    viv_blk_on_resize(g->blk, 4096, on_resized, NULL);
+    run_guest(g);
+    for (int i = 1; i <= 20; i++) {
+        must(viv_block_resize(top, i % 4 == 3 ? SIZE : (uint64_t)SIZE + i * 100 * 4096, &err), &err);
+        g_assert_cmpuint(told, ==, i);
+        g_assert_cmpuint(b->size, ==, viv_node_size(top));
+        g_usleep(2000);
+    }
+    stop_guest(g);
+    must(viv_block_resize(top, SIZE + 4096, &err), &err);
+    g_assert_cmpint(viv_blk_pread(g->blk, SIZE + 4096 - 512, end_of_it, 512), ==, 0);
+    g_assert_cmpmem(end_of_it, 512, zero, 512);
+    g_assert_cmpint(viv_blk_pread(g->blk, SIZE + 4096, end_of_it, 512), ==, -EINVAL);
+    g_assert_cmpint(viv_block_resize(top, SIZE + 512, &err), ==, -EINVAL); /* not the guest's blocks */
+    viv_err_clear(&err);
+    g_assert_cmpint(viv_block_resize(viv_node_find("mid"), SIZE, &err), <, 0);
+    viv_err_clear(&err);
+    must(viv_block_resize(top, SIZE, &err), &err);
+    viv_bitmap_free(b);
+    end(g);
+    expect_image("top", g->model);
+    guest_free(g);
+}
+
+int main(int argc, char **argv)
+{
+    const char *seed = g_getenv("SEED");
+    int ret;
+
+    g_test_init(&argc, &argv, NULL);
+    rnd = g_rand_new_with_seed(seed ? (uint32_t)atoi(seed) : 1);
+    dir = g_dir_make_tmp("viv-graph-XXXXXX", NULL);
+    viv_dev_lock();
+    g_test_add_func("/graph/options", test_options);
+    g_test_add_func("/graph/children", test_children);
+    g_test_add_func("/graph/file", test_file);
+    g_test_add_func("/graph/resize", test_resize);
+    ret = g_test_run();
+    viv_dev_unlock();
+    for (const char *const *name = (const char *const[]){"base", "mid", "top", "t", "copy", "second", NULL}; *name; name++) {
+        g_autofree char *path = path_of(*name);
+
+        unlink(path);
+    }
+    rmdir(dir);
+    g_free(dir);
+    g_rand_free(rnd);
+    return ret;
+}
