@@ -1,15 +1,14 @@
-/* QMP about dirty bitmaps: those in memory, those that an image keeps, and of these the ones that follow writes
+/* What commands do to dirty bitmaps: those in memory, those that an image keeps, and of these the ones that follow writes
  * (in memory while the image is open) and the ones that sleep. */
-#include "mon/mon_int.h"
+#include "mon/bitmaps.h"
 
 #include "block/bitmap.h"
 #include "block/image.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <inttypes.h>
 #include <string.h>
-
-#define COMMAND(name) static int name(struct viv_opts *o, json_t **result, struct viv_err *err)
 
 /* A bitmap as a command means it. */
 struct found {
@@ -38,13 +37,11 @@ static int find_stored(struct found *f, const char *name, struct viv_err *err)
 }
 
 /* -ENOENT: there is none. */
-static int find(const char *node, const char *name, struct found *f, struct viv_err *err)
+static int find(struct viv_node *n, const char *name, struct found *f, struct viv_err *err)
 {
     int ret;
 
-    *f = (struct found){.n = viv_mon_find_node(node)};
-    if (!f->n)
-        return viv_fail(err, EINVAL, "Node '%s' not found", node);
+    *f = (struct found){.n = n};
     f->b = viv_bitmap_find(f->n, name);
     ret = f->b && !f->b->stored ? 0 : find_stored(f, name, err);
     if (ret)
@@ -53,9 +50,9 @@ static int find(const char *node, const char *name, struct found *f, struct viv_
 }
 
 /* To be changed: nobody may be using it, and its bits must mean something. */
-static int find_free(const char *node, const char *name, struct found *f, struct viv_err *err)
+static int find_free(struct viv_node *n, const char *name, struct found *f, struct viv_err *err)
 {
-    int ret = find(node, name, f, err);
+    int ret = find(n, name, f, err);
 
     if (!ret && f->b && f->b->users)
         return viv_fail(err, EBUSY, "Bitmap '%s' is currently in use by another operation and cannot be used", name);
@@ -65,15 +62,6 @@ static int find_free(const char *node, const char *name, struct found *f, struct
 }
 
 /* --- add --- */
-
-static const struct viv_opt_def add_args[] = {
-    {.name = "node", .type = VIV_OPT_STR, .required = true},
-    {.name = "name", .type = VIV_OPT_STR, .required = true},
-    {.name = "granularity", .type = VIV_OPT_INT, .min = 0, .max = UINT32_MAX},
-    {.name = "persistent", .type = VIV_OPT_BOOL},
-    {.name = "disabled", .type = VIV_OPT_BOOL},
-    VIV_OPT_END,
-};
 
 static int add_to(struct viv_node *n, const struct viv_bitmap_info *info, bool persistent, struct viv_err *err)
 {
@@ -90,57 +78,47 @@ static int add_to(struct viv_node *n, const struct viv_bitmap_info *info, bool p
     return ret;
 }
 
-COMMAND(add)
+static int add(const struct viv_mon_bitmap_args *a, struct viv_err *err)
 {
-    const char *node = viv_opts_str(o, "node"), *name = viv_opts_str(o, "name");
     struct viv_err none = VIV_ERR_INIT;
-    struct viv_bitmap_info info = {.name = (char *)name, .automatic = !viv_opts_bool(o, "disabled")};
+    struct viv_bitmap_info info = {.name = a->name, .automatic = !a->disabled};
     struct found f;
     int ret;
 
-    if (!*name)
+    if (!*a->name)
         return viv_fail(err, EINVAL, "Bitmap name cannot be empty");
-    if (!viv_mon_find_node(node))
-        return viv_fail(err, ENOENT, "Cannot find device='%s' nor node-name='%s'", node, node);
-    ret = find(node, name, &f, &none);
+    ret = find(a->n, a->name, &f, &none);
     if (!ret)
-        return viv_fail(err, EEXIST, "Bitmap already exists: %s", name);
+        return viv_fail(err, EEXIST, "Bitmap already exists: %s", a->name);
     if (ret != -ENOENT)
         return viv_fail(err, -ret, "%s", none.text);
-    info.granularity = viv_opts_given(o, "granularity") ? viv_opts_int(o, "granularity") : viv_bitmap_default_granularity(f.n);
+    info.granularity = a->has_granularity ? a->granularity : viv_bitmap_default_granularity(f.n);
     if (info.granularity < 512 || (info.granularity & (info.granularity - 1)))
         return viv_fail(err, EINVAL, "Granularity must be power of 2 and at least 512");
-    return add_to(f.n, &info, viv_opts_bool(o, "persistent"), err);
+    return add_to(f.n, &info, a->persistent, err);
 }
 
 /* --- remove, clear, enable, disable --- */
 
-static const struct viv_opt_def name_args[] = {
-    {.name = "node", .type = VIV_OPT_STR, .required = true},
-    {.name = "name", .type = VIV_OPT_STR, .required = true},
-    VIV_OPT_END,
-};
-
-COMMAND(do_remove)
+static int do_remove(const struct viv_mon_bitmap_args *a, struct viv_err *err)
 {
-    const char *name = viv_opts_str(o, "name");
     struct found f;
-    int ret = find(viv_opts_str(o, "node"), name, &f, err);
+    int ret = find(a->n, a->name, &f, err);
 
     if (!ret && f.b && f.b->users)
-        return viv_fail(err, EBUSY, "Bitmap '%s' is currently in use by another operation and cannot be used", name);
+        return viv_fail(err, EBUSY, "Bitmap '%s' is currently in use by another operation and cannot be used", a->name);
     if (ret)
         return ret;
     if (f.stored)
-        return f.n->drv->bitmaps->remove(f.n, name, err);
+        return f.n->drv->bitmaps->remove(f.n, a->name, err);
     viv_bitmap_free(f.b);
     return 0;
 }
 
-COMMAND(do_clear)
+static int do_clear(const struct viv_mon_bitmap_args *a, struct viv_err *err)
 {
     struct found f;
-    int ret = find_free(viv_opts_str(o, "node"), viv_opts_str(o, "name"), &f, err);
+    int ret = find_free(a->n, a->name, &f, err);
 
     if (ret)
         return ret;
@@ -174,10 +152,10 @@ static int set_stored(struct found *f, bool on, struct viv_err *err)
     return ret;
 }
 
-static int set_enabled(struct viv_opts *o, bool on, struct viv_err *err)
+static int set_enabled(const struct viv_mon_bitmap_args *a, bool on, struct viv_err *err)
 {
     struct found f;
-    int ret = find_free(viv_opts_str(o, "node"), viv_opts_str(o, "name"), &f, err);
+    int ret = find_free(a->n, a->name, &f, err);
 
     if (ret)
         return ret;
@@ -187,24 +165,7 @@ static int set_enabled(struct viv_opts *o, bool on, struct viv_err *err)
     return 0;
 }
 
-COMMAND(do_enable)
-{
-    return set_enabled(o, true, err);
-}
-
-COMMAND(do_disable)
-{
-    return set_enabled(o, false, err);
-}
-
 /* --- merge --- */
-
-static const struct viv_opt_def merge_args[] = {
-    {.name = "node", .type = VIV_OPT_STR, .required = true},
-    {.name = "target", .type = VIV_OPT_STR, .required = true},
-    {.name = "bitmaps", .type = VIV_OPT_LIST},
-    VIV_OPT_END,
-};
 
 /* In memory, for as long as the command runs. */
 static int wake(struct found *f, struct viv_bitmap **out, struct viv_err *err)
@@ -230,11 +191,11 @@ static int wake(struct found *f, struct viv_bitmap **out, struct viv_err *err)
     return ret;
 }
 
-static int merge_one(const char *node, const char *name, struct viv_bitmap *to, struct viv_err *err)
+static int merge_one(struct viv_node *n, const char *name, struct viv_bitmap *to, struct viv_err *err)
 {
     struct viv_bitmap *from = NULL;
     struct found f;
-    int ret = find_free(node, name, &f, err);
+    int ret = find_free(n, name, &f, err);
 
     if (!ret)
         ret = wake(&f, &from, err);
@@ -255,13 +216,12 @@ static int keep(struct found *f, struct viv_bitmap *b, struct viv_err *err)
     return ret;
 }
 
-/* "bitmaps": ["a", "b"]: bitmaps of the same node. All or none: they are merged into a copy first. */
-COMMAND(do_merge)
+/* All or none: they are merged into a copy first. */
+static int do_merge(const struct viv_mon_bitmap_args *a, struct viv_err *err)
 {
-    const char *node = viv_opts_str(o, "node");
     struct viv_bitmap *to = NULL, *sum = NULL;
     struct found f;
-    int ret = find_free(node, viv_opts_str(o, "target"), &f, err);
+    int ret = find_free(a->n, a->name, &f, err);
 
     if (!ret)
         ret = wake(&f, &to, err);
@@ -269,8 +229,8 @@ COMMAND(do_merge)
         ret = viv_bitmap_new(f.n, NULL, to->granularity, &sum, err);
     if (!ret)
         viv_bitmap_enable(sum, false);
-    for (size_t i = 0; !ret && i < viv_opts_list_len(o, "bitmaps"); i++)
-        ret = merge_one(node, viv_opts_list_item(o, "bitmaps", i), sum, err);
+    for (unsigned i = 0; !ret && i < a->sources; i++)
+        ret = merge_one(a->source[i].n, a->source[i].name, sum, err);
     if (!ret)
         ret = viv_bitmap_merge(to, sum, err);
     if (!ret && !f.b)
@@ -281,12 +241,95 @@ COMMAND(do_merge)
     return ret;
 }
 
-const struct viv_mon_cmd viv_mon_bitmaps[] = {
-    {.qmp = "block-dirty-bitmap-add", .args = add_args, .fn = add},
-    {.qmp = "block-dirty-bitmap-remove", .args = name_args, .fn = do_remove},
-    {.qmp = "block-dirty-bitmap-clear", .args = name_args, .fn = do_clear},
-    {.qmp = "block-dirty-bitmap-enable", .args = name_args, .fn = do_enable},
-    {.qmp = "block-dirty-bitmap-disable", .args = name_args, .fn = do_disable},
-    {.qmp = "block-dirty-bitmap-merge", .args = merge_args, .fn = do_merge},
-    {0},
+int viv_mon_bitmap_do(enum viv_mon_bitmap_verb verb, const struct viv_mon_bitmap_args *a, struct viv_err *err)
+{
+    switch (verb) {
+    case VIV_BITMAP_ADD:
+        return add(a, err);
+    case VIV_BITMAP_REMOVE:
+        return do_remove(a, err);
+    case VIV_BITMAP_CLEAR:
+        return do_clear(a, err);
+    case VIV_BITMAP_ENABLE:
+    case VIV_BITMAP_DISABLE:
+        return set_enabled(a, verb == VIV_BITMAP_ENABLE, err);
+    case VIV_BITMAP_MERGE:
+        return do_merge(a, err);
+    }
+    return -EINVAL;
+}
+
+/* --- what it was, to be so again --- */
+
+struct viv_mon_bitmap_saved {
+    bool there, stored, live, enabled;
+    struct viv_bitmap_info info;
+    uint8_t *bits; /* NULL: all clear */
+    size_t bytes;
 };
+
+void viv_mon_bitmap_saved_free(struct viv_mon_bitmap_saved *s)
+{
+    if (s)
+        g_free(s->bits);
+    g_free(s);
+}
+
+static int save_bits(struct viv_mon_bitmap_saved *s, struct found *f, const char *name, struct viv_err *err)
+{
+    if (f->b) {
+        s->bytes = f->b->bytes;
+        s->bits = viv_bitmap_copy_bits(f->b);
+        return s->bits ? 0 : viv_fail(err, ENOMEM, "no memory for a bitmap of %zu bytes", f->b->bytes);
+    }
+    if (f->info.in_use) /* its bits mean nothing, and nobody changes them: it can only be removed */
+        return 0;
+    return f->n->drv->bitmaps->load(f->n, name, &s->bits, &s->bytes, err);
+}
+
+int viv_mon_bitmap_save(struct viv_node *n, const char *name, struct viv_mon_bitmap_saved **out, struct viv_err *err)
+{
+    struct viv_mon_bitmap_saved *s = g_new0(struct viv_mon_bitmap_saved, 1);
+    struct viv_err none = VIV_ERR_INIT;
+    struct found f;
+    int ret = find(n, name, &f, &none);
+
+    *out = s;
+    if (ret)
+        return ret == -ENOENT ? 0 : viv_fail(err, -ret, "%s", none.text);
+    s->there = true;
+    s->stored = f.stored;
+    s->live = f.b;
+    s->enabled = f.b && f.b->enabled;
+    s->info = f.info;
+    s->info.granularity = f.b ? f.b->granularity : f.info.granularity;
+    return save_bits(s, &f, name, err);
+}
+
+static int restore_live(struct viv_node *n, const char *name, const struct viv_mon_bitmap_saved *s, struct viv_err *err)
+{
+    struct viv_bitmap *b = viv_bitmap_find(n, name);
+    int ret = b ? 0 : viv_bitmap_new(n, name, s->info.granularity, &b, err);
+
+    if (ret)
+        return ret;
+    viv_bitmap_clear(b, 0, b->size);
+    viv_bitmap_set_bits(b, s->bits, s->bytes);
+    viv_bitmap_enable(b, s->enabled);
+    return 0;
+}
+
+int viv_mon_bitmap_restore(struct viv_node *n, const char *name, const struct viv_mon_bitmap_saved *s, struct viv_err *err)
+{
+    struct viv_bitmap_info info = s->info;
+
+    info.name = (char *)name;
+    if (!s->there) {
+        struct viv_mon_bitmap_args a = {.n = n, .name = (char *)name};
+
+        return do_remove(&a, err);
+    }
+    if (s->stored) /* store() makes it follow writes again if it did */
+        return n->drv->bitmaps->store(n, &info, s->bits, err);
+    return restore_live(n, name, s, err);
+}

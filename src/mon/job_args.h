@@ -1,0 +1,22 @@
+/* Arguments that commands which start block jobs have in common. */
+#ifndef VIV_MON_JOB_ARGS_H
+#define VIV_MON_JOB_ARGS_H
+
+#include "block/job.h"
+#include "opt/opt.h"
+
+#define VIV_MON_JOB_ARGS                                                                                                \
+    {.name = "job-id", .type = VIV_OPT_STR}, {.name = "device", .type = VIV_OPT_STR, .required = true},         \
+    {.name = "speed", .type = VIV_OPT_INT}, {.name = "auto-finalize", .type = VIV_OPT_BOOL, .def = "on"},       \
+    {.name = "auto-dismiss", .type = VIV_OPT_BOOL, .def = "on"},                                                \
+    {.name = "filter-node-name", .type = VIV_OPT_REFUSED, .help = "jobs put no filter node into the graph; leave it out"}
+
+extern const char *const viv_mon_syncs[], *const viv_mon_on_errors[];
+/* Which of them it is. */
+unsigned viv_mon_choice(struct viv_opts *o, const char *key, const char *const *values);
+enum viv_job_on_error viv_mon_on_error(struct viv_opts *o, const char *key);
+/* What VIV_MON_JOB_ARGS say; and for copies into another node (target, sync, on-source-error, on-target-error) these too. */
+int viv_mon_read_job(struct viv_opts *o, struct viv_block_job_opts *b, struct viv_err *err);
+int viv_mon_read_copy(struct viv_opts *o, struct viv_block_job_opts *b, struct viv_err *err);
+
+#endif
