@@ -172,6 +172,15 @@ def no_seeds(folder):
 
 # --- the targets, the most used and the least proven first ---
 
+def seeds_kept(name):
+    """What stands in fuzz/corpus already."""
+    def seeds(folder):
+        with open(f"{TOP}/fuzz/corpus/{name}.b64") as f:
+            for i, line in enumerate(f):
+                put(os.path.join(folder, "kept-%d" % i), base64.b64decode(line))
+    return seeds
+
+
 def target(name, program, seeds, own, words=(), form=None, dictionary=None):
     """`own`: folders whose files are the target's own (or files); `words`: what libFuzzer is told."""
     return types.SimpleNamespace(name=name, program=program, seeds=seeds, own=own, words=list(words), form=form, dictionary=dictionary)
@@ -196,13 +205,17 @@ TARGETS = [
     whole("dmg"), whole("cloop"), whole("bochs"),
     target("vnc", "vnc", seeds_vnc, ["ui/vnc/" + f for f in ("client.c", "clipboard.c", "handshake.c", "message.c", "pixel.c", "pseudo.c", "squeeze.c",
                                                              "tight.c", "update.c", "websocket.c", "zrle.c")], ["-max_len=2000"]),
+    target("mon", "mon", seeds_kept("mon"), ["mon/form.c", "mon/hmp.c", "mon/line.c", "mon/qmp.c", "mon/schema_check.c", "opt/raw.c"], ["-max_len=1000"],
+           dictionary="mon"),
+    target("p9", "p9", no_seeds, ["share/" + f for f in ("attr.c", "attr_file.c", "attr_xattr.c", "p9.c", "p9_attr.c", "p9_fid.c", "p9_io.c", "p9_lock.c",
+                                                      "p9_names.c", "p9_qid.c", "p9_walk.c", "p9_xattr.c", "tree.c")], ["-max_len=1500"]),
     target("virtq", "virtq", no_seeds, ["bus/virtio_queue.c", "bus/virtio_ring.c", "bus/virtio_packed.c", "bus/virtio_split.c", "bus/virtio_iov.c"], ["-max_len=600"]),
 ]
 
 
 def dictionary(t, folder):
-    if t.dictionary == "nbd":
-        return TOP + "/fuzz/nbd.dict"
+    if t.dictionary != "vmdk":
+        return f"{TOP}/fuzz/{t.dictionary}.dict"
     path = folder + "/words"
     with open(path, "w") as f:
         f.writelines('"%s"\n' % w for w in VMDK_WORDS)

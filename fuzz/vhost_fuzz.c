@@ -43,7 +43,7 @@ static uint64_t address(struct input *in, uint64_t base)
 
 static void one_message(struct input *in, struct rig *g, struct viv_vhost_session *s, int event)
 {
-    static const uint8_t requests[] = {1, 2, 3, 5, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 25, 77};
+    static const uint8_t requests[] = {1, 2, 3, 5, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 25, 31, 32, 77};
     struct vhost_msg m = {.h = {requests[byte(in) % sizeof(requests)], VHOST_VERSION | (byte(in) & 8), 0}};
     uint8_t how = byte(in);
     struct viv_err err = VIV_ERR_INIT;
@@ -65,6 +65,8 @@ static void one_message(struct input *in, struct rig *g, struct viv_vhost_sessio
         m.fd_count = 1;
     }
     viv_vhost_session_do(s, &m, &err);
+    if (m.answer_fd >= 0)
+        close(m.answer_fd);
     for (unsigned i = 0; i < m.fd_count; i++)
         if (m.fds[i] >= 0 && m.fds[i] != g->memfd)
             close(m.fds[i]);

@@ -86,5 +86,7 @@ void viv_vcpus_start(void);
 void viv_vcpus_stop(void);
 /* Power-on state for all; stopped. */
 void viv_vcpus_reset(void);
+/* As the INIT pin of all CPUs. But local APICs stay as they are: the firmware that goes on then would not set LINT0 up again. */
+void viv_vcpus_init(void);
 
 #endif

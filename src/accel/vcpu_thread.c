@@ -163,10 +163,8 @@ void viv_vcpus_stop(void)
         accel->set_running(false);
 }
 
-void viv_vcpus_reset(void)
+static void reset(bool init)
 {
-    int64_t tsc_offset = -(int64_t)viv_guest_tsc(); /* the counters begin at 0, together */
-
     VIV_ASSERT_DEV_LOCKED();
     for (unsigned i = 0; i < viv_vcpu_count; i++) {
         struct viv_vcpu *v = viv_vcpus[i];
@@ -174,11 +172,24 @@ void viv_vcpus_reset(void)
         atomic_store(&v->requests, VIV_REQ_STOP);
         atomic_store(&v->nmis, 0);
         v->failed = false;
-        viv_x86_reset(v->x86, false, i == 0);
-        v->x86->tsc_offset = tsc_offset;
-        if (v->apic)
+        viv_x86_reset(v->x86, init, i == 0);
+        if (v->apic && !init)
             viv_apic_reset(v->apic, false);
     }
+}
+
+void viv_vcpus_init(void)
+{
+    reset(true);
+}
+
+void viv_vcpus_reset(void)
+{
+    int64_t tsc_offset = -(int64_t)viv_guest_tsc(); /* the counters begin at 0, together */
+
+    reset(false);
+    for (unsigned i = 0; i < viv_vcpu_count; i++)
+        viv_vcpus[i]->x86->tsc_offset = tsc_offset;
     if (accel->reset)
         accel->reset();
 }

@@ -7,11 +7,13 @@
 #include "block/iov.h"
 #include "block/plain.h"
 #include "block/ring.h"
+#include "block/stats.h"
 #include "block/throttle.h"
 
 #include "base/checked.h"
 #include "base/log.h"
 #include "host/lock.h"
+#include "host/thread.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -40,10 +42,16 @@ struct viv_blk {
     unsigned drained; /* depth */
     bool closing;
 
+    void (*resized)(void *opaque); /* NULL: its user takes no other size; device lock */
+    void *resized_opaque;
+    uint32_t resize_unit;
+
     struct viv_blk *next; /* of all there are; under all_lock, as what follows */
     bool held;            /* by viv_blk_hold_all() */
     bool soft;            /* `lock`: held, but others are not idle yet: who has the device lock, which they may need to end, still gets in */
     bool moved;           /* by the viv_blk_move_all() under way */
+    struct viv_blk_counters counters;
+
     bool ending;          /* it does what it has left, whoever holds all */
 };
 
@@ -103,6 +111,7 @@ static void *pool_main(void *opaque)
 {
     struct viv_blk *b = opaque;
 
+    viv_thread_name("viv-block");
     pthread_mutex_lock(&b->lock);
     while (wait_for_work(b)) {
         struct viv_blk_req *r = b->head;
@@ -115,6 +124,7 @@ static void *pool_main(void *opaque)
         b->running++;
         pthread_mutex_unlock(&b->lock);
         ret = run_request(b, r);
+        viv_blk_stats_count(&b->counters, r, r->start, ret);
         r->done(r, ret); /* r is the caller's again */
         pthread_mutex_lock(&b->lock);
         b->running--;
@@ -130,14 +140,12 @@ static void *pool_main(void *opaque)
 static void start_thread(struct viv_blk *b)
 {
     pthread_attr_t attr;
-    sigset_t all, old;
+    sigset_t old;
     pthread_t t;
 
     if (b->drained || b->waiting >= b->queued || b->threads >= POOL_MAX)
         return;
-    sigfillset(&all);
-    sigdelset(&all, SIGBUS); /* of memory that somebody else may cut short: blocked it would end the process */
-    pthread_sigmask(SIG_SETMASK, &all, &old);
+    viv_thread_block_signals(&old);
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, 256 * 1024);
@@ -146,8 +154,6 @@ static void start_thread(struct viv_blk *b)
         b->threads--;
         if (!b->threads)
             viv_error("no thread for disk '%s': requests wait for one", b->node->filename);
-    } else {
-        pthread_setname_np(t, "viv-block");
     }
     pthread_attr_destroy(&attr);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -175,6 +181,7 @@ static void dispatch(struct viv_blk *b, struct viv_blk_req *r)
 
 void viv_blk_submit(struct viv_blk *b, struct viv_blk_req *r)
 {
+    r->start = viv_blk_stats_clock();
     if (!b->limits || !viv_throttle_hold(b->limits, r))
         dispatch(b, r);
 }
@@ -239,10 +246,17 @@ static void from_ring(void *opaque, struct viv_blk_req *r)
     enqueue(opaque, r);
 }
 
+static void ring_ended(void *opaque, const struct viv_blk_req *r)
+{
+    struct viv_blk *b = opaque;
+
+    viv_blk_stats_count(&b->counters, r, r->start, 0);
+}
+
 /* Where there is none, threads do the same work. */
 static void open_ring(struct viv_blk *b)
 {
-    struct viv_ring_user u = {from_ring, b, b->writable};
+    struct viv_ring_user u = {from_ring, ring_ended, b, b->writable};
     const struct viv_node *n = b->node;
     struct viv_err err = VIV_ERR_INIT;
 
@@ -397,6 +411,52 @@ int viv_blk_move_all(struct viv_node *from, struct viv_node *to, struct viv_err 
     return ret;
 }
 
+/* --- another size --- */
+
+void viv_blk_on_resize(struct viv_blk *b, uint32_t unit, void (*resized)(void *opaque), void *opaque)
+{
+    b->resized = resized;
+    b->resized_opaque = opaque;
+    b->resize_unit = unit;
+    b->user->shared = resized ? b->user->shared | VIV_PERM_RESIZE : b->user->shared & ~(unsigned)VIV_PERM_RESIZE;
+}
+
+int viv_blk_check_resize(struct viv_node *n, uint64_t size, struct viv_err *err)
+{
+    int ret = 0;
+
+    pthread_mutex_lock(&all_lock);
+    for (struct viv_blk *b = all; b && !ret; b = b->next) {
+        if (b->node != n)
+            continue;
+        if (!b->resized)
+            ret = viv_fail(err, EBUSY, "%s uses '%s' and cannot be told of another size", b->user->name, n->filename);
+        else if (size % b->resize_unit)
+            ret = viv_fail(err, EINVAL, "%s has blocks of %u bytes: the new size must be a multiple of that", b->user->name, b->resize_unit);
+    }
+    pthread_mutex_unlock(&all_lock);
+    return ret;
+}
+
+/* One at a time: what is called may look at handles. */
+void viv_blk_tell_resized(struct viv_node *n)
+{
+    GPtrArray *who = g_ptr_array_new();
+
+    pthread_mutex_lock(&all_lock);
+    for (struct viv_blk *b = all; b; b = b->next)
+        if (b->node == n && b->resized)
+            g_ptr_array_add(who, b);
+    pthread_mutex_unlock(&all_lock);
+    for (guint i = 0; i < who->len; i++) { /* the device lock keeps them from being closed by their owners */
+        struct viv_blk *b = who->pdata[i];
+
+        if (b->resized)
+            b->resized(b->resized_opaque);
+    }
+    g_ptr_array_free(who, TRUE);
+}
+
 /* From here on it is not held any more: what it has left is done. */
 static void begin_end(struct viv_blk *b)
 {
@@ -491,6 +551,11 @@ struct viv_ring *viv_blk_ring(struct viv_blk *b)
     return b->ring;
 }
 
+const struct viv_blk_counters *viv_blk_counters(const struct viv_blk *b)
+{
+    return &b->counters;
+}
+
 struct viv_node *viv_blk_node(struct viv_blk *b)
 {
     return b->node;
@@ -530,11 +595,15 @@ int viv_blk_run(struct viv_blk *b, const struct viv_blk_req *r)
 
 int viv_blk_try(struct viv_blk *b, const struct viv_blk_req *r)
 {
+    int64_t start;
     int ret;
 
     if (b->limits || r->len > TRY_MAX || (r->op == VIV_BLK_WRITE && b->writethrough) || !begin(b, false))
         return -EAGAIN;
+    start = viv_blk_stats_clock();
     ret = viv_plain_try(b->node, b->writable, r);
+    if (ret != -EAGAIN)
+        viv_blk_stats_count(&b->counters, r, start, ret);
     end(b);
     return ret;
 }

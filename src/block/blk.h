@@ -16,6 +16,11 @@ int viv_blk_set_limits(struct viv_blk *b, const char *group, const struct viv_li
 struct viv_ring *viv_blk_ring(struct viv_blk *b);
 struct viv_node *viv_blk_node(struct viv_blk *b); /* borrowed */
 
+/* For resize.c. Device lock held. May the users of `n` find another size? -EBUSY and who could not be told. */
+int viv_blk_check_resize(struct viv_node *n, uint64_t size, struct viv_err *err);
+/* All handles on `n`. */
+void viv_blk_tell_resized(struct viv_node *n);
+
 /* For graph.c: no request of any handle is under way, and none begins, until the release. Not with the device lock held. */
 void viv_blk_hold_all(void);
 void viv_blk_release_all(void);

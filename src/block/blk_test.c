@@ -1,6 +1,7 @@
 /* Handles on raw images: data, the asynchronous front end, drain, locks, options. */
 #include "block/blk.h"
 #include "block/options.h"
+#include "block/stats.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -140,6 +141,7 @@ static void test_async(void)
     g_autofree char *path = make_file("async.raw", 1 << 20);
     struct viv_blk *b = open_raw(path);
     struct async *a = g_new0(struct async, N);
+    const struct viv_blk_counters *c = viv_blk_counters(b);
     unsigned left = N;
 
     for (int i = 0; i < N; i++) {
@@ -169,6 +171,13 @@ static void test_async(void)
     submit(b, &a[0], VIV_BLK_READ, 1 << 20, &left); /* outside: an error, but not from submit */
     wait_all(&left);
     g_assert_cmpint(a[0].result, ==, -EINVAL);
+    g_assert_cmpuint(c->ops[VIV_STAT_WRITE], ==, N);
+    g_assert_cmpuint(c->bytes[VIV_STAT_READ], ==, N * sizeof(a[0].buf));
+    g_assert_cmpuint(c->invalid[VIV_STAT_READ], ==, 1);
+    g_assert_cmpuint(c->failed[VIV_STAT_READ], ==, 0);
+    g_assert_cmpuint(c->written_end, ==, (N - 1) * 4096 + sizeof(a[0].buf));
+    g_assert_cmpuint(c->ns[VIV_STAT_READ], >, 0);
+    g_assert_cmpint(c->last, >, 0);
     viv_blk_drain(b); /* done() may run just before the request is counted off */
     g_assert_cmpuint(viv_blk_in_flight(b), ==, 0);
     viv_blk_resume(b);

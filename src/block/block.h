@@ -52,6 +52,7 @@ struct viv_blk_req {
     void (*done)(struct viv_blk_req *req, int result);
     void *opaque;
     struct viv_blk_req *next; /* the core's, while submitted */
+    int64_t start;            /* likewise: when it was */
 };
 
 /* Opens a chain from what viv_drive_parse() made of a text. */
@@ -66,6 +67,9 @@ int viv_blk_open_path(const char *path, const char *format, unsigned perms, unsi
 int viv_blk_close(struct viv_blk *b, struct viv_err *err);
 
 uint64_t viv_blk_size(const struct viv_blk *b); /* bytes */
+/* From here on the image may get another size, a multiple of `unit` bytes: resized(opaque) is called after that, with the device lock. NULL:
+ * no more. A handle without it keeps block_resize from its image. Device lock held. */
+void viv_blk_on_resize(struct viv_blk *b, uint32_t unit, void (*resized)(void *opaque), void *opaque);
 bool viv_blk_writable(const struct viv_blk *b);
 const char *viv_blk_format(const struct viv_blk *b);   /* "qcow2" */
 const char *viv_blk_filename(const struct viv_blk *b); /* of the top layer */
@@ -82,6 +86,8 @@ int viv_blk_run(struct viv_blk *b, const struct viv_blk_req *req);
 void viv_blk_drain(struct viv_blk *b);
 void viv_blk_resume(struct viv_blk *b);
 unsigned viv_blk_in_flight(const struct viv_blk *b);
+struct viv_blk_counters;
+const struct viv_blk_counters *viv_blk_counters(const struct viv_blk *b); /* stats.h */
 /* Requests that wait for an I/O limit start now: somebody waits for them. They count for the limit all the same. Any thread. */
 void viv_blk_lift_limits(struct viv_blk *b);
 

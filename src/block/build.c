@@ -28,6 +28,8 @@ struct build {
     struct viv_node *child[CHILDREN_MAX + 1];
     struct viv_raw_opts *backing;
     struct viv_opt_def *schema;       /* of `no.own` */
+    struct viv_raw_opts *given;       /* what is in it */
+    bool stays_read_only;
 };
 
 static int build(struct viv_raw_opts *r, bool image, const struct viv_node_opts *wish, struct viv_node **out,
@@ -126,6 +128,7 @@ static int read_read_only(struct build *b, struct viv_err *err)
     struct viv_node_opts *no = &b->no;
     bool automatic = flag(b, "auto-read-only", false);
 
+    b->stays_read_only = flag(b, "read-only", false);
     if (!flag(b, "read-only", false) || no->read_only)
         return 0;
     if (!automatic)
@@ -296,6 +299,7 @@ static int read_own(struct build *b, struct viv_err *err)
     ret = viv_opts_from_raw(what, b->schema, b->r, &b->no.own, err);
     if (ret)
         return ret;
+    b->given = viv_raw_copy(b->r);
     luks = own_str(b, "key-secret");
     inner = own_str(b, "encrypt.key-secret");
     format = own_str(b, "encrypt.format");
@@ -369,6 +373,7 @@ static void build_fini(struct build *b)
     viv_opts_free(b->no.own);
     viv_raw_free(b->no.own_lists);
     viv_raw_free(b->backing);
+    viv_raw_free(b->given);
     viv_opts_free(b->common);
     g_free(b->schema);
 }
@@ -397,10 +402,13 @@ static int build(struct viv_raw_opts *r, bool image, const struct viv_node_opts 
         ret = source ? open_source(&b, &n, err) : open_above(&b, probed, &n, err);
     if (!ret)
         ret = viv_opts_check_used(b.no.own, err);
-    if (ret)
+    if (ret) {
         viv_node_put(&n);
-    else
+    } else {
+        n->stays_read_only = b.stays_read_only;
+        n->given = g_steal_pointer(&b.given);
         *out = n;
+    }
     build_fini(&b);
     return ret;
 }

@@ -3,6 +3,7 @@
 #include "block/build.h"
 #include "block/options.h"
 #include "block/overlay.h"
+#include "block/registry.h"
 #include "block/throttle.h"
 
 #include <errno.h>
@@ -195,4 +196,41 @@ int viv_blk_open(struct viv_opts *o, const struct viv_raw_opts *image, unsigned 
         *out = NULL;
     }
     return ret;
+}
+
+static int open_of_drive(const char *what, struct viv_opts *o, const struct viv_raw_opts *image, const char *id, bool cd,
+                         struct viv_blk **blk, struct viv_err *err)
+{
+    bool readonly = viv_opts_bool(o, "readonly") || viv_opts_bool(o, "read-only") || cd;
+    g_autofree char *user = g_strdup_printf("drive '%s'", id);
+    int rc;
+
+    if (!viv_opts_given(o, "file") && !viv_raw_count(image))
+        return 0;
+    rc = viv_blk_open(o, image, VIV_PERM_READ | (readonly ? 0 : VIV_PERM_WRITE), VIV_PERM_READ, user, blk, err);
+    if (rc < 0 && !g_str_has_prefix(err->text, what))
+        viv_err_prefix(err, "%s", what);
+    return rc;
+}
+
+int viv_drive_open(const char *what, struct viv_opts *o, const struct viv_raw_opts *image, const char *id, struct viv_err *err)
+{
+    bool cd = !strcmp(viv_opts_str(o, "media"), "cdrom");
+    struct viv_blk *blk = NULL;
+    struct viv_drive *d;
+    int rc = open_of_drive(what, o, image, id, cd, &blk, err);
+
+    if (rc < 0)
+        return rc;
+    rc = viv_drive_add(id, blk, &d, err);
+    if (rc < 0) {
+        if (blk)
+            viv_blk_close(blk, NULL);
+        return rc;
+    }
+    d->serial = g_strdup(viv_opts_str(o, "serial"));
+    d->cd = cd;
+    d->rerror = viv_drive_error_parse(viv_opts_str(o, "rerror"));
+    d->werror = viv_drive_error_parse(viv_opts_str(o, "werror"));
+    return 0;
 }

@@ -24,6 +24,7 @@
 #include "block/proto/ssh/ssh.h"
 
 #include "base/log.h"
+#include "host/broker.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -197,12 +198,25 @@ char *viv_blk_backing_path(const char *image, const char *name)
 
     g_autofree char *scheme = scheme_of(name);
 
-    if (g_path_is_absolute(name) || (scheme && g_strv_contains(schemes, scheme)) || !strchr(image, '/'))
-        return g_strdup(name);
-    dir = g_path_get_dirname(image);
-    path = g_build_filename(dir, name, NULL);
-    g_free(dir);
+    if (g_path_is_absolute(name) || (scheme && g_strv_contains(schemes, scheme)) || !strchr(image, '/')) {
+        path = g_strdup(name);
+    } else {
+        dir = g_path_get_dirname(image);
+        path = g_build_filename(dir, name, NULL);
+        g_free(dir);
+    }
+    viv_broker_words(path); /* who names an image means its chain, too */
     return path;
+}
+
+char *viv_node_backing_name(const char *image, const struct viv_node *n)
+{
+    const char *local;
+
+    /* A relative name counts from the image's folder there, from ours here. */
+    if (!viv_blk_local_path(n->filename, &local) && !g_path_is_absolute(local) && (strchr(image, '/') || strchr(local, '/')))
+        return g_canonicalize_filename(local, NULL);
+    return g_strdup(n->filename);
 }
 
 /* The pairs of the backing image: those that were given, and the header's name and format where they do not say a file. */

@@ -1,18 +1,26 @@
 #include "block/graph.h"
 
+#include "host/lock.h"
+#include "host/loop.h"
+#include "host/thread.h"
+
+#include <glib.h>
+
 static pthread_rwlock_t graph = PTHREAD_RWLOCK_INITIALIZER; /* prefers readers: they nest */
-static __thread bool changing;                              /* this thread has it for itself */
+static __thread unsigned changing;                          /* this thread has it for itself: how often it said so */
 
 void viv_graph_begin(void)
 {
+    if (changing++)
+        return;
     viv_blk_hold_all();
     pthread_rwlock_wrlock(&graph);
-    changing = true;
 }
 
 void viv_graph_end(void)
 {
-    changing = false;
+    if (--changing)
+        return;
     pthread_rwlock_unlock(&graph);
     viv_blk_release_all();
 }
@@ -27,6 +35,55 @@ void viv_graph_leave(void)
 {
     if (!changing)
         pthread_rwlock_unlock(&graph);
+}
+
+/* --- a change that somebody in the loop waits for --- */
+
+struct change {
+    int (*fn)(void *opaque, struct viv_err *err);
+    void *opaque;
+    struct viv_err *err;
+    int ret;
+    bool done; /* device lock */
+};
+
+static void nothing(void *unused)
+{
+}
+
+static void *change_main(void *opaque)
+{
+    struct change *c = opaque;
+    int ret;
+
+    viv_graph_begin();
+    ret = c->fn(c->opaque, c->err);
+    viv_graph_end();
+    viv_dev_lock();
+    c->ret = ret;
+    c->done = true;
+    viv_loop_call(nothing, NULL); /* who waits looks again */
+    viv_dev_unlock();
+    return NULL;
+}
+
+static bool is_done(void *opaque)
+{
+    return ((struct change *)opaque)->done;
+}
+
+int viv_graph_run(int (*fn)(void *opaque, struct viv_err *err), void *opaque, struct viv_err *err)
+{
+    struct change c = {.fn = fn, .opaque = opaque, .err = err};
+    pthread_t thread;
+    int ret = viv_thread_start(&thread, "viv-graph", change_main, &c, err);
+
+    if (ret)
+        return ret;
+    while (!c.done)
+        viv_loop_wait_for(is_done, &c, 1000000000);
+    pthread_join(thread, NULL); /* it has let go of the lock, the last it does */
+    return c.ret;
 }
 
 void viv_node_add_hook(struct viv_node *n, struct viv_node_hook *h)

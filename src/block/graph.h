@@ -7,11 +7,14 @@
 
 #include "block/blk.h"
 
-/* Any thread, without the device lock. */
+/* Any thread, without the device lock. They nest. */
 void viv_graph_begin(void);
 void viv_graph_end(void);
 void viv_graph_enter(void);
 void viv_graph_leave(void);
+
+/* The change `fn`, in a thread of its own between begin and end, while the loop is served. Loop thread, device lock held; fn has it not. */
+int viv_graph_run(int (*fn)(void *opaque, struct viv_err *err), void *opaque, struct viv_err *err);
 
 /* Inside: */
 
@@ -26,5 +29,20 @@ static inline int viv_graph_move_users(struct viv_node *from, struct viv_node *t
 }
 /* For other rights than it was opened with, and the file below it too. On failure it is as it was. */
 int viv_node_set_read_only(struct viv_node *n, bool read_only, struct viv_err *err);
+
+/* What can be another one of an open node. References of its own. */
+struct viv_node_change {
+    struct viv_node *n;
+    bool read_only, stays_read_only, direct, no_flush, unmap;
+    bool keep_right; /* auto-read-only: read_only stays what it is when it cannot be changed */
+    int detect_zeroes;
+    struct viv_node *file, *backing; /* NULL: none */
+    struct viv_raw_opts *given;      /* the driver's own options; NULL: none */
+};
+/* As the node is now. */
+void viv_node_change_init(struct viv_node_change *c, struct viv_node *n);
+void viv_node_change_fini(struct viv_node_change *c);
+/* The node becomes what `c` says, and `c` what the node was, so that the same once more undoes it. On failure it is as it was. */
+int viv_node_exchange(struct viv_node_change *c, struct viv_err *err);
 
 #endif

@@ -17,6 +17,10 @@ struct viv_create {
     int (*new_file)(void *opaque, const char *path, struct viv_node **out, struct viv_err *err);
     void *opaque;
 };
+/* An image in a file of this host, with the format's default options: a new one, or in place of what is there (that of an image in use is
+ * refused by its locks). *fresh: it was not there before, and viv_image_new_undo() may take it away. */
+int viv_image_new(const char *path, const struct viv_blk_driver *drv, const struct viv_create *spec, bool *fresh, struct viv_err *err);
+void viv_image_new_undo(const char *path);
 bool viv_create_knows(const struct viv_blk_driver *drv, const char *option);
 
 /* What `measure` finds; bytes of the new file. */

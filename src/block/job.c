@@ -129,11 +129,30 @@ void viv_job_free(struct viv_job *j)
     viv_node_put(&j->target);
     viv_node_put(&j->top);
     viv_node_put(&j->base);
+    viv_job_group_put(j->group);
     pthread_cond_destroy(&j->change);
     pthread_mutex_destroy(&j->lock);
     g_free(j->backing_file);
+    g_free(j->bitmap_name);
     g_free(j->id);
     g_free(j);
+}
+
+/* --- jobs that belong together --- */
+
+/* Device lock held. It has failed, or is to: the others of its group have no reason to go on. */
+static void fail_group(struct viv_job *j)
+{
+    if (!j->group || !viv_job_group_fail(j))
+        return;
+    for (struct viv_job *o = jobs; o; o = o->next) {
+        if (o == j || o->group != j->group || o->concluded)
+            continue;
+        pthread_mutex_lock(&o->lock);
+        o->cancel = o->force = true;
+        pthread_cond_broadcast(&o->change);
+        pthread_mutex_unlock(&o->lock);
+    }
 }
 
 /* --- in its thread --- */
@@ -267,6 +286,8 @@ static int wait_pending(struct viv_job *j)
 {
     bool stop;
 
+    if (j->group)
+        return viv_job_group_wait_decision(j);
     pthread_mutex_lock(&j->lock);
     while (!j->auto_finalize && !j->finalize && !(j->cancel && j->force))
         pthread_cond_wait(&j->change, &j->lock);
@@ -280,6 +301,11 @@ static int wind_up(struct viv_job *j, int ret)
     if (!ret) {
         viv_dev_lock();
         set_status(j, VIV_JOB_WAITING);
+        viv_dev_unlock();
+        ret = j->group ? viv_job_group_wait(j) : 0;
+    }
+    if (!ret) {
+        viv_dev_lock();
         set_status(j, VIV_JOB_PENDING);
         if (!j->auto_finalize)
             tell(j, VIV_JOB_EVENT_PENDING);
@@ -291,6 +317,7 @@ static int wind_up(struct viv_job *j, int ret)
     if (ret) {
         viv_dev_lock();
         j->ret = ret;
+        fail_group(j);
         set_status(j, VIV_JOB_ABORTING);
         viv_dev_unlock();
     }
@@ -316,10 +343,8 @@ static void conclude(struct viv_job *j, int ret)
     viv_dev_unlock();
 }
 
-static void *job_main(void *opaque)
+static int prepare_here(struct viv_job *j)
 {
-    struct viv_job *j = opaque;
-    bool cancelled;
     int ret = j->type->prepare ? j->type->prepare(j, &j->err) : 0;
 
     viv_dev_lock();
@@ -329,6 +354,15 @@ static void *job_main(void *opaque)
         set_status(j, VIV_JOB_RUNNING);
     wake_loop();
     viv_dev_unlock();
+    return ret;
+}
+
+static void *job_main(void *opaque)
+{
+    struct viv_job *j = opaque;
+    bool cancelled;
+    int ret = j->prep ? prepare_here(j) : 0;
+
     if (ret)
         return NULL; /* the starter's again */
     pthread_mutex_lock(&j->lock);
@@ -431,6 +465,13 @@ int viv_job_check_chain(struct viv_job *j, struct viv_err *err)
     return 0;
 }
 
+void viv_job_list(struct viv_job *j)
+{
+    j->next = jobs;
+    jobs = j;
+    set_status(j, VIV_JOB_CREATED);
+}
+
 static bool is_prepared(void *opaque)
 {
     return ((struct viv_job_prepared *)opaque)->done;
@@ -443,10 +484,7 @@ int viv_job_start(struct viv_job *j, struct viv_err *err)
     int ret;
 
     j->prep = &prep; /* the job itself may be gone by then */
-
-    j->next = jobs;
-    jobs = j;
-    set_status(j, VIV_JOB_CREATED);
+    viv_job_list(j);
     ret = viv_thread_start(&j->thread, "viv-job", job_main, j, err);
     threads += !ret;
     while (!ret && !prep.done)
@@ -467,6 +505,46 @@ int viv_job_start(struct viv_job *j, struct viv_err *err)
     set_status(j, VIV_JOB_NULL);
     unlink_job(j);
     viv_job_free(j);
+    return ret;
+}
+
+/* --- in steps --- */
+
+int viv_job_prepare(struct viv_job *j, struct viv_err *err)
+{
+    return j->type->prepare(j, err);
+}
+
+void viv_job_unprepare(struct viv_job *j)
+{
+    j->type->clean(j, false);
+}
+
+void viv_job_drop(struct viv_job *j)
+{
+    j->ret = -ECANCELED;
+    set_status(j, VIV_JOB_ABORTING);
+    set_status(j, VIV_JOB_CONCLUDED);
+    set_status(j, VIV_JOB_NULL);
+    unlink_job(j);
+    viv_job_free(j);
+}
+
+int viv_job_go(struct viv_job *j, struct viv_err *err)
+{
+    int ret;
+
+    j->go = true;
+    set_status(j, VIV_JOB_RUNNING);
+    ret = viv_thread_start(&j->thread, "viv-job", job_main, j, err);
+    threads += !ret;
+    if (!ret)
+        return 0;
+    viv_dev_unlock();
+    viv_job_unprepare(j);
+    viv_dev_lock();
+    fail_group(j);
+    viv_job_drop(j);
     return ret;
 }
 
@@ -596,11 +674,15 @@ int viv_job_do(struct viv_job *j, enum viv_job_verb verb, bool force, uint64_t s
     j->force |= verb == VIV_JOB_CANCEL && (force || !j->ready || j->status == VIV_JOB_PENDING);
     j->complete |= verb == VIV_JOB_COMPLETE;
     j->finalize |= verb == VIV_JOB_FINALIZE;
+    if (verb == VIV_JOB_FINALIZE && j->group)
+        viv_job_group_finalize(j);
     if (verb == VIV_JOB_SET_SPEED)
         j->speed = speed;
     begun = j->go; /* else its starter's command is still under way, perhaps below us: it ends when that goes on */
     pthread_cond_broadcast(&j->change);
     pthread_mutex_unlock(&j->lock);
+    if (!ret && verb == VIV_JOB_CANCEL && j->force)
+        fail_group(j);
     if (!ret && begun && (verb == VIV_JOB_FINALIZE || (verb == VIV_JOB_CANCEL && j->force)))
         viv_job_wait_end(j->id);
     return ret;
@@ -620,6 +702,8 @@ void viv_jobs_finish(void)
         j->force |= j->type->block;
         pthread_cond_broadcast(&j->change);
         pthread_mutex_unlock(&j->lock);
+        if (j->force)
+            fail_group(j);
     }
     while (!none_left(NULL))
         viv_loop_wait_for(none_left, NULL, 1000000000);

@@ -72,6 +72,8 @@ enum viv_job_sync { VIV_SYNC_FULL, VIV_SYNC_TOP, VIV_SYNC_NONE, VIV_SYNC_INCREME
 enum viv_job_on_error { VIV_ON_ERROR_REPORT, VIV_ON_ERROR_IGNORE, VIV_ON_ERROR_STOP, VIV_ON_ERROR_ENOSPC };
 enum viv_job_bitmap_mode { VIV_BITMAP_ON_SUCCESS, VIV_BITMAP_NEVER, VIV_BITMAP_ALWAYS };
 
+struct viv_job_group; /* jobs that all succeed, or none does (job_group.c) */
+
 struct viv_block_job_opts {
     struct viv_job_opts job;
     struct viv_node *node;   /* the disk: source of a copy, the top of a chain */
@@ -87,6 +89,17 @@ struct viv_block_job_opts {
     uint32_t granularity;    /* mirror; 0: as the target's clusters */
     const char *backing_file; /* commit, stream: what the header is to say; NULL: the file name of what stays */
 };
+/* A job in steps, for several at one moment. New: checked and listed, with what it needs; its bitmap may not be there yet. Prepare, or undo it: in
+ * a quiet graph, from any thread without the device lock. Go, or drop: device lock held, the loop's thread. `g` NULL: alone. */
+struct viv_job *viv_job_backup_new(const struct viv_block_job_opts *o, struct viv_job_group *g, struct viv_err *err);
+int viv_job_prepare(struct viv_job *j, struct viv_err *err);
+void viv_job_unprepare(struct viv_job *j);
+int viv_job_go(struct viv_job *j, struct viv_err *err); /* fails: it is dropped */
+void viv_job_drop(struct viv_job *j);
+/* Device lock held. Jobs join it by being made for it; it is theirs from then on, and put once by who made it. */
+struct viv_job_group *viv_job_group_new(void);
+void viv_job_group_put(struct viv_job_group *g); /* NULL allowed */
+
 /* 0: it runs (backup: everything from this moment on is caught). Device lock held, loop thread; the loop is served meanwhile. */
 int viv_job_backup(const struct viv_block_job_opts *o, struct viv_err *err);
 int viv_job_mirror(const struct viv_block_job_opts *o, struct viv_err *err);

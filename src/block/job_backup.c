@@ -28,10 +28,29 @@ static int take_bitmap(struct viv_job *j, struct viv_err *err)
     return ret;
 }
 
+/* That it is to have: j->bitmap_name. */
+static int find_bitmap(struct viv_job *j, struct viv_err *err)
+{
+    g_autofree char *name = g_steal_pointer(&j->bitmap_name);
+    struct viv_bitmap *b = name ? viv_bitmap_find(j->node, name) : NULL;
+
+    if (!name)
+        return 0;
+    if (!b)
+        return viv_fail(err, ENOENT, "Bitmap '%s' could not be found", name);
+    if (b->users)
+        return viv_fail(err, EBUSY, "Bitmap '%s' is currently in use by another operation and cannot be used", name);
+    b->users++;
+    j->bitmap = b;
+    return 0;
+}
+
 static int prepare(struct viv_job *j, struct viv_err *err)
 {
-    int ret = 0;
+    int ret = find_bitmap(j, err);
 
+    if (ret)
+        return ret;
     if (!j->bitmap) { /* what is written meanwhile belongs to it too */
         viv_bitmap_enable(j->copy.todo, true);
         ret = viv_job_copy_mark(j, j->sync == VIV_SYNC_TOP ? j->node : NULL, j->node->backing, err);
@@ -123,25 +142,13 @@ static const struct viv_job_type backup = {
     .free = free_backup,
 };
 
-static int find_bitmap(struct viv_job *j, const struct viv_block_job_opts *o, struct viv_err *err)
+static int check_bitmap(const struct viv_block_job_opts *o, struct viv_err *err)
 {
     bool wanted = o->sync == VIV_SYNC_BITMAP || o->sync == VIV_SYNC_INCREMENTAL;
-    struct viv_bitmap *b;
 
     if (wanted && !o->bitmap)
         return viv_fail(err, EINVAL, "must provide a valid bitmap name for '%s' sync mode", o->sync == VIV_SYNC_BITMAP ? "bitmap" : "incremental");
-    if (!o->bitmap)
-        return 0;
-    b = viv_bitmap_find(o->node, o->bitmap);
-    if (!b)
-        return viv_fail(err, ENOENT, "Bitmap '%s' could not be found", o->bitmap);
-    if (!wanted)
-        return viv_fail(err, ENOTSUP, "'bitmap' goes with sync=bitmap and sync=incremental");
-    if (b->users)
-        return viv_fail(err, EBUSY, "Bitmap '%s' is currently in use by another operation and cannot be used", o->bitmap);
-    b->users++;
-    j->bitmap = b;
-    return 0;
+    return o->bitmap && !wanted ? viv_fail(err, ENOTSUP, "'bitmap' goes with sync=bitmap and sync=incremental") : 0;
 }
 
 static uint32_t cluster_of(const struct viv_node *target)
@@ -149,23 +156,26 @@ static uint32_t cluster_of(const struct viv_node *target)
     return (uint32_t)CLAMP(target->granule, CLUSTER, 2u << 20);
 }
 
-int viv_job_backup(const struct viv_block_job_opts *o, struct viv_err *err)
+static int check(const struct viv_block_job_opts *o, struct viv_err *err)
 {
-    struct viv_job *j;
-    int ret = 0;
-
     if (o->node == o->target)
         return viv_fail(err, EINVAL, "Source and target cannot be the same");
     if (viv_node_size(o->node) != viv_node_size(o->target))
         return viv_fail(err, EINVAL, "Source and target image have different sizes");
     if (o->compress && (!o->target->drv->pack && !o->target->drv->write_compressed))
         return viv_fail(err, ENOTSUP, "Compression is not supported for this drive (%s)", o->target->drv->name);
-    j = viv_job_new(&backup, o, err);
+    return check_bitmap(o, err);
+}
+
+static struct viv_job *make(const struct viv_block_job_opts *o, struct viv_err *err)
+{
+    struct viv_job *j = check(o, err) ? NULL : viv_job_new(&backup, o, err);
+    int ret;
+
     if (!j)
-        return -EINVAL;
+        return NULL;
+    j->bitmap_name = g_strdup(o->bitmap);
     ret = viv_job_check_chain(j, err);
-    if (!ret)
-        ret = find_bitmap(j, o, err);
     if (!ret)
         ret = viv_job_use(j, o->node, VIV_PERM_READ, err);
     if (!ret)
@@ -173,9 +183,30 @@ int viv_job_backup(const struct viv_block_job_opts *o, struct viv_err *err)
     if (!ret)
         ret = viv_job_copy_init(j, o->node, o->target, cluster_of(o->target), false, err);
     j->copy.compress = o->compress;
-    if (ret) {
+    if (ret)
         viv_job_free(j);
-        return ret;
+    return ret ? NULL : j;
+}
+
+struct viv_job *viv_job_backup_new(const struct viv_block_job_opts *o, struct viv_job_group *g, struct viv_err *err)
+{
+    struct viv_job *j = make(o, err);
+
+    if (j) {
+        viv_job_group_join(g, j);
+        viv_job_list(j);
     }
-    return viv_job_start(j, err);
+    return j;
+}
+
+int viv_job_backup(const struct viv_block_job_opts *o, struct viv_err *err)
+{
+    struct viv_job *j = make(o, err);
+    int ret = j ? find_bitmap(j, err) : -EINVAL;
+
+    if (!ret)
+        return viv_job_start(j, err);
+    if (j)
+        viv_job_free(j);
+    return ret;
 }

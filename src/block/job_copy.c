@@ -238,13 +238,3 @@ struct viv_node *viv_node_above(struct viv_node *top, const struct viv_node *n)
         top = top->backing;
     return top;
 }
-
-char *viv_job_backing_name(const struct viv_node *image, const struct viv_node *n)
-{
-    const char *local;
-
-    /* A relative name counts from the image's folder there, from ours here. */
-    if (!viv_blk_local_path(n->filename, &local) && !g_path_is_absolute(local) && (strchr(image->filename, '/') || strchr(local, '/')))
-        return g_canonicalize_filename(local, NULL);
-    return g_strdup(n->filename);
-}

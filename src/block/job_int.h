@@ -42,6 +42,8 @@ struct viv_job {
     struct viv_err err;
     int ret;
 
+    struct viv_job_group *group; /* NULL: alone */
+
     /* `lock`. */
     pthread_mutex_t lock;
     pthread_cond_t change;
@@ -61,6 +63,7 @@ struct viv_job {
     char *backing_file;
     struct viv_job_copy copy;
     struct viv_node_hook hook;
+    char *bitmap_name;         /* to be found by prepare; NULL: none, or found */
     struct viv_bitmap *bitmap; /* backup: the one it began with, kept from being removed; */
     struct viv_bitmap *since;  /* and what was written since */
     enum viv_job_bitmap_mode bitmap_mode;
@@ -76,6 +79,7 @@ struct viv_job {
 /* job.c */
 struct viv_job *viv_job_new(const struct viv_job_type *type, const struct viv_block_job_opts *o, struct viv_err *err); /* id checked */
 void viv_job_free(struct viv_job *j); /* that was not started */
+void viv_job_list(struct viv_job *j_take); /* as created */
 int viv_job_start(struct viv_job *j_take, struct viv_err *err);
 /* Nobody else may be about to change its chain, nor be at work on it if this job changes it itself. */
 int viv_job_check_chain(struct viv_job *j, struct viv_err *err);
@@ -88,6 +92,16 @@ void viv_job_set_ready(struct viv_job *j);
 /* After an error: 0: try again (it waited as was asked); else the error. */
 int viv_job_error(struct viv_job *j, int ret, bool read);
 
+/* job_group.c. All but join without locks or with the device lock alone. */
+void viv_job_group_join(struct viv_job_group *g, struct viv_job *j); /* g NULL: nothing */
+/* Waits for all others to have succeeded too: -ECANCELED: one did not. */
+int viv_job_group_wait(struct viv_job *j);
+/* Then, until somebody finalizes one of them, unless all want to be finalized at once. */
+int viv_job_group_wait_decision(struct viv_job *j);
+void viv_job_group_finalize(struct viv_job *j);
+/* One has failed or was cancelled: true: it was not too late, and the others must be cancelled. */
+bool viv_job_group_fail(struct viv_job *j);
+
 /* job_copy.c */
 int viv_job_use(struct viv_job *j, struct viv_node *n, unsigned perms, struct viv_err *err);
 int viv_job_copy_init(struct viv_job *j, struct viv_node *from, struct viv_node *to, uint32_t granularity, bool follow, struct viv_err *err);
@@ -98,8 +112,6 @@ int viv_job_copy_mark(struct viv_job *j, struct viv_node *top, struct viv_node *
 int viv_job_copy_range(struct viv_job_copy *c, uint64_t offset, uint64_t len, bool *read);
 /* Until nothing is left, or it is cancelled, or there is an error that ends the job. */
 int viv_job_copy_all(struct viv_job *j, struct viv_err *err);
-/* The name of `n` as the header of `image` may have it; g_free. */
-char *viv_job_backing_name(const struct viv_node *image, const struct viv_node *n);
 /* What the layers of `top` above `base` hold; BACKING: nothing. */
 int viv_node_status_above(struct viv_node *top, struct viv_node *base, uint64_t offset, uint64_t len, struct viv_extent *out);
 /* The layer right above `n` in the chain of `top`; NULL: it is not in there. */

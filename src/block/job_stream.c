@@ -15,7 +15,7 @@
 /* `n`, which shows the same with `to` below it as with what is there, gets that. Nobody is at work. */
 static int change_backing(struct viv_job *j, struct viv_node *n, struct viv_node *to, struct viv_err *err)
 {
-    g_autofree char *name = !to ? NULL : j->backing_file ? g_strdup(j->backing_file) : viv_job_backing_name(n, to);
+    g_autofree char *name = !to ? NULL : j->backing_file ? g_strdup(j->backing_file) : viv_node_backing_name(n->filename, to);
     bool was_read_only = n->read_only;
     int ret = was_read_only ? viv_node_set_read_only(n, false, err) : 0;
 

@@ -1,6 +1,7 @@
 /* Nodes: references, names, who may do what. */
 #include "block/bitmap.h"
 #include "block/crypt/crypt.h"
+#include "opt/opt.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -59,6 +60,7 @@ static int close_node(struct viv_node *n)
     viv_bitmaps_free(n);
     pthread_mutex_destroy(&n->bitmap_lock);
     viv_range_lock_fini(&n->ranges);
+    viv_raw_free(n->given);
     g_free(n->name);
     g_free(n->filename);
     g_free(n);
@@ -157,10 +159,8 @@ static int check_users(const struct viv_node *n, const char *user, unsigned perm
 
     for (const struct viv_node_user *u = n->users; u; u = u->next) {
         if (perms & ~u->shared)
-            return viv_fail(err, EBUSY,
-                            "%s cannot %s '%s': %s uses it and does not share that (share-rw=on on "
-                            "both devices would)",
-                            user, perm_text(perms & ~u->shared), what, u->name);
+            return viv_fail(err, EBUSY, "%s cannot %s '%s': %s uses it and does not share that%s", user, perm_text(perms & ~u->shared), what,
+                            u->name, perms & ~u->shared & VIV_PERM_WRITE ? " (share-rw=on on both devices would)" : "");
         if (u->perms & ~shared)
             return viv_fail(err, EBUSY, "%s needs '%s' unshared, but %s may %s it", user, what,
                             u->name, perm_text(u->perms & ~shared));

@@ -250,6 +250,8 @@ struct viv_node {
     struct viv_node *copy_bottom; /* but for what lies below this layer of the chain (borrowed); NULL: all of it */
     bool zero_init;  /* a new, never written range reads as zeroes */
     bool only_packed; /* all data is stored compressed, if asked for or not */
+    struct viv_raw_opts *given; /* of the driver's own options, those that were given; NULL: none, or nobody knows */
+    bool stays_read_only; /* read-only=on was said of it: it is for blockdev-reopen alone to change that */
     bool probed_raw; /* raw by guess: writes that would change the guess are refused */
     int detect_zeroes;
     enum viv_aio aio; /* files */
@@ -317,6 +319,8 @@ const struct viv_blk_driver *viv_blk_probe(const uint8_t *head, size_t len);
 
 /* `name` as the header of image `image` means it: relative names count from the image's folder. g_free. */
 char *viv_blk_backing_path(const char *image, const char *name);
+/* The name of `n` as the header of the image at `image` may have it; g_free. */
+char *viv_node_backing_name(const char *image, const struct viv_node *n);
 
 /* --- data (io.c). Blocking; any thread --- */
 

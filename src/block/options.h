@@ -24,6 +24,11 @@ int viv_blockdev_add(const struct viv_raw_opts *opts, struct viv_err *err);
 int viv_blockdev_add_text(const char *text, struct viv_err *err);
 /* -ENOENT; -EBUSY while somebody uses it. */
 int viv_blockdev_del(const char *node_name, struct viv_err *err);
+/* blockdev-reopen: `raw` is its list ("0.driver", "0.node-name", ...), whose pairs it takes. Loop thread, device lock held; the loop is served. */
+int viv_blockdev_reopen(struct viv_raw_opts *raw, struct viv_err *err);
+/* block_resize: its users are told. The same. */
+struct viv_node;
+int viv_block_resize(struct viv_node *n, uint64_t size, struct viv_err *err);
 /* At exit, after the handles: flushes and closes all of them. */
 int viv_blockdev_close_all(struct viv_err *err);
 /* A handle on a named node, for a device's drive= (which wants WRITE: read-only nodes give a handle

@@ -5,6 +5,7 @@
 #define VIV_BLOCK_REGISTRY_H
 
 #include "block/block.h"
+#include "opt/opt.h"
 
 /* What to do about a failed request. AUTO: the device's default (report reads, enospc for writes). */
 enum viv_drive_error {
@@ -33,6 +34,8 @@ struct viv_drive {
 int viv_drive_add(const char *id, struct viv_blk *blk, struct viv_drive **out, struct viv_err *err);
 struct viv_drive *viv_drive_find(const char *id); /* NULL: none */
 struct viv_drive *viv_drive_next(struct viv_drive *d); /* NULL starts and ends the walk */
+/* As -drive: opens the image (none at all: an empty drive) and adds it. `what` opens errors. Blocks. */
+int viv_drive_open(const char *what, struct viv_opts *o, const struct viv_raw_opts *image, const char *id, struct viv_err *err);
 /* Finds and claims for `user` (named in the error of a second one). */
 int viv_drive_claim(const char *id, const char *user, struct viv_drive **out, struct viv_err *err);
 void viv_drive_release(struct viv_drive *d);

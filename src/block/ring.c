@@ -3,9 +3,11 @@
  * cache is done before the call returns. */
 #include "block/ring.h"
 #include "block/plain.h"
+#include "block/prepare.h"
 #include "block/proto/file/file.h"
 
 #include "base/log.h"
+#include "host/thread.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -13,9 +15,11 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#define DEPTH 128u /* requests in the kernel */
+#define DEPTH  128u /* requests in the kernel */
+#define SPARES 4u
 
 struct slot {
     struct viv_blk_req *req;
@@ -100,10 +104,12 @@ static void finish(struct viv_ring *r, struct slot *s, int result)
     if (q->op == VIV_BLK_WRITE)
         viv_plain_wrote(r->node, &s->where, q, whole);
     release(r, s);
-    if (whole)
+    if (whole) {
+        r->user.ended(r->user.opaque, q);
         q->done(q, 0); /* q is the caller's again */
-    else
+    } else {
         r->user.fallback(r->user.opaque, q);
+    }
     landed(r, whole);
 }
 
@@ -167,6 +173,7 @@ static void *ring_main(void *opaque)
     struct viv_ring *r = opaque;
     bool stop = false, told = false;
 
+    viv_thread_name("viv-ring");
     while (!stop) {
         struct viv_blk_req *q = take(r, &stop), *next;
         int ret;
@@ -191,19 +198,16 @@ static void *ring_main(void *opaque)
 /* Lock held. On the first request: a program may have forked since it opened its disks. */
 static int start_thread(struct viv_ring *r)
 {
-    sigset_t all, old;
+    sigset_t old;
     int ret;
 
     if (r->started)
         return 0;
-    sigfillset(&all);
-    sigdelset(&all, SIGBUS); /* of memory that somebody else may cut short: blocked it would end the process */
-    pthread_sigmask(SIG_SETMASK, &all, &old);
+    viv_thread_block_signals(&old);
     ret = pthread_create(&r->thread, NULL, ring_main, r);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (ret)
         return -ret;
-    pthread_setname_np(r->thread, "viv-ring");
     r->started = true;
     return 0;
 }
@@ -322,13 +326,67 @@ static int refused(int ret, struct viv_err *err)
     return viv_fail(err, -ret, "io_uring: %s", why);
 }
 
+/* Nothing but what is done here: else a ring would be a way to open files and sockets past a filter of system calls. */
+static int restrict_to_data(struct io_uring *u)
+{
+    static const uint8_t ops[] = {IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READV, IORING_OP_WRITEV};
+    struct io_uring_restriction r[sizeof(ops)] = {0};
+    int ret = 0;
+
+    for (size_t i = 0; i < sizeof(ops); i++)
+        r[i] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = ops[i]};
+    /* liburing 2.3 declares its functions for these and lacks them. */
+    if (syscall(SYS_io_uring_register, u->ring_fd, IORING_REGISTER_RESTRICTIONS, r, sizeof(ops)) < 0 ||
+        syscall(SYS_io_uring_register, u->ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) < 0)
+        ret = -errno;
+    if (ret)
+        io_uring_queue_exit(u);
+    return ret;
+}
+
+static int make_ring(struct io_uring *u)
+{
+    int ret = io_uring_queue_init(2 * DEPTH, u, IORING_SETUP_COOP_TASKRUN | IORING_SETUP_R_DISABLED);
+
+    if (ret == -EINVAL) /* before Linux 5.19 */
+        ret = io_uring_queue_init(2 * DEPTH, u, IORING_SETUP_R_DISABLED);
+    if (!ret)
+        return restrict_to_data(u);
+    return ret == -EINVAL ? io_uring_queue_init(2 * DEPTH, u, 0) : ret; /* before 5.10 */
+}
+
+/* For disks that come when no more rings can be made (the sandbox). */
+static struct io_uring spare[SPARES];
+static unsigned spares;
+static pthread_mutex_t spare_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void viv_ring_prepare(void)
+{
+    pthread_mutex_lock(&spare_lock);
+    while (spares < SPARES && make_ring(&spare[spares]) == 0)
+        spares++;
+    pthread_mutex_unlock(&spare_lock);
+}
+
+static bool take_spare(struct io_uring *u)
+{
+    bool found;
+
+    pthread_mutex_lock(&spare_lock);
+    found = spares > 0;
+    if (found)
+        *u = spare[--spares];
+    pthread_mutex_unlock(&spare_lock);
+    return found;
+}
+
 int viv_ring_new(struct viv_node *n, const struct viv_ring_user *u, struct viv_ring **out, struct viv_err *err)
 {
     struct viv_ring *r = g_new0(struct viv_ring, 1);
-    int ret = io_uring_queue_init(2 * DEPTH, &r->uring, IORING_SETUP_COOP_TASKRUN);
+    int ret = make_ring(&r->uring);
 
-    if (ret == -EINVAL) /* before Linux 5.19 */
-        ret = io_uring_queue_init(2 * DEPTH, &r->uring, 0);
+    if (ret == -EPERM && take_spare(&r->uring))
+        ret = 0;
     if (ret) {
         g_free(r);
         return refused(ret, err);

@@ -12,6 +12,7 @@
 struct viv_ring;
 struct viv_ring_user {
     void (*fallback)(void *opaque, struct viv_blk_req *r); /* queues it; from submit's caller or the ring's thread */
+    void (*ended)(void *opaque, const struct viv_blk_req *r); /* well, before its done(); from the ring's thread */
     void *opaque;
     bool writable;
 };

@@ -1,5 +1,7 @@
 #include "block/throttle.h"
 
+#include "host/thread.h"
+
 #include <errno.h>
 #include <glib.h>
 #include <inttypes.h>
@@ -202,6 +204,7 @@ static void serve(struct viv_throttle *t, uint64_t now, uint64_t *wait)
 
 static void *serve_all(void *unused)
 {
+    viv_thread_name("viv-throttle");
     pthread_mutex_lock(&lock);
     for (;;) {
         uint64_t now = now_ns(), wait = UINT64_MAX, until;
@@ -234,7 +237,6 @@ static bool ensure_thread(void)
     pthread_condattr_destroy(&attr);
     if (pthread_create(&thread, NULL, serve_all, NULL) != 0)
         return false;
-    pthread_setname_np(thread, "viv-throttle");
     pthread_detach(thread);
     running = true;
     return true;

@@ -25,33 +25,57 @@ static int read_old(struct viv_node *n, uint64_t offset, uint8_t *buf, size_t le
     return there ? viv_io_read_locked(n, offset, &v, 1, 0, there) : 0;
 }
 
-/* Writes a fresh allocation: old head, the caller's bytes, old tail, in one go. */
+/* More of a cluster than this is not held in memory at once: what an image's header calls a cluster can be a gigabyte. */
+#define EDGE_MAX (4u << 20)
+
+/* Copies [offset, offset + len), which shares clusters with the allocation, to its place in pieces. */
+static int copy_old(struct viv_node *n, const struct viv_alloc *a, uint64_t offset, uint64_t len, uint8_t *buf)
+{
+    int ret = 0;
+
+    while (len && !ret) {
+        size_t step = MIN(len, EDGE_MAX);
+        struct iovec v = {buf, step};
+
+        ret = read_old(n, offset, buf, step);
+        if (!ret)
+            ret = viv_io_transfer(n, a->where, true, offset, a->host + (offset - a->offset), &v, 1, 0, step);
+        offset += step;
+        len -= step;
+    }
+    return ret;
+}
+
+/* Writes a fresh allocation: old head, the caller's bytes, old tail, in one go but for what of the edges is too long. */
 static int write_fresh(struct viv_node *n, const struct viv_alloc *a, const struct iovec *iov, int cnt,
                        size_t skip)
 {
+    uint64_t far_head = viv_align_down(a->head, EDGE_MAX), far_tail = viv_align_down(a->tail, EDGE_MAX);
+    size_t head = a->head - far_head, tail = a->tail - far_tail;
     struct iovec *v = g_try_new(struct iovec, cnt + 2);
     uint8_t *edge = NULL;
     int ret = -ENOMEM, used = 0;
 
-    if (!v || (a->head + a->tail && !(edge = g_try_malloc(a->head + a->tail))))
+    if (!v || (a->head + a->tail && !(edge = g_try_malloc(far_head + far_tail ? 2 * EDGE_MAX : head + tail))))
         goto out;
-    ret = 0;
     if (edge)
         viv_node_event(n->file, VIV_EVENT_COW_READ);
-    if (a->head) {
-        ret = read_old(n, a->offset - a->head, edge, a->head);
-        v[used++] = (struct iovec){edge, a->head};
+    ret = copy_old(n, a, a->offset - a->head, far_head, edge);
+    if (!ret)
+        ret = copy_old(n, a, a->offset + a->len + tail, far_tail, edge);
+    if (!ret && head) {
+        ret = read_old(n, a->offset - head, edge, head);
+        v[used++] = (struct iovec){edge, head};
     }
     used += viv_iov_slice(v + used, iov, cnt, skip, a->len);
-    if (!ret && a->tail) {
-        ret = read_old(n, a->offset + a->len, edge + a->head, a->tail);
-        v[used++] = (struct iovec){edge + a->head, a->tail};
+    if (!ret && tail) {
+        ret = read_old(n, a->offset + a->len, edge + head, tail);
+        v[used++] = (struct iovec){edge + head, tail};
     }
     if (!ret && edge)
         viv_node_event(n->file, VIV_EVENT_COW_WRITE);
     if (!ret)
-        ret = viv_io_transfer(n, a->where, true, a->offset - a->head, a->host - a->head, v, used, 0,
-                            a->head + a->len + a->tail);
+        ret = viv_io_transfer(n, a->where, true, a->offset - head, a->host - head, v, used, 0, head + a->len + tail);
 out:
     g_free(edge);
     g_free(v);

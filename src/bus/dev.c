@@ -7,6 +7,7 @@
 
 static const struct viv_dev_class *const *classes;
 static struct viv_dev *first;
+static bool vm_runs;
 
 static const struct viv_opt_def no_props[] = {VIV_OPT_END};
 
@@ -127,13 +128,14 @@ static int apply_globals(const struct viv_dev_class *cls, struct viv_opts *opts,
     return 0;
 }
 
-static bool path_taken(const char *path)
+/* Those that leave are at no place any more. */
+static struct viv_dev *by_path(const char *path)
 {
-    for (struct viv_dev *d = first; d; d = d->next) {
-        if (!strcmp(d->path, path))
-            return true;
-    }
-    return false;
+    struct viv_dev *d = first;
+
+    while (d && (d->life == VIV_DEV_LEAVING || strcmp(d->path, path)))
+        d = d->next;
+    return d;
 }
 
 /* Stable as long as the same command line makes the same devices in the same order. */
@@ -142,7 +144,7 @@ static char *numbered_path(const char *cls)
     for (unsigned n = 0;; n++) {
         char *path = g_strdup_printf("%s.%u", cls, n);
 
-        if (!path_taken(path))
+        if (!by_path(path))
             return path;
         g_free(path);
     }
@@ -194,31 +196,47 @@ int viv_dev_new(struct viv_board *board, const char *name, const char *id, const
         dev_free(d);
         return r;
     }
+    d->life = VIV_DEV_THERE;
     if (!d->path)
         d->path = numbered_path(cls->name);
-    g_assert(!path_taken(d->path));
+    g_assert(!by_path(d->path));
     append(d);
-    if (cls->reset)
-        cls->reset(d);
+    viv_dev_reset(d);
+    if (vm_runs && cls->vm_running)
+        cls->vm_running(d, true);
     if (out)
         *out = d;
     return 0;
 }
 
+void viv_dev_reset(struct viv_dev *d)
+{
+    d->refs++;
+    if (d->cls->reset)
+        d->cls->reset(d);
+    d->refs--;
+}
+
 void viv_dev_reset_all(void)
 {
     for (struct viv_dev *d = first; d; d = d->next) {
-        if (d->cls->reset)
-            d->cls->reset(d);
+        if (d->life != VIV_DEV_LEAVING)
+            viv_dev_reset(d);
     }
 }
 
 void viv_dev_set_running_all(bool running)
 {
+    vm_runs = running;
     for (struct viv_dev *d = first; d; d = d->next) {
-        if (d->cls->vm_running)
+        if (d->cls->vm_running && d->life != VIV_DEV_LEAVING)
             d->cls->vm_running(d, running);
     }
+}
+
+bool viv_dev_running(void)
+{
+    return vm_runs;
 }
 
 bool viv_dev_idle_all(void)
@@ -230,47 +248,96 @@ bool viv_dev_idle_all(void)
     return true;
 }
 
+int viv_dev_can_save_all(struct viv_err *err)
+{
+    int rc = 0;
+
+    for (struct viv_dev *d = first; d && !rc; d = d->next) {
+        if (d->cls->can_save && d->life != VIV_DEV_LEAVING)
+            rc = d->cls->can_save(d, err);
+    }
+    return rc;
+}
+
+void viv_dev_free(struct viv_dev *d)
+{
+    struct viv_dev **p = &first;
+
+    while (*p != d)
+        p = &(*p)->next;
+    *p = d->next;
+    if (d->cls->unrealize)
+        d->cls->unrealize(d);
+    dev_free(d);
+}
+
 /* Last made, first gone: a device may use those that stood before it. */
 void viv_dev_free_all(void)
 {
     while (first) {
-        struct viv_dev **p = &first, *d;
+        struct viv_dev *d = first;
 
-        while ((*p)->next)
-            p = &(*p)->next;
-        d = *p;
-        *p = NULL;
-        if (d->cls->unrealize)
-            d->cls->unrealize(d);
-        dev_free(d);
+        while (d->next)
+            d = d->next;
+        viv_dev_free(d);
     }
+    vm_runs = false;
 }
 
-void viv_dev_save_all(struct viv_state_writer *w)
+/* ---- saved state ---- */
+
+static uint32_t count_saved(void)
 {
     uint32_t n = 0;
 
     for (struct viv_dev *d = first; d; d = d->next)
-        n++;
-    viv_state_put_u32(w, n);
-    for (struct viv_dev *d = first; d; d = d->next)
-        viv_state_save(w, d->path, d->cls->state, d);
+        n += d->life != VIV_DEV_LEAVING;
+    return n;
 }
 
+void viv_dev_save_all(struct viv_state_writer *w)
+{
+    viv_state_put_u32(w, count_saved());
+    for (struct viv_dev *d = first; d; d = d->next) {
+        if (d->life != VIV_DEV_LEAVING)
+            viv_state_save(w, d->path, d->cls->state, d);
+    }
+}
+
+/* What is here and was not saved, for a message. */
+static int one_too_many(GHashTable *seen, struct viv_err *err)
+{
+    for (struct viv_dev *d = first; d; d = d->next) {
+        if (d->life != VIV_DEV_LEAVING && !g_hash_table_contains(seen, d))
+            return viv_fail(err, EINVAL, "this machine has the device '%s' (%s%s%s), which the saved one had not: leave it out, or "
+                            "unplug it first", d->path, d->cls->name, d->id ? ", id " : "", d->id ? d->id : "");
+    }
+    return 0;
+}
+
+static int load_one(struct viv_state_reader *r, GHashTable *seen, struct viv_err *err)
+{
+    g_autofree char *path = viv_state_peek_section(r, err);
+    struct viv_dev *d = path ? by_path(path) : NULL;
+
+    if (!path)
+        return -EINVAL;
+    if (!d)
+        return viv_fail(err, EINVAL, "the saved machine has a device '%.150s', this one has not: give it the same devices at the same "
+                        "places (one that was plugged in later by -device with its bus= and addr= or port=)", path);
+    if (!g_hash_table_add(seen, d))
+        return viv_fail(err, EINVAL, "saved state has the device '%.150s' twice", path);
+    return viv_state_load(r, d->path, d->cls->state, d, err);
+}
+
+/* By name, not by order: what was plugged in while the machine ran may be made earlier here. */
 int viv_dev_load_all(struct viv_state_reader *r, struct viv_err *err)
 {
-    uint32_t n, have = 0;
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+    uint32_t n;
     int rc = viv_state_get_u32(r, &n, err);
 
-    for (struct viv_dev *d = first; d; d = d->next)
-        have++;
-    if (rc == 0 && n != have)
-        rc = viv_fail(
-            err, EINVAL,
-            "saved state has %u devices, this machine has %u: both command lines must make "
-            "the same devices",
-            n, have);
-    for (struct viv_dev *d = first; d && rc == 0; d = d->next)
-        rc = viv_state_load(r, d->path, d->cls->state, d, err);
-    return rc;
+    for (uint32_t i = 0; i < n && rc == 0; i++)
+        rc = load_one(r, seen, err);
+    return rc ? rc : one_too_many(seen, err);
 }

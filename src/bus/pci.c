@@ -152,9 +152,17 @@ static uint32_t ones(unsigned len)
     return len >= 4 ? UINT32_MAX : (1u << (8 * len)) - 1;
 }
 
+/* Who hears a cycle on this bus: nobody where there is no bus, or no link. */
+static struct viv_pci_dev *target(struct viv_pci_bus *bus, unsigned devfn)
+{
+    if (!bus || (bus->kind == VIV_PCIE_LINK && !viv_pcie_link_up(bus->bridge)))
+        return NULL;
+    return viv_pci_at(bus, devfn);
+}
+
 uint32_t viv_pci_config_read(struct viv_pci_bus *bus, unsigned devfn, unsigned off, unsigned len)
 {
-    struct viv_pci_dev *d = bus ? viv_pci_at(bus, devfn) : NULL;
+    struct viv_pci_dev *d = target(bus, devfn);
 
     return d && off < d->config_size ? viv_pci_dev_read(d, off, len) : ones(len);
 }
@@ -162,7 +170,7 @@ uint32_t viv_pci_config_read(struct viv_pci_bus *bus, unsigned devfn, unsigned o
 void viv_pci_config_write(struct viv_pci_bus *bus, unsigned devfn, unsigned off, uint32_t value,
                           unsigned len)
 {
-    struct viv_pci_dev *d = bus ? viv_pci_at(bus, devfn) : NULL;
+    struct viv_pci_dev *d = target(bus, devfn);
 
     if (d && off < d->config_size)
         viv_pci_dev_write(d, off, value, len);
@@ -253,7 +261,7 @@ unsigned viv_pci_pirq(const struct viv_pci_dev *d)
 
 static bool wants_intx(const struct viv_pci_dev *d)
 {
-    return d->intx_level && d->config[PCI_INT_PIN] && d->bus &&
+    return d->intx_level && d->config[PCI_INT_PIN] && viv_pci_on_bus(d) &&
            !(viv_ld_le16(d->config + PCI_COMMAND) & PCI_COMMAND_INTX_OFF);
 }
 

@@ -66,6 +66,7 @@ struct viv_pci_dev {
     uint8_t *msix_pending;        /* one byte each */
     struct viv_region *msix_region;
 
+    bool slot_told; /* of a port's slot: the reason for an interrupt that there is was told */
     bool intx_level; /* what the device drives */
     bool
         intx_asserted; /* what reaches the bus: intx_level unless the command register disables it */
@@ -75,6 +76,9 @@ struct viv_pci_dev {
     uint32_t (*config_read)(struct viv_pci_dev *d, unsigned off, unsigned len, uint32_t value);
     /* Optional: a vector's address, data or mask changed (irqfd upkeep). */
     void (*msix_changed)(struct viv_pci_dev *d, unsigned vector);
+    /* It was pulled out, its requests may be under way: no more of them is the guest's. Does not wait. NULL: the class's reset()
+     * does it, which does not wait, either. */
+    void (*pulled)(struct viv_pci_dev *d);
 };
 
 /* Saved by every PCI device's table: VIV_F_STRUCT(my_dev, pci, viv_pci_dev_state). */
@@ -108,6 +112,21 @@ enum viv_pci_bus_kind viv_pci_bus_kind(const struct viv_pci_bus *bus);
 /* The bridge above; NULL: the root bus. */
 struct viv_pci_dev *viv_pci_bus_bridge(const struct viv_pci_bus *bus);
 struct viv_pci_bus *viv_pci_bus_behind(const struct viv_pci_dev *d); /* NULL: no bridge */
+/* Who tells the guest of functions that come and go on a bus (docs/pc.md, hot-plug). Without: nothing can. */
+struct viv_pci_slots {
+    void (*plugged)(void *opaque, struct viv_pci_dev *d);
+    int (*ask)(void *opaque, struct viv_pci_dev *d, struct viv_err *err); /* viv_hotplug.ask */
+    void (*pulled)(void *opaque, struct viv_pci_dev *d);                  /* off its bus already; may be NULL */
+};
+void viv_pci_bus_set_slots(struct viv_pci_bus *bus, const struct viv_pci_slots *slots, void *opaque);
+bool viv_pci_bus_takes_plugs(const struct viv_pci_bus *bus);
+/* Of classes that can be plugged into such buses. */
+extern const struct viv_hotplug viv_pci_hotplug;
+/* The slot has no power any more: all functions in it that can go do. */
+void viv_pci_slot_off(struct viv_pci_bus *bus, unsigned slot);
+/* Can what is in the slot go (all of it, if anything)? */
+bool viv_pci_slot_removable(struct viv_pci_bus *bus, unsigned slot);
+
 /* The PIRQ that the function's pin reaches. */
 unsigned viv_pci_pirq(const struct viv_pci_dev *d);
 /* Who hears the interrupt lines of the root bus. Without a route, INTx of slot s, pin p (0: A) reaches PIRQ (s + p - 1)
@@ -178,6 +197,8 @@ enum viv_pcie_type { /* PCI Express 3.0, 7.8.2 */
 };
 /* The PCI Express capability and 4 KiB of configuration space. `slot`: of a root port, the number of its slot; else 0. */
 int viv_pcie_init(struct viv_pci_dev *d, enum viv_pcie_type type, unsigned slot, struct viv_err *err);
+/* The slot of a root port gets native hot-plug; `below` is the port's bus. */
+void viv_pcie_add_slot(struct viv_pci_dev *port, struct viv_pci_bus *below);
 /* Reserves `len` bytes of extended configuration space (7.9.3); returns the offset, 0 when there is no room. */
 uint16_t viv_pcie_add_cap(struct viv_pci_dev *d, uint16_t id, uint8_t version, uint16_t len);
 

@@ -80,8 +80,8 @@ static void reset_below(struct viv_pci_bus *bus)
     for (unsigned i = 0; i < 256; i++) {
         struct viv_dev *d = bus->dev[i] ? &bus->dev[i]->dev : NULL;
 
-        if (d && d->cls->reset)
-            d->cls->reset(d);
+        if (d)
+            viv_dev_reset(d);
     }
     for (struct viv_pci_bus *b = bus->child; b; b = b->next)
         reset_below(b);

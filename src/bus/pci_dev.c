@@ -46,8 +46,9 @@ int viv_pci_dev_init(struct viv_pci_dev *d, const struct viv_pci_ids *ids, struc
     if (r < 0)
         return r;
     init_header(d, ids, multi);
-    if (bus->kind == VIV_PCIE_LINK)
-        viv_pcie_set_present(bus->bridge, true);
+    d->dev.parent = bus->bridge ? &bus->bridge->dev : NULL;
+    if (bus->kind == VIV_PCIE_LINK && !d->dev.board->made) /* else its slot tells the guest */
+        viv_pcie_set_present(bus->bridge);
     if (!d->dev.path)
         d->dev.path = g_strdup_printf("%s/%02x.%x/%s", bus->name, d->devfn >> 3, d->devfn & 7,
                                       d->dev.cls->name);
@@ -69,9 +70,11 @@ void viv_pci_dev_fini(struct viv_pci_dev *d)
     }
     viv_region_free(d->rom);
     d->rom = NULL;
-    d->bus->dev[d->devfn] = NULL;
-    if (d->bus->kind == VIV_PCIE_LINK)
-        viv_pcie_set_present(d->bus->bridge, d->bus->dev[0] != NULL);
+    if (viv_pci_on_bus(d)) {
+        d->bus->dev[d->devfn] = NULL;
+        if (d->bus->kind == VIV_PCIE_LINK && !d->dev.board->made)
+            viv_pcie_set_present(d->bus->bridge);
+    }
     d->bus = NULL;
 }
 
@@ -177,6 +180,8 @@ uint32_t viv_pci_dev_read(struct viv_pci_dev *d, unsigned off, unsigned len)
 
 void viv_pci_dev_write(struct viv_pci_dev *d, unsigned off, uint32_t value, unsigned len)
 {
+    uint16_t slot = viv_pcie_slot_control(d);
+
     for (unsigned i = 0; i < len; i++) {
         uint8_t v = (uint8_t)(value >> (8 * i)), w = d->wmask[off + i];
         uint8_t *c = &d->config[off + i];
@@ -190,6 +195,8 @@ void viv_pci_dev_write(struct viv_pci_dev *d, unsigned off, uint32_t value, unsi
         viv_pci_update_intx(d, true);
     if (d->msix_cap && viv_pci_touches(off, len, d->msix_cap + MSIX_CONTROL, 2))
         viv_msix_control_written(d);
+    if (d->pcie_cap)
+        viv_pcie_slot_written(d, off, len, slot);
     if (d->config_written)
         d->config_written(d, off, len);
 }
@@ -223,6 +230,7 @@ static int load_config(struct viv_state_reader *r, void *obj, int version, struc
 
     if (rc < 0)
         return rc;
+    viv_pcie_keep_link(d, c);
     for (unsigned i = 0; i < d->config_size; i++) {
         if ((c[i] ^ d->config[i]) & ~(d->wmask[i] | d->w1cmask[i]))
             return viv_fail(err, EINVAL,
@@ -238,6 +246,7 @@ static int post_load(void *obj, int version, struct viv_err *err)
 {
     struct viv_pci_dev *d = obj;
 
+    viv_pcie_slot_loaded(d);
     viv_pci_remap(d);
     viv_pci_update_intx(d, false);
     if (d->msix_changed) {
@@ -275,11 +284,13 @@ const struct viv_state_table viv_pci_dev_state = {
             VIV_F_CUSTOM(viv_pci_dev, msix, viv_msix_save, viv_msix_load),
             VIV_F_DERIVED(viv_pci_dev, msix_pending, "saved with msix"),
             VIV_F_CONFIG(viv_pci_dev, msix_region),
+            VIV_F_DERIVED(viv_pci_dev, slot_told, "the slot's registers"),
             VIV_F_INT(viv_pci_dev, intx_level),
             VIV_F_DERIVED(viv_pci_dev, intx_asserted, "intx_level and the command register"),
             VIV_F_CONFIG(viv_pci_dev, config_written),
             VIV_F_CONFIG(viv_pci_dev, config_read),
             VIV_F_CONFIG(viv_pci_dev, msix_changed),
+            VIV_F_CONFIG(viv_pci_dev, pulled),
             VIV_F_END,
         },
     .post_load = post_load,

@@ -72,7 +72,15 @@ struct viv_pci_bus {
     const struct viv_region_ops *reset_ops;
     void *reset_opaque;
     struct viv_region *ports[2]; /* address, data; NULL without add_ports */
+    const struct viv_pci_slots *slots; /* NULL: nothing comes or goes while the machine runs */
+    void *slots_opaque;
 };
+
+/* False once it was pulled out: its place may be another's. */
+static inline bool viv_pci_on_bus(const struct viv_pci_dev *d)
+{
+    return d->bus && d->bus->dev[d->devfn] == d;
+}
 
 /* A bus below `bridge`, which is placed. */
 struct viv_pci_bus *viv_pci_bus_below(struct viv_pci_dev *bridge, const char *name, enum viv_pci_bus_kind kind);
@@ -103,8 +111,19 @@ uint32_t viv_pci_dev_read(struct viv_pci_dev *d, unsigned off, unsigned len);
 void viv_pci_dev_write(struct viv_pci_dev *d, unsigned off, uint32_t value, unsigned len);
 
 bool viv_pci_asleep(const struct viv_pci_dev *d); /* D3hot */
-/* Of a port: is there something in its slot? Before the guest looks: nobody is told. */
-void viv_pcie_set_present(struct viv_pci_dev *port, bool present);
+/* ---- pcie_slot.c: of ports; what has no slot with hot-plug is passed over where a guest acts ---- */
+
+/* What is in the slot is there from the start (or is not there): power is as that wants it, and nobody is told. */
+void viv_pcie_set_present(struct viv_pci_dev *port);
+bool viv_pcie_link_up(const struct viv_pci_dev *port);
+void viv_pcie_slot_reset(struct viv_pci_dev *port);
+/* The guest has written configuration bytes; `old` is Slot Control (viv_pcie_slot_control) before. */
+void viv_pcie_slot_written(struct viv_pci_dev *port, unsigned off, unsigned len, uint16_t old);
+uint16_t viv_pcie_slot_control(const struct viv_pci_dev *port);
+/* Saved configuration space: a slot's presence and link are what they were, not what they are here. */
+void viv_pcie_keep_link(struct viv_pci_dev *port, const uint8_t *saved);
+void viv_pcie_slot_loaded(struct viv_pci_dev *port);
+
 void viv_pcie_reset(struct viv_pci_dev *d);
 
 /* After the guest wrote the message control word: sends what a mask held back. */

@@ -485,7 +485,7 @@ static void test_state(void)
     add(&b, "addr=1");
     rd_state = viv_state_reader_new(data, len);
     g_assert_cmpint(viv_dev_load_all(rd_state, &err), ==, -EINVAL);
-    g_assert_nonnull(strstr(err.text, "2 devices, this machine has 1"));
+    g_assert_nonnull(strstr(err.text, "saved machine has a device 'pci.0/"));
     viv_state_reader_free(rd_state);
     rig_fini(&b);
     g_free(data);

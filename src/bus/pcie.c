@@ -15,8 +15,6 @@ enum { /* from the capability's start */
     PCIE_LINK_CONTROL = 0x10,
     PCIE_LINK_STATUS = 0x12,
     PCIE_SLOT_CAPABILITIES = 0x14,
-    PCIE_SLOT_CONTROL = 0x18,
-    PCIE_SLOT_STATUS = 0x1a,
     PCIE_ROOT_CONTROL = 0x1c,
     PCIE_LINK_CAPABILITIES2 = 0x2c,
     PCIE_LINK_CONTROL2 = 0x30,
@@ -30,8 +28,6 @@ enum { /* from the capability's start */
     SPEED_2_5 = 1,
     ONE_LANE = 1 << 4,
     LINK_ACTIVE_REPORTED = 1 << 20,
-    LINK_ACTIVE = 1 << 13,
-    PRESENCE = 1 << 6,
 };
 
 static void add_link(struct viv_pci_dev *d, uint8_t *c, uint8_t *w, bool port)
@@ -69,16 +65,10 @@ int viv_pcie_init(struct viv_pci_dev *d, enum viv_pcie_type type, unsigned slot,
 
 void viv_pcie_reset(struct viv_pci_dev *d)
 {
-    if (d->pcie_cap)
-        viv_st_le16(d->config + d->pcie_cap + PCIE_DEVICE_CONTROL, CONTROL_DEFAULT);
-}
-
-void viv_pcie_set_present(struct viv_pci_dev *port, bool present)
-{
-    uint8_t *c = port->config + port->pcie_cap;
-
-    viv_st_le16(c + PCIE_SLOT_STATUS, present ? PRESENCE : 0);
-    viv_st_le16(c + PCIE_LINK_STATUS, SPEED_2_5 | ONE_LANE | (present ? LINK_ACTIVE : 0));
+    if (!d->pcie_cap)
+        return;
+    viv_st_le16(d->config + d->pcie_cap + PCIE_DEVICE_CONTROL, CONTROL_DEFAULT);
+    viv_pcie_slot_reset(d);
 }
 
 uint16_t viv_pcie_add_cap(struct viv_pci_dev *d, uint16_t id, uint8_t version, uint16_t len)

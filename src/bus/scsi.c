@@ -48,7 +48,7 @@ void viv_scsi_bus_free(struct viv_scsi_bus *b)
         }
     }
     for (struct viv_scsi_dev *d = b->devs; d; d = d->next)
-        d->bus = NULL;
+        d->bus = NULL; /* those that were pulled out have gone: an adapter waits for them */
     g_free(b->name);
     g_free(b);
 }
@@ -81,11 +81,16 @@ struct viv_scsi_dev *viv_scsi_at(struct viv_scsi_bus *b, unsigned id, unsigned l
     return d;
 }
 
+static bool leaving(const struct viv_scsi_bus *b)
+{
+    return b->adapter && b->adapter->life == VIV_DEV_LEAVING;
+}
+
 static int find_bus(const char *name, struct viv_scsi_bus **out, const char *what, struct viv_err *err)
 {
     struct viv_scsi_bus *b = buses;
 
-    while (b && name && strcmp(b->name, name))
+    while (b && (leaving(b) || (name && strcmp(b->name, name))))
         b = b->next;
     *out = b;
     if (b)
@@ -129,7 +134,7 @@ int viv_scsi_dev_init(struct viv_scsi_dev *d, struct viv_dev *dev, const struct 
 
     (void)viv_opts_int(opts, "channel");
     if (!viv_opts_given(opts, "scsi-id")) {
-        while (b && !free_id(b, lun, &id))
+        while (b && (leaving(b) || !free_id(b, lun, &id)))
             b = bus ? NULL : b->next;
         if (!rc && !b)
             return viv_fail(err, EBUSY, "%s: no place is left on SCSI bus%s%s", what, bus ? " " : "es", bus ? bus : "");
@@ -141,11 +146,23 @@ int viv_scsi_dev_init(struct viv_scsi_dev *d, struct viv_dev *dev, const struct 
                         b->ops->ids - 1, b->ops->luns - 1);
     if (viv_scsi_at(b, id, lun))
         return viv_fail(err, EBUSY, "%s: scsi-id=%u,lun=%u of bus '%s' is taken", what, id, lun, b->name);
+    dev->parent = b->adapter;
+    if (!dev->path)
+        dev->path = g_strdup_printf("%s/%u.%u/%s", b->name, id, lun, dev->cls->name);
     viv_scsi_dev_plug(d, dev, ops, b, id, lun);
     rc = add_boot(d, opts, err);
     if (rc < 0)
         viv_scsi_dev_fini(d);
     return rc;
+}
+
+/* SPC-4 6.33: other units of the same target tell that there are more or fewer of them. */
+static void luns_changed(struct viv_scsi_bus *b, unsigned id)
+{
+    for (struct viv_scsi_dev *d = b->devs; d; d = d->next) {
+        if (d->id == id && !d->attention)
+            d->attention = VIV_SCSI_ASC_LUNS_CHANGED;
+    }
 }
 
 void viv_scsi_dev_plug(struct viv_scsi_dev *d, struct viv_dev *dev, const struct viv_scsi_dev_ops *ops, struct viv_scsi_bus *b,
@@ -157,6 +174,7 @@ void viv_scsi_dev_plug(struct viv_scsi_dev *d, struct viv_dev *dev, const struct
     while (*end)
         end = &(*end)->next;
     *end = d;
+    luns_changed(b, id);
     if (b->ops->plugged)
         b->ops->plugged(b, d);
 }
@@ -173,10 +191,28 @@ void viv_scsi_dev_fini(struct viv_scsi_dev *d)
     for (p = &d->bus->devs; *p != d; p = &(*p)->next)
         ;
     *p = d->next;
+    luns_changed(d->bus, d->id);
     if (d->bus->ops->unplugged)
         d->bus->ops->unplugged(d->bus, d);
+    d->left = d->bus;
     d->bus = NULL;
 }
+
+/* ---- coming and going ---- */
+
+static void pull(struct viv_dev *dev)
+{
+    for (struct viv_scsi_bus *b = buses; b; b = b->next) {
+        for (struct viv_scsi_dev *d = b->devs; d; d = d->next) {
+            if (d->dev == dev) {
+                viv_scsi_dev_fini(d);
+                return;
+            }
+        }
+    }
+}
+
+const struct viv_hotplug viv_scsi_hotplug = {.unplug = pull};
 
 void viv_scsi_attention(struct viv_scsi_dev *d, uint16_t asc)
 {
@@ -187,8 +223,10 @@ void viv_scsi_attention(struct viv_scsi_dev *d, uint16_t asc)
 
 void viv_scsi_told(struct viv_scsi_dev *d)
 {
-    if (d->bus && d->bus->ops->told)
-        d->bus->ops->told(d->bus);
+    struct viv_scsi_bus *b = d->bus ? d->bus : d->left;
+
+    if (b && b->ops->told)
+        b->ops->told(b);
 }
 
 /* ---- what common code answers ---- */
@@ -458,6 +496,7 @@ const struct viv_state_table viv_scsi_dev_state = {
             VIV_F_CONFIG(viv_scsi_dev, lun),
             VIV_F_INT(viv_scsi_dev, attention),
             VIV_F_CONFIG(viv_scsi_dev, fw_path),
+            VIV_F_DERIVED(viv_scsi_dev, left, "NULL: it is there"),
             VIV_F_CONFIG(viv_scsi_dev, next),
             VIV_F_END,
         },

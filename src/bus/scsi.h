@@ -46,6 +46,7 @@ enum { /* ASC and ASCQ */
     VIV_SCSI_ASC_MEDIUM_CHANGED = 0x2800,
     VIV_SCSI_ASC_POWER_ON = 0x2900,
     VIV_SCSI_ASC_SIZE_CHANGED = 0x2a09,
+    VIV_SCSI_ASC_LUNS_CHANGED = 0x3f0e,
     VIV_SCSI_ASC_NO_MEDIUM_CLOSED = 0x3a01,
     VIV_SCSI_ASC_NO_MEDIUM_OPEN = 0x3a02,
     VIV_SCSI_ASC_INTERNAL = 0x4400,
@@ -137,6 +138,7 @@ struct viv_scsi_dev {
     unsigned id, lun;
     uint16_t attention; /* unit attention that waits: ASC and ASCQ; 0: none */
     char *fw_path;      /* with bootindex; else NULL */
+    struct viv_scsi_bus *left; /* the one it was pulled out of: hears the end of its commands */
     struct viv_scsi_dev *next;
 };
 /* The attention: VIV_F_STRUCT(my_dev, scsi, viv_scsi_dev_state). */
@@ -156,6 +158,8 @@ int viv_scsi_dev_init(struct viv_scsi_dev *d, struct viv_dev *dev, const struct 
 void viv_scsi_dev_plug(struct viv_scsi_dev *d, struct viv_dev *dev, const struct viv_scsi_dev_ops *ops, struct viv_scsi_bus *b,
                        unsigned id, unsigned lun);
 void viv_scsi_dev_fini(struct viv_scsi_dev *d);
+/* Of classes on buses with names: the adapter tells its guest. */
+extern const struct viv_hotplug viv_scsi_hotplug;
 /* A unit attention, and the adapter is told. */
 void viv_scsi_attention(struct viv_scsi_dev *d, uint16_t asc);
 /* Commands have ended: the adapter may interrupt. */

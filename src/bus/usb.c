@@ -59,11 +59,16 @@ void viv_usb_bus_free(struct viv_usb_bus *bus)
     g_free(bus);
 }
 
+static bool leaving(const struct viv_usb_bus *b)
+{
+    return b->controller->life == VIV_DEV_LEAVING;
+}
+
 struct viv_usb_bus *viv_usb_bus_find(const char *name)
 {
     struct viv_usb_bus *b = buses;
 
-    while (b && g_strcmp0(b->name, name))
+    while (b && (leaving(b) || g_strcmp0(b->name, name)))
         b = b->next;
     return b;
 }
@@ -250,13 +255,21 @@ static int find_port(const struct viv_usb_desc *desc, const char *what, const ch
     if (path)
         return named_port(b, path, what, out, err);
     while (!*out && b) {
-        *out = b->name ? free_port(b, desc) : NULL;
+        *out = b->name && !leaving(b) ? free_port(b, desc) : NULL;
         b = bus ? NULL : b->next;
     }
     if (!*out)
         return viv_fail(err, EBUSY, "%s: no port that takes it is free%s%s; -device usb-hub has 8 more, -device qemu-xhci is another "
                                     "controller", what, bus ? " on " : "", bus ? bus : "");
     return 0;
+}
+
+/* By its place, which is that of the port people name: a hub and its controller, whoever serves the port at the moment. */
+static void name_place(struct viv_usb_dev *d, const struct viv_usb_port *p)
+{
+    d->dev.parent = p->hub ? &p->hub->dev : p->bus->controller;
+    if (!d->dev.path)
+        d->dev.path = g_strdup_printf("%s/%s/%s", p->bus->name, p->path, d->dev.cls->name);
 }
 
 int viv_usb_dev_init(struct viv_usb_dev *d, struct viv_opts *opts, struct viv_err *err)
@@ -267,6 +280,7 @@ int viv_usb_dev_init(struct viv_usb_dev *d, struct viv_opts *opts, struct viv_er
 
     if (rc < 0)
         return rc;
+    name_place(d, p);
     p = wires(p);
     speed = common_speed(p, d->desc);
     if (speed < 0)
@@ -284,6 +298,18 @@ void viv_usb_dev_fini(struct viv_usb_dev *d)
     g_free(d->serial);
     d->serial = NULL;
 }
+
+/* ---- coming and going ---- */
+
+static void pull(struct viv_dev *d)
+{
+    struct viv_usb_dev *u = (struct viv_usb_dev *)d;
+
+    if (u->port)
+        detach(u);
+}
+
+const struct viv_hotplug viv_usb_hotplug = {.unplug = pull};
 
 /* ---- finding a device ---- */
 

@@ -132,6 +132,8 @@ extern const struct viv_state_table viv_usb_dev_state;
 /* In realize(), ops and desc set: finds a free port that takes one of its speeds and plugs it in; the error says which controller
  * would do. */
 int viv_usb_dev_init(struct viv_usb_dev *d, struct viv_opts *opts, struct viv_err *err);
+/* Of every class on a USB: guests see plugs and hear of them from the port. */
+extern const struct viv_hotplug viv_usb_hotplug;
 void viv_usb_dev_fini(struct viv_usb_dev *d);
 /* In the class's reset(): as after a reset of the bus. */
 void viv_usb_dev_reset(struct viv_usb_dev *d);

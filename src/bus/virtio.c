@@ -18,7 +18,7 @@ const char *viv_virtio_name(const struct viv_virtio *v)
 
 struct viv_virtio *viv_virtio_of(struct viv_dev *d)
 {
-    if (d->cls->realize == viv_virtio_pci_realize)
+    if (d->cls->idle == viv_virtio_pci_idle) /* virtio-vga realizes more than that */
         return ((struct viv_virtio_pci *)d)->v;
     if (d->cls->realize == viv_virtio_mmio_realize)
         return ((struct viv_virtio_mmio *)d)->v;
@@ -194,7 +194,9 @@ void viv_virtio_reset(struct viv_virtio *v)
     if (v->resetting)
         return; /* another vCPU's reset waits for requests; one is enough */
     v->resetting = true;
+    v->dev->refs++; /* the reset may wait without the device lock */
     v->cls->reset(v);
+    v->dev->refs--;
     for (unsigned i = 0; i < v->queue_count; i++) {
         struct viv_virtq *q = &v->queues[i];
 
@@ -268,6 +270,11 @@ void viv_virtio_vm_running(struct viv_virtio *v, bool running)
 bool viv_virtio_idle(struct viv_virtio *v)
 {
     return !v->cls->idle || v->cls->idle(v);
+}
+
+int viv_virtio_can_save(struct viv_virtio *v, struct viv_err *err)
+{
+    return v->cls->can_save ? v->cls->can_save(v, err) : 0;
 }
 
 #define CONFIG_MAX 256

@@ -42,6 +42,9 @@ enum { /* virtio ids (5) */
     VIV_VIRTIO_ID_CONSOLE = 3,
     VIV_VIRTIO_ID_RNG = 4,
     VIV_VIRTIO_ID_SCSI = 8,
+    VIV_VIRTIO_ID_9P = 9,
+    VIV_VIRTIO_ID_GPU = 16,
+    VIV_VIRTIO_ID_INPUT = 18,
 };
 
 struct viv_virtio;
@@ -67,7 +70,7 @@ struct viv_virtq_elem {
 struct viv_virtio_class {
     const char *name;      /* "virtio-blk" */
     uint16_t device_id;    /* virtio id */
-    uint16_t pci_legacy_id; /* transitional PCI device id, 0x1000.. */
+    uint16_t pci_legacy_id; /* transitional PCI device id, 0x1000..; 0: has no legacy interface */
     uint32_t pci_class;    /* 0xCCSSPP for virtio-pci */
     const char *fw_kind, *fw_unit; /* of what firmware can boot from: "scsi", "/disk@0,0"; has bootindex. NULL: not */
     const char *pci_rom;   /* expansion ROM of the PCI function */
@@ -90,6 +93,7 @@ struct viv_virtio_class {
     void (*reset)(struct viv_virtio *v);
     void (*vm_running)(struct viv_virtio *v, bool running); /* may be NULL; queues are kicked after */
     bool (*idle)(struct viv_virtio *v);                     /* may be NULL */
+    int (*can_save)(struct viv_virtio *v, struct viv_err *err); /* as in bus/dev.h; may be NULL */
 };
 
 /* What the transport gives. Device lock held. */
@@ -179,12 +183,14 @@ void viv_virtq_drop(struct viv_virtq_elem *e);
 void viv_virtq_notify(struct viv_virtio *v, unsigned queue);
 /* Suppress or ask for kicks while polling. Returns true if requests arrived meanwhile. */
 bool viv_virtq_set_kick(struct viv_virtio *v, unsigned queue, bool want);
-/* Nothing to pop now. (True also on a queue that is not set up.) */
 /* As a kick of the driver, in so many elements and no more; what is left follows from the loop. */
 void viv_virtio_kick(struct viv_virtio *v, unsigned queue);
 /* No more elements in this kick: the loop comes back for the rest. */
 void viv_virtq_yield(struct viv_virtio *v, unsigned queue);
+/* Nothing to pop now. (True also on a queue that is not set up.) */
 bool viv_virtq_empty(struct viv_virtio *v, unsigned queue);
+/* Descriptors of its ring, as the driver set it up. */
+unsigned viv_virtq_size(const struct viv_virtio *v, unsigned queue);
 
 /* An element held over a save (a failed request that waits for the VM to go on): segments by guest
  * address. Load maps it again; `*out` NULL on failure. */

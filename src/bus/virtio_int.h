@@ -116,6 +116,7 @@ void viv_virtio_reset(struct viv_virtio *v);
 void viv_virtio_set_guest_features(struct viv_virtio *v, uint64_t features);
 void viv_virtio_vm_running(struct viv_virtio *v, bool running);
 bool viv_virtio_idle(struct viv_virtio *v);
+int viv_virtio_can_save(struct viv_virtio *v, struct viv_err *err);
 /* Config space of the function; beyond its end zeroes are read and writes fall. */
 void viv_virtio_config_read(struct viv_virtio *v, unsigned off, void *buf, unsigned len);
 void viv_virtio_config_write(struct viv_virtio *v, unsigned off, const void *buf, unsigned len);

@@ -381,6 +381,11 @@ bool viv_virtio_mmio_idle(struct viv_dev *d)
     return viv_virtio_idle(((struct viv_virtio_mmio *)d)->v);
 }
 
+int viv_virtio_mmio_can_save(struct viv_dev *d, struct viv_err *err)
+{
+    return viv_virtio_can_save(((struct viv_virtio_mmio *)d)->v, err);
+}
+
 static void save_function(struct viv_state_writer *w, const void *obj)
 {
     const struct viv_virtio_mmio *m = obj;

@@ -35,6 +35,7 @@ void viv_virtio_mmio_unrealize(struct viv_dev *d);
 void viv_virtio_mmio_reset(struct viv_dev *d);
 void viv_virtio_mmio_vm_running(struct viv_dev *d, bool running);
 bool viv_virtio_mmio_idle(struct viv_dev *d);
+int viv_virtio_mmio_can_save(struct viv_dev *d, struct viv_err *err);
 extern const struct viv_state_table viv_virtio_mmio_state;
 
 #define VIV_VIRTIO_MMIO_PROPS                                                                      \
@@ -57,6 +58,7 @@ extern const struct viv_state_table viv_virtio_mmio_state;
         .unrealize = viv_virtio_mmio_unrealize,                                                    \
         .vm_running = viv_virtio_mmio_vm_running,                                                  \
         .idle = viv_virtio_mmio_idle,                                                              \
+        .can_save = viv_virtio_mmio_can_save,                                                      \
         .data = &(fn),                                                                             \
     }
 

@@ -16,8 +16,6 @@ enum {
     DEVICE_MODERN = 0x1040,
     SUBSYSTEM_MODERN = 0x1100, /* 0x40 or higher: keeps legacy drivers away */
     BAR_LEGACY = 0,
-    BAR_MSIX = 1,
-    BAR_MODERN = 4,
     CAP_VENDOR = 0x09,
 };
 
@@ -28,6 +26,9 @@ enum { /* 4.1.4 */
     CFG_DEVICE = 4,
     CFG_PCI = 5,
 };
+
+static const struct viv_region_ops modern_ops = {viv_virtio_pci_modern_read, viv_virtio_pci_modern_write, 1, 4, false, false};
+static const struct viv_virtio_pci_layout usual = {.modern_bar = 4, .msix_bar = 1, .size = VIV_VPCI_SIZE, .ops = &modern_ops};
 
 const char *const viv_virtio_pci_on_off_auto[] = {"auto", "on", "off", NULL};
 
@@ -99,8 +100,8 @@ static uint8_t add_cap(struct viv_virtio_pci *p, uint8_t type, uint32_t off, uin
 
     c[2] = len;
     c[3] = type;
-    c[4] = BAR_MODERN;
-    viv_st_le32(c + 8, off);
+    c[4] = p->layout->modern_bar;
+    viv_st_le32(c + 8, p->layout->at + off);
     viv_st_le32(c + 12, size);
     return at;
 }
@@ -116,6 +117,7 @@ static void add_caps(struct viv_virtio_pci *p)
     viv_st_le32(p->pci.config + at + 16, VIV_VPCI_NOTIFY_MULTIPLIER);
     /* 4.1.4.9: the window through configuration space; bar, offset, length and data are the guest's. */
     at = add_cap(p, CFG_PCI, 0, 0, 4);
+    viv_st_le32(p->pci.config + at + 8, 0);
     p->pci.config[at + 4] = 0;
     p->pci.wmask[at + 4] = 0xff;
     memset(p->pci.wmask + at + 8, 0xff, 12);
@@ -127,15 +129,15 @@ static const struct viv_region_ops *window_target(struct viv_virtio_pci *p, uint
                                                   uint32_t *len)
 {
     const uint8_t *c = p->pci.config + p->cfg_cap;
-    uint32_t size = VIV_VPCI_SIZE;
-    const struct viv_region_ops *ops = &viv_virtio_pci_modern_ops;
+    uint32_t size = p->layout->size;
+    const struct viv_region_ops *ops = p->layout->ops;
 
     *off = viv_ld_le32(c + 8);
     *len = viv_ld_le32(c + 12);
-    if (c[4] == BAR_LEGACY && p->legacy) {
+    if (p->legacy && c[4] == BAR_LEGACY) {
         ops = &viv_virtio_pci_legacy_ops;
         size = viv_virtio_pci_legacy_size(p);
-    } else if (c[4] != BAR_MODERN) {
+    } else if (c[4] != p->layout->modern_bar) {
         return NULL;
     }
     if ((*len != 1 && *len != 2 && *len != 4) || *off % *len || *off > size - *len)
@@ -179,6 +181,17 @@ static uint32_t config_read(struct viv_pci_dev *d, unsigned off, unsigned len, u
 }
 
 /* --- making it --- */
+
+/* A function that is younger than virtio 1.0 has no legacy interface. */
+static int choose_modern(struct viv_virtio_pci *p, struct viv_opts *opts, struct viv_err *err)
+{
+    if (!strcmp(viv_opts_str(opts, "disable-legacy"), "off"))
+        return viv_fail(err, EINVAL, "%s: disable-legacy=off: this device has no legacy registers; leave it out", viv_opts_what(opts));
+    if (viv_opts_bool(opts, "disable-modern"))
+        return viv_fail(err, EINVAL, "%s: disable-modern=on: this device has no other registers; leave it out", viv_opts_what(opts));
+    p->modern = true;
+    return 0;
+}
 
 static int choose_interfaces(struct viv_virtio_pci *p, enum viv_virtio_pci_mode mode,
                              struct viv_opts *opts, struct viv_err *err)
@@ -251,11 +264,11 @@ static int add_interfaces(struct viv_virtio_pci *p, struct viv_opts *opts, struc
             rc = viv_pci_pm_init(&p->pci, err);
     }
     if (!rc && vectors)
-        rc = viv_msix_init(&p->pci, vectors, BAR_MSIX, err);
+        rc = viv_msix_init(&p->pci, vectors, p->layout->msix_bar, err);
     if (rc < 0)
         return rc;
     if (p->modern) {
-        add_bar(p, BAR_MODERN, "virtio-pci", &viv_virtio_pci_modern_ops, VIV_VPCI_SIZE, false);
+        add_bar(p, p->layout->modern_bar, "virtio-pci", p->layout->ops, p->layout->size, false);
         add_caps(p);
     } else {
         p->v->host_features &= UINT32_MAX;
@@ -288,15 +301,24 @@ static void remove_boot(struct viv_virtio_pci *p)
     g_clear_pointer(&p->fw_path, g_free);
 }
 
+static void pulled(struct viv_pci_dev *d)
+{
+    struct viv_virtio_pci *p = (struct viv_virtio_pci *)d;
+
+    p->v->broken = true; /* what was taken from the rings is not given back */
+    viv_virtio_pci_kicks_update(p);
+}
+
 int viv_virtio_pci_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
     struct viv_virtio_pci *p = (struct viv_virtio_pci *)d;
     const struct viv_virtio_pci_data *data = d->cls->data;
     struct viv_virtio_transport t = {notify_queue, notify_config, p};
-    int rc = choose_interfaces(p, data->mode, opts, err);
+    int rc = data->fn->pci_legacy_id ? choose_interfaces(p, data->mode, opts, err) : choose_modern(p, opts, err);
 
     if (rc < 0)
         return rc;
+    p->layout = data->layout ? data->layout : &usual;
     rc = init_function(p, data->fn, opts, err);
     if (rc < 0)
         return rc;
@@ -310,6 +332,7 @@ int viv_virtio_pci_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_
         if (rc == 0) {
             p->pci.config_written = config_written;
             p->pci.config_read = config_read;
+            p->pci.pulled = pulled;
             if (p->modern && viv_opts_bool(opts, "ioeventfd"))
                 viv_virtio_pci_kicks_init(p);
             return 0;
@@ -352,6 +375,11 @@ bool viv_virtio_pci_idle(struct viv_dev *d)
     return viv_virtio_idle(((struct viv_virtio_pci *)d)->v);
 }
 
+int viv_virtio_pci_can_save(struct viv_dev *d, struct viv_err *err)
+{
+    return viv_virtio_can_save(((struct viv_virtio_pci *)d)->v, err);
+}
+
 /* --- saved state --- */
 
 static void save_function(struct viv_state_writer *w, const void *obj)
@@ -372,6 +400,7 @@ static const struct viv_field pci_fields[] = {
     VIV_F_STRUCT(viv_virtio_pci, pci, viv_pci_dev_state),
     VIV_F_CUSTOM(viv_virtio_pci, v, save_function, load_function),
     VIV_F_CONFIG(viv_virtio_pci, fw_path),
+    VIV_F_CONFIG(viv_virtio_pci, layout),
     VIV_F_CONFIG(viv_virtio_pci, modern),
     VIV_F_CONFIG(viv_virtio_pci, legacy),
     VIV_F_INT(viv_virtio_pci, device_features_sel),

@@ -6,10 +6,19 @@
 #include "bus/pci.h"
 #include "bus/virtio.h"
 
+/* Where the registers are, for a function that is more than virtio (virtio-vga): BARs by number, and the modern block `at`
+ * an offset in its BAR, whose `ops` pass on to viv_virtio_pci_modern_* what is theirs. */
+struct viv_virtio_pci_layout {
+    uint8_t modern_bar, msix_bar;
+    uint32_t at, size;
+    const struct viv_region_ops *ops; /* opaque: the transport device */
+};
+
 /* The transport device: what -device virtio-blk-pci makes. */
 struct viv_virtio_pci {
     struct viv_pci_dev pci;
     struct viv_virtio *v;
+    const struct viv_virtio_pci_layout *layout;
     bool modern, legacy; /* which interfaces are there */
     uint32_t device_features_sel, driver_features_sel;
     uint64_t driver_features;
@@ -30,13 +39,19 @@ enum viv_virtio_pci_mode {
 struct viv_virtio_pci_data {
     const struct viv_virtio_class *fn;
     enum viv_virtio_pci_mode mode;
+    const struct viv_virtio_pci_layout *layout; /* NULL: the usual one */
 };
+
+/* The block of modern registers: `off` from its start. */
+uint64_t viv_virtio_pci_modern_read(void *opaque, uint64_t off, unsigned size);
+void viv_virtio_pci_modern_write(void *opaque, uint64_t off, uint64_t value, unsigned size);
 
 int viv_virtio_pci_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err);
 void viv_virtio_pci_unrealize(struct viv_dev *d);
 void viv_virtio_pci_reset(struct viv_dev *d);
 void viv_virtio_pci_vm_running(struct viv_dev *d, bool running);
 bool viv_virtio_pci_idle(struct viv_dev *d);
+int viv_virtio_pci_can_save(struct viv_dev *d, struct viv_err *err);
 extern const struct viv_state_table viv_virtio_pci_state;
 
 #define VIV_VIRTIO_PCI_PROPS                                                                       \
@@ -54,7 +69,10 @@ extern const struct viv_state_table viv_virtio_pci_state;
 
 extern const char *const viv_virtio_pci_on_off_auto[];
 
+/* `plug`: &viv_pci_hotplug, or NULL: it stays as long as the machine. */
 #define VIV_VIRTIO_PCI_CLASS_(sym, fn_, mode_, typed, text, schema)                                \
+    VIV_VIRTIO_PCI_CLASS_PLUG_(sym, fn_, mode_, typed, text, schema, &viv_pci_hotplug)
+#define VIV_VIRTIO_PCI_CLASS_PLUG_(sym, fn_, mode_, typed, text, schema, plug)                     \
     extern const struct viv_dev_class sym;                                                         \
     const struct viv_dev_class sym = {                                                             \
         .name = (typed),                                                                           \
@@ -68,6 +86,8 @@ extern const char *const viv_virtio_pci_on_off_auto[];
         .unrealize = viv_virtio_pci_unrealize,                                                     \
         .vm_running = viv_virtio_pci_vm_running,                                                   \
         .idle = viv_virtio_pci_idle,                                                               \
+        .can_save = viv_virtio_pci_can_save,                                                       \
+        .hotplug = (plug),                                                                         \
         .data = &(const struct viv_virtio_pci_data){&(fn_), (mode_)},                              \
     }
 

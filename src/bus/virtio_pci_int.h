@@ -17,7 +17,7 @@ enum { /* BAR 4 */
     VIV_VPCI_NOTIFY_MULTIPLIER = 4,
 };
 
-extern const struct viv_region_ops viv_virtio_pci_modern_ops, viv_virtio_pci_legacy_ops;
+extern const struct viv_region_ops viv_virtio_pci_legacy_ops;
 
 /* Read clears (4.1.4.5). */
 uint8_t viv_virtio_pci_take_isr(struct viv_virtio_pci *p);

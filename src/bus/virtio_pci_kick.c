@@ -2,7 +2,7 @@
  * serves the queue while the vCPU runs on. The software engines have no such thing: a write calls
  * viv_virtio_kick() directly.
  *
- * The addresses follow BAR 4, and are registered only while the driver is up, so that a device that nobody drives
+ * The addresses follow the BAR, and are registered only while the driver is up, so that a device that nobody drives
  * costs KVM's bus nothing. A kick that is still in an eventfd when the VM stops is not lost: all queues are kicked
  * when it goes on, here or in the process that loads the state. */
 #include "bus/virtio_pci_int.h"
@@ -56,11 +56,11 @@ static void remove_all(struct viv_virtio_pci *p, unsigned count)
 
 static uint64_t wanted_base(struct viv_virtio_pci *p)
 {
-    struct viv_region *r = p->pci.bar[4].region;
+    struct viv_region *r = p->pci.bar[p->layout->modern_bar].region;
 
     if (!(p->v->status & VIV_VIRTIO_S_DRIVER_OK) || !viv_region_mapped(r))
         return 0;
-    return viv_region_addr(r) + VIV_VPCI_NOTIFY;
+    return viv_region_addr(r) + p->layout->at + VIV_VPCI_NOTIFY;
 }
 
 void viv_virtio_pci_kicks_update(struct viv_virtio_pci *p)

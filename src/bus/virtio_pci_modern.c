@@ -163,7 +163,7 @@ static void write_common(struct viv_virtio_pci *p, unsigned off, uint32_t value)
     }
 }
 
-static uint64_t modern_read(void *opaque, uint64_t off, unsigned size)
+uint64_t viv_virtio_pci_modern_read(void *opaque, uint64_t off, unsigned size)
 {
     struct viv_virtio_pci *p = opaque;
     unsigned in = off % VIV_VPCI_PART;
@@ -182,7 +182,7 @@ static uint64_t modern_read(void *opaque, uint64_t off, unsigned size)
     }
 }
 
-static void modern_write(void *opaque, uint64_t off, uint64_t value, unsigned size)
+void viv_virtio_pci_modern_write(void *opaque, uint64_t off, uint64_t value, unsigned size)
 {
     struct viv_virtio_pci *p = opaque;
     unsigned in = off % VIV_VPCI_PART;
@@ -203,10 +203,3 @@ static void modern_write(void *opaque, uint64_t off, uint64_t value, unsigned si
         viv_guest_error(viv_virtio_name(p->v), "write to 0x%llx", (unsigned long long)off);
     }
 }
-
-const struct viv_region_ops viv_virtio_pci_modern_ops = {
-    .read = modern_read,
-    .write = modern_write,
-    .min_size = 1,
-    .max_size = 4,
-};

@@ -134,6 +134,11 @@ void viv_virtq_set_pfn(struct viv_virtq *q, uint32_t pfn, uint32_t page_size)
     viv_virtq_enable(q);
 }
 
+unsigned viv_virtq_size(const struct viv_virtio *v, unsigned queue)
+{
+    return v->queues[queue].size;
+}
+
 /* --- elements --- */
 
 static struct viv_virtq_elem *elem_alloc(struct viv_virtq *q, unsigned segs)

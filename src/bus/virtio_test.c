@@ -578,6 +578,37 @@ static void test_bad_setup(void)
     viv_dev_unlock();
 }
 
+/* The features say how large a ring's areas are: what was mapped before they are settled is not used after. */
+static void test_late_features(void)
+{
+    struct viv_virtio_mmio *m = make();
+    struct viv_virtq *q = &m->v->queues[0];
+    uint8_t begun = VIV_VIRTIO_S_ACKNOWLEDGE | VIV_VIRTIO_S_DRIVER;
+
+    viv_dev_lock();
+    viv_virtio_set_status(m->v, begun);
+    viv_virtio_set_guest_features(m->v, F(VIV_VIRTIO_F_VERSION_1) | F_PACKED);
+    q->size = 256;
+    q->desc_gpa = 0x10000;
+    q->avail_gpa = RAM_SIZE - 4; /* enough for a packed ring's event structure */
+    q->used_gpa = 0x20000;
+    viv_virtq_enable(q);
+    g_assert_false(m->v->broken);
+    viv_virtio_set_guest_features(m->v, F(VIV_VIRTIO_F_VERSION_1)); /* not for 256 entries of a split one */
+    viv_virtio_set_status(m->v, begun | VIV_VIRTIO_S_FEATURES_OK);
+    g_assert_true(m->v->status & VIV_VIRTIO_S_FEATURES_OK);
+    g_assert_true(m->v->broken);
+    viv_virtio_set_status(m->v, 0);
+    g_assert_false(m->v->broken);
+    viv_virtio_set_status(m->v, begun);
+    viv_virtio_set_guest_features(m->v, F(VIV_VIRTIO_F_VERSION_1));
+    viv_virtio_set_status(m->v, begun | VIV_VIRTIO_S_FEATURES_OK);
+    viv_virtio_set_status(m->v, begun); /* 2.1.1: a driver does not clear bits */
+    g_assert_cmphex(m->v->status, ==, begun | VIV_VIRTIO_S_FEATURES_OK);
+    unmake();
+    viv_dev_unlock();
+}
+
 /* --- a ring that is filled as fast as it is emptied --- */
 
 static bool all_answered(void *opaque)
@@ -725,6 +756,7 @@ int main(int argc, char **argv)
         }
     }
     g_test_add_func("/virtio/setup", test_bad_setup);
+    g_test_add_func("/virtio/late-features", test_late_features);
     g_test_add_func("/virtio/endless", test_endless);
     g_test_add_func("/virtio/mmio", test_mmio);
     g_test_add_func("/virtio/iov", test_iov);

@@ -14,6 +14,10 @@ enum viv_vm_request {
     VIV_VM_QUIT,     /* end the process with `code` (isa-debug-exit, monitor quit, signals) */
 };
 
+/* Codes of VIV_VM_RESET. A pulse on the CPUs' reset line (keyboard controller, port 92h) resets the whole machine as well, unless
+ * the guest has told the firmware that it wants to come back (CMOS 0Fh). */
+enum { VIV_VM_RESET_ALL, VIV_VM_RESET_CPUS };
+
 void viv_vm_request(enum viv_vm_request what, int code, const char *who);
 
 /* Made and not yet acted on: bits 1 << VIV_VM_*. Loop thread. */

@@ -32,7 +32,7 @@ static const struct {
     {"socket", &viv_chr_socket, NULL},
     {"ringbuf", &viv_chr_ringbuf, NULL},
     {"memory", &viv_chr_ringbuf, NULL},
-    {"vc", NULL, "there is no graphical display yet; use stdio, pty or socket"},
+    {"vc", &viv_chr_vc, NULL},
     {"udp", NULL, "use socket"},
     {"mux", NULL, "add mux=on to another back end"},
     {"hub", NULL, "use one back end a front end, or mux=on"},
@@ -47,6 +47,15 @@ static const struct {
     {"wctablet", NULL, "there is no graphical display yet"},
     {"testdev", NULL, "use -device isa-debug-exit"},
 };
+
+const char *viv_chr_backend_at(unsigned i)
+{
+    for (size_t k = 0; k < G_N_ELEMENTS(backends); k++) {
+        if (backends[k].cls && i-- == 0)
+            return backends[k].name;
+    }
+    return NULL;
+}
 
 bool viv_chr_help(const char *backend)
 {

@@ -33,6 +33,7 @@ const char *viv_chr_id(const struct viv_chr *c);
 /* Nobody is attached; not from within a callback of its own. */
 void viv_chr_free(struct viv_chr *c);
 void viv_chr_free_all(void); /* restores the terminal */
+const char *viv_chr_backend_at(unsigned i); /* names of those that work; NULL: there are no more */
 bool viv_chr_help(const char *backend); /* its options, or (NULL) the back ends, to stdout; false: there is none */
 /* All in the order they were made; NULL starts and ends the walk. What QEMU calls its filename ("pty:/dev/pts/3"). */
 struct viv_chr *viv_chr_next(const struct viv_chr *prev);
@@ -66,5 +67,16 @@ void viv_chr_set_escape(uint8_t c);
 int viv_chr_ringbuf_read(struct viv_chr *c, uint8_t *buf, size_t len, size_t *got,
                          struct viv_err *err);
 int viv_chr_ringbuf_write(struct viv_chr *c, const uint8_t *buf, size_t len, struct viv_err *err);
+
+/* Text consoles of the machine's screen (ui/vc): who knows both hands them in before "vc" is asked for. */
+struct viv_chr_screens {
+    /* 0 columns and rows: as usual. */
+    void *(*make)(const char *name, unsigned columns, unsigned rows, size_t (*typed)(void *opaque, const uint8_t *bytes, size_t len),
+                  void *opaque);
+    void (*free)(void *screen);
+    void (*write)(void *screen, const uint8_t *buf, size_t len);
+    void (*input_wanted)(void *screen); /* what was typed and not taken is offered again */
+};
+void viv_chr_set_screens(const struct viv_chr_screens *s); /* borrowed */
 
 #endif

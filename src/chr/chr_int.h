@@ -50,7 +50,7 @@ struct viv_chr {
     {.name = "logappend", .type = VIV_OPT_BOOL, .help = "append to the logfile"}
 
 extern const struct viv_chr_class viv_chr_null, viv_chr_file, viv_chr_pipe, viv_chr_serial,
-    viv_chr_stdio, viv_chr_pty, viv_chr_socket, viv_chr_ringbuf;
+    viv_chr_stdio, viv_chr_pty, viv_chr_socket, viv_chr_ringbuf, viv_chr_vc;
 
 /* For back ends. */
 size_t viv_chr_wants(struct viv_chr *c);

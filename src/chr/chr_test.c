@@ -102,8 +102,8 @@ static void test_errors(void)
     viv_dev_lock();
     refuse("stdoi", "did you mean 'stdio'");
     refuse("fiel:x", "'fiel:' is not a known form");
-    refuse("vc", "no graphical display");
-    refuse("vc:80x24", "no graphical display");
+    refuse("vc", "no screen for text consoles");
+    refuse("vc:80x24", "no screen for text consoles");
     refuse("udp:1", "known form");
     refuse("tcp:nohost", "not HOST:PORT");
     refuse("unix:", "needs an address");

@@ -5,12 +5,14 @@
 #include "chr/chr_int.h"
 
 #include "base/units.h"
+#include "host/open.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -62,9 +64,9 @@ static void pty_eof(struct viv_chr *c)
 }
 
 /* Raw, and closed once: only after a close does the master report that nobody is there. */
-static int prepare_slave(const char *name, const char *what, struct viv_err *err)
+static int prepare_slave(int master, const char *name, const char *what, struct viv_err *err)
 {
-    int fd = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    int fd = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
     struct termios t;
 
     if (fd < 0)
@@ -80,16 +82,18 @@ static int prepare_slave(const char *name, const char *what, struct viv_err *err
 static int pty_open(struct viv_chr *c, struct viv_opts *o, struct viv_err *err)
 {
     struct chr_pty *p = (struct chr_pty *)c;
-    int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+    int fd = viv_open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK, 0, err);
     char name[64];
     int rc;
 
-    if (fd < 0)
-        return viv_fail_os(err, errno, "%s: cannot make a pseudo-terminal", viv_opts_what(o));
-    if (grantpt(fd) < 0 || unlockpt(fd) < 0 || ptsname_r(fd, name, sizeof(name)) != 0)
+    if (fd < 0) {
+        viv_err_prefix(err, "%s: cannot make a pseudo-terminal", viv_opts_what(o));
+        return fd;
+    }
+    if (unlockpt(fd) < 0 || ptsname_r(fd, name, sizeof(name)) != 0)
         rc = viv_fail_os(err, errno, "%s: cannot make a pseudo-terminal", viv_opts_what(o));
     else
-        rc = prepare_slave(name, viv_opts_what(o), err);
+        rc = prepare_slave(fd, name, viv_opts_what(o), err);
     if (rc < 0) {
         close(fd);
         return rc;

@@ -59,6 +59,28 @@ static int path_form(const char *what, const char *backend, const char *rest,
     return 0;
 }
 
+/* "80Cx24C", or in pixels "800x600". */
+static int vc_form(const char *what, const char *size, struct viv_raw_opts **out, struct viv_err *err)
+{
+    g_auto(GStrv) sides = g_strsplit(size, "x", 2);
+    struct viv_raw_opts *r = viv_raw_new(what);
+
+    viv_raw_set(r, "backend", "vc");
+    for (unsigned i = 0; i < 2; i++) {
+        char *text = sides[0] ? sides[i] : NULL, *end = text ? text + strspn(text, "0123456789") : NULL;
+        bool chars = end && !strcmp(end, "C");
+
+        if (!text || end == text || (*end && !chars)) {
+            viv_raw_free(r);
+            return viv_fail(err, EINVAL, "%s vc:%.60s: a size is like 80Cx24C, or in pixels 800x600", what, size);
+        }
+        *end = '\0';
+        viv_raw_set(r, i ? (chars ? "rows" : "height") : (chars ? "cols" : "width"), text);
+    }
+    *out = r;
+    return 0;
+}
+
 /* "kind:rest" -> pairs; a word without a colon is a back end with its options. */
 static int expand(const char *what, const char *text, struct viv_raw_opts **out, struct viv_err *err)
 {
@@ -75,9 +97,9 @@ static int expand(const char *what, const char *text, struct viv_raw_opts **out,
     if (!strcmp(kind, "file") || !strcmp(kind, "pipe"))
         return path_form(what, kind, text + len + 1, out, err);
     if (!strcmp(kind, "vc"))
-        return viv_raw_parse(what, "backend", "vc", out, err);
+        return vc_form(what, text + len + 1, out, err);
     return viv_fail(err, EINVAL,
-                    "%s: '%.60s:' is not a known form; there are stdio, pty, null, none, file:, "
+                    "%s: '%.60s:' is not a known form; there are stdio, pty, vc, null, none, file:, "
                     "pipe:, unix:, tcp:, telnet:, chardev:, ringbuf and mon: before any of them",
                     what, kind);
 }

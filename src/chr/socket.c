@@ -4,8 +4,11 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "host/broker.h"
+#include "host/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -118,62 +121,80 @@ static void on_connected(void *opaque, int fd, short revents)
     }
 }
 
+/* The connected socket, or a negative errno; -EINPROGRESS (with SOCK_NONBLOCK): s->pending_fd will be one. */
+static int start_connect(struct chr_socket *s, int flags, struct viv_err *err)
+{
+    int fd, e;
+
+    if (s->addr.ss_family == AF_UNIX)
+        return viv_unix_connect((struct sockaddr *)&s->addr, s->addr_len, err);
+    fd = socket(s->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    if (fd >= 0 && !connect(fd, (struct sockaddr *)&s->addr, s->addr_len))
+        return fd;
+    e = errno;
+    if (fd >= 0 && e == EINPROGRESS)
+        s->pending_fd = fd;
+    else if (fd >= 0)
+        close(fd);
+    return viv_fail(err, e, "%s", strerror(e));
+}
+
 static void on_retry(void *opaque)
 {
     struct chr_socket *s = opaque;
-    int fd = socket(s->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = start_connect(s, SOCK_NONBLOCK, NULL);
 
-    if (fd >= 0 && !connect(fd, (struct sockaddr *)&s->addr, s->addr_len)) {
+    if (fd >= 0)
         connected(s, fd);
-    } else if (fd >= 0 && errno == EINPROGRESS) {
-        s->pending_fd = fd;
-        s->connect_watch = viv_watch_new(fd, POLLOUT, on_connected, s);
-    } else {
-        if (fd >= 0)
-            close(fd);
+    else if (s->pending_fd >= 0)
+        s->connect_watch = viv_watch_new(s->pending_fd, POLLOUT, on_connected, s);
+    else
         retry_later(s);
-    }
 }
 
 static int connect_now(struct chr_socket *s, struct viv_err *err)
 {
-    int fd = socket(s->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct viv_err own = VIV_ERR_INIT;
+    int fd = start_connect(s, 0, &own);
 
-    if (fd < 0 || connect(fd, (struct sockaddr *)&s->addr, s->addr_len) < 0) {
-        int e = errno;
-
-        if (fd >= 0)
-            close(fd);
-        if (s->retry_ns) {
-            retry_later(s);
-            return 0;
-        }
-        return viv_fail_os(err, e, "%s: cannot connect to %s", s->what, s->chr.filename);
+    if (fd < 0 && s->retry_ns) {
+        retry_later(s);
+        return 0;
     }
+    if (fd < 0)
+        return viv_fail(err, -fd, "%s: cannot connect to %s: %s", s->what, s->chr.filename, own.text);
     connected(s, fd);
     return 0;
 }
 
 /* --- server --- */
 
+static int listen_tcp(struct chr_socket *s, struct viv_err *err)
+{
+    int fd = socket(s->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, e;
+
+    if (fd >= 0)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (fd >= 0 && !bind(fd, (struct sockaddr *)&s->addr, s->addr_len) && !listen(fd, 1))
+        return fd;
+    e = errno;
+    if (fd >= 0)
+        close(fd);
+    return viv_fail(err, e, "%s", strerror(e));
+}
+
 static int listen_now(struct chr_socket *s, bool wait, struct viv_err *err)
 {
-    int one = 1;
-    int fd = socket(s->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct viv_err own = VIV_ERR_INIT;
+    int fd = s->addr.ss_family == AF_UNIX ? viv_unix_listen((struct sockaddr *)&s->addr, s->addr_len, 1, &own) : listen_tcp(s, &own);
 
-    if (fd >= 0 && s->addr.ss_family == AF_UNIX && s->path)
-        unlink(s->path); /* a socket that a dead process left */
-    if (fd >= 0 && s->addr.ss_family != AF_UNIX)
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    if (fd < 0 || bind(fd, (struct sockaddr *)&s->addr, s->addr_len) < 0 || listen(fd, 1) < 0) {
-        int e = errno;
-
-        if (fd >= 0)
-            close(fd);
+    if (fd < 0) {
         g_clear_pointer(&s->path, g_free);
-        return viv_fail_os(err, e, "%s: cannot listen on %s", s->what, s->chr.filename);
+        return viv_fail(err, -fd, "%s: cannot listen on %s: %s", s->what, s->chr.filename, own.text);
     }
     s->listen_fd = fd;
+    if (wait)
+        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
     if (wait) {
         int conn;
 
@@ -277,6 +298,8 @@ static int socket_open(struct viv_chr *c, struct viv_opts *o, struct viv_err *er
         rc = resolve_unix(s, viv_opts_str(o, "path"), viv_opts_bool(o, "abstract"), err);
     else if (!rc)
         rc = resolve_tcp(s, o, err);
+    if (!s->server && s->addr.ss_family != AF_UNIX)
+        viv_sandbox_need(VIV_SANDBOX_NETWORK);
     wait = viv_opts_given(o, "wait") ? viv_opts_bool(o, "wait") : true;
     if (!rc) {
         s->retry = viv_timer_new(VIV_CLOCK_HOST, on_retry, s);
@@ -302,7 +325,7 @@ static void socket_close(struct viv_chr *c)
     if (s->listen_fd >= 0)
         close(s->listen_fd);
     if (s->path)
-        unlink(s->path);
+        viv_broker_unlink(s->path);
     g_free(s->path);
     g_free(s->what);
 }

@@ -1,5 +1,6 @@
 #include "cmd/daemon.h"
 
+#include "host/broker.h"
 #include "host/open.h"
 
 #include <errno.h>
@@ -68,6 +69,7 @@ int cmd_daemon_ready(struct viv_err *err)
         return null;
     if (chdir("/") < 0)
         return viv_fail_os(err, errno, "%s: cannot go to /", what);
+    viv_broker_detach();
     if (write(ready_fd, "", 1) != 1)
         return viv_fail_os(err, errno, "%s", what);
     for (int fd = 0; fd < 3; fd++)
@@ -112,6 +114,6 @@ int cmd_pidfile_write(const char *option, const char *path, struct viv_err *err)
 void cmd_pidfile_remove(void)
 {
     if (pidfile)
-        unlink(pidfile);
+        viv_broker_unlink(pidfile);
     g_clear_pointer(&pidfile, g_free);
 }

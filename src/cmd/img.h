@@ -105,6 +105,7 @@ struct img_target {
     struct viv_create spec;
     struct viv_opts *opts; /* owns what spec points at */
     char *backing_fmt;
+    uint64_t object_size; /* of a raw image in a Ceph cluster; 0: as that is set */
 };
 /* Prints the options of a format: for new images, and for those that exist. */
 int img_option_help(const char *format);

@@ -180,6 +180,30 @@ static int plan_size(struct img_target *t, const char *path, const struct img_cr
     return 0;
 }
 
+/* cluster_size is an option of formats, and with raw one of the cluster that the image lies in. */
+static int take_object_size(struct img_target *t, const char *path, const struct viv_blk_driver *drv, struct viv_raw_opts *raw, struct viv_err *err)
+{
+    g_autofree char *text = NULL;
+#ifdef VIV_HAVE_RBD
+    if (viv_rbd_is_name(path) && drv == viv_blk_driver_find("raw"))
+        text = viv_raw_take(raw, "cluster_size");
+#endif
+    return text ? viv_parse_size(text, 1, &t->object_size, err) : 0;
+}
+
+static int read_opts(struct img_target *t, const char *path, const struct viv_blk_driver *drv, const char *text, struct viv_err *err)
+{
+    struct viv_raw_opts *raw = NULL;
+    int ret = viv_raw_parse(drv->name, NULL, text, &raw, err);
+
+    if (!ret)
+        ret = take_object_size(t, path, drv, raw, err);
+    if (!ret)
+        ret = viv_opts_from_raw(drv->name, drv->create_opts, raw, &t->opts, err);
+    viv_raw_free(raw);
+    return ret;
+}
+
 int img_target_plan(struct img_target *t, const char *path, const char *format,
                     const struct img_create_opts *co, uint64_t size, struct viv_err *err)
 {
@@ -188,7 +212,7 @@ int img_target_plan(struct img_target *t, const char *path, const char *format,
 
     if (!drv)
         return -EINVAL;
-    ret = viv_opts_parse(format, drv->create_opts, NULL, co->text->str, &t->opts, err);
+    ret = read_opts(t, path, drv, co->text->str, err);
     if (!ret)
         ret = read_backing(t, drv, co, err);
     if (!ret)
@@ -244,6 +268,8 @@ void img_target_describe(const struct img_target *t, const char *path, const cha
                 show(d->name, value);
         }
     }
+    if (t->object_size)
+        printf(" cluster_size=%" PRIu64, t->object_size);
     printf("\n");
 }
 
@@ -259,7 +285,7 @@ static const char *key_secret_of(const struct img_target *t, const struct viv_bl
 }
 
 /* A file of its own until it is published, or the one that is there; an export is always there. */
-static int new_or_old_file(const char *path, const struct viv_node_opts *o, struct viv_file_new **new,
+static int new_or_old_file(const char *path, uint64_t object_size, const struct viv_node_opts *o, struct viv_file_new **new,
                            struct viv_node **node, struct viv_err *err)
 {
     struct viv_err own = VIV_ERR_INIT;
@@ -272,7 +298,7 @@ static int new_or_old_file(const char *path, const struct viv_node_opts *o, stru
         return viv_ssh_create(path, o, node, err);
 #ifdef VIV_HAVE_RBD
     if (viv_rbd_is_name(path))
-        return viv_rbd_create(path, o, node, err);
+        return viv_rbd_create(path, object_size, o, node, err);
 #endif
     if (viv_blk_local_path(path, &local))
         return viv_fail(err, ENOTSUP, "'%s': new images can be made in local files, on devices, over nbd, ssh and rbd alone; an image "
@@ -297,7 +323,7 @@ static int one_more_file(void *opaque, const char *path, struct viv_node **out, 
     g_autofree char *full = viv_blk_backing_path(m->path, path);
     struct viv_file_new *new = NULL;
     struct viv_node *node = NULL;
-    int ret = new_or_old_file(full, m->o, &new, &node, err);
+    int ret = new_or_old_file(full, 0, m->o, &new, &node, err);
 
     if (!ret && !new)
         ret = viv_node_truncate(node, 0, VIV_PREALLOC_OFF, err);
@@ -320,7 +346,7 @@ int img_target_make(struct img_target *t, const char *path, const char *format,
     struct viv_create spec = t->spec;
     struct viv_node_opts oo = *o;
     struct viv_node *file = NULL;
-    int ret = new_or_old_file(path, o, &t->file, &file, err);
+    int ret = new_or_old_file(path, t->object_size, o, &t->file, &file, err);
 
     if (ret)
         return ret;

@@ -33,6 +33,14 @@ static int find_kind(const char *type, unsigned *out, struct viv_err *err)
     return 0;
 }
 
+const struct viv_opt_def *cmd_object_opts(unsigned i, const char **name)
+{
+    if (i >= G_N_ELEMENTS(kinds))
+        return NULL;
+    *name = kinds[i].type;
+    return kinds[i].opts;
+}
+
 int cmd_object_add_raw(struct viv_raw_opts *raw, struct viv_err *err)
 {
     g_autofree char *type = viv_raw_take(raw, "qom-type");

@@ -12,6 +12,8 @@ int cmd_object_add_raw(struct viv_raw_opts *raw, struct viv_err *err);
 int cmd_object_del(const char *id, struct viv_err *err);
 /* Prints what there is when the text asks for help, and says whether it did. */
 bool cmd_object_help(const char *text);
+/* The options of kind i; NULL: there are no more. */
+const struct viv_opt_def *cmd_object_opts(unsigned i, const char **name);
 /* At exit. */
 void cmd_objects_free(void);
 

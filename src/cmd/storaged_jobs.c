@@ -256,7 +256,57 @@ RAW(blockdev_create)
     return ret;
 }
 
+/* --- the same as types --- */
+
+#define DRIVERS_MAX 64
+
+/* The opposite of rename_option(). */
+static const struct viv_opt_def *qmp_names(const struct viv_opt_def *d, bool file)
+{
+    static const char *const versions[] = {"v2", "v3", NULL};
+    const struct viv_opt_def below = {"file", VIV_OPT_STR, "the node that becomes an image", .required = true};
+    GArray *a = g_array_new(TRUE, TRUE, sizeof(*d));
+
+    if (!file)
+        g_array_append_val(a, below);
+    for (; d->name; d++) {
+        struct viv_opt_def o = *d;
+
+        o.name = g_strdelimit(g_strdup(d->name), "_", '-');
+        o.required |= !strcmp(d->name, "size");
+        if (!strcmp(d->name, "compat"))
+            o = (struct viv_opt_def){"version", VIV_OPT_ENUM, .values = versions};
+        if (strcmp(d->name, "data_file"))
+            g_array_append_val(a, o);
+    }
+    return (struct viv_opt_def *)g_array_free(a, FALSE);
+}
+
+const struct viv_opt_def *storaged_create_opts(unsigned i, const char **name)
+{
+    static const struct viv_opt_def *tables[DRIVERS_MAX];
+    static const struct viv_blk_driver *makers[DRIVERS_MAX];
+    static unsigned count;
+    static bool made;
+
+    for (unsigned k = 0; !made && viv_blk_drivers[k]; k++) {
+        const struct viv_blk_driver *d = viv_blk_drivers[k];
+        bool file = d == &viv_blk_file;
+
+        g_assert(count < DRIVERS_MAX);
+        if (file || (d->create && d != viv_blk_driver_find("raw"))) {
+            tables[count] = qmp_names(file ? file_opts : d->create_opts, file);
+            makers[count++] = d;
+        }
+    }
+    made = true;
+    if (i >= count)
+        return NULL;
+    *name = makers[i]->name;
+    return tables[i];
+}
+
 const struct viv_mon_cmd storaged_job_cmds[] = {
-    {.qmp = "blockdev-create", .raw = blockdev_create},
+    {.qmp = "blockdev-create", .help = "start a job that makes an image", .raw = blockdev_create, .takes = "BlockdevCreateArguments"},
     {0},
 };

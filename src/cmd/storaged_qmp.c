@@ -3,9 +3,11 @@
 
 #include "block/blk.h"
 #include "block/options.h"
+#include "block/proto/file/file.h"
 #include "cmd/objects.h"
 #include "export/export.h"
 #include "host/loop.h"
+#include "mon/schema.h"
 
 #include <errno.h>
 #include <string.h>
@@ -134,17 +136,46 @@ COMMAND(nbd_remove)
     return viv_export_del(name, strcmp(viv_opts_str(o, "mode"), "hard") == 0, err);
 }
 
+/* --- events, and types that tables elsewhere know --- */
+
+static const struct viv_mon_event_def events[] = {
+    {"BLOCK_EXPORT_DELETED", "id: str", "an export has ended"},
+    {0},
+};
+
+static void types(void)
+{
+    const char *name;
+
+    viv_schema_use_union("ObjectOptions", "qom-type: cases, id: str", "qom-type", cmd_object_opts);
+    viv_schema_use_union("BlockExportOptions", "type: BlockExportType, id: str, node-name: str, writable?: bool, writethrough?: bool", "type",
+                         viv_export_type_opts);
+    viv_schema_use_union("BlockdevCreateOptions", "driver: cases", "driver", storaged_create_opts);
+    for (unsigned i = 0; storaged_create_opts(i, &name); i++) {
+        g_autofree char *type = g_strdup_printf("BlockdevCreateOptions %s", name);
+
+        if (strcmp(name, viv_blk_file.name))
+            viv_schema_retype(type, "file", "BlockdevRef", false);
+    }
+}
+
+void storaged_use_schema(void)
+{
+    viv_mon_use_events(events);
+    viv_mon_use_types(types);
+}
+
 const struct viv_mon_cmd storaged_cmds[] = {
-    {.qmp = "quit", .fn = quit},
-    {.qmp = "object-add", .raw = object_add},
-    {.qmp = "object-del", .args = id_args, .fn = object_del},
-    {.qmp = "query-block", .fn = query_block},
-    {.qmp = "block-export-add", .raw = export_add},
-    {.qmp = "block-export-del", .args = export_del_args, .fn = export_del},
-    {.qmp = "query-block-exports", .fn = query_exports},
-    {.qmp = "nbd-server-start", .raw = nbd_start},
-    {.qmp = "nbd-server-stop", .fn = nbd_stop},
-    {.qmp = "nbd-server-add", .args = nbd_add_args, .fn = nbd_add},
-    {.qmp = "nbd-server-remove", .args = nbd_remove_args, .fn = nbd_remove},
+    {.qmp = "quit", .help = "end the daemon", .fn = quit},
+    {.qmp = "object-add", .help = "make an object", .raw = object_add, .takes = "ObjectOptions"},
+    {.qmp = "object-del", .help = "delete an object", .args = id_args, .fn = object_del},
+    {.qmp = "query-block", .help = "list the devices with disks: none here", .fn = query_block, .returns = "[BlockInfo]"},
+    {.qmp = "block-export-add", .help = "offer a node to users outside", .raw = export_add, .takes = "BlockExportOptions"},
+    {.qmp = "block-export-del", .help = "end an export", .args = export_del_args, .fn = export_del},
+    {.qmp = "query-block-exports", .help = "list the exports", .fn = query_exports, .returns = "[BlockExportInfo]"},
+    {.qmp = "nbd-server-start", .help = "start the NBD server", .raw = nbd_start, .takes = "NbdServerOptions"},
+    {.qmp = "nbd-server-stop", .help = "end the NBD server and its exports", .fn = nbd_stop},
+    {.qmp = "nbd-server-add", .help = "export a node over NBD", .args = nbd_add_args, .fn = nbd_add},
+    {.qmp = "nbd-server-remove", .help = "end an NBD export", .args = nbd_remove_args, .fn = nbd_remove},
     {0},
 };

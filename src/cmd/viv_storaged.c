@@ -295,6 +295,7 @@ static int run(int argc, char **argv, const struct args *a, struct viv_err *err)
     viv_mon_use(storaged_cmds);
     viv_mon_use(storaged_job_cmds);
     viv_mon_use_block();
+    storaged_use_schema();
     viv_mon_use(viv_mon_common);
     viv_export_on_deleted(on_export_deleted);
     viv_dev_lock();

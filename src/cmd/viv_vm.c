@@ -17,19 +17,18 @@
 #include "host/thread.h"
 #include "machine/vm.h"
 #include "mem/ram.h"
-#include "mon/command.h"
 #include "machine/vm_snapshot.h"
 #include "mon/gdb/gdb.h"
 #include "mon/mon.h"
 #include "net/dump.h"
 #include "net/net.h"
-#include "ui/vnc/vnc.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* What the program is by the name it was called. */
 static const struct {
@@ -91,6 +90,8 @@ static int assemble(struct vm_args *a, struct viv_err *err)
     if (!rc)
         rc = vm_make_objects(a, VM_OBJECTS_DEVICES, err);
     if (!rc)
+        rc = vm_choose_display(a, err);
+    if (!rc)
         rc = vm_make_chardevs(a, err);
     if (!rc)
         rc = viv_vm_create(&a->cfg, err);
@@ -107,6 +108,9 @@ static int assemble(struct vm_args *a, struct viv_err *err)
     if (rc < 0)
         return rc;
     if (a->gdb && (rc = viv_gdb_start(a->gdb, err)) < 0)
+        return rc;
+    rc = vm_sandbox_seal(a, err); /* saved states are other people's bytes, too */
+    if (rc < 0)
         return rc;
     viv_vm_set_policy(a->no_reboot, a->no_shutdown);
     if (a->incoming) {
@@ -127,13 +131,15 @@ static int assemble(struct vm_args *a, struct viv_err *err)
     return rc;
 }
 
-static void take_apart(void)
+/* False: vm_free_displays(). */
+static bool take_apart(void)
 {
     struct viv_err err = VIV_ERR_INIT;
+    bool ok;
 
     viv_dev_lock();
     viv_jobs_finish();
-    viv_vnc_free_all();
+    ok = vm_free_displays();
     viv_vm_destroy();
     viv_gdb_free();
     viv_mon_free_all();
@@ -146,16 +152,21 @@ static void take_apart(void)
     viv_secret_free_all();
     viv_tls_creds_free_all();
     cmd_pidfile_remove();
+    return ok;
 }
 
 static int run(struct vm_args *a, struct viv_err *err)
 {
-    int rc = vm_config_fill(a, err);
+    int rc = vm_make_objects(a, VM_OBJECTS_MEMORY, err);
 
+    if (!rc)
+        rc = vm_config_fill(a, err);
     if (!rc)
         rc = check_daemon(a, err);
     if (!rc && a->daemonize)
         rc = cmd_daemon_start("-daemonize", err);
+    if (!rc)
+        rc = vm_sandbox_start(a, err);
     /* Before anything of the other machine's is touched. */
     if (!rc && a->pidfile)
         rc = cmd_pidfile_write("-pidfile", a->pidfile, err);
@@ -173,9 +184,7 @@ static int run(struct vm_args *a, struct viv_err *err)
         return rc;
     }
     vm_config_warn(a);
-    viv_mon_use(viv_mon_people);
-    viv_mon_use(viv_mon_common);
-    viv_mon_use_machine();
+    vm_use_monitor();
     viv_dev_lock();
     rc = assemble(a, err);
     viv_dev_unlock();
@@ -195,6 +204,7 @@ int main(int argc, char **argv)
     viv_log_set_program("viv-vm");
     viv_dev_set_classes(viv_devices);
     set_personality(&args, argv[0]);
+    vm_sandbox_defaults(&args);
     rc = vm_args_parse(&args, argc, argv, &err);
     if (rc > 0)
         return 0;
@@ -204,6 +214,10 @@ int main(int argc, char **argv)
         rc = run(&args, &err);
     if (rc < 0)
         viv_error("%s", err.text);
-    take_apart();
-    return rc < 0 ? 1 : rc;
+    rc = rc < 0 ? 1 : rc;
+    if (!take_apart()) {
+        fflush(NULL);
+        _exit(rc);
+    }
+    return rc;
 }

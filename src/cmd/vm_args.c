@@ -142,6 +142,7 @@ STRING_HANDLER(on_initrd, cfg.initrd)
 STRING_HANDLER(on_append, cfg.append)
 STRING_HANDLER(on_bios, cfg.bios)
 STRING_HANDLER(on_pidfile, pidfile)
+STRING_HANDLER(on_mem_path, mem_path)
 
 HANDLER(on_boot)
 {
@@ -186,13 +187,17 @@ HANDLER(on_incoming)
 }
 
 FLAG_HANDLER(on_nodefaults, nodefaults)
+FLAG_HANDLER(on_full_screen, full_screen)
+FLAG_HANDLER(on_no_quit, no_quit)
 FLAG_HANDLER(on_snapshot, snapshot)
+FLAG_HANDLER(on_mem_prealloc, mem_prealloc)
 FLAG_HANDLER(on_paused, paused)
 FLAG_HANDLER(on_daemonize, daemonize)
 FLAG_HANDLER(on_no_reboot, no_reboot)
 FLAG_HANDLER(on_no_shutdown, no_shutdown)
 FLAG_HANDLER(on_no_hpet, cfg.no_hpet)
 FLAG_HANDLER(on_no_acpi, cfg.no_acpi)
+FLAG_HANDLER(on_no_fd_bootchk, cfg.no_fd_bootchk)
 LIST_HANDLER(on_drive, drives)
 LIST_HANDLER(on_blockdev, blockdevs)
 LIST_HANDLER(on_device, devices)
@@ -279,6 +284,13 @@ HANDLER(on_action)
 
 /* --- devices and back ends --- */
 
+HANDLER(on_fsdev)
+{
+    int rc = strcmp(option, "-virtfs") ? 0 : vm_add_virtfs(a, text, err);
+
+    return rc < 0 ? rc : add_item(&a->fsdevs, option, text);
+}
+
 HANDLER(on_net)
 {
     a->given_net = true;
@@ -293,12 +305,7 @@ HANDLER(on_serial)
     return add_item(&a->serials, option, text);
 }
 
-HANDLER(on_parallel)
-{
-    if (strcmp(text, "none"))
-        return viv_fail(err, ENOTSUP, "-parallel %s: there is no parallel port yet; only 'none' works", text);
-    return 0;
-}
+LIST_HANDLER(on_parallel, parallels)
 
 HANDLER(on_monitor)
 {
@@ -333,17 +340,15 @@ HANDLER(on_vnc)
 
 HANDLER(on_display)
 {
-    if (is_help(text)) {
-        printf("Available display backend types:\nnone\nvnc\n");
-        return 1;
-    }
     if (g_str_has_prefix(text, "vnc="))
         return on_vnc(a, option, text + 4, err);
-    if (strcmp(text, "none"))
-        return viv_fail(err, ENOTSUP, "-display %.60s: there are no windows yet; 'vnc=:0' and 'none' work, and -nographic puts the "
-                                      "serial port on this terminal", text);
-    a->display_none = a->given_display = true;
-    return 0;
+    return vm_display_parse(a, text, err);
+}
+
+/* -sdl, -curses */
+HANDLER(on_old_display)
+{
+    return vm_display_parse(a, option + 1, err);
 }
 
 HANDLER(on_layout)
@@ -358,23 +363,38 @@ HANDLER(on_layout)
 
 HANDLER(on_vga)
 {
-    if (is_help(text)) {
-        printf("none                 no graphics card\nstd                  standard VGA\n");
-        return 1;
+    static const struct {
+        const char *name, *device, *desc;
+    } cards[] = {
+        {"none", NULL, "no graphics card"},
+        {"std", "VGA", "standard VGA"},
+        {"cirrus", "cirrus-vga", "Cirrus Logic GD5446"},
+        {"virtio", "virtio-vga", "virtio display that is a VGA, too"},
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(cards); i++) {
+        if (is_help(text)) {
+            printf("%-20s %s\n", cards[i].name, cards[i].desc);
+        } else if (!strcmp(text, cards[i].name)) {
+            a->given_vga = true;
+            a->vga = cards[i].device;
+            return 0;
+        }
     }
-    if (strcmp(text, "none") && strcmp(text, "std"))
-        return viv_fail(err, ENOTSUP, "-vga %.60s: there is no such graphics card yet; 'std' and 'none' work", text);
-    a->given_vga = true;
-    a->vga = strcmp(text, "std") ? NULL : "VGA";
-    return 0;
+    if (is_help(text))
+        return 1;
+    if (!strcmp(text, "qxl") || !strcmp(text, "vmware"))
+        return viv_fail(err, ENOTSUP, "-vga %s: there is no such graphics card; 'virtio' does what guests want of it", text);
+    return viv_fail(err, ENOTSUP, "-vga %.60s: there is no such graphics card; '-vga help' lists them", text);
 }
 
 HANDLER(on_sandbox)
 {
-    if (strcmp(text, "off"))
-        return viv_fail(err, ENOTSUP, "-sandbox %.60s: there is no sandbox yet; only 'off' works", text);
-    return 0;
+    return vm_sandbox_parse(a, option, text, err);
 }
+
+STRING_HANDLER(on_runas, sandbox.user)
+STRING_HANDLER(on_chroot, sandbox.root)
 
 HANDLER(on_echr)
 {
@@ -411,7 +431,6 @@ HANDLER(on_version)
 
 HANDLER(on_help);
 
-#define GRAPHICS "there are no windows yet; -vnc :0 shows the screen, -nographic puts the serial port on this terminal"
 #define LATER    "it is not there yet"
 
 static const struct option options[] = {
@@ -428,6 +447,8 @@ static const struct option options[] = {
     {"smp", "[cpus=]n[,sockets=s][,dies=d][,cores=c][,threads=t]", "number of CPUs and their topology",
      on_smp},
     {"m", "[size=]megs", "guest memory: MiB, or with a suffix k, M, G, T (default: 128M)", on_mem},
+    {"mem-path", "path", "guest memory in this file, or in one made in this folder (hugetlbfs)", on_mem_path},
+    {"mem-prealloc", NULL, "takes all guest memory from the host at once", on_mem_prealloc},
     {"name", "string[,process=name]", "name of the guest", on_name},
     {"uuid", "uuid", "machine UUID", on_uuid},
     {"rtc", "[base=utc|localtime|date][,clock=host|vm]", "what the battery clock shows", on_rtc},
@@ -444,6 +465,7 @@ static const struct option options[] = {
     {"pflash", "file", "a flash chip: firmware first, then its variables", on_drive},
     {"boot", "[order=drives][,once=drives][,menu=on|off]...", "what the firmware boots: a floppy, c disk, d CD, n network",
      on_boot},
+    {"no-fd-bootchk", NULL, "the firmware boots diskettes without a boot signature too", on_no_fd_bootchk},
     {"option-rom", "file", "a ROM that the firmware runs", on_option_rom},
     {"fw_cfg", "[name=]name,file=f|string=s", "an item for firmware and guest", on_fw_cfg},
     {"L", "dir", "where firmware and ROMs are looked for first", on_datadir},
@@ -452,6 +474,8 @@ static const struct option options[] = {
     {"hdb", "file", NULL, on_drive},
     {"hdc", "file", NULL, on_drive},
     {"hdd", "file", NULL, on_drive},
+    {"fda", "file", "diskette in drive A: (also -fdb)", on_drive},
+    {"fdb", "file", NULL, on_drive},
     {"cdrom", "file", "CD image, in IDE drive 2", on_drive},
     {"drive", "[file=f][,if=ide|scsi|virtio|pflash|none][,media=disk|cdrom][,index=i][,format=f][,cache=...]...", "defines a disk", on_drive},
     {"snapshot", NULL, "write to temporary files, gone at the end; the images stay as they are", on_snapshot},
@@ -464,15 +488,24 @@ static const struct option options[] = {
     {"net", "nic|user|tap|bridge|socket|none[,...]", "the same in the old form", on_net},
     {"chardev", "backend,id=id[,mux=on][,logfile=f]...", "defines a character back end "
      "('-chardev help')", on_chardev},
-    {"serial", "dev", "where the serial port goes: stdio, mon:stdio, pty, file:F, unix:P,server, "
+    {"serial", "dev", "where the serial port goes: stdio, mon:stdio, vc, pty, file:F, unix:P,server, "
      "tcp:H:P, telnet:..., null, none", on_serial},
-    {"parallel", "none", "there is no parallel port", on_parallel},
+    {"parallel", "dev", "a parallel port, and who prints (forms as for -serial)", on_parallel},
     {"object", "type,id=id[,prop=value]...", "makes an object for devices to use ('-object help' lists them)", on_object},
 
+    {"virtfs", "local,path=folder,mount_tag=tag,security_model=mapped|mapped-file|passthrough|none[,id=id][,readonly=on]...",
+     "shares a folder with the guest: mount -t 9p -o trans=virtio tag /mnt", on_fsdev},
+    {"fsdev", "local,id=id,path=folder,security_model=...[,readonly=on][,fmode=mode][,dmode=mode][,multidevs=...]",
+     "a folder for -device virtio-9p-pci,fsdev=id,mount_tag=tag", on_fsdev},
+
     {"nographic", NULL, "no screen; serial port and monitor on this terminal", on_nographic},
-    {"display", "none|vnc=...", "selects the screen", on_display},
+    {"display", "sdl|gtk|curses|vnc=...|none[,option=value]...", "where the screen is shown ('-display help')", on_display},
+    {"sdl", NULL, NULL, on_old_display},
+    {"curses", NULL, NULL, on_old_display},
+    {"full-screen", NULL, "begins with a window as large as the screen", on_full_screen},
+    {"no-quit", NULL, "closing the window does not end the machine", on_no_quit},
     {"vnc", "[host]:display|unix:path|none[,websocket=on][,password=on]...", "shows the screen to VNC clients ('-vnc help')", on_vnc},
-    {"k", "layout", "the guest's keyboard layout, for VNC ('-k help' lists them)", on_layout},
+    {"k", "layout", "the guest's keyboard layout, where keys are known by what they mean ('-k help' lists them)", on_layout},
     {"vga", "std|none", "selects the graphics card (default: std, with -nodefaults none)", on_vga},
 
     {"monitor", "dev", "where the monitor goes (forms as for -serial)", on_monitor},
@@ -491,21 +524,19 @@ static const struct option options[] = {
     {"loadvm", "tag", "starts from a snapshot that savevm made", on_loadvm},
     {"daemonize", NULL, "goes to the background once the machine is made", on_daemonize},
     {"pidfile", "file", "writes the process id to a file", on_pidfile},
-    {"sandbox", "off", "there is no sandbox yet", on_sandbox},
+    {"sandbox", "on|off[,obsolete=allow|deny][,elevateprivileges=allow|deny|children][,spawn=allow|deny][,resourcecontrol=allow|deny]",
+     "confines the process once the machine is made; files are opened by another one then", on_sandbox},
+    {"runas", "user|uid:gid", "becomes that user once the machine is made", on_runas},
+    {"chroot", "dir", "has that folder as / once the machine is made", on_chroot},
     {"d", "item1,...", "enables logging of items ('-d help' lists them)", on_log},
     {"D", "logfile", "writes the log to a file (default: stderr)", on_log_file},
 
     /* What QEMU has and we do not have yet. */
     {"dtb", "f", NULL, NULL, "x86 machines have no device tree"},
-    {"fda", "f", NULL, NULL, "there is no floppy controller yet"},
-    {"fdb", "f", NULL, NULL, "there is no floppy controller yet"},
     {"sd", "f", NULL, NULL, "there is no SD card yet"},
     {"mtdblock", "f", NULL, NULL, LATER},
-    {"spice", "o", NULL, NULL, GRAPHICS},
-    {"full-screen", NULL, NULL, NULL, GRAPHICS},
-    {"g", "wxh", NULL, NULL, GRAPHICS},
-    {"virtfs", "o", NULL, NULL, "there is no file sharing yet"},
-    {"fsdev", "o", NULL, NULL, "there is no file sharing yet"},
+    {"spice", "o", NULL, NULL, "there is no SPICE yet; -vnc :0 shows the screen to clients"},
+    {"g", "wxh", NULL, NULL, "a PC's guest chooses its mode itself; a virtio-gpu is told how large the window is"},
     {"tpmdev", "o", NULL, NULL, "there is no TPM yet"},
     {"audio", "o", NULL, NULL, "there is no sound yet"},
     {"audiodev", "o", NULL, NULL, "there is no sound yet"},
@@ -513,10 +544,8 @@ static const struct option options[] = {
     {"smbios", "o", NULL, NULL, "its tables are made from -name, -uuid and -m"},
     {"acpitable", "o", NULL, NULL, LATER},
     {"numa", "o", NULL, NULL, "there are no NUMA nodes yet"},
-    {"mem-path", "p", NULL, NULL, LATER},
-    {"mem-prealloc", NULL, NULL, NULL, LATER},
     {"overcommit", "o", NULL, NULL, LATER},
-    {"balloon", "o", NULL, NULL, "there is no balloon yet"},
+    {"balloon", "o", NULL, NULL, "it is a device: -device virtio-balloon"},
     {"watchdog", "o", NULL, NULL, "there is no watchdog yet"},
     {"watchdog-action", "o", NULL, NULL, "there is no watchdog yet"},
     {"debugcon", "d", NULL, NULL, LATER},
@@ -527,8 +556,6 @@ static const struct option options[] = {
     {"plugin", "o", NULL, NULL, "there are no plugins"},
     {"readconfig", "f", NULL, NULL, "put the options on the command line"},
     {"writeconfig", "f", NULL, NULL, "put the options on the command line"},
-    {"chroot", "d", NULL, NULL, LATER},
-    {"runas", "u", NULL, NULL, "start it as that user"},
     {"run-with", "o", NULL, NULL, LATER},
     {"add-fd", "o", NULL, NULL, LATER},
     {"set", "o", NULL, NULL, "give the property where the device is defined"},
@@ -538,8 +565,6 @@ static const struct option options[] = {
     {"qtest", "d", NULL, NULL, LATER},
     {"seed", "n", NULL, NULL, LATER},
     {"win2k-hack", NULL, NULL, NULL, LATER},
-    {"no-fd-bootchk", NULL, NULL, NULL, "there is no floppy controller yet"},
-    {"no-quit", NULL, NULL, NULL, GRAPHICS},
     {"tb-size", "n", NULL, NULL, "it is an option of the translator: -accel xlate,tb-size=N"},
     {"semihosting", NULL, NULL, NULL, "x86 has none"},
     {"iscsi", "o", NULL, NULL, LATER},

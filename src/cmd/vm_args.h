@@ -3,6 +3,7 @@
 #define VIV_CMD_VM_ARGS_H
 
 #include "base/err.h"
+#include "host/sandbox.h"
 #include "machine/machine.h"
 #include "opt/opt.h"
 
@@ -15,6 +16,7 @@ struct vm_item {
 };
 
 struct vm_args {
+    struct viv_sandbox sandbox;
     bool snapshot; /* of every -drive that does not say otherwise */
     struct viv_machine_config cfg;
     const char *default_machine, *default_cpu;
@@ -23,13 +25,18 @@ struct vm_args {
     GPtrArray *option_roms, *fw_cfgs;
     GPtrArray *accels;         /* each -accel; ends with NULL once all is parsed */
     const char *default_accel; /* NULL: automatic */
-    GArray *drives, *blockdevs, *nets, *devices, *chardevs, *serials, *monitors, *mons, *objects,
+    GArray *drives, *blockdevs, *nets, *devices, *chardevs, *serials, *parallels, *monitors, *mons, *objects,
         *globals, *usbdevices, *vncs; /* of struct vm_item */
-    bool nodefaults, nographic, display_none, daemonize, paused, no_reboot, no_shutdown, usb;
+    bool nodefaults, nographic, display_none, full_screen, no_quit, daemonize, paused, no_reboot, no_shutdown, usb;
+    GArray *fsdevs; /* of struct vm_item: -fsdev, -virtfs */
+    const char *mem_path;
+    bool mem_prealloc;
     const char *pidfile, *incoming, *loadvm, *process_name;
     const char *gdb; /* -gdb, -s */
     const char *vga; /* class of -vga, NULL: none */
     const char *layout; /* -k */
+    const char *window; /* of -display sdl and the like, or the default; NULL: none */
+    bool window_default; /* nobody asked for it */
     bool given_vga, given_net, given_serial, given_monitor, given_display;
     /* Printed once everything is known, instead of running: "-machine help" and the like. */
     const char *help_about; /* "-machine"; NULL: nothing */
@@ -61,18 +68,38 @@ int vm_make_chardevs(struct vm_args *a, struct viv_err *err);
 int vm_make_devices(struct vm_args *a, struct viv_err *err);
 int vm_make_monitors(struct vm_args *a, struct viv_err *err);
 int vm_make_device(struct vm_args *a, const char *text, struct viv_err *err); /* as after -device */
-/* vm_display.c: VNC servers, once there are screens. */
-int vm_make_displays(struct vm_args *a, struct viv_err *err);
+/* vm_display.c: who shows the screens. First the choice: it says where serial port and monitor go. */
+int vm_choose_display(struct vm_args *a, struct viv_err *err);
+bool vm_has_screens(const struct vm_args *a); /* for text consoles to be shown on */
+int vm_make_displays(struct vm_args *a, struct viv_err *err); /* once there are adapters */
+bool vm_free_displays(void); /* false: the process must end by _exit() (viv_window_free) */
+int vm_display_parse(struct vm_args *a, const char *text, struct viv_err *err); /* -display; 1: help was printed */
+bool vm_expects_head(const struct vm_args *a); /* vm_devices.c: an adapter will be made */
 bool vm_device_help(const char *name); /* NULL: all; false: there is no such device */
+
+/* vm_sandbox.c */
+void vm_sandbox_defaults(struct vm_args *a);
+int vm_sandbox_parse(struct vm_args *a, const char *option, const char *text, struct viv_err *err);
+int vm_sandbox_start(struct vm_args *a, struct viv_err *err);      /* before threads */
+int vm_sandbox_seal(const struct vm_args *a, struct viv_err *err); /* before the guest runs */
 
 /* vm_usb.c: the controllers of -usb, and after all -device what -usbdevice asks for (device lock held). */
 int vm_make_usb(struct vm_args *a, struct viv_err *err);
 int vm_make_usb_devices(struct vm_args *a, struct viv_err *err);
 
+/* vm_share.c: folders of -fsdev and -virtfs, before devices are made. */
+int vm_add_virtfs(struct vm_args *a, const char *text, struct viv_err *err); /* its device */
+int vm_make_fsdevs(struct vm_args *a, struct viv_err *err);
+bool vm_fsdev_help(const char *driver);
+
 /* vm_objects.c */
-/* Who needs an object says when it is made: disks (before vm_open_storage()), devices, or it is made after network back ends. */
-enum vm_object_phase { VM_OBJECTS_DISKS, VM_OBJECTS_DEVICES, VM_OBJECTS_NETWORK };
+/* Who needs an object says when it is made: the machine's memory (before vm_config_fill()), disks (before vm_open_storage()), devices, or it is made after network back ends. */
+enum vm_object_phase { VM_OBJECTS_MEMORY, VM_OBJECTS_DISKS, VM_OBJECTS_DEVICES, VM_OBJECTS_NETWORK };
 int vm_make_objects(struct vm_args *a, enum vm_object_phase phase, struct viv_err *err);
+/* object-add and object-del. -ENOENT; device lock held. */
+int vm_object_add(struct viv_raw_opts *r, struct viv_err *err);
+int vm_object_del(const char *id, struct viv_err *err);
+const struct viv_opt_def *vm_object_opts(unsigned i, const char **name); /* of kind i that object-add takes; NULL: there are no more */
 bool vm_object_help(const char *type); /* NULL: all; false: there is no such type */
 
 /* vm_help.c: the implied key of an option that explains itself, NULL for others; prints a->help_about
@@ -80,7 +107,13 @@ bool vm_object_help(const char *type); /* NULL: all; false: there is no such typ
 const char *vm_help_about(const char *option);
 int vm_help_print(const struct vm_args *a, struct viv_err *err);
 
+/* The options of command line option i ("smp") that has always the same; NULL: there are no more. */
+const struct viv_opt_def *vm_option_table(unsigned i, const char **name);
+
+/* vm_monitor.c: the commands of this program's monitors. */
+void vm_use_monitor(void);
+
 /* Schemas of options that are no device's, for help. */
-extern const struct viv_opt_def vm_smp_opts[], vm_rtc_opts[], vm_name_opts[], vm_action_opts[], vm_mon_opts[];
+extern const struct viv_opt_def vm_smp_opts[], vm_rtc_opts[], vm_name_opts[], vm_action_opts[], vm_mon_opts[], vm_sandbox_opts[];
 
 #endif

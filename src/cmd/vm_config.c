@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "machine/bios.h"
+#include "mem/backend.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -176,6 +177,31 @@ static int fill_machine(struct vm_args *a, struct viv_err *err)
                              err);
 }
 
+/* Where RAM lies: an object, -mem-path, -mem-prealloc. An object says how much, where -m does not. */
+static int fill_memory(struct vm_args *a, struct viv_err *err)
+{
+    struct viv_machine_config *cfg = &a->cfg;
+    const char *id = viv_opts_str(cfg->machine_opts, "memory-backend");
+
+    if (!id) {
+        if (a->mem_path || a->mem_prealloc)
+            cfg->memory = viv_mem_backend_simple(a->mem_path, a->mem_prealloc, cfg->ram_bytes);
+        return 0;
+    }
+    if (a->mem_path || a->mem_prealloc)
+        return viv_fail(err, EINVAL, "-machine memory-backend= and %s exclude each other: give the object %s", a->mem_path ? "-mem-path"
+                        : "-mem-prealloc", a->mem_path ? "mem-path=" : "prealloc=on");
+    cfg->memory = viv_mem_backend_find(id);
+    if (!cfg->memory)
+        return viv_fail(err, ENOENT, "-machine memory-backend=%s: there is no -object memory-backend-ram, -file or -memfd with that id", id);
+    if (!a->mem)
+        cfg->ram_bytes = viv_mem_backend_size(cfg->memory);
+    if (cfg->ram_bytes != viv_mem_backend_size(cfg->memory))
+        return viv_fail(err, EINVAL, "-machine memory-backend=%s: the object has %llu MiB, and -m says %llu", id,
+                        (unsigned long long)(viv_mem_backend_size(cfg->memory) >> 20), (unsigned long long)(cfg->ram_bytes >> 20));
+    return 0;
+}
+
 static const char *const rtc_clocks[] = {"host", "vm", NULL};
 static const char *const rtc_drift[] = {"none", NULL};
 const struct viv_opt_def vm_rtc_opts[] = {
@@ -214,6 +240,8 @@ int vm_config_fill(struct vm_args *a, struct viv_err *err)
                       cfg->cls->name, cfg->cls->max_cpus);
     if (!rc)
         rc = vm_mem_parse(a->mem, &cfg->ram_bytes, err);
+    if (!rc)
+        rc = fill_memory(a, err);
     if (!rc && a->rtc)
         rc = viv_opts_from_raw("-rtc", vm_rtc_opts, a->rtc, &cfg->rtc, err);
     else if (!rc)

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "chr/chr.h"
+#include "machine/device_add.h"
 #include "machine/vm.h"
 #include "mon/mon.h"
 #include "net/net.h"
@@ -134,16 +135,6 @@ static int make_nets(struct vm_args *a, struct viv_err *err)
 
 /* --- devices --- */
 
-/* The names people type without a bus. */
-static const char *alias(const struct vm_args *a, const char *name)
-{
-    static const char *const names[] = {"virtio-blk", "virtio-net", "virtio-rng", "virtio-serial", NULL};
-
-    if (!g_strv_contains(names, name))
-        return name;
-    return g_intern_string(g_strdup_printf("%s-%s", name, vm_has_pci(a) ? "pci" : "device"));
-}
-
 int vm_set_globals(struct vm_args *a, struct viv_err *err)
 {
     int rc = 0;
@@ -156,43 +147,19 @@ int vm_set_globals(struct vm_args *a, struct viv_err *err)
 
         if (!dot)
             return viv_fail(err, EINVAL, "-global %.100s: it must be DRIVER.PROPERTY=VALUE", text);
-        rc = viv_dev_add_global(alias(a, driver), prop, eq + 1, err);
+        rc = viv_dev_add_global(viv_device_alias(driver, vm_has_pci(a)), prop, eq + 1, err);
     }
     return rc;
 }
 
 int vm_make_device(struct vm_args *a, const char *text, struct viv_err *err)
 {
-    static const struct viv_opt_def none[] = {VIV_OPT_END};
-    g_autofree char *name = NULL, *id = NULL, *what = NULL;
-    const struct viv_dev_class *cls;
     struct viv_raw_opts *r;
-    struct viv_opts *o;
-    const char *real;
     int rc = viv_raw_parse("-device", "driver", text, &r, err);
 
     if (rc < 0)
         return rc;
-    name = viv_raw_take(r, "driver");
-    id = viv_raw_take(r, "id");
-    if (!name) {
-        viv_raw_free(r);
-        return viv_fail(err, EINVAL, "-device: no device named; '-device help' lists them");
-    }
-    real = alias(a, name);
-    cls = viv_dev_class_find(real);
-    what = g_strdup_printf("-device %s", name);
-    if (cls && cls->internal) {
-        rc = viv_fail(err, EINVAL, "%s: it is a part of the machine and cannot be added", what);
-    } else if (cls) {
-        rc = viv_opts_from_raw(what, cls->props ? cls->props : none, r, &o, err);
-        if (!rc) {
-            rc = viv_dev_new(viv_vm_board(), real, id, NULL, o, NULL, err);
-            viv_opts_free(o);
-        }
-    } else {
-        rc = viv_dev_new(viv_vm_board(), real, id, NULL, NULL, NULL, err); /* says which is near */
-    }
+    rc = viv_device_add("-device", r, false, err);
     viv_raw_free(r);
     return rc;
 }
@@ -212,6 +179,11 @@ static bool names_vga(const struct vm_args *a)
     return false;
 }
 
+bool vm_expects_head(const struct vm_args *a)
+{
+    return a->vga || names_vga(a) || (!a->given_vga && !a->nodefaults && vm_has_pci(a));
+}
+
 /* Before all others: it gets the slot that it has in QEMU (02.0). */
 static int make_vga(struct vm_args *a, struct viv_err *err)
 {
@@ -220,7 +192,7 @@ static int make_vga(struct vm_args *a, struct viv_err *err)
     if (!a->vga)
         return 0;
     if (!vm_has_pci(a))
-        return viv_fail(err, ENOTSUP, "-vga std: machine %s has no PCI bus for it; use -M pc, or -vga none", a->cfg.cls->name);
+        return viv_fail(err, ENOTSUP, "-vga: machine %s has no PCI bus for %s; use -M pc, or -vga none", a->cfg.cls->name, a->vga);
     return vm_make_device(a, a->vga, err);
 }
 
@@ -228,7 +200,10 @@ static int make_vga(struct vm_args *a, struct viv_err *err)
  * Guests name their cards after it: with a display and one card, ens3. */
 int vm_make_devices(struct vm_args *a, struct viv_err *err)
 {
-    int rc = make_vga(a, err);
+    int rc = vm_make_fsdevs(a, err);
+
+    if (!rc)
+        rc = make_vga(a, err);
 
     if (!rc)
         rc = vm_make_usb(a, err);
@@ -255,6 +230,7 @@ static const char *bus_name(enum viv_bus_kind k)
         [VIV_BUS_NONE] = "System", [VIV_BUS_ISA] = "ISA", [VIV_BUS_PCI] = "PCI",
         [VIV_BUS_VIRTIO] = "virtio-bus", [VIV_BUS_VIRTIO_SERIAL] = "virtio-serial-bus",
         [VIV_BUS_IDE] = "IDE", [VIV_BUS_SCSI] = "SCSI", [VIV_BUS_USB] = "usb-bus",
+        [VIV_BUS_FLOPPY] = "floppy-bus",
     };
 
     return names[k];
@@ -291,15 +267,73 @@ static int make_serial(struct vm_args *a, const char *text, struct viv_err *err)
     return viv_chr_new_short("-serial", id, text, &a->cfg.serial[n], err);
 }
 
+#define VC "vc:80Cx24C" /* a text console, as QEMU makes it by default */
+
+static bool monitor_by_default(const struct vm_args *a)
+{
+    return vm_has_screens(a) && !a->given_monitor && !a->nodefaults && !a->mons;
+}
+
+/* Text consoles are numbered as they are made, the monitors' first. */
+static int make_monitor_consoles(struct vm_args *a, struct viv_err *err)
+{
+    unsigned n = 0;
+    int rc = 0;
+
+    if (monitor_by_default(a)) {
+        struct vm_item item = {"-monitor", VC};
+
+        if (!a->monitors)
+            a->monitors = g_array_new(FALSE, FALSE, sizeof(item));
+        g_array_append_val(a->monitors, item);
+    }
+    FOR_ITEMS(a->monitors, it) {
+        g_autofree char *id = g_strdup_printf("compat_monitor%u", n++);
+        struct viv_chr *c;
+
+        if (!rc && (!strcmp(it->text, "vc") || g_str_has_prefix(it->text, "vc:")))
+            rc = viv_chr_new_short(it->option, id, it->text, &c, err);
+    }
+    return rc;
+}
+
+static int make_parallel(struct vm_args *a, unsigned n, const char *text, struct viv_err *err)
+{
+    g_autofree char *id = g_strdup_printf("parallel%u", n);
+
+    if (!strcmp(text, "none"))
+        return 0;
+    if (!vm_has_pci(a))
+        return viv_fail(err, ENOTSUP, "-parallel %s: machine %s has no parallel port; -device isa-parallel,chardev=ID adds one", text,
+                        a->cfg.cls->name);
+    if (n == VIV_PARALLEL_PORTS)
+        return viv_fail(err, EINVAL, "-parallel: there are %u parallel ports at most", n);
+    return viv_chr_new_short("-parallel", id, text, &a->cfg.parallel[n], err);
+}
+
+/* Without a word there is a port whose printer is a text console, or nobody, as in QEMU. */
+static int make_parallels(struct vm_args *a, struct viv_err *err)
+{
+    unsigned n = 0;
+
+    FOR_ITEMS(a->parallels, it) {
+        int rc = make_parallel(a, n++, it->text, err);
+
+        if (rc < 0)
+            return rc;
+    }
+    return n || a->nodefaults || !vm_has_pci(a) ? 0 : make_parallel(a, 0, vm_has_screens(a) ? VC : "null", err);
+}
+
 /* Where the first serial port and the monitor go when nobody said. */
 static int default_serial(struct vm_args *a, struct viv_err *err)
 {
     if (a->given_serial || a->nodefaults)
         return 0;
-    if (a->daemonize || a->display_none || (a->vncs && !a->nographic))
+    if (vm_has_screens(a))
+        return make_serial(a, VC, err);
+    if (a->daemonize || a->display_none)
         return make_serial(a, "null", err);
-    if (!a->given_display && !a->given_monitor)
-        viv_info("serial port and monitor are on this terminal (Ctrl-A X ends, Ctrl-A H helps)");
     return make_serial(a, a->given_monitor || viv_chr_uses_stdio() ? (viv_chr_uses_stdio() ? "null" : "stdio")
                                                                    : "mon:stdio", err);
 }
@@ -322,20 +356,24 @@ int vm_make_chardevs(struct vm_args *a, struct viv_err *err)
         if (rc < 0)
             return rc;
     }
+    rc = make_monitor_consoles(a, err);
+    if (rc < 0)
+        return rc;
     FOR_ITEMS(a->serials, it) {
         rc = make_serial(a, it->text, err);
         if (rc < 0)
             return rc;
     }
-    return default_serial(a, err);
+    rc = default_serial(a, err);
+    return rc < 0 ? rc : make_parallels(a, err);
 }
 
 static int short_monitor(const char *option, const char *text, struct viv_err *err)
 {
     static unsigned count;
     g_autofree char *id = g_strdup_printf("compat_monitor%u", count++);
-    struct viv_chr *c;
-    int rc = viv_chr_new_short(option, id, text, &c, err);
+    struct viv_chr *c = viv_chr_find(id); /* a text console, made before */
+    int rc = c ? 0 : viv_chr_new_short(option, id, text, &c, err);
 
     if (rc < 0 || !c)
         return rc;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define IDE_MOST   6 /* drives on the controller of any machine */
+#define FLOPPIES   2
 #define SCSI_BUSES 8
 #define SCSI_UNITS 7 /* of a bus */
 
@@ -29,7 +30,7 @@ void vm_add_device(struct vm_args *a, const char *text)
 /* ---- where a drive goes ---- */
 
 struct place {
-    enum { NONE, VIRTIO, IDE, SCSI, PFLASH } iface;
+    enum { NONE, VIRTIO, IDE, SCSI, PFLASH, FLOPPY } iface;
     bool cdrom;
     unsigned unit; /* of all the interface's */
     char *id, *device; /* device: NULL for none */
@@ -39,6 +40,7 @@ struct place {
 static struct {
     unsigned nones, virtios;
     bool ide[IDE_MOST], scsi[SCSI_BUSES * SCSI_UNITS];
+    bool floppy[FLOPPIES];
     bool scsi_checked, scsi_given; /* did the command line name an adapter? */
     unsigned scsi_made;            /* buses with an adapter of ours, a bit each */
 } taken;
@@ -60,6 +62,10 @@ static int interface(struct vm_args *a, struct viv_opts *o, struct place *p, str
         p->iface = PFLASH;
         if (p->cdrom)
             return viv_fail(err, EINVAL, "-drive: media=cdrom: a flash chip is no CD drive; leave it out");
+    } else if (!strcmp(iface, "floppy") && a->cfg.cls->floppy) {
+        p->iface = FLOPPY;
+        if (p->cdrom)
+            return viv_fail(err, EINVAL, "-drive: media=cdrom: a diskette drive takes no CDs; leave it out");
     } else if (!strcmp(iface, "ide") && a->cfg.cls->ide_buses) {
         p->iface = IDE;
     } else if (!strcmp(iface, "sata") && a->cfg.cls->ide_units == 1) { /* what its IDE drives are */
@@ -68,7 +74,7 @@ static int interface(struct vm_args *a, struct viv_opts *o, struct place *p, str
         p->iface = SCSI;
     } else {
         return viv_fail(err, ENOTSUP, "-drive: if=%s is not possible: this machine has no such controller; %s, and "
-                        "if=none for a -device", iface, a->cfg.cls->ide_buses ? "if=ide, if=scsi, if=virtio and if=pflash work"
+                        "if=none for a -device", iface, a->cfg.cls->ide_buses ? "if=ide, if=floppy, if=scsi, if=virtio and if=pflash work"
                         : vm_has_pci(a) ? "if=scsi, if=virtio and if=pflash work" : "if=scsi and if=virtio work");
     }
     return 0;
@@ -140,6 +146,31 @@ static int place_pflash(struct vm_args *a, struct viv_opts *o, struct place *p, 
     return 0;
 }
 
+static bool names_device(const struct vm_args *a, const char *name)
+{
+    FOR_ITEMS(a->devices, it) {
+        if (g_str_has_prefix(it->text, name) && strchr(",", it->text[strlen(name)]))
+            return true;
+    }
+    return false;
+}
+
+/* A machine that has no controller by itself gets one with its first drive. */
+static int place_floppy(struct vm_args *a, struct viv_opts *o, struct place *p, struct viv_err *err)
+{
+    const char *id = viv_opts_str(o, "id");
+    bool first = !taken.floppy[0] && !taken.floppy[1];
+    int rc = take_unit(o, "a diskette", taken.floppy, 1, FLOPPIES, &p->unit, err);
+
+    if (rc < 0)
+        return rc;
+    if (first && a->cfg.cls->floppy == VIV_FLOPPY_ON_REQUEST && !names_device(a, "isa-fdc"))
+        vm_add_device(a, "isa-fdc");
+    p->id = id ? g_strdup(id) : g_strdup_printf("floppy%u", p->unit);
+    p->device = g_strdup_printf("floppy,unit=%u,drive=%s", p->unit, p->id);
+    return 0;
+}
+
 static bool names_scsi_adapter(const struct vm_args *a)
 {
     FOR_ITEMS(a->devices, it) {
@@ -180,6 +211,8 @@ static int place_drive(struct vm_args *a, struct viv_opts *o, struct place *p, s
 
     if (p->iface == IDE)
         return place_ide(a->cfg.cls, o, p, err);
+    if (p->iface == FLOPPY)
+        return place_floppy(a, o, p, err);
     if (p->iface == PFLASH)
         return place_pflash(a, o, p, err);
     if (p->iface == SCSI)
@@ -196,44 +229,16 @@ static int place_drive(struct vm_args *a, struct viv_opts *o, struct place *p, s
 
 /* ---- -drive ---- */
 
-/* No image at all: an empty drive. */
-static int open_image(struct viv_opts *o, const struct viv_raw_opts *image, const struct place *p, struct viv_blk **blk,
-                      struct viv_err *err)
-{
-    bool readonly = viv_opts_bool(o, "readonly") || viv_opts_bool(o, "read-only") || p->cdrom;
-    g_autofree char *what = g_strdup_printf("drive '%s'", p->id);
-    int rc;
-
-    if (!viv_opts_given(o, "file") && !viv_raw_count(image))
-        return 0;
-    rc = viv_blk_open(o, image, VIV_PERM_READ | (readonly ? 0 : VIV_PERM_WRITE), VIV_PERM_READ, what, blk, err);
-    if (rc < 0 && !g_str_has_prefix(err->text, "-drive"))
-        viv_err_prefix(err, "-drive");
-    return rc;
-}
-
 static int add_drive(struct vm_args *a, struct viv_opts *o, const struct viv_raw_opts *image, struct place *p, struct viv_err *err)
 {
-    struct viv_blk *blk = NULL;
-    struct viv_drive *d;
     int rc = interface(a, o, p, err);
 
     if (!rc)
         rc = place_drive(a, o, p, err);
     if (!rc)
-        rc = open_image(o, image, p, &blk, err);
+        rc = viv_drive_open("-drive", o, image, p->id, err);
     if (rc < 0)
         return rc;
-    rc = viv_drive_add(p->id, blk, &d, err);
-    if (rc < 0) {
-        if (blk)
-            viv_blk_close(blk, NULL);
-        return rc;
-    }
-    d->serial = g_strdup(viv_opts_str(o, "serial"));
-    d->cd = p->cdrom;
-    d->rerror = viv_drive_error_parse(viv_opts_str(o, "rerror"));
-    d->werror = viv_drive_error_parse(viv_opts_str(o, "werror"));
     if (p->device)
         vm_add_device(a, g_steal_pointer(&p->device));
     return 0;
@@ -258,7 +263,7 @@ static int open_drive(struct vm_args *a, const char *text, struct viv_err *err)
     return rc;
 }
 
-/* -hda to -hdd, -cdrom, -pflash and a bare file name: the rest of the text is the file's name, commas and all. */
+/* -hda to -hdd, -fda, -fdb, -cdrom, -pflash and a bare file name: the rest of the text is the file's name, commas and all. */
 static int open_short(struct vm_args *a, const struct vm_item *it, struct viv_err *err)
 {
     static const char *const names[] = {"-hda", "-hdb", "-hdc", "-hdd", NULL};
@@ -274,6 +279,10 @@ static int open_short(struct vm_args *a, const struct vm_item *it, struct viv_er
     }
     if (!strcmp(it->option, "-pflash")) {
         text = g_strdup_printf("if=pflash,format=raw,file=%s", file);
+        return open_drive(a, text, err);
+    }
+    if (g_str_has_prefix(it->option, "-fd")) {
+        text = g_strdup_printf("if=floppy,index=%d,file=%s", it->option[3] - 'a', file);
         return open_drive(a, text, err);
     }
     if (!a->cfg.cls->ide_buses)
@@ -302,34 +311,12 @@ static int default_cdrom(struct vm_args *a, struct viv_err *err)
     return open_drive(a, "if=ide,index=2,media=cdrom", err);
 }
 
-/* ---- -blockdev ---- */
-
-/* -blockdev's nodes are found by devices like drives: each one a device names gets a handle. */
-static int claim_blockdev(const char *device_text, struct viv_err *err)
+/* And an empty diskette drive, where the machine has a controller. */
+static int default_floppy(struct vm_args *a, struct viv_err *err)
 {
-    g_autofree char *drive = NULL, *what = NULL;
-    const char *driver;
-    struct viv_raw_opts *r;
-    struct viv_blk *blk;
-    unsigned perms = VIV_PERM_READ | VIV_PERM_WRITE;
-    int rc = viv_raw_parse("-device", "driver", device_text, &r, err);
-
-    if (rc < 0)
-        return rc;
-    driver = viv_raw_get(r, "driver");
-    drive = g_strdup(viv_raw_get(r, "drive"));
-    what = g_strdup_printf("device '%s'", viv_raw_get(r, "id") ? viv_raw_get(r, "id") : driver ? driver : "?");
-    if (driver && g_str_has_suffix(driver, "-cd"))
-        perms = VIV_PERM_READ;
-    viv_raw_free(r);
-    if (!drive || viv_drive_find(drive))
+    if (a->nodefaults || a->cfg.cls->floppy != VIV_FLOPPY_BUILT_IN || taken.floppy[0] || names_device(a, "floppy"))
         return 0;
-    rc = viv_blockdev_attach(drive, perms, VIV_PERM_READ, what, &blk, err);
-    if (rc == -ENOENT) {
-        viv_err_clear(err);
-        return 0; /* the device says so itself */
-    }
-    return rc < 0 ? rc : viv_drive_add(drive, blk, NULL, err);
+    return open_drive(a, "if=floppy,index=0", err);
 }
 
 /* -machine pflash0=NODE, pflash1=NODE. */
@@ -380,12 +367,5 @@ int vm_open_storage(struct vm_args *a, struct viv_err *err)
     if (rc < 0)
         return rc;
     rc = ide_device ? 0 : default_cdrom(a, err);
-    if (rc < 0)
-        return rc;
-    FOR_ITEMS(a->devices, it) {
-        rc = claim_blockdev(it->text, err);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
+    return rc < 0 ? rc : default_floppy(a, err);
 }

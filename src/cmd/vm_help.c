@@ -6,6 +6,7 @@
 #include "chr/chr.h"
 #include "cpu/x86/cpuid.h"
 #include "machine/bios.h"
+#include "mon/schema.h"
 #include "net/net.h"
 #include "ui/vnc/vnc.h"
 
@@ -45,6 +46,17 @@ static bool drive_help(const char *driver)
     return viv_node_print_help(driver);
 }
 
+static bool monitor_help(const char *name)
+{
+    GString *text = g_string_new(NULL);
+
+    vm_use_monitor();
+    viv_schema_manual(text);
+    fputs(text->str, stdout);
+    g_string_free(text, TRUE);
+    return true;
+}
+
 /* One of `print` and `schema`. */
 static const struct {
     const char *option, *implied;
@@ -63,6 +75,8 @@ static const struct {
     {"-chardev", "backend", viv_chr_help},
     {"-drive", "driver", drive_help},
     {"-blockdev", "driver", viv_node_print_help},
+    {"-fsdev", "fsdriver", vm_fsdev_help},
+    {"-virtfs", "fsdriver", vm_fsdev_help},
     {"-smp", "cpus", NULL, vm_smp_opts},
     {"-rtc", "base", NULL, vm_rtc_opts},
     {"-boot", "order", NULL, viv_boot_opts},
@@ -70,8 +84,20 @@ static const struct {
     {"-name", "guest", NULL, vm_name_opts},
     {"-action", "help", NULL, vm_action_opts},
     {"-mon", "chardev", NULL, vm_mon_opts},
+    {"-monitor", "help", monitor_help},
     {"-vnc", "vnc", NULL, viv_vnc_opts},
 };
+
+const struct viv_opt_def *vm_option_table(unsigned i, const char **name)
+{
+    for (size_t k = 0; k < G_N_ELEMENTS(topics); k++) {
+        if (topics[k].schema && i-- == 0) {
+            *name = topics[k].option + 1;
+            return topics[k].schema;
+        }
+    }
+    return NULL;
+}
 
 const char *vm_help_about(const char *option)
 {

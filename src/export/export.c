@@ -29,6 +29,14 @@ static struct viv_export **find(const char *id)
     return p;
 }
 
+const struct viv_opt_def *viv_export_type_opts(unsigned i, const char **name)
+{
+    if (i >= G_N_ELEMENTS(types))
+        return NULL;
+    *name = types[i]->name;
+    return types[i]->opts;
+}
+
 bool viv_export_at(unsigned i, struct viv_export_info *out)
 {
     const struct viv_export *x = exports;

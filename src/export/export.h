@@ -24,6 +24,8 @@ int viv_export_del_all(struct viv_err *err);
 bool viv_export_at(unsigned i, struct viv_export_info *out);
 /* Called after an export has gone, whoever ended it. */
 void viv_export_on_deleted(void (*fn)(const char *id));
+/* The options of type i; NULL: there are no more. */
+const struct viv_opt_def *viv_export_type_opts(unsigned i, const char **name);
 /* What "--export help" prints; a type's options. */
 void viv_export_help(const char *type);
 

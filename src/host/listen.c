@@ -1,34 +1,28 @@
 #include "host/listen.h"
 
+#include "host/broker.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 int viv_listen_unix(const char *path, int backlog, struct viv_err *err)
 {
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
-    struct stat st;
-    int fd, e;
+    struct viv_err own = VIV_ERR_INIT;
+    int fd;
 
     if (!*path || strlen(path) >= sizeof(sun.sun_path))
         return viv_fail(err, EINVAL, "the path of a socket has 1 to %zu bytes, and '%.40s...' has %zu",
                         sizeof(sun.sun_path) - 1, path, strlen(path));
     memcpy(sun.sun_path, path, strlen(path) + 1);
-    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
-        unlink(path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0 && listen(fd, backlog) == 0)
-        return fd;
-    e = errno;
-    if (fd >= 0)
-        close(fd);
-    return viv_fail_os(err, e, "Failed to bind socket to '%s'", path);
+    fd = viv_unix_listen((struct sockaddr *)&sun, sizeof(sun), backlog, &own);
+    return fd >= 0 ? fd : viv_fail(err, -fd, "Failed to bind socket to '%s': %s", path, own.text);
 }
 
 static int listen_on(const struct addrinfo *a, int backlog)

@@ -1,4 +1,4 @@
-/* The event loop on GLib's default main context.
+/* The event loop on a main context of GLib's that is ours: the default one is for a GUI toolkit, which has it in a thread of its own.
  *
  * GLib waits; our part is the device lock round each callback, watches that may be freed by any thread that holds the
  * lock, and a queue of calls behind one eventfd. */
@@ -13,6 +13,15 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+static GMainContext *context(void)
+{
+    static GMainContext *ours;
+
+    if (g_once_init_enter(&ours))
+        g_once_init_leave(&ours, g_main_context_new());
+    return ours;
+}
 
 /* --- watches --- */
 
@@ -56,7 +65,7 @@ struct viv_watch *viv_watch_new(int fd, short events, viv_fd_fn fn, void *opaque
     w->fn = fn;
     w->opaque = opaque;
     w->tag = g_source_add_unix_fd(source, fd, (GIOCondition)(events | POLLERR | POLLHUP));
-    g_source_attach(source, NULL);
+    g_source_attach(source, context());
     return w;
 }
 
@@ -185,7 +194,7 @@ static void add_inner(int fd, GUnixFDSourceFunc fn)
 
     g_source_set_callback(s, (GSourceFunc)(void (*)(void))fn, NULL, NULL);
     g_source_set_can_recurse(s, TRUE);
-    g_source_attach(s, NULL);
+    g_source_attach(s, context());
     g_source_unref(s);
 }
 
@@ -210,14 +219,19 @@ void viv_loop_run(void)
 {
     start_once();
     while (!atomic_load(&quit))
-        g_main_context_iteration(NULL, TRUE);
+        g_main_context_iteration(context(), TRUE);
     atomic_store(&quit, false);
+}
+
+bool viv_loop_serve(bool wait)
+{
+    return g_main_context_iteration(context(), wait);
 }
 
 void viv_loop_quit(void)
 {
     atomic_store(&quit, true);
-    g_main_context_wakeup(NULL);
+    g_main_context_wakeup(context());
 }
 
 bool viv_loop_wait_for(bool (*done)(void *opaque), void *opaque, int64_t timeout_ns)
@@ -231,7 +245,7 @@ bool viv_loop_wait_for(bool (*done)(void *opaque), void *opaque, int64_t timeout
     viv_timer_set(alarm, end);
     while (!(ok = done(opaque)) && viv_clock_ns(VIV_CLOCK_HOST) < end) {
         viv_dev_unlock();
-        g_main_context_iteration(NULL, TRUE);
+        g_main_context_iteration(context(), TRUE);
         viv_dev_lock();
     }
     viv_timer_free(alarm);

@@ -1,4 +1,4 @@
-/* The event loop: a thin layer on GLib's default main context, run by the main thread.
+/* The event loop: a thin layer on a main context of GLib's, run by the main thread.
  *
  * Every callback runs on the loop thread with the device lock held. Callbacks do not block. */
 #ifndef VIV_HOST_LOOP_H
@@ -13,6 +13,8 @@ typedef void (*viv_fd_fn)(void *opaque, int fd, short revents);
 
 /* Runs until viv_loop_quit(). Called once, by the main thread, without the device lock. */
 void viv_loop_run(void);
+/* Serves watches that are ready; with `wait`, waits for one. True: there was one. For tests that run no loop; without the lock. */
+bool viv_loop_serve(bool wait);
 /* Any thread, async-signal-unsafe. */
 void viv_loop_quit(void);
 /* Serves the loop until done(opaque) or the timeout; returns what done() said last. Loop thread, inside a callback

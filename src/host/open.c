@@ -1,17 +1,27 @@
 #include "host/open.h"
 
+#include "host/broker.h"
+
 #include <errno.h>
-#include <fcntl.h>
-#include <unistd.h>
+#include <string.h>
+
+static int failed(int e, const char *why, const char *path, struct viv_err *err)
+{
+    return *why ? viv_fail(err, e, "%s", why) : viv_fail_os(err, e, "cannot open '%s'", path);
+}
 
 int viv_open(const char *path, int flags, mode_t mode, struct viv_err *err)
 {
-    int fd;
+    char why[400];
+    int fd = viv_broker_open(path, flags, mode, why, sizeof(why));
 
-    do {
-        fd = open(path, flags | O_CLOEXEC, mode);
-    } while (fd < 0 && errno == EINTR);
-    if (fd < 0)
-        return viv_fail_os(err, errno, "cannot open '%s'", path);
-    return fd;
+    return fd < 0 ? failed(-fd, why, path, err) : fd;
+}
+
+int viv_open_again(int fd, int flags, struct viv_err *err)
+{
+    char why[400];
+    int again = viv_broker_reopen(fd, flags, why, sizeof(why));
+
+    return again < 0 ? viv_fail(err, -again, "%s", *why ? why : strerror(-again)) : again;
 }

@@ -1,5 +1,5 @@
-/* The one call that opens host files, so that a sandboxed process can later have them opened by its
- * broker. Nothing else in src/ calls open(2) on a path that a person or a guest named. */
+/* The one call that opens host files: a sandboxed process has them opened by its broker (host/broker.h). Nothing else in src/ calls
+ * open(2) on a path that a person or a guest named. */
 #ifndef VIV_HOST_OPEN_H
 #define VIV_HOST_OPEN_H
 
@@ -10,5 +10,7 @@
 /* open(2) with O_CLOEXEC added; /dev/fdset and /dev/fd/N names work. Returns the descriptor or
  * a negative errno, `err` naming path and reason. May block; any thread. */
 int viv_open(const char *path, int flags, mode_t mode, struct viv_err *err);
+/* The open file `fd` once more, with other flags. The error is the reason alone. */
+int viv_open_again(int fd, int flags, struct viv_err *err);
 
 #endif

@@ -12,6 +12,17 @@ void viv_thread_name(const char *name)
     pthread_setname_np(pthread_self(), text);
 }
 
+void viv_thread_block_signals(sigset_t *old)
+{
+    static const int faults[] = {SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+    sigset_t all;
+
+    sigfillset(&all);
+    for (size_t i = 0; i < G_N_ELEMENTS(faults); i++)
+        sigdelset(&all, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &all, old);
+}
+
 struct start {
     void *(*fn)(void *);
     void *opaque;

@@ -133,6 +133,11 @@ static void fadt_fixed_hw(uint8_t *f, const struct viv_acpi_info *info)
     viv_st_le32(f + 56, pm);     /* PM1a_EVT_BLK */
     viv_st_le32(f + 64, pm + 4); /* PM1a_CNT_BLK */
     viv_st_le32(f + 76, pm + 8); /* PM_TMR_BLK */
+    if (info->gpe_bytes) {
+        viv_st_le32(f + 80, pm + info->gpe); /* GPE0_BLK */
+        f[92] = info->gpe_bytes;
+        gas(f + 220, VIV_AML_SYSTEM_IO, (uint8_t)(8 * info->gpe_bytes), 1, (uint64_t)pm + info->gpe);
+    }
     f[88] = 4;
     f[89] = 2;
     f[91] = 4;

@@ -7,6 +7,8 @@
 
 #include "base/err.h"
 #include "dev/acpi/ged.h"
+#include "dev/acpi/pcihp.h"
+#include "dev/floppy/floppy.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,6 +24,8 @@ struct viv_acpi_info {
     const struct viv_acpi_cpu *cpus;
     unsigned cpu_count;
     unsigned com_ports; /* at 3F8h, 2F8h, 3E8h, 2E8h */
+    unsigned lpt_ports; /* bits: at 378h, 278h, 3BCh */
+    struct viv_floppy_info floppy;
     bool rtc;
     bool i8042;
     bool pic;           /* 8259 pair: MADT PCAT_COMPAT */
@@ -38,6 +42,14 @@ struct viv_acpi_info {
     uint64_t pci64_first, pci64_last; /* above; last 0: none */
     uint16_t pm_base;                 /* 0: hardware-reduced ACPI, with the GED below */
     uint8_t s5_type;                  /* SLP_TYP that powers off */
+    uint8_t gpe, gpe_bytes;           /* general-purpose events in the block: where, status and enables together; 0: none */
+    /* pc: buses with hot-plug by dev/acpi/pcihp.h; the first is the root. */
+    struct viv_acpi_hot_bus {
+        uint32_t slots;       /* whose contents can come and go, a bit each */
+        unsigned above;       /* the bus that its bridge is on: an index that is smaller than its own */
+        uint8_t bridge;       /* that one's devfn */
+    } hot_bus[VIV_PCIHP_BUSES];
+    unsigned hot_buses;
 
     /* microvm: virtio-mmio slots and the event device. */
     uint64_t virtio_base;
@@ -57,6 +69,8 @@ void viv_acpi_dsdt_microvm(struct viv_aml *a, const struct viv_acpi_info *info);
 /* Parts of boards with PCI: the host bridge's windows (_CRS), a link device whose routing register is `field`, S5. */
 void viv_acpi_dsdt_windows(struct viv_aml *a, const struct viv_acpi_info *info);
 void viv_acpi_dsdt_link(struct viv_aml *a, const char *name, unsigned uid, const char *field);
+/* Slots whose contents come and go, and the event that tells of it. */
+void viv_acpi_dsdt_hotplug(struct viv_aml *a, const struct viv_acpi_info *info);
 void viv_acpi_dsdt_s5(struct viv_aml *a, const struct viv_acpi_info *info);
 /* Legacy devices that both boards may have, children of the current scope. */
 void viv_acpi_dsdt_legacy(struct viv_aml *a, const struct viv_acpi_info *info);

@@ -69,6 +69,8 @@ static void motherboard(struct viv_aml *a, const struct viv_acpi_info *info)
     viv_aml_name(a, "_CRS");
     viv_aml_resources(a);
     viv_aml_res_io(a, info->pm_base, 0x40);
+    if (info->hot_buses)
+        viv_aml_res_io(a, VIV_PCIHP_PORT, VIV_PCIHP_SIZE);
     viv_aml_close(a);
     viv_aml_close(a);
 }
@@ -102,5 +104,7 @@ void viv_acpi_dsdt_pc(struct viv_aml *a, const struct viv_acpi_info *info)
     motherboard(a, info);
     viv_acpi_dsdt_cpus(a, info);
     viv_aml_close(a);
+    if (info->hot_buses)
+        viv_acpi_dsdt_hotplug(a, info);
     viv_acpi_dsdt_s5(a, info);
 }

@@ -71,14 +71,14 @@ static void set_status(struct viv_aml *a, unsigned bit)
     viv_aml_ref(a, "CDW1");
 }
 
-/* _OSC of a host bridge (PCI Firmware 3.2, 4.5): the OS gets the PCI Express capabilities for itself; there is neither hot-plug
- * nor PME nor error reporting to hand over. */
+/* _OSC of a host bridge (PCI Firmware 3.2, 4.5): the OS gets the PCI Express capabilities and native hot-plug for itself; there is
+ * neither PME nor error reporting to hand over. */
 static void osc(struct viv_aml *a)
 {
     /* 33DB4D5B-1FF7-401C-9657-7441C03DD766 */
     static const uint8_t uuid[16] = {0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40,
                                      0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66};
-    enum { CAPABILITIES = 0x10, UNKNOWN_UUID = 1 << 2, UNKNOWN_REVISION = 1 << 3, MASKED = 1 << 4 };
+    enum { CAPABILITIES = 0x10 | 0x01, UNKNOWN_UUID = 1 << 2, UNKNOWN_REVISION = 1 << 3, MASKED = 1 << 4 };
 
     viv_aml_method(a, "_OSC", 4, true);
     control_field(a, 0, "CDW1");

@@ -14,10 +14,15 @@
 static const struct viv_acpi_cpu four[] = {{0}, {1}, {2}, {300}};
 
 static const struct viv_acpi_info pc = {
+    .gpe = 0x0c, .gpe_bytes = 4, .hot_buses = 3,
+    .hot_bus = {{.slots = 0xfffffff8}, {.slots = 0xfffffffe, .above = 0, .bridge = 0x10}, {.slots = 1, .above = 1, .bridge = 0x03}},
+
     .cpus = four, .cpu_count = 4, .com_ports = 2, .rtc = true, .i8042 = true, .pic = true,
     .pit = true, .hpet = true, .fw_cfg = true, .ioapic = true, .ioapic_pins = 24, .pci = true,
     .pci32_first = 0xc0000000, .pci32_last = 0xfebfffff, .pci64_first = 0x100000000ull << 2,
     .pci64_last = (0x100000000ull << 3) - 1, .pm_base = 0x600,
+    .lpt_ports = 5, .floppy = {.present = true, .iobase = 0x3f0, .irq = 6, .dma = 2, .type = {FLOPPY_144, FLOPPY_288}, .tracks = {80, 80},
+               .sectors = {18, 36}, .heads = {2, 2}},
 };
 
 static const struct viv_acpi_info q35 = {

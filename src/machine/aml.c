@@ -14,7 +14,7 @@ enum { /* ACPI 6.4, 20.3 */
     OP_ARG0 = 0x68, OP_STORE = 0x70, OP_AND = 0x7b, OP_OR = 0x7d, OP_NOTIFY = 0x86,
     OP_DWORD_FIELD = 0x8a, OP_EQUAL = 0x93, OP_IF = 0xa0, OP_ELSE = 0xa1,
     OP_RETURN = 0xa4,
-    EXT_REGION = 0x80, EXT_FIELD = 0x81, EXT_DEVICE = 0x82,
+    EXT_MUTEX = 0x01, EXT_ACQUIRE = 0x23, EXT_RELEASE = 0x27, EXT_REGION = 0x80, EXT_FIELD = 0x81, EXT_DEVICE = 0x82,
 };
 
 struct open_term {
@@ -317,6 +317,30 @@ void viv_aml_equal(struct viv_aml *a)
     put8(a, OP_EQUAL);
 }
 
+static void mutex_term(struct viv_aml *a, uint8_t op, const char *name)
+{
+    put8(a, OP_EXT);
+    put8(a, op);
+    put_path(a, name);
+}
+
+void viv_aml_mutex(struct viv_aml *a, const char *name)
+{
+    mutex_term(a, EXT_MUTEX, name);
+    put8(a, 0); /* SyncLevel */
+}
+
+void viv_aml_acquire(struct viv_aml *a, const char *mutex)
+{
+    mutex_term(a, EXT_ACQUIRE, mutex);
+    put16(a, 0xffff);
+}
+
+void viv_aml_release(struct viv_aml *a, const char *mutex)
+{
+    mutex_term(a, EXT_RELEASE, mutex);
+}
+
 void viv_aml_null(struct viv_aml *a)
 {
     put8(a, 0);
@@ -380,6 +404,13 @@ void viv_aml_res_irq(struct viv_aml *a, unsigned irq)
 {
     put8(a, 0x22); /* IRQ descriptor without flags: edge, active high */
     put16(a, (uint16_t)(1u << irq));
+}
+
+void viv_aml_res_dma(struct viv_aml *a, unsigned channel)
+{
+    put8(a, 0x2a); /* compatibility mode, 8 bits, not a bus master */
+    put8(a, (uint8_t)(1u << channel));
+    put8(a, 0);
 }
 
 void viv_aml_res_mem32(struct viv_aml *a, uint32_t base, uint32_t len)

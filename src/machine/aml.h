@@ -32,7 +32,7 @@ void viv_aml_int(struct viv_aml *a, uint64_t v);
 void viv_aml_string(struct viv_aml *a, const char *s);
 void viv_aml_eisaid(struct viv_aml *a, const char *id); /* "PNP0A03" as its dword */
 void viv_aml_buffer(struct viv_aml *a, const uint8_t *data, uint8_t len);
-void viv_aml_ref(struct viv_aml *a, const char *name);  /* an object by name */
+void viv_aml_ref(struct viv_aml *a, const char *name);  /* an object by name; a method is called with the terms behind it */
 void viv_aml_arg(struct viv_aml *a, unsigned n);
 void viv_aml_local(struct viv_aml *a, unsigned n);
 void viv_aml_return(struct viv_aml *a); /* of the next term */
@@ -40,6 +40,10 @@ void viv_aml_store(struct viv_aml *a);  /* of the next term into the one after i
 void viv_aml_and(struct viv_aml *a);    /* of the next two; result to the third (viv_aml_null: nowhere) */
 void viv_aml_or(struct viv_aml *a);
 void viv_aml_equal(struct viv_aml *a); /* compares the next two */
+/* A mutex, and the statements that take it (however long that takes) and give it back. */
+void viv_aml_mutex(struct viv_aml *a, const char *name);
+void viv_aml_acquire(struct viv_aml *a, const char *mutex);
+void viv_aml_release(struct viv_aml *a, const char *mutex);
 void viv_aml_null(struct viv_aml *a);  /* no target */
 void viv_aml_notify(struct viv_aml *a, const char *object, uint64_t value);
 /* CreateDWordField (<buffer>, <byte offset>, <name>): the next three terms. */
@@ -59,6 +63,7 @@ void viv_aml_res_mem32(struct viv_aml *a, uint32_t base, uint32_t len);
 /* Extended interrupt: consumer. */
 void viv_aml_res_gsi(struct viv_aml *a, const uint32_t *gsi, unsigned count, bool level,
                      bool active_low, bool shared);
+void viv_aml_res_dma(struct viv_aml *a, unsigned channel); /* 8 bits wide */
 /* Windows of a host bridge (producer). */
 void viv_aml_res_bus(struct viv_aml *a, uint16_t first, uint16_t last);
 void viv_aml_res_io_window(struct viv_aml *a, uint16_t first, uint16_t last);

@@ -6,6 +6,7 @@
 #include "chr/chr.h"
 #include "dev/intc/i8259.h"
 #include "dev/intc/ioapic.h"
+#include "mem/backend.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -76,7 +77,7 @@ int viv_board_add_ram(const struct viv_machine_config *cfg, struct viv_board *bo
     if (size & (VIV_PAGE_SIZE - 1))
         return viv_fail(err, EINVAL, "-m: not a multiple of 4 KiB");
     low = size >= split->from ? split->low : size;
-    ret = viv_ram_new("pc.ram", size, &out->ram, err);
+    ret = cfg->memory ? viv_mem_backend_map(cfg->memory, "pc.ram", &out->ram, err) : viv_ram_new("pc.ram", size, &out->ram, err);
     if (ret)
         return ret;
     if (cfg->machine_opts && !viv_opts_bool(cfg->machine_opts, "dump-guest-core"))
@@ -125,6 +126,22 @@ int viv_board_add_serials(const struct viv_machine_config *cfg, struct viv_board
             continue;
         opts = g_strdup_printf("index=%u,chardev=%s", i, viv_chr_id(cfg->serial[i]));
         ret = viv_board_add(board, "isa-serial", opts, NULL, err);
+        if (ret)
+            return ret;
+    }
+    return 0;
+}
+
+int viv_board_add_parallels(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err)
+{
+    for (unsigned i = 0; i < VIV_PARALLEL_PORTS; i++) {
+        g_autofree char *opts = NULL;
+        int ret;
+
+        if (!cfg->parallel[i])
+            continue;
+        opts = g_strdup_printf("index=%u,chardev=%s", i, viv_chr_id(cfg->parallel[i]));
+        ret = viv_board_add(board, "isa-parallel", opts, NULL, err);
         if (ret)
             return ret;
     }

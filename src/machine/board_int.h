@@ -20,7 +20,7 @@
          .help = "system management interrupts (off or auto)"},                                    \
         {.name = "vmport", .type = VIV_OPT_ENUM, .values = viv_on_off_auto,                        \
          .help = "VMware's I/O port (off or auto)"},                                               \
-        {.name = "memory-backend", .type = VIV_OPT_REFUSED, .help = "use -m"},                     \
+        {.name = "memory-backend", .type = VIV_OPT_STR, .help = "id of a memory-backend object"},    \
         {.name = "pflash0", .type = VIV_OPT_STR, .help = "node of a flash chip with firmware"},          \
         {.name = "pflash1", .type = VIV_OPT_STR, .help = "node of a second one, with its variables"},    \
         {.name = "nvdimm", .type = VIV_OPT_REFUSED, .help = "not there yet"},                      \
@@ -55,6 +55,8 @@ int viv_board_add(struct viv_board *board, const char *cls, const char *opts, st
                   struct viv_err *err);
 /* COM1-COM4 for the -serial back ends there are. */
 int viv_board_add_serials(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err);
+/* LPT1-LPT3, likewise. */
+int viv_board_add_parallels(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err);
 /* The real-time clock, with -rtc. */
 int viv_board_add_rtc(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_dev **out,
                       struct viv_err *err);

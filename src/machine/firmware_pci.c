@@ -8,6 +8,8 @@
 
 #include <glib.h>
 
+#define HOT_PLUG_ROOM (2 * VIV_MIB) /* as kernels leave it themselves */
+
 enum kind { IO, MEM, PREF, KINDS };
 
 struct bus;
@@ -129,6 +131,8 @@ static void collect_bridge(struct bus *b, unsigned devfn, struct viv_pci_bus *pc
         struct piece p = {.devfn = devfn, .reg = regs[k], .kind = k, .mem64 = k == PREF, .align = unit, .below = below};
 
         p.size = round_up(pack(below, k, 0, &p.align), unit);
+        if (k != IO && viv_pci_bus_takes_plugs(pci)) /* what comes later needs room */
+            p.size = MAX(p.size, HOT_PLUG_ROOM);
         if (p.size)
             g_array_append_val(b->pieces, p);
     }

@@ -20,15 +20,6 @@ const struct viv_opt_def viv_fw_cfg_opts[] = {
     VIV_OPT_END,
 };
 
-static struct viv_dev *find_fw_cfg(void)
-{
-    struct viv_dev *d = viv_dev_first();
-
-    while (d && strcmp(d->cls->name, "fw_cfg"))
-        d = d->next;
-    return d;
-}
-
 static int add(struct viv_opts *o, struct viv_dev *fw_cfg, struct viv_err *err)
 {
     const char *name = viv_opts_str(o, "name"), *file = viv_opts_str(o, "file"), *string = viv_opts_str(o, "string");
@@ -52,7 +43,7 @@ static int add(struct viv_opts *o, struct viv_dev *fw_cfg, struct viv_err *err)
 
 int viv_machine_add_fw_cfg(const struct viv_machine_config *cfg, struct viv_err *err)
 {
-    struct viv_dev *fw_cfg = find_fw_cfg();
+    struct viv_dev *fw_cfg = viv_fw_cfg_find();
 
     for (const char *const *text = cfg->fw_cfg; text && *text; text++) {
         struct viv_opts *o;

@@ -7,7 +7,8 @@
 #include "bus/dev.h"
 #include "opt/opt.h"
 
-#define VIV_FLASH_CHIPS 2
+#define VIV_FLASH_CHIPS    2
+#define VIV_PARALLEL_PORTS 3
 
 struct viv_smp {
     unsigned cpus, maxcpus, sockets, dies, cores, threads;
@@ -20,6 +21,7 @@ struct viv_machine_config {
     struct viv_opts *machine_opts;
     struct viv_smp smp;
     uint64_t ram_bytes;
+    struct viv_mem_backend *memory; /* where it lies; NULL: nobody said */
     const char *cpu; /* "-cpu" text, NULL: default of machine and accelerator */
     const char *const *accels; /* each -accel, ending with NULL; NULL: automatic */
     const char *kernel, *initrd, *append, *dtb;
@@ -35,12 +37,16 @@ struct viv_machine_config {
     struct viv_opts *rtc; /* base=utc|localtime|date, clock=, driftfix= */
     struct viv_chr *serial[4]; /* NULL: none */
     unsigned serial_count;
+    struct viv_chr *parallel[VIV_PARALLEL_PORTS]; /* NULL: none */
     bool nographic; /* no screen: the firmware's text goes to the serial port */
     bool no_hpet, no_acpi;
+    bool no_fd_bootchk;
     bool cpu_32bit;      /* qemu-system-i386: every CPU model without long mode */
     bool cpu_is_default; /* nobody said -cpu: features it has to do without are no news */
     bool incoming;       /* -incoming: what runs comes from a saved state */
 };
+
+enum viv_floppy_place { VIV_FLOPPY_NONE, VIV_FLOPPY_ON_REQUEST, VIV_FLOPPY_BUILT_IN };
 
 struct viv_machine_class {
     const char *name; /* "pc" */
@@ -50,6 +56,7 @@ struct viv_machine_class {
     const char *const *usb;  /* its USB controller, as after -device, ending with NULL; NULL: none can be had */
     const struct viv_opt_def *props;
     unsigned max_cpus;
+    enum viv_floppy_place floppy;  /* its diskette controller */
     unsigned ide_buses, ide_units; /* of its own controller, and drives on each; 0: none */
     /* Builds RAM, chips and buses into *board (zeroed by the caller except intc), before -device. */
     int (*build)(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err);
@@ -57,6 +64,8 @@ struct viv_machine_class {
     int (*finish)(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err);
     /* After devices and vCPUs were reset: puts the boot state (kernel entry registers) in place. */
     void (*reset)(const struct viv_machine_config *cfg, struct viv_board *board);
+    /* Has the guest told the firmware that it wants to go on after a reset of the CPUs? Then nothing else is reset. May be NULL. */
+    bool (*resumes)(struct viv_board *board);
     /* Presses the power button. -ENOTSUP where there is none. */
     int (*powerdown)(struct viv_board *board);
 };

@@ -12,6 +12,7 @@
 
 #include "base/units.h"
 #include "bus/pci.h"
+#include "dev/acpi/pcihp.h"
 #include "dev/acpi/piix4_pm.h"
 #include "dev/pci/i440fx.h"
 
@@ -33,9 +34,31 @@ static int add_pci(struct viv_pc *pc, struct viv_board *board, struct viv_err *e
     return ret;
 }
 
+/* Buses of bridges, depth first: what they can be told by is the command line's order of places. */
+static void add_hot_buses(struct viv_pcihp *h, struct viv_acpi_info *info, unsigned above)
+{
+    struct viv_pci_bus *bus = h->bus[above].pci;
+
+    info->hot_bus[above].slots = viv_pcihp_slots(h, above);
+    info->hot_buses = h->count;
+    for (unsigned fn = 0; fn < 256; fn++) {
+        struct viv_pci_dev *d = viv_pci_at(bus, fn);
+        struct viv_pci_bus *below = d ? viv_pci_bus_behind(d) : NULL;
+
+        if (!below || !viv_pcihp_add(h, below))
+            continue;
+        info->hot_bus[h->count - 1] = (struct viv_acpi_hot_bus){.above = above, .bridge = (uint8_t)fn};
+        add_hot_buses(h, info, h->count - 1);
+    }
+}
+
 static void describe(struct viv_pc *pc, struct viv_acpi_info *info)
 {
     info->pm_base = VIV_PIIX4_PM_BASE;
+    info->gpe = VIV_PIIX4_PM_GPE;
+    info->gpe_bytes = 4;
+    if (pc->south)
+        add_hot_buses(viv_piix4_pm_hotplug(pc->south), info, 0);
 }
 
 static void setup(struct viv_pc *pc, struct viv_board *board)
@@ -54,6 +77,8 @@ static void acpi_mode(struct viv_pc *pc)
 }
 
 static const struct viv_pc_chipset chipset = {
+    .isa_at = "1",
+    .floppy = true,
     .product = "Standard PC (i440FX + PIIX)",
     .split = {0xe0000000, 0xc0000000},
     /* SeaBIOS begins at 2 GiB, or behind RAM at 3 or 3.5 GiB. Without it: not right behind RAM below 3 GiB: 32-bit BARs from
@@ -94,10 +119,12 @@ const struct viv_machine_class viv_machine_pc = {
     .usb = (const char *const[]){"piix3-usb-uhci,addr=01.2", NULL},
     .props = pc_props,
     .max_cpus = 255,
+    .floppy = VIV_FLOPPY_BUILT_IN,
     .ide_buses = 2,
     .ide_units = 2,
     .build = pc_build,
     .finish = viv_pc_finish,
     .reset = viv_pc_reset,
+    .resumes = viv_pc_resumes,
     .powerdown = pc_powerdown,
 };

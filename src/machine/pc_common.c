@@ -2,9 +2,13 @@
 #include "machine/pc_common.h"
 
 #include "base/units.h"
+#include "cpu/x86/ferr.h"
 #include "dev/acpi/pm.h"
+#include "dev/floppy/floppy.h"
+#include "dev/misc/fperr.h"
 #include "dev/misc/fw_cfg.h"
 #include "dev/rtc/mc146818.h"
+#include "host/lock.h"
 #include "machine/bios.h"
 
 #include <glib.h>
@@ -18,6 +22,32 @@ static struct viv_pc *pc_of(struct viv_board *board)
     return board->machine;
 }
 
+/* On a vCPU's thread, without the lock. */
+static void on_ferr(void *opaque)
+{
+    viv_dev_lock();
+    viv_fperr_assert(opaque);
+    viv_dev_unlock();
+}
+
+static void on_ignne(void *opaque, int n, int level)
+{
+    viv_ferr_ignne(level);
+}
+
+/* KVM's CPUs take CR0.NE as set. */
+static int add_fperr(struct viv_board *board, struct viv_err *err)
+{
+    struct viv_dev *d;
+    int ret = viv_board_add(board, "x87-error", NULL, &d, err);
+
+    if (ret)
+        return ret;
+    viv_fperr_connect(d, (struct viv_irq){on_ignne, NULL, 0});
+    viv_ferr_connect(on_ferr, d);
+    return 0;
+}
+
 static int add_legacy(struct viv_pc *pc, struct viv_board *board, struct viv_err *err)
 {
     int ret = viv_board_add_rtc(pc->cfg, board, &pc->rtc, err);
@@ -28,12 +58,20 @@ static int add_legacy(struct viv_pc *pc, struct viv_board *board, struct viv_err
         ret = viv_board_add(board, "i8042", NULL, NULL, err);
     if (!ret)
         ret = viv_board_add(board, "port92", NULL, NULL, err);
+    if (!ret)
+        ret = add_fperr(board, err);
+    if (!ret)
+        ret = viv_board_add(board, "i8237", NULL, NULL, err);
+    if (!ret && pc->chip->floppy)
+        ret = viv_board_add(board, "isa-fdc", NULL, NULL, err);
     if (!ret && pc->hpet) /* after PIT and RTC: it puts itself in front of their lines */
         ret = viv_board_add(board, "hpet", NULL, NULL, err);
     if (!ret)
         ret = viv_board_add(board, "fw_cfg", NULL, &pc->fw_cfg, err);
     if (!ret)
         ret = viv_board_add_serials(pc->cfg, board, err);
+    if (!ret)
+        ret = viv_board_add_parallels(pc->cfg, board, err);
     return ret;
 }
 
@@ -51,6 +89,7 @@ int viv_pc_build(const struct viv_pc_chipset *chip, const struct viv_machine_con
     int ret;
 
     board->machine = pc;
+    board->isa_at = chip->isa_at;
     pc->cfg = cfg;
     pc->chip = chip;
     pc->acpi = prop(cfg, "acpi") && !cfg->no_acpi;
@@ -71,9 +110,18 @@ int viv_pc_build(const struct viv_pc_chipset *chip, const struct viv_machine_con
     return ret;
 }
 
-/* Memory sizes where a BIOS keeps them, for software that reads CMOS. */
+/* Byte 14h: keyboard, FPU, and how many diskette drives. */
+static uint8_t equipment(const struct viv_floppy_info *f)
+{
+    unsigned drives = (f->type[0] != FLOPPY_NONE) + (f->type[1] != FLOPPY_NONE);
+
+    return (uint8_t)(0x06 | (drives ? 0x01 | (drives - 1) << 6 : 0));
+}
+
+/* Memory sizes and drives where a BIOS keeps them, for software that reads CMOS. */
 static void set_cmos(struct viv_pc *pc)
 {
+    struct viv_floppy_info floppy = viv_floppy_info();
     uint64_t ext_kib = MIN((pc->ram.low_end - VIV_MIB) / VIV_KIB, 0xffffull);
     uint64_t above_16m = pc->ram.low_end > 16 * VIV_MIB
                              ? MIN((pc->ram.low_end - 16 * VIV_MIB) / (64 * VIV_KIB), 0xffffull) : 0;
@@ -87,11 +135,21 @@ static void set_cmos(struct viv_pc *pc)
         {0x34, above_16m}, {0x35, above_16m >> 8},
         {0x5b, above_4g}, {0x5c, above_4g >> 8}, {0x5d, above_4g >> 16},
         {0x5f, pc->cfg->smp.cpus - 1},
-        {0x14, 0x06}, /* equipment: keyboard, FPU */
+        {0x14, equipment(&floppy)}, {0x10, floppy.type[0] << 4 | floppy.type[1]},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(bytes); i++)
         viv_mc146818_set_nvram(pc->rtc, bytes[i].index, (uint8_t)bytes[i].value);
+}
+
+/* A bit for each of LPT1 to LPT3. */
+static unsigned lpt_ports(const struct viv_machine_config *cfg)
+{
+    unsigned ports = 0;
+
+    for (unsigned i = 0; i < VIV_PARALLEL_PORTS; i++)
+        ports |= cfg->parallel[i] ? 1u << i : 0;
+    return ports;
 }
 
 static void set_fw_cfg(struct viv_pc *pc)
@@ -124,8 +182,8 @@ int viv_pc_finish(const struct viv_machine_config *cfg, struct viv_board *board,
         .cfg = cfg, .board = board, .low_end = pc->ram.low_end, .high_size = pc->ram.high_size,
         .product = pc->chip->product, .with_acpi = pc->acpi,
         .acpi = {
-            .com_ports = cfg->serial_count, .rtc = true, .i8042 = true, .pic = true, .pit = pc->pit,
-            .hpet = pc->hpet, .fw_cfg = true, .ioapic = true, .pci = true,
+            .com_ports = cfg->serial_count, .lpt_ports = lpt_ports(cfg), .rtc = true, .i8042 = true, .pic = true, .pit = pc->pit,
+            .floppy = viv_floppy_info(), .hpet = pc->hpet, .fw_cfg = true, .ioapic = true, .pci = true,
             .pci32_first = (uint32_t)w.mem_first, .pci32_last = (uint32_t)w.mem_last,
             .pci64_first = w.mem64_first, .pci64_last = w.mem64_last, .s5_type = VIV_ACPI_S5,
         },
@@ -150,10 +208,19 @@ static void reset_to_bios(struct viv_pc *pc)
     uint16_t order = viv_bios_boot_cmos(pc->cfg->boot, !pc->started);
 
     viv_mc146818_set_nvram(pc->rtc, 0x3d, (uint8_t)order);
-    viv_mc146818_set_nvram(pc->rtc, 0x38, (uint8_t)(order >> 8));
+    viv_mc146818_set_nvram(pc->rtc, 0x38, (uint8_t)(order >> 8 | pc->cfg->no_fd_bootchk));
     pc->started = true;
     if (pc->south)
         pc->chip->acpi_mode(pc);
+}
+
+/* The shutdown byte: 5 and 10 jump through 40:67h, 9 ends a block move. Programs of the 286's time leave protected mode so. */
+bool viv_pc_resumes(struct viv_board *board)
+{
+    struct viv_pc *pc = pc_of(board);
+    uint8_t code = viv_mc146818_nvram(pc->rtc, 0x0f);
+
+    return pc->bios && (code == 0x05 || code == 0x09 || code == 0x0a);
 }
 
 void viv_pc_reset(const struct viv_machine_config *cfg, struct viv_board *board)
@@ -166,6 +233,8 @@ void viv_pc_reset(const struct viv_machine_config *cfg, struct viv_board *board)
         return;
     }
     pc->chip->setup(pc, board);
+    viv_space_write_locked(board->io, 0xd6, 0xc0, 1); /* the first DMA controller's requests go through the second one */
+    viv_space_write_locked(board->io, 0xd4, 0x00, 1);
     viv_firmware_pci(board->pci, &w, pc->chip->pirq_line);
     if (!board->intc->ops->kernel_irqchip) {
         viv_firmware_pic(board->io, pc->pit);

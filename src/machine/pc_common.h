@@ -7,6 +7,8 @@
 struct viv_pc;
 
 struct viv_pc_chipset {
+    const char *isa_at;  /* the ISA bridge, as boot paths name it */
+    bool floppy;         /* has a diskette controller without being asked */
     const char *product; /* what SMBIOS calls the machine */
     struct viv_ram_split split;
     uint64_t pci_first;      /* 32-bit PCI memory without firmware, at the earliest */
@@ -31,11 +33,12 @@ struct viv_pc {
     bool acpi, hpet, pit;
 };
 
-/* The three functions of the machine's class; `build` by the board, which says its chipset. */
+/* The functions of the machine's class; `build` by the board, which says its chipset. */
 int viv_pc_build(const struct viv_pc_chipset *chip, const struct viv_machine_config *cfg, struct viv_board *board,
                  struct viv_err *err);
 int viv_pc_finish(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err);
 void viv_pc_reset(const struct viv_machine_config *cfg, struct viv_board *board);
+bool viv_pc_resumes(struct viv_board *board);
 
 #define VIV_PC_PROPS                                                                                                          \
     VIV_BOARD_PROPS,                                                                                                          \

@@ -49,6 +49,7 @@ static void acpi_mode(struct viv_pc *pc)
 }
 
 static const struct viv_pc_chipset chipset = {
+    .isa_at = "1f",
     .product = "Standard PC (Q35 + ICH9)",
     .split = {VIV_MCH_ECAM, 0x80000000},
     .pci_first = VIV_MCH_ECAM + (uint64_t)VIV_MCH_ECAM_SIZE,
@@ -96,10 +97,12 @@ const struct viv_machine_class viv_machine_q35 = {
     .usb = q35_usb,
     .props = q35_props,
     .max_cpus = 255,
+    .floppy = VIV_FLOPPY_ON_REQUEST,
     .ide_buses = 6,
     .ide_units = 1,
     .build = q35_build,
     .finish = viv_pc_finish,
     .reset = viv_pc_reset,
+    .resumes = viv_pc_resumes,
     .powerdown = q35_powerdown,
 };

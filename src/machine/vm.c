@@ -224,12 +224,14 @@ int viv_vm_finish(struct viv_err *err)
         rc = viv_machine_add_fw_cfg(vm.cfg, err);
     if (rc < 0)
         return rc;
+    vm.board.made = true;
     viv_vm_reset_all();
     return 0;
 }
 
 static bool all_idle(void *unused)
 {
+    viv_dev_reap();
     return viv_dev_idle_all();
 }
 
@@ -300,6 +302,7 @@ void viv_vm_reset(const char *reason)
         vm.state = VIV_RUN_PAUSED;
     }
     emit_cause("RESET", reason);
+    viv_dev_unplug_asked();
     vm.deferred = 0;
     viv_vm_requests_drop(1u << VIV_VM_RESET | 1u << VIV_VM_INTERNAL_ERROR);
     viv_vm_reset_all();
@@ -307,6 +310,17 @@ void viv_vm_reset(const char *reason)
         viv_dev_set_running_all(true);
         viv_vcpus_start();
     }
+}
+
+/* A pulse on the CPUs' reset line that the firmware answers by going on where the guest said: chips and memory stay. */
+static bool reset_cpus_only(int code)
+{
+    if (code != VIV_VM_RESET_CPUS || !vm.cfg->cls->resumes || !vm.cfg->cls->resumes(&vm.board))
+        return false;
+    viv_vcpus_stop();
+    viv_vcpus_init();
+    viv_vcpus_start();
+    return true;
 }
 
 int viv_vm_powerdown(struct viv_err *err)
@@ -372,6 +386,8 @@ static void on_request(enum viv_vm_request what, int code, const char *who)
     }
     switch (what) {
     case VIV_VM_RESET:
+        if (reset_cpus_only(code))
+            break;
         if (vm.no_reboot)
             guest_ends("guest-reset");
         else

@@ -113,7 +113,7 @@ static void save_block(struct viv_vm_stream *s, struct viv_ram *ram, struct page
     viv_vm_stream_put_u64(s, ram->size);
     for (uint64_t i = 0; i <= pages; i++) {
         const uint8_t *p = ram->hva + i * VIV_PAGE_SIZE;
-        bool end = i == pages || (ram->fd < 0 && page_untouched(map, p)) || page_is_zero(p);
+        bool end = i == pages || (ram->fd < 0 && !ram->file && page_untouched(map, p)) || page_is_zero(p);
 
         if (end && i > start) {
             viv_vm_stream_put_u64(s, start);
@@ -174,7 +174,7 @@ static int load_block(struct viv_vm_stream *s, struct viv_ram *ram, size_t name_
                         " bytes, this machine '%s' of %" PRIu64, name, size,
                         ram ? ram->name : "none", ram ? ram->size : 0);
     /* What the stream does not list is zero. */
-    if (madvise(ram->hva, ram->size, ram->fd < 0 ? MADV_DONTNEED : MADV_REMOVE) < 0)
+    if ((ram->fd < 0 && ram->file) || madvise(ram->hva, ram->size, ram->fd < 0 ? MADV_DONTNEED : MADV_REMOVE) < 0)
         memset(ram->hva, 0, ram->size);
     rc = load_runs(s, ram, err);
     viv_ram_written(ram->hva, ram->size);
@@ -401,11 +401,16 @@ int viv_vm_save(const char *uri, struct viv_err *err)
         return viv_fail(err, EBUSY, "the machine waits for its saved state (-incoming)");
     if (before == VIV_RUN_SAVE)
         return viv_fail(err, EBUSY, "the machine is being saved already");
+    rc = viv_dev_can_save_all(err);
+    if (rc < 0)
+        return rc;
     rc = viv_vm_stream_open(path, true, &s, err);
     if (rc < 0)
         return rc;
     viv_vm_stop(VIV_RUN_SAVE);
     rc = viv_vm_quiesce(err);
+    if (!rc)
+        rc = viv_dev_can_save_all(err); /* what the guest was about to do is done */
     if (!rc)
         viv_vm_put_machine(s);
     if (viv_vm_stream_close(s, err) < 0 && !rc)

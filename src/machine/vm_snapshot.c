@@ -66,12 +66,16 @@ int viv_vm_snapshot_save(const char *name, struct viv_err *err)
     if (!rc && !*own)
         rc = viv_fail(err, EINVAL, "a snapshot needs a name");
     if (!rc)
+        rc = viv_dev_can_save_all(err);
+    if (!rc)
         rc = stand_still(VIV_RUN_SAVE, &before, err);
     if (rc < 0)
         return rc;
     rc = viv_vm_quiesce(err);
     if (!rc) /* another monitor may have started a job meanwhile */
         rc = viv_drives_can_snapshot(err);
+    if (!rc) /* what the guest was about to do is done */
+        rc = viv_dev_can_save_all(err);
     if (!rc)
         rc = write_state(viv_drives_first(), &size, err);
     if (!rc)

@@ -90,14 +90,13 @@ static bool arena_ready(void)
     return viv_arena_base != NULL;
 }
 
-static int map_block(struct viv_ram *ram, struct viv_err *err)
+/* By default private, not a memfd: hosts give huge pages to anonymous memory far more often than to shared (shmem_enabled), and a
+ * guest's TLB misses cost us the host's. */
+static int map_block(struct viv_ram *ram, uint8_t *hva, const struct viv_ram_place *at, struct viv_err *err)
 {
-    uint8_t *hva = viv_arena_base + arena.used;
+    int flags = MAP_FIXED | (at->shared ? MAP_SHARED : MAP_PRIVATE) | (at->fd < 0 ? MAP_ANONYMOUS : 0) | (at->reserve ? 0 : MAP_NORESERVE);
 
-    /* Private, not a memfd: hosts give huge pages to anonymous memory far more often than to shared (shmem_enabled), and a
-     * guest's TLB misses cost us the host's. */
-    if (mmap(hva, ram->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) ==
-        MAP_FAILED)
+    if (mmap(hva, ram->size, PROT_READ | PROT_WRITE, flags, at->fd, 0) == MAP_FAILED)
         return viv_fail_os(err, errno, "memory '%s': cannot map %" G_GUINT64_FORMAT " MiB", ram->name,
                            ram->size >> 20);
     /* Advice only: nothing is lost where it is not taken. */
@@ -105,7 +104,8 @@ static int map_block(struct viv_ram *ram, struct viv_err *err)
         (void)madvise(hva, ram->size, MADV_HUGEPAGE);
     (void)madvise(hva, ram->size, MADV_DONTDUMP);
     ram->hva = hva;
-    ram->fd = -1;
+    ram->fd = at->shared ? at->fd : -1;
+    ram->file = at->file;
     return 0;
 }
 
@@ -120,27 +120,22 @@ static struct viv_ram *take_spare(uint64_t size)
     return NULL;
 }
 
-int viv_ram_new(const char *name, uint64_t size, struct viv_ram **out, struct viv_err *err)
+/* Where the next block begins: `align` may be more than that of all blocks (pages of 1 GiB). */
+static uint64_t next_place(uint64_t align)
 {
+    uint64_t base = (uintptr_t)viv_arena_base, at = base + arena.used;
+
+    align = align > BLOCK_ALIGN ? align : BLOCK_ALIGN;
+    return viv_align_down(at + align - 1, align) - base;
+}
+
+static int make(const char *name, uint64_t size, const struct viv_ram_place *at, struct viv_ram **out, struct viv_err *err)
+{
+    uint64_t room = 0, offset = next_place(at->align);
     struct viv_ram *ram;
-    uint64_t room = 0;
     int r;
 
-    if (!size || !viv_is_aligned(size, VIV_PAGE_SIZE))
-        return viv_fail(err, EINVAL,
-                        "memory '%s': %" G_GUINT64_FORMAT " bytes is not a multiple of 4096", name,
-                        size);
-    if (!arena_ready())
-        return viv_fail(err, ENOMEM,
-                        "memory '%s': cannot reserve address space (is 'ulimit -v' set?)", name);
-    ram = take_spare(size);
-    if (ram) {
-        ram->name = name;
-        g_ptr_array_add(arena.blocks, ram);
-        *out = ram;
-        return 0;
-    }
-    if (!viv_align_up_checked(size, BLOCK_ALIGN, &room) || room > arena.size - arena.used)
+    if (!viv_align_up_checked(size, BLOCK_ALIGN, &room) || offset > arena.size || room > arena.size - offset)
         return viv_fail(err, ENOMEM,
                         "memory '%s': %" G_GUINT64_FORMAT " MiB do not fit, %" G_GUINT64_FORMAT
                         " MiB of address space are left",
@@ -149,15 +144,51 @@ int viv_ram_new(const char *name, uint64_t size, struct viv_ram **out, struct vi
     ram = g_new0(struct viv_ram, 1);
     ram->name = name;
     ram->size = size;
-    r = map_block(ram, err);
+    r = map_block(ram, viv_arena_base + offset, at, err);
     if (r < 0) {
         g_free(ram);
         return r;
     }
-    arena.used += room;
+    arena.used = offset + room;
     g_ptr_array_add(arena.blocks, ram);
     *out = ram;
     return 0;
+}
+
+static int check_size(const char *name, uint64_t size, struct viv_err *err)
+{
+    if (!size || !viv_is_aligned(size, VIV_PAGE_SIZE))
+        return viv_fail(err, EINVAL,
+                        "memory '%s': %" G_GUINT64_FORMAT " bytes is not a multiple of 4096", name,
+                        size);
+    if (!arena_ready())
+        return viv_fail(err, ENOMEM,
+                        "memory '%s': cannot reserve address space (is 'ulimit -v' set?)", name);
+    return 0;
+}
+
+int viv_ram_new(const char *name, uint64_t size, struct viv_ram **out, struct viv_err *err)
+{
+    static const struct viv_ram_place anywhere = {.fd = -1};
+    struct viv_ram *ram;
+    int r = check_size(name, size, err);
+
+    if (r < 0)
+        return r;
+    ram = take_spare(size);
+    if (!ram)
+        return make(name, size, &anywhere, out, err);
+    ram->name = name;
+    g_ptr_array_add(arena.blocks, ram);
+    *out = ram;
+    return 0;
+}
+
+int viv_ram_new_at(const char *name, uint64_t size, const struct viv_ram_place *place, struct viv_ram **out, struct viv_err *err)
+{
+    int r = check_size(name, size, err);
+
+    return r < 0 ? r : make(name, size, place, out, err);
 }
 
 void viv_ram_release(struct viv_ram *ram)

@@ -21,7 +21,8 @@ struct viv_ram {
     const char *name; /* "pc.ram", in saved state and errors; borrowed */
     uint8_t *hva;     /* page aligned, inside the arena */
     uint64_t size;    /* bytes, multiple of the page size */
-    int fd;           /* memfd backing, MAP_SHARED (offset 0), or -1 */
+    int fd;           /* what is mapped, shared, from offset 0 on; or -1 */
+    bool file;        /* a file: what was never touched need not be zero */
     struct viv_ram_log *logs; /* ram.c's: clients of the dirty log */
 };
 
@@ -52,6 +53,15 @@ void viv_ram_quiet(size_t page);
 
 /* Reserves the arena on first use. -ENOMEM with a text that names the size. Before threads start. */
 int viv_ram_new(const char *name, uint64_t size, struct viv_ram **out, struct viv_err *err);
+
+/* The same, in a file (mem/backend.h). */
+struct viv_ram_place {
+    int fd;         /* -1: anonymous memory. With `shared` it belongs to the block from then on */
+    bool shared, file;
+    bool reserve;   /* the host sets swap or huge pages aside */
+    uint64_t align; /* of the address; a power of two, 0: any */
+};
+int viv_ram_new_at(const char *name, uint64_t size, const struct viv_ram_place *place, struct viv_ram **out, struct viv_err *err);
 
 /* The memory of a device that goes: its contents are dropped, and a later block of the same size may get the place. No region shows
  * it any more; nobody logs it. Device lock held. */

@@ -7,6 +7,7 @@
 #include "mem/space_int.h"
 
 #include "base/checked.h"
+#include "base/units.h"
 #include "host/lock.h"
 
 #include <glib.h>
@@ -35,7 +36,7 @@ struct viv_space {
     uint64_t last; /* highest address */
     GPtrArray *regions;
     unsigned depth;
-    bool changed;
+    bool changed, a20_off;
     uint64_t order;
 
     uint32_t seq;      /* odd while a view is replaced */
@@ -183,6 +184,32 @@ static GArray *flatten(struct viv_space *s)
     return out;
 }
 
+/* Without address line 20. */
+static GArray *fold(GArray *flat)
+{
+    GArray *out = g_array_new(FALSE, FALSE, sizeof(struct viv_flat));
+    const uint64_t mib = VIV_MIB;
+
+    for (guint pass = 0; pass < 3; pass++) { /* below 1 MiB, the same again, from 2 MiB on */
+        uint64_t first = pass < 2 ? 0 : 2 * mib, last = pass < 2 ? mib - 1 : UINT64_MAX;
+
+        for (guint i = 0; i < flat->len; i++) {
+            struct viv_flat f = g_array_index(flat, struct viv_flat, i);
+            uint64_t skip = f.r.start < first ? first - f.r.start : 0;
+
+            if (f.r.last < first || f.r.start > last)
+                continue;
+            f.r.start += skip + (pass == 1 ? mib : 0);
+            f.r.last = MIN(f.r.last, last) + (pass == 1 ? mib : 0);
+            f.r.hva += f.r.hva ? skip : 0;
+            f.r.region_offset += skip;
+            g_array_append_val(out, f);
+        }
+    }
+    g_array_free(flat, TRUE);
+    return out;
+}
+
 /* Words are stored and loaded atomically (relaxed): a reader may see a mixture, which the sequence
  * counter then tells it to throw away. */
 static void copy_words(void *dst, const void *src)
@@ -214,7 +241,7 @@ static void publish(struct viv_space *s, GArray *flat)
 
 static void rebuild(struct viv_space *s)
 {
-    GArray *flat = flatten(s);
+    GArray *flat = s->a20_off ? fold(flatten(s)) : flatten(s);
 
     publish(s, flat);
     g_array_free(flat, TRUE);
@@ -243,6 +270,14 @@ static void changed(struct viv_space *s)
     s->changed = true;
     if (!s->depth)
         rebuild(s);
+}
+
+void viv_space_set_a20(struct viv_space *s, bool on)
+{
+    if (s->a20_off == !on)
+        return;
+    s->a20_off = !on;
+    changed(s);
 }
 
 void viv_space_listen(struct viv_space *s, viv_space_changed_fn fn, void *opaque)

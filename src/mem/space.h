@@ -64,6 +64,10 @@ const char *viv_region_name(const struct viv_region *r); /* for people */
 void viv_space_begin(struct viv_space *s);
 void viv_space_commit(struct viv_space *s);
 
+/* Address line 20 off: what lies in the first MiB is seen in the second one as well, over all else. (Higher odd MiB are not masked:
+ * nobody looks there.) On when the space is made. */
+void viv_space_set_a20(struct viv_space *s, bool on);
+
 /* One flattened range. */
 struct viv_range {
     uint64_t start; /* inclusive */

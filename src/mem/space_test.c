@@ -338,6 +338,42 @@ static void test_lock(void)
     viv_space_free(s);
 }
 
+/* Without line 20 the second MiB is the first one: RAM, registers, holes; what begins below it and ends behind it is cut. */
+static void test_a20(void)
+{
+    static const struct viv_region_ops ops = {regs_read, regs_write, 1, 4, false, false};
+    struct viv_space *s = viv_space_new("mem", 40);
+    struct regs r = {0};
+    struct viv_region_desc d = {.name = "ram", .kind = VIV_REGION_RAM, .size = 4 * VIV_MIB, .ram = ram(4 * VIV_MIB)};
+    struct viv_range f;
+    size_t before, after;
+
+    viv_dev_lock();
+    viv_region_map(viv_region_new(s, &d), 0, 0);
+    viv_region_map(io(s, &r, &ops, 64), 0xb8000, 1);
+    for (uint64_t mib = 0; mib < 4; mib++)
+        viv_space_write_locked(s, mib * VIV_MIB + 0x500, mib + 10, 4);
+    g_free(viv_space_ranges(s, &before));
+    viv_space_set_a20(s, false);
+    for (uint64_t mib = 0; mib < 4; mib++)
+        g_assert_cmpuint(viv_space_read_locked(s, mib * VIV_MIB + 0x500, 4), ==, (mib == 1 ? 0 : mib) + 10);
+    viv_space_write_locked(s, 0x1b8008, 0x1234, 2);
+    g_assert_cmpuint(r.off[0], ==, 8);
+    g_assert_cmphex(viv_space_read_locked(s, 0xb8008, 2), ==, 0x1234);
+    g_assert_true(viv_space_find(s, 2 * VIV_MIB + 8, &f));
+    g_assert_cmpuint(f.start, ==, 2 * VIV_MIB);
+    g_assert_cmpuint(f.region_offset, ==, 2 * VIV_MIB);
+    g_assert_cmpuint(f.last, ==, 4 * VIV_MIB - 1);
+    viv_space_write_locked(s, 0x100500, 99, 4);
+    viv_space_set_a20(s, true);
+    g_assert_cmpuint(viv_space_read_locked(s, 0x500, 4), ==, 99);
+    g_assert_cmpuint(viv_space_read_locked(s, 0x100500, 4), ==, 11);
+    g_free(viv_space_ranges(s, &after));
+    g_assert_cmpuint(before, ==, after);
+    viv_dev_unlock();
+    viv_space_free(s);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -347,6 +383,7 @@ int main(int argc, char **argv)
     g_test_add_func("/space/priority", test_priority);
     g_test_add_func("/space/64-bits", test_whole_64_bits);
     g_test_add_func("/space/dma", test_dma);
+    g_test_add_func("/space/a20", test_a20);
     g_test_add_func("/space/while-changing", test_lookup_while_changing);
     g_test_add_func("/space/lock", test_lock);
     return g_test_run();

@@ -1,4 +1,4 @@
-/* A command of the monitors: one row of a table. Programs choose their tables with viv_mon_use(). */
+/* A command of the monitors: one row of a table. Programs choose their tables with viv_mon_use(). docs/monitor.md "Adding a command". */
 #ifndef VIV_MON_COMMAND_H
 #define VIV_MON_COMMAND_H
 
@@ -13,8 +13,9 @@
 struct viv_mon_cmd {
     const char *hmp; /* "info status"; NULL: not in HMP */
     const char *qmp; /* "query-status"; NULL: not in QMP */
-    const char *hmp_args; /* as help shows them; words fill `args` in order, "-x" sets the switch with that letter,
-                           * "-x VALUE" the choice */
+    /* As help shows them: "[-f] device:drive filename [-m mode]". Words are names out of `args`, which a line's words fill in this
+     * order; "-f" is the switch that begins so; "-m mode" has a value. Behind a colon: what Tab offers (complete.c). */
+    const char *hmp_args;
     const struct viv_opt_def *args; /* NULL: takes none */
     const char *help;
     int (*fn)(struct viv_opts *o, json_t **result, struct viv_err *err);
@@ -22,12 +23,24 @@ struct viv_mon_cmd {
     /* QMP only, in place of `fn` and `args`: for arguments whose schema depends on one of them. What is left in `raw` is
      * borrowed. */
     int (*raw)(struct viv_raw_opts *raw, json_t **result, struct viv_err *err);
-    bool hmp_rest; /* the last of `args` gets all that is left of an HMP line, spaces and quotes too */
+    bool hmp_rest; /* the last of hmp_args gets all that is left of an HMP line, spaces and quotes too */
+    const char *returns; /* the type of QMP's answer (schema.h); NULL: {} */
+    const char *takes;   /* that of its arguments, where `args` cannot say it (always with `raw`) */
+};
+
+/* What QMP monitors are told. */
+struct viv_mon_event_def {
+    const char *name, *fields, *help; /* fields as in schema/types.def */
+    bool slow; /* once a second at most: of several, the last one is told */
 };
 
 /* A table that ends with both names NULL; borrowed for ever. Before the first monitor is made. */
 void viv_mon_use(const struct viv_mon_cmd *table);
-/* query-version, query-commands, character back ends. */
+/* Likewise. */
+void viv_mon_use_events(const struct viv_mon_event_def *table);
+/* Called when the first one asks about types: for viv_schema_use_union(). */
+void viv_mon_use_types(void (*define)(void));
+/* query-version, query-commands, query-qmp-schema, character back ends. */
 extern const struct viv_mon_cmd viv_mon_common[];
 /* help, and human-monitor-command for QMP: where there is HMP. */
 extern const struct viv_mon_cmd viv_mon_people[];

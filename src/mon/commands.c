@@ -1,7 +1,9 @@
 /* The commands that every program with a monitor has, and the list of all commands: each program puts its own together at
  * its start, from tables. */
 #include "mon/command.h"
+#include "mon/form.h"
 #include "mon/mon_int.h"
+#include "mon/schema.h"
 
 #include "chr/chr.h"
 
@@ -12,15 +14,35 @@
 
 /* --- which commands there are --- */
 
-#define TABLES_MAX 16
+#define TABLES_MAX 32
 
 static const struct viv_mon_cmd *tables[TABLES_MAX];
-static unsigned table_count;
+static const struct viv_mon_event_def *event_tables[TABLES_MAX];
+static void (*type_makers[TABLES_MAX])(void);
+static unsigned table_count, event_table_count, type_maker_count;
 
 void viv_mon_use(const struct viv_mon_cmd *table)
 {
     g_assert(table_count < TABLES_MAX);
     tables[table_count++] = table;
+}
+
+void viv_mon_use_events(const struct viv_mon_event_def *table)
+{
+    g_assert(event_table_count < TABLES_MAX);
+    event_tables[event_table_count++] = table;
+}
+
+void viv_mon_use_types(void (*define)(void))
+{
+    g_assert(type_maker_count < TABLES_MAX);
+    type_makers[type_maker_count++] = define;
+}
+
+void viv_mon_define_types(void)
+{
+    for (unsigned i = 0; i < type_maker_count; i++)
+        type_makers[i]();
 }
 
 static bool is_end(const struct viv_mon_cmd *c)
@@ -40,6 +62,19 @@ const struct viv_mon_cmd *viv_mon_next(struct viv_mon_iter *it)
 
         if (!is_end(c))
             return c;
+        it->table++;
+        it->row = 0;
+    }
+    return NULL;
+}
+
+const struct viv_mon_event_def *viv_mon_next_event(struct viv_mon_iter *it)
+{
+    while (it->table < event_table_count) {
+        const struct viv_mon_event_def *e = &event_tables[it->table][it->row++];
+
+        if (e->name)
+            return e;
         it->table++;
         it->row = 0;
     }
@@ -72,6 +107,12 @@ COMMAND(query_commands)
         if (c->qmp)
             json_array_append_new(*result, json_pack("{s:s}", "name", c->qmp));
     }
+    return 0;
+}
+
+COMMAND(query_schema)
+{
+    *result = viv_schema_query();
     return 0;
 }
 
@@ -188,8 +229,8 @@ COMMAND(do_help)
         if (!c->hmp || (about && strcmp(c->hmp, about) &&
                         (strcmp(about, "info") || strncmp(c->hmp, "info ", 5))))
             continue;
-        g_string_append_printf(out, "%s%s%s -- %s\n", c->hmp, c->hmp_args ? " " : "",
-                               c->hmp_args ? c->hmp_args : "", c->help);
+        viv_form_usage(c, out);
+        g_string_append_printf(out, " -- %s\n", c->help);
     }
     if (!out->len)
         g_string_append_printf(out, "unknown command: '%s'\n", about);
@@ -199,20 +240,19 @@ COMMAND(do_help)
 }
 
 const struct viv_mon_cmd viv_mon_common[] = {
-    {"ringbuf_read", "ringbuf-read", "device size", ring_read_args, "read from a ring buffer character device",
-     ringbuf_read},
-    {"ringbuf_write", "ringbuf-write", "device data", ring_write_args,
-     "write to a ring buffer character device", ringbuf_write},
-    {"info version", "query-version", NULL, NULL, "show the version", query_version, show_version},
-    {"info chardev", "query-chardev", NULL, NULL, "show the character devices", query_chardev,
-     show_chardev},
-    {NULL, "query-commands", NULL, NULL, "list the commands", query_commands},
+    {"ringbuf_read", "ringbuf-read", "device:chardev size", ring_read_args, "read from a ring buffer character device", ringbuf_read,
+     .returns = "str"},
+    {"ringbuf_write", "ringbuf-write", "device:chardev data", ring_write_args, "write to a ring buffer character device", ringbuf_write},
+    {"info version", "query-version", NULL, NULL, "show the version", query_version, show_version, .returns = "VersionInfo"},
+    {"info chardev", "query-chardev", NULL, NULL, "show the character devices", query_chardev, show_chardev, .returns = "[ChardevInfo]"},
+    {NULL, "query-commands", NULL, NULL, "list the commands", query_commands, .returns = "[CommandInfo]"},
+    {NULL, "query-qmp-schema", NULL, NULL, "describe commands, events and their types", query_schema, .returns = "[SchemaInfo]"},
     {0},
 };
 
 const struct viv_mon_cmd viv_mon_people[] = {
-    {"help", NULL, "[cmd]", help_args, "show the help", do_help},
-    {"?", NULL, "[cmd]", help_args, "show the help", do_help},
-    {NULL, "human-monitor-command", NULL, hmp_args, "run an HMP command", human_command},
+    {"help", NULL, "[command:command]", help_args, "show the help", do_help, .hmp_rest = true},
+    {"?", NULL, "[command:command]", help_args, "show the help", do_help, .hmp_rest = true},
+    {NULL, "human-monitor-command", NULL, hmp_args, "run an HMP command", human_command, .returns = "str"},
     {0},
 };

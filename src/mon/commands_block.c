@@ -3,6 +3,7 @@
 #include "mon/mon_int.h"
 
 #include "block/options.h"
+#include "block/stats.h"
 #include "dev/storage/front.h"
 #include "host/lock.h"
 
@@ -35,11 +36,7 @@ COMMAND(query_block)
         if (f && f->ops->eject_asked)
             json_object_set_new(row, "tray_open", json_boolean(f->tray_open));
         if (d->blk)
-            json_object_set_new(
-                row, "inserted",
-                json_pack("{s:s, s:s, s:b, s:{s:s, s:s, s:I}}", "file", viv_blk_filename(d->blk), "drv", viv_blk_format(d->blk), "ro",
-                          !viv_blk_writable(d->blk), "image", "filename", viv_blk_filename(d->blk), "format", viv_blk_format(d->blk),
-                          "virtual-size", (json_int_t)viv_blk_size(d->blk)));
+            json_object_set_new(row, "inserted", viv_mon_blk_json(d->blk));
         json_array_append_new(*result, row);
     }
     return 0;
@@ -68,6 +65,81 @@ static void show_block(const json_t *r, GString *out)
 
     json_array_foreach((json_t *)r, i, d)
         show_row(d, out);
+}
+
+/* --- figures --- */
+
+static json_int_t load(const atomic_uint_least64_t *v)
+{
+    return (json_int_t)atomic_load_explicit(v, memory_order_relaxed);
+}
+
+/* Nothing is merged, and no intervals or histograms are kept. */
+static json_t *stats_json(const struct viv_blk_counters *c)
+{
+    static const char *const names[VIV_STATS] = {"rd", "wr", "flush", "unmap"};
+    static const struct viv_blk_counters none;
+    json_t *o = json_pack("{s:i, s:i, s:i, s:b, s:b, s:[]}", "rd_merged", 0, "wr_merged", 0, "unmap_merged", 0, "account_invalid", 1,
+                          "account_failed", 1, "timed_stats");
+    int64_t last;
+
+    c = c ? c : &none;
+    for (unsigned k = 0; k < VIV_STATS; k++) {
+        const struct { const char *form; const atomic_uint_least64_t *v; } members[] = {
+            {"%s_operations", &c->ops[k]}, {"%s_total_time_ns", &c->ns[k]}, {"failed_%s_operations", &c->failed[k]},
+            {"invalid_%s_operations", &c->invalid[k]}, {"%s_bytes", &c->bytes[k]}};
+
+        for (unsigned i = 0; i < (k == VIV_STAT_FLUSH ? 4u : 5u); i++) {
+            GString *name = g_string_new(members[i].form);
+
+            g_string_replace(name, "%s", names[k], 0);
+            json_object_set_new(o, name->str, json_integer(load(members[i].v)));
+            g_string_free(name, TRUE);
+        }
+    }
+    json_object_set_new(o, "wr_highest_offset", json_integer(load(&c->written_end)));
+    last = atomic_load_explicit(&c->last, memory_order_relaxed);
+    if (last)
+        json_object_set_new(o, "idle_time_ns", json_integer(viv_blk_stats_clock() - last));
+    return o;
+}
+
+static const struct viv_opt_def blockstats_args[] = {
+    {.name = "query-nodes", .type = VIV_OPT_REFUSED, .help = "figures are kept of drives, not of nodes; leave it out"},
+    VIV_OPT_END,
+};
+
+/* Of the medium that is in the drive now. */
+COMMAND(query_blockstats)
+{
+    *result = json_array();
+    for (struct viv_drive *d = viv_drive_next(NULL); d; d = viv_drive_next(d)) {
+        const struct viv_front *f = front_of(d);
+        json_t *row = json_pack("{s:s, s:o}", "device", d->id, "stats", stats_json(d->blk ? viv_blk_counters(d->blk) : NULL));
+
+        if (f && f->dev->id)
+            json_object_set_new(row, "qdev", json_string(f->dev->id));
+        json_array_append_new(*result, row);
+    }
+    return 0;
+}
+
+static void show_blockstats(const json_t *r, GString *out)
+{
+    static const char *const shown[] = {"rd_bytes", "wr_bytes", "rd_operations", "wr_operations", "flush_operations", "wr_total_time_ns",
+                                        "rd_total_time_ns", "flush_total_time_ns", "rd_merged", "wr_merged", "idle_time_ns"};
+    size_t i;
+    json_t *d;
+
+    json_array_foreach((json_t *)r, i, d) {
+        const json_t *stats = json_object_get(d, "stats");
+
+        g_string_append_printf(out, "%s:", json_string_value(json_object_get(d, "device")));
+        for (unsigned k = 0; k < G_N_ELEMENTS(shown); k++)
+            if (json_object_get(stats, shown[k]))
+                g_string_append_printf(out, " %s=%lld", shown[k], (long long)json_integer_value(json_object_get(stats, shown[k])));
+        g_string_append_c(out, '\n');
+    }
 }
 
 /* --- trays --- */
@@ -203,9 +275,11 @@ COMMAND(change_medium)
 }
 
 const struct viv_mon_cmd viv_mon_media[] = {
-    {"info block", "query-block", NULL, NULL, "show the disks", query_block, show_block},
-    {"eject", "eject", "[-f] device", force_args, "take the medium out of a drive", do_eject},
-    {"change", "blockdev-change-medium", "[-f] device filename [format [read-only-mode]]", change_args, "put another medium into a drive; change vnc password [SECRET]",
+    {"info block", "query-block", NULL, NULL, "show the disks", query_block, show_block, .returns = "[BlockInfo]"},
+    {"info blockstats", "query-blockstats", NULL, blockstats_args, "show what the disks have read and written", query_blockstats, show_blockstats,
+     .returns = "[BlockStats]"},
+    {"eject", "eject", "[-f] device:drive", force_args, "take the medium out of a drive", do_eject},
+    {"change", "blockdev-change-medium", "[-f] device:drive filename:file [format [read-only-mode]]", change_args, "put another medium into a drive; change vnc password [SECRET]",
      change_medium},
     {NULL, "blockdev-open-tray", NULL, force_args, "open a drive's tray", open_tray},
     {NULL, "blockdev-close-tray", NULL, which_args, "close a drive's tray", close_tray},

@@ -1,4 +1,5 @@
 /* Block jobs and other jobs: starting them, steering them, what they tell. */
+#include "mon/job_args.h"
 #include "mon/mon_int.h"
 
 #include "block/job.h"
@@ -45,11 +46,29 @@ static void on_event(enum viv_job_event event, const struct viv_job_info *i)
     free(text);
 }
 
+#define JOB_FIELDS "type: JobType, device: str, len: int, offset: int, speed: int"
+
+static const struct viv_mon_event_def events[] = {
+    {"JOB_STATUS_CHANGE", "id: str, status: JobStatus", "a job has another status"},
+    {"BLOCK_JOB_READY", JOB_FIELDS, "a block job waits for block-job-complete"},
+    {"BLOCK_JOB_PENDING", "type: JobType, id: str", "a block job waits for block-job-finalize"},
+    {"BLOCK_JOB_COMPLETED", JOB_FIELDS ", error?: str", "a block job has ended"},
+    {"BLOCK_JOB_CANCELLED", JOB_FIELDS, "a block job has been ended"},
+    {"BLOCK_JOB_ERROR", "device: str, operation: IoOperationType, action: BlockErrorAction", "a block job could not read or write"},
+    {0},
+};
+
 void viv_mon_use_block(void)
 {
     viv_mon_use(viv_mon_nodes);
+    viv_mon_use(viv_mon_graph);
+    viv_mon_use(viv_mon_disk_snapshots);
+    viv_mon_use(viv_mon_backups);
+    viv_mon_use(viv_mon_transactions);
     viv_mon_use(viv_mon_bitmaps);
     viv_mon_use(viv_mon_jobs);
+    viv_mon_use_events(events);
+    viv_mon_use_types(viv_mon_block_types);
     viv_jobs_on_event(on_event);
 }
 
@@ -165,61 +184,43 @@ COMMAND(block_set_speed)
 
 /* --- starting: what they have in common --- */
 
-static const char *const syncs[] = {"full", "top", "none", "incremental", "bitmap", NULL};           /* enum viv_job_sync */
-static const char *const on_errors[] = {"report", "ignore", "stop", "enospc", "auto", NULL};         /* enum viv_job_on_error */
-static const char *const bitmap_modes[] = {"on-success", "never", "always", NULL};                   /* enum viv_job_bitmap_mode */
+const char *const viv_mon_syncs[] = {"full", "top", "none", "incremental", "bitmap", NULL};           /* enum viv_job_sync */
+const char *const viv_mon_on_errors[] = {"report", "ignore", "stop", "enospc", "auto", NULL};         /* enum viv_job_on_error */
 static const char *const copy_modes[] = {"background", "write-blocking", NULL};
 
-#define JOB_ARGS                                                                                                \
-    {.name = "job-id", .type = VIV_OPT_STR}, {.name = "device", .type = VIV_OPT_STR, .required = true},         \
-    {.name = "speed", .type = VIV_OPT_INT}, {.name = "auto-finalize", .type = VIV_OPT_BOOL, .def = "on"},       \
-    {.name = "auto-dismiss", .type = VIV_OPT_BOOL, .def = "on"},                                                \
-    {.name = "filter-node-name", .type = VIV_OPT_REFUSED, .help = "jobs put no filter node into the graph; leave it out"}
-
-static const struct viv_opt_def backup_args[] = {
-    JOB_ARGS,
-    {.name = "target", .type = VIV_OPT_STR, .required = true},
-    {.name = "sync", .type = VIV_OPT_ENUM, .values = syncs, .required = true},
-    {.name = "bitmap", .type = VIV_OPT_STR},
-    {.name = "bitmap-mode", .type = VIV_OPT_ENUM, .values = bitmap_modes},
-    {.name = "compress", .type = VIV_OPT_BOOL},
-    {.name = "on-source-error", .type = VIV_OPT_ENUM, .values = on_errors, .def = "report"},
-    {.name = "on-target-error", .type = VIV_OPT_ENUM, .values = on_errors, .def = "report"},
-    VIV_OPT_END,
-};
 static const struct viv_opt_def mirror_args[] = {
-    JOB_ARGS,
+    VIV_MON_JOB_ARGS,
     {.name = "target", .type = VIV_OPT_STR, .required = true},
-    {.name = "sync", .type = VIV_OPT_ENUM, .values = syncs, .required = true},
+    {.name = "sync", .type = VIV_OPT_ENUM, .values = viv_mon_syncs, .required = true},
     {.name = "granularity", .type = VIV_OPT_INT, .min = 0, .max = UINT32_MAX},
     {.name = "copy-mode", .type = VIV_OPT_ENUM, .values = copy_modes, .def = "background"},
-    {.name = "on-source-error", .type = VIV_OPT_ENUM, .values = on_errors, .def = "report"},
-    {.name = "on-target-error", .type = VIV_OPT_ENUM, .values = on_errors, .def = "report"},
+    {.name = "on-source-error", .type = VIV_OPT_ENUM, .values = viv_mon_on_errors, .def = "report"},
+    {.name = "on-target-error", .type = VIV_OPT_ENUM, .values = viv_mon_on_errors, .def = "report"},
     {.name = "buf-size", .type = VIV_OPT_REFUSED, .help = "pieces are 1 MiB; leave it out"},
     {.name = "replaces", .type = VIV_OPT_REFUSED, .help = "the target takes the place of the device; leave it out"},
     VIV_OPT_END,
 };
 static const struct viv_opt_def commit_args[] = {
-    JOB_ARGS,
+    VIV_MON_JOB_ARGS,
     {.name = "base-node", .type = VIV_OPT_STR},
     {.name = "base", .type = VIV_OPT_STR},
     {.name = "top-node", .type = VIV_OPT_STR},
     {.name = "top", .type = VIV_OPT_STR},
     {.name = "backing-file", .type = VIV_OPT_STR},
-    {.name = "on-error", .type = VIV_OPT_ENUM, .values = on_errors, .def = "report"},
+    {.name = "on-error", .type = VIV_OPT_ENUM, .values = viv_mon_on_errors, .def = "report"},
     VIV_OPT_END,
 };
 static const struct viv_opt_def stream_args[] = {
-    JOB_ARGS,
+    VIV_MON_JOB_ARGS,
     {.name = "base-node", .type = VIV_OPT_STR},
     {.name = "base", .type = VIV_OPT_STR},
     {.name = "bottom", .type = VIV_OPT_STR},
     {.name = "backing-file", .type = VIV_OPT_STR},
-    {.name = "on-error", .type = VIV_OPT_ENUM, .values = on_errors, .def = "report"},
+    {.name = "on-error", .type = VIV_OPT_ENUM, .values = viv_mon_on_errors, .def = "report"},
     VIV_OPT_END,
 };
 
-static unsigned choice(struct viv_opts *o, const char *key, const char *const *values)
+unsigned viv_mon_choice(struct viv_opts *o, const char *key, const char *const *values)
 {
     const char *v = viv_opts_str(o, key);
     unsigned i = 0;
@@ -230,9 +231,9 @@ static unsigned choice(struct viv_opts *o, const char *key, const char *const *v
 }
 
 /* auto: as a disk of a machine does by default. */
-static enum viv_job_on_error on_error(struct viv_opts *o, const char *key)
+enum viv_job_on_error viv_mon_on_error(struct viv_opts *o, const char *key)
 {
-    unsigned i = choice(o, key, on_errors);
+    unsigned i = viv_mon_choice(o, key, viv_mon_on_errors);
 
     return i == 4 ? VIV_ON_ERROR_ENOSPC : i;
 }
@@ -243,7 +244,7 @@ static int find_node(const char *name, struct viv_node **out, struct viv_err *er
     return *out ? 0 : viv_fail(err, ENOENT, "Cannot find device='%s' nor node-name='%s'", name, name);
 }
 
-static int read_common(struct viv_opts *o, struct viv_block_job_opts *b, struct viv_err *err)
+int viv_mon_read_job(struct viv_opts *o, struct viv_block_job_opts *b, struct viv_err *err)
 {
     int ret = read_speed(o, &b->job.speed, err);
 
@@ -281,55 +282,38 @@ static int find_layer(struct viv_opts *o, struct viv_node *top, const char *node
 }
 
 /* What copies into another node has besides. */
-static int read_copy(struct viv_opts *o, struct viv_block_job_opts *b, struct viv_err *err)
+int viv_mon_read_copy(struct viv_opts *o, struct viv_block_job_opts *b, struct viv_err *err)
 {
-    int ret = read_common(o, b, err);
+    int ret = viv_mon_read_job(o, b, err);
 
     if (!ret)
         ret = find_node(viv_opts_str(o, "target"), &b->target, err);
     if (ret)
         return ret;
-    b->sync = choice(o, "sync", syncs);
-    b->on_source = on_error(o, "on-source-error");
-    b->on_target = on_error(o, "on-target-error");
+    b->sync = viv_mon_choice(o, "sync", viv_mon_syncs);
+    b->on_source = viv_mon_on_error(o, "on-source-error");
+    b->on_target = viv_mon_on_error(o, "on-target-error");
     return 0;
 }
 
 /* --- each --- */
 
-COMMAND(blockdev_backup)
-{
-    struct viv_block_job_opts b = {0};
-    int ret = read_copy(o, &b, err);
-
-    if (ret)
-        return ret;
-    b.bitmap = viv_opts_str(o, "bitmap");
-    b.bitmap_mode = choice(o, "bitmap-mode", bitmap_modes);
-    b.compress = viv_opts_bool(o, "compress");
-    if (b.sync == VIV_SYNC_INCREMENTAL && b.bitmap_mode != VIV_BITMAP_ON_SUCCESS)
-        return viv_fail(err, EINVAL, "Bitmap sync mode must be 'on-success' when using sync mode 'incremental'");
-    if (b.sync == VIV_SYNC_BITMAP && b.bitmap && !viv_opts_given(o, "bitmap-mode"))
-        return viv_fail(err, EINVAL, "Bitmap sync mode must be given when providing a bitmap");
-    return viv_job_backup(&b, err);
-}
-
 COMMAND(blockdev_mirror)
 {
     struct viv_block_job_opts b = {0};
-    int ret = read_copy(o, &b, err);
+    int ret = viv_mon_read_copy(o, &b, err);
 
     if (ret)
         return ret;
     b.granularity = viv_opts_int(o, "granularity");
-    b.write_blocking = choice(o, "copy-mode", copy_modes);
+    b.write_blocking = viv_mon_choice(o, "copy-mode", copy_modes);
     return viv_job_mirror(&b, err);
 }
 
 COMMAND(block_commit)
 {
     struct viv_block_job_opts b = {0};
-    int ret = read_common(o, &b, err);
+    int ret = viv_mon_read_job(o, &b, err);
 
     if (!ret)
         ret = find_layer(o, b.node, "top-node", "top", &b.top, err);
@@ -340,7 +324,7 @@ COMMAND(block_commit)
     for (struct viv_node *n = b.node; !viv_opts_str(o, "base-node") && !viv_opts_str(o, "base") && n; n = n->backing)
         b.base = n;
     b.backing_file = viv_opts_str(o, "backing-file");
-    b.on_target = on_error(o, "on-error");
+    b.on_target = viv_mon_on_error(o, "on-error");
     return viv_job_commit(&b, err);
 }
 
@@ -348,7 +332,7 @@ COMMAND(block_stream)
 {
     struct viv_block_job_opts b = {0};
     struct viv_node *bottom = NULL;
-    int ret = read_common(o, &b, err);
+    int ret = viv_mon_read_job(o, &b, err);
 
     if (!ret)
         ret = find_layer(o, b.node, "base-node", "base", &b.base, err);
@@ -361,29 +345,28 @@ COMMAND(block_stream)
     if (bottom)
         b.base = bottom->backing;
     b.backing_file = viv_opts_str(o, "backing-file");
-    b.on_target = on_error(o, "on-error");
+    b.on_target = viv_mon_on_error(o, "on-error");
     return viv_job_stream(&b, err);
 }
 
 const struct viv_mon_cmd viv_mon_jobs[] = {
-    {.qmp = "query-jobs", .fn = query_jobs},
-    {.qmp = "query-block-jobs", .fn = query_block_jobs},
-    {.qmp = "job-pause", .args = id_args, .fn = job_pause},
-    {.qmp = "job-resume", .args = id_args, .fn = job_resume},
-    {.qmp = "job-cancel", .args = id_args, .fn = job_cancel},
-    {.qmp = "job-complete", .args = id_args, .fn = job_complete},
-    {.qmp = "job-finalize", .args = id_args, .fn = job_finalize},
-    {.qmp = "job-dismiss", .args = id_args, .fn = job_dismiss},
-    {.qmp = "block-job-pause", .args = device_args, .fn = block_pause},
-    {.qmp = "block-job-resume", .args = device_args, .fn = block_resume},
-    {.qmp = "block-job-cancel", .args = cancel_args, .fn = block_cancel},
-    {.qmp = "block-job-complete", .args = device_args, .fn = block_complete},
-    {.qmp = "block-job-finalize", .args = id_args, .fn = job_finalize},
-    {.qmp = "block-job-dismiss", .args = id_args, .fn = job_dismiss},
-    {.qmp = "block-job-set-speed", .args = speed_args, .fn = block_set_speed},
-    {.qmp = "blockdev-backup", .args = backup_args, .fn = blockdev_backup},
-    {.qmp = "blockdev-mirror", .args = mirror_args, .fn = blockdev_mirror},
-    {.qmp = "block-commit", .args = commit_args, .fn = block_commit},
-    {.qmp = "block-stream", .args = stream_args, .fn = block_stream},
+    {.qmp = "query-jobs", .help = "list the jobs", .fn = query_jobs, .returns = "[JobInfo]"},
+    {.qmp = "query-block-jobs", .help = "list the block jobs", .fn = query_block_jobs, .returns = "[BlockJobInfo]"},
+    {.qmp = "job-pause", .help = "pause a job", .args = id_args, .fn = job_pause},
+    {.qmp = "job-resume", .help = "let a paused job go on", .args = id_args, .fn = job_resume},
+    {.qmp = "job-cancel", .help = "end a job, at once", .args = id_args, .fn = job_cancel},
+    {.qmp = "job-complete", .help = "let a job that is ready finish its work", .args = id_args, .fn = job_complete},
+    {.qmp = "job-finalize", .help = "let a pending job finish its changes", .args = id_args, .fn = job_finalize},
+    {.qmp = "job-dismiss", .help = "forget a concluded job", .args = id_args, .fn = job_dismiss},
+    {.qmp = "block-job-pause", .help = "pause a block job", .args = device_args, .fn = block_pause},
+    {.qmp = "block-job-resume", .help = "let a paused block job go on", .args = device_args, .fn = block_resume},
+    {.qmp = "block-job-cancel", .help = "end a block job", .args = cancel_args, .fn = block_cancel},
+    {.qmp = "block-job-complete", .help = "let a block job that is ready finish its work", .args = device_args, .fn = block_complete},
+    {.qmp = "block-job-finalize", .help = "let a pending block job finish its changes", .args = id_args, .fn = job_finalize},
+    {.qmp = "block-job-dismiss", .help = "forget a concluded block job", .args = id_args, .fn = job_dismiss},
+    {.qmp = "block-job-set-speed", .help = "set how many bytes a second a block job may move; 0: any number", .args = speed_args, .fn = block_set_speed},
+    {.qmp = "blockdev-mirror", .help = "copy a disk and follow its writes until the copy takes its place", .args = mirror_args, .fn = blockdev_mirror},
+    {.qmp = "block-commit", .help = "move layers of a backing chain down into their base", .args = commit_args, .fn = block_commit},
+    {.qmp = "block-stream", .help = "copy what the backing chain holds up into the image", .args = stream_args, .fn = block_stream},
     {0},
 };

@@ -98,16 +98,13 @@ COMMAND(del)
 
 static const struct viv_opt_def link_args[] = {
     {.name = "name", .type = VIV_OPT_STR, .required = true},
-    {.name = "up", .type = VIV_OPT_STR, .required = true}, /* a word: HMP takes a switch for an option with a minus */
+    {.name = "up", .type = VIV_OPT_BOOL, .required = true},
     VIV_OPT_END,
 };
 
 COMMAND(set_link)
 {
-    bool up;
-    int rc = viv_parse_bool(viv_opts_str(o, "up"), &up, err);
-
-    return rc < 0 ? rc : viv_netdev_set_link(viv_opts_str(o, "name"), up, err);
+    return viv_netdev_set_link(viv_opts_str(o, "name"), viv_opts_bool(o, "up"), err);
 }
 
 /* ---- info ---- */
@@ -155,13 +152,13 @@ COMMAND(info_usernet)
 }
 
 const struct viv_mon_cmd viv_mon_network[] = {
-    {"hostfwd_add", NULL, "[netdev] [tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport", hostfwd_args,
-     "redirect a host port to the guest", hostfwd_add},
-    {"hostfwd_remove", NULL, "[netdev] [tcp|udp]:[hostaddr]:hostport", hostfwd_args, "remove a redirection", hostfwd_remove},
-    {.qmp = "netdev_add", .help = "add a network back end", .raw = add},
-    {"netdev_add", NULL, "type,id=id[,prop=value]...", add_args, "add a network back end", add_text},
-    {"netdev_del", "netdev_del", "id", del_args, "remove a network back end; a card that has it loses its cable", del},
-    {"set_link", "set_link", "name on|off", link_args, "plug or pull a network card's cable", set_link},
+    {"hostfwd_add", NULL, "[netdev:netdev] rule", hostfwd_args,
+     "redirect a host port to the guest: [tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport", hostfwd_add},
+    {"hostfwd_remove", NULL, "[netdev:netdev] rule", hostfwd_args, "remove a redirection: [tcp|udp]:[hostaddr]:hostport", hostfwd_remove},
+    {.qmp = "netdev_add", .help = "add a network back end", .raw = add, .takes = "Netdev"},
+    {"netdev_add", NULL, "netdev", add_args, "add a network back end: type,id=id[,prop=value]...", add_text},
+    {"netdev_del", "netdev_del", "id:netdev", del_args, "remove a network back end; a card that has it loses its cable", del},
+    {"set_link", "set_link", "name:link up:switch", link_args, "plug (on) or pull (off) a network card's cable", set_link},
     {"info network", NULL, NULL, NULL, "show network cards and back ends", info_network},
     {"info usernet", NULL, NULL, NULL, "show user network connections", info_usernet},
     {NULL},

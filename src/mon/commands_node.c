@@ -1,13 +1,16 @@
 /* Block nodes: made, deleted, and what query-named-block-nodes tells of one: QMP's BlockDeviceInfo, with an ImageInfo inside. */
 #include "mon/mon_int.h"
+#include "mon/schema.h"
 
 #include "block/bitmap.h"
 #include "block/blk.h"
+#include "block/build.h"
 #include "block/graph.h"
 #include "block/image.h"
 #include "block/options.h"
 #include "block/proto/file/file.h"
 #include "block/registry.h"
+#include "host/lock.h"
 
 #include <errno.h>
 #include <string.h>
@@ -186,11 +189,31 @@ static json_t *node_json(struct viv_node *n, bool flat)
     return o;
 }
 
+char **viv_mon_node_names(void)
+{
+    return viv_node_names();
+}
+
+json_t *viv_mon_blk_json(struct viv_blk *blk)
+{
+    json_t *o;
+
+    viv_graph_enter();
+    o = node_json(viv_blk_node(blk), false);
+    viv_graph_leave();
+    return o;
+}
+
 /* --- commands --- */
 
 static int blockdev_add(struct viv_raw_opts *raw, json_t **result, struct viv_err *err)
 {
-    return viv_blockdev_add(raw, err);
+    int rc;
+
+    viv_dev_unlock(); /* what is far away is no reason for the guest to stand still */
+    rc = viv_blockdev_add(raw, err);
+    viv_dev_lock();
+    return rc;
 }
 
 static const struct viv_opt_def node_args[] = {
@@ -201,10 +224,14 @@ static const struct viv_opt_def node_args[] = {
 COMMAND(blockdev_del)
 {
     const char *name = viv_opts_str(o, "node-name");
+    int rc;
 
     if (!viv_node_find(name))
         return viv_fail(err, ENOENT, "Failed to find node with node-name='%s'", name);
-    return viv_blockdev_del(name, err);
+    viv_dev_unlock(); /* it is flushed */
+    rc = viv_blockdev_del(name, err);
+    viv_dev_lock();
+    return rc;
 }
 
 static const struct viv_opt_def nodes_args[] = {
@@ -232,9 +259,51 @@ struct viv_node *viv_mon_find_node(const char *name)
     return d && d->blk ? viv_blk_node(d->blk) : n;
 }
 
+/* --- BlockdevOptions --- */
+
+#define DRIVERS_MAX 64
+
+/* What is in every node's options stands in types.def's base already. */
+static const struct viv_opt_def *driver_opts(unsigned i, const char **name)
+{
+    static struct viv_opt_def *tables[DRIVERS_MAX];
+
+    g_assert(i < DRIVERS_MAX);
+    if (!viv_blk_drivers[i])
+        return NULL;
+    if (!tables[i])
+        tables[i] = viv_node_schema(viv_blk_drivers[i]);
+    *name = viv_blk_drivers[i]->name;
+    return tables[i];
+}
+
+static void retype_children(const struct viv_blk_driver *d)
+{
+    static const struct viv_child_def just_file[] = {{.name = "file"}, {0}};
+    g_autofree char *name = g_strdup_printf("BlockdevOptions %s", d->name);
+    const struct viv_child_def *child = d->open_children ? d->open_children : d->protocol ? NULL : just_file;
+
+    for (; child && child->name; child++)
+        viv_schema_retype(name, child->name, "BlockdevRef", child->optional);
+    if (d->backing)
+        viv_schema_retype(name, "backing", "BlockdevRefOrNull", true);
+    if (!strcmp(d->name, "ssh"))
+        viv_schema_retype(name, "server", "InetSocketAddress", true);
+}
+
+void viv_mon_block_types(void)
+{
+    viv_schema_use_union("BlockdevOptions",
+                         "driver: cases, node-name?: str, read-only?: bool, auto-read-only?: bool, force-share?: bool, "
+                         "discard?: BlockdevDiscardOptions, detect-zeroes?: BlockdevDetectZeroesOptions, cache?: BlockdevCacheOptions",
+                         "driver", driver_opts);
+    for (unsigned i = 0; viv_blk_drivers[i]; i++)
+        retype_children(viv_blk_drivers[i]);
+}
+
 const struct viv_mon_cmd viv_mon_nodes[] = {
-    {.qmp = "blockdev-add", .raw = blockdev_add},
-    {.qmp = "blockdev-del", .args = node_args, .fn = blockdev_del},
-    {.qmp = "query-named-block-nodes", .args = nodes_args, .fn = query_nodes},
+    {.qmp = "blockdev-add", .help = "open a block node", .raw = blockdev_add, .takes = "BlockdevOptions"},
+    {.qmp = "blockdev-del", .help = "close a block node", .args = node_args, .fn = blockdev_del},
+    {.qmp = "query-named-block-nodes", .help = "describe all named block nodes", .args = nodes_args, .fn = query_nodes, .returns = "[BlockDeviceInfo]"},
     {0},
 };

@@ -49,13 +49,19 @@ COMMAND(screendump)
 }
 
 /* A text mode's characters, for people and tests that see no picture. */
+static const struct viv_opt_def screen_args[] = {
+    {.name = "device", .type = VIV_OPT_STR, .help = "id of the adapter or text console (default: the first)"},
+    {.name = "head", .type = VIV_OPT_INT, .min = 0, .max = 63, .help = "of its screens"},
+    VIV_OPT_END,
+};
+
 COMMAND(query_screen)
 {
     struct viv_console *c;
     const struct viv_surface *s;
     g_autofree struct viv_text *t = NULL;
     g_autoptr(GString) out = g_string_new(NULL);
-    int rc = find_console(NULL, 0, &c, err);
+    int rc = find_console(viv_opts_str(o, "device"), viv_opts_int(o, "head"), &c, err);
 
     if (rc < 0)
         return rc;
@@ -424,15 +430,16 @@ static void show_mice(const json_t *r, GString *out)
 }
 
 const struct viv_mon_cmd viv_mon_screen[] = {
-    {"screendump", "screendump", "filename [device [head]] [-f ppm|png]", screendump_args, "write the screen's picture to a file",
+    {"screendump", "screendump", "filename:file [device [head]] [-f format]", screendump_args, "write the screen's picture to a file",
      screendump},
-    {"sendkey", NULL, "keys [hold_ms]", sendkey_args, "press keys together: sendkey ctrl-alt-f1", sendkey},
-    {.qmp = "send-key", .help = "press keys together", .raw = send_key},
-    {.qmp = "input-send-event", .help = "keys, buttons, motion", .raw = input_send_event},
+    {"sendkey", NULL, "keys:keys [hold-time]", sendkey_args, "press keys together: sendkey ctrl-alt-f1", sendkey},
+    {.qmp = "send-key", .help = "press keys together", .raw = send_key, .takes = "SendKeyArguments"},
+    {.qmp = "input-send-event", .help = "keys, buttons, motion", .raw = input_send_event, .takes = "InputSendEventArguments"},
     {"mouse_move", NULL, "dx dy [dz]", mouse_move_args, "move the mouse", mouse_move},
     {"mouse_button", NULL, "state", mouse_button_args, "press mouse buttons (1 left, 2 middle, 4 right)", mouse_button},
     {"mouse_set", NULL, "index", mouse_set_args, "choose which pointer gets events", mouse_set},
-    {"info screen", "x-query-screen", NULL, NULL, "show a text mode's characters", query_screen, show_screen},
-    {"info mice", "query-mice", NULL, NULL, "show the pointers", query_mice, show_mice},
+    {"info screen", "x-query-screen", "[device [head]]", screen_args, "show the characters of a text mode or a text console", query_screen,
+     show_screen, .returns = "HumanReadableText"},
+    {"info mice", "query-mice", NULL, NULL, "show the pointers", query_mice, show_mice, .returns = "[MouseInfo]"},
     {0},
 };

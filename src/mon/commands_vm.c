@@ -1,12 +1,16 @@
 /* The commands about a machine. */
 #include "mon/command.h"
 #include "mon/mon_int.h"
+#include "mon/schema.h"
 
 #include "accel/accel.h"
 #include "host/clock.h"
 #include "machine/vm.h"
+#include "net/net.h"
+#include "ui/keys.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -57,6 +61,18 @@ COMMAND(do_reset)
 COMMAND(do_powerdown)
 {
     return viv_vm_powerdown(err);
+}
+
+/* A message to all CPUs, as the button on a server makes one. */
+COMMAND(inject_nmi)
+{
+    viv_msi_send(viv_vm_board()->intc, 0xfee00000u | 0xff << 12, 4 << 8); /* SDM 3A 11.11: destination FFH, delivery mode NMI */
+    return 0;
+}
+
+COMMAND(wakeup)
+{
+    return viv_fail(err, EINVAL, "Unable to wake up: guest is not in suspended state");
 }
 
 COMMAND(do_quit)
@@ -121,10 +137,11 @@ COMMAND(query_cpus)
     *result = json_array();
     for (unsigned i = 0; i < viv_vcpu_count; i++) {
         unsigned core = i / s->threads, die = core / s->cores;
+        g_autofree char *path = g_strdup_printf("/machine/cpu[%u]", i);
 
         json_array_append_new(
             *result, json_pack("{s:i, s:s, s:i, s:s, s:{s:i, s:i, s:i, s:i}}", "cpu-index", i, "target",
-                               "x86_64", "thread-id", viv_vcpus[i]->tid, "qom-path", "", "props", "socket-id",
+                               viv_vm_config()->cpu_32bit ? "i386" : "x86_64", "thread-id", viv_vcpus[i]->tid, "qom-path", path, "props", "socket-id",
                                die / s->dies, "die-id", die % s->dies, "core-id", core % s->cores,
                                "thread-id", i % s->threads));
     }
@@ -228,6 +245,38 @@ COMMAND(migrate_incoming)
     return rc < 0 ? rc : viv_vm_cont(err);
 }
 
+/* --- what there is little to tell about --- */
+
+static const struct viv_opt_def device_args[] = {
+    {.name = "id", .type = VIV_OPT_STR, .required = true},
+    VIV_OPT_END,
+};
+
+COMMAND(info_numa)
+{
+    *result = json_string("0 nodes\n");
+    return 0;
+}
+
+COMMAND(info_roms)
+{
+    g_autoptr(GString) s = g_string_new(NULL);
+    size_t n;
+    g_autofree struct viv_range *r = viv_space_ranges(viv_vm_board()->mem, &n);
+
+    for (size_t i = 0; i < n; i++)
+        if (r[i].kind == VIV_REGION_ROM)
+            g_string_append_printf(s, "addr=%016" PRIx64 " size=0x%06" PRIx64 " mem=rom name=\"%s\"\n", r[i].start,
+                                   r[i].last - r[i].start + 1, viv_region_name(r[i].region));
+    *result = json_string(s->len ? s->str : "no ROM is mapped\n");
+    return 0;
+}
+
+COMMAND(info_usbhost)
+{
+    return viv_fail(err, ENOTSUP, "no USB device of the host can be given to the guest yet; on the host, lsusb lists them");
+}
+
 static const struct viv_mon_cmd machine_cmds[] = {
     {"quit", "quit", NULL, NULL, "quit the emulator", do_quit},
     {"q", NULL, NULL, NULL, "quit the emulator", do_quit},
@@ -237,25 +286,71 @@ static const struct viv_mon_cmd machine_cmds[] = {
     {"c", NULL, NULL, NULL, "resume emulation", do_cont},
     {"system_reset", "system_reset", NULL, NULL, "reset the system", do_reset},
     {"system_powerdown", "system_powerdown", NULL, NULL, "send system power down event", do_powerdown},
+    {"system_wakeup", "system_wakeup", NULL, NULL, "wake a suspended machine up", wakeup},
+    {"nmi", "inject-nmi", NULL, NULL, "send a non-maskable interrupt to all CPUs", inject_nmi},
     {"migrate", "migrate", "[-d] uri", migrate_args, "save the machine (\"file:PATH\") and stop it", do_migrate},
     {"migrate_incoming", "migrate-incoming", "uri", incoming_args, "load what -incoming defer waits for",
      migrate_incoming},
-    {"info status", "query-status", NULL, NULL, "show the current VM status", query_status, show_status},
-    {"info name", "query-name", NULL, NULL, "show the current VM name", query_name, show_name},
-    {"info uuid", "query-uuid", NULL, NULL, "show the current VM UUID", query_uuid, show_uuid},
-    {"info kvm", "query-kvm", NULL, NULL, "show who runs the CPU", query_kvm, show_kvm},
-    {"info cpus", "query-cpus-fast", NULL, NULL, "show the CPUs", query_cpus, show_cpus},
+    {"info status", "query-status", NULL, NULL, "show the current VM status", query_status, show_status, .returns = "StatusInfo"},
+    {"info name", "query-name", NULL, NULL, "show the current VM name", query_name, show_name, .returns = "NameInfo"},
+    {"info uuid", "query-uuid", NULL, NULL, "show the current VM UUID", query_uuid, show_uuid, .returns = "UuidInfo"},
+    {"info kvm", "query-kvm", NULL, NULL, "show who runs the CPU", query_kvm, show_kvm, .returns = "KvmInfo"},
+    {"info cpus", "query-cpus-fast", NULL, NULL, "show the CPUs", query_cpus, show_cpus, .returns = "[CpuInfoFast]"},
     {"info memory_size_summary", "query-memory-size-summary", NULL, NULL, "show the amount of memory",
-     query_memory, show_memory},
+     query_memory, show_memory, .returns = "MemoryInfo"},
     {"info migrate", "query-migrate", NULL, NULL, "show how the last migrate went", query_migrate,
-     show_migrate},
+     show_migrate, .returns = "MigrationInfo"},
     {"info usb", NULL, NULL, NULL, "show the USB devices", viv_mon_info_usb},
     {"info qtree", NULL, NULL, NULL, "show the devices", viv_mon_info_qtree},
     {"info mtree", NULL, NULL, NULL, "show the memory map", viv_mon_info_mtree},
-    {"info jit", "x-query-jit", NULL, NULL, "show the translator's figures", viv_mon_info_jit, show_text},
+    {"info jit", "x-query-jit", NULL, NULL, "show the translator's figures", viv_mon_info_jit, show_text, .returns = "HumanReadableText"},
+    {"info mem", NULL, NULL, NULL, "show what the current CPU's page tables map, as ranges", viv_mon_info_mem},
+    {"info tlb", NULL, NULL, NULL, "show the pages of the current CPU's page tables", viv_mon_info_tlb},
+    {"info pic", NULL, NULL, NULL, "show the state of 8259s and I/O APIC", viv_mon_info_pic},
+    {"info lapic", NULL, NULL, NULL, "show the current CPU's local APIC", viv_mon_info_lapic},
+    {"info device", NULL, "id:device", device_args, "show the registers of a device, by its id or path", viv_mon_info_device},
+    {"info numa", NULL, NULL, NULL, "show the NUMA nodes: none", info_numa},
+    {"info roms", NULL, NULL, NULL, "show the firmware that is mapped", info_roms},
+    {"info usbhost", NULL, NULL, NULL, "show the host's USB devices: refused", info_usbhost},
     {"info registers", NULL, NULL, NULL, "show the CPU registers", viv_mon_info_registers},
     {0},
 };
+
+static const struct viv_mon_event_def machine_events[] = {
+    {"STOP", "", "the machine stands still"},
+    {"RESUME", "", "the machine runs on"},
+    {"RESET", "guest: bool, reason: ShutdownCause", "the machine was reset"},
+    {"SHUTDOWN", "guest: bool, reason: ShutdownCause", "the machine is off, or about to be"},
+    {"POWERDOWN", "", "the power button was pressed (system_powerdown)"},
+    {"BLOCK_IO_ERROR", "device: str, node-name?: str, operation: IoOperationType, action: BlockErrorAction, nospace?: bool, reason: str",
+     "a disk could not be read or written"},
+    {"DEVICE_TRAY_MOVED", "device: str, id: str, tray-open: bool", "a drive's tray opened or closed"},
+    {"VNC_CONNECTED", "server: VncServerInfo, client: VncBasicInfo", "a VNC client has connected"},
+    {"VNC_INITIALIZED", "server: VncServerInfo, client: VncBasicInfo", "a VNC client is let in"},
+    {"VNC_DISCONNECTED", "server: VncServerInfo, client: VncBasicInfo", "a VNC client has gone"},
+    {0},
+};
+
+/* --- types that tables elsewhere know --- */
+
+static void machine_types(void)
+{
+    g_autoptr(GString) keys = g_string_new(NULL);
+    const struct viv_opt_def *opts;
+    const char *name;
+
+    for (unsigned i = 0; (name = viv_key_at(i)) != NULL; i++)
+        g_string_append_printf(keys, "%s%s", i ? " " : "", name);
+    viv_schema_use_enum("QKeyCode", keys->str);
+    viv_schema_use_union("Netdev", "id: str, type: cases", "type", viv_netdev_type_opts);
+    for (unsigned i = 0; (opts = viv_netdev_type_opts(i, &name)) != NULL; i++) {
+        g_autofree char *type = g_strdup_printf("Netdev %s", name);
+
+        for (; opts->name; opts++)
+            if (opts->type == VIV_OPT_LIST)
+                viv_schema_retype(type, opts->name, "[String]", !opts->required);
+    }
+}
 
 static void pass_on(void *unused, const char *event, const char *json_data)
 {
@@ -265,14 +360,22 @@ static void pass_on(void *unused, const char *event, const char *json_data)
 void viv_mon_use_machine(void)
 {
     viv_mon_use(machine_cmds);
+    viv_mon_use(viv_mon_about);
+    viv_mon_use(viv_mon_pci);
+    viv_mon_use(viv_mon_qom);
     viv_mon_use(viv_mon_vnc);
     viv_mon_use(viv_mon_fds);
     viv_mon_use(viv_mon_screen);
     viv_mon_use(viv_mon_media);
     viv_mon_use(viv_mon_snapshots);
+    viv_mon_use_balloon();
     viv_mon_use_block();
+    viv_mon_use_events(machine_events);
+    viv_mon_use_types(machine_types);
     viv_mon_use(viv_mon_debug);
     viv_mon_use(viv_mon_examine);
     viv_mon_use(viv_mon_network);
+    viv_mon_use(viv_mon_devices);
+    viv_mon_use_events(viv_mon_device_events);
     viv_vm_listen(pass_on, NULL);
 }

@@ -6,12 +6,14 @@
 #include "cpu/vcpu.h"
 #include "cpu/x86/state.h"
 #include "cpu/x86/xlate/disasm.h"
+#include "host/open.h"
 #include "machine/vm.h"
 #include "mem/space.h"
 #include "mon/expr.h"
 #include "mon/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +23,11 @@
 #define COUNT_MAX 65536
 
 static unsigned current; /* CPU: what "cpu N" chose */
+
+unsigned viv_mon_current_cpu(void)
+{
+    return current;
+}
 
 /* ---- formats: /COUNT FORMAT SIZE, in any order ---- */
 
@@ -304,12 +311,12 @@ static int save_to(FILE *file, struct viv_vcpu *v, uint64_t addr, uint64_t size,
 static int save(struct viv_opts *o, struct viv_vcpu *v, struct viv_err *err)
 {
     const char *path = viv_opts_str(o, "filename");
-    FILE *file = fopen(path, "wbe");
+    int fd = viv_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666, err), rc;
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "wb");
     bool running;
-    int rc;
 
     if (!file)
-        return viv_fail_os(err, errno, "%s", path);
+        return fd < 0 ? fd : viv_fail_os(err, errno, "%s", path);
     running = viv_mon_freeze();
     rc = save_to(file, v, (uint64_t)viv_opts_int(o, "val"), (uint64_t)viv_opts_int(o, "size"), err);
     viv_mon_thaw(running);
@@ -350,12 +357,12 @@ COMMAND(choose_cpu)
 const struct viv_mon_cmd viv_mon_examine[] = {
     {"x", NULL, "/fmt addr", examine_args, "memory at a linear address: /COUNT, o d u x c i, b h w g", examine_linear, .hmp_rest = true},
     {"xp", NULL, "/fmt addr", examine_args, "memory at a physical address", examine_physical, .hmp_rest = true},
-    {"print", NULL, "/fmt expr", examine_args, "the value of an expression ($rip and the like are registers)", print, .hmp_rest = true},
-    {"p", NULL, "/fmt expr", examine_args, "the value of an expression", print, .hmp_rest = true},
+    {"print", NULL, "/fmt addr", examine_args, "the value of an expression ($rip and the like are registers)", print, .hmp_rest = true},
+    {"p", NULL, "/fmt addr", examine_args, "the value of an expression", print, .hmp_rest = true},
     {"i", NULL, "/fmt addr", examine_args, "reads an I/O port", port_in},
     {"o", NULL, "/fmt addr value", out_args, "writes an I/O port", port_out},
     {"cpu", NULL, "index", cpu_args, "the CPU that x, print and memsave are about", choose_cpu},
-    {"memsave", "memsave", "addr size file", memsave_args, "saves memory at a linear address to a file", memsave},
-    {"pmemsave", "pmemsave", "addr size file", memsave_args, "saves memory at a physical address to a file", pmemsave},
+    {"memsave", "memsave", "val size filename:file", memsave_args, "saves memory at a linear address to a file", memsave},
+    {"pmemsave", "pmemsave", "val size filename:file", memsave_args, "saves memory at a physical address to a file", pmemsave},
     {0},
 };

@@ -1,6 +1,9 @@
 /* HMP: finding and running a command, and the monitor on a character back end. Line editing is line.c's. */
-#include "mon/mon_int.h"
+#include "host/broker.h"
+#include "host/sandbox.h"
+#include "mon/form.h"
 #include "mon/line.h"
+#include "mon/mon_int.h"
 
 #include <errno.h>
 #include <string.h>
@@ -35,87 +38,13 @@ static const struct viv_mon_cmd *find(const char *name)
     return c;
 }
 
-GPtrArray *viv_hmp_complete(const char *text)
-{
-    GPtrArray *found = g_ptr_array_new();
-    const struct viv_mon_cmd *c;
-    struct viv_mon_iter it;
-
-    viv_mon_iter_init(&it);
-    while ((c = viv_mon_next(&it))) {
-        if (c->hmp && g_str_has_prefix(c->hmp, text))
-            g_ptr_array_add(found, (gpointer)c->hmp);
-    }
-    return found;
-}
-
-static bool is_switch(const struct viv_opt_def *d)
-{
-    return d->type == VIV_OPT_BOOL || d->type == VIV_OPT_REFUSED || d->type == VIV_OPT_ENUM;
-}
-
-/* Said as "/10xb", before all others. */
-static bool is_format(const struct viv_opt_def *d)
-{
-    return !strcmp(d->name, "fmt");
-}
-
-static const struct viv_opt_def *next_positional(const struct viv_opt_def *d)
-{
-    while (d && d->name && (is_switch(d) || is_format(d)))
-        d++;
-    return d && d->name ? d : NULL;
-}
-
-/* Goes past the value of a choice. */
-static int set_switch(struct viv_opts *o, const struct viv_opt_def *args, char ***words, struct viv_err *err)
-{
-    const char *word = **words;
-
-    for (const struct viv_opt_def *d = args; d && d->name; d++) {
-        if (!is_switch(d) || d->name[0] != word[1] || word[2])
-            continue;
-        if (d->type != VIV_OPT_ENUM)
-            return viv_opts_set(o, d->name, "on", err);
-        if (!(*words)[1])
-            return viv_fail(err, EINVAL, "%s: its value is missing", word);
-        return viv_opts_set(o, d->name, *++*words, err);
-    }
-    return viv_fail(err, EINVAL, "unknown switch '%.40s'", word);
-}
-
-/* Words fill the schema in order; all that is left goes to the last one's turn to complain. */
-static int fill(const struct viv_mon_cmd *c, char **words, struct viv_opts *o, struct viv_err *err)
-{
-    const struct viv_opt_def *d = next_positional(c->args);
-    int rc = 0;
-
-    for (; *words && !rc; words++) {
-        if (words[0][0] == '-' && words[0][1] && !g_ascii_isdigit(words[0][1])) { /* a number below 0 is no switch */
-            rc = set_switch(o, c->args, &words, err);
-        } else if (words[0][0] == '/' && c->args && is_format(c->args)) {
-            rc = viv_opts_set(o, c->args->name, *words, err);
-        } else if (!d) {
-            return viv_fail(err, EINVAL, "%s: extra argument '%.60s'", c->hmp, *words);
-        } else {
-            rc = viv_opts_set(o, d->name, *words, err);
-            d = next_positional(d + 1);
-        }
-    }
-    for (d = c->args; d && d->name && !rc; d++) {
-        if (d->required && !viv_opts_given(o, d->name))
-            rc = viv_fail(err, EINVAL, "%s: '%s' is missing; usage: %s %s", c->hmp, d->name, c->hmp, c->hmp_args);
-    }
-    return rc;
-}
-
 static int run(const struct viv_mon_cmd *c, char **words, GString *out)
 {
     static const struct viv_opt_def none[] = {VIV_OPT_END};
     struct viv_opts *o = viv_opts_new(c->hmp, c->args ? c->args : none);
     struct viv_err err = VIV_ERR_INIT;
     json_t *result = NULL;
-    int rc = fill(c, words, o, &err);
+    int rc = viv_form_fill(c, words, o, &err);
 
     if (!rc)
         rc = c->fn(o, &result, &err);
@@ -143,27 +72,37 @@ static char **split(const struct viv_mon_cmd *c, const char *rest)
     return g_strsplit_set(rest, " \t", *rest == '/' ? 2 : 1);
 }
 
+const struct viv_mon_cmd *viv_hmp_find(const char *line, const char **words)
+{
+    size_t len = name_length(line);
+    g_autofree char *name = g_strndup(line, len);
+    char *gap = strpbrk(name, " \t");
+
+    if (gap) /* one space, however many were typed */
+        memmove(gap, gap + strspn(gap, " \t") - 1, strlen(gap + strspn(gap, " \t") - 1) + 1), *gap = ' ';
+    *words = line + len;
+    return find(name);
+}
+
 int viv_hmp_run(const char *line, GString *out)
 {
-    g_autofree char *name = NULL;
     g_auto(GStrv) words = NULL;
     const struct viv_mon_cmd *c;
+    const char *rest;
 
     line += strspn(line, " \t");
     if (!*line)
         return 0;
-    name = g_strndup(line, name_length(line));
-    for (char *gap; (gap = strpbrk(name, "\t")); )
-        *gap = ' ';
-    if (!strcmp(name, "info"))
+    c = viv_hmp_find(line, &rest);
+    if (!c && rest == line + 4 && g_str_has_prefix(line, "info")) {
         c = find("help");
-    else
-        c = find(name);
+        rest = "info";
+    }
     if (!c) {
-        g_string_append_printf(out, "unknown command: '%s'\n", name);
+        g_string_append_printf(out, "unknown command: '%.*s'\n", (int)(rest - line), line);
         return 0;
     }
-    words = split(c, !strcmp(name, "info") ? "info" : line + strlen(name));
+    words = split(c, rest);
     if (words)
         return run(c, words, out);
     g_string_append(out, "a quote is not closed\n");
@@ -200,6 +139,8 @@ static void on_line(void *opaque, const char *text)
     g_autofree char *asking = g_steal_pointer(&h->asking), *word = g_shell_quote(text);
     g_autofree char *line = asking ? g_strdup_printf("%s %s", asking, word) : g_strdup(text);
 
+    if (!asking)
+        viv_broker_words(text);
     if (viv_hmp_run(line, out) == -ENOKEY && !asking) {
         h->asking = g_steal_pointer(&line);
         viv_line_ask(h->line, "Password: ");
@@ -267,6 +208,7 @@ int viv_hmp_new(struct viv_chr *c, struct viv_err *err)
     struct hmp *h = g_new0(struct hmp, 1);
     int rc;
 
+    viv_sandbox_need(VIV_SANDBOX_NETWORK); /* its commands connect and listen */
     h->chr = c;
     h->line = viv_line_new(PROMPT, put, on_line, h);
     viv_mon_out_init(&h->out, c);

@@ -129,7 +129,7 @@ static void complete(struct viv_line *l)
     if (found->len > 1 && common == l->text->len) {
         l->put(l->opaque, "\n", 1);
         for (guint i = 0; i < found->len; i++) {
-            const char *name = g_ptr_array_index(found, i);
+            const char *line = g_ptr_array_index(found, i), *gap = strrchr(line, ' '), *name = gap ? gap + 1 : line;
 
             l->put(l->opaque, name, strlen(name));
             l->put(l->opaque, "\n", 1);
@@ -138,7 +138,7 @@ static void complete(struct viv_line *l)
     }
     g_string_truncate(l->text, 0);
     g_string_append_len(l->text, first, common);
-    if (found->len == 1)
+    if (found->len == 1 && l->text->str[l->text->len - 1] != '/')
         g_string_append_c(l->text, ' ');
     l->cursor = l->text->len;
 }

@@ -11,6 +11,8 @@ struct viv_mon_iter {
 };
 void viv_mon_iter_init(struct viv_mon_iter *it);
 const struct viv_mon_cmd *viv_mon_next(struct viv_mon_iter *it); /* NULL: no more */
+const struct viv_mon_event_def *viv_mon_next_event(struct viv_mon_iter *it);
+void viv_mon_define_types(void); /* what viv_mon_use_types() was given */
 
 /* Output that waits for a slow reader; shared by both kinds. */
 struct viv_mon_out {
@@ -25,13 +27,22 @@ void viv_mon_out_fini(struct viv_mon_out *o);
 
 /* One HMP line: appends the answer to out. -ENOKEY: a secret is missing as its last word; a person may be asked for it. */
 int viv_hmp_run(const char *line, GString *out);
-/* Completions of the command names that begin with text; free with g_ptr_array_unref. */
+/* Lines that the one that was begun could become; free with g_ptr_array_unref. */
 GPtrArray *viv_hmp_complete(const char *text);
+/* The command that the line begins with, and where its words begin. NULL: none. */
+const struct viv_mon_cmd *viv_hmp_find(const char *line, const char **words);
 
 void viv_hmp_free_all(void);
+/* qmp.c: to all monitors, at once; event.c: how often. */
+void viv_qmp_tell(const char *event, const char *json_data);
+void viv_mon_event_free_all(void);
 
 /* commands_screen.c */
 extern const struct viv_mon_cmd viv_mon_screen[];
+
+/* commands_device.c */
+extern const struct viv_mon_cmd viv_mon_devices[];
+extern const struct viv_mon_event_def viv_mon_device_events[];
 
 /* commands_debug.c */
 extern const struct viv_mon_cmd viv_mon_debug[];
@@ -46,11 +57,26 @@ extern const struct viv_mon_cmd viv_mon_examine[];
 
 /* commands_snapshot.c */
 extern const struct viv_mon_cmd viv_mon_snapshots[];
-/* commands_node.c, commands_bitmap.c, commands_job.c */
+void viv_mon_use_balloon(void);
+/* For the paths of commands_qom.c: false, it is no balloon or has no such property. */
+struct viv_dev;
+bool viv_mon_balloon_get(const struct viv_dev *d, const char *property, json_t **result);
+int viv_mon_balloon_set(const struct viv_dev *d, const char *property, int64_t value, struct viv_err *err);
+/* commands_node.c, actions_bitmap.c, commands_job.c */
 extern const struct viv_mon_cmd viv_mon_nodes[], viv_mon_bitmaps[], viv_mon_jobs[];
+/* commands_graph.c */
+extern const struct viv_mon_cmd viv_mon_graph[];
+/* transaction.c, actions_snapshot.c, actions_backup.c */
+extern const struct viv_mon_cmd viv_mon_transactions[], viv_mon_disk_snapshots[], viv_mon_backups[];
+/* commands_node.c: BlockdevOptions. */
+void viv_mon_block_types(void);
 /* A node by its name, or that of the drive with this id; borrowed. NULL: neither. */
 struct viv_node;
 struct viv_node *viv_mon_find_node(const char *name);
+char **viv_mon_node_names(void); /* g_strfreev */
+/* BlockDeviceInfo of what a handle shows. */
+struct viv_blk;
+json_t *viv_mon_blk_json(struct viv_blk *blk);
 
 /* commands_block.c */
 extern const struct viv_mon_cmd viv_mon_media[];
@@ -59,6 +85,17 @@ extern const struct viv_mon_cmd viv_mon_media[];
 extern const struct viv_mon_cmd viv_mon_fds[];
 /* qmp.c: whose command is being run; NULL: no program's. */
 struct viv_chr *viv_mon_current(void);
+
+/* commands_about.c, commands_pci.c, commands_qom.c */
+extern const struct viv_mon_cmd viv_mon_about[], viv_mon_pci[], viv_mon_qom[];
+/* examine.c: the CPU that "cpu N" chose. */
+unsigned viv_mon_current_cpu(void);
+/* info_paging.c, info_state.c */
+int viv_mon_info_mem(struct viv_opts *o, json_t **result, struct viv_err *err);
+int viv_mon_info_tlb(struct viv_opts *o, json_t **result, struct viv_err *err);
+int viv_mon_info_pic(struct viv_opts *o, json_t **result, struct viv_err *err);
+int viv_mon_info_lapic(struct viv_opts *o, json_t **result, struct viv_err *err);
+int viv_mon_info_device(struct viv_opts *o, json_t **result, struct viv_err *err);
 
 /* commands_vnc.c */
 extern const struct viv_mon_cmd viv_mon_vnc[];

@@ -3,9 +3,12 @@
  * The peer's bytes are cut into values by a scanner that knows only strings, brackets and a limit; jansson parses what
  * it cut. Nothing is run before qmp_capabilities. */
 #include "mon/mon_int.h"
+#include "mon/schema.h"
 
+#include "host/broker.h"
 #include "host/clock.h"
 #include "host/loop.h"
+#include "host/sandbox.h"
 
 #include <errno.h>
 #include <string.h>
@@ -78,7 +81,7 @@ static void send_event(struct qmp *q, const char *event, const char *json_data)
     send(q, m);
 }
 
-void viv_mon_event(const char *event, const char *json_data)
+void viv_qmp_tell(const char *event, const char *json_data)
 {
     for (GSList *l = all; l; l = l->next)
         send_event(l->data, event, json_data);
@@ -109,8 +112,10 @@ static const struct viv_mon_cmd *find(const char *name)
 static int read_args(const struct viv_mon_cmd *c, json_t *args, struct viv_raw_opts **out, struct viv_err *err)
 {
     json_t *empty = args ? NULL : json_object();
-    int rc = viv_raw_from_json(c->qmp, args ? args : empty, out, err);
+    int rc = viv_schema_check(c, args, err);
 
+    if (!rc)
+        rc = viv_raw_from_json(c->qmp, args ? args : empty, out, err);
     json_decref(empty);
     return rc;
 }
@@ -125,6 +130,23 @@ static int run_parsed(const struct viv_mon_cmd *c, struct viv_raw_opts *raw, jso
         rc = c->fn(o, result, err);
     viv_opts_free(o);
     return rc;
+}
+
+/* What a person's words name may be opened. Secrets name nothing. */
+static void tell_words(json_t *v)
+{
+    const char *key;
+    size_t i;
+    json_t *m;
+
+    if (json_is_string(v))
+        viv_broker_words(json_string_value(v));
+    json_array_foreach(v, i, m)
+        tell_words(m);
+    json_object_foreach(v, key, m) {
+        if (!strstr(key, "password") && strcmp(key, "data"))
+            tell_words(m);
+    }
 }
 
 static void run(struct qmp *q, json_t *id, const char *name, json_t *args)
@@ -143,6 +165,8 @@ static void run(struct qmp *q, json_t *id, const char *name, json_t *args)
     }
     error_class = NULL;
     current = q->chr;
+    if (viv_broker_sealed())
+        tell_words(args);
     rc = read_args(c, args, &raw, &err);
     if (!rc)
         rc = c->raw ? c->raw(raw, &result, &err) : run_parsed(c, raw, &result, &err);
@@ -331,6 +355,7 @@ int viv_qmp_new(struct viv_chr *c, bool pretty, struct viv_err *err)
     struct qmp *q = g_new0(struct qmp, 1);
     int rc;
 
+    viv_sandbox_need(VIV_SANDBOX_NETWORK); /* its commands connect and listen */
     q->chr = c;
     q->pretty = pretty;
     q->in = g_string_new(NULL);
@@ -359,5 +384,6 @@ void viv_mon_free_all(void)
         viv_loop_wait_for(all_sent, NULL, 1000000000);
     g_slist_free_full(all, qmp_free);
     all = NULL;
+    viv_mon_event_free_all();
     viv_hmp_free_all();
 }

@@ -2,12 +2,12 @@
  * socket N. viv-bridge-helper and qemu-bridge-helper both do. */
 #include "net/tap.h"
 
+#include "host/broker.h"
 #include "host/lock.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -92,31 +92,31 @@ static int take_fd(int sock)
     return fd;
 }
 
-/* Runs it to its end. */
-static int run(char **argv, int *status, GError **why)
+/* Runs it to its end, and takes what it left in the socket. */
+static int run(char **argv, int *status, struct viv_err *err)
 {
-    struct timeval limit = {.tv_sec = ANSWER_SEC};
-    int pair[2], source, target = CHILD_FD, fd = -EIO;
-    GPid pid;
+    int pair[2], fd;
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        return -errno;
-    setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    source = pair[1];
-    if (g_spawn_async_with_pipes_and_fds(NULL, (const char *const *)argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, -1,
-                                         -1, -1, &source, &target, 1, &pid, NULL, NULL, NULL, why)) {
-        close(pair[1]);
-        pair[1] = -1;
+        return viv_fail_os(err, errno, "cannot make a pair of sockets");
+    fd = viv_spawn(argv, pair[1], ANSWER_SEC, status, err);
+    close(pair[1]);
+    if (!fd)
         fd = take_fd(pair[0]);
-        if (fd == -EAGAIN)
-            kill(pid, SIGKILL);
-        while (waitpid(pid, status, 0) < 0 && errno == EINTR)
-            ;
-    }
-    if (pair[1] >= 0)
-        close(pair[1]);
     close(pair[0]);
     return fd;
+}
+
+void viv_net_note_programs(void)
+{
+    g_autofree char *helper = standard_helper(NULL);
+
+    for (size_t i = 0; tap_ups[i]; i++)
+        viv_broker_note_program(tap_ups[i]);
+    for (size_t i = 0; tap_downs[i]; i++)
+        viv_broker_note_program(tap_downs[i]);
+    if (helper)
+        viv_broker_note_program(helper);
 }
 
 int tap_from_helper(const char *helper, const char *br, struct viv_err *err)
@@ -124,11 +124,12 @@ int tap_from_helper(const char *helper, const char *br, struct viv_err *err)
     g_autofree char *standard = helper ? NULL : standard_helper(err);
     g_autofree char *quoted = standard ? g_shell_quote(standard) : NULL;
     g_auto(GStrv) argv = helper || standard ? command(helper ? helper : quoted, br, err) : NULL;
-    g_autoptr(GError) why = NULL;
+    struct viv_err why = VIV_ERR_INIT;
     int status = 0, fd;
 
     if (!argv)
         return -EINVAL;
+    viv_broker_note_program(argv[0]);
     viv_dev_unlock();
     fd = run(argv, &status, &why);
     viv_dev_lock();
@@ -136,10 +137,10 @@ int tap_from_helper(const char *helper, const char *br, struct viv_err *err)
         return fd;
     if (fd >= 0)
         close(fd);
-    if (why)
-        return viv_fail(err, ENOENT, "helper %s cannot be run: %s", argv[0], why->message);
-    if (fd == -EAGAIN)
+    if (fd == -ETIMEDOUT)
         return viv_fail(err, ETIMEDOUT, "helper %s gave no answer for %d s", argv[0], ANSWER_SEC);
+    if (why.code)
+        return viv_fail(err, why.code, "helper: %s", why.text);
     return viv_fail(err, EACCES, "helper %s gave no interface on bridge '%s' (it says why above); %s", argv[0], br,
                     "it must be set-uid root or have cap_net_admin, and /etc/viv/bridge.conf, else /etc/qemu/bridge.conf, must "
                     "allow the bridge");

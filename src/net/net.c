@@ -32,6 +32,14 @@ static const struct {
     {"vhost-vdpa", "is not implemented yet"},
 };
 
+const struct viv_opt_def *viv_netdev_type_opts(unsigned i, const char **name)
+{
+    if (i >= G_N_ELEMENTS(types) || !types[i])
+        return NULL;
+    *name = types[i]->name;
+    return types[i]->opts;
+}
+
 static int no_such_type(const char *name, struct viv_err *err)
 {
     const char *names[G_N_ELEMENTS(types)], *near;

@@ -74,6 +74,8 @@ struct viv_nic_ops {
 };
 
 /* From -netdev/-nic text (type implied). Registered under its id. */
+/* The options of type i, without type and id; NULL: there are no more. */
+const struct viv_opt_def *viv_netdev_type_opts(unsigned i, const char **name);
 int viv_netdev_new(struct viv_raw_opts *opts, struct viv_netdev **out, struct viv_err *err);
 struct viv_netdev *viv_netdev_find(const char *id);
 /* All back ends in creation order; NULL starts and ends the walk. */
@@ -148,5 +150,8 @@ int viv_netdev_hostfwd_remove(struct viv_netdev *n, const char *rule, struct viv
 char *viv_netdev_info(struct viv_netdev *n);
 /* What it is, as "ifname=tap0,script=no"; g_free it; NULL where there is nothing to say. */
 char *viv_netdev_describe(struct viv_netdev *n);
+
+/* Helpers and scripts of the usual places may be run when a back end comes later (host/broker.h). Before the sandbox is closed. */
+void viv_net_note_programs(void);
 
 #endif

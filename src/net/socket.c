@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "host/lock.h"
 #include "host/loop.h"
+#include "host/sandbox.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -299,6 +300,7 @@ static int socket_create(struct viv_netdev *n, struct viv_opts *o, struct viv_er
     struct socket_net *s = (struct socket_net *)n;
     int rc;
 
+    viv_sandbox_need(VIV_SANDBOX_NETWORK);
     s->fd = s->listen_fd = s->send_fd = -1;
     rc = socket_open(s, o, err);
     if (rc < 0) {

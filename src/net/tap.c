@@ -1,6 +1,7 @@
 #include "net/tap.h"
 
 #include "base/log.h"
+#include "host/broker.h"
 #include "host/lock.h"
 #include "host/loop.h"
 #include "net/csum.h"
@@ -400,11 +401,12 @@ static int handed_fd(const char *text, struct viv_err *err)
     return (int)fd;
 }
 
+const char *const tap_ups[] = {"/etc/viv/ifup", "/etc/qemu-ifup", NULL};
+const char *const tap_downs[] = {"/etc/viv/ifdown", "/etc/qemu-ifdown", NULL};
+
 static int open_own(struct tap_net *t, struct viv_opts *o, struct viv_err *err)
 {
-    static const char *const ups[] = {"/etc/viv/ifup", "/etc/qemu-ifup", NULL};
-    static const char *const downs[] = {"/etc/viv/ifdown", "/etc/qemu-ifdown", NULL};
-    g_autofree char *up = pick_script(o, "script", ups), *down = pick_script(o, "downscript", downs);
+    g_autofree char *up = pick_script(o, "script", tap_ups), *down = pick_script(o, "downscript", tap_downs);
     const char *name = viv_opts_str(o, "ifname");
     char got[IFNAMSIZ] = "";
     int fd, rc;
@@ -415,6 +417,10 @@ static int open_own(struct tap_net *t, struct viv_opts *o, struct viv_err *err)
     fd = tap_open(got, viv_opts_bool(o, "vnet_hdr"), viv_opts_int(o, "queues") > 1, err);
     if (fd < 0)
         return fd;
+    if (up)
+        viv_broker_note_program(up);
+    if (down)
+        viv_broker_note_program(down);
     if (up) {
         rc = tap_run_script(up, got, err);
         if (rc < 0) {

@@ -49,6 +49,9 @@ void tap_rx_changed(struct viv_netdev *n);
 void tap_can_receive_changed(struct viv_netdev *n);
 char *tap_describe(struct viv_netdev *n);
 
+/* Programs that a tap back end runs when none is named; each ends with NULL. */
+extern const char *const tap_ups[], *const tap_downs[];
+
 /* Has a helper program make a TAP interface on bridge `br` and pass it. `helper` NULL: the standard one. Returns the descriptor or a
  * negative errno. The device lock is let go meanwhile. */
 int tap_from_helper(const char *helper, const char *br, struct viv_err *err);

@@ -1,6 +1,7 @@
 /* Getting hold of a TAP interface. (Linux: Documentation/networking/tuntap.rst, linux/if_tun.h.) */
 #include "net/tap.h"
 
+#include "host/broker.h"
 #include "host/lock.h"
 #include "host/open.h"
 
@@ -91,15 +92,14 @@ int tap_set_sndbuf(int fd, uint64_t bytes, struct viv_err *err)
 int tap_run_script(const char *script, const char *ifname, struct viv_err *err)
 {
     char *argv[] = {(char *)script, (char *)ifname, NULL};
-    g_autoptr(GError) why = NULL;
-    int status = 0;
-    bool ran;
+    struct viv_err own = VIV_ERR_INIT;
+    int status = 0, rc;
 
     viv_dev_unlock();
-    ran = g_spawn_sync(NULL, argv, NULL, G_SPAWN_CHILD_INHERITS_STDIN, NULL, NULL, NULL, NULL, &status, &why);
+    rc = viv_spawn(argv, -1, 0, &status, &own);
     viv_dev_lock();
-    if (!ran)
-        return viv_fail(err, ENOENT, "script %s cannot be run: %s", script, why->message);
+    if (rc < 0)
+        return viv_fail(err, -rc, "script: %s", own.text);
     if (WIFEXITED(status) && !WEXITSTATUS(status))
         return 0;
     return viv_fail(err, EIO, "script %s %s ended with %s %d", script, ifname, WIFEXITED(status) ? "status" : "signal",

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "host/lock.h"
+#include "host/sandbox.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -227,6 +228,7 @@ static int user_create(struct viv_netdev *n, struct viv_opts *opts, struct viv_e
     struct user_net *u = (struct user_net *)n;
     int rc;
 
+    viv_sandbox_need(VIV_SANDBOX_NETWORK);
     n->rx_trusted = true;
     n->rx_offloads = VIV_NET_CSUM | VIV_NET_TSO4;
     n->tx_offloads = VIV_NET_CSUM | VIV_NET_TSO4 | VIV_NET_TSO6 | VIV_NET_ECN;

@@ -401,7 +401,7 @@ int viv_state_load(struct viv_state_reader *r, const char *path, const struct vi
     size_t outer = r->end;
     const char *outer_path = r->path; /* sections nest: a CUSTOM field may hold some */
     uint64_t tag;
-    uint32_t len;
+    uint32_t len = 0;
     int rc = get_int(r, 1, &tag, err);
 
     if (rc == 0 && tag != SECTION_TAG)
@@ -420,4 +420,20 @@ int viv_state_load(struct viv_state_reader *r, const char *path, const struct vi
     r->path = outer_path;
     r->end = outer;
     return rc;
+}
+
+char *viv_state_peek_section(struct viv_state_reader *r, struct viv_err *err)
+{
+    size_t start = r->pos;
+    uint64_t tag, len;
+    const uint8_t *p = NULL;
+
+    if (get_int(r, 1, &tag, err) == 0) {
+        if (tag != SECTION_TAG)
+            viv_fail(err, EINVAL, "saved state has no section where one is needed");
+        else if (get_int(r, 2, &len, err) == 0)
+            p = take(r, len, err);
+    }
+    r->pos = start;
+    return p ? g_strndup((const char *)p, len) : NULL;
 }

@@ -142,6 +142,8 @@ int viv_state_get(struct viv_state_reader *r, void *data, size_t len, struct viv
 int viv_state_get_u32(struct viv_state_reader *r, uint32_t *v, struct viv_err *err);
 int viv_state_get_u64(struct viv_state_reader *r, uint64_t *v, struct viv_err *err);
 
+/* The name of the next section, which stays the next one. NULL: there is none. g_free. */
+char *viv_state_peek_section(struct viv_state_reader *r, struct viv_err *err);
 /* The next section must be `path`; on failure the object may be half loaded and must not run. */
 int viv_state_load(struct viv_state_reader *r, const char *path, const struct viv_state_table *t,
                    void *obj, struct viv_err *err);

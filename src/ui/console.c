@@ -48,6 +48,7 @@ struct viv_console {
 };
 
 static GPtrArray *all; /* by number; NULL where one has gone */
+static unsigned changes;
 
 /* ---- the walk over viewers ---- */
 
@@ -149,17 +150,28 @@ static void on_timer(void *opaque)
 
 /* ---- consoles ---- */
 
-static unsigned free_number(void)
+/* The first free number; a head goes before text consoles, which make room. */
+static void give_number(struct viv_console *c)
 {
-    guint i;
+    bool head = !viv_console_is_text(c);
+    guint i = 0;
 
     if (!all)
         all = g_ptr_array_new();
-    for (i = 0; i < all->len && all->pdata[i]; i++)
-        ;
-    if (i == all->len)
-        g_ptr_array_add(all, NULL);
-    return i;
+    for (guint n = 0; !head && n < all->len; n++) {
+        if (all->pdata[n] && !viv_console_is_text(all->pdata[n]))
+            i = n + 1;
+    }
+    while (i < all->len && all->pdata[i] && !(head && viv_console_is_text(all->pdata[i])))
+        i++;
+    if (i < all->len && !all->pdata[i])
+        all->pdata[i] = c;
+    else
+        g_ptr_array_insert(all, (int)i, c);
+    for (; i < all->len; i++) {
+        if (all->pdata[i])
+            ((struct viv_console *)all->pdata[i])->number = i;
+    }
 }
 
 struct viv_console *viv_console_new(const char *name, unsigned head, const struct viv_console_ops *ops, void *opaque)
@@ -171,8 +183,8 @@ struct viv_console *viv_console_new(const char *name, unsigned head, const struc
     c->ops = ops;
     c->opaque = opaque;
     c->timer = viv_timer_new(VIV_CLOCK_HOST, on_timer, c);
-    c->number = free_number();
-    all->pdata[c->number] = c;
+    give_number(c);
+    changes++;
     return c;
 }
 
@@ -191,6 +203,7 @@ void viv_console_free(struct viv_console *c)
     g_free(c->cursor);
     g_free(c->name);
     all->pdata[c->number] = NULL;
+    changes++;
     while (all->len && !all->pdata[all->len - 1])
         g_ptr_array_set_size(all, (int)all->len - 1);
     if (!all->len) {
@@ -297,6 +310,26 @@ bool viv_console_room(struct viv_console *c, unsigned width, unsigned height)
     if (c->ops->room)
         c->ops->room(c->opaque, width, height);
     return c->ops->room;
+}
+
+bool viv_console_is_text(const struct viv_console *c)
+{
+    return c->ops->type;
+}
+
+void viv_console_type(struct viv_console *c, uint32_t keysym, unsigned mods)
+{
+    c->ops->type(c->opaque, keysym, mods);
+}
+
+void viv_console_scroll(struct viv_console *c, int lines)
+{
+    c->ops->scroll(c->opaque, lines);
+}
+
+unsigned viv_console_changes(void)
+{
+    return changes;
 }
 
 /* ---- viewers ---- */

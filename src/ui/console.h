@@ -19,6 +19,7 @@ struct viv_surface {
     size_t stride; /* bytes */
     uint8_t *pixels;
     bool own; /* allocated with the surface; else borrowed */
+    struct viv_surface *of; /* this one's pixels */
     int refs; /* surface.c's */
 };
 
@@ -26,6 +27,8 @@ struct viv_surface {
 struct viv_surface *viv_surface_new(unsigned width, unsigned height);
 /* Over memory that is there for ever: the arena's (mem/ram.h). */
 struct viv_surface *viv_surface_over(void *pixels, unsigned width, unsigned height, size_t stride);
+/* A part of another, which it keeps. NULL: not inside. */
+struct viv_surface *viv_surface_part(const struct viv_surface *of, unsigned x, unsigned y, unsigned width, unsigned height);
 struct viv_surface *viv_surface_get(const struct viv_surface *s); /* NULL allowed */
 void viv_surface_put(struct viv_surface **s);
 
@@ -58,9 +61,16 @@ struct viv_console_ops {
     void (*watched)(void *opaque, bool on);
     /* A viewer has this much room (0: it is gone). May be NULL: the guest cannot be told. */
     void (*room)(void *opaque, unsigned width, unsigned height);
+    /* A text console's: it gets what is typed by whoever looks at it, as X keysyms with VIV_MOD_*, and its text can be scrolled back
+     * (positive) or forward. NULL: a head, whose keys are the machine's (input.h). */
+    void (*type)(void *opaque, uint32_t keysym, unsigned mods);
+    void (*scroll)(void *opaque, int lines);
 };
 
-/* `name`: the device's id or class, for people; copied. The first console made is number 0. */
+enum { VIV_MOD_SHIFT = 1 << 0, VIV_MOD_CTRL = 1 << 1, VIV_MOD_ALT = 1 << 2 };
+
+/* `name`: the device's id or class, for people; copied. Heads are numbered in the order they are made, from 0 on; text consoles come
+ * after all of them. */
 struct viv_console *viv_console_new(const char *name, unsigned head, const struct viv_console_ops *ops, void *opaque);
 /* Viewers are told (`gone`) and freed. Not inside a callback. NULL allowed. */
 void viv_console_free(struct viv_console *c);
@@ -83,6 +93,11 @@ const struct viv_surface *viv_console_surface(const struct viv_console *c); /* N
 const struct viv_cursor *viv_console_cursor(const struct viv_console *c);
 struct viv_text *viv_console_text(struct viv_console *c);
 bool viv_console_room(struct viv_console *c, unsigned width, unsigned height); /* false: the guest cannot be told */
+bool viv_console_is_text(const struct viv_console *c);
+void viv_console_type(struct viv_console *c, uint32_t keysym, unsigned mods); /* text consoles only, both */
+void viv_console_scroll(struct viv_console *c, int lines);
+/* Counted up when a console comes or goes. */
+unsigned viv_console_changes(void);
 /* Brings it up to date now: screendump, a viewer that has just come. Nothing inside a viewer's callback. */
 void viv_console_refresh(struct viv_console *c);
 

@@ -35,6 +35,12 @@ void viv_typist_free(struct viv_typist *t); /* NULL allowed */
 /* `who`: of several that type. False: the layout does not have it, and nothing was done. */
 bool viv_typist_keysym(struct viv_typist *t, uint64_t who, uint32_t keysym, bool down);
 void viv_typist_code(struct viv_typist *t, uint64_t who, unsigned code, bool down);
+/* A key of which its code (-1: not known), its keysym (0), or both are known. `meaning`: a layout was named (-k), so that what the key
+ * means counts before which key it is. */
+void viv_typist_key(struct viv_typist *t, uint64_t who, int code, uint32_t keysym, bool meaning, bool down);
+/* The guest has not read the keys that it has: try again in some milliseconds. For a second; a guest that has stopped reading gets what
+ * it has room for. */
+bool viv_typist_waits(struct viv_typist *t);
 /* Releases what they hold. */
 void viv_typist_leave(struct viv_typist *t, uint64_t who);
 

@@ -2,6 +2,7 @@
 #include "ui/screendump.h"
 
 #include "host/library.h"
+#include "host/lock.h"
 #include "host/open.h"
 
 #include <errno.h>
@@ -38,7 +39,13 @@ static int load_png(struct viv_err *err)
     return viv_library_load(&library, err);
 }
 
-/* Red, green, blue. The guest may draw meanwhile: what is written is a copy. */
+/* A copy: the guest draws, or has another mode, while it is written. */
+struct picture {
+    unsigned width, height;
+    uint8_t *rgb;
+};
+
+/* Red, green, blue. */
 static uint8_t *copy_pixels(const struct viv_surface *s)
 {
     uint8_t *rgb = g_try_malloc((size_t)s->width * s->height * 3), *to = rgb;
@@ -55,44 +62,32 @@ static uint8_t *copy_pixels(const struct viv_surface *s)
     return rgb;
 }
 
-static int write_ppm(FILE *f, const struct viv_surface *s, const uint8_t *rgb)
+static int write_ppm(FILE *f, const struct picture *p)
 {
-    size_t size = (size_t)s->width * s->height * 3;
+    size_t size = (size_t)p->width * p->height * 3;
 
     errno = 0;
-    if (fprintf(f, "P6\n%u %u\n255\n", s->width, s->height) < 0 || fwrite(rgb, 1, size, f) != size)
+    if (fprintf(f, "P6\n%u %u\n255\n", p->width, p->height) < 0 || fwrite(p->rgb, 1, size, f) != size)
         return errno ? -errno : -EIO;
     return 0;
 }
 
-static int write_png(FILE *f, const struct viv_surface *s, const uint8_t *rgb)
+static int write_png(FILE *f, const struct picture *p)
 {
-    png_image image = {.version = PNG_IMAGE_VERSION, .width = s->width, .height = s->height, .format = PNG_FORMAT_RGB};
+    png_image image = {.version = PNG_IMAGE_VERSION, .width = p->width, .height = p->height, .format = PNG_FORMAT_RGB};
     int ok;
 
     errno = 0;
-    ok = png.write(&image, f, 0, rgb, 0, NULL);
+    ok = png.write(&image, f, 0, p->rgb, 0, NULL);
     png.free(&image);
     return ok ? 0 : errno ? -errno : -EIO;
 }
 
-int viv_screendump(struct viv_console *c, const char *path, enum viv_picture format, struct viv_err *err)
+static int write_file(const char *path, enum viv_picture format, const struct picture *p, struct viv_err *err)
 {
-    g_autofree uint8_t *rgb = NULL;
-    const struct viv_surface *s;
-    int fd, r = format == VIV_PICTURE_PNG ? load_png(err) : 0;
+    int fd = viv_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666, err), r;
     FILE *f;
 
-    if (r < 0)
-        return r;
-    viv_console_refresh(c);
-    s = viv_console_surface(c);
-    if (!s)
-        return viv_fail(err, ENODATA, "screen %u (%s) shows nothing now", viv_console_number(c), viv_console_name(c));
-    rgb = copy_pixels(s);
-    if (!rgb)
-        return viv_fail(err, ENOMEM, "no memory for a picture of %ux%u", s->width, s->height);
-    fd = viv_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666, err);
     if (fd < 0)
         return fd;
     f = fdopen(fd, "wb");
@@ -100,9 +95,31 @@ int viv_screendump(struct viv_console *c, const char *path, enum viv_picture for
         r = -errno;
         close(fd);
     } else {
-        r = format == VIV_PICTURE_PNG ? write_png(f, s, rgb) : write_ppm(f, s, rgb);
+        r = format == VIV_PICTURE_PNG ? write_png(f, p) : write_ppm(f, p);
         if (fclose(f) != 0 && r == 0)
             r = -errno;
     }
     return r < 0 ? viv_fail_os(err, -r, "%s: cannot write the picture", path) : 0;
+}
+
+int viv_screendump(struct viv_console *c, const char *path, enum viv_picture format, struct viv_err *err)
+{
+    int r = format == VIV_PICTURE_PNG ? load_png(err) : 0;
+    const struct viv_surface *s;
+    struct picture p;
+
+    if (r < 0)
+        return r;
+    viv_console_refresh(c);
+    s = viv_console_surface(c);
+    if (!s)
+        return viv_fail(err, ENODATA, "screen %u (%s) shows nothing now", viv_console_number(c), viv_console_name(c));
+    p = (struct picture){s->width, s->height, copy_pixels(s)};
+    if (!p.rgb)
+        return viv_fail(err, ENOMEM, "no memory for a picture of %ux%u", s->width, s->height);
+    viv_dev_unlock();
+    r = write_file(path, format, &p, err);
+    viv_dev_lock();
+    g_free(p.rgb);
+    return r;
 }

@@ -7,7 +7,8 @@
 
 enum viv_picture { VIV_PICTURE_PPM, VIV_PICTURE_PNG };
 
-/* Brings the console up to date first. -ENODATA: it shows nothing now. Loop thread, device lock held; blocks while it writes. */
+/* Brings the console up to date first. -ENODATA: it shows nothing now. Loop thread, device lock held; it is released for
+ * the time of writing. */
 int viv_screendump(struct viv_console *c, const char *path, enum viv_picture format, struct viv_err *err);
 
 #endif

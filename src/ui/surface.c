@@ -34,6 +34,18 @@ struct viv_surface *viv_surface_over(void *pixels, unsigned width, unsigned heig
     return s;
 }
 
+struct viv_surface *viv_surface_part(const struct viv_surface *of, unsigned x, unsigned y, unsigned width, unsigned height)
+{
+    struct viv_surface *s;
+
+    if (x > of->width || width > of->width - x || y > of->height || height > of->height - y)
+        return NULL;
+    s = viv_surface_over(of->pixels + y * of->stride + (size_t)x * 4, width, height, of->stride);
+    if (s)
+        s->of = viv_surface_get(of);
+    return s;
+}
+
 struct viv_surface *viv_surface_get(const struct viv_surface *s)
 {
     struct viv_surface *mine = (struct viv_surface *)s;
@@ -52,5 +64,6 @@ void viv_surface_put(struct viv_surface **ref)
         return;
     if (s->own)
         g_free(s->pixels);
+    viv_surface_put(&s->of);
     g_free(s);
 }

@@ -1,12 +1,14 @@
 /* Who types keysyms (keymap.h). */
 #include "ui/keymap.h"
 
+#include "host/clock.h"
 #include "ui/input.h"
 
 #include <glib.h>
 #include <linux/input-event-codes.h>
 
 #define HELD_MOST 128
+#define BUSY_NS   1000000000
 
 struct held {
     uint64_t who;
@@ -19,6 +21,7 @@ struct viv_typist {
     GArray *held; /* struct held */
     bool num, num_known; /* a num lock that we have pressed, until LEDs tell */
     unsigned leds;
+    int64_t busy_since; /* 0: the guest reads its keys */
 };
 
 struct viv_typist *viv_typist_new(const struct viv_keymap *m)
@@ -176,6 +179,27 @@ void viv_typist_code(struct viv_typist *t, uint64_t who, unsigned code, bool dow
     if (!h)
         g_array_append_val(t->held, add);
     viv_input_key(code, true);
+}
+
+void viv_typist_key(struct viv_typist *t, uint64_t who, int code, uint32_t keysym, bool meaning, bool down)
+{
+    if (code >= 0 && !meaning)
+        viv_typist_code(t, who, (unsigned)code, down);
+    else if (!viv_typist_keysym(t, who, keysym, down) && code >= 0)
+        viv_typist_code(t, who, (unsigned)code, down);
+}
+
+bool viv_typist_waits(struct viv_typist *t)
+{
+    int64_t now = viv_clock_ns(VIV_CLOCK_HOST);
+
+    if (!viv_input_busy()) {
+        t->busy_since = 0;
+        return false;
+    }
+    if (!t->busy_since)
+        t->busy_since = now;
+    return now - t->busy_since <= BUSY_NS;
 }
 
 void viv_typist_leave(struct viv_typist *t, uint64_t who)

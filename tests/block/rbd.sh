@@ -18,6 +18,18 @@ same() # FORMAT NAME DISK
     rm o.raw
 }
 
+echo "# sizes of objects"
+qemu-img create -f raw -o cluster_size=64k rbd:p/s1 8M | sed 's/s1/s2/' >theirs
+$VIV_IMG create -f raw -o cluster_size=64k rbd:p/s2 8M >ours
+cmp theirs ours || fail "what create says: $(cat ours), not $(cat theirs)"
+$VIV_IMG info rbd:p/s1 >theirs
+$VIV_IMG info rbd:p/s2 | sed 's/s2/s1/' >ours
+grep -q '^cluster_size: 65536$' ours || fail "objects of another size: $(cat ours)"
+expect 1 "power of 2" $VIV_IMG create -f raw -o cluster_size=100k rbd:p/s3 8M
+expect 1 "4096 bytes to 32 MiB" $VIV_IMG create -f raw -o cluster_size=1k rbd:p/s3 8M
+expect 1 "4096 bytes to 32 MiB" $VIV_IMG create -f raw -o cluster_size=64M rbd:p/s3 8M
+expect 1 "cluster_size" $VIV_IMG create -f raw -o cluster_size=64k plain.raw 8M
+
 echo "# create, write, read, map"
 [ "$($VIV_IMG create -f raw rbd:p/a 40M)" = "Formatting 'rbd:p/a', fmt=raw size=41943040" ] || fail "what create says"
 expect 1 "File exists" $VIV_IMG create -f raw rbd:p/a 40M

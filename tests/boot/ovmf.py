@@ -2,7 +2,7 @@
 """UEFI firmware (Debian's OVMF) in flash chips and as a ROM: the shell on the screen, GRUB from a disk, -kernel, and variables.
 
 Variables: one that was set is there in the next run; a process that is killed while the guest writes variables leaves a store that the
-firmware goes on with. usage: ovmf.py [shell|rom|disk|kernel|kill]... (all)"""
+firmware goes on with. usage: ovmf.py [shell|screens|rom|disk|kernel|kill]... (all)"""
 import os
 import random
 import shutil
@@ -19,8 +19,8 @@ ACCEL = os.environ.get("VIV_ACCEL", "xlate")
 MACHINE = os.environ.get("VIV_MACHINE", "pc")
 
 
-def machine(work, *args):
-    return ["-M", MACHINE, "-accel", ACCEL, "-m", "256M", "-nodefaults", "-display", "none", "-vga", "std", "-serial", "stdio",
+def machine(work, *args, screen=("-vga", "std")):
+    return ["-M", MACHINE, "-accel", ACCEL, "-m", "256M", "-nodefaults", "-display", "none", *screen, "-serial", "stdio",
             "-qmp", f"unix:{work}/q,server=on,wait=off", *args]
 
 
@@ -45,17 +45,18 @@ def say(g, line):
         time.sleep(0.005)
 
 
-def picture(q, g, path):
+def picture(q, g, path, width=1280, height=800):
     """The shell's text is on the screen: some of it yellow, most black."""
     q.cmd("screendump", filename=path)
     data = open(path, "rb").read()
-    if not data.startswith(b"P6\n1280 800\n255\n"):
+    head = f"P6\n{width} {height}\n255\n".encode()
+    if not data.startswith(head):
         g.die(f"a picture of another size: {data[:20]!r}")
-    px = data[16:]
+    px = data[len(head):]
     colours = {}
     for i in range(0, len(px), 3):
         colours[px[i:i + 3]] = colours.get(px[i:i + 3], 0) + 1
-    if colours.get(b"\0\0\0", 0) < 1000000 or colours.get(b"\xff\xff\0", 0) < 100:
+    if colours.get(b"\0\0\0", 0) < width * height * 0.9 or colours.get(b"\xff\xff\0", 0) < 100:
         g.die(f"colours on the screen: {colours}")
 
 
@@ -80,6 +81,24 @@ def test_shell(work):
         say(g, f"setvar VivKept -guid {GUID}")
         g.expect("70 00 65 00 72 00 73 00|70 65 72 73", 30)
     print("ok: the shell on the screen, reset, power-off; a variable is there in the next run")
+
+
+SCREENS = {
+    "ramfb": (("-vga", "none", "-device", "ramfb"), 800, 600),
+    "virtio-vga": (("-vga", "virtio"), 1280, 800),
+    "virtio-gpu": (("-vga", "none", "-device", "virtio-gpu-pci"), 1280, 800),
+}
+
+
+def test_screens(work):
+    for name, (screen, width, height) in SCREENS.items():
+        with vm.Guest(machine(work, *flash(work), screen=screen), name) as g:
+            q = vm.QMP(f"{work}/q")
+            shell(g)
+            if os.environ.get("VIV_KEEP"):
+                q.cmd("screendump", filename=f"{os.environ['VIV_KEEP']}/ovmf-{name}.png", format="png")
+            picture(q, g, f"{work}/p", width, height)
+        print(f"ok: the shell on {name}")
 
 
 def test_rom(work):

@@ -106,7 +106,7 @@ bad "no device tree" -dtb x
 bad "'nothere': No such file" -hda nothere
 bad "'disk,1.img': No such file" disk,1.img
 bad "no IDE controller; use -drive file=notakernel,if=virtio" -M microvm -cdrom notakernel
-bad "if=ide, if=scsi, if=virtio and if=pflash work" -drive file=notakernel,format=raw,if=mtd
+bad "if=ide, if=floppy, if=scsi, if=virtio and if=pflash work" -drive file=notakernel,format=raw,if=mtd
 bad "SCSI drive 0 (bus 0, unit 0) is given twice" -drive file=busy.raw,format=raw,if=scsi -drive if=scsi,media=cdrom,index=0
 bad "a SCSI bus has unit 0 to unit 6" -drive if=scsi,media=cdrom,unit=7
 bad "-snapshot is for -drive, not for -blockdev" -snapshot -blockdev raw,node-name=a,file.driver=file,file.filename=busy.raw
@@ -173,7 +173,6 @@ bad "rng=y: there is no -object" -object rng-builtin,id=x -device virtio-rng-pci
 bad "id" -netdev user
 bad "there is no type 'foo'" -nic foo
 bad "1 cards (-net nic) and 0 back ends" -net nic
-bad "no graphical display" -serial vc
 bad "did you mean 'stdio'" -serial stdoi
 bad "no chardev 'zz'" -serial chardev:zz
 bad "cannot connect" -serial unix:nothere
@@ -184,8 +183,29 @@ bad "'id=' is missing" -chardev null
 bad "did you mean 'ringbuf'" -chardev rinbuf,id=x
 bad "there is no -chardev with id 'x'" -mon x
 bad "possible: readline, control" -chardev null,id=x -mon x,mode=foo
-bad "only 'none' works" -parallel stdio
-bad "there are no windows yet" -display gtk
+bad "has no parallel port" -M microvm -parallel null
+bad "there are 3 parallel ports at most" -parallel null -parallel null -parallel null -parallel null
+bad "2 diskette drives" -drive if=floppy,index=2
+bad "is given twice" -drive if=floppy,index=1 -drive if=floppy,index=1
+bad "a diskette drive takes no CDs" -drive if=floppy,media=cdrom
+bad "no ISA DMA" -M microvm -device isa-fdc
+bad "no diskette controller" -M q35 -device floppy
+bad "the object has 64 MiB, and -m says 128" -object memory-backend-ram,id=m,size=64M -machine memory-backend=m -m 128
+bad "there is no -object memory-backend-ram" -machine memory-backend=m
+bad "is not a multiple of 4096" -object memory-backend-ram,id=m,size=63
+bad "exclude each other" -object memory-backend-ram,id=m,size=64M -machine memory-backend=m -mem-prealloc
+bad "no/such" -mem-path no/such/file
+bad "there is no display 'gkt'" -display gkt
+bad "did you mean 'sdl'" -display sld
+bad "gl=on is not possible" -display sdl,gl=on
+bad "unknown option 'show-tabs'" -display sdl,show-tabs=on
+bad "possible: lctrl-lalt, lshift-lctrl-lalt, rctrl" -display sdl,grab-mod=alt
+bad "there is no SPICE yet" -display spice-app
+bad "there is no window" -full-screen -display none
+bad "there is no window" -no-quit -vnc none
+bad "a size is like 80Cx24C" -serial vc:80x
+bad "a size is like 80Cx24C" -serial vc:80x24Q
+bad "exclude each other" -chardev vc,id=x,cols=80,width=640
 bad "that is no place" -vnc 5900
 bad "that is no place" -display vnc=localhost
 bad "unknown option 'passwort'" -vnc :77,passwort=on
@@ -203,10 +223,12 @@ bad "nix" -vnc 127.0.0.1:77,password-secret=nix
 bad "no such keyboard layout" -k zz -vnc 127.0.0.1:77
 bad "no such keyboard layout" -k zz -display none
 bad "two with id=a" -vnc 127.0.0.1:77,id=a -vnc 127.0.0.1:78,id=a
-bad "no such graphics card yet" -vga cirrus
+bad "no such graphics card" -vga cga
+bad "'virtio' does what" -vga qxl
 bad "has no PCI bus" -M microvm -kernel kernel -vga std
 
-bad "there is no sandbox yet" -sandbox on
+bad "possible: allow, deny" -sandbox on,spawn=maybe
+bad "goes with on" -sandbox off,spawn=deny
 bad "is not like" -uuid 1234
 bad "threads have names" -name x,debug-threads=off
 bad "did you mean 'guest'" -name gest=x

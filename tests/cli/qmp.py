@@ -7,6 +7,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import qmp_schema  # noqa: E402
 import vm  # noqa: E402
 
 # A kernel of four bytes as multiboot: it halts with interrupts off and the machine stays up.
@@ -35,13 +36,20 @@ class Raw:
         self.f = self.s.makefile("rb")
 
     def send(self, text):
+        self.asked = None
         self.s.sendall(text if isinstance(text, bytes) else text.encode())
 
+    schema = asked = None
+
     def get(self):
-        return json.loads(self.f.readline())
+        msg = json.loads(self.f.readline())
+        if self.schema and self.asked:
+            self.schema.check(self.asked, msg)
+        return msg
 
     def ask(self, msg):
         self.send(json.dumps(msg))
+        self.asked = msg.get("execute")
         return self.get()
 
 
@@ -65,6 +73,7 @@ def main():
         check(f"greeting {hello}", hello["QMP"]["version"]["qemu"]["major"] >= 7 and hello["QMP"]["capabilities"] == [])
         error(q.ask({"execute": "query-status", "id": 1}), "CommandNotFound", "qmp_capabilities")
         check("capabilities", q.ask({"execute": "qmp_capabilities", "id": "x"}) == {"return": {}, "id": "x"})
+        q.schema = qmp_schema.Schema(q.ask({"execute": "query-qmp-schema"})["return"])
         error(q.ask({"execute": "qmp_capabilities"}), "CommandNotFound", "already complete")
         s = q.ask({"execute": "query-status", "id": {"a": [1, None]}})
         check(f"status {s}", s["id"] == {"a": [1, None]} and s["return"]["status"] == "prelaunch" and not s["return"]["running"])
@@ -121,6 +130,12 @@ def main():
         for line in ("help", "info", "info mtree", "info qtree", "info registers", "info version", "info chardev", "info cpus", "info kvm"):
             check(f"hmp {line}", hmp(line) and "unknown" not in hmp(line))
 
+        for line in ("info pci", "info pic", "info lapic", "info mem", "info tlb", "info roms", "info numa", "info hotpluggable-cpus",
+                     "info iothreads", "info device i8259.0", "qom-list /machine", "qom-get /machine/cpu[0] type"):
+            check(f"hmp {line}", hmp(line) and "unknown" not in hmp(line) and "Error" not in hmp(line))
+        check("usbhost", hmp("info usbhost").startswith("Error: no USB device of the host"))
+        abouts(q)
+
         # Run state and events.
         check("cont", q.ask({"execute": "cont"})["event"] == "RESUME" and q.get() == {"return": {}})
         check("running", q.ask({"execute": "query-status"})["return"]["running"])
@@ -149,6 +164,48 @@ def main():
         check("exit status", g.wait() == 0)
     incoming(base, work, state)
     print("ok")
+
+
+def abouts(q):
+    """What programs ask at their start; the schema checks the shapes."""
+    def ask(name, **args):
+        r = q.ask({"execute": name, "arguments": args})
+        check(f"{name}: {r}", "return" in r)
+        return r["return"]
+    check("target", ask("query-target") == {"arch": "x86_64"})
+    machines = ask("query-machines")
+    check("default machine", [m["name"] for m in machines if m.get("is-default")] == ["pc"] and "q35" in [m["name"] for m in machines])
+    models = {m["name"]: m for m in ask("query-cpu-definitions")}
+    check(f"models {list(models)}", {"base", "host", "max", "qemu64", "EPYC"} <= set(models) and models["base"]["static"])
+    full = ask("query-cpu-model-expansion", type="full", model={"name": "qemu64", "props": {"avx2": True}})["model"]
+    static = ask("query-cpu-model-expansion", type="static", model={"name": "qemu64"})["model"]
+    check(f"expansion {full}", full["name"] == "qemu64" and full["props"]["lm"] and full["props"]["vendor"] == "AuthenticAMD")
+    check("static expansion", static["name"] == "base" and not static["props"]["avx2"])
+    error(q.ask({"execute": "query-cpu-model-expansion", "arguments": {"type": "full", "model": {"name": "nonsense"}}}), "GenericError", "nonsense")
+    error(q.ask({"execute": "query-cpu-model-expansion", "arguments": {"type": "full", "model": {"name": "max", "props": {"x,y": 1}}}}),
+          "GenericError", "no property")
+    options = {x["option"]: [p["name"] for p in x["parameters"]] for x in ask("query-command-line-options")}
+    check(f"options {options}", "cpus" in options["smp-opts"] and "order" in options["boot-opts"] and "file" in options["drive"])
+    check("one option", [x["option"] for x in ask("query-command-line-options", option="rtc")] == ["rtc"])
+    error(q.ask({"execute": "query-command-line-options", "arguments": {"option": "zz"}}), "GenericError", "invalid option name")
+    pci = ask("query-pci")[0]["devices"]
+    check(f"pci {pci}", pci[0]["id"] == {"vendor": 0x8086, "device": 0x1237, "subsystem-vendor": 0x1af4, "subsystem": 0x1100})
+    check("cpus", ask("query-hotpluggable-cpus")[0]["qom-path"] == ask("query-cpus-fast")[0]["qom-path"] == "/machine/cpu[0]")
+    check("nothing", ask("query-memory-devices") == ask("query-iothreads") == [])
+    check("backends", {"name": "socket"} in ask("query-chardev-backends"))
+    types = {t["name"] for t in ask("qom-list-types", implements="device")}
+    check("types", {"virtio-net-pci", "qemu64-x86_64-cpu"} <= types and "pc-machine" not in types)
+    check("properties", "netdev" in [p["name"] for p in ask("device-list-properties", typename="virtio-net-pci")])
+    error(q.ask({"execute": "device-list-properties", "arguments": {"typename": "zz"}}), "DeviceNotFound", "'zz' not found")
+    check("object", ask("object-add", **{"qom-type": "secret", "id": "s1", "data": "x"}) == {})
+    error(q.ask({"execute": "object-add", "arguments": {"qom-type": "secret", "id": "s1", "data": "x"}}), "GenericError", "s1")
+    check("object gone", ask("object-del", id="s1") == {} and "s1" in q.ask({"execute": "object-del", "arguments": {"id": "s1"}})["error"]["desc"])
+    error(q.ask({"execute": "object-add", "arguments": {"qom-type": "nonsense", "id": "s1"}}), "GenericError", "no such object")
+    error(q.ask({"execute": "system_wakeup"}), "GenericError", "not in suspended state")
+    check("machine", ask("qom-get", path="/machine", property="type") == "pc-machine")
+    error(q.ask({"execute": "qom-get", "arguments": {"path": "/machine/cpu[0]", "property": "zz"}}), "GenericError", "'zz' not found")
+    error(q.ask({"execute": "qom-list", "arguments": {"path": "/machine/cpu[7]"}}), "DeviceNotFound", "not found")
+    error(q.ask({"execute": "qom-list", "arguments": {"path": 7}}), "GenericError", "Invalid parameter type for 'path', expected: string")
 
 
 def incoming(base, work, state):

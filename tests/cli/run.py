@@ -85,12 +85,12 @@ def nographic(fd, p):
 
 
 def told_where_it_is(fd):
-    said = read_until(fd, b"there are no windows yet")
+    said = read_until(fd, b"Ctrl-A H helps)")
     check(f"{said}: Ctrl-A X is not said", b"Ctrl-A X ends" in said)
     port = int(re.search(rb"the screen is at 127.0.0.1:(\d+)", said)[1])
     with socket.create_connection(("127.0.0.1", port), 10) as s:
         check("no VNC server on the default screen", s.recv(12) == b"RFB 003.008\n")
-    if b"K" not in said.split(b"windows yet")[1]:  # the guest's letter may come in the same read
+    if b"K" not in said.split(b"H helps)")[1]:  # the guest's letter may come in the same read
         read_until(fd, b"K")
 
 

@@ -13,6 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     if (len < 2)
         return 0;
+    harness_plugs = true;
     harness_init(data[0] % HARNESS_KINDS, 1000000);
     harness_play(data + 1, len - 1);
     harness_fini();

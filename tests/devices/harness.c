@@ -7,6 +7,7 @@
 #include "bus/usb.h"
 #include "bus/virtio_mmio.h"
 #include "bus/vmreq.h"
+#include "chr/chr.h"
 #include "dev/acpi/ged.h"
 #include "dev/acpi/piix4_pm.h"
 #include "dev/devices.h"
@@ -19,6 +20,7 @@
 #include "host/lock.h"
 #include "host/loop.h"
 #include "machine/firmware.h"
+#include "share/fsdev.h"
 #include "ui/console.h"
 #include "ui/input.h"
 
@@ -29,7 +31,9 @@
 
 #define RAM_BYTES (4 * VIV_MIB)
 
-/* A class on several boards stands in several lists. drive=* gets a fresh disk. */
+bool harness_plugs;
+
+/* A class on several boards stands in several lists. drive=* gets a fresh disk, fsdev=* an empty folder. */
 static const struct {
     enum harness_kind kind;
     const char *cls, *opts;
@@ -37,6 +41,10 @@ static const struct {
     {HARNESS_PC, "i440FX", "addr=0"},
     {HARNESS_PC, "PIIX3", "addr=1,multifunction=on"},
     {HARNESS_PC, "piix3-ide", "addr=1.1"},
+    {HARNESS_PC, "virtio-9p-pci", "addr=1.4,mount_tag=a,fsdev=*"},
+    {HARNESS_PC, "virtio-9p-pci-transitional", "addr=1.5,mount_tag=b,fsdev=*"},
+    {HARNESS_PC, "virtio-9p-pci-non-transitional", "addr=1.6,mount_tag=c,packed=on,fsdev=*"},
+    {HARNESS_PC, "virtio-balloon-pci", "addr=1.7,free-page-reporting=on,deflate-on-oom=on"},
     {HARNESS_PC, "PIIX4_PM", "addr=1.3"},
     {HARNESS_PC, "pci-bridge", "chassis_nr=1"},
     {HARNESS_PC, "i8259", ""},
@@ -47,6 +55,11 @@ static const struct {
     {HARNESS_PC, "i8042", ""},
     {HARNESS_PC, "i8237", ""},
     {HARNESS_PC, "port92", ""},
+    {HARNESS_PC, "x87-error", ""},
+    {HARNESS_PC, "isa-parallel", "chardev=null0"},
+    {HARNESS_PC, "isa-fdc", ""},
+    {HARNESS_PC, "floppy", "drive=*,drive-type=144"},
+    {HARNESS_PC, "floppy", "drive-type=120"},
     {HARNESS_PC, "fw_cfg", ""},
     {HARNESS_PC, "piix3-usb-uhci", "addr=1.2"},
     {HARNESS_PC, "usb-tablet", ""},
@@ -60,6 +73,8 @@ static const struct {
     {HARNESS_PC, "ich9-usb-uhci1", "addr=1d.0,multifunction=on,masterbus=usb-bus.4,firstport=0"},
     {HARNESS_PC, "ich9-usb-uhci2", "addr=1d.1,multifunction=on"},
     {HARNESS_PC, "ich9-usb-uhci3", "addr=1d.2,multifunction=on"},
+    {HARNESS_PC, "virtio-balloon-pci-transitional", "addr=1d.5"},
+    {HARNESS_PC, "virtio-balloon-pci-non-transitional", "addr=1d.6,free-page-reporting=on,packed=on"},
     {HARNESS_PC, "ich9-usb-uhci4", "addr=1a.0,multifunction=on"},
     {HARNESS_PC, "ich9-usb-uhci5", "addr=1a.1,multifunction=on"},
     {HARNESS_PC, "ich9-usb-uhci6", "addr=1a.2,multifunction=on"},
@@ -77,6 +92,13 @@ static const struct {
     {HARNESS_PC, "pci-testdev", ""},
     {HARNESS_PC, "VGA", "vgamem_mb=1"},
     {HARNESS_PC, "bochs-display", ""},
+    {HARNESS_PC, "cirrus-vga", "addr=1d.4,vgamem_mb=1"},
+    {HARNESS_PC, "ramfb", ""},
+    {HARNESS_PC, "virtio-vga", "addr=1a.3,max_outputs=2,max_hostmem=1M,vgamem_mb=1"},
+    {HARNESS_PC, "virtio-gpu-pci", "addr=1a.4,max_outputs=3,max_hostmem=1M,packed=on"},
+    {HARNESS_PC, "virtio-keyboard-pci", "addr=1a.5"},
+    {HARNESS_PC, "virtio-mouse-pci", "addr=1a.6"},
+    {HARNESS_PC, "virtio-tablet-pci", "addr=1d.3"},
     {HARNESS_PC, "cfi.pflash01", "drive=*"},
     {HARNESS_PC, "ide-hd", "drive=*"},
     {HARNESS_PC, "ide-hd", "drive=*,write-cache=off"},
@@ -115,7 +137,13 @@ static const struct {
     {HARNESS_MICROVM, "virtio-blk-device", "drive=*"},
     {HARNESS_MICROVM, "virtio-scsi-device", ""},
     {HARNESS_MICROVM, "virtio-net-device", "mac=52:54:00:00:00:04"},
+    {HARNESS_MICROVM, "virtio-balloon-device", ""},
+    {HARNESS_MICROVM, "virtio-9p-device", "mount_tag=d,fsdev=*"},
     {HARNESS_MICROVM, "virtio-rng-device", ""},
+    {HARNESS_MICROVM, "virtio-gpu-device", "max_hostmem=1M"},
+    {HARNESS_MICROVM, "virtio-keyboard-device", ""},
+    {HARNESS_MICROVM, "virtio-mouse-device", ""},
+    {HARNESS_MICROVM, "virtio-tablet-device", ""},
     {HARNESS_MICROVM, "virtio-serial-device", ""},
     {HARNESS_MICROVM, "virtconsole", ""},
     {HARNESS_Q35, "mch", "addr=0"},
@@ -142,6 +170,7 @@ static const uint8_t pirq_line[VIV_PCI_PIRQS] = {10, 10, 11, 11, 10, 10, 11, 11}
 static struct viv_intc intc;
 static struct viv_ram *ram;
 static struct viv_viewer *viewer;
+static struct viv_chr *printer;
 static struct viv_dev *pic, *ioapic, *kbc, *pm;
 static unsigned requests;
 static uint64_t ahci_regs; /* of an adapter's BAR; 0: none */
@@ -222,6 +251,34 @@ static void add_disk(const char *id)
     close(fd);
 }
 
+static GPtrArray *folders;
+
+static void add_folder(const char *id)
+{
+    g_autofree char *path = g_dir_make_tmp("viv-harness-XXXXXX", NULL), *text = NULL;
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_raw_opts *r;
+
+    text = g_strdup_printf("local,id=%s,path=%s,security_model=mapped-file", id, path);
+    if (viv_raw_parse("-fsdev", "fsdriver", text, &r, &err) < 0 || viv_fsdev_add(r, &err) < 0)
+        g_error("folder: %s", err.text);
+    viv_raw_free(r);
+    if (!folders)
+        folders = g_ptr_array_new_with_free_func(g_free);
+    g_ptr_array_add(folders, g_steal_pointer(&path));
+}
+
+static void drop_folders(void)
+{
+    viv_fsdev_free_all();
+    for (guint i = 0; folders && i < folders->len; i++) {
+        const char *const rm[] = {"rm", "-rf", g_ptr_array_index(folders, i), NULL};
+
+        g_spawn_sync(NULL, (char **)rm, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL, NULL);
+    }
+    g_clear_pointer(&folders, g_ptr_array_unref);
+}
+
 static struct viv_dev *add(unsigned i)
 {
     const struct viv_dev_class *cls = viv_dev_class_find(list[i].cls);
@@ -238,7 +295,10 @@ static struct viv_dev *add(unsigned i)
         g_autofree char *id = g_strdup_printf("d%u", i);
         g_autofree char *with = g_strdup_printf("%.*s%s%s", (int)(star - text), text, id, star + 1);
 
-        add_disk(id);
+        if (strstr(text, "fsdev="))
+            add_folder(id);
+        else
+            add_disk(id);
         g_free(g_steal_pointer(&text));
         text = g_steal_pointer(&with);
     }
@@ -333,15 +393,17 @@ void harness_init(enum harness_kind kind, int64_t ns)
     low.ram = ram;
     viv_region_map(viv_region_new(harness_board.mem, &low), 0, 0);
     if (kind == HARNESS_MICROVM) {
-        struct viv_irq irqs[8];
+        struct viv_irq irqs[12];
 
-        for (int i = 0; i < 8; i++)
-            irqs[i] = (struct viv_irq){set_line, NULL, 16 + i};
-        harness_board.vmmio = viv_virtio_mmio_bus_new(&harness_board, 0xfeb00000, 8, irqs);
+        for (int i = 0; i < 12; i++)
+            irqs[i] = (struct viv_irq){set_line, NULL, 16 + i % 8};
+        harness_board.vmmio = viv_virtio_mmio_bus_new(&harness_board, 0xfeb00000, 12, irqs);
         if (!kept)
             kept = g_ptr_array_new();
         g_ptr_array_add(kept, harness_board.vmmio);
     }
+    if (viv_chr_new_short("harness", "null0", "null", &printer, &err) < 0)
+        g_error("%s", err.text);
     scsi.bus = viv_scsi_bus_new(NULL, "scsi.0", &scsi_ops);
     for (unsigned i = 0; i < VIV_ARRAY_SIZE(list); i++) {
         if (list[i].kind == kind)
@@ -363,16 +425,24 @@ void harness_fini(void)
     harness_quiesce();
     viv_dev_free_all();
     viv_scsi_bus_free(scsi.bus);
+    viv_chr_free(printer);
     viv_dev_unlock();
     viv_drive_free_all(&err);
+    drop_folders();
     viv_space_free(harness_board.mem);
     viv_space_free(harness_board.io);
 }
 
+static bool at_once(void *unused)
+{
+    return true;
+}
+
 static void run_loop(void)
 {
+    viv_loop_wait_for(at_once, NULL, 0); /* the loop serves calls and timers from the first time on */
     viv_dev_unlock();
-    while (g_main_context_iteration(NULL, FALSE))
+    while (viv_loop_serve(false))
         ;
     viv_dev_lock();
 }
@@ -582,11 +652,74 @@ static void usb_step(struct input *in)
     g_assert(k.actual <= k.length);
 }
 
+/* A command for the diskette controller, more or less well formed, with or without DMA; what it says is read, or not. */
+static void floppy_step(struct input *in)
+{
+    static const uint8_t cmds[] = {0xe6, 0x46, 0xc5, 0x45, 0x4d, 0x4a, 0x62, 0xcc, 0x56, 0xd6, 0x51, 0x59, 0x5d, 0x07, 0x0f, 0x8f,
+                                   0xcf, 0x08, 0x03, 0x04, 0x13, 0x0e, 0x12, 0x94, 0x8e, 0x2e, 0x4e};
+    struct viv_space *io = harness_board.io;
+    unsigned how = (unsigned)take(in, 1), n = 0;
+    uint16_t count = (uint16_t)(take(in, 2) & 0x3fff);
+    uint8_t bytes[17] = {cmds[take(in, 1) % sizeof(cmds)], how & 5};
+
+    if (how < 32) /* a reset, whatever goes on */
+        viv_space_write_locked(io, 0x3f2, 0x08, 1);
+    viv_space_write_locked(io, 0x3f2, 0x1c, 1);
+    viv_space_write_locked(io, 0x3f7, 0, 1); /* 500 kbit/s */
+    viv_space_write_locked(io, 0xd6, 0xc0, 1);
+    viv_space_write_locked(io, 0xd4, 0, 1);
+    viv_space_write_locked(io, 0x0c, 0, 1);
+    viv_space_write_locked(io, 0x0b, bytes[0] == 0xc5 || bytes[0] == 0x45 || bytes[0] == 0x4d || (bytes[0] & 0x1f) > 0x16 ? 0x4a : 0x46, 1);
+    viv_space_write_locked(io, 0x05, count & 0xff, 1);
+    viv_space_write_locked(io, 0x05, count >> 8, 1);
+    viv_space_write_locked(io, 0x0a, how & 0x20 ? 2 : 6, 1);
+    for (unsigned i = 2; i < sizeof(bytes); i++)
+        bytes[i] = i == 3 ? how >> 2 & 1 : i == 5 ? 2 : i == 2 ? (uint8_t)(take(in, 1) & 3) : (uint8_t)take(in, 1) & 31;
+    while (n < sizeof(bytes) && (viv_space_read_locked(io, 0x3f4, 1) & 0xc0) == 0x80)
+        viv_space_write_locked(io, 0x3f5, bytes[n++], 1);
+    for (unsigned i = 0; how & 0x40 && i < 50 && !viv_dev_idle_all(); i++) {
+        run_loop();
+        g_usleep(20);
+    }
+    for (n = 0; n < 600 && (viv_space_read_locked(io, 0x3f4, 1) & 0xc0) == 0xc0; n++)
+        viv_space_read_locked(io, 0x3f5, 1);
+}
+
+/* What a monitor does: plugs a device in, asks for one. Where there is no room or no such bus it is refused. */
+static void hotplug_step(struct input *in)
+{
+    static const char *const classes[] = {"pci-testdev", "virtio-rng-pci", "e1000", "usb-tablet", "usb-hub", "virtio-scsi-pci",
+                                          "scsi-cd", "qemu-xhci"};
+    static const char *const where[] = {"", "", "bus=rp0", "bus=pci.0.02.0"};
+    static const struct viv_opt_def none[] = {VIV_OPT_END};
+    const struct viv_dev_class *c = viv_dev_class_find(classes[take(in, 1) % VIV_ARRAY_SIZE(classes)]);
+    unsigned how = (unsigned)take(in, 1), n = 0, pick = (unsigned)take(in, 1);
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_opts *opts = NULL;
+
+    if (how & 1) {
+        const char *at = c->bus == VIV_BUS_PCI ? where[how >> 1 & 3] : "";
+
+        if (viv_opts_parse(c->name, c->props ? c->props : none, NULL, at, &opts, &err) == 0)
+            viv_dev_plug(&harness_board, c->name, NULL, opts, &err);
+        viv_opts_free(opts);
+        return;
+    }
+    for (struct viv_dev *d = viv_dev_first(); d; d = d->next)
+        n += d->cls->hotplug != NULL;
+    for (struct viv_dev *d = viv_dev_first(); n && d; d = d->next) {
+        if (d->cls->hotplug && pick-- % n == 0) {
+            viv_dev_ask_unplug(d, &err);
+            return;
+        }
+    }
+}
+
 static void other(struct input *in)
 {
     uint64_t v = take(in, 2);
 
-    switch (take(in, 1) % 14) {
+    switch (take(in, 1) % (harness_plugs ? 16 : 15)) {
     case 0:
         viv_guest_clock_test_advance((int64_t)(v * 1000));
         break;
@@ -635,12 +768,19 @@ static void other(struct input *in)
     case 12:
         viv_input_key(v & 0xff, v >> 15);
         break;
+    case 14:
+        if (harness_board.isa_dma)
+            floppy_step(in);
+        break;
     case 13:
         viv_input_move(-1, (int8_t)v, (int8_t)(v >> 8));
         viv_input_place(-1, v & 0xff, v >> 8, 256, 256);
         viv_input_button(-1, (enum viv_button)(v % VIV_BUTTONS), v >> 4 & 1);
         viv_input_wheel(-1, (int)(v & 3) - 1, 0);
         viv_input_sync(-1);
+        break;
+    case 15:
+        hotplug_step(in);
         break;
     }
 }

@@ -18,6 +18,8 @@ void harness_fini(void);
 /* Waits until no request is in flight. */
 void harness_quiesce(void);
 
+/* Devices are plugged in and asked for, too. */
+extern bool harness_plugs;
 /* Does something to the board for each few bytes of `data`: port and memory accesses, configuration writes, time,
  * interrupt lines, keys. */
 void harness_play(const uint8_t *data, size_t len);

@@ -14,6 +14,7 @@
     _(viv_nvme_sq_state)                                                                           \
     _(viv_nvme_cq_state)                                                                           \
     _(viv_virtq_state)                                                                             \
+    _(gpu_head_state)                                                                              \
     _(viv_apic_state)
 
 #define _(symbol) extern const struct viv_state_table symbol;

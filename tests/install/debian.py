@@ -2,34 +2,40 @@
 """Installs Debian from a CD onto an empty disk, then boots the result: tests/install/debian.py [--keep FOLDER]
 
 The CD holds Debian's own text installer; a preseed answers its questions and the packages come from a mirror served here. What is
-seen on the screen at each milestone is kept in FOLDER as pictures. It takes the machine of the tutorials: SeaBIOS, a CD drive, an empty
-qcow2 disk on virtio (or as --machine says), user networking, a standard VGA."""
+seen on the screen at each milestone is kept in FOLDER as pictures. The screen and the one key that it takes go over VNC. It takes the machine
+of the tutorials: SeaBIOS, a CD drive, an empty qcow2 disk on virtio (or as --machine says), user networking, a standard VGA."""
 import argparse
 import difflib
 import lzma
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import time
+import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 sys.path.insert(0, os.path.dirname(__file__))
 import iso  # noqa: E402
 import mirror  # noqa: E402
+import rfb  # noqa: E402
 import udebs  # noqa: E402
 import vm  # noqa: E402
 
 INSTALL_LIMIT = 3600  # s
 # What the mirror is asked for when the installer has come so far.
-MILESTONES = [("preseed", "/preseed.cfg"), ("components", "/partman-base_"), ("base", "/base-files_"), ("kernel", "/linux-image-6"),
-              ("grub", "/grub-pc_")]
+MILESTONES = [("preseed", "/preseed[.]cfg"), ("components", "/partman-base_"), ("base", "/base-files_"), ("kernel", "/linux-image-6"),
+              ("grub", "/grub-(pc|efi-amd64)_")]
+FIRMWARE, VARIABLES = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
 # Name: (arguments, the root file system's partition).
 MACHINES = {
     "virtio": (["-usbdevice", "tablet", "-drive", "file=DISK,if=virtio,format=qcow2"], "/dev/vda1"),
     "ide": (["-drive", "file=DISK,if=ide,format=qcow2"], "/dev/sda1"),
     "sata": (["-M", "q35", "-drive", "file=DISK,if=ide,format=qcow2"], "/dev/sda1"),
+    "uefi": (["-M", "q35", "-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE}", "-drive", "if=pflash,format=raw,file=DISK.vars",
+              "-drive", "file=DISK,if=none,id=d0,format=qcow2", "-device", "nvme,drive=d0,serial=nvme1"], "/dev/nvme0n1p2"),
 }
 ASKED = ["lscpu", "lspci -nn", "lsusb", "lsmem", "hostnamectl"]
 # (what a line that differs from QEMU's has, why it may)
@@ -49,17 +55,34 @@ EXPLAINED = [
 
 
 class Screen:
-    """Pictures of the guest's screen, numbered."""
+    """The guest's screen and keyboard over VNC; pictures, numbered."""
 
-    def __init__(self, q, folder):
-        self.q, self.folder, self.n = q, folder, 0
+    def __init__(self, path, folder):
+        self.rfb, self.folder, self.n = rfb.RFB(rfb.Plain(path)), folder, 0
+        self.rfb.set_encodings(rfb.ZRLE, rfb.EXT_SIZE, rfb.DESKTOP_SIZE)
 
     def take(self, name):
+        for _ in range(2):  # the first may tell of a new size
+            self.rfb.drain(0)
+            self.rfb.request()
+            self.rfb.update()
         self.n += 1
         path = os.path.join(self.folder, f"{self.n:02d}-{name}.png")
-        self.q.cmd("screendump", filename=path, format="png")
+        write_png(path, *self.rfb.size, self.rfb.rgb())
         print(f"  {path}", flush=True)
-        return path
+
+    def enter(self):
+        self.rfb.tap(0xff0d)
+
+
+def write_png(path, width, height, rgb):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + rgb[y * width * 3:(y + 1) * width * 3] for y in range(height))
+    with open(path, "wb") as f:
+        f.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) +
+                chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
 def text(q):
@@ -74,13 +97,9 @@ def wait_text(g, q, word, seconds):
         time.sleep(0.3)
 
 
-def key(q, *names):
-    q.cmd("send-key", keys=[{"type": "qcode", "data": n} for n in names])
-
-
 def machine(kind, work, disk, *more):
     """The tutorial's command line."""
-    return ["-m", "1G", "-smp", "2", "-display", "none", "-serial", "stdio", "-monitor", "none", "-qmp", f"unix:{work}/q,server=on,wait=off",
+    return ["-m", "1G", "-smp", "2", "-serial", "stdio", "-monitor", "none", "-qmp", f"unix:{work}/q,server=on,wait=off",
             "-nic", "user,model=virtio-net-pci", *[a.replace("DISK", disk) for a in MACHINES[kind][0]], *more]
 
 
@@ -106,7 +125,7 @@ def watch(g, q, server, screen):
         if now > start + INSTALL_LIMIT * vm.SLOW:
             screen.take("late")
             g.die(f"not installed in time; last asked for: {server.asked[-3:]}")
-        while left and any(left[0][1] in path for path in server.asked):
+        while left and any(re.search(left[0][1], path) for path in server.asked):
             print(f"{now - start:.0f} s: {left[0][0]}", flush=True)
             screen.take(left.pop(0)[0])
         if now > shot + 60:
@@ -128,14 +147,18 @@ def install(kind, work, keep, disk):
         server.pages["/preseed.cfg"] = f.read().replace("@MIRROR@", at) + lines
     cd = iso.installer(f"{work}/cd.iso", f"vga=788 auto=true priority=critical hostname=viv-guest domain=test url=http://{at}/preseed.cfg ---", more)
     start = time.monotonic()
-    args = machine(kind, work, disk, "-vga", "std", "-cdrom", cd, "-boot", "d", "-no-reboot")
+    args = machine(kind, work, disk, "-vga", "std", "-vnc", f"unix:{work}/vnc", "-cdrom", cd, "-boot", "d", "-no-reboot")
     print(" ".join(args))
     with vm.Guest(args, "installer") as g:
         q = vm.QMP(f"{work}/q")
-        screen = Screen(q, keep)
-        wait_text(g, q, "Install", 60)
+        screen = Screen(f"{work}/vnc", keep)
+        if kind == "uefi":
+            g.expect("Install", 120)  # the firmware's console is the serial port too
+            time.sleep(2)
+        else:
+            wait_text(g, q, "Install", 60)
         screen.take("menu")
-        key(q, "ret")
+        screen.enter()
         watch(g, q, server, screen)
         if g.wait(60):
             g.die("exit status")
@@ -176,16 +199,16 @@ def one_by_one(lines):
 def boot(kind, work, keep, disk, emulator=None):
     """{command: lines} of the installed system, which then powers off."""
     more = ["-vga", "none", "-device", "VGA,xres=1920,yres=1080", "-no-reboot"]
+    more += ["-display", "none"] if emulator else ["-vnc", f"unix:{work}/vnc"]
     with vm.Guest(machine(kind, work, disk, *more, *(["-snapshot", "-accel", "tcg"] if emulator else [])), "installed", emulator) as g:
         start = time.monotonic()
-        q = vm.QMP(f"{work}/q")
         login(g, MACHINES[kind][1])
         name = emulator[0] if emulator else "viv-vm"
         print(f"{name}: logged in after {time.monotonic() - start:.0f} s")
         if not emulator:
             if ask(g, "cat /sys/class/graphics/fb0/virtual_size") != ["1920,1080"]:
                 g.die("the console is not 1920x1080")
-            Screen(q, keep).take("console-1920x1080")
+            Screen(f"{work}/vnc", keep).take("console-1920x1080")
         said = {c: ask(g, f"{c} || echo status $?") for c in ASKED}
         g.send("poweroff\n")
         if g.wait(300):
@@ -219,7 +242,7 @@ def check(disk):
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--keep", help="pictures and disk go here")
-    ap.add_argument("--machine", choices=sorted(MACHINES), default="virtio", help="where the disk is (default: virtio); sata is q35 with AHCI")
+    ap.add_argument("--machine", choices=sorted(MACHINES), default="virtio", help="where the disk is (default: virtio); sata is q35 with AHCI, uefi q35 with OVMF and NVMe")
     ap.add_argument("--only-boot", action="store_true", help="the disk kept by an earlier run")
     a = ap.parse_args()
     work = vm.scratch()
@@ -228,6 +251,10 @@ def main():
     disk = f"{keep}/disk.qcow2"
     if not a.only_boot:
         subprocess.run([vm.tool("viv-img"), "create", "-q", "-f", "qcow2", disk, "10G"], check=True)
+        if a.machine == "uefi":
+            if not os.path.exists(FIRMWARE):
+                vm.skip("package ovmf is not installed")
+            shutil.copy(VARIABLES, disk + ".vars")
         install(a.machine, work, keep, disk)
     ours = boot(a.machine, work, keep, disk)
     check(disk)

@@ -27,7 +27,8 @@ def code():
     c += b"\xba" + u32(0x3fd) + b"\xec\xa8\x01\x74\xfb\xba" + u32(0x3f8) + b"\xec"  # until somebody types there
     c += b"\xb9" + u32(W * 100) + b"\xc7\x04\x8f" + u32(0xff8040) + b"\x41\x81\xf9" + u32(W * 101) + b"\x75\xf0"
     c += say(b"B")
-    c += b"\xe4\x64\xa8\x01\x74\xfa\xe4\x60\xba" + u32(0x3f8) + b"\xee\xeb\xf0"  # keyboard to serial port
+    c += b"\xe4\x64\xa8\x01\x74\xfa\xe4\x60\x88\xc4\xba" + u32(0x3fd) + b"\xec\xa8\x20\x74\xfb"  # a byte of the keyboard, when
+    c += b"\x88\xe0\xba" + u32(0x3f8) + b"\xee\xeb\xe2"  # the serial port has sent the one before: there
     return c
 
 

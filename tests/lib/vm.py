@@ -15,6 +15,9 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.dirname(__file__))
+import qmp_schema  # noqa: E402
+
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 BUILD = os.path.abspath(os.environ.get("VIV_BUILD", os.path.join(TOP, "build")))
 GUEST = os.path.join(BUILD, "guest")
@@ -141,6 +144,9 @@ class Guest:
         rx = re.compile(pattern.encode(), re.M)
         while True:
             m = rx.search(self.log, self.seen)
+            if m and self._cut_short(m):
+                self._pump(0.5)  # the rest of a number, if there is more
+                m = rx.search(self.log, self.seen)
             if m:
                 self.seen = m.end()
                 return m
@@ -151,6 +157,10 @@ class Guest:
                 if rx.search(self.log, self.seen):
                     continue
                 self.die(f"ended (status {self.p.wait()}) before '{pattern}'")
+
+    def _cut_short(self, m):
+        """A group that ends where the output ends now may be half of what the guest is writing."""
+        return bool(m.re.groups) and m.end(m.lastindex or 0) == len(self.log)
 
     def send(self, text):
         os.write(self.p.stdin.fileno(), text.encode())
@@ -198,15 +208,20 @@ class QMP:
         self.f = self.s.makefile("rb")
         self.events = []
         self.greeting = json.loads(self.f.readline())
+        self.schema = None
         self.cmd("qmp_capabilities")
+        self.schema = qmp_schema.Schema(self.cmd("query-qmp-schema"))
 
     def cmd(self, name, /, **args):
+        """What comes back, and events, must be what the schema says."""
         self.s.sendall(json.dumps({"execute": name, "arguments": args} if args else {"execute": name}).encode() + b"\n")
         while True:
             line = self.f.readline()
             if not line:
                 raise EOFError("QMP closed")
             msg = json.loads(line)
+            if self.schema:
+                self.schema.check(name, msg)
             if "event" in msg:
                 self.events.append(msg)
             elif "error" in msg:

@@ -86,13 +86,31 @@ echo user-space-reached
 """
 
 
+RESIZE = """
+n=0; while [ "$(cat /sys/block/DISK/size)" -lt 1 ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done 2>/dev/null
+dd if=/dev/urandom of=/tmp/p bs=1M count=4 2>/dev/null
+( while :; do dd if=/tmp/p of=/dev/DISK bs=64k oflag=direct 2>&1 | grep -i error; done ) &
+old=0; n=0
+while [ $n -lt 600 ]; do
+  [ NAME = scsi ] && echo 1 > /sys/block/DISK/device/rescan
+  size=$(cat /sys/block/DISK/size)
+  [ $size != $old ] && echo size $size
+  [ $old = LAST ] && break
+  old=$size; n=$((n + 1)); sleep 0.1
+done
+dmesg | grep -iE 'capacity|detected capacity' | tail -3
+dd if=/tmp/p of=/dev/DISK bs=1M seek=$((LAST / 2048 - 4)) oflag=direct 2>/dev/null; dd if=/dev/DISK of=/tmp/q bs=1M skip=$((LAST / 2048 - 4)) iflag=direct 2>/dev/null
+cmp /tmp/p /tmp/q && echo end-same
+""" + COMPLAINTS + "echo user-space-reached\n"
+
+
 class Kind:
     def __init__(self, name, work):
         self.disk, self.modules, self.devices, self.driver, self.prefix = KINDS[name]
         self.name, self.work = name, work
 
     def args(self, script, drive, cpus=1):
-        for word, value in ("DISK", self.disk), ("DRIVER", self.driver), ("PREFIX", self.prefix):
+        for word, value in ("DISK", self.disk), ("DRIVER", self.driver), ("PREFIX", self.prefix), ("NAME", self.name):
             script = script.replace(word, value)
         args = vm.base_args("pc", "512M", cpus) + [
             "-kernel", vm.kernel("generic"),
@@ -209,6 +227,21 @@ def resets(k):
     print(f"ok: {k.name}: 100 resets with I/O in flight")
 
 
+def resize(k):
+    """Another size under a guest that writes; it finds out by itself."""
+    disk = image(k.work, "resize.qcow2", 64 * MIB)
+    with vm.Guest(k.args(RESIZE.replace("LAST", str(160 * MIB // 512)), f"file={disk}")) as g:
+        q = vm.QMP(k.qmp())
+        g.expect(f"^size {64 * MIB // 512}\\s", 200)
+        q.cmd("block_resize", device="d0", size=96 * MIB)
+        g.expect(f"^size {96 * MIB // 512}\\s", 100)
+        q.cmd("human-monitor-command", **{"command-line": "block_resize d0 160"})
+        g.expect(f"^size {160 * MIB // 512}\\s", 100)
+        g.expect("^end-same", 100)
+        finish(g)
+    print(f"ok: {k.name}: resized twice, and the guest knew")
+
+
 def snapshot(k):
     """What is written to a disk with -snapshot can be read again, and the image stays as it is."""
     disk = image(k.work, "snapshot.qcow2", 64 * MIB)
@@ -225,7 +258,7 @@ def main():
         vm.fail(f"usage: disks.py {'|'.join(KINDS)} [PART]")
     vm.need("blkdiscard")
     k = Kind(sys.argv[1], vm.scratch())
-    parts = {"basics": basics, "full": full, "saves": lambda k: saves(k, 4), "resets": resets, "snapshot": snapshot}
+    parts = {"basics": basics, "full": full, "saves": lambda k: saves(k, 4), "resets": resets, "snapshot": snapshot, "resize": resize}
     for name, part in parts.items():
         if len(sys.argv) == 2 or name in sys.argv[2:]:
             part(k)

@@ -8,13 +8,13 @@ import functools
 import hashlib
 import http.server
 import os
-import struct
 import subprocess
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import inputs  # noqa: E402
 import vm  # noqa: E402
 from disks import no_complaints  # noqa: E402
 
@@ -23,7 +23,6 @@ ICH9 = ["-device", "ich9-usb-ehci1,id=u,addr=1d.7,multifunction=on", "-device", 
 for n in range(3):
     ICH9[-2:-2] = ["-device", f"ich9-usb-uhci{n + 1},masterbus=u.0,firstport={2 * n},addr=1d.{n},multifunction=on"]
 CONTROLLERS = {"uhci": ["-usb"], "xhci": ["-device", "qemu-xhci"], "ehci": ["-device", "usb-ehci"], "ich9": ICH9}
-EV_KEY, EV_REL, EV_ABS = 1, 2, 3
 
 NET = """
 n=0; while [ ! -e /sys/class/net/usb0 ]; do sleep 0.2; n=$((n + 1)); [ $n -gt 150 ] && break; done
@@ -50,88 +49,19 @@ dmesg | grep -iE 'usb|hci|sd |sr |scsi' | grep -iE 'error|fail|timeout|died|rese
 echo user-space-reached
 """
 
-# Events of the keyboard's and the tablet's node until the word comes, in hexadecimal.
-INPUT = """
-n=0; while [ $(grep -c 'Vivarium USB' /proc/bus/input/devices) -lt COUNT ]; do sleep 0.2; n=$((n + 1)); [ $n -gt 100 ] && break; done
+INPUT = inputs.wait_for("Vivarium USB", 2) + """
 for d in /sys/bus/usb/devices/*; do [ -f $d/product ] && echo "device $(cat $d/idVendor):$(cat $d/idProduct) $(cat $d/speed) $(cat $d/product)."; done
-for k in Keyboard Tablet; do
-node=$(grep -A5 "Name=\\"Vivarium USB $k\\"" /proc/bus/input/devices | sed -n 's/.*Handlers=.*\\(event[0-9]*\\).*/\\1/p')
-cat /dev/input/$node > /tmp/$k &
-done
-echo reading
-read x
-sleep 1
-killall cat
-for k in Keyboard Tablet; do echo "events $k $(hexdump -v -e '1/1 "%02x"' /tmp/$k)."; done
+""" + inputs.record("Vivarium USB", ("Keyboard", "Tablet")) + """
 dmesg | grep -iE 'usb|hci' | grep -iE 'error|fail|timeout|died|reset .*USB|call trace' | sed 's/^/complaint: /'
 echo user-space-reached
 """
 
-# Letters, a modifier with one, a key on the pad, one of the E0 set.
-KEYS = [("a", 30), ("z", 44), ("ret", 28), ("kp_7", 71), ("up", 103), ("f12", 88), ("less", 86)]
-
-
-def events(g, name):
-    data = bytes.fromhex(g.expect(rf"^events {name} ([0-9a-f]*)\.", 60).group(1).decode())
-    all24 = [struct.unpack("<qqHHi", data[i:i + 24])[2:] for i in range(0, len(data) // 24 * 24, 24)]
-    return [e for e in all24 if e[0] in (EV_KEY, EV_REL, EV_ABS)]
-
-
-def send(q, *what):
-    q.cmd("input-send-event", events=[{"type": t, "data": d} for t, d in what])
-
-
-def place(q, x, y):
-    send(q, ("abs", {"axis": "x", "value": x}), ("abs", {"axis": "y", "value": y}))
-
-
-def button(q, name, down):
-    send(q, ("btn", {"button": name, "down": down}))
-
-
-def key(q, name, down):
-    send(q, ("key", {"down": down, "key": {"type": "qcode", "data": name}}))
-
-
-def play(q, half):
-    """Returns what keyboard, tablet and mouse are to tell."""
-    kbd, tablet = [], []
-    for name, code in KEYS[half::2]:
-        for down in (True, False):
-            key(q, name, down)
-            kbd.append((EV_KEY, code, int(down)))
-    for x, y in ((100 + half, 200), (32767 - half, 0), (0, 32767 - half)):
-        place(q, x, y)
-        button(q, "left", True)
-        button(q, "left", False)
-        tablet += [(EV_ABS, 0, x), (EV_ABS, 1, y), (EV_KEY, 0x110, 1), (EV_KEY, 0x110, 0)]
-    return kbd, tablet
-
-
-def compare(what, got, want):
-    got = [e for e in got if e[:2] != (4, 4)]
-    if got != want:
-        vm.fail(f"{what}: the guest read {got}, sent was {want}")
-
-
-def changes(all_abs):
-    """evdev leaves out an axis that did not move."""
-    at, out = {}, []
-    for e in all_abs:
-        if e[0] == EV_ABS and at.get(e[1], 0) == e[2]:
-            continue
-        if e[0] == EV_ABS:
-            at[e[1]] = e[2]
-        out.append(e)
-    return out
-
-
-def inputs(work, name, controller, speed):
+def keys(work, name, controller, speed):
     state = os.path.join(work, "state")
     qmp = os.path.join(work, "qmp")
     args = vm.base_args("pc", "256M", 1) + controller + [
         "-device", "usb-kbd,id=k", "-device", "usb-tablet", "-kernel", vm.kernel("generic"),
-        "-initrd", vm.initramfs(INPUT.replace("COUNT", "2"), MODULES, arch="generic"), "-append", "console=ttyS0 panic=-1 quiet",
+        "-initrd", vm.initramfs(INPUT, MODULES, arch="generic"), "-append", "console=ttyS0 panic=-1 quiet",
         "-qmp", f"unix:{qmp},server=on,wait=off"]
     with vm.Guest(args) as g:
         q = vm.QMP(qmp)
@@ -145,7 +75,7 @@ def inputs(work, name, controller, speed):
         info = q.cmd("human-monitor-command", **{"command-line": "info usb"})
         if "Product USB Keyboard, ID: k" not in info or f"Speed {speed} Mb/s, Product USB Tablet" not in info:
             g.die(f"info usb: {info}")
-        kbd, tablet = play(q, 0)
+        kbd, tablet = inputs.play(q, 0)
         time.sleep(0.5 * vm.SLOW)
         q.cmd("migrate", uri=f"file:{state}")
         if q.cmd("query-migrate")["status"] != "completed":
@@ -154,11 +84,11 @@ def inputs(work, name, controller, speed):
         g.wait(30)
     with vm.Guest(args + ["-incoming", f"file:{state}"], "loaded") as g:
         q = vm.QMP(qmp)
-        kbd2, tablet2 = play(q, 1)
+        kbd2, tablet2 = inputs.play(q, 1)
         time.sleep(0.5 * vm.SLOW)
         g.send("\n")
-        compare(f"{name} keyboard", events(g, "Keyboard"), kbd + kbd2)
-        compare(f"{name} tablet", events(g, "Tablet"), changes(tablet + tablet2))
+        inputs.compare(f"{name} keyboard", inputs.events(g, "Keyboard"), kbd + kbd2)
+        inputs.compare(f"{name} tablet", inputs.events(g, "Tablet"), inputs.changes(tablet + tablet2))
         g.expect(r"^user-space-reached")
         if g.wait(60):
             g.die("status not 0")
@@ -248,7 +178,7 @@ def main():
     vm.need("xorriso")
     work = vm.scratch()
     for name in sys.argv[1:] or CONTROLLERS:
-        inputs(work, name, CONTROLLERS[name], SPEED[name])
+        keys(work, name, CONTROLLERS[name], SPEED[name])
         storage(work, name, CONTROLLERS[name], *((4, 6, 2) if name == "uhci" else (64, 12, 4)))
         net(work, name, CONTROLLERS[name])
 

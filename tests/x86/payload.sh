@@ -32,10 +32,11 @@ run() {
 [ "${accel%%,*}" = kvm ] || run apic_timer -cpu qemu64,+tsc-deadline,+tsc-adjust
 run firmware -M pc
 run firmware -M pc,pit=off -append nopit
+run a20 -M pc
 run firmware -M microvm,pic=on,pit=on
 # KVM without VT-x or SVM under it does not know all their instructions; with it, this is the host's CPU.
 if [ "${accel%%,*}" != kvm ]; then
-    for p in smc latency precise debug; do
+    for p in smc latency precise debug ferr; do
         run $p
     done
     run smp -smp 2

@@ -1,11 +1,13 @@
 /* PIIX4 power management (82371AB, function 3): ACPI's fixed hardware. (Intel 290562-001, chapter 7; ACPI 6.4, 4.8.3.)
  *
- * The I/O block (pm.h) and the SMBus host (smbus.h). The SCI is ISA line 9, level. */
+ * The I/O block (pm.h), the SMBus host (smbus.h) and, which no PIIX4 had, registers for PCI hot-plug (pcihp.h). The SCI is ISA
+ * line 9, level. */
 #include "dev/acpi/piix4_pm.h"
 
 #include "base/bytes.h"
 #include "bus/isa.h"
 #include "bus/pci.h"
+#include "dev/acpi/pcihp.h"
 #include "dev/acpi/pm.h"
 #include "dev/acpi/smbus.h"
 
@@ -20,13 +22,13 @@
 #define SMBHSTCFG 0xd2
 
 #define BLOCK_SIZE 64
-#define GPE        0x0c
 
 struct piix4_pm {
     struct viv_pci_dev pci;
     struct viv_acpi_pm pm;
     struct viv_smbus smb;
     struct viv_region *smbus;
+    struct viv_pcihp hp;
 };
 
 static void set_sci(struct viv_dev *d, bool level)
@@ -37,6 +39,16 @@ static void set_sci(struct viv_dev *d, bool level)
 void viv_piix4_pm_power_button(struct viv_dev *d)
 {
     viv_acpi_pm_power_button(&((struct piix4_pm *)d)->pm);
+}
+
+static void hotplug_event(struct viv_dev *d)
+{
+    viv_acpi_pm_event(&((struct piix4_pm *)d)->pm, VIV_PCIHP_GPE);
+}
+
+struct viv_pcihp *viv_piix4_pm_hotplug(struct viv_dev *d)
+{
+    return &((struct piix4_pm *)d)->hp;
 }
 
 static uint64_t smb_read(void *opaque, uint64_t off, unsigned size)
@@ -97,9 +109,11 @@ static int piix4_pm_realize(struct viv_dev *d, struct viv_opts *opts, struct viv
 
     if (r < 0)
         return r;
-    p->pm = (struct viv_acpi_pm){.dev = d, .name = "piix4-pm", .gpe = GPE, .gpe_bytes = 2, .set_sci = set_sci};
+    p->pm = (struct viv_acpi_pm){.dev = d, .name = "piix4-pm", .gpe = VIV_PIIX4_PM_GPE, .gpe_bytes = 2, .set_sci = set_sci};
     viv_acpi_pm_init(&p->pm, BLOCK_SIZE);
     p->smbus = viv_region_new(d->board->io, &desc);
+    p->hp = (struct viv_pcihp){.dev = d, .event = hotplug_event};
+    viv_pcihp_init(&p->hp, p->pci.bus);
 
     p->pci.config[0x3d] = 1; /* pin A; the chip raises line 9 by itself */
     p->pci.config[PMBASE] = 1;
@@ -120,6 +134,7 @@ static void piix4_pm_unrealize(struct viv_dev *d)
 
     viv_acpi_pm_fini(&p->pm);
     viv_region_free(p->smbus);
+    viv_pcihp_fini(&p->hp);
     viv_pci_dev_fini(&p->pci);
 }
 
@@ -130,6 +145,7 @@ static void piix4_pm_reset(struct viv_dev *d)
     viv_pci_dev_reset(&p->pci);
     viv_acpi_pm_reset(&p->pm);
     memset(&p->smb, 0, sizeof(p->smb));
+    viv_pcihp_reset(&p->hp);
     update_map(p);
 }
 
@@ -142,14 +158,15 @@ static int piix4_pm_post_load(void *obj, int version, struct viv_err *err)
 static const struct viv_state_table piix4_pm_state = {
     .name = "piix4-pm",
     .ctype = "piix4_pm",
-    .version = 2, /* 2: the PM block and SMBus host as tables of their own */
-    .min_version = 2,
+    .version = 3, /* 2: the PM block and SMBus host as tables of their own; 3: hot-plug */
+    .min_version = 3,
     .fields =
         (const struct viv_field[]){
             VIV_F_STRUCT(piix4_pm, pci, viv_pci_dev_state),
             VIV_F_STRUCT(piix4_pm, pm, viv_acpi_pm_state),
             VIV_F_STRUCT(piix4_pm, smb, viv_smbus_state),
             VIV_F_CONFIG(piix4_pm, smbus),
+            VIV_F_STRUCT(piix4_pm, hp, viv_pcihp_state),
             VIV_F_END,
         },
     .post_load = piix4_pm_post_load,

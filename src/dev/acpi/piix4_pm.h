@@ -10,6 +10,10 @@
 void viv_piix4_pm_setup(struct viv_dev *d, uint16_t base);
 /* The second half alone: the tables name no SMI_CMD, so the hardware is in ACPI mode from the start. */
 void viv_piix4_pm_acpi_mode(struct viv_dev *d);
+/* The hot-plug registers: for the board, which adds buses and describes them. */
+struct viv_pcihp;
+struct viv_pcihp *viv_piix4_pm_hotplug(struct viv_dev *d);
+#define VIV_PIIX4_PM_GPE 0x0c /* of the I/O block: status of general-purpose events, 16 bits; the enables behind it */
 /* Presses the power button. */
 void viv_piix4_pm_power_button(struct viv_dev *d);
 

@@ -110,6 +110,10 @@ static void crtc_write(struct vga *v, uint8_t value)
 
 uint8_t vga_port_read(struct vga *v, unsigned port)
 {
+    uint8_t value;
+
+    if (v->ext && v->ext->port_read(v->ext_opaque, port, &value))
+        return value;
     switch (port) {
     case 0x3c0:
         return v->attr_index;
@@ -166,6 +170,8 @@ static void indexed_write(struct vga *v, unsigned port, uint8_t value)
 
 void vga_port_write(struct vga *v, unsigned port, uint8_t value)
 {
+    if (v->ext && v->ext->port_write(v->ext_opaque, port, value))
+        return;
     switch (port) {
     case 0x3c0:
         attr_write(v, value);

@@ -8,6 +8,7 @@
 #define VIV_DEV_DISPLAY_VGA_H
 
 #include "bus/dev.h"
+#include "dev/display/edid.h"
 #include "ui/console.h"
 
 #define VGA_CRTC_REGS 0x19
@@ -54,10 +55,27 @@ struct vga_mode {
     uint8_t cr17, cr14, word, pad;
 };
 
+/* What a chip adds to the core. Calls that answer false leave it to the VGA. */
+struct vga_ext {
+    bool (*port_read)(void *opaque, unsigned port, uint8_t *value);
+    bool (*port_write)(void *opaque, unsigned port, uint8_t value);
+    bool (*mode)(void *opaque, struct vga_mode *m); /* fills width, height, bits, start, stride of a linear one */
+    bool (*window_read)(void *opaque, uint64_t off, unsigned size, uint64_t *value);
+    bool (*window_write)(void *opaque, uint64_t off, uint64_t value, unsigned size);
+    /* Does video memory from *bank on lie at A0000h, or (false) nothing? *mine: is it the chip's to say? */
+    bool (*direct)(void *opaque, bool *mine, uint64_t *bank);
+    void (*refreshed)(void *opaque);
+};
+
 struct vga {
     struct viv_dev *dev;
+    const struct vga_ext *ext; /* NULL: a plain one, which has the Bochs VBE ports */
+    void *ext_opaque;
     struct viv_ram *ram;
     struct viv_console *console;
+    bool shared; /* the console is another's, which asks for refreshes while the VGA is seen on it */
+    bool has_edid;
+    uint8_t edid[VIV_EDID_SIZE];
 
     /* Registers. */
     uint8_t misc, feature, enable3c3;
@@ -89,17 +107,35 @@ struct vga {
 
 extern const struct viv_state_table vga_state;
 
-/* vga_core.c. `size`: of video memory, a power of two from 256 KiB on. */
-int vga_init(struct vga *v, struct viv_dev *dev, uint64_t size, struct viv_err *err);
+/* vga_core.c. `size`: of video memory, made a power of two. `console`: another's; NULL: it makes one. */
+int vga_init(struct vga *v, struct viv_dev *dev, uint64_t size, struct viv_console *console, struct viv_err *err);
 void vga_fini(struct vga *v); /* may be called after a failed init */
 void vga_reset(struct vga *v);
 /* Does the function answer on the legacy ports, and at A0000-BFFFFh? */
 void vga_decode(struct vga *v, bool io, bool mem);
+/* The picture on a shared console is the VGA's again. */
+void vga_show_again(struct vga *v);
+/* Properties of the monitor, and what they say. */
+#define VGA_MONITOR_PROPS                                                                                                          \
+    {.name = "edid", .type = VIV_OPT_BOOL, .def = "on", .help = "describes a monitor"},                                            \
+        {.name = "xres", .type = VIV_OPT_INT, .def = "1280", .min = 64, .max = 4095, .help = "width the monitor likes best"},      \
+        {.name = "yres", .type = VIV_OPT_INT, .def = "800", .min = 64, .max = 4095, .help = "its height"},                         \
+        {.name = "xmax", .type = VIV_OPT_REFUSED, .help = "a mode is bounded by the video memory"},                                \
+    {                                                                                                                              \
+        .name = "ymax", .type = VIV_OPT_REFUSED, .help = "a mode is bounded by the video memory"                                   \
+    }
+void vga_set_monitor(struct vga *v, struct viv_opts *opts);
 
 /* vga.c. Ports 3B0h-3DFh, one byte each. */
 uint8_t vga_port_read(struct vga *v, unsigned port);
 void vga_port_write(struct vga *v, unsigned port, uint8_t value);
 uint32_t vga_dac_rgb(const struct vga *v, unsigned index);
+
+/* vga_mmio.c: what the standard VGA has in its BAR 2, for accesses of 1 and 2 bytes. 000h EDID, 400h VGA ports 3C0h-3DFh (`ports`: are
+ * they there?), 500h Bochs VBE registers of 16 bits each. */
+#define VGA_MMIO_SIZE 4096
+uint64_t vga_mmio_read(struct vga *v, bool ports, uint64_t off, unsigned size);
+void vga_mmio_write(struct vga *v, bool ports, uint64_t off, uint64_t value, unsigned size);
 
 /* vga_dispi.c */
 uint16_t vga_dispi_read(struct vga *v, unsigned index);

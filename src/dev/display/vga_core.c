@@ -1,6 +1,7 @@
 /* The VGA core's life: regions, reset, saved state. */
 #include "dev/display/vga.h"
 
+#include "base/units.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -58,15 +59,19 @@ static struct viv_region *make_ports(struct vga *v, const char *name, unsigned c
     return viv_region_new(v->dev->board->io, &d);
 }
 
-int vga_init(struct vga *v, struct viv_dev *dev, uint64_t size, struct viv_err *err)
+int vga_init(struct vga *v, struct viv_dev *dev, uint64_t size, struct viv_console *console, struct viv_err *err)
 {
     static const struct viv_region_ops mono = {mono_read, mono_write, 1, 1, false, false};
     static const struct viv_region_ops ports = {port_read, port_write, 1, 1, false, false};
     static const struct viv_region_ops dispi = {dispi_read, dispi_write, 1, 2, true, false};
     struct viv_region_desc window = {.name = "vga-window", .kind = VIV_REGION_IO, .size = WINDOW_SIZE,
                                      .ops = &vga_window_ops, .opaque = v};
-    int r = viv_ram_new("vga.vram", size, &v->ram, err);
+    uint64_t power = VIV_MIB; /* a BAR's size is one of two */
+    int r;
 
+    while (power < size)
+        power *= 2;
+    r = viv_ram_new("vga.vram", power, &v->ram, err);
     if (r < 0)
         return r;
     v->dev = dev;
@@ -74,13 +79,27 @@ int vga_init(struct vga *v, struct viv_dev *dev, uint64_t size, struct viv_err *
     v->ports[1] = make_ports(v, "vga", 32, &ports);
     v->ports[2] = make_ports(v, "vga-dispi", 4, &dispi);
     v->window = viv_region_new(dev->board->mem, &window);
-    v->console = viv_console_new(dev->id ? dev->id : dev->cls->name, 0, &vga_console_ops, v);
+    v->shared = console != NULL;
+    v->console = console ? console : viv_console_new(dev->id ? dev->id : dev->cls->name, 0, &vga_console_ops, v);
     return 0;
+}
+
+void vga_set_monitor(struct vga *v, struct viv_opts *opts)
+{
+    v->has_edid = viv_opts_bool(opts, "edid");
+    viv_edid_fill(v->edid, "Vivarium", MIN((unsigned)viv_opts_int(opts, "xres"), 4095), MIN((unsigned)viv_opts_int(opts, "yres"), 4095));
+}
+
+/* No mode is like this. */
+void vga_show_again(struct vga *v)
+{
+    memset(&v->shown, 0xff, sizeof(v->shown));
 }
 
 void vga_fini(struct vga *v)
 {
-    viv_console_free(v->console);
+    if (!v->shared)
+        viv_console_free(v->console);
     viv_ram_log_stop(v->log);
     for (unsigned i = 0; i < G_N_ELEMENTS(v->ports); i++)
         viv_region_free(v->ports[i]);
@@ -97,6 +116,8 @@ void vga_decode(struct vga *v, bool io, bool mem)
     static const uint16_t base[] = {PORTS_MONO, PORTS_VGA, PORTS_DISPI};
 
     for (unsigned i = 0; i < G_N_ELEMENTS(v->ports) && io != v->on_io; i++) {
+        if (v->ext && base[i] == PORTS_DISPI)
+            continue;
         if (io)
             viv_region_map(v->ports[i], base[i], 0);
         else
@@ -165,6 +186,11 @@ const struct viv_state_table vga_state = {
             VIV_F_CONFIG(vga, dev),
             VIV_F_CONFIG(vga, ram),
             VIV_F_CONFIG(vga, console),
+            VIV_F_CONFIG(vga, ext),
+            VIV_F_CONFIG(vga, ext_opaque),
+            VIV_F_CONFIG(vga, shared),
+            VIV_F_CONFIG(vga, has_edid),
+            VIV_F_CONFIG(vga, edid),
             VIV_F_INT(vga, misc),
             VIV_F_INT(vga, feature),
             VIV_F_INT(vga, enable3c3),

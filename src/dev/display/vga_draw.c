@@ -231,6 +231,8 @@ static void refresh(void *opaque)
     else if (s && m.kind != VGA_BLANK)
         draw_lines(v, s);
     v->all = false;
+    if (v->ext)
+        v->ext->refreshed(v->ext_opaque);
 }
 
 const struct viv_console_ops vga_console_ops = {.refresh = refresh, .watched = watched, .text = vga_text_get};

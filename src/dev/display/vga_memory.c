@@ -139,6 +139,8 @@ static uint64_t window_read(void *opaque, uint64_t off, unsigned size)
     struct vga *v = opaque;
     uint64_t value = 0;
 
+    if (v->ext && v->ext->window_read(v->ext_opaque, off, size, &value))
+        return value;
     for (unsigned i = 0; i < size; i++) {
         int64_t at = window_offset(v, off + i);
 
@@ -151,6 +153,8 @@ static void window_write(void *opaque, uint64_t off, uint64_t value, unsigned si
 {
     struct vga *v = opaque;
 
+    if (v->ext && v->ext->window_write(v->ext_opaque, off, value, size))
+        return;
     for (unsigned i = 0; i < size; i++) {
         int64_t at = window_offset(v, off + i);
 
@@ -161,20 +165,24 @@ static void window_write(void *opaque, uint64_t off, uint64_t value, unsigned si
 
 const struct viv_region_ops vga_window_ops = {window_read, window_write, 1, 8, true, false};
 
-static bool is_direct(const struct vga *v)
+static bool is_direct(const struct vga *v, uint64_t *bank)
 {
     unsigned map = v->gc[6] >> 2 & 3;
-    bool plain = v->seq[2] == 15 && !(v->gc[5] & 11) && !v->gc[1] && !v->gc[3] && v->gc[8] == 0xff;
+    bool plain = v->seq[2] == 15 && !(v->gc[5] & 11) && !v->gc[1] && !v->gc[3] && v->gc[8] == 0xff, mine = false, direct;
 
+    *bank = vga_dispi_on(v) ? (uint64_t)v->dispi[VGA_DISPI_BANK] << 16 : 0;
     if (!v->on_mem || !(v->misc & MISC_RAM))
         return false;
+    direct = v->ext && v->ext->direct(v->ext_opaque, &mine, bank);
+    if (mine)
+        return direct;
     return is_linear(v) ? map <= 1 : v->seq[4] & SEQ4_CHAIN4 && plain && map == 1;
 }
 
 void vga_update_window(struct vga *v)
 {
-    uint64_t bank = vga_dispi_on(v) ? (uint64_t)v->dispi[VGA_DISPI_BANK] << 16 : 0;
-    bool direct = is_direct(v);
+    uint64_t bank;
+    bool direct = is_direct(v, &bank);
 
     if (v->direct && direct && bank == v->bank)
         return;

@@ -28,6 +28,18 @@ static void blank(struct vga_mode *m, uint32_t width, uint32_t height)
     m->height = height;
 }
 
+/* Dark unless all of it is in video memory. */
+static void set_linear(const struct vga *v, struct vga_mode *m, uint64_t start, uint64_t stride)
+{
+    uint64_t bytes = m->width * ((m->bits + 7) / 8ull);
+
+    m->kind = VGA_LINEAR;
+    m->start = (uint32_t)start;
+    m->stride = (uint32_t)stride;
+    if (stride < bytes || start + (m->height - 1) * stride + bytes > v->ram->size)
+        blank(m, m->width, m->height);
+}
+
 static void dispi_mode(const struct vga *v, struct vga_mode *m)
 {
     const uint16_t *d = v->dispi;
@@ -52,12 +64,15 @@ static void dispi_mode(const struct vga *v, struct vga_mode *m)
         m->cr17 = CR17_BYTE | CR17_NO_BANKS;
         return;
     }
-    m->kind = VGA_LINEAR;
     start = d[VGA_DISPI_Y_OFFSET] * stride + d[VGA_DISPI_X_OFFSET] * bytes;
-    m->start = (uint32_t)start;
-    m->stride = (uint32_t)stride;
-    if (stride < width * bytes || start + (height - 1) * stride + width * bytes > v->ram->size)
-        blank(m, width, height);
+    set_linear(v, m, start, stride);
+}
+
+static void chip_mode(const struct vga *v, struct vga_mode *m)
+{
+    m->rows = 1;
+    m->split = UINT32_MAX;
+    set_linear(v, m, m->start, m->stride);
 }
 
 static void text_mode(const struct vga *v, struct vga_mode *m, uint32_t columns, uint32_t lines, uint32_t row)
@@ -86,6 +101,11 @@ static void graphics_mode(const struct vga *v, struct vga_mode *m, uint32_t colu
     m->pan = m->kind == VGA_PACKED ? (v->attr[0x13] & 7) >> 1 : v->attr[0x13] & 7;
 }
 
+static bool is_off(const struct vga *v)
+{
+    return v->seq[1] & SEQ1_OFF || !(v->attr_index & ATTR_PAS);
+}
+
 void vga_mode_now(const struct vga *v, struct vga_mode *m)
 {
     const uint8_t *c = v->crtc;
@@ -95,6 +115,12 @@ void vga_mode_now(const struct vga *v, struct vga_mode *m)
     memset(m, 0, sizeof(*m));
     if (vga_dispi_on(v)) {
         dispi_mode(v, m);
+        return;
+    }
+    if (v->ext && v->ext->mode(v->ext_opaque, m)) {
+        chip_mode(v, m);
+        if (is_off(v))
+            blank(m, m->width, m->height);
         return;
     }
     m->start = (uint32_t)(c[0x0c] << 8 | c[0x0d]) + (c[8] >> 5 & 3);
@@ -107,7 +133,7 @@ void vga_mode_now(const struct vga *v, struct vga_mode *m)
         graphics_mode(v, m, columns, lines / twice, (c[9] & 0x1fu) + 1);
     else
         text_mode(v, m, columns, lines / twice, (c[9] & 0x1fu) + 1);
-    if (!m->width || !m->height || v->seq[1] & SEQ1_OFF || !(v->attr_index & ATTR_PAS))
+    if (!m->width || !m->height || is_off(v))
         blank(m, m->width < 320 ? 640 : m->width, m->height < 200 ? 480 : m->height);
 }
 

@@ -2,21 +2,13 @@
  * bochs-display, the same without VGA: no legacy ports and window, so that any number may stand beside a VGA; blank until a mode is
  * set by the Bochs VBE registers.
  *
- * BAR 2: 000h EDID, 400h VGA ports 3C0h-3DFh, 500h Bochs VBE registers of 16 bits each. The legacy ports and A0000h answer while
+ * BAR 2: vga_mmio.c. The legacy ports and A0000h answer while
  * the command register allows I/O and memory, so that of several adapters the one that firmware enables is the VGA. */
 #include "base/units.h"
 #include "bus/pci.h"
-#include "dev/display/edid.h"
 #include "dev/display/vga.h"
 
 #include <string.h>
-
-enum {
-    MMIO_SIZE = 4096,
-    MMIO_PORTS = 0x400,
-    MMIO_DISPI = 0x500,
-    MMIO_DISPI_END = MMIO_DISPI + 2 * (VGA_DISPI_MEMORY_64K + 1),
-};
 
 /* What tells the classes apart. */
 struct kind {
@@ -27,8 +19,6 @@ struct kind {
 struct vga_pci {
     struct viv_pci_dev pci;
     struct vga vga;
-    bool has_edid;
-    uint8_t edid[VIV_EDID_SIZE];
 };
 
 static bool is_legacy(const struct vga_pci *d)
@@ -40,29 +30,14 @@ static uint64_t mmio_read(void *opaque, uint64_t off, unsigned size)
 {
     struct vga_pci *d = opaque;
 
-    if (off >= MMIO_DISPI && off < MMIO_DISPI_END)
-        return vga_dispi_read(&d->vga, (unsigned)(off - MMIO_DISPI) / 2) >> (off & 1 ? 8 : 0);
-    if (off >= MMIO_PORTS && off < MMIO_PORTS + 0x20 && is_legacy(d)) {
-        uint64_t v = vga_port_read(&d->vga, 0x3c0 + (unsigned)(off - MMIO_PORTS));
-
-        return size == 2 ? v | (uint64_t)vga_port_read(&d->vga, 0x3c1 + (unsigned)(off - MMIO_PORTS)) << 8 : v;
-    }
-    if (off < sizeof(d->edid) && d->has_edid)
-        return d->edid[off] | (size == 2 ? (uint64_t)d->edid[off + 1] << 8 : 0);
-    return 0;
+    return vga_mmio_read(&d->vga, is_legacy(d), off, size);
 }
 
 static void mmio_write(void *opaque, uint64_t off, uint64_t value, unsigned size)
 {
     struct vga_pci *d = opaque;
 
-    if (off >= MMIO_DISPI && off < MMIO_DISPI_END) {
-        if (size == 2)
-            vga_dispi_write(&d->vga, (unsigned)(off - MMIO_DISPI) / 2, (uint16_t)value);
-    } else if (off >= MMIO_PORTS && off < MMIO_PORTS + 0x20 && is_legacy(d)) {
-        for (unsigned i = 0; i < size; i++)
-            vga_port_write(&d->vga, 0x3c0 + (unsigned)(off - MMIO_PORTS) + i, (uint8_t)(value >> (8 * i)));
-    }
+    vga_mmio_write(&d->vga, is_legacy(d), off, value, size);
 }
 
 static void update_decode(struct vga_pci *d)
@@ -83,31 +58,27 @@ static void add_bars(struct vga_pci *d)
     struct viv_region_desc lfb = {
         .name = "vga-memory", .kind = VIV_REGION_RAM, .size = d->vga.ram->size, .ram = d->vga.ram};
     struct viv_region_desc mmio = {
-        .name = "vga-mmio", .kind = VIV_REGION_IO, .size = MMIO_SIZE, .ops = &ops, .opaque = d};
+        .name = "vga-mmio", .kind = VIV_REGION_IO, .size = VGA_MMIO_SIZE, .ops = &ops, .opaque = d};
     struct viv_space *mem = d->pci.dev.board->mem;
 
     viv_pci_add_bar(&d->pci, 0, viv_region_new(mem, &lfb), lfb.size, false, false, true);
-    viv_pci_add_bar(&d->pci, 2, viv_region_new(mem, &mmio), MMIO_SIZE, false, false, false);
+    viv_pci_add_bar(&d->pci, 2, viv_region_new(mem, &mmio), VGA_MMIO_SIZE, false, false, false);
 }
 
 static int realize(struct viv_dev *dev, struct viv_opts *opts, struct viv_err *err)
 {
     struct vga_pci *d = (struct vga_pci *)dev;
-    uint64_t size = VIV_MIB, wanted = is_legacy(d) ? (uint64_t)viv_opts_int(opts, "vgamem_mb") * VIV_MIB
-                                                   : (uint64_t)viv_opts_size(opts, "vgamem");
+    uint64_t size = is_legacy(d) ? (uint64_t)viv_opts_int(opts, "vgamem_mb") * VIV_MIB : viv_opts_size(opts, "vgamem");
     int r = viv_pci_dev_init(&d->pci, &((const struct kind *)dev->cls->data)->ids, opts, err);
 
     if (r < 0)
         return r;
-    while (size < wanted) /* a BAR's size is a power of two */
-        size *= 2;
-    r = vga_init(&d->vga, dev, size, err);
+    r = vga_init(&d->vga, dev, size, NULL, err);
     if (r < 0) {
         viv_pci_dev_fini(&d->pci);
         return r;
     }
-    d->has_edid = viv_opts_bool(opts, "edid");
-    viv_edid_fill(d->edid, "Vivarium", (unsigned)viv_opts_int(opts, "xres"), (unsigned)viv_opts_int(opts, "yres"));
+    vga_set_monitor(&d->vga, opts);
     add_bars(d);
     d->pci.config_written = config_written;
     return 0;
@@ -141,25 +112,15 @@ static const struct viv_state_table state = {
     .ctype = "vga_pci",
     .version = 1,
     .min_version = 1,
-    .fields = (const struct viv_field[]){VIV_F_STRUCT(vga_pci, pci, viv_pci_dev_state), VIV_F_STRUCT(vga_pci, vga, vga_state),
-                                         VIV_F_CONFIG(vga_pci, has_edid), VIV_F_CONFIG(vga_pci, edid), VIV_F_END},
+    .fields = (const struct viv_field[]){VIV_F_STRUCT(vga_pci, pci, viv_pci_dev_state), VIV_F_STRUCT(vga_pci, vga, vga_state), VIV_F_END},
     .post_load = post_load,
 };
-
-#define MONITOR_PROPS                                                                                                              \
-    {.name = "edid", .type = VIV_OPT_BOOL, .def = "on", .help = "describes a monitor"},                                            \
-        {.name = "xres", .type = VIV_OPT_INT, .def = "1280", .min = 64, .max = 4095, .help = "width the monitor likes best"},      \
-        {.name = "yres", .type = VIV_OPT_INT, .def = "800", .min = 64, .max = 4095, .help = "its height"},                         \
-        {.name = "xmax", .type = VIV_OPT_REFUSED, .help = "a mode is bounded by the video memory"},                                \
-    {                                                                                                                              \
-        .name = "ymax", .type = VIV_OPT_REFUSED, .help = "a mode is bounded by the video memory"                                   \
-    }
 
 static const struct viv_opt_def props[] = {
     VIV_PCI_PROPS,
     {.name = "vgamem_mb", .type = VIV_OPT_INT, .def = "16", .min = 1, .max = 256,
      .help = "video memory in MiB, rounded up to a power of two"},
-    MONITOR_PROPS,
+    VGA_MONITOR_PROPS,
     VIV_OPT_END,
 };
 
@@ -167,7 +128,7 @@ static const struct viv_opt_def bochs_props[] = {
     VIV_PCI_PROPS,
     {.name = "vgamem", .type = VIV_OPT_SIZE, .def = "16M", .min = VIV_MIB, .max = 256 * VIV_MIB,
      .help = "video memory, rounded up to a power of two"},
-    MONITOR_PROPS,
+    VGA_MONITOR_PROPS,
     VIV_OPT_END,
 };
 

@@ -415,7 +415,7 @@ static void cd_running(struct viv_dev *d, bool running)
 
 static bool cd_idle(struct viv_dev *d)
 {
-    return !((struct ide_cd *)d)->cd.unit.front.in_flight;
+    return viv_front_idle(&((struct ide_cd *)d)->cd.unit.front);
 }
 
 static int cd_post_load(void *obj, int version, struct viv_err *err)

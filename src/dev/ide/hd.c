@@ -355,7 +355,7 @@ static void hd_running(struct viv_dev *d, bool running)
 
 static bool hd_idle(struct viv_dev *d)
 {
-    return !((struct ide_hd *)d)->front.in_flight;
+    return viv_front_idle(&((struct ide_hd *)d)->front);
 }
 
 static int hd_post_load(void *obj, int version, struct viv_err *err)

@@ -5,8 +5,8 @@
  * controller's own answers first, then keyboard, then mouse. Commands are carried out at once, so IBF is never seen
  * set.
  *
- * The A20 bit of the output port is kept, but line 20 is never masked (see misc/port92.c). Left out: password
- * security, the test mode of the input port. */
+ * The A20 bit of the output port is one of two gates of that line (see misc/port92.c). Left out: password security, the test mode
+ * of the input port. */
 #include "dev/input/i8042.h"
 
 #include "base/log.h"
@@ -176,9 +176,10 @@ static uint64_t data_read(void *opaque, uint64_t off, unsigned size)
 
 static void set_outport(struct i8042 *c, uint8_t v)
 {
-    c->outport = v;
+    c->outport = v | OUT_NOT_RESET; /* a pulse, also where the machine goes on: the firmware's way back */
+    viv_irq_set(&c->dev.board->a20, v & OUT_A20);
     if (!(v & OUT_NOT_RESET))
-        viv_vm_request(VIV_VM_RESET, 0, "i8042");
+        viv_vm_request(VIV_VM_RESET, VIV_VM_RESET_CPUS, "i8042");
 }
 
 static void command_write(void *opaque, uint64_t off, uint64_t value, unsigned size)
@@ -190,7 +191,7 @@ static void command_write(void *opaque, uint64_t off, uint64_t value, unsigned s
     c->command = 0;
     if (v >= 0xf0) { /* pulse output lines whose bit is 0; line 0 is reset */
         if (!(v & 1))
-            viv_vm_request(VIV_VM_RESET, 0, "i8042");
+            viv_vm_request(VIV_VM_RESET, VIV_VM_RESET_CPUS, "i8042");
         return;
     }
     if ((v & 0xe0) == 0x20) {
@@ -232,10 +233,10 @@ static void command_write(void *opaque, uint64_t off, uint64_t value, unsigned s
             c->command = v;
             break;
         case 0xdd:
-            c->outport &= ~OUT_A20;
+            set_outport(c, c->outport & ~OUT_A20);
             break;
         case 0xdf:
-            c->outport |= OUT_A20;
+            set_outport(c, c->outport | OUT_A20);
             break;
         default:
             viv_guest_error("i8042", "unknown command %02x", v);

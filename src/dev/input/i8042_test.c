@@ -6,8 +6,8 @@
 #include <linux/input-event-codes.h>
 #include <stdio.h>
 
-extern const struct viv_dev_class viv_dev_i8042, viv_dev_i8237;
-const struct viv_dev_class *const rig_classes[] = {&viv_dev_i8042, &viv_dev_i8237, NULL};
+extern const struct viv_dev_class viv_dev_i8042;
+const struct viv_dev_class *const rig_classes[] = {&viv_dev_i8042, NULL};
 
 static struct viv_dev *kbc;
 
@@ -62,6 +62,11 @@ static void test_controller(void)
     out8(0x64, 0xd1);
     out8(0x60, 0x02);
     g_assert_cmpuint(rig.requests, ==, 2);
+    out8(0x64, 0xdd); /* A20 is another bit of that port: no further reset */
+    out8(0x64, 0xdf);
+    g_assert_cmpuint(rig.requests, ==, 2);
+    out8(0x64, 0xd0);
+    g_assert_cmphex(next() & 3, ==, 3);
     rig_fini();
 }
 
@@ -263,37 +268,6 @@ static void test_state(void)
     g_free(b);
 }
 
-/* ---- 8237 ---- */
-
-static void test_dma(void)
-{
-    rig_init();
-    rig_add("i8237", NULL);
-    out8(0x0c, 0);
-    out8(0x02, 0x34);
-    out8(0x02, 0x12);
-    g_assert_cmphex(in8(0x02), ==, 0x34);
-    g_assert_cmphex(in8(0x02), ==, 0x12);
-    out8(0xd8, 0); /* the second one's flip-flop */
-    out8(0xc6, 0x78);
-    out8(0xc6, 0x56);
-    g_assert_cmphex(in8(0xc6), ==, 0x78);
-    g_assert_cmphex(in8(0xc6), ==, 0x56);
-    g_assert_cmphex(in8(0x0f), ==, 0xff);
-    out8(0x0a, 2);
-    g_assert_cmphex(in8(0x0f), ==, 0xfb);
-    out8(0x0e, 0);
-    g_assert_cmphex(in8(0x0f), ==, 0xf0);
-    out8(0x0d, 0);
-    g_assert_cmphex(in8(0x0f), ==, 0xff);
-    out8(0x87, 0xaa);
-    out8(0x487, 0xbb);
-    g_assert_cmphex(in8(0x87), ==, 0xaa);
-    g_assert_cmphex(in8(0x487), ==, 0xbb);
-    g_assert_cmphex(in8(0x08), ==, 0);
-    rig_fini();
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -304,6 +278,5 @@ int main(int argc, char **argv)
     g_test_add_func("/i8042/sinks", test_sinks);
     g_test_add_func("/i8042/late", test_late_releases);
     g_test_add_func("/i8042/state", test_state);
-    g_test_add_func("/i8237", test_dma);
     return g_test_run();
 }

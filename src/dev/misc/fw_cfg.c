@@ -2,7 +2,7 @@
  * Documentation/ABI/testing/sysfs-firmware-qemu_fw_cfg and drivers/firmware, uapi/linux/qemu_fw_cfg.h.)
  *
  * Ports: 510h selector (16 bits, little-endian), 511h data (a byte a read), 514h DMA address (64 bits, big-endian;
- * writing the low half starts it). Writing by the guest is not offered: all items are read only. */
+ * writing the low half starts it). A write is all or nothing, and only of items that a device offers for it. */
 #include "dev/misc/fw_cfg.h"
 
 #include "base/bytes.h"
@@ -23,6 +23,8 @@
 struct item {
     uint8_t *data;
     uint32_t len;
+    void (*written)(void *opaque); /* not NULL: the guest may write it, and it is that device's */
+    void *opaque;
 };
 
 struct fw_cfg {
@@ -52,7 +54,7 @@ void viv_fw_cfg_add(struct viv_dev *d, uint16_t key, const void *data, size_t le
 {
     struct item *i = item_of((struct fw_cfg *)d, key);
 
-    g_assert(i && len <= UINT32_MAX);
+    g_assert(i && len <= UINT32_MAX && !i->written);
     g_free(i->data);
     i->data = g_memdup2(data, len);
     i->len = (uint32_t)len;
@@ -136,6 +138,30 @@ int viv_fw_cfg_add_file(struct viv_dev *d, const char *name, const void *data, s
     return 0;
 }
 
+int viv_fw_cfg_add_writable(struct viv_dev *d, const char *name, void *data, size_t len, void (*written)(void *opaque), void *opaque,
+                            struct viv_err *err)
+{
+    uint16_t key;
+    struct item *i;
+    int r = viv_fw_cfg_add_file(d, name, data, len, &key, err);
+
+    if (r < 0)
+        return r;
+    i = item_of((struct fw_cfg *)d, key);
+    g_free(i->data);
+    *i = (struct item){.data = data, .len = (uint32_t)len, .written = written, .opaque = opaque};
+    return 0;
+}
+
+struct viv_dev *viv_fw_cfg_find(void)
+{
+    struct viv_dev *d = viv_dev_first();
+
+    while (d && d->cls != &viv_dev_fw_cfg)
+        d = d->next;
+    return d;
+}
+
 /* ---- selector and data ---- */
 
 static void select_key(struct fw_cfg *f, uint16_t key)
@@ -188,6 +214,26 @@ static int copy_out(struct fw_cfg *f, uint64_t gpa, uint32_t len)
     return r;
 }
 
+static int copy_in(struct fw_cfg *f, uint64_t gpa, uint32_t len)
+{
+    struct item *i = item_of(f, f->key);
+    g_autofree uint8_t *copy = NULL;
+    int r;
+
+    if (!i || !i->written)
+        return -EROFS;
+    if (f->offset > i->len || len > i->len - f->offset)
+        return -EINVAL;
+    copy = g_malloc(len);
+    r = viv_dma_read(f->dev.board->mem, gpa, copy, len);
+    if (r < 0)
+        return r;
+    memcpy(i->data + f->offset, copy, len);
+    f->offset += len;
+    i->written(i->opaque);
+    return 0;
+}
+
 static void dma_run(struct fw_cfg *f)
 {
     struct viv_space *mem = f->dev.board->mem;
@@ -209,7 +255,7 @@ static void dma_run(struct fw_cfg *f)
     if (control & FW_CFG_DMA_CTL_READ)
         r = copy_out(f, be64toh(a.address), len);
     else if (control & FW_CFG_DMA_CTL_WRITE)
-        r = -EROFS;
+        r = copy_in(f, be64toh(a.address), len);
     else if (control & FW_CFG_DMA_CTL_SKIP)
         f->offset = len > UINT32_MAX - f->offset ? UINT32_MAX : f->offset + len;
     a.control = htobe32(r < 0 ? FW_CFG_DMA_CTL_ERROR : 0);
@@ -260,7 +306,8 @@ static void fw_cfg_unrealize(struct viv_dev *d)
     struct fw_cfg *f = (struct fw_cfg *)d;
 
     for (unsigned i = 0; i < KEYS; i++) {
-        g_free(f->item[i].data);
+        if (!f->item[i].written)
+            g_free(f->item[i].data);
         g_free(f->arch[i].data);
     }
     g_ptr_array_free(f->names, TRUE);

@@ -42,6 +42,14 @@ void viv_fw_cfg_add_u64(struct viv_dev *d, uint16_t key, uint64_t v);
  * -ENOSPC when all keys are taken. The key it got is *key (may be NULL). */
 int viv_fw_cfg_add_file(struct viv_dev *d, const char *name, const void *data, size_t len,
                         uint16_t *key, struct viv_err *err);
+/* A file that the guest may write by DMA, within its length: `data` is the caller's, and its state; `written` is called after each
+ * write. As long as the fw_cfg device lives. */
+int viv_fw_cfg_add_writable(struct viv_dev *d, const char *name, void *data, size_t len, void (*written)(void *opaque), void *opaque,
+                            struct viv_err *err);
+
+extern const struct viv_dev_class viv_dev_fw_cfg;
+/* The machine's; NULL: it has none. */
+struct viv_dev *viv_fw_cfg_find(void);
 
 bool viv_fw_cfg_has_file(struct viv_dev *d, const char *name);
 

@@ -2,6 +2,7 @@
 #include "base/units.h"
 #include "dev/misc/fw_cfg.h"
 #include "dev/test_rig.h"
+#include "host/lock.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -135,14 +136,34 @@ static void test_pc_testdev(void)
 
 static void test_port92(void)
 {
+    g_autofree uint8_t *state = NULL;
+    size_t len;
+
     rig_init();
+    rig_add_ram(4u << 20);
     rig_add("port92", NULL);
+    set_mem32(0x1000, 1);
+    set_mem32(0x101000, 2);
     g_assert_cmphex(in8(0x92), ==, 2);
     out8(0x92, 0);
     g_assert_cmphex(in8(0x92), ==, 0);
+    g_assert_cmphex(mem32(0x101000), ==, 1);
+    state = rig_save(&len);
+    viv_dev_lock();
+    viv_irq_set(&rig.board.a20, 1); /* the keyboard controller's gate */
+    viv_dev_unlock();
+    g_assert_cmphex(in8(0x92), ==, 2);
+    g_assert_cmphex(mem32(0x101000), ==, 2);
+    rig_load(state, len);
+    g_assert_cmphex(mem32(0x101000), ==, 1);
+    viv_dev_lock();
+    viv_dev_reset_all();
+    viv_dev_unlock();
+    g_assert_cmphex(mem32(0x101000), ==, 2);
     g_assert_cmpuint(rig.requests, ==, 0);
     out8(0x92, 1);
     g_assert_cmpint(rig.request, ==, VIV_VM_RESET);
+    g_assert_cmpint(rig.request_code, ==, VIV_VM_RESET_CPUS);
     g_assert_cmpuint(rig.requests, ==, 1);
     rig_fini();
 }

@@ -128,4 +128,5 @@ const struct viv_dev_class viv_dev_pci_testdev = {
     .realize = testdev_realize,
     .reset = testdev_reset,
     .unrealize = testdev_unrealize,
+    .hotplug = &viv_pci_hotplug,
 };

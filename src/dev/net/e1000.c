@@ -493,4 +493,5 @@ const struct viv_dev_class viv_dev_e1000 = {
     .reset = e1000_reset,
     .unrealize = e1000_unrealize,
     .vm_running = e1000_vm_running,
+    .hotplug = &viv_pci_hotplug,
 };

@@ -519,4 +519,5 @@ const struct viv_dev_class viv_dev_rtl8139 = {
     .reset = rtl8139_reset,
     .unrealize = rtl8139_unrealize,
     .vm_running = rtl8139_vm_running,
+    .hotplug = &viv_pci_hotplug,
 };

@@ -49,7 +49,7 @@ static void clear(struct nvme *n)
     memset(n->cq, 0, (n->queues + 1) * sizeof(*n->cq));
     n->csts = n->intm = n->aers = 0;
     n->error = 0;
-    n->error_masked = false;
+    n->error_masked = n->changed = n->change_masked = false;
     default_features(n);
     nvme_update_line(n);
 }
@@ -173,7 +173,13 @@ static void resend(void *opaque)
 
 static void told(void *opaque)
 {
+    nvme_fetch_starved(opaque);
     nvme_interrupt(opaque);
+}
+
+static void resized(void *opaque)
+{
+    nvme_tell_resized(opaque);
 }
 
 static int check_drive(const struct nvme *n, struct viv_opts *opts, struct viv_err *err)
@@ -231,9 +237,18 @@ static int finish_realize(struct nvme *n, struct viv_opts *opts, struct viv_err 
     return rc ? rc : add_boot(n, opts, err);
 }
 
+static void pulled(struct viv_pci_dev *d)
+{
+    struct nvme *n = (struct nvme *)d;
+
+    n->cc = 0;
+    if (!n->stopping)
+        stop(n);
+}
+
 static int nvme_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
-    static const struct viv_front_ops front_ops = {.resend = resend, .told = told};
+    static const struct viv_front_ops front_ops = {.resend = resend, .told = told, .resized = resized};
     static const struct viv_pci_ids ids = {0x1b36, 0x0010, 2, 0x010802, 0x1af4, 0x1100};
     struct nvme *n = (struct nvme *)d;
     int rc = viv_pci_dev_init(&n->pci, &ids, opts, err);
@@ -252,6 +267,7 @@ static int nvme_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err
             g_queue_init(&n->reqs);
             g_queue_init(&n->held);
             g_queue_init(&n->loaded);
+            n->pci.pulled = pulled;
             return 0;
         }
         viv_front_close(&n->front);
@@ -302,7 +318,7 @@ static void nvme_running(struct viv_dev *d, bool running)
 
 static bool nvme_is_idle(struct viv_dev *d)
 {
-    return !((struct nvme *)d)->front.in_flight;
+    return viv_front_idle(&((struct nvme *)d)->front);
 }
 
 static int nvme_post_load(void *obj, int version, struct viv_err *err)
@@ -320,8 +336,8 @@ static int nvme_post_load(void *obj, int version, struct viv_err *err)
 static const struct viv_state_table nvme_state = {
     .name = "nvme",
     .ctype = "nvme",
-    .version = 1,
-    .min_version = 1,
+    .version = 2, /* 1: without changes of the namespace */
+    .min_version = 2,
     .fields =
         (const struct viv_field[]){
             VIV_F_STRUCT(nvme, pci, viv_pci_dev_state),
@@ -346,8 +362,12 @@ static const struct viv_state_table nvme_state = {
             VIV_F_INT(nvme, aers),
             VIV_F_INT(nvme, error),
             VIV_F_INT(nvme, error_masked),
+            VIV_F_INT(nvme, changed),
+            VIV_F_INT(nvme, change_masked),
             VIV_F_CUSTOM(nvme, sq, nvme_save_queues, nvme_load_queues),
             VIV_F_DERIVED(nvme, cq, "saved with sq"),
+            VIV_F_DERIVED(nvme, starved, "true after a load: it only says to look"),
+            VIV_F_DERIVED(nvme, turn, "any number"),
             VIV_F_CUSTOM(nvme, reqs, nvme_save_reqs, nvme_load_reqs),
             VIV_F_DERIVED(nvme, held, "in reqs; done anew after a load"),
             VIV_F_DERIVED(nvme, loaded, "in reqs"),
@@ -379,4 +399,5 @@ const struct viv_dev_class viv_dev_nvme = {
     .unrealize = nvme_unrealize,
     .vm_running = nvme_running,
     .idle = nvme_is_idle,
+    .hotplug = &viv_pci_hotplug,
 };

@@ -16,6 +16,7 @@ enum {
     NVME_MDTS = 7,            /* pages of 4 KiB in one command, a power of two: 512 KiB */
     NVME_DATA_MOST = 4096 << NVME_MDTS,
     NVME_PIECES_MOST = (1 << NVME_MDTS) + 1,
+    NVME_REQS_MOST = 4096, /* commands under way of all I/O queues: what waits for more stays in the guest's memory */
     NVME_AERS = 4, /* event requests that wait */
     NVME_RANGES_MOST = 256,
 };
@@ -83,6 +84,8 @@ enum { /* features, 5.21.1 */
     NVME_FEATURES
 };
 
+enum { NVME_EVENT_NAMESPACE = 1 << 8 }; /* in NVME_F_EVENTS, and in what the controller says it has (OAES) */
+
 struct nvme_cmd {
     uint8_t bytes[64];
 };
@@ -123,8 +126,12 @@ struct nvme {
     uint32_t aers;
     uint8_t error;       /* an error event that waits to be told, plus one; 0: none */
     bool error_masked;   /* told: the next waits until the log page has been read */
+    bool changed;        /* the namespace has another size, and nobody has read of it */
+    bool change_masked;  /* told */
     struct nvme_sq *sq;  /* queues + 1 of each */
     struct nvme_cq *cq;
+    bool starved;  /* commands wait in queues although their completion queues have room */
+    unsigned turn; /* whose they are next */
     GQueue reqs;   /* struct nvme_req: under way, held or loaded, in order */
     GQueue held;   /* those that failed under a `stop` policy, in order */
     GQueue loaded; /* from saved state, to be started when the VM goes on */
@@ -152,6 +159,8 @@ static inline unsigned nvme_page_size(const struct nvme *n)
 void nvme_doorbell(struct nvme *n, uint64_t off, uint32_t value);
 /* Takes what the queue has, as far as its completion queue has room. */
 void nvme_fetch(struct nvme *n, unsigned sqid);
+/* Commands have ended: those of queues that had to wait are taken. */
+void nvme_fetch_starved(struct nvme *n);
 void nvme_post(struct nvme *n, unsigned sqid, uint16_t cid, uint16_t status, uint32_t result);
 /* The interrupts that are due. */
 void nvme_interrupt(struct nvme *n);
@@ -159,6 +168,8 @@ void nvme_update_line(struct nvme *n);
 /* An error event (5.2): 0 invalid doorbell register, 1 invalid value. */
 void nvme_tell_error(struct nvme *n, uint8_t what);
 void nvme_tell_events(struct nvme *n);
+/* A notice (5.2): the namespace has another size. */
+void nvme_tell_resized(struct nvme *n);
 /* Nothing is under way in a queue that is being deleted: ends that. */
 void nvme_queue_idle(struct nvme *n, unsigned sqid);
 extern const struct viv_state_table viv_nvme_sq_state, viv_nvme_cq_state;

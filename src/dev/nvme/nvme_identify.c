@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { PAGE = 4096, LOG_ERRORS = 1, LOG_SMART = 2, LOG_FIRMWARE = 3 };
+enum { PAGE = 4096, LOG_ERRORS = 1, LOG_SMART = 2, LOG_FIRMWARE = 3, LOG_CHANGED = 4 };
 enum { KELVIN = 273 };
 
 /* ASCII, padded with blanks. */
@@ -26,6 +26,7 @@ static void controller(struct nvme *n, uint8_t *p)
     p[74] = 0x54, p[75] = 0x52; /* IEEE OUI, lowest byte first: locally administered */
     p[77] = NVME_MDTS;
     viv_st_le32(p + 80, 0x00010400);
+    viv_st_le32(p + 92, NVME_EVENT_NAMESPACE);
     p[111] = 1;         /* an I/O controller */
     p[258] = 3;         /* aborts at a time, less one */
     p[259] = NVME_AERS - 1;
@@ -125,7 +126,7 @@ uint16_t nvme_log_page(struct nvme_req *r)
 {
     uint32_t dw10 = viv_ld_le32(r->cmd.bytes + 40), ns = viv_ld_le32(r->cmd.bytes + 4);
     uint64_t len = ((uint64_t)viv_ld_le16(r->cmd.bytes + 44) << 16 | dw10 >> 16) + 1;
-    uint8_t page[512] = {0};
+    uint8_t page[PAGE] = {0};
     uint16_t status;
 
     len *= 4;
@@ -144,13 +145,18 @@ uint16_t nvme_log_page(struct nvme_req *r)
         page[0] = 1; /* slot 1 runs */
         put_text(page + 8, "1.0", 8);
         break;
+    case LOG_CHANGED: /* 1024 numbers of namespaces, of which there is one */
+        viv_st_le32(page, r->n->changed);
+        break;
     default:
         return NVME_INVALID_LOG;
     }
-    status = nvme_copy_out(r, page, MIN(len, sizeof(page)));
+    status = nvme_copy_out(r, page, MIN(len, (dw10 & 0xff) == LOG_CHANGED ? sizeof(page) : 512));
     if (!status && (dw10 & 0xff) == LOG_ERRORS && !(dw10 & 0x8000)) { /* 5.2: reading it lets the next event come */
         r->n->error_masked = false;
         nvme_tell_events(r->n);
     }
+    if (!status && (dw10 & 0xff) == LOG_CHANGED && !(dw10 & 0x8000))
+        r->n->changed = r->n->change_masked = false;
     return status;
 }

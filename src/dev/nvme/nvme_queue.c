@@ -81,16 +81,35 @@ void nvme_interrupt(struct nvme *n)
 
 /* ---- events ---- */
 
+static bool can_tell(const struct nvme *n)
+{
+    return n->aers && works(n) && room(&n->cq[0]);
+}
+
 void nvme_tell_events(struct nvme *n)
 {
     uint8_t error = n->error;
 
-    if (!error || n->error_masked || !n->aers || !works(n) || !room(&n->cq[0]))
+    if (error && !n->error_masked && can_tell(n)) {
+        n->error = 0;
+        n->error_masked = true;
+        /* 5.2.1: type 0, an error; which; where to read more: the error log */
+        nvme_post(n, 0, n->aer[--n->aers], NVME_OK, (uint32_t)(error - 1) << 8 | 1 << 16);
+    }
+    if (n->changed && !n->change_masked && n->features[NVME_F_EVENTS] & NVME_EVENT_NAMESPACE && can_tell(n)) {
+        n->change_masked = true;
+        /* type 2, a notice; 0, the namespace's attributes; the list of changed namespaces */
+        nvme_post(n, 0, n->aer[--n->aers], NVME_OK, 2 | 4 << 16);
+    }
+}
+
+void nvme_tell_resized(struct nvme *n)
+{
+    if (!works(n)) /* who starts it reads its size */
         return;
-    n->error = 0;
-    n->error_masked = true;
-    /* 5.2.1: type 0, an error; which; where to read more: the error log */
-    nvme_post(n, 0, n->aer[--n->aers], NVME_OK, (uint32_t)(error - 1) << 8 | 1 << 16);
+    n->changed = true;
+    nvme_tell_events(n);
+    nvme_interrupt(n);
 }
 
 void nvme_tell_error(struct nvme *n, uint8_t what)
@@ -109,6 +128,10 @@ void nvme_fetch(struct nvme *n, unsigned sqid)
     while (sq->size && sq->head != sq->tail && !sq->deleting && works(n) && room(&n->cq[sq->cq])) {
         struct nvme_cmd cmd;
 
+        if (sqid && n->reqs.length >= NVME_REQS_MOST) {
+            n->starved = true;
+            return;
+        }
         if (viv_dma_read(n->pci.dev.board->mem, sq->gpa + 64ull * sq->head, &cmd, sizeof(cmd)) < 0) {
             fatal(n, "a submission queue is not in RAM");
             return;
@@ -116,6 +139,17 @@ void nvme_fetch(struct nvme *n, unsigned sqid)
         sq->head = (sq->head + 1) % sq->size;
         nvme_start(n, sqid, &cmd);
     }
+}
+
+/* The queue that comes first is another one each time. */
+void nvme_fetch_starved(struct nvme *n)
+{
+    if (!n->starved || n->reqs.length > NVME_REQS_MOST / 2)
+        return;
+    n->starved = false;
+    n->turn++;
+    for (unsigned i = 0; i < n->queues; i++)
+        nvme_fetch(n, 1 + (n->turn + i) % n->queues);
 }
 
 void nvme_queue_idle(struct nvme *n, unsigned sqid)

@@ -160,6 +160,7 @@ void nvme_resume_loaded(struct nvme *n)
         else
             run(r);
     }
+    nvme_fetch_starved(n);
     nvme_interrupt(n);
 }
 
@@ -201,6 +202,9 @@ int nvme_load_reqs(struct viv_state_reader *r, void *obj, int version, struct vi
     bool shutting = false;
     int rc = viv_state_get_u32(r, &many, err);
 
+    if (!rc && many > NVME_REQS_MOST + NVME_ENTRIES_ADMIN)
+        rc = viv_fail(err, EINVAL, "nvme: %u commands under way", many);
+    n->starved = true; /* perhaps: it only says to look */
     for (uint32_t i = 0; !rc && i < many; i++) {
         struct nvme_req *q;
 

@@ -262,6 +262,10 @@ static void test_commands(void)
     setup(USUAL);
     g_assert_cmphex(run(&io, 0, 0xffffffff, 0, 0, CDW(0)), ==, 0);
     g_assert_cmpuint(disk.flushes, ==, 1);
+    g_assert_cmphex(run(&admin, 9, 0, 0, 0, CDW(NVME_F_CACHE, 0)), ==, 0); /* nobody will flush what was written so far */
+    g_assert_cmpuint(disk.flushes, ==, 2);
+    g_assert_cmphex(run(&admin, 9, 0, 0, 0, CDW(NVME_F_CACHE, 1)), ==, 0);
+    g_assert_cmpuint(disk.flushes, ==, 2);
     g_assert_cmphex(run(&io, 8, 1, 0, 0, CDW(16, 0, 15)), ==, 0);
     g_assert_cmpuint(disk.data[16 * 512] | disk.data[31 * 512 + 511], ==, 0);
     for (unsigned i = 0; i < 3; i++) {
@@ -512,6 +516,83 @@ static void test_hostile(void)
     unmake();
 }
 
+static uint32_t log_changed(void)
+{
+    g_assert_cmphex(run(&admin, 2, 0xffffffff, DATA, 0, CDW(1023 << 16 | 4)), ==, 0);
+    g_assert_cmpuint(mem32(DATA + 4), ==, 0);
+    return mem32(DATA);
+}
+
+static void resize(uint64_t size)
+{
+    viv_dev_lock();
+    disk_resize(size);
+    viv_dev_unlock();
+}
+
+/* Another size: a notice, once until the list of changed namespaces was read, and only to who wants it. */
+static void test_resize(void)
+{
+    struct answer a;
+
+    setup(USUAL);
+    put(&admin, 0x0c, 0, 77, 0, 0, CDW(0));
+    ring(&admin);
+    resize(DISK_SIZE / 2);
+    g_assert_false(answered(&admin, &a));
+    g_assert_cmphex(run(&admin, 6, 0, DATA, 0, CDW(1)), ==, 0);
+    g_assert_cmphex(mem32(DATA + 92), ==, 0x100);
+    g_assert_cmpuint(log_changed(), ==, 1);
+    g_assert_cmpuint(log_changed(), ==, 0);
+    g_assert_cmphex(run(&admin, 9, 0, 0, 0, CDW(NVME_F_EVENTS, 0x100)), ==, 0);
+    resize(DISK_SIZE / 4);
+    g_assert_true(answered(&admin, &a));
+    g_assert_cmpuint(a.cid, ==, 77);
+    g_assert_cmphex(a.result, ==, 0x40002);
+    put(&admin, 0x0c, 0, 78, 0, 0, CDW(0));
+    ring(&admin);
+    resize(DISK_SIZE / 2);
+    g_assert_false(answered(&admin, &a)); /* told already, and not read */
+    g_assert_cmphex(run(&admin, 6, 1, DATA, 0, CDW(0)), ==, 0);
+    g_assert_cmpuint(mem32(DATA), ==, DISK_SIZE / 512 / 2);
+    g_assert_cmphex(run(&io, 2, 1, DATA, 0, CDW(DISK_SIZE / 512 / 2)), ==, NVME_LBA_RANGE);
+    g_assert_cmpuint(log_changed(), ==, 1);
+    resize(DISK_SIZE);
+    g_assert_true(answered(&admin, &a));
+    g_assert_cmpuint(a.cid, ==, 78);
+    g_assert_cmphex(run(&io, 2, 1, DATA, 0, CDW(DISK_SIZE / 512 / 2)), ==, 0);
+    unmake();
+}
+
+/* Many full queues: no more commands than there may be are taken at once, and in the end all of them were. */
+static void test_many(void)
+{
+    enum { QUEUES = 3, SIZE = 2048, SQ = 0x100000, CQ = 0x200000 };
+    unsigned ended = 0;
+
+    make(USUAL);
+    enable();
+    for (unsigned q = 1; q <= QUEUES; q++) {
+        g_assert_cmphex(run(&admin, 5, 0, CQ + q * 0x8000, 0, CDW((SIZE - 1) << 16 | q, 1)), ==, 0);
+        g_assert_cmphex(run(&admin, 1, 0, SQ + q * 0x20000, 0, CDW((SIZE - 1) << 16 | q, q << 16 | 1)), ==, 0);
+        for (unsigned i = 0; i < SIZE - 1; i++) {
+            uint8_t cmd[64] = {2, 0, (uint8_t)i, (uint8_t)(i >> 8), 1, [26] = DATA >> 16};
+
+            viv_dma_write(rig.board.mem, SQ + q * 0x20000 + 64 * i, cmd, sizeof(cmd));
+        }
+    }
+    for (unsigned q = 1; q <= QUEUES; q++)
+        set_mem32(doorbell(q, false), SIZE - 1);
+    g_assert_cmpuint(n->reqs.length, ==, NVME_REQS_MOST);
+    g_assert_cmphex(run(&admin, 6, 0, DATA, 0, CDW(1)), ==, 0); /* not the admin queue, which lets them end: run() completes */
+    g_assert_cmpuint(n->reqs.length, ==, 0);
+    for (unsigned q = 1; q <= QUEUES; q++)
+        for (unsigned i = 0; i < SIZE; i++)
+            ended += mem32(CQ + q * 0x8000 + 16 * i + 12) >> 16 == 1; /* phase, and no error */
+    g_assert_cmpuint(ended, ==, QUEUES * (SIZE - 1));
+    unmake();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -523,6 +604,8 @@ int main(int argc, char **argv)
     g_test_add_func("/nvme/stop", test_stop);
     g_test_add_func("/nvme/interrupts", test_interrupts);
     g_test_add_func("/nvme/held", test_held);
+    g_test_add_func("/nvme/resize", test_resize);
+    g_test_add_func("/nvme/many", test_many);
     g_test_add_func("/nvme/hostile", test_hostile);
     return g_test_run();
 }

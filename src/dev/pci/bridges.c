@@ -1,5 +1,5 @@
 /* Bridges that people add: pcie-root-port, pcie-pci-bridge, pci-bridge. What they do is in bus/pci_bridge.c; here are their
- * capabilities. Left out: hot-plug by the slots' own controllers (native, SHPC), error reporting. */
+ * capabilities; a root port's slot is in bus/pcie_slot.c. Left out: SHPC, error reporting. */
 #include "base/bytes.h"
 #include "bus/pci_bridge.h"
 
@@ -65,6 +65,8 @@ static int root_port_realize(struct viv_dev *d, struct viv_opts *opts, struct vi
         viv_pci_bridge_fini(&b->bridge);
         return rc;
     }
+    if (viv_opts_bool(opts, "hotplug"))
+        viv_pcie_add_slot(&b->bridge.pci, b->bridge.below);
     if (viv_opts_given(opts, "port"))
         b->bridge.pci.config[b->bridge.pci.pcie_cap + 0x0f] = (uint8_t)viv_opts_int(opts, "port");
     add_acs(&b->bridge.pci);
@@ -143,14 +145,13 @@ static const struct viv_state_table bridge_state = {
 };
 
 #define NO_RESERVE(what) {.name = what, .type = VIV_OPT_REFUSED, .help = "firmware and guest size the windows by what is below; leave it out"}
-#define HOTPLUG {.name = "hotplug", .type = VIV_OPT_REFUSED, .help = "nothing can be plugged while the guest runs; leave it out"}
 
 static const struct viv_opt_def port_props[] = {
     VIV_PCI_PROPS,
     {.name = "chassis", .type = VIV_OPT_INT, .def = "0", .min = 0, .max = 255, .help = "chassis of the slot"},
     {.name = "slot", .type = VIV_OPT_INT, .def = "0", .min = 0, .max = 8191, .help = "number of the slot, as the guest is told"},
     {.name = "port", .type = VIV_OPT_INT, .min = 0, .max = 255, .help = "number of the port (default: by its address)"},
-    HOTPLUG,
+    {.name = "hotplug", .type = VIV_OPT_BOOL, .def = "on", .help = "devices come and go while the guest runs"},
     NO_RESERVE("bus-reserve"),
     NO_RESERVE("io-reserve"),
     NO_RESERVE("mem-reserve"),

@@ -284,8 +284,8 @@ static void test_express(void)
 
     begin(true);
     root = rig.board.pci;
-    add("pcie-root-port", "rp0", "addr=2.0,multifunction=on,chassis=1,slot=3");
-    add("pcie-root-port", "rp1", "addr=2.1,chassis=1,slot=4,port=0x21");
+    add("pcie-root-port", "rp0", "addr=2.0,multifunction=on,chassis=1,slot=3,hotplug=off");
+    add("pcie-root-port", "rp1", "addr=2.1,chassis=1,slot=4,port=0x21,hotplug=off");
     rig_refused("pcie-root-port", "addr=2.2,chassis=1,slot=4", "chassis=1,slot=4 is taken");
     rig_refused("pcie-root-port", "bus=rp0", "'rp0' is not that of a PCI Express root complex");
     rig_refused("pci-bridge", "addr=5", "chassis_nr");

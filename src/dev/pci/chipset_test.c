@@ -82,6 +82,27 @@ static void test_pam(void)
     rig_fini();
 }
 
+/* A guest can have an expansion ROM anywhere: one smaller than a segment is not read past its end. */
+static void test_pam_small_rom(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_region *r;
+    struct viv_ram *rom;
+
+    begin();
+    g_assert_cmpint(viv_ram_new("small.rom", 0x1000, &rom, &err), ==, 0);
+    memset(rom->hva, 0x5a, rom->size);
+    r = viv_region_new(rig.board.mem, &(struct viv_region_desc){.name = "rom", .kind = VIV_REGION_ROM, .size = 0x1000, .ram = rom});
+    viv_region_map(r, 0xd0000, 1);
+    set_cfg(0, 0x5c, 0x02, 1); /* D0000h-D3FFFh: write to RAM, read from PCI */
+    g_assert_cmphex(mem32(0xd1000), ==, 0xffffffff);
+    g_assert_cmphex(mem32(0xd3ffc), ==, 0xffffffff);
+    set_mem32(0xd2000, 0x12345678);
+    set_cfg(0, 0x5c, 0x01, 1);
+    g_assert_cmphex(mem32(0xd2000), ==, 0x12345678);
+    rig_fini();
+}
+
 static void test_smram(void)
 {
     begin();
@@ -249,6 +270,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/i440fx/pam", test_pam);
+    g_test_add_func("/i440fx/pam-small-rom", test_pam_small_rom);
     g_test_add_func("/i440fx/smram", test_smram);
     g_test_add_func("/piix3/routing", test_routing);
     g_test_add_func("/piix3/reset-port", test_reset_port);

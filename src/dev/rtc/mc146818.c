@@ -360,6 +360,12 @@ void viv_mc146818_set_nvram(struct viv_dev *d, unsigned index, uint8_t value)
     ((struct mc146818 *)d)->reg[index] = value;
 }
 
+uint8_t viv_mc146818_nvram(struct viv_dev *d, unsigned index)
+{
+    g_assert(index > REG_D && index < NVRAM && index != REG_CENTURY);
+    return ((struct mc146818 *)d)->reg[index];
+}
+
 /* ---- class ---- */
 
 static int parse_date(const char *text, int64_t *s)

@@ -6,5 +6,6 @@
 
 /* Sets byte 0Eh-7Fh (memory sizes, boot order ...). Device lock held. */
 void viv_mc146818_set_nvram(struct viv_dev *d, unsigned index, uint8_t value);
+uint8_t viv_mc146818_nvram(struct viv_dev *d, unsigned index);
 
 #endif

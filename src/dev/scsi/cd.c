@@ -340,7 +340,7 @@ static void dev_running(struct viv_dev *d, bool running)
 
 static bool dev_idle(struct viv_dev *d)
 {
-    return !((struct scsi_cd_dev *)d)->cd.unit.front.in_flight;
+    return viv_front_idle(&((struct scsi_cd_dev *)d)->cd.unit.front);
 }
 
 static const struct viv_state_table dev_state = {
@@ -362,6 +362,7 @@ const struct viv_dev_class viv_dev_scsi_cd = {
     .name = "scsi-cd",
     .desc = "CD or DVD drive on a SCSI bus",
     .bus = VIV_BUS_SCSI,
+    .hotplug = &viv_scsi_hotplug,
     .size = sizeof(struct scsi_cd_dev),
     .props = dev_props,
     .state = &dev_state,

@@ -310,9 +310,14 @@ static void told(void *opaque)
     viv_scsi_told(&((struct scsi_hd *)opaque)->unit.scsi);
 }
 
+static void resized(void *opaque)
+{
+    viv_scsi_attention(&((struct scsi_hd *)opaque)->unit.scsi, VIV_SCSI_ASC_SIZE_CHANGED);
+}
+
 int scsi_hd_open(struct scsi_hd *h, struct viv_dev *dev, struct viv_opts *opts, struct viv_err *err)
 {
-    static const struct viv_front_ops ops = {.resend = resend, .told = told};
+    static const struct viv_front_ops ops = {.resend = resend, .told = told, .resized = resized};
     struct viv_front *f = &h->unit.front;
     int rc = viv_front_open(f, dev, opts, false, &ops, h, err);
 
@@ -401,7 +406,7 @@ static void dev_running(struct viv_dev *d, bool running)
 
 static bool dev_idle(struct viv_dev *d)
 {
-    return !hd_of(d)->unit.front.in_flight;
+    return viv_front_idle(&hd_of(d)->unit.front);
 }
 
 static const struct viv_state_table dev_state = {
@@ -429,6 +434,7 @@ const struct viv_dev_class viv_dev_scsi_hd = {
     .name = "scsi-hd",
     .desc = "disk on a SCSI bus",
     .bus = VIV_BUS_SCSI,
+    .hotplug = &viv_scsi_hotplug,
     .size = sizeof(struct scsi_hd_dev),
     .props = props,
     .state = &dev_state,

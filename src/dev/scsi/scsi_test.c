@@ -453,6 +453,21 @@ static void test_hostile_hd(void)
     hostile("scsi-hd");
 }
 
+/* Another size: a unit attention, once, and then another capacity. */
+static void test_hd_resize(void)
+{
+    setup("scsi-hd", "drive=d0");
+    viv_dev_lock();
+    disk_resize(DISK_SIZE / 2);
+    viv_dev_unlock();
+    run(CDB(0x00), ALL);
+    assert_sense(6, VIV_SCSI_ASC_SIZE_CHANGED);
+    g_assert_cmpint(run(CDB(0x25), ALL), ==, 0);
+    g_assert_cmpuint(viv_ld_be32(a.data), ==, DISK_SIZE / 1024 - 1);
+    disk.cut = 0;
+    teardown();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -464,6 +479,7 @@ int main(int argc, char **argv)
     g_test_add_func("/scsi/hd/data", test_hd_data);
     g_test_add_func("/scsi/hd/zero", test_hd_zero);
     g_test_add_func("/scsi/hd/modes", test_hd_modes);
+    g_test_add_func("/scsi/hd/resize", test_hd_resize);
     g_test_add_func("/scsi/hd/hostile", test_hostile_hd);
     g_test_add_func("/scsi/absent", test_absent);
     return g_test_run();

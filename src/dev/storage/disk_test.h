@@ -3,27 +3,46 @@
 #ifndef VIV_DEV_STORAGE_DISK_TEST_H
 #define VIV_DEV_STORAGE_DISK_TEST_H
 
+#include "block/options.h"
 #include "block/registry.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <string.h>
 
-#define DISK_SIZE (1u << 20)
+#define DISK_SIZE  (1u << 20)
+#define DISK_DEPTH 8192
 
 struct viv_blk {
     uint8_t data[DISK_SIZE];
     bool ro;
-    struct viv_blk_req *queue[64];
+    struct viv_blk_req *queue[DISK_DEPTH];
     unsigned n;
     int fail; /* errno for the next requests */
     unsigned flushes, discards, fua, lifted;
+    uint64_t cut; /* the disk is so much shorter than DISK_SIZE */
+    void (*resized)(void *opaque);
+    void *resized_opaque;
 };
 
 static struct viv_blk disk;
 
 uint64_t viv_blk_size(const struct viv_blk *b)
 {
-    return DISK_SIZE;
+    return DISK_SIZE - b->cut;
+}
+
+void viv_blk_on_resize(struct viv_blk *b, uint32_t unit, void (*resized)(void *opaque), void *opaque)
+{
+    b->resized = resized;
+    b->resized_opaque = opaque;
+}
+
+/* As block_resize does it. Device lock held. */
+static inline void disk_resize(uint64_t size)
+{
+    disk.cut = DISK_SIZE - size;
+    disk.resized(disk.resized_opaque);
 }
 
 bool viv_blk_writable(const struct viv_blk *b)
@@ -41,9 +60,15 @@ int viv_blk_close(struct viv_blk *b, struct viv_err *err)
     return 0;
 }
 
+int viv_blockdev_attach(const char *node_name, unsigned perms, unsigned shared, const char *user, struct viv_blk **out,
+                        struct viv_err *err)
+{
+    return -ENOENT; /* there are no nodes */
+}
+
 void viv_blk_submit(struct viv_blk *b, struct viv_blk_req *req)
 {
-    g_assert_cmpuint(b->n, <, 64);
+    g_assert_cmpuint(b->n, <, DISK_DEPTH);
     b->queue[b->n++] = req;
 }
 

@@ -2,6 +2,7 @@
 #include "dev/storage/front.h"
 
 #include "base/log.h"
+#include "block/options.h"
 #include "bus/vmevent.h"
 #include "bus/vmreq.h"
 #include "host/lock.h"
@@ -20,6 +21,25 @@ struct viv_front *viv_front_next(struct viv_front *f)
 
 /* --- claiming --- */
 
+/* drive= may be a block node: the drive is then a handle on it. */
+static int add_node(struct viv_front *f, const char *id, struct viv_err *err)
+{
+    const struct viv_dev *d = f->dev;
+    g_autofree char *user = g_strdup_printf("device '%s'", d->id ? d->id : d->cls->name);
+    unsigned perms = VIV_PERM_READ | (g_str_has_suffix(d->cls->name, "-cd") ? 0 : VIV_PERM_WRITE);
+    struct viv_blk *blk;
+    int rc = viv_blockdev_attach(id, perms, VIV_PERM_READ, user, &blk, err);
+
+    if (rc == -ENOENT) {
+        viv_err_clear(err);
+        return 0; /* the claim says what there could be */
+    }
+    if (rc == 0)
+        rc = viv_drive_add(id, blk, NULL, err);
+    f->of_node = rc == 0;
+    return rc;
+}
+
 static int claim(struct viv_front *f, struct viv_opts *opts, struct viv_err *err)
 {
     static unsigned count;
@@ -37,7 +57,9 @@ static int claim(struct viv_front *f, struct viv_opts *opts, struct viv_err *err
             return rc;
         f->own = true;
     }
-    rc = viv_drive_claim(id, user, &f->drive, err);
+    rc = viv_drive_find(id) ? 0 : add_node(f, id, err);
+    if (rc == 0)
+        rc = viv_drive_claim(id, user, &f->drive, err);
     if (rc < 0)
         viv_err_prefix(err, "%s", viv_opts_what(opts));
     return rc;
@@ -54,10 +76,37 @@ static int check_medium(const struct viv_front *f, struct viv_opts *opts, struct
     return 0;
 }
 
+static void resized(void *opaque)
+{
+    struct viv_front *f = opaque;
+
+    f->ops->resized(f->opaque);
+}
+
+/* Closes the image without the device lock: it is flushed, and the guest need not wait. */
+static void discard(struct viv_front *f)
+{
+    struct viv_blk *blk = f->drive->blk;
+    struct viv_err err = VIV_ERR_INIT;
+
+    f->drive->blk = NULL;
+    viv_drive_remove(f->drive, NULL);
+    if (!blk)
+        return;
+    viv_dev_unlock();
+    if (viv_blk_close(blk, &err) < 0)
+        viv_error("%s", err.text);
+    viv_dev_lock();
+}
+
+/* A device that was pulled out takes its drive along (a block node stays, for blockdev-del); one that could not be made leaves
+ * nothing behind. */
 static void release(struct viv_front *f)
 {
-    if (f->own)
-        viv_drive_remove(f->drive, NULL);
+    if (f->drive->blk)
+        viv_blk_on_resize(f->drive->blk, 0, NULL, NULL);
+    if (f->own || f->dev->life == VIV_DEV_LEAVING || (f->of_node && f->dev->life == VIV_DEV_MAKING))
+        discard(f);
     else
         viv_drive_release(f->drive);
     f->drive = NULL;
@@ -84,6 +133,8 @@ int viv_front_open(struct viv_front *f, struct viv_dev *dev, struct viv_opts *op
     f->waiting_end = &f->waiting;
     f->ro = !f->drive->blk || !viv_blk_writable(f->drive->blk);
     pthread_cond_init(&f->idle, NULL);
+    if (ops->resized && !removable)
+        viv_blk_on_resize(f->drive->blk, f->logical, resized, f);
     while (*end)
         end = &(*end)->next;
     *end = f;
@@ -184,6 +235,13 @@ void viv_front_hurry(struct viv_front *f)
 {
     if (f->drive->blk)
         viv_blk_lift_limits(f->drive->blk);
+}
+
+bool viv_front_idle(struct viv_front *f)
+{
+    if (f->in_flight)
+        viv_front_hurry(f);
+    return !f->in_flight;
 }
 
 static void wait_in_flight(struct viv_front *f)
@@ -327,7 +385,9 @@ const struct viv_state_table viv_front_state = {
             VIV_F_CONFIG(viv_front, removable),
             VIV_F_CONFIG(viv_front, wce_default),
             VIV_F_CONFIG(viv_front, own),
+            VIV_F_CONFIG(viv_front, of_node),
             VIV_F_CONFIG(viv_front, read_only_media),
+            VIV_F_CONFIG(viv_front, trayless),
             VIV_F_INT(viv_front, tray_open),
             VIV_F_INT(viv_front, tray_locked),
             VIV_F_INT(viv_front, holding),

@@ -16,6 +16,8 @@ struct viv_front_ops {
     void (*eject_asked)(void *opaque);
     /* The VM goes on: what was held is to be sent again. */
     void (*resend)(void *opaque);
+    /* The disk has another size. May be NULL: block_resize is refused. */
+    void (*resized)(void *opaque);
     /* Every request that had ended by now has been told of: the time for one interrupt instead of many. May be NULL. */
     void (*told)(void *opaque);
 };
@@ -32,7 +34,9 @@ struct viv_front {
     int bootindex;                              /* -1: none */
     bool ro, removable, wce_default;            /* the last: write-back cache */
     bool own;                                   /* the drive is ours alone: nobody named one */
+    bool of_node;                               /* it is a handle on the block node that was named */
     bool read_only_media;                       /* of a removable one, whatever the image allows: a CD */
+    bool trayless;                           /* a removable one without a tray: media come and go at once (a diskette drive) */
     bool tray_open, tray_locked;
     bool holding; /* a request waits for `resend`; the device's table saves which */
     unsigned in_flight;   /* in the block layer or on `ended` */
@@ -67,6 +71,8 @@ struct viv_front_req {
 void viv_front_submit(struct viv_front *f, struct viv_front_req *r);
 /* For a reset of the machine or of the device: lets go of the device lock while it waits. I/O limits do not hold it up. */
 void viv_front_wait_idle(struct viv_front *f);
+/* Nothing in flight? Asked by somebody who waits for it: for a class's idle(). */
+bool viv_front_idle(struct viv_front *f);
 /* Somebody waits for what is in flight: I/O limits do not count now. */
 void viv_front_hurry(struct viv_front *f);
 /* For those who change the drive: as wait_idle, and what the device submits from here to resume starts only then (-ENOMEDIUM when
@@ -93,9 +99,9 @@ struct viv_front *viv_front_next(struct viv_front *f); /* NULL starts and ends t
 /* By the id of the drive or, else, of the device. NULL and why: there is no such, or it is not removable. */
 struct viv_front *viv_front_removable(const char *drive, const char *device, struct viv_err *err);
 /* A locked tray: the guest is asked, and nothing else happens, unless forced. */
-int viv_front_open_tray(struct viv_front *f, bool force, struct viv_err *err);
+int viv_front_open_tray(struct viv_front *f, bool force, struct viv_err *err); /* without one: nothing to do */
 int viv_front_close_tray(struct viv_front *f, struct viv_err *err);
-/* The tray is open. Insert takes blk unless it fails. */
+/* The tray is open, or there is none. Insert takes blk unless it fails. */
 int viv_front_insert(struct viv_front *f, struct viv_blk *blk, struct viv_err *err);
 int viv_front_remove(struct viv_front *f, struct viv_err *err);
 /* Opens the tray and takes the medium out; a locked one is refused unless forced. */

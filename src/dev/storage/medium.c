@@ -44,7 +44,7 @@ int viv_front_open_tray(struct viv_front *f, bool force, struct viv_err *err)
 {
     int rc;
 
-    if (f->tray_open)
+    if (f->tray_open || f->trayless)
         return 0;
     if (!f->ops->eject_asked)
         return viv_fail(err, ENOTSUP, "drive '%s' has no tray", f->drive->id);
@@ -71,7 +71,7 @@ int viv_front_close_tray(struct viv_front *f, struct viv_err *err)
 
 static int need_open(const struct viv_front *f, struct viv_err *err)
 {
-    return f->tray_open ? 0 : viv_fail(err, EBUSY, "Tray of device '%s' is not open", f->drive->id);
+    return f->tray_open || f->trayless ? 0 : viv_fail(err, EBUSY, "Tray of device '%s' is not open", f->drive->id);
 }
 
 int viv_front_insert(struct viv_front *f, struct viv_blk *blk, struct viv_err *err)
@@ -84,6 +84,8 @@ int viv_front_insert(struct viv_front *f, struct viv_blk *blk, struct viv_err *e
         return rc;
     f->drive->blk = blk;
     f->ro = f->read_only_media || !viv_blk_writable(blk);
+    if (f->trayless)
+        f->ops->media(f->opaque);
     return 0;
 }
 
@@ -102,6 +104,8 @@ int viv_front_remove(struct viv_front *f, struct viv_err *err)
         blk = f->drive->blk;
         f->drive->blk = NULL;
         f->ro = true;
+        if (f->trayless && blk)
+            f->ops->media(f->opaque);
     }
     viv_front_resume(f);
     if (!blk)
@@ -118,7 +122,7 @@ int viv_front_eject(struct viv_front *f, bool force, struct viv_err *err)
 
     if (rc < 0)
         return rc;
-    if (!f->tray_open)
+    if (!f->tray_open && !f->trayless)
         return viv_fail(err, EBUSY, "Device '%s' is locked and force was not specified, wait for tray to open and try again",
                         f->drive->id);
     return viv_front_remove(f, err);

@@ -397,6 +397,7 @@ static const struct viv_opt_def props[] = {VIV_PCI_PROPS, VIV_OPT_END};
         .realize = ehci_realize,                                                                                 \
         .reset = ehci_reset,                                                                                     \
         .unrealize = ehci_unrealize,                                                                             \
+        .hotplug = &viv_pci_hotplug,                                                                             \
         .data = &symbol##_model,                                                                                 \
     }
 EHCI(usb_ehci, "usb-ehci", {{0x8086, 0x24cd, 0x10, 0x0c0320, 0x1af4, 0x1100}, 4});

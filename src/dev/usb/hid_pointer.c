@@ -1,133 +1,59 @@
-/* usb-tablet, usb-mouse: pointers, absolute and relative (HID 1.11 appendix B.2, E.10).
- *
- * Motion that the host has not fetched yet is one event as long as the buttons stay as they are; a queue of events keeps clicks in
- * their places. */
+/* usb-tablet, usb-mouse: pointers, absolute and relative (HID 1.11 appendix B.2, E.10). A report has a few bits of motion: a long
+ * way is several. */
+#include "dev/input/pointer.h"
 #include "dev/usb/hid.h"
 
-#include <errno.h>
 #include <glib.h>
-#include <string.h>
-
-#define EVENTS 16
-
-struct pointer_event {
-    int32_t x, y; /* place, or how far since the last report */
-    int32_t wheel, pan;
-    uint8_t buttons;
-};
 
 struct usb_pointer {
     struct usb_hid hid;
-    struct pointer_event event[EVENTS];
-    uint8_t head, count;
-    struct pointer_event now;  /* until the sync */
-    struct pointer_event told; /* place and buttons of the last report */
+    struct pointer p;
 };
 
-static struct usb_pointer *pointer_of(const struct usb_hid *h)
+static struct pointer *pointer_of(const struct usb_hid *h)
 {
-    return (struct usb_pointer *)h;
-}
-
-static bool absolute(const struct usb_pointer *p)
-{
-    return p->hid.kind->input->kinds & VIV_INPUT_ABSOLUTE;
+    return &((struct usb_pointer *)h)->p;
 }
 
 /* ---- events ---- */
 
-static void add(int32_t *to, int n)
-{
-    if (__builtin_add_overflow(*to, n, to))
-        *to = 0; /* nobody moves so far */
-}
-
 static void on_move(void *opaque, int dx, int dy)
 {
-    struct usb_pointer *p = opaque;
-
-    add(&p->now.x, dx);
-    add(&p->now.y, dy);
+    viv_pointer_move(pointer_of(opaque), dx, dy);
 }
 
 static void on_place(void *opaque, unsigned x, unsigned y)
 {
-    struct usb_pointer *p = opaque;
-
-    p->now.x = (int32_t)MIN(x, VIV_INPUT_RANGE - 1);
-    p->now.y = (int32_t)MIN(y, VIV_INPUT_RANGE - 1);
+    viv_pointer_place(pointer_of(opaque), x, y);
 }
 
 static void on_button(void *opaque, enum viv_button b, bool down)
 {
-    static const uint8_t bit[VIV_BUTTONS] = {[VIV_BUTTON_LEFT] = 1, [VIV_BUTTON_RIGHT] = 2, [VIV_BUTTON_MIDDLE] = 4,
-                                             [VIV_BUTTON_SIDE] = 8, [VIV_BUTTON_EXTRA] = 16};
-    struct usb_pointer *p = opaque;
-
-    p->now.buttons = (uint8_t)((p->now.buttons & ~bit[b]) | (down ? bit[b] : 0));
+    viv_pointer_button(pointer_of(opaque), b, down);
 }
 
 static void on_wheel(void *opaque, int dy, int dx)
 {
-    struct usb_pointer *p = opaque;
-
-    add(&p->now.wheel, dy);
-    add(&p->now.pan, dx);
-}
-
-static bool same(const struct usb_pointer *p, const struct pointer_event *a, const struct pointer_event *b)
-{
-    bool still = absolute(p) ? a->x == b->x && a->y == b->y : !a->x && !a->y;
-
-    return still && !a->wheel && !a->pan && a->buttons == b->buttons;
-}
-
-static void merge(const struct usb_pointer *p, struct pointer_event *into, const struct pointer_event *e)
-{
-    if (absolute(p)) {
-        into->x = e->x;
-        into->y = e->y;
-    } else {
-        add(&into->x, e->x);
-        add(&into->y, e->y);
-    }
-    add(&into->wheel, e->wheel);
-    add(&into->pan, e->pan);
-    into->buttons = e->buttons;
-}
-
-/* Motion is taken up, place and buttons stay. */
-static void rest(const struct usb_pointer *p, struct pointer_event *e)
-{
-    e->wheel = e->pan = 0;
-    if (!absolute(p))
-        e->x = e->y = 0;
+    viv_pointer_wheel(pointer_of(opaque), dy, dx);
 }
 
 static void on_sync(void *opaque)
 {
-    struct usb_pointer *p = opaque;
-    struct pointer_event *last = p->count ? &p->event[(p->head + p->count - 1) % EVENTS] : NULL;
-
-    if (!usb_hid_driven(&p->hid)) {
-        rest(p, &p->now);
-        return;
-    }
-    if (!last && same(p, &p->now, &p->told))
-        return;
-    if (last && (last->buttons == p->now.buttons || p->count == EVENTS))
-        merge(p, last, &p->now);
-    else
-        p->event[(p->head + p->count++) % EVENTS] = p->now;
-    rest(p, &p->now);
-    usb_hid_tell(&p->hid);
+    if (viv_pointer_sync(pointer_of(opaque), usb_hid_driven(opaque)))
+        usb_hid_tell(opaque);
 }
 
 /* ---- reports ---- */
 
 static bool pointer_news(const struct usb_hid *h)
 {
-    return pointer_of(h)->count > 0;
+    return viv_pointer_first(pointer_of(h)) != NULL;
+}
+
+/* Left, right, middle, and two more. */
+static uint8_t buttons(const struct pointer_event *e)
+{
+    return (uint8_t)((e->buttons & ~6) | (e->buttons >> VIV_BUTTON_RIGHT & 1) << 1 | (e->buttons >> VIV_BUTTON_MIDDLE & 1) << 2);
 }
 
 static uint8_t part(int32_t *of)
@@ -138,51 +64,49 @@ static uint8_t part(int32_t *of)
     return (uint8_t)n;
 }
 
+/* What is left of motion comes with the next report. */
+static void reported(struct pointer *p, const struct pointer_event *e, bool all)
+{
+    p->told.buttons = e->buttons;
+    if (all)
+        viv_pointer_taken(p);
+}
+
 static size_t tablet_report(struct usb_hid *h, uint8_t *out, bool take)
 {
-    struct usb_pointer *p = pointer_of(h);
-    struct pointer_event none = p->told, *e = take ? &p->event[p->head] : &none;
+    struct pointer *p = pointer_of(h);
+    struct pointer_event none = p->told, *e = take ? viv_pointer_first(p) : &none;
 
-    out[0] = e->buttons;
+    out[0] = buttons(e);
     out[1] = (uint8_t)e->x;
     out[2] = (uint8_t)(e->x >> 8);
     out[3] = (uint8_t)e->y;
     out[4] = (uint8_t)(e->y >> 8);
     out[5] = part(&e->wheel);
     out[6] = part(&e->pan);
-    p->told = (struct pointer_event){.x = e->x, .y = e->y, .buttons = e->buttons};
-    if (take && !e->wheel && !e->pan) {
-        p->head = (uint8_t)((p->head + 1) % EVENTS);
-        p->count--;
-    }
+    p->told.x = e->x;
+    p->told.y = e->y;
+    reported(p, e, take && !e->wheel && !e->pan);
     return 7;
 }
 
 static size_t mouse_report(struct usb_hid *h, uint8_t *out, bool take)
 {
-    struct usb_pointer *p = pointer_of(h);
-    struct pointer_event none = p->told, *e = take ? &p->event[p->head] : &none;
+    struct pointer *p = pointer_of(h);
+    struct pointer_event none = p->told, *e = take ? viv_pointer_first(p) : &none;
 
-    out[0] = e->buttons;
+    out[0] = buttons(e);
     out[1] = part(&e->x);
     out[2] = part(&e->y);
     out[3] = part(&e->wheel);
     out[4] = part(&e->pan);
-    p->told = (struct pointer_event){.buttons = e->buttons};
-    if (take && !e->x && !e->y && !e->wheel && !e->pan) {
-        p->head = (uint8_t)((p->head + 1) % EVENTS);
-        p->count--;
-    }
+    reported(p, e, take && !e->x && !e->y && !e->wheel && !e->pan);
     return h->protocol ? 5 : 3; /* the boot report is the beginning */
 }
 
 static void pointer_clear(struct usb_hid *h)
 {
-    struct usb_pointer *p = pointer_of(h);
-
-    p->head = p->count = 0;
-    rest(p, &p->now);
-    memset(&p->told, 0, sizeof(p->told));
+    viv_pointer_clear(pointer_of(h));
 }
 
 /* ---- descriptors ---- */
@@ -247,57 +171,30 @@ static const struct hid_kind mouse = {
     .clear = pointer_clear,
 };
 
-static int post_load(void *obj, int version, struct viv_err *err)
-{
-    struct usb_pointer *p = obj;
-
-    if (p->head >= EVENTS || p->count > EVENTS)
-        return viv_fail(err, EINVAL, "%s with %u events from %u", p->hid.usb.dev.cls->name, p->count, p->head);
-    return 0;
-}
-
-static const struct viv_state_table event_state = {
-    .name = "pointer-event",
-    .ctype = "pointer_event",
-    .version = 1,
-    .min_version = 1,
-    .fields =
-        (const struct viv_field[]){
-            VIV_F_INT(pointer_event, x),
-            VIV_F_INT(pointer_event, y),
-            VIV_F_INT(pointer_event, wheel),
-            VIV_F_INT(pointer_event, pan),
-            VIV_F_INT(pointer_event, buttons),
-            VIV_F_END,
-        },
-};
-
 static const struct viv_state_table state = {
     .name = "usb-pointer",
     .ctype = "usb_pointer",
     .version = 1,
     .min_version = 1,
-    .fields =
-        (const struct viv_field[]){
-            VIV_F_STRUCT(usb_pointer, hid, usb_hid_state),
-            VIV_F_STRUCTS(usb_pointer, event, event_state),
-            VIV_F_INT(usb_pointer, head),
-            VIV_F_INT(usb_pointer, count),
-            VIV_F_STRUCT(usb_pointer, now, event_state),
-            VIV_F_STRUCT(usb_pointer, told, event_state),
-            VIV_F_END,
-        },
-    .post_load = post_load,
+    .fields = (const struct viv_field[]){VIV_F_STRUCT(usb_pointer, hid, usb_hid_state), VIV_F_STRUCT(usb_pointer, p, viv_pointer_state),
+                                         VIV_F_END},
 };
+
+static int tablet_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
+{
+    ((struct usb_pointer *)d)->p.absolute = true;
+    return usb_hid_realize(d, opts, err);
+}
 
 const struct viv_dev_class viv_dev_usb_tablet = {
     .name = "usb-tablet",
     .desc = "USB tablet: an absolute pointer",
     .bus = VIV_BUS_USB,
+    .hotplug = &viv_usb_hotplug,
     .size = sizeof(struct usb_pointer),
     .props = usb_hid_props,
     .state = &state,
-    .realize = usb_hid_realize,
+    .realize = tablet_realize,
     .reset = usb_hid_reset,
     .unrealize = usb_hid_unrealize,
     .data = &tablet,
@@ -307,6 +204,7 @@ const struct viv_dev_class viv_dev_usb_mouse = {
     .name = "usb-mouse",
     .desc = "USB mouse",
     .bus = VIV_BUS_USB,
+    .hotplug = &viv_usb_hotplug,
     .size = sizeof(struct usb_pointer),
     .props = usb_hid_props,
     .state = &state,

@@ -289,6 +289,7 @@ const struct viv_dev_class viv_dev_usb_hub = {
     .name = "usb-hub",
     .desc = "USB hub with eight ports",
     .bus = VIV_BUS_USB,
+    .hotplug = &viv_usb_hotplug,
     .size = sizeof(struct usb_hub),
     .props = props,
     .state = &state,

@@ -388,6 +388,7 @@ const struct viv_dev_class viv_dev_usb_net = {
     .name = "usb-net",
     .desc = "USB Ethernet card (CDC ECM)",
     .bus = VIV_BUS_USB,
+    .hotplug = &viv_usb_hotplug,
     .size = sizeof(struct usb_net),
     .props = props,
     .state = &state,

@@ -142,7 +142,7 @@ static void storage_running(struct viv_dev *d, bool running)
 
 static bool storage_idle(struct viv_dev *d)
 {
-    return !unit_of((struct usb_storage *)d)->front.in_flight;
+    return viv_front_idle(&unit_of((struct usb_storage *)d)->front);
 }
 
 static int post_load(void *obj, int version, struct viv_err *err)
@@ -203,6 +203,7 @@ const struct viv_dev_class viv_dev_usb_storage = {
     .name = "usb-storage",
     .desc = "USB disk or CD drive",
     .bus = VIV_BUS_USB,
+    .hotplug = &viv_usb_hotplug,
     .size = sizeof(struct usb_storage),
     .props = props,
     .state = &state,

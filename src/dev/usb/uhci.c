@@ -361,6 +361,7 @@ static const struct viv_opt_def props[] = {
         .realize = uhci_realize,                                                                                 \
         .reset = uhci_reset,                                                                                     \
         .unrealize = uhci_unrealize,                                                                             \
+        .hotplug = &viv_pci_hotplug,                                                                             \
         .data = &symbol##_model,                                                                                 \
     }
 UHCI(piix3_usb_uhci, "piix3-usb-uhci", {{0x8086, 0x7020, 1, 0x0c0300, 0x1af4, 0x1100}, 4});

@@ -406,6 +406,7 @@ static const struct viv_opt_def props[] = {
         .realize = xhci_realize,                                                                                 \
         .reset = xhci_reset,                                                                                     \
         .unrealize = xhci_unrealize,                                                                             \
+        .hotplug = &viv_pci_hotplug,                                                                             \
         .data = &symbol##_model,                                                                                 \
     }
 XHCI(qemu_xhci, "qemu-xhci", {{0x1b36, 0x000d, 1, 0x0c0330, 0x1af4, 0x1100}});

@@ -89,7 +89,7 @@ static void blk_vm_running(struct viv_virtio *v, bool running)
 
 static bool blk_idle(struct viv_virtio *v)
 {
-    return !((struct virtio_blk *)v)->front.in_flight;
+    return viv_front_idle(&((struct virtio_blk *)v)->front);
 }
 
 static void resend(void *opaque)
@@ -102,7 +102,12 @@ static void told(void *opaque)
     virtio_blk_told(opaque);
 }
 
-static const struct viv_front_ops front_ops = {.resend = resend, .told = told};
+static void resized(void *opaque)
+{
+    viv_virtio_config_changed(&((struct virtio_blk *)opaque)->v);
+}
+
+static const struct viv_front_ops front_ops = {.resend = resend, .told = told, .resized = resized};
 
 static void take_limits(struct virtio_blk *b, struct viv_opts *opts)
 {

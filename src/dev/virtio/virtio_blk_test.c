@@ -526,6 +526,33 @@ static void test_front(void)
     unmake();
 }
 
+/* Another size: the driver is told that the configuration has changed, and reads it there. */
+static void test_resize(void)
+{
+    struct viv_virtio_mmio *m = make("drive=d0");
+    uint8_t c[8], buf[512] = {0};
+    struct io io;
+    struct td d;
+
+    start(&d, m, FEATURES);
+    interrupts = 0;
+    disk_resize(DISK_SIZE / 2);
+    g_assert_cmpuint(interrupts, ==, 1);
+    viv_virtio_config_read(m->v, 0, c, sizeof(c));
+    g_assert_cmpuint(viv_ld_le64(c), ==, DISK_SIZE / 1024);
+    io = ask(&d, 1, DISK_SIZE / 1024, 512, true, buf);
+    td_kick(&d, 0);
+    go(&d);
+    g_assert_cmpint(status_of(&d, &io), ==, VIRTIO_BLK_S_IOERR);
+    disk_resize(DISK_SIZE);
+    io = ask(&d, 1, DISK_SIZE / 1024, 512, true, buf);
+    td_kick(&d, 0);
+    go(&d);
+    g_assert_cmpint(status_of(&d, &io), ==, 0);
+    unmake();
+    g_assert_null(disk.resized); /* nobody is told any more */
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -538,6 +565,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-blk/reset", test_reset);
     g_test_add_func("/virtio-blk/hostile", test_hostile);
     g_test_add_func("/virtio-blk/front", test_front);
+    g_test_add_func("/virtio-blk/resize", test_resize);
     g_test_add_func("/virtio-blk/options", test_options);
     return g_test_run();
 }

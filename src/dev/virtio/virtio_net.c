@@ -70,10 +70,10 @@ static void give_back(struct viv_virtq_elem **e, unsigned count)
 }
 
 /* Buffers for `need` bytes: one, or as many as it takes with MRG_RXBUF. Returns how many; 0: there are not
- * enough now; -1: the frame will never fit. */
+ * enough now; -1: the frame will never fit, as all that the ring can hold is here and too little. */
 static int take_buffers(struct virtio_net *n, unsigned queue, size_t need, struct viv_virtq_elem **e)
 {
-    unsigned count = 0;
+    unsigned count = 0, used = 0;
     uint64_t room = 0;
 
     do {
@@ -84,8 +84,9 @@ static int take_buffers(struct virtio_net *n, unsigned queue, size_t need, struc
         e[count] = viv_virtq_pop(&n->v, queue);
         if (!e[count]) {
             give_back(e, count);
-            return 0;
+            return used >= viv_virtq_size(&n->v, queue) ? -1 : 0;
         }
+        used += e[count]->in_num + e[count]->out_num;
         room += e[count++]->in_len;
     } while (room < need);
     return count;

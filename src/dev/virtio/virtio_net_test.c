@@ -272,6 +272,20 @@ static void test_receive(void)
     g_assert_cmpuint(viv_ld_le16(got + 10), ==, 3);
     g_assert_cmpmem(got + 12, 3000, f, 3000);
     unmake();
+    /* A ring that can never hold the frame must not hold up those behind it. */
+    n = make("netdev=n0,mac=52:54:00:01:02:03");
+    start(&d, n, FEATURES);
+    for (unsigned i = 0; i < 15; i++)
+        give_buffer(&d, 150);
+    g_assert_false(net.ops->receive(net.nic, f, 3000));
+    give_buffer(&d, 150);
+    g_assert_true(net.ops->receive(net.nic, f, 3000));
+    g_assert_false(td_used(&d, NET_Q_RX, &id, &used));
+    g_assert_true(net.ops->receive(net.nic, f, 1514));
+    for (unsigned i = 0; i < 11; i++)
+        g_assert_true(td_used(&d, NET_Q_RX, &id, &used));
+    g_assert_false(td_used(&d, NET_Q_RX, &id, &used));
+    unmake();
     /* Without merging a frame that does not fit is lost, and the buffer is not. */
     n = make("netdev=n0,mac=52:54:00:01:02:03");
     start(&d, n, 0);

@@ -5,6 +5,7 @@
 #include "bus/virtio_int.h"
 #include "bus/virtio_pci.h"
 #include "host/lock.h"
+#include "host/loop.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -403,7 +404,7 @@ static void test_doorbells(void)
     g_assert_cmphex(doorbell, ==, BAR4 + 0x3000);
     ask(1, 0x10000, 0x11000);
     g_assert_cmpint(eventfd_write(doorbell_fd, 1), ==, 0);
-    g_main_context_iteration(NULL, TRUE);
+    viv_loop_serve(true);
     answered(1, 0x12000);
     set_conf(4, 0, 2); /* decoding off: the BAR is nowhere */
     g_assert_cmphex(doorbell, ==, 0);

@@ -171,7 +171,7 @@ static int find_bus(struct serial_port *p, struct viv_opts *opts, struct viv_err
     const char *bus = viv_opts_str(opts, "bus");
 
     for (struct viv_dev *d = viv_dev_first(); d; d = d->next) {
-        struct virtio_serial *s = serial_of(d);
+        struct virtio_serial *s = d->life == VIV_DEV_LEAVING ? NULL : serial_of(d);
         g_autofree char *name = s && d->id ? g_strdup_printf("%s.0", d->id) : NULL;
 
         if (s && (!bus || (name && !strcmp(bus, name))))
@@ -234,6 +234,7 @@ static int port_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err
     if (rc)
         return rc;
     p->name = g_strdup(viv_opts_str(opts, "name"));
+    d->parent = p->s->v.dev;
     p->s->port[p->nr] = p;
     serial_send_control(p->s, p->nr, SERIAL_PORT_ADD, 1);
     return 0;
@@ -244,17 +245,29 @@ static void port_reset(struct viv_dev *d)
     /* with the device it sits on */
 }
 
-static void port_unrealize(struct viv_dev *d)
+/* ---- coming and going ---- */
+
+static void pull(struct viv_dev *d)
 {
     struct serial_port *p = (struct serial_port *)d;
 
     serial_port_reset(p);
+    if (!p->s)
+        return;
+    p->s->port[p->nr] = NULL;
+    serial_send_control(p->s, p->nr, SERIAL_PORT_REMOVE, 1);
+    p->s = NULL;
+}
+
+static const struct viv_hotplug hotplug = {.unplug = pull};
+
+static void port_unrealize(struct viv_dev *d)
+{
+    struct serial_port *p = (struct serial_port *)d;
+
+    pull(d);
     if (p->chr)
         viv_chr_detach(p->chr, p);
-    if (p->s) {
-        p->s->port[p->nr] = NULL;
-        serial_send_control(p->s, p->nr, SERIAL_PORT_REMOVE, 1);
-    }
     g_free(p->name);
 }
 
@@ -294,6 +307,7 @@ static const struct viv_opt_def port_props[] = {
         .name = (typed),                                                                           \
         .desc = (text),                                                                            \
         .bus = VIV_BUS_VIRTIO_SERIAL,                                                              \
+        .hotplug = &hotplug,                                                                       \
         .size = sizeof(struct serial_port),                                                        \
         .props = port_props,                                                                       \
         .state = &port_state,                                                                      \

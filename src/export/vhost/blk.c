@@ -267,8 +267,12 @@ static void *serve(void *opaque)
 {
     struct viv_vhost_queue *q = opaque;
     struct pollfd p[2] = {{q->kick, POLLIN, 0}, {q->stop, POLLIN, 0}};
-    int ret = viv_vhost_queue_run(q); /* what was there before the first kick */
     uint64_t count;
+    int ret;
+
+    if (q->ring->log) /* who was here before us may have given something back and not have said so */
+        signal_fd(q->call);
+    ret = viv_vhost_queue_run(q); /* what was there before the first kick */
 
     while (ret >= 0) {
         if (poll(p, 2, -1) < 0 && errno != EINTR)

@@ -127,11 +127,35 @@ static int walk(struct viv_vhost_ring *r, struct viv_vhost_chain *c)
     return -ELOOP;
 }
 
+/* What was taken and not given back lies in front of what nobody has taken; a driver that goes on from the used ring does not know. */
+void viv_vhost_ring_resume(struct viv_vhost_ring *r, struct viv_vhost_log *log)
+{
+    r->log = log;
+    r->again_at = r->again_count = 0;
+    if (!log)
+        return;
+    r->again_count = viv_vhost_log_resume(log, r->num, r->next_used, r->again, &r->counter);
+    if (r->again_count)
+        r->next_avail = r->next_used + r->again_count;
+}
+
+static int pop_again(struct viv_vhost_ring *r, struct viv_vhost_chain *c)
+{
+    int ret;
+
+    c->head = r->again[r->again_at++];
+    c->out = c->in = 0;
+    ret = walk(r, c);
+    return ret ? ret : 1;
+}
+
 int viv_vhost_ring_pop(struct viv_vhost_ring *r, struct viv_vhost_chain *c)
 {
     uint16_t waiting = load16(r->avail + 2) - r->next_avail;
     int ret;
 
+    if (r->again_at < r->again_count)
+        return pop_again(r, c);
     if (!waiting)
         return 0;
     if (waiting > r->num)
@@ -142,6 +166,11 @@ int viv_vhost_ring_pop(struct viv_vhost_ring *r, struct viv_vhost_chain *c)
         return -EINVAL;
     r->next_avail++;
     ret = walk(r, c);
+    if (!ret && r->log) {
+        pthread_mutex_lock(&r->lock); /* whoever gives back an earlier one of the same head has cleared its mark */
+        viv_vhost_log_take(r->log, c->head, r->counter++);
+        pthread_mutex_unlock(&r->lock);
+    }
     return ret ? ret : 1;
 }
 
@@ -176,10 +205,14 @@ bool viv_vhost_ring_push(struct viv_vhost_ring *r, uint16_t head, uint32_t writt
     bool call;
 
     pthread_mutex_lock(&r->lock);
+    if (r->log)
+        viv_vhost_log_ending(r->log, head);
     e = r->used + 4 + 8 * (r->next_used & (r->num - 1));
     viv_st_le32(e, head);
     viv_st_le32(e + 4, written);
     store16(r->used + 2, ++r->next_used);
+    if (r->log)
+        viv_vhost_log_ended(r->log, head, r->next_used);
     call = wants_call(r, r->next_used);
     pthread_mutex_unlock(&r->lock);
     return call;

@@ -3,6 +3,7 @@
 #ifndef VIV_EXPORT_VHOST_RING_H
 #define VIV_EXPORT_VHOST_RING_H
 
+#include "export/vhost/inflight.h"
 #include "export/vhost/mem.h"
 
 #include <pthread.h>
@@ -20,7 +21,11 @@ struct viv_vhost_ring {
     const struct viv_vhost_mem *mem;
     uint8_t *desc, *avail, *used;
     bool event_idx;
-    uint16_t next_avail; /* owned by the thread that pops */
+    uint16_t next_avail; /* owned by the thread that pops, as are these three: */
+    uint16_t again[VIV_VHOST_RING_MAX]; /* heads that are to be done again, */
+    unsigned again_at, again_count;
+    uint64_t counter;    /* of requests taken */
+    struct viv_vhost_log *log; /* of what is under way; NULL: nobody keeps one */
     pthread_mutex_t lock; /* what follows, and the used ring */
     uint16_t next_used;
     uint16_t signalled; /* next_used at the last call */
@@ -36,6 +41,8 @@ struct viv_vhost_chain {
 
 /* Looks up the rings' places. -EINVAL: they are no memory. */
 int viv_vhost_ring_start(struct viv_vhost_ring *r, const struct viv_vhost_mem *mem, bool event_idx);
+/* After that: goes on from `log` (NULL: none), with the requests that a process before us had taken. */
+void viv_vhost_ring_resume(struct viv_vhost_ring *r, struct viv_vhost_log *log);
 /* 1: a request; 0: there is none; negative: the ring is broken. */
 int viv_vhost_ring_pop(struct viv_vhost_ring *r, struct viv_vhost_chain *c);
 /* Does the driver need to kick for what comes next? True: something came in between, pop again. */

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PROTOCOL_FEATURES (VHOST_PROTOCOL_MQ | VHOST_PROTOCOL_REPLY_ACK | VHOST_PROTOCOL_CONFIG)
+#define PROTOCOL_FEATURES (VHOST_PROTOCOL_MQ | VHOST_PROTOCOL_REPLY_ACK | VHOST_PROTOCOL_CONFIG | VHOST_PROTOCOL_INFLIGHT)
 #define RING_EVENT_IDX    (1ull << 29)
 
 struct queue {
@@ -19,6 +19,7 @@ struct queue {
 struct viv_vhost_session {
     struct viv_vhost_disk *disk;
     struct viv_vhost_mem mem;
+    struct viv_vhost_inflight inflight;
     uint64_t features, protocol;
     struct queue queue[VIV_VHOST_QUEUES_MAX];
 };
@@ -58,16 +59,20 @@ void viv_vhost_session_free(struct viv_vhost_session *s)
         pthread_mutex_destroy(&s->queue[i].ring.lock);
     }
     viv_vhost_mem_clear(&s->mem);
+    viv_vhost_inflight_clear(&s->inflight);
     g_free(s);
 }
 
 /* Starts the queue when it has all it needs: "the ring is started upon receiving a kick". */
 static int start(struct viv_vhost_session *s, struct queue *q, struct viv_err *err)
 {
+    unsigned i = (unsigned)(q - s->queue);
+
     if (q->q || !q->enabled || q->kick < 0)
         return 0;
     if (viv_vhost_ring_start(&q->ring, &s->mem, s->features & RING_EVENT_IDX))
-        return viv_fail(err, EINVAL, "vhost-user: the ring of queue %u does not lie in memory", (unsigned)(q - s->queue));
+        return viv_fail(err, EINVAL, "vhost-user: the ring of queue %u does not lie in memory", i);
+    viv_vhost_ring_resume(&q->ring, viv_vhost_inflight_log(&s->inflight, i, q->ring.num));
     return viv_vhost_queue_start(s->disk, &q->ring, s->features, q->kick, q->call, q->failed, &q->q, err);
 }
 
@@ -225,6 +230,34 @@ static int set_fd(struct viv_vhost_session *s, struct vhost_msg *m, struct viv_e
     return start(s, q, err);
 }
 
+/* An area for so many queues: the front end keeps it, and says with SET that it is to be used. The answer is as long as the question: some
+ * send the structure with 4 bytes of padding at its end, some without, and all want to get back what they know. */
+static int get_inflight(struct viv_vhost_session *s, struct vhost_msg *m, struct viv_err *err)
+{
+    struct vhost_inflight *p = &m->p.inflight;
+    uint64_t bytes = 0;
+    int ret;
+
+    if (!p->queues || p->queues > s->disk->queues || !p->num || p->num > VIV_VHOST_RING_MAX)
+        return viv_fail(err, EINVAL, "vhost-user: an area for requests under way in %u queues of %u", p->queues, p->num);
+    ret = viv_vhost_inflight_new(p->queues, p->num, &m->answer_fd, &bytes, err);
+    p->size = bytes;
+    p->offset = 0;
+    return ret ? ret : 1;
+}
+
+static int set_inflight(struct viv_vhost_session *s, struct vhost_msg *m, struct viv_err *err)
+{
+    struct vhost_inflight p = m->p.inflight;
+    int ret;
+
+    if (m->fd_count != 1 || !p.queues || p.queues > s->disk->queues || !p.num || p.num > VIV_VHOST_RING_MAX)
+        return viv_fail(err, EINVAL, "vhost-user: an area of requests under way in %u queues of %u, with %u files", p.queues, p.num, m->fd_count);
+    stop_all(s);
+    ret = viv_vhost_inflight_set(&s->inflight, m->fds[0], p.size, p.offset, p.queues, p.num, err);
+    return ret ? ret : start_all(s, err);
+}
+
 static int get_config(struct viv_vhost_session *s, struct vhost_msg *m, struct viv_err *err)
 {
     uint8_t config[VHOST_CONFIG_MAX];
@@ -259,6 +292,9 @@ static uint32_t least(uint32_t request)
     case VHOST_GET_CONFIG:
     case VHOST_SET_CONFIG:
         return 12;
+    case VHOST_GET_INFLIGHT_FD:
+    case VHOST_SET_INFLIGHT_FD:
+        return sizeof(struct vhost_inflight);
     }
     return 0;
 }
@@ -299,6 +335,10 @@ static int dispatch(struct viv_vhost_session *s, struct vhost_msg *m, struct viv
         return set_enabled(s, &m->p.state, err);
     case VHOST_GET_CONFIG:
         return get_config(s, m, err);
+    case VHOST_GET_INFLIGHT_FD:
+        return get_inflight(s, m, err);
+    case VHOST_SET_INFLIGHT_FD:
+        return set_inflight(s, m, err);
     case VHOST_SET_CONFIG:
         return viv_fail(err, EACCES, "vhost-user: nothing in the configuration can be written");
     }
@@ -310,6 +350,7 @@ int viv_vhost_session_do(struct viv_vhost_session *s, struct vhost_msg *m, struc
     bool wants_answer = m->h.flags & VHOST_FLAG_NEED;
     int ret;
 
+    m->answer_fd = -1;
     if ((m->h.flags & VHOST_VERSION_MASK) != VHOST_VERSION || (m->h.flags & VHOST_FLAG_REPLY))
         return viv_fail(err, EPROTO, "vhost-user: a message with flags 0x%x", m->h.flags);
     if (m->h.size < least(m->h.request))

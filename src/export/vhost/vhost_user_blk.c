@@ -126,8 +126,18 @@ static int send_answer(int fd, struct vhost_msg *m)
 {
     struct iovec iov[2] = {{&m->h, sizeof(m->h)}, {&m->p, m->h.size}};
     struct msghdr h = {.msg_iov = iov, .msg_iovlen = 2};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {0};
     ssize_t n;
 
+    if (m->answer_fd >= 0) {
+        h.msg_control = &control;
+        h.msg_controllen = sizeof(control);
+        control.align = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(&control.align), &m->answer_fd, sizeof(int));
+    }
     m->h.flags = VHOST_VERSION | VHOST_FLAG_REPLY;
     n = sendmsg(fd, &h, MSG_NOSIGNAL | MSG_DONTWAIT);
     return n == (ssize_t)(sizeof(m->h) + m->h.size) ? 0 : -EPIPE;
@@ -137,7 +147,7 @@ static int send_answer(int fd, struct vhost_msg *m)
 
 static int next_message(struct vhost_export *v, struct viv_vhost_session *s, int fd, struct viv_err *err)
 {
-    struct vhost_msg m;
+    struct vhost_msg m = {.answer_fd = -1};
     int ret = read_header(v, fd, &m);
 
     if (!ret)
@@ -148,6 +158,8 @@ static int next_message(struct vhost_export *v, struct viv_vhost_session *s, int
         ret = viv_vhost_session_do(s, &m, err);
     if (ret > 0)
         ret = send_answer(fd, &m);
+    if (m.answer_fd >= 0)
+        close(m.answer_fd);
     close_fds(&m);
     return ret;
 }

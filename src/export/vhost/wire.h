@@ -24,6 +24,8 @@ enum {
     VHOST_SET_VRING_ENABLE = 18,
     VHOST_GET_CONFIG = 24,
     VHOST_SET_CONFIG = 25,
+    VHOST_GET_INFLIGHT_FD = 31,
+    VHOST_SET_INFLIGHT_FD = 32,
 };
 
 #define VHOST_VERSION      1u
@@ -35,6 +37,7 @@ enum {
 #define VHOST_PROTOCOL_MQ         (1ull << 0)
 #define VHOST_PROTOCOL_REPLY_ACK  (1ull << 3)
 #define VHOST_PROTOCOL_CONFIG     (1ull << 9)
+#define VHOST_PROTOCOL_INFLIGHT   (1ull << 12)
 
 #define VHOST_FDS_MAX     8 /* in one message */
 #define VHOST_REGIONS_MAX 8
@@ -71,6 +74,11 @@ struct vhost_config {
     uint8_t data[VHOST_CONFIG_MAX];
 };
 
+struct vhost_inflight {
+    uint64_t size, offset;
+    uint16_t queues, num;
+} __attribute__((packed));
+
 struct vhost_msg {
     struct vhost_header h;
     union {
@@ -79,10 +87,12 @@ struct vhost_msg {
         struct vhost_vring_state state;
         struct vhost_vring_addr addr;
         struct vhost_config config;
+        struct vhost_inflight inflight;
         uint8_t bytes[VHOST_PAYLOAD_MAX];
     } p;
     int fds[VHOST_FDS_MAX];
     unsigned fd_count;
+    int answer_fd; /* goes with the answer; -1: none */
 };
 
 #endif

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define IN_FLIGHT 64 /* events of a client that wait */
-#define BUSY_NS   1000000000
 
 struct vnc_typing {
     struct viv_keymap *map;
@@ -20,7 +19,6 @@ struct vnc_typing {
     bool layout_named; /* -k: keysyms count more than raw keys */
     int64_t key_delay_ns;
     struct viv_timer *timer;
-    int64_t busy_since; /* 0: the guest reads its keys */
     unsigned buttons;
     uint64_t buttons_of; /* the client that pressed them */
 };
@@ -106,6 +104,8 @@ static void apply_buttons(struct vnc_server *s, uint64_t client, unsigned button
 
 static void apply_pointer(struct vnc_server *s, const struct vnc_event *e)
 {
+    if (vnc_switch_pointer(s, e))
+        return;
     if (!e->relative && viv_input_is_absolute(s->console_number))
         viv_input_place(s->console_number, (unsigned)e->x, (unsigned)e->y, e->width, e->height);
     else if (e->dx || e->dy)
@@ -118,10 +118,8 @@ static void apply_key(struct vnc_server *s, const struct vnc_event *e)
 {
     struct vnc_typing *t = s->typing;
 
-    if (e->code >= 0 && !t->layout_named)
-        viv_typist_code(t->typist, e->client, (unsigned)e->code, e->down);
-    else if (!viv_typist_keysym(t->typist, e->client, e->keysym, e->down) && e->code >= 0)
-        viv_typist_code(t->typist, e->client, (unsigned)e->code, e->down);
+    if (!vnc_switch_key(s, e))
+        viv_typist_key(t->typist, e->client, e->code, e->keysym, t->layout_named, e->down);
 }
 
 /* The client hears what has become of its wish. */
@@ -154,6 +152,18 @@ static void apply_room(struct vnc_server *s, const struct vnc_event *e)
     vnc_post(on_room_reply, r);
 }
 
+static void on_change(void *opaque);
+
+void vnc_input_switched(struct vnc_server *s)
+{
+    viv_input_release_all();
+    if (s->typing->buttons) {
+        apply_buttons(s, 0, 0);
+        viv_input_sync(s->console_number);
+    }
+    on_change(s);
+}
+
 static void apply_gone(struct vnc_server *s, const struct vnc_event *e)
 {
     viv_typist_leave(s->typing->typist, e->client);
@@ -163,20 +173,11 @@ static void apply_gone(struct vnc_server *s, const struct vnc_event *e)
     }
 }
 
-/* Keys that the guest has not read yet: they are given a second. A guest that has stopped reading gets what it has room for. */
 static bool waits_for_guest(struct vnc_typing *t)
 {
-    int64_t now = viv_clock_ns(VIV_CLOCK_HOST);
-
-    if (!viv_input_busy()) {
-        t->busy_since = 0;
+    if (!viv_typist_waits(t->typist))
         return false;
-    }
-    if (!t->busy_since)
-        t->busy_since = now;
-    if (now - t->busy_since > BUSY_NS)
-        return false;
-    viv_timer_set(t->timer, now + MAX(t->key_delay_ns, 1000000));
+    viv_timer_set(t->timer, viv_clock_ns(VIV_CLOCK_HOST) + MAX(t->key_delay_ns, 1000000));
     return true;
 }
 

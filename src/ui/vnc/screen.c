@@ -99,7 +99,6 @@ void vnc_screen_attach(struct vnc_server *s, struct viv_console *console)
     static const struct viv_viewer_ops ops = {
         .shown = on_shown, .changed = on_changed, .cursor = on_cursor, .tick = on_tick, .gone = on_gone};
 
-    s->mail.first = UINT_MAX;
     s->console = console;
     s->console_number = console ? (int)viv_console_number(console) : -1;
     if (console)
@@ -130,6 +129,15 @@ void vnc_screen_look(struct vnc_server *s)
     s->mail.fresh = true;
     post(s);
     pthread_mutex_unlock(&s->lock);
+}
+
+void vnc_screen_switch(struct vnc_server *s, struct viv_console *console)
+{
+    vnc_input_switched(s);
+    vnc_screen_detach(s);
+    vnc_screen_attach(s, console);
+    vnc_input_switched(s);
+    vnc_screen_look(s);
 }
 
 /* ---- VNC thread ---- */

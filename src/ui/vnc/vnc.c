@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "crypto/secret.h"
+#include "host/broker.h"
 #include "host/loop.h"
 #include "ui/vnc/address.h"
 
@@ -161,6 +162,7 @@ static int configure(struct vnc_server *s, struct viv_opts *o, const char *layou
         rc = vnc_thread_start(err);
     if (rc < 0)
         return rc;
+    s->fixed = viv_opts_given(o, "display");
     s->console_number = console ? (int)viv_console_number(console) : -1;
     rc = vnc_input_init(s, layout, (unsigned)viv_opts_int(o, "key-delay-ms"), err);
     if (!rc)
@@ -181,7 +183,7 @@ void vnc_server_free(struct vnc_server *s)
     for (unsigned i = 0; i < s->listeners; i++) {
         close(s->listener[i].fd);
         if (s->listener[i].path)
-            unlink(s->listener[i].path);
+            viv_broker_unlink(s->listener[i].path);
         g_free(s->listener[i].path);
     }
     vnc_screen_drop(s);

@@ -61,6 +61,8 @@ struct vnc_server {
     int console_number;
     struct viv_input_watch *watch;
     struct vnc_typing *typing; /* input.c's */
+    bool fixed;                /* its console was named: clients cannot choose another */
+    unsigned mods, digit;      /* switch.c's: VIV_MOD_* that are held; the digit of Ctrl-Alt-1 that is down */
 
     pthread_mutex_t lock;
     char *password; /* NULL: nobody gets in */
@@ -232,6 +234,7 @@ void vnc_ws_wrap(struct vnc_client *c);
 void vnc_screen_attach(struct vnc_server *s, struct viv_console *console);
 void vnc_screen_detach(struct vnc_server *s);
 void vnc_screen_look(struct vnc_server *s);
+void vnc_screen_switch(struct vnc_server *s, struct viv_console *console);
 void vnc_screen_collect(struct vnc_server *s); /* VNC thread */
 void vnc_screen_drop(struct vnc_server *s);
 
@@ -266,6 +269,12 @@ int vnc_input_init(struct vnc_server *s, const char *layout, unsigned key_delay_
 void vnc_input_fini(struct vnc_server *s);
 void vnc_input_send(struct vnc_client *c, const struct vnc_event *e);
 bool vnc_input_full(struct vnc_client *c);
+
+void vnc_input_switched(struct vnc_server *s); /* another console: what is held is let go */
+
+/* switch.c: true: it was for us, or for the text console that is shown. */
+bool vnc_switch_key(struct vnc_server *s, const struct vnc_event *e);
+bool vnc_switch_pointer(struct vnc_server *s, const struct vnc_event *e);
 
 /* clipboard.c */
 void vnc_clip_hello(struct vnc_client *c);

@@ -5,6 +5,8 @@
 #include "host/clock.h"
 
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static void test_des(void)
 {
@@ -39,6 +41,19 @@ static void test_patience(void)
     g_assert_true(vnc_auth_not_before("host"));
     vnc_auth_result("host", true);
     g_assert_cmpint(vnc_auth_not_before("host"), ==, 0);
+}
+
+/* Who has one address of an IPv6 network has all of it. */
+static void test_patience_ipv6(void)
+{
+    vnc_auth_result("2001:db8:1:2::1", false);
+    g_assert_cmpint(vnc_auth_not_before("2001:db8:1:2:3::4"), !=, 0);
+    g_assert_cmpint(vnc_auth_not_before("2001:db8:1:3::1"), ==, 0);
+    vnc_auth_result("2001:db8:1:2:5::6", true);
+    g_assert_cmpint(vnc_auth_not_before("2001:db8:1:2::1"), ==, 0);
+    vnc_auth_result("::ffff:192.0.2.1", false); /* those are hosts of IPv4 */
+    g_assert_cmpint(vnc_auth_not_before("::ffff:192.0.2.2"), ==, 0);
+    vnc_auth_result("::ffff:192.0.2.1", true);
 }
 
 static void test_formats(void)
@@ -258,11 +273,74 @@ static void test_flood(void)
     vnc_server_free(s);
 }
 
+/* A client that is always a little behind does not make the buffer grow for ever. */
+static void test_behind(void)
+{
+    struct vnc_server *s = make_server(20, 20);
+    struct vnc_client *c = make_client(s);
+    g_autofree uint8_t *chunk = g_malloc0(1 << 20);
+    uint64_t put = 0, got = 0;
+    int fd[2];
+
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), ==, 0);
+    c->fd = fd[0];
+    g_byte_array_append(c->out, chunk, 1 << 20);
+    for (put = 1 << 20; put < 64 << 20; put += 1 << 18) {
+        ssize_t n = recv(fd[1], chunk, 1 << 18, MSG_DONTWAIT | MSG_TRUNC);
+
+        got += n > 0 ? (uint64_t)n : 0;
+        g_byte_array_append(c->out, chunk, 1 << 18);
+        vnc_client_flush(c);
+        g_assert_false(c->hung_up);
+        while (vnc_client_unsent(c) > 1 << 20 && (n = recv(fd[1], chunk, 1 << 18, MSG_DONTWAIT)) > 0) {
+            got += (uint64_t)n;
+            vnc_client_flush(c);
+        }
+        g_assert_cmpuint(vnc_client_unsent(c), >, 0); /* behind all the time */
+        g_assert_cmpuint(c->out->len, <=, 4 << 20);
+    }
+    g_assert_cmpuint(got, >, 56 << 20);
+    close(fd[1]);
+    vnc_server_free(s);
+}
+
+static const char *shake_hands(struct vnc_server *s, const char *origin)
+{
+    struct vnc_client *c = vnc_client_new(s, -1, true, false);
+    g_autofree char *say = g_strdup_printf("GET / HTTP/1.1\r\nHost: vm.example:5900\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                                           "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", origin);
+
+    c->next = s->clients;
+    s->clients = c;
+    vnc_client_input(c, (const uint8_t *)say, strlen(say));
+    g_assert_cmpint(c->websocket, ==, c->state != VNC_DEAD);
+    g_byte_array_append(c->wire, (const uint8_t *)"", 1);
+    g_byte_array_append(c->out, (const uint8_t *)"", 1);
+    return (const char *)(c->websocket ? c->wire->data : c->out->data);
+}
+
+/* Without a password, pages of other hosts in somebody's browser do not come in. */
+static void test_origin(void)
+{
+    struct vnc_server *s = make_server(20, 20);
+
+    g_assert_true(g_str_has_prefix(shake_hands(s, ""), "HTTP/1.1 101"));
+    g_assert_true(g_str_has_prefix(shake_hands(s, "Origin: http://vm.example:8000\r\n"), "HTTP/1.1 101"));
+    g_assert_true(g_str_has_prefix(shake_hands(s, "Origin: http://evil.example\r\n"), "HTTP/1.1 403"));
+    g_assert_true(g_str_has_prefix(shake_hands(s, "Origin: http://vm.example.evil.example\r\n"), "HTTP/1.1 403"));
+    s->needs_password = true;
+    g_assert_true(g_str_has_prefix(shake_hands(s, "Origin: http://evil.example\r\n"), "HTTP/1.1 101"));
+    vnc_server_free(s);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/vnc/des", test_des);
     g_test_add_func("/vnc/patience", test_patience);
+    g_test_add_func("/vnc/patience-ipv6", test_patience_ipv6);
+    g_test_add_func("/vnc/behind", test_behind);
+    g_test_add_func("/vnc/origin", test_origin);
     g_test_add_func("/vnc/formats", test_formats);
     g_test_add_func("/vnc/palette", test_palette);
     g_test_add_func("/vnc/tiles", test_tiles);

@@ -38,7 +38,7 @@ enum {
 #define PRL_VERSION     2u
 #define PRL_IN_USE      0x746f6e59u
 #define PRL_SECTOR      512u
-#define PRL_CLUSTER_MAX (1u << 30) /* bytes: a first write to a cluster holds all of it in memory */
+#define PRL_CLUSTER_MAX (1u << 30) /* bytes: a first write to a cluster writes all of it */
 #define PRL_ENTRIES_MAX (64u << 20)
 #define PRL_BAT_PAGE    1024u /* entries that are written together */
 

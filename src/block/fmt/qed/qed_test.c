@@ -27,6 +27,35 @@ static void test_cuts(gconstpointer v)
     run_cuts(&viv_blk_qed, v, 120, 3);
 }
 
+/* A few bytes in the middle of a large cluster: the rest comes from below, in pieces, not in one buffer of its size. */
+static void test_large_cluster(void)
+{
+    static const struct variant v = {"large", "cluster_size=16M,table_size=1", 20 << 20, 18 << 20};
+    uint64_t at = (9 << 20) + 4096 + 512;
+    struct mem m, base;
+    uint8_t *model = g_malloc0(v.size);
+    struct viv_node *n;
+
+    make_base(&v, &base);
+    make(&viv_blk_qed, &v, &m);
+    n = open_variant(&viv_blk_qed, &v, &m, &base);
+    m.log = g_array_new(FALSE, FALSE, sizeof(struct mem_entry));
+    memcpy(model, base.data, v.base);
+    memset(model + at, 7, SECTOR);
+    g_assert_cmpint(viv_node_pwrite(n, at, model + at, SECTOR), ==, 0);
+    for (guint i = 0; i < m.log->len; i++) {
+        const struct mem_entry *e = &g_array_index(m.log, struct mem_entry, i);
+
+        g_assert_true(e->op != MEM_WRITE || e->len <= 9 << 20);
+    }
+    expect_disk(n, model);
+    expect_check(n, false);
+    viv_node_put(&n);
+    mem_fini(&m);
+    mem_fini(&base);
+    g_free(model);
+}
+
 /* A 4 MiB disk of 4 KiB clusters: L1 at 4096 (2 entries used), L2 at 8192, cluster 0's data at 12288. */
 static const struct variant plain = {"plain", "cluster_size=4k,table_size=1", 4 << 20, 0};
 
@@ -201,6 +230,7 @@ int main(int argc, char **argv)
         g_test_add_data_func(b, &variants[i], test_failing);
         g_test_add_data_func(c, &variants[i], test_cuts);
     }
+    g_test_add_func("/block/qed/large-cluster", test_large_cluster);
     g_test_add_func("/block/qed/header", test_header);
     g_test_add_func("/block/qed/backing-name", test_backing_name);
     g_test_add_func("/block/qed/entries", test_entries);

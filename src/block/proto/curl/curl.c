@@ -1,6 +1,7 @@
 /* The drivers: open, read. */
 #include "block/iov.h"
 #include "block/proto/curl/curl_int.h"
+#include "host/sandbox.h"
 
 #include <errno.h>
 #include <string.h>
@@ -72,6 +73,7 @@ int viv_curl_open(struct viv_curl_config *conf, const struct viv_blk_driver *drv
     struct viv_curl *c;
     struct viv_node *n;
 
+    viv_sandbox_need(VIV_SANDBOX_NETWORK);
     ret = ret      ? ret
           : !shown ? viv_fail(err, EINVAL, "'%s' is not a URL", conf->url)
           : g_ascii_strncasecmp(conf->url, drv->name, len) != 0 || strncmp(conf->url + len, "://", 3) != 0

@@ -503,34 +503,50 @@ int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, st
     return 0;
 }
 
-/* The same file by another descriptor; the first one keeps the locks, which are its own and not another user's. */
-int viv_file_set_read_only(struct viv_node *n, bool read_only, struct viv_err *err)
+/* The rights that the locks speak of. On failure they are as they were. */
+static int change_locks(struct viv_node *n, bool read_only, struct viv_err *err)
 {
     struct file *f = n->state;
     struct viv_node_opts now = f->locks, before = f->locks;
-    char path[40];
+    int ret;
+
+    now.read_only = read_only;
+    before.read_only = n->read_only;
+    if (read_only && !now.force_share && now.locking != VIV_LOCKING_OFF) /* more locks are just added */
+        viv_file_unlock(f->lock_fd);
+    ret = take_locks(f->lock_fd, n->filename, &now, err);
+    if (ret)
+        take_locks(f->lock_fd, n->filename, &before, NULL);
+    return ret;
+}
+
+/* The same file by another descriptor; the first one keeps the locks, which are its own and not another user's. */
+int viv_file_reopen(struct viv_node *n, bool read_only, bool direct, struct viv_err *err)
+{
+    struct viv_err own = VIV_ERR_INIT;
+    struct file *f = n->state;
     int fd, ret;
 
     if (f->locks.force_share && !read_only)
         return viv_fail(err, EACCES, "'%s' is open with force-share=on, and that is for reading alone", n->filename);
-    now.read_only = read_only;
-    before.read_only = n->read_only;
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
-    fd = open(path, (read_only ? O_RDONLY : O_RDWR) | (n->direct ? O_DIRECT : 0) | O_CLOEXEC | O_NOCTTY);
+    if (n->aio == VIV_AIO_NATIVE && !direct)
+        return viv_fail(err, EINVAL, "'%s': aio=native requires cache.direct=on", n->filename);
+    fd = viv_open_again(f->fd, (read_only ? O_RDONLY : O_RDWR) | (direct ? O_DIRECT : 0), &own);
+    if (fd == -EINVAL && direct)
+        return viv_file_direct_error(n->filename, err);
     if (fd < 0)
-        return viv_fail_os(err, errno, "'%s' cannot be opened for %s", n->filename, read_only ? "reading" : "writing");
-    if (read_only && !now.force_share && now.locking != VIV_LOCKING_OFF) /* more locks are just added */
-        viv_file_unlock(f->lock_fd);
-    ret = take_locks(f->lock_fd, n->filename, &now, err);
+        return viv_fail(err, -fd, "'%s' cannot be opened for %s: %s", n->filename, read_only ? "reading" : "writing", own.text);
+    ret = read_only == n->read_only ? 0 : change_locks(n, read_only, err);
     if (ret) {
-        take_locks(f->lock_fd, n->filename, &before, NULL);
         close(fd);
         return ret;
     }
     if (f->fd != f->lock_fd)
         close(f->fd);
     f->fd = fd;
+    f->align = direct ? direct_align(fd, f->device) : 1;
     n->read_only = read_only;
+    n->direct = direct;
     return 0;
 }
 
@@ -552,6 +568,8 @@ int viv_file_open(const char *path, const struct viv_node_opts *o, struct viv_no
 
     if (fd == -EINVAL && o->direct)
         return viv_file_direct_error(path, err);
+    if (fd < 0 && g_str_has_prefix(own.text, "the sandbox"))
+        return viv_fail(err, -fd, "Could not open '%s': %s", path, own.text);
     if (fd < 0)
         return viv_fail_os(err, -fd, "Could not open '%s'", path);
     /* O_NONBLOCK was for FIFOs, which are refused; it means nothing for files and devices. */

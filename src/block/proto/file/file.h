@@ -37,8 +37,8 @@ void viv_file_grew(struct viv_node *n, uint64_t end);
 int viv_file_copy_range(struct viv_node *from, uint64_t src, struct viv_node *to, uint64_t dst, uint64_t len, bool share,
                         uint64_t *done);
 
-/* For other rights than it was opened with. No request may be under way. */
-int viv_file_set_read_only(struct viv_node *n, bool read_only, struct viv_err *err);
+/* For other rights, or another way through the page cache, than it was opened with. No request may be under way. */
+int viv_file_reopen(struct viv_node *n, bool read_only, bool direct, struct viv_err *err);
 
 /* Bytes that the file takes on its host; 0 when unknown. */
 uint64_t viv_file_allocated(const struct viv_node *n);

@@ -2,12 +2,12 @@
  * ".name.XXXXXX.part" that is renamed. */
 #include "block/proto/file/file_int.h"
 
+#include "host/broker.h"
 #include "host/open.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,12 +39,15 @@ static int open_unnamed(struct viv_file_new *f, const struct viv_node_opts *o, s
 {
     int flags = O_RDWR | (o->direct ? O_DIRECT : 0);
     char *dir = g_path_get_dirname(f->path);
-    int fd = viv_open(dir, flags | O_TMPFILE, 0644, NULL);
+    struct viv_err own = VIV_ERR_INIT;
+    int fd = viv_open(dir, flags | O_TMPFILE, 0644, &own);
 
     if (fd == -EINVAL && o->direct)
         fd = viv_file_direct_error(f->path, err);
     else if (fd == -EOPNOTSUPP || fd == -EISDIR || fd == -EINVAL)
         fd = open_part(f, dir, flags, err);
+    else if (fd < 0 && g_str_has_prefix(own.text, "the sandbox"))
+        viv_fail(err, -fd, "Could not create '%s': %s", f->path, own.text);
     else if (fd < 0)
         viv_fail_os(err, -fd, "Could not create '%s'", f->path);
     g_free(dir);
@@ -77,28 +80,26 @@ int viv_file_new(const char *path, const struct viv_node_opts *o, struct viv_fil
 
 int viv_file_publish(struct viv_file_new *f, struct viv_err *err)
 {
-    char proc[32];
     int ret;
 
     if (f->part) {
-        ret = link(f->part, f->path);
-        if (ret < 0 && (errno == EPERM || errno == EOPNOTSUPP)) /* no hard links here */
-            ret = rename(f->part, f->path);
+        ret = viv_broker_link(f->part, f->path);
+        if (ret == -EPERM || ret == -EOPNOTSUPP) /* no hard links here */
+            ret = viv_broker_rename(f->part, f->path);
         if (ret == 0)
-            unlink(f->part);
+            viv_broker_unlink(f->part);
     } else {
-        snprintf(proc, sizeof(proc), "/proc/self/fd/%d", f->fd);
-        ret = linkat(AT_FDCWD, proc, AT_FDCWD, f->path, AT_SYMLINK_FOLLOW);
+        ret = viv_broker_link_fd(f->fd, f->path);
     }
     if (ret < 0)
-        return viv_fail_os(err, errno, "Could not create '%s'", f->path);
+        return viv_fail_os(err, -ret, "Could not create '%s'", f->path);
     g_clear_pointer(&f->part, g_free);
     return 0;
 }
 
 void viv_file_unpublish(struct viv_file_new *f)
 {
-    unlink(f->path);
+    viv_broker_unlink(f->path);
 }
 
 void viv_file_new_free(struct viv_file_new *f)
@@ -106,7 +107,7 @@ void viv_file_new_free(struct viv_file_new *f)
     if (!f)
         return;
     if (f->part)
-        unlink(f->part);
+        viv_broker_unlink(f->part);
     if (f->fd >= 0)
         close(f->fd);
     g_free(f->part);

@@ -2,7 +2,9 @@
 #include "block/proto/nbd/target.h"
 
 #include "base/units.h"
+#include "host/broker.h"
 #include "host/clock.h"
+#include "host/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,29 +40,9 @@ static int wait_connected(int fd, int64_t deadline_ns, const bool *stop)
     return -error;
 }
 
-/* A blocking, connected socket. */
-static int connect_to(int family, const struct sockaddr *sa, socklen_t len, int64_t deadline_ns, const bool *stop)
+/* `fd`, or the error after closing it. */
+static int blocking(int fd, int ret)
 {
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), ret = 0;
-
-    if (fd < 0)
-        return -errno;
-    while (connect(fd, sa, len) < 0) {
-        if (errno == EINPROGRESS) {
-            ret = wait_connected(fd, deadline_ns, stop);
-            break;
-        }
-        if (errno != EAGAIN) { /* a UNIX socket's queue is full */
-            ret = -errno;
-            break;
-        }
-        ret = stop && __atomic_load_n(stop, __ATOMIC_RELAXED)                     ? -ECANCELED
-              : deadline_ns && viv_clock_ns(VIV_CLOCK_HOST) > deadline_ns ? -ETIMEDOUT
-                                                                                  : 0;
-        if (ret)
-            break;
-        g_usleep(SLICE_MS * 1000);
-    }
     if (!ret && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) < 0)
         ret = -errno;
     if (ret) {
@@ -70,17 +52,46 @@ static int connect_to(int family, const struct sockaddr *sa, socklen_t len, int6
     return fd;
 }
 
+/* A blocking, connected socket. */
+static int connect_to(int family, const struct sockaddr *sa, socklen_t len, int64_t deadline_ns, const bool *stop)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), ret = 0;
+
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, sa, len) < 0)
+        ret = errno == EINPROGRESS ? wait_connected(fd, deadline_ns, stop) : -errno;
+    return blocking(fd, ret);
+}
+
+static int connect_path(const struct sockaddr_un *sun, int64_t deadline_ns, const bool *stop, struct viv_err *err)
+{
+    struct viv_err own = VIV_ERR_INIT;
+    int fd, ret;
+
+    while ((fd = viv_unix_connect((const struct sockaddr *)sun, sizeof(*sun), &own)) == -EAGAIN) { /* its queue is full */
+        ret = stop && __atomic_load_n(stop, __ATOMIC_RELAXED)                     ? -ECANCELED
+              : deadline_ns && viv_clock_ns(VIV_CLOCK_HOST) > deadline_ns ? -ETIMEDOUT
+                                                                                  : 0;
+        if (ret)
+            return viv_fail_os(err, -ret, "Failed to connect to '%s'", sun->sun_path);
+        viv_err_clear(&own);
+        g_usleep(SLICE_MS * 1000);
+    }
+    if (fd < 0)
+        return viv_fail(err, -fd, "Failed to connect to '%s': %s", sun->sun_path, own.text);
+    return blocking(fd, 0);
+}
+
 static int connect_unix(const struct viv_nbd_target *t, int64_t deadline_ns, const bool *stop, struct viv_err *err)
 {
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
-    int fd;
 
     if (strlen(t->path) >= sizeof(sun.sun_path))
         return viv_fail(err, ENAMETOOLONG, "UNIX socket path '%s' is too long: %zu bytes are allowed", t->path,
                         sizeof(sun.sun_path) - 1);
     g_strlcpy(sun.sun_path, t->path, sizeof(sun.sun_path));
-    fd = connect_to(AF_UNIX, (struct sockaddr *)&sun, sizeof(sun), deadline_ns, stop);
-    return fd < 0 ? viv_fail_os(err, -fd, "Failed to connect to '%s'", t->path) : fd;
+    return connect_path(&sun, deadline_ns, stop, err);
 }
 
 int viv_nbd_target_connect(const struct viv_nbd_target *t, int64_t deadline_ns, const bool *stop, struct viv_err *err)
@@ -90,6 +101,7 @@ int viv_nbd_target_connect(const struct viv_nbd_target *t, int64_t deadline_ns, 
 
     if (t->path)
         return connect_unix(t, deadline_ns, stop, err);
+    viv_sandbox_need(VIV_SANDBOX_NETWORK); /* it connects again when the server was away */
     e = getaddrinfo(t->host, t->port, &hints, &found);
     if (e == EAI_NONAME || e == EAI_FAMILY || e == EAI_ADDRFAMILY) { /* AI_ADDRCONFIG knows no loopback-only hosts */
         hints.ai_flags = 0;

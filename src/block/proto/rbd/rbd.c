@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "block/image.h"
 #include "block/iov.h"
+#include "host/sandbox.h"
 
 #include <errno.h>
 #include <string.h>
@@ -290,11 +291,19 @@ static int open_image(struct rbd_image *r, const struct rbd_target *t, const cha
                        t->snapshot ? t->snapshot : "");
 }
 
-static int make_image(struct rbd_image *r, const struct rbd_target *t, const char *name, struct viv_err *err)
+#define OBJECT_MIN 4096u /* what librbd takes */
+#define OBJECT_MAX (32u << 20)
+
+static int make_image(struct rbd_image *r, const struct rbd_target *t, const char *name, uint64_t object, struct viv_err *err)
 {
-    int order = 0; /* as the cluster is set */
+    int order = object ? __builtin_ctzll(object) : 0; /* 0: as the cluster is set */
     int ret;
 
+    if (object && (object & (object - 1)))
+        return viv_fail(err, EINVAL, "'%s': RBD obj size needs to be power of 2 (cluster_size=%llu)", name, (unsigned long long)object);
+    if (object && (object < OBJECT_MIN || object > OBJECT_MAX))
+        return viv_fail(err, EINVAL, "'%s': objects of an image have %u bytes to %u MiB, not %llu (cluster_size)", name, OBJECT_MIN,
+                        OBJECT_MAX >> 20, (unsigned long long)object);
     if (t->snapshot)
         return viv_fail(err, EINVAL, "'%s': a new image has no snapshots", name);
     ret = rbd_create(r->c.io, t->image, 0, &order);
@@ -303,7 +312,7 @@ static int make_image(struct rbd_image *r, const struct rbd_target *t, const cha
                    : 0;
 }
 
-static int open_target(const struct rbd_target *t, bool make, const struct viv_node_opts *o, struct viv_node **out, struct viv_err *err)
+static int open_target(const struct rbd_target *t, bool make, uint64_t object, const struct viv_node_opts *o, struct viv_node **out, struct viv_err *err)
 {
     struct rbd_image *r = g_new0(struct rbd_image, 1);
     g_autofree char *name = viv_rbd_target_text(t);
@@ -311,10 +320,12 @@ static int open_target(const struct rbd_target *t, bool make, const struct viv_n
     uint64_t size = 0;
     int ret;
 
+    viv_sandbox_need(VIV_SANDBOX_NETWORK); /* librados' threads connect when they like */
+
     pthread_mutex_init(&r->grow, NULL);
     ret = viv_rbd_connect(t, name, !o->direct, &r->c, err);
     if (!ret && make)
-        ret = make_image(r, t, name, err);
+        ret = make_image(r, t, name, object, err);
     if (!ret)
         ret = open_image(r, t, name, o->read_only, err);
     if (!ret)
@@ -339,18 +350,18 @@ static int open_source(const struct viv_node_opts *o, struct viv_node **out, str
     int ret = viv_rbd_target_read(o->own, o->own_lists, &t, err);
 
     if (!ret)
-        ret = open_target(&t, false, o, out, err);
+        ret = open_target(&t, false, 0, o, out, err);
     viv_rbd_target_fini(&t);
     return ret;
 }
 
-int viv_rbd_create(const char *name, const struct viv_node_opts *o, struct viv_node **out, struct viv_err *err)
+int viv_rbd_create(const char *name, uint64_t object, const struct viv_node_opts *o, struct viv_node **out, struct viv_err *err)
 {
     struct rbd_target t = {0};
     int ret = viv_rbd_target_parse(name, &t, err);
 
     if (!ret)
-        ret = open_target(&t, true, o, out, err);
+        ret = open_target(&t, true, object, o, out, err);
     viv_rbd_target_fini(&t);
     return ret;
 }

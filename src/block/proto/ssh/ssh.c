@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "block/iov.h"
+#include "host/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -254,6 +255,8 @@ static int open_target(const struct ssh_target *t, int flags, const struct viv_n
     struct viv_node *n;
     uint64_t size = 0;
     int ret;
+
+    viv_sandbox_need(VIV_SANDBOX_NETWORK);
 
     f->name = viv_ssh_target_text(t);
     pthread_mutex_init(&f->lock, NULL);

@@ -4,6 +4,7 @@
  * waiting instruction, where we raise #MF ourselves. The instruction and data pointers are the guest's: kept here,
  * not taken from the host (SDM 1, 8.1.8). FDP is kept as CPUID promises it (always; not "on exceptions only",
  * CPUID.7.EBX[6], which we do not announce). */
+#include "cpu/x86/ferr.h"
 #include "cpu/x86/interp/x87.h"
 
 #define EXEC(name) void viv_exec_##name(struct viv_x86 *c, const struct viv_insn *i)
@@ -34,14 +35,15 @@ uint16_t viv_x87_selector(const struct viv_x86 *c, uint16_t sel)
     return c->cpuid && viv_cpuid_has(c->cpuid, VIV_FT_ZERO_FCS_FDS) ? 0 : sel;
 }
 
-/* A pending unmasked exception. Without CR0.NE a PC's board turns FERR# into IRQ 13 and answers with IGNNE#, which
- * lets the instruction go on. */
+/* A pending unmasked exception. Without CR0.NE a PC's board turns FERR# into IRQ 13 and answers with IGNNE#. The instruction goes on in
+ * both cases; the interrupt comes behind it. */
 static void pending(struct viv_x86 *c)
 {
     if (LIKELY(!(c->fpu.fsw & VIV_FSW_ES)))
         return;
     if (c->cr0 & VIV_CR0_NE)
         viv_x86_raise(c, VIV_MF);
+    viv_ferr_pending();
 }
 
 void viv_x87_available(struct viv_x86 *c)
@@ -234,6 +236,7 @@ EXEC(fnclex)
     viv_x87_available(c);
     run_image(c, &io, reg_stub(i));
     viv_x87_from_image(&c->fpu, io.image);
+    viv_ferr_cleared();
 }
 
 EXEC(fninit)
