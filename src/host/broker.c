@@ -112,23 +112,43 @@ static int ask(struct broker_req *q, const void *a, const void *b, int fd_in, st
         snprintf(ans->text, BROKER_TEXT, "the sandbox's broker is gone");
         return ans->ret = -EPIPE;
     }
+    if (fd < 0 && ans->ret == BROKER_GIVES) { /* it found no room here (RLIMIT_NOFILE) */
+        snprintf(ans->text, BROKER_TEXT, "%s (`ulimit -n` says how many)", strerror(EMFILE));
+        return ans->ret = -EMFILE;
+    }
     return fd >= 0 ? fd : ans->ret;
 }
 
 /* --- what the start opened --- */
 
-static void note(char kind, const char *path)
+static void add_note(char kind, const char *place)
 {
-    g_autofree char *full = NULL;
-
-    if (sock < 0 || sealed)
-        return;
-    full = *path == '@' ? g_strdup(path) : g_canonicalize_filename(path, NULL);
     pthread_mutex_lock(&noting);
     if (!notes)
         notes = g_ptr_array_new_with_free_func(g_free);
-    g_ptr_array_add(notes, g_strdup_printf("%c%s", kind, full));
+    g_ptr_array_add(notes, g_strdup_printf("%c%s", kind, place));
     pthread_mutex_unlock(&noting);
+}
+
+/* Where it leads now, and the name itself: a link that is changed later leads nowhere that was meant. */
+static void note(char kind, const char *path)
+{
+    struct broker_place p;
+
+    if (sock < 0 || sealed)
+        return;
+    if (*path == '@') {
+        add_note(kind, path);
+    } else if (broker_find(path, &p) == 0) {
+        add_note(kind, p.real);
+        if (strcmp(p.name, p.real))
+            add_note(kind, p.name);
+        broker_place_free(&p);
+    } else { /* its folder may come later */
+        g_autofree char *full = g_canonicalize_filename(path, NULL);
+
+        add_note(kind, full);
+    }
 }
 
 void viv_broker_note_program(const char *path)
@@ -165,16 +185,17 @@ static void send_notes(void)
 int viv_broker_seal(const struct viv_broker_end *e, struct viv_err *err)
 {
     const char *root = e->root ? e->root : "", *user = e->user ? e->user : "";
-    struct broker_req q = {.op = BROKER_SEAL, .flags = e->may_spawn | e->may_elevate << 1, .mode = (uint32_t)e->uid,
+    struct broker_req q = {.op = BROKER_SEAL, .flags = (e->may_spawn ? BROKER_SEAL_SPAWN : 0) | (e->may_elevate ? BROKER_SEAL_ELEVATE : 0) |
+                                    (e->takes_words ? BROKER_SEAL_WORDS : 0), .mode = (uint32_t)e->uid,
                            .extra = (uint32_t)e->gid, .a_len = (uint32_t)strlen(root), .b_len = (uint32_t)strlen(user)};
     struct broker_ans ans;
 
     send_notes();
     if (e->uid == (uid_t)-1 && !e->root && e->may_elevate) /* nothing that could fail: start without waiting */
-        q.flags |= 4;
-    if (q.flags & 4 && !tell(&q, root, user, -1))
+        q.flags |= BROKER_SEAL_SILENT;
+    if (q.flags & BROKER_SEAL_SILENT && !tell(&q, root, user, -1))
         return viv_fail(err, EPIPE, "-sandbox: the process that opens files is gone");
-    if (!(q.flags & 4) && ask(&q, root, user, -1, &ans) < 0)
+    if (!(q.flags & BROKER_SEAL_SILENT) && ask(&q, root, user, -1, &ans) < 0)
         return viv_fail_os(err, -ans.ret, "-sandbox: the process that opens files cannot give up its rights%s%s", *ans.text ? ": " : "",
                            ans.text);
     may_spawn = e->may_spawn;
@@ -247,7 +268,8 @@ int viv_broker_open(const char *path, int flags, mode_t mode, char *text, size_t
     while (fd < 0 && errno == EINTR);
     if (fd < 0)
         return -errno;
-    note((flags & O_ACCMODE) != O_RDONLY || flags & (O_CREAT | O_TRUNC) ? GRANT_WRITE : GRANT_READ, path);
+    if ((flags & O_TMPFILE) != O_TMPFILE)
+        note((flags & O_ACCMODE) != O_RDONLY || flags & (O_CREAT | O_TRUNC) ? GRANT_WRITE : GRANT_READ, path);
     return fd;
 }
 
@@ -271,18 +293,27 @@ int viv_broker_unlink(const char *path)
     return unlink(path) < 0 ? -errno : 0;
 }
 
+/* What got a name before the seal may be opened by it after that. */
+static int noted(int rc, const char *to)
+{
+    if (rc < 0)
+        return -errno;
+    note(GRANT_WRITE, to);
+    return 0;
+}
+
 int viv_broker_rename(const char *from, const char *to)
 {
     if (viv_broker_sealed())
         return by_name(BROKER_RENAME, from, to, 0, 0, -1, NULL, 0);
-    return rename(from, to) < 0 ? -errno : 0;
+    return noted(rename(from, to), to);
 }
 
 int viv_broker_link(const char *from, const char *to)
 {
     if (viv_broker_sealed())
         return by_name(BROKER_LINK, from, to, 0, 0, -1, NULL, 0);
-    return link(from, to) < 0 ? -errno : 0;
+    return noted(link(from, to), to);
 }
 
 int viv_broker_link_fd(int fd, const char *to)
@@ -292,7 +323,7 @@ int viv_broker_link_fd(int fd, const char *to)
     if (viv_broker_sealed())
         return by_name(BROKER_LINK_FD, NULL, to, 0, 0, fd, NULL, 0);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    return linkat(AT_FDCWD, path, AT_FDCWD, to, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+    return noted(linkat(AT_FDCWD, path, AT_FDCWD, to, AT_SYMLINK_FOLLOW), to);
 }
 
 int viv_broker_mkdir(const char *path, mode_t mode)
@@ -314,8 +345,8 @@ static int unix_socket(enum broker_op op, const struct sockaddr *a, socklen_t le
 
     if (!viv_broker_sealed()) {
         snprintf(name, sizeof(name), "%s%.*s", *un->sun_path ? "" : "@", (int)(sizeof(un->sun_path) - 1), un->sun_path + !*un->sun_path);
-        note(GRANT_SOCKET, name);
         ret = op == BROKER_CONNECT ? broker_do_connect(a, len) : broker_do_listen(a, len, backlog);
+        note(op == BROKER_CONNECT ? GRANT_SOCKET : GRANT_LISTEN, name); /* a server that is not there yet is meant as well */
         return ret < 0 ? viv_fail(err, -ret, "%s", strerror(-ret)) : ret;
     }
     ret = ask(&q, a, NULL, -1, &ans);

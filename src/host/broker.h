@@ -19,6 +19,7 @@ struct viv_broker_end {
     const char *user; /* whose groups; NULL: gid alone */
     const char *root; /* -chroot, or NULL */
     bool may_spawn, may_elevate;
+    bool takes_words; /* there are monitors, whose words name files */
 };
 
 /* Forks it; before this process has threads. */

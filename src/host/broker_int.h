@@ -13,7 +13,7 @@
 enum broker_op {
     BROKER_GRANT, /* a: kind letters and names, each with its NUL */
     BROKER_WORDS, /* a: text */
-    BROKER_SEAL,  /* flags: bit 0 may spawn, 1 may elevate, 2 no answer; a: root or empty; b: user or empty; mode: uid; extra: gid */
+    BROKER_SEAL,  /* flags: BROKER_SEAL_*; a: root or empty; b: user or empty; mode: uid; extra: gid */
     BROKER_DETACH,
     BROKER_OPEN, /* a: path */
     BROKER_REOPEN,
@@ -27,6 +27,12 @@ enum broker_op {
     BROKER_SPAWN,   /* flags: count of words in a, mode: seconds */
 };
 
+/* Flags of BROKER_SEAL. */
+#define BROKER_SEAL_SPAWN   1 /* helpers may be started */
+#define BROKER_SEAL_ELEVATE 2 /* and may be set-uid */
+#define BROKER_SEAL_SILENT  4 /* no answer */
+#define BROKER_SEAL_WORDS   8 /* there are monitors: their words count */
+
 struct broker_req {
     uint32_t op;
     int32_t flags;
@@ -34,8 +40,10 @@ struct broker_req {
     uint32_t a_len, b_len;
 };
 
+#define BROKER_GIVES 1 /* `ret`: there is a descriptor with it */
+
 struct broker_ans {
-    int32_t ret; /* 0 or a negative errno; with a descriptor 0 */
+    int32_t ret; /* 0 or a negative errno, or BROKER_GIVES */
     int32_t status;
     char text[BROKER_TEXT]; /* why it refused; "" when the kernel did */
 };
@@ -43,7 +51,8 @@ struct broker_ans {
 /* Kinds of grants. */
 #define GRANT_READ    'r'
 #define GRANT_WRITE   'w'
-#define GRANT_SOCKET  's'
+#define GRANT_SOCKET  's' /* to connect to */
+#define GRANT_LISTEN  'l'
 #define GRANT_PROGRAM 'x'
 
 /* --- the broker's side --- */
@@ -51,19 +60,39 @@ struct broker_ans {
 /* broker_serve.c: until the other side is gone. */
 void broker_serve(int sock, pid_t client) __attribute__((noreturn));
 
-/* broker_policy.c. Names are absolute and canonical but for `said`, which is as it came. */
+/* broker_path.c. `name` has a real folder, the last part is as it was said; `real` is where that leads, without any link (the same as
+ * `name` where there is nothing yet). */
+struct broker_place {
+    char *name, *real;
+};
+int broker_find(const char *said, struct broker_place *p); /* 0 or a negative errno */
+void broker_place_free(struct broker_place *p);
+/* A real name's folder (O_PATH) and its last part, to be freed; and the file itself. A link anywhere is -ELOOP or -ENOTDIR. */
+int broker_folder(const char *real, char **base);
+int broker_open_place(const char *real, int flags, mode_t mode);
+
+/* broker_policy.c. Grants are real names; `said` is as it came. */
 void broker_grant(char kind, const char *path);
 void broker_grant_words(const char *text);
-char *broker_canonical(const char *said);
+void broker_take_words(bool on); /* at the seal: is there a monitor? */
+bool broker_is_named(const char *said); /* by a monitor */
 /* 0, or -EACCES with `text` saying why and what would work. */
-int broker_may_open(const char *said, int flags, char *text);
+int broker_may_open(const char *said, const struct broker_place *p, int flags, char *text);
 int broker_may_use_fd(int fd, int flags, char *text);
-int broker_may_connect(const char *said, char *text);
-int broker_may_change(const char *said, char *text); /* unlink, rename, link */
-int broker_may_run(const char *program, char *text);
-/* After the open: files of the system that everybody may read need no grant. */
+int broker_may_connect(const char *said, const struct broker_place *p, bool listens, char *text);
+int broker_may_change(const char *said, const struct broker_place *p, char *text); /* unlink, rename, link */
+int broker_may_run(char *const *argv, char *text);
+
+/* broker_rules.c: of a place, whoever asks. */
+bool broker_is_below(const char *path, const char *const *places);
+bool broker_is_system(const char *path);
+bool broker_is_hidden(const char *path);
+bool broker_is_others(const char *path);
+bool broker_is_agent(const char *socket);
+const char *broker_device_refusal(const char *path, bool writes); /* NULL: none */
+/* Files of the system that everybody may read need no grant: before the open, and after it with where it led. */
 bool broker_is_public(const char *path, int flags);
-int broker_public_fd(int fd);
+bool broker_public_fd(int fd, const char *real);
 
 /* broker_do.c: what is done with this process's own rights; also by the client while it has them. */
 int broker_do_connect(const struct sockaddr *a, socklen_t len);

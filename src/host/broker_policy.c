@@ -1,9 +1,10 @@
 /* What the broker may be asked for.
  *
- * Grants are names. Those of the start (what the process opened while it still had its rights, before the guest ran) are exact: this
- * path, for reading or for writing. Words of a monitor are text in which a name must occur as a whole. The words come through the
- * process that is confined, so that one which a guest took over can invent some: they never reach hidden files and folders
- * (~/.ssh, ~/.bashrc), never change what belongs to the system, never touch a disk that is mounted here, and never name a program. */
+ * Grants are places: real names, without links. Those of the start (what the process opened while it still had its rights, before the
+ * guest ran) are exact: this place, for reading or for writing. Words of a monitor are text in which a name must occur as a whole, and
+ * there are none where there is no monitor. The words come through the process that is confined, so that one which a guest took over
+ * can invent some: wherever a name leads they never reach hidden files and folders (~/.ssh, ~/.bashrc), never change what belongs to
+ * the system, never touch a disk that is mounted here, and neither name nor change a program that may be started. */
 #include "host/broker_int.h"
 
 #include <errno.h>
@@ -12,7 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define GRANTS_MAX 4096u
 #define WORDS_MAX  (256u << 10) /* bytes; the oldest go */
@@ -20,10 +20,11 @@
 static GPtrArray *grants; /* kind letter and path */
 static GQueue words = G_QUEUE_INIT;
 static size_t words_bytes;
+static bool takes_words;
 
-char *broker_canonical(const char *said)
+void broker_take_words(bool on)
 {
-    return g_canonicalize_filename(said, NULL);
+    takes_words = on;
 }
 
 static bool granted(char kind, const char *path)
@@ -51,7 +52,7 @@ void broker_grant_words(const char *text)
     size_t len = strlen(text);
     char *copy, *to;
 
-    if (!len || len > WORDS_MAX)
+    if (!len || len > WORDS_MAX || !takes_words)
         return;
     g_queue_push_tail(&words, g_strdup(text));
     words_bytes += len;
@@ -93,7 +94,7 @@ static bool occurs(const char *text, const char *name)
     return false;
 }
 
-static bool in_words(const char *name)
+bool broker_is_named(const char *name)
 {
     for (GList *l = words.head; l; l = l->next) {
         if (occurs(l->data, name))
@@ -102,42 +103,12 @@ static bool in_words(const char *name)
     return false;
 }
 
-static bool is_below(const char *path, const char *const *places)
+/* As it came, from the root, or by where its folder is. */
+static bool in_words(const char *said, const struct broker_place *p)
 {
-    for (; *places; places++) {
-        size_t len = strlen(*places);
+    g_autofree char *full = g_canonicalize_filename(said, NULL);
 
-        if (!strncmp(path, *places, len) && (!path[len] || path[len] == '/'))
-            return true;
-    }
-    return false;
-}
-
-static bool is_system(const char *path)
-{
-    static const char *const places[] = {"/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/proc", "/sys",
-                                         "/var/spool", "/var/lib", "/root/bin", NULL};
-    static const char *const images[] = {"/var/lib/libvirt/images", "/var/lib/viv", "/var/lib/vz", NULL};
-
-    return is_below(path, places) && !is_below(path, images);
-}
-
-static bool is_hidden(const char *path)
-{
-    return strstr(path, "/.") != NULL;
-}
-
-static bool is_mounted_disk(const char *path)
-{
-    struct stat st;
-    int fd;
-
-    if (stat(path, &st) || !S_ISBLK(st.st_mode))
-        return false;
-    fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK);
-    if (fd >= 0)
-        close(fd);
-    return fd < 0 && errno == EBUSY;
+    return broker_is_named(said) || broker_is_named(full) || broker_is_named(p->name);
 }
 
 static int refuse(char *text, const char *what, const char *path, const char *why)
@@ -158,12 +129,12 @@ static char *whole_name(const char *path)
     return g_build_filename(dir, base + 1, NULL);
 }
 
-/* A nameless file goes where a granted one lies, or to the folder of temporary files. */
+/* A nameless file goes where a granted one lies, to the folder of temporary files, or where a monitor may name one. */
 static bool may_hold_new(const char *dir)
 {
     const char *tmp = g_getenv("TMPDIR");
 
-    if (!strcmp(dir, tmp && *tmp ? tmp : "/var/tmp"))
+    if (!strcmp(dir, tmp && *tmp ? tmp : "/var/tmp") || (takes_words && !broker_is_hidden(dir) && !broker_is_system(dir)))
         return true;
     for (guint i = 0; grants && i < grants->len; i++) {
         const char *g = grants->pdata[i];
@@ -172,63 +143,102 @@ static bool may_hold_new(const char *dir)
         if (parent && !strcmp(parent, dir))
             return true;
     }
-    for (GList *l = words.head; l; l = l->next) {
-        const char *at = strstr(l->data, dir);
+    return false;
+}
 
-        if (at && at[strlen(dir)] == '/' && !is_hidden(dir) && !is_system(dir))
+static bool either(bool (*is)(const char *), const struct broker_place *p)
+{
+    return is(p->name) || is(p->real);
+}
+
+static bool is_program(const struct broker_place *p)
+{
+    return granted(GRANT_PROGRAM, p->name) || granted(GRANT_PROGRAM, p->real);
+}
+
+/* Those that commands use without naming them. */
+static bool goes_without_saying(const char *path)
+{
+    return takes_words && !strcmp(path, "/dev/net/tun");
+}
+
+static int by_words(const char *said, const struct broker_place *p, bool writes, char *text)
+{
+    g_autofree char *dir = g_path_get_dirname(said);
+    const char *path = p->name, *why;
+
+    if (!in_words(said, p) && (writes || !broker_is_named(dir)) && !goes_without_saying(p->real))
+        return refuse(text, "open", path, "neither the command line nor a monitor's command has named it; -sandbox off lifts this");
+    if (either(broker_is_hidden, p))
+        return refuse(text, "open", path, "the monitor reaches no hidden files and folders; name it on the command line, pass a descriptor "
+                                          "(getfd), or use -sandbox off");
+    if (either(broker_is_others, p))
+        return refuse(text, "open", path, "the monitor reaches nothing of other processes");
+    if (writes && either(broker_is_system, p))
+        return refuse(text, "write to", path, "the monitor reaches nothing of the system's for writing; name it on the command line, "
+                                              "pass a descriptor (getfd), or use -sandbox off");
+    if (writes && is_program(p))
+        return refuse(text, "write to", path, "it is a program that the sandbox may start");
+    why = broker_device_refusal(p->real, writes);
+    return why ? refuse(text, writes ? "write to" : "open", path, why) : 0;
+}
+
+/* Does this grant let it be written to? What was opened for reading may be where there is a monitor: "commit" does that. */
+static bool grants_open(const char *g, bool writes)
+{
+    return g[0] == GRANT_WRITE || (g[0] == GRANT_READ && (!writes || (takes_words && !broker_is_system(g + 1))));
+}
+
+static bool is_granted(const char *path, bool writes)
+{
+    for (guint i = 0; grants && i < grants->len; i++) {
+        const char *g = grants->pdata[i];
+
+        if (grants_open(g, writes) && !strcmp(g + 1, path))
             return true;
     }
     return false;
 }
 
-static int by_words(const char *said, const char *path, bool writes, char *text)
+/* The same of a file that gets its name at the end: what counts is that name. */
+static int new_by_words(const char *said, const char *whole, char *text)
 {
-    g_autofree char *dir = g_path_get_dirname(said);
+    g_autofree char *said_whole = whole_name(said);
+    struct broker_place p = {.name = (char *)whole, .real = (char *)whole};
 
-    if (!in_words(said) && !in_words(path) && (writes || !in_words(dir)))
-        return refuse(text, "open", path, "neither the command line nor a monitor's command has named it; -sandbox off lifts this");
-    if (is_hidden(path))
-        return refuse(text, "open", path, "the monitor reaches no hidden files and folders; name it on the command line, pass a descriptor "
-                                          "(getfd), or use -sandbox off");
-    if (writes && is_system(path))
-        return refuse(text, "write to", path, "the monitor reaches nothing of the system's for writing; name it on the command line, "
-                                              "pass a descriptor (getfd), or use -sandbox off");
-    if (writes && is_mounted_disk(path))
-        return refuse(text, "write to", path, "it is a disk that is in use here (mounted, or part of another device)");
-    return 0;
+    return by_words(said_whole ? said_whole : whole, &p, true, text);
 }
 
-int broker_may_open(const char *said, int flags, char *text)
+int broker_may_open(const char *said, const struct broker_place *p, int flags, char *text)
 {
     bool writes = (flags & O_ACCMODE) != O_RDONLY || flags & (O_CREAT | O_TRUNC);
-    g_autofree char *path = broker_canonical(said), *whole = whole_name(path);
+    g_autofree char *whole = whole_name(p->real);
     int rc;
 
     if ((flags & O_TMPFILE) == O_TMPFILE)
-        return may_hold_new(path) ? 0 : refuse(text, "make a file in", path, "nothing that the command line or a monitor named lies there");
-    if (granted(GRANT_WRITE, path) || (whole && granted(GRANT_WRITE, whole)))
+        return may_hold_new(p->real) ? 0 : refuse(text, "make a file in", p->name, "nothing that the command line or a monitor named lies there");
+    if (is_granted(p->real, writes) || (whole && granted(GRANT_WRITE, whole)))
         return 0;
-    if (granted(GRANT_READ, path) && (!writes || !is_system(path)))
-        return 0;
-    rc = whole ? by_words(whole, whole, writes, text) : by_words(said, path, writes, text);
+    rc = whole ? new_by_words(said, whole, text) : by_words(said, p, writes, text);
     if (!rc)
-        broker_grant(writes ? GRANT_WRITE : GRANT_READ, path);
+        broker_grant(writes ? GRANT_WRITE : GRANT_READ, p->real);
     return rc;
 }
 
 /* The name may be another than the granted one (links), or gone: what counts is which file it is. */
 int broker_may_use_fd(int fd, int flags, char *text)
 {
-    bool writes = (flags & O_ACCMODE) != O_RDONLY;
+    bool writes = (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC;
     struct stat is, st;
 
+    if (flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)))
+        return -EINVAL;
     if (fstat(fd, &is) < 0)
         return -errno;
     for (guint i = 0; grants && i < grants->len; i++) {
         const char *g = grants->pdata[i];
 
-        if ((g[0] == GRANT_WRITE || (g[0] == GRANT_READ && (!writes || !is_system(g + 1)))) && stat(g + 1, &st) == 0 &&
-            st.st_dev == is.st_dev && st.st_ino == is.st_ino)
+        if (grants_open(g, writes) && lstat(g + 1, &st) == 0 && st.st_dev == is.st_dev && st.st_ino == is.st_ino)
             return 0;
     }
     snprintf(text, BROKER_TEXT, "the sandbox does not open a file again for %s that the command line or a monitor did not name",
@@ -236,59 +246,56 @@ int broker_may_use_fd(int fd, int flags, char *text)
     return -EACCES;
 }
 
-int broker_may_connect(const char *said, char *text)
+/* Who connected at the start may do so again, but not take the server's place. */
+int broker_may_connect(const char *said, const struct broker_place *p, bool listens, char *text)
 {
-    g_autofree char *path = *said == '@' ? g_strdup(said) : broker_canonical(said);
-
-    if (granted(GRANT_SOCKET, path))
+    if (granted(GRANT_LISTEN, p->real) || granted(GRANT_LISTEN, p->name) || (!listens && granted(GRANT_SOCKET, p->real)))
         return 0;
-    if (!in_words(*said == '@' ? said + 1 : said) && !in_words(path))
-        return refuse(text, "use the socket", path, "neither the command line nor a monitor's command has named it; -sandbox off lifts this");
-    if (is_hidden(path) || is_below(path, (const char *const[]){"/run", "/var/run", "/tmp/.X11-unix", NULL}))
-        return refuse(text, "use the socket", path, "the monitor reaches no sockets of the system's and no hidden ones; name it on the "
-                                                    "command line, or use -sandbox off");
-    broker_grant(GRANT_SOCKET, path);
+    if (!broker_is_named(*said == '@' ? said + 1 : said) && !in_words(said, p))
+        return refuse(text, "use the socket", p->name, "neither the command line nor a monitor's command has named it; -sandbox off lifts this");
+    if (either(broker_is_hidden, p) || either(broker_is_agent, p) || (listens && *said != '@' && either(broker_is_system, p)))
+        return refuse(text, "use the socket", p->name, "the monitor reaches no sockets of the system's, of agents and desktops, and no hidden "
+                                                       "ones; name it on the command line, or use -sandbox off");
+    if (listens && is_program(p))
+        return refuse(text, "use the socket", p->name, "it is a program that the sandbox may start");
+    broker_grant(listens ? GRANT_LISTEN : GRANT_SOCKET, p->real);
     return 0;
 }
 
-int broker_may_change(const char *said, char *text)
+int broker_may_change(const char *said, const struct broker_place *p, char *text)
 {
-    g_autofree char *path = broker_canonical(said), *whole = whole_name(path);
-    const char *name = whole ? whole : path;
+    g_autofree char *whole = whole_name(p->name);
+    const char *name = whole ? whole : p->name;
+    /* The name is what changes, wherever it leads. */
+    struct broker_place here = {.name = p->name, .real = p->name};
 
-    if (granted(GRANT_WRITE, name) || granted(GRANT_SOCKET, name))
+    if (granted(GRANT_WRITE, name) || granted(GRANT_LISTEN, name))
         return 0;
-    return by_words(whole ? whole : said, name, true, text);
+    return whole ? new_by_words(said, whole, text) : by_words(said, &here, true, text);
 }
 
-int broker_may_run(const char *program, char *text)
+/* Scripts of the shell's that do not quote their arguments take nothing apart that has none of its characters. */
+static bool is_harmless(const char *word)
 {
-    g_autofree char *path = broker_canonical(program);
-
-    if (granted(GRANT_PROGRAM, path))
-        return 0;
-    return refuse(text, "start", path, "only programs that the command line named, or that are there for it, are started; say script=, "
-                                       "helper= in a -netdev at start, or use -sandbox off");
+    for (; *word; word++) {
+        if (!g_ascii_isalnum(*word) && !strchr("._-:=/,@%+", *word) && (unsigned char)*word < 0x80)
+            return false;
+    }
+    return true;
 }
 
-bool broker_is_public(const char *path, int flags)
+int broker_may_run(char *const *argv, char *text)
 {
-    static const char *const places[] = {"/usr", "/etc", "/lib", "/lib64", "/proc/sys", "/proc/filesystems", "/proc/cpuinfo", "/proc/meminfo",
-                                         "/proc/stat", "/proc/version", "/sys/devices/system", "/dev/null", "/dev/zero",
-                                         "/dev/full", "/dev/random", "/dev/urandom", "/var/lib/ca-certificates", NULL};
+    struct broker_place p;
+    bool ok = broker_find(argv[0], &p) == 0 && granted(GRANT_PROGRAM, p.real);
 
-    /* A new pair for the person; others' sides have other names. */
-    if (!strcmp(path, "/dev/ptmx"))
-        return !(flags & (O_CREAT | O_EXCL));
-    if (!strcmp(path, "/dev/null") || !strcmp(path, "/dev/zero") || !strcmp(path, "/dev/full"))
-        return !(flags & (O_CREAT | O_EXCL));
-    return (flags & (O_ACCMODE | O_CREAT | O_TRUNC)) == O_RDONLY && (flags & O_TMPFILE) != O_TMPFILE && is_below(path, places);
-}
-
-/* Whoever asks could read it without being anybody. */
-int broker_public_fd(int fd)
-{
-    struct stat st;
-
-    return fstat(fd, &st) == 0 && st.st_uid == 0 && st.st_mode & S_IROTH ? 0 : -EACCES;
+    broker_place_free(&p);
+    if (!ok)
+        return refuse(text, "start", argv[0], "only programs that the command line named, or that are there for it, are started; say "
+                                              "script=, helper= in a -netdev at start, or use -sandbox off");
+    for (char *const *word = argv + 1; *word; word++) {
+        if (!is_harmless(*word))
+            return refuse(text, "start", argv[0], "an argument has characters that a shell could take for its own");
+    }
+    return 0;
 }

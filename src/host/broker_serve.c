@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <grp.h>
+#include <limits.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -22,7 +23,8 @@ static struct {
     struct broker_req req;
     char data[BROKER_DATA + 2]; /* a and b, each with a NUL */
     const char *a, *b;
-    int fd; /* that came, or -1 */
+    int fd;      /* that came, or -1 */
+    int own_fds; /* /proc/self/fd */
 } s;
 
 /* Is it /proc/self/NAME of what a process may know about itself? Here it would be the broker's. */
@@ -45,60 +47,192 @@ static int open_it(const char *path, int flags, mode_t mode)
     return fd < 0 ? -errno : fd;
 }
 
-static int do_open(char *text)
+/* /proc/self/fd/N, also where a new root has no /proc. */
+static int open_own(int fd, int flags)
 {
-    g_autofree char *path = broker_canonical(s.a), *own = own_proc(s.a);
-    int rc, fd;
+    char name[16];
 
-    if (own && (s.req.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) == O_RDONLY)
-        return open_it(own, s.req.flags, 0);
-    rc = broker_may_open(s.a, s.req.flags, text);
-    if (!rc)
-        return open_it(s.a, s.req.flags, s.req.mode);
-    if (!broker_is_public(path, s.req.flags))
-        return rc;
-    fd = open_it(path, s.req.flags | O_NONBLOCK, 0);
-    if (fd >= 0 && broker_public_fd(fd) < 0) {
+    snprintf(name, sizeof(name), "%d", fd);
+    fd = openat(s.own_fds, name, flags | O_CLOEXEC | O_NOCTTY);
+    return fd < 0 ? -errno : fd;
+}
+
+static bool is_public_fd(int fd)
+{
+    char number[16], real[PATH_MAX];
+    ssize_t n;
+
+    snprintf(number, sizeof(number), "%d", fd);
+    n = readlinkat(s.own_fds, number, real, sizeof(real) - 1);
+    if (n < 0)
+        return false;
+    real[n] = '\0';
+    return broker_public_fd(fd, real);
+}
+
+/* -EACCES: there is nothing public of that name. */
+static int open_public(const char *said)
+{
+    g_autofree char *path = g_canonicalize_filename(said, NULL);
+    int fd = broker_is_public(path, s.req.flags) ? open_it(path, s.req.flags | O_NONBLOCK, 0) : -EACCES;
+
+    if (fd >= 0 && !is_public_fd(fd)) {
         close(fd);
-        return rc;
+        return -EACCES;
     }
-    *text = '\0';
     if (fd >= 0 && !(s.req.flags & O_NONBLOCK))
         fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
     return fd;
 }
 
-static int do_reopen(char *text)
+static int do_open(char *text)
 {
-    char name[40];
-    int rc = s.fd < 0 ? -EBADF : broker_may_use_fd(s.fd, s.req.flags, text);
+    g_autofree char *own = own_proc(s.a);
+    struct broker_place p;
+    int rc, fd;
 
+    if (own && (s.req.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) == O_RDONLY)
+        return open_it(own, s.req.flags, 0);
+    rc = broker_find(s.a, &p);
     if (rc < 0)
         return rc;
-    snprintf(name, sizeof(name), "/proc/self/fd/%d", s.fd);
-    return open_it(name, s.req.flags, 0);
+    rc = broker_may_open(s.a, &p, s.req.flags, text);
+    if (!rc) {
+        fd = broker_open_place(p.real, s.req.flags, s.req.mode);
+    } else {
+        fd = open_public(s.a);
+        if (fd != -EACCES)
+            *text = '\0';
+    }
+    broker_place_free(&p);
+    return fd;
+}
+
+static int do_reopen(char *text)
+{
+    int rc = s.fd < 0 ? -EBADF : broker_may_use_fd(s.fd, s.req.flags, text);
+
+    return rc < 0 ? rc : open_own(s.fd, s.req.flags);
+}
+
+/* --- names --- */
+
+struct spot {
+    struct broker_place p;
+    int dir;
+    char *base;
+};
+
+static int find_spot(const char *said, struct spot *at, char *text)
+{
+    int rc = broker_find(said, &at->p);
+
+    at->base = NULL;
+    at->dir = -1;
+    if (!rc)
+        rc = broker_may_change(said, &at->p, text);
+    if (!rc)
+        rc = at->dir = broker_folder(at->p.name, &at->base);
+    return rc < 0 ? rc : 0;
+}
+
+static void leave_spot(struct spot *at)
+{
+    broker_place_free(&at->p);
+    g_free(at->base);
+    if (at->dir >= 0)
+        close(at->dir);
+}
+
+/* A folder that moves takes along what lies in it: a script that may be started, somebody's files. */
+static bool is_folder(const struct spot *at)
+{
+    struct stat st;
+
+    return fstatat(at->dir, at->base, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* A file without a name gets one. Not one that has: it may be open for reading alone, and its new name is for writing. */
+static int link_fd(const struct spot *to)
+{
+    char number[16];
+    struct stat st;
+
+    if (s.fd < 0 || fstat(s.fd, &st) < 0)
+        return -EBADF;
+    if (st.st_nlink)
+        return -EPERM;
+    snprintf(number, sizeof(number), "%d", s.fd);
+    return linkat(s.own_fds, number, to->dir, to->base, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
+static int change(const struct spot *a, const struct spot *b)
+{
+    int rc;
+
+    switch (s.req.op) {
+    case BROKER_UNLINK: rc = unlinkat(a->dir, a->base, 0); break;
+    case BROKER_MKDIR: rc = mkdirat(a->dir, a->base, s.req.mode); break;
+    case BROKER_LINK: rc = linkat(a->dir, a->base, b->dir, b->base, 0); break;
+    case BROKER_RENAME:
+        if (is_folder(a))
+            return -EACCES;
+        rc = renameat(a->dir, a->base, b->dir, b->base);
+        break;
+    default: return link_fd(b);
+    }
+    return rc < 0 ? -errno : 0;
 }
 
 static int do_names(char *text)
 {
-    char own[40];
-    int rc = s.req.op == BROKER_LINK_FD ? 0 : broker_may_change(s.a, text);
+    struct spot a = {.dir = -1}, b = {.dir = -1};
+    int rc = s.req.op == BROKER_LINK_FD ? 0 : find_spot(s.a, &a, text);
 
     if (!rc && s.req.op != BROKER_UNLINK && s.req.op != BROKER_MKDIR)
-        rc = broker_may_change(s.b, text);
-    if (rc < 0)
-        return rc;
-    switch (s.req.op) {
-    case BROKER_UNLINK: rc = unlink(s.a); break;
-    case BROKER_RENAME: rc = rename(s.a, s.b); break;
-    case BROKER_LINK: rc = link(s.a, s.b); break;
-    case BROKER_MKDIR: rc = mkdir(s.a, s.req.mode); break;
-    default: /* a file without a name gets one */
-        snprintf(own, sizeof(own), "/proc/self/fd/%d", s.fd);
-        rc = s.fd < 0 ? (errno = EBADF, -1) : linkat(AT_FDCWD, own, AT_FDCWD, s.b, AT_SYMLINK_FOLLOW);
-        break;
+        rc = find_spot(s.b, &b, text);
+    if (!rc)
+        rc = change(&a, &b);
+    leave_spot(&a);
+    leave_spot(&b);
+    return rc;
+}
+
+/* --- sockets --- */
+
+/* Connects to the socket that was looked at: by its descriptor, which no link can replace. */
+static int connect_place(const char *real)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int at = broker_open_place(real, O_PATH, 0), here, rc;
+
+    if (at < 0)
+        return at;
+    here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    snprintf(un.sun_path, sizeof(un.sun_path), "%d", at);
+    rc = here < 0 || fchdir(s.own_fds) < 0 ? -errno : broker_do_connect((struct sockaddr *)&un, sizeof(un));
+    if (here >= 0) {
+        if (fchdir(here) < 0)
+            _exit(1);
+        close(here);
     }
-    return rc < 0 ? -errno : 0;
+    close(at);
+    return rc;
+}
+
+static int connect_or_listen(const struct sockaddr_un *un, const struct broker_place *p)
+{
+    struct sockaddr_un real = {.sun_family = AF_UNIX};
+
+    if (!*un->sun_path)
+        return s.req.op == BROKER_CONNECT ? broker_do_connect((const struct sockaddr *)un, s.req.a_len)
+                                          : broker_do_listen((const struct sockaddr *)un, s.req.a_len, s.req.flags);
+    if (s.req.op == BROKER_CONNECT)
+        return connect_place(p->real);
+    if (strlen(p->name) >= sizeof(real.sun_path)) /* a relative name, of a long folder */
+        return broker_do_listen((const struct sockaddr *)un, s.req.a_len, s.req.flags);
+    g_strlcpy(real.sun_path, p->name, sizeof(real.sun_path));
+    return broker_do_listen((struct sockaddr *)&real, sizeof(real), s.req.flags);
 }
 
 static int do_socket(char *text)
@@ -106,6 +240,7 @@ static int do_socket(char *text)
     struct sockaddr_un un = {0};
     size_t head = offsetof(struct sockaddr_un, sun_path);
     char name[sizeof(un.sun_path) + 2];
+    struct broker_place p;
     int rc;
 
     if (s.req.a_len <= head || s.req.a_len > sizeof(un))
@@ -115,11 +250,18 @@ static int do_socket(char *text)
         return -EINVAL;
     /* An abstract name is shown with '@'. */
     snprintf(name, sizeof(name), "%s%.*s", *un.sun_path ? "" : "@", (int)(sizeof(un.sun_path) - 1), un.sun_path + !*un.sun_path);
-    rc = broker_may_connect(name, text);
-    if (rc < 0)
-        return rc;
-    return s.req.op == BROKER_CONNECT ? broker_do_connect((struct sockaddr *)&un, s.req.a_len)
-                                      : broker_do_listen((struct sockaddr *)&un, s.req.a_len, s.req.flags);
+    if (*name == '@' && !*un.sun_path) {
+        p = (struct broker_place){g_strdup(name), g_strdup(name)};
+        rc = 0;
+    } else {
+        rc = broker_find(name, &p);
+    }
+    if (!rc)
+        rc = broker_may_connect(name, &p, s.req.op == BROKER_LISTEN, text);
+    if (!rc)
+        rc = connect_or_listen(&un, &p);
+    broker_place_free(&p);
+    return rc;
 }
 
 static int do_spawn(int *status, char *text)
@@ -140,7 +282,7 @@ static int do_spawn(int *status, char *text)
         snprintf(text, BROKER_TEXT, "-sandbox spawn=deny does not let '%.160s' be started; spawn=allow would", argv[0]);
         return -EPERM;
     }
-    rc = broker_may_run(argv[0], text);
+    rc = broker_may_run(argv, text);
     return rc < 0 ? rc : broker_do_spawn(argv, s.fd, s.req.mode, status);
 }
 
@@ -149,8 +291,9 @@ static int do_seal(void)
 {
     gid_t gid = s.req.extra;
 
-    s.may_spawn = s.req.flags & 1;
-    if (!(s.req.flags & 2) && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+    s.may_spawn = s.req.flags & BROKER_SEAL_SPAWN;
+    broker_take_words(s.req.flags & BROKER_SEAL_WORDS);
+    if (!(s.req.flags & BROKER_SEAL_ELEVATE) && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return -errno;
     if (s.req.mode != (uint32_t)-1 && (*s.b ? initgroups(s.b, gid) : setgroups(1, &gid)) < 0)
         return -errno;
@@ -159,6 +302,7 @@ static int do_seal(void)
     if (s.req.mode != (uint32_t)-1 && (setresgid(gid, gid, gid) < 0 ||
                                        setresuid(s.req.mode, s.req.mode, s.req.mode) < 0))
         return -errno;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* another user's process has lost it */
     s.sealed = true;
     return 0;
 }
@@ -230,8 +374,8 @@ static bool receive(int sock)
     c = CMSG_FIRSTHDR(&m);
     if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
         memcpy(&s.fd, CMSG_DATA(c), sizeof(int));
-    /* Who does not keep to the form is not the program that we know. */
-    if ((size_t)n < sizeof(s.req) || s.req.a_len > BROKER_DATA || s.req.b_len > BROKER_DATA ||
+    /* Who does not keep to the form is not the program that we know. A descriptor that found no room (RLIMIT_NOFILE) leaves -1. */
+    if ((c && s.fd < 0) || (size_t)n < sizeof(s.req) || s.req.a_len > BROKER_DATA || s.req.b_len > BROKER_DATA ||
         (size_t)n != sizeof(s.req) + s.req.a_len + s.req.b_len)
         return false;
     memcpy(s.data, data, s.req.a_len);
@@ -271,7 +415,7 @@ static bool gives_descriptor(unsigned op)
 
 static bool wants_answer(void)
 {
-    return s.req.op != BROKER_GRANT && s.req.op != BROKER_WORDS && s.req.op != BROKER_DETACH && !(s.req.op == BROKER_SEAL && s.req.flags & 4);
+    return s.req.op != BROKER_GRANT && s.req.op != BROKER_WORDS && s.req.op != BROKER_DETACH && !(s.req.op == BROKER_SEAL && s.req.flags & BROKER_SEAL_SILENT);
 }
 
 /* It keeps the terminal for what helpers print, and nothing else that would stay open with it. */
@@ -288,6 +432,8 @@ static void settle(int *sock)
         dup2(null, 0);
     *sock = dup3(*sock, 3, O_CLOEXEC) < 0 ? *sock : 3;
     close_range(4, ~0u, 0);
+    signal(SIGCHLD, SIG_DFL); /* ignored, it would hide how a helper ended */
+    s.own_fds = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
 void broker_serve(int sock, pid_t client)
@@ -299,7 +445,7 @@ void broker_serve(int sock, pid_t client)
         int ret = serve_one(&ans.status, ans.text);
         bool gives = gives_descriptor(s.req.op) && ret >= 0, ok = true;
 
-        ans.ret = gives ? 0 : ret;
+        ans.ret = gives ? BROKER_GIVES : ret;
         if (wants_answer())
             ok = answer(sock, &ans, gives ? ret : -1);
         if (gives)

@@ -18,9 +18,9 @@ static struct {
     const char *name; /* for the groups; NULL: the one group */
 } become = {(uid_t)-1, (gid_t)-1, NULL};
 
-void viv_sandbox_need(enum viv_sandbox_need n)
+void viv_sandbox_need(unsigned n)
 {
-    __atomic_fetch_or(&needs, (unsigned)n, __ATOMIC_RELAXED);
+    __atomic_fetch_or(&needs, n, __ATOMIC_RELAXED);
 }
 
 void viv_sandbox_share(const char *folder, bool read_only)
@@ -93,7 +93,8 @@ int viv_sandbox_seal(int log_fd, struct viv_err *err)
     if (!wanted)
         return 0;
     end = (struct viv_broker_end){.uid = become.uid, .gid = become.gid, .root = wanted->root, .may_spawn = wanted->spawn,
-                                  .may_elevate = wanted->elevateprivileges, .user = become.name};
+                                  .may_elevate = wanted->elevateprivileges, .user = become.name,
+                                  .takes_words = needs & VIV_SANDBOX_MONITOR};
     if (wanted->on) {
         rc = viv_broker_seal(&end, err);
         if (rc < 0)

@@ -19,8 +19,9 @@ enum viv_sandbox_need {
     VIV_SANDBOX_NETWORK = 1, /* new sockets of IPv4 and IPv6 */
     VIV_SANDBOX_WINDOW = 2,  /* shared memory with an X server */
     VIV_SANDBOX_SHARE = 4,   /* viv_sandbox_share()'s */
+    VIV_SANDBOX_MONITOR = 8, /* viv_broker_words(): a person names files later */
 };
-void viv_sandbox_need(enum viv_sandbox_need n);
+void viv_sandbox_need(unsigned n);
 /* A folder whose files a guest has (9p): this process itself opens what is below it, and Landlock keeps it there. */
 void viv_sandbox_share(const char *folder, bool read_only);
 

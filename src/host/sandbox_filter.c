@@ -7,6 +7,7 @@
 #include "host/sandbox_int.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/prctl.h>
@@ -22,6 +23,12 @@
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
 #endif
+#ifndef FIOSETOWN
+#define FIOSETOWN 0x8901
+#endif
+#ifndef SIOCSPGRP
+#define SIOCSPGRP 0x8902
+#endif
 #ifndef SYS_epoll_pwait2
 #define SYS_epoll_pwait2 441
 #endif
@@ -34,7 +41,7 @@
 static const unsigned short always[] = {
     /* open files and memory */
     SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev, SYS_preadv2, SYS_pwritev2, SYS_close,
-    SYS_close_range, SYS_lseek, SYS_fstat, SYS_fcntl, SYS_flock, SYS_fsync, SYS_fdatasync, SYS_sync_file_range, SYS_ftruncate, SYS_fallocate,
+    SYS_close_range, SYS_lseek, SYS_fstat, SYS_flock, SYS_fsync, SYS_fdatasync, SYS_sync_file_range, SYS_ftruncate, SYS_fallocate,
     SYS_fadvise64, SYS_readahead, SYS_getdents64, SYS_fstatfs, SYS_dup, SYS_dup2, SYS_dup3, SYS_pipe, SYS_pipe2, SYS_copy_file_range, SYS_sendfile,
     SYS_splice, SYS_tee, SYS_mmap, SYS_munmap, SYS_mprotect, SYS_mremap, SYS_madvise, SYS_mincore, SYS_msync, SYS_brk, SYS_mlock, SYS_mlock2,
     SYS_munlock, SYS_memfd_create, SYS_io_uring_enter,
@@ -63,7 +70,7 @@ static const unsigned short always[] = {
 /* resourcecontrol=allow: processor affinity and priorities. */
 static const unsigned short resources[] = {SYS_setpriority, SYS_sched_setparam, SYS_sched_setscheduler, SYS_sched_setaffinity, SYS_sched_setattr,
                                            SYS_sched_rr_get_interval, SYS_ioprio_set, SYS_ioprio_get, SYS_mbind, SYS_set_mempolicy,
-                                           SYS_setrlimit, SYS_prlimit64, END};
+                                           SYS_setrlimit, END};
 /* obsolete=allow: most have left the kernel. */
 static const unsigned short obsolete[] = {SYS__sysctl, SYS_uselib, SYS_ustat, SYS_sysfs, SYS_afs_syscall, SYS_tuxcall,
                                           SYS_getpmsg, SYS_putpmsg, SYS_create_module, SYS_get_kernel_syms, SYS_query_module, SYS_nfsservctl,
@@ -168,21 +175,61 @@ static void by_value(struct program *p, unsigned nr, unsigned which, const uint3
 #define BY_VALUE(p, nr, which, then, other, ...)                                                                                           \
     by_value(p, nr, which, (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), then, other)
 
-/* New sockets: of the two families with the network, and pairs. A datagram pair could be connected to any path. */
+#define SOCK_TYPE_BITS 0xf
+#define RULE_MOST      96 /* steps of a rule of several arguments */
+
+/* A rule of its own for call `nr`, which answers in every case: its steps are put behind a jump round them. */
+static unsigned begin_rule(struct program *p, unsigned nr)
+{
+    put(p, BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 0);
+    return p->n - 1u;
+}
+
+static void end_rule(struct program *p, unsigned begin)
+{
+    if (p->n - begin - 1 > RULE_MOST)
+        p->too_long = true;
+    p->at[begin].jf = (uint8_t)(p->n - begin - 1);
+}
+
+/* The answer is `no` unless what is loaded is one of the values. */
+static void demand(struct program *p, const uint32_t *values, unsigned count, uint32_t no)
+{
+    for (unsigned i = 0; i < count; i++)
+        put(p, BPF_JMP | BPF_JEQ | BPF_K, values[i], (uint8_t)(count - i), 0);
+    put_ret(p, no);
+}
+
+#define DEMAND(p, ...) demand(p, (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), SECCOMP_RET_TRAP)
+
+static void put_type(struct program *p)
+{
+    put_load(p, arg(1));
+    put(p, BPF_ALU | BPF_AND | BPF_K, SOCK_TYPE_BITS, 0, 0);
+}
+
+/* New sockets: streams and datagrams of the two families with the network (a raw one, or SOCK_PACKET, sees the wire), and connected
+ * pairs. A pair of datagrams (SOCK_RAW is one as well) could be connected to any path. */
 static void put_sockets(struct program *p, bool network)
 {
-    if (network)
-        BY_VALUE(p, SYS_socket, 0, SECCOMP_RET_ALLOW, SECCOMP_RET_TRAP, AF_INET, AF_INET6);
-    put(p, BPF_JMP | BPF_JEQ | BPF_K, SYS_socketpair, 0, 7);
+    unsigned rule;
+
+    if (network) {
+        rule = begin_rule(p, SYS_socket);
+        put_load(p, arg(0));
+        DEMAND(p, AF_INET, AF_INET6);
+        put_type(p);
+        DEMAND(p, SOCK_STREAM, SOCK_DGRAM);
+        put_ret(p, SECCOMP_RET_ALLOW);
+        end_rule(p, rule);
+    }
+    rule = begin_rule(p, SYS_socketpair);
     put_load(p, arg(0));
-    put(p, BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 1, 0);
-    put_ret(p, SECCOMP_RET_TRAP);
-    put_load(p, arg(1));
-    put(p, BPF_ALU | BPF_AND | BPF_K, 0xf, 0, 0);
-    put(p, BPF_JMP | BPF_JEQ | BPF_K, SOCK_DGRAM, 0, 1);
-    put_ret(p, SECCOMP_RET_TRAP);
-    put_load(p, offsetof(struct seccomp_data, nr));
-    BY_VALUE(p, SYS_socketpair, 0, SECCOMP_RET_ALLOW, SECCOMP_RET_TRAP, AF_UNIX);
+    DEMAND(p, AF_UNIX);
+    put_type(p);
+    DEMAND(p, SOCK_STREAM, SOCK_SEQPACKET);
+    put_ret(p, SECCOMP_RET_ALLOW);
+    end_rule(p, rule);
 }
 
 /* Threads, never processes: clone3 hides its flags in memory, and glibc does with clone where there is none. */
@@ -197,25 +244,34 @@ static void put_threads(struct program *p)
     put_ret(p, SECCOMP_RET_ERRNO | ENOSYS);
 }
 
-/* Limits may be read (prlimit64 with no new value), of this process. */
-static void put_prlimit(struct program *p)
+/* Limits of this process; may be read only (no new value) without resourcecontrol. Another's of the same user could be ended by them. */
+static void put_prlimit(struct program *p, bool may_set)
 {
-    put(p, BPF_JMP | BPF_JEQ | BPF_K, SYS_prlimit64, 0, 7);
-    put_load(p, arg(2));
-    put(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0);
-    put_ret(p, SECCOMP_RET_TRAP);
-    put_load(p, arg(2) + 4);
-    put(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1);
+    unsigned rule = begin_rule(p, SYS_prlimit64);
+
+    put_load(p, arg(0));
+    DEMAND(p, 0, (uint32_t)getpid());
+    for (unsigned half = 0; half < 2 && !may_set; half++) {
+        put_load(p, arg(2) + 4 * half);
+        DEMAND(p, 0);
+    }
     put_ret(p, SECCOMP_RET_ALLOW);
-    put_ret(p, SECCOMP_RET_TRAP);
+    end_rule(p, rule);
+}
+
+/* Signals that the kernel sends when a descriptor is ready go to whom F_SETOWN names, any process of the user's, and are of any kind. */
+static void put_owners(struct program *p)
+{
+    BY_VALUE(p, SYS_fcntl, 1, SECCOMP_RET_TRAP, SECCOMP_RET_ALLOW, F_SETOWN, F_SETOWN_EX, F_SETSIG, F_NOTIFY);
+    /* A terminal would take TIOCSTI's words for typed ones, outside. */
+    BY_VALUE(p, SYS_ioctl, 1, SECCOMP_RET_TRAP, SECCOMP_RET_ALLOW, TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP);
 }
 
 static void put_checked(struct program *p, const struct viv_sandbox *s, unsigned needs)
 {
     uint32_t self = (uint32_t)getpid();
 
-    /* A terminal would take the words for typed ones, outside. */
-    BY_VALUE(p, SYS_ioctl, 1, SECCOMP_RET_TRAP, SECCOMP_RET_ALLOW, TIOCSTI, TIOCLINUX);
+    put_owners(p);
     BY_VALUE(p, SYS_rt_sigaction, 0, SECCOMP_RET_TRAP, SECCOMP_RET_ALLOW, SIGSYS);
     BY_VALUE(p, SYS_kill, 0, SECCOMP_RET_ALLOW, SECCOMP_RET_TRAP, self);
     BY_VALUE(p, SYS_tgkill, 0, SECCOMP_RET_ALLOW, SECCOMP_RET_TRAP, self);
@@ -226,8 +282,7 @@ static void put_checked(struct program *p, const struct viv_sandbox *s, unsigned
         BY_VALUE(p, SYS_unshare, 0, SECCOMP_RET_ALLOW, SECCOMP_RET_TRAP, CLONE_FS);
     put_sockets(p, needs & VIV_SANDBOX_NETWORK);
     put_threads(p);
-    if (!s->resourcecontrol)
-        put_prlimit(p);
+    put_prlimit(p, s->resourcecontrol);
 }
 
 static void compile(struct program *p, const struct viv_sandbox *s, unsigned needs)

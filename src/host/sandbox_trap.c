@@ -36,7 +36,7 @@ static const struct {
     _(acct) _(syslog) _(quotactl) _(lookup_dcookie) _(nfsservctl) _(sethostname) _(setdomainname) _(settimeofday) _(clock_settime)
     _(clock_adjtime) _(adjtimex) _(vhangup) _(open_by_handle_at) _(name_to_handle_at) _(fanotify_init) _(mknod) _(mknodat) _(chmod)
     _(fchmod) _(fchmodat) _(chown) _(fchown) _(lchown) _(fchownat) _(setxattr) _(lsetxattr) _(fsetxattr) _(symlink) _(symlinkat)
-    _(ioctl) _(socketpair) _(socket) _(setsid) _(setpgid) _(uselib) _(_sysctl) _(io_setup) _(process_madvise)
+    _(ioctl) _(fcntl) _(socketpair) _(socket) _(setsid) _(setpgid) _(uselib) _(_sysctl) _(io_setup) _(process_madvise)
     _(move_pages) _(migrate_pages) _(memfd_secret)
 #undef _
 };

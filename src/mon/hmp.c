@@ -208,7 +208,7 @@ int viv_hmp_new(struct viv_chr *c, struct viv_err *err)
     struct hmp *h = g_new0(struct hmp, 1);
     int rc;
 
-    viv_sandbox_need(VIV_SANDBOX_NETWORK); /* its commands connect and listen */
+    viv_sandbox_need(VIV_SANDBOX_NETWORK | VIV_SANDBOX_MONITOR); /* its commands connect and listen, and name files */
     h->chr = c;
     h->line = viv_line_new(PROMPT, put, on_line, h);
     viv_mon_out_init(&h->out, c);

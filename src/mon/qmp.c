@@ -355,7 +355,7 @@ int viv_qmp_new(struct viv_chr *c, bool pretty, struct viv_err *err)
     struct qmp *q = g_new0(struct qmp, 1);
     int rc;
 
-    viv_sandbox_need(VIV_SANDBOX_NETWORK); /* its commands connect and listen */
+    viv_sandbox_need(VIV_SANDBOX_NETWORK | VIV_SANDBOX_MONITOR); /* its commands connect and listen, and name files */
     q->chr = c;
     q->pretty = pretty;
     q->in = g_string_new(NULL);

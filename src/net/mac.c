@@ -34,17 +34,18 @@ void viv_net_mac_keep(void)
 }
 
 /* A socket of the abstract kind, which is gone with the process, says that an address of this network namespace is in use:
- * two machines with the same name, or with none, still get two addresses. False: it is another machine's. */
+ * two machines with the same name, or with none, still get two addresses. It listens, so that a process which a guest took over cannot
+ * connect it to somebody. False: it is another machine's. */
 static bool claim(const uint8_t mac[6])
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     int n = snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "viv-mac-%02x%02x%02x%02x%02x%02x", mac[0], mac[1], mac[2],
                      mac[3], mac[4], mac[5]);
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         return true;
-    if (!bind(fd, (struct sockaddr *)&a, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)))
+    if (!bind(fd, (struct sockaddr *)&a, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)) && !listen(fd, 0))
         return true; /* held to the end of the process */
     n = errno;
     close(fd);

@@ -6,6 +6,7 @@
 #include "cpu/breakpoint.h"
 #include "cpu/vcpu.h"
 #include "cpu/x86/state.h"
+#include "host/broker.h"
 #include "machine/vm.h"
 #include "mon/memory.h"
 
@@ -329,6 +330,7 @@ static void monitor(struct gdb *s, const char *p)
         return;
     }
     text = g_string_new(NULL);
+    viv_broker_words(line);
     viv_hmp_run(line, text);
     g_string_truncate(text, MIN(text->len, GDB_PACKET / 2));
     hex = g_string_new(NULL);

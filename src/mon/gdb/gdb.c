@@ -8,6 +8,7 @@
 #include "cpu/breakpoint.h"
 #include "cpu/vcpu.h"
 #include "host/loop.h"
+#include "host/sandbox.h"
 #include "machine/vm.h"
 
 #include <errno.h>
@@ -213,6 +214,7 @@ int viv_gdb_start(const char *dev, struct viv_err *err)
     server->ours = !g_str_has_prefix(dev, "chardev:");
     server->in = g_string_new(NULL);
     server->last = g_string_new(NULL);
+    viv_sandbox_need(VIV_SANDBOX_NETWORK | VIV_SANDBOX_MONITOR); /* it takes monitor commands */
     viv_mon_out_init(&server->out, c);
     viv_vm_listen(vm_event, server);
     rc = viv_chr_attach(c, &front, server, err);
