@@ -126,6 +126,7 @@ def files(work):
         m.cmd("blockdev-mirror", **{"job-id": "m"}, device="d0", target="n2", sync="full")
         until("the mirror is not ready", lambda: any(j.get("ready") for j in m.cmd("query-block-jobs")))
         m.cmd("block-job-cancel", device="m")
+        until("the mirror stays", lambda: not m.cmd("query-block-jobs"))
         out = m.hmp(f"change cd '{work}/a disc.iso'")
         check(f"change: {out}", "a disc.iso" in m.hmp("info block"))
         out = m.hmp(f"change cd {work}/other.iso")
