@@ -17,6 +17,7 @@ struct cow {
     const uint8_t *below;
     uint64_t below_size;
     uint8_t **page; /* NULL: as below; COW_MAX / COW_PAGE of them */
+    uint64_t pages; /* none but these is not NULL */
 };
 
 static uint8_t cow_zero[COW_PAGE]; /* a page of zeroes that was not written */
@@ -43,6 +44,7 @@ static inline uint8_t *cow_own(struct cow *c, uint64_t index)
         p = g_malloc(COW_PAGE);
         cow_get(c, index * COW_PAGE, p, COW_PAGE);
         c->page[index] = p;
+        c->pages = MAX(c->pages, index + 1);
     }
     return p;
 }
@@ -93,6 +95,7 @@ static inline void cow_clear(struct cow *c, uint64_t from, uint64_t to)
         if (*p != cow_zero)
             g_free(*p);
         *p = cow_zero;
+        c->pages = MAX(c->pages, at / COW_PAGE + 1);
     }
 }
 
@@ -128,7 +131,7 @@ static inline int cow_close(struct viv_node *n)
 {
     struct cow *c = n->state;
 
-    for (uint64_t i = 0; i < COW_MAX / COW_PAGE; i++)
+    for (uint64_t i = 0; i < c->pages; i++)
         if (c->page[i] != cow_zero)
             g_free(c->page[i]);
     g_free(c->page);
