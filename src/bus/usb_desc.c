@@ -77,7 +77,8 @@ static void put_interface(struct out *o, const struct viv_usb_interface *i, enum
     p[7] = i->protocol;
     p[8] = i->string;
     g_assert(o->len + i->extra_len <= o->most);
-    memcpy(o->p + o->len, i->extra, i->extra_len);
+    if (i->extra_len) /* else it is NULL */
+        memcpy(o->p + o->len, i->extra, i->extra_len);
     o->len += i->extra_len;
     for (unsigned n = 0; n < i->count; n++)
         put_endpoint(o, &i->endpoints[n], speed);
