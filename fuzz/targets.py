@@ -8,6 +8,9 @@ import tempfile
 import types
 import zlib
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import device_seeds  # noqa: E402
+
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 IMG = os.path.abspath(os.environ.get("VIV_IMG", os.path.join(TOP, "build/src/cmd/viv-img")))
 
@@ -172,6 +175,13 @@ def target(name, program, seeds, own, words=(), form=None, dictionary=None):
     return types.SimpleNamespace(name=name, program=program, seeds=seeds, own=own, words=list(words), form=form, dictionary=dictionary)
 
 
+def device(name, *own, max_len=1500):
+    def make(folder):
+        for n, data in enumerate(device_seeds.seeds(name)):
+            put("%s/seed-%d" % (folder, n), data)
+    return target(name, "device", make, ["dev/" + f for f in own], ["-max_len=%d" % max_len], name)
+
+
 def image(form, *own):
     return target(form, "image", seeds_image, ["block/fmt/" + form, *own], ["-max_len=512", "-len_control=20"], form)
 
@@ -196,6 +206,27 @@ TARGETS = [
     target("p9", "p9", no_seeds, ["share/" + f for f in ("attr.c", "attr_file.c", "attr_xattr.c", "p9.c", "p9_attr.c", "p9_fid.c", "p9_io.c", "p9_lock.c",
                                                       "p9_names.c", "p9_qid.c", "p9_walk.c", "p9_xattr.c", "tree.c")], ["-max_len=1500"]),
     target("virtq", "virtq", no_seeds, ["bus/virtio_queue.c", "bus/virtio_ring.c", "bus/virtio_packed.c", "bus/virtio_split.c", "bus/virtio_iov.c"], ["-max_len=600"]),
+    device("e1000", "net/e1000.c", "net/e1000_rx.c", "net/e1000_tx.c", "net/microwire.c", "net/nic.c"),
+    device("rtl8139", "net/rtl8139.c", "net/rtl8139_rx.c", "net/rtl8139_tx.c"),
+    device("ahci", "ide/ahci.c", "ide/ahci_cmd.c", "ide/ahci_port.c", "ide/hd_queue.c"),
+    device("ide", "ide/piix3_ide.c", "ide/bmdma.c", "ide/channel.c", "ide/hd.c", "ide/hd_identify.c", "ide/hd_io.c", "ide/atapi.c"),
+    device("nvme", "nvme"),
+    device("virtio-blk", "virtio/virtio_blk.c", "virtio/virtio_blk_req.c", "storage/front.c"),
+    device("virtio-scsi", "virtio/virtio_scsi.c", "virtio/virtio_scsi_ctrl.c", "virtio/virtio_scsi_req.c", "scsi"),
+    device("virtio-net", "virtio/virtio_net.c", "virtio/virtio_net_ctrl.c"),
+    device("virtio-gpu", *("virtio/virtio_gpu%s.c" % part for part in ("", "_cmd", "_head", "_res", "_state"))),
+    device("uhci", "usb/uhci.c", "usb/uhci_run.c", "usb/hid.c", "usb/hid_pointer.c", "usb/hub.c"),
+    device("ehci", "usb/ehci.c", "usb/ehci_queue.c", "usb/ehci_run.c", "usb/storage.c", "usb/storage_dev.c"),
+    device("xhci", *("usb/xhci%s.c" % part for part in ("", "_command", "_port", "_ring", "_state", "_transfer")), "usb/net.c", "usb/hid_kbd.c"),
+    device("vga", *("display/vga%s.c" % part for part in ("", "_core", "_dispi", "_draw", "_memory", "_mmio", "_mode", "_pci", "_text"))),
+    device("cirrus", *("display/cirrus%s.c" % part for part in ("", "_blt", "_cursor", "_memory"))),
+    device("floppy", "floppy", "dma"),
+    device("ps2", "input"),
+    device("serial", "char"),
+    device("virtio-input", "virtio/virtio_input.c", "virtio/virtio_input_kinds.c"),
+    device("balloon", "virtio/virtio_balloon.c"),
+    device("pc-platform", "intc", "timer", "rtc", "acpi/piix4_pm.c", "acpi/pm.c", "acpi/pcihp.c", "acpi/smbus.c", "misc/fw_cfg.c", "misc/port92.c", "misc/fperr.c",
+           "pci/piix3.c", "pci/i440fx.c"),
 ]
 
 
