@@ -251,7 +251,7 @@ static void setup(struct viv_usb_dev *d, struct viv_usb_packet *k)
         d->control_len = (uint16_t)(n < 0 ? 0 : MIN(n, len));
     } else {
         d->stage = len > VIV_USB_CONTROL_MOST ? VIV_USB_STALLED : len ? VIV_USB_DATA_OUT : VIV_USB_STATUS_IN;
-        d->control_len = viv_usb_in(bytes) ? 0 : len;
+        d->control_len = viv_usb_in(bytes) || d->stage == VIV_USB_STALLED ? 0 : len;
     }
 }
 

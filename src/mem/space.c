@@ -201,7 +201,8 @@ static GArray *fold(GArray *flat)
                 continue;
             f.r.start += skip + (pass == 1 ? mib : 0);
             f.r.last = MIN(f.r.last, last) + (pass == 1 ? mib : 0);
-            f.r.hva += f.r.hva ? skip : 0;
+            if (f.r.hva)
+                f.r.hva += skip;
             f.r.region_offset += skip;
             g_array_append_val(out, f);
         }

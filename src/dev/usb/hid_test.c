@@ -73,7 +73,9 @@ static void test_standard(void)
 /* What a host may not do, and transfers it gives up. */
 static void test_control(void)
 {
+    g_autofree uint8_t *data = NULL;
     struct viv_usb_dev *d;
+    size_t len;
 
     usb_begin(false);
     d = add("usb-kbd", NULL);
@@ -87,6 +89,10 @@ static void test_control(void)
     g_assert_cmpint(usb_packet(d, VIV_USB_OUT, 0, USB_DATA, 0), ==, -VIV_USB_STALL);
     g_assert_cmpint(usb_packet(d, VIV_USB_IN, 0, USB_DATA, 0), ==, -VIV_USB_STALL);
     g_assert_cmpint(usb_control(d, 0x2109, 0x0200, 0, 0xffff), ==, -VIV_USB_STALL); /* too long */
+    viv_dev_lock();
+    data = rig_save(&len);
+    viv_dev_unlock();
+    rig_load(data, len); /* the transfer that is not going to be is no reason to refuse this */
     set_mem64(USB_SETUP, 0x0001000002000921ull); /* SET_REPORT of one byte */
     g_assert_cmpint(usb_packet(d, VIV_USB_SETUP, 0, USB_SETUP, 8), ==, 8);
     g_assert_cmpint(usb_packet(d, VIV_USB_OUT, 0, USB_DATA, 2), ==, -VIV_USB_STALL); /* two came */

@@ -229,7 +229,7 @@ static void balloon_set_config(struct viv_virtio *v, unsigned off, unsigned len,
         return;
     }
     viv_st_le32(word, b->actual);
-    memcpy(word + off - CFG_ACTUAL, val, len);
+    memcpy(word + (off - CFG_ACTUAL), val, len);
     b->actual = viv_ld_le32(word);
     if (b->actual != old)
         viv_vm_event_json("BALLOON_CHANGE", json_pack("{s:I}", "actual", (json_int_t)viv_balloon_actual(b)));
