@@ -44,7 +44,7 @@ bool viv_dev_locked(void)
 void viv_dev_wait(pthread_cond_t *cond)
 {
     if (!fuzz_complete(UINT32_MAX, 0))
-        g_error("it would wait for ever");
+        fuzz_fail("it would wait for ever");
 }
 
 /* --- disks --- */
@@ -93,7 +93,7 @@ void fuzz_add_drive(const char *id)
     struct viv_err err = VIV_ERR_INIT;
 
     if (viv_drive_add(id, b, &d, &err) < 0)
-        g_error("%s", err.text);
+        fuzz_fail("%s", err.text);
     d->cd = *id == 'c';
 }
 
@@ -231,7 +231,7 @@ void fuzz_disk_act(unsigned what)
     default: /* another one of the same contents */
         if (!viv_front_eject(f, what & 4, &err) && !f->drive->blk) {
             if (viv_front_insert(f, open_disk(f->drive->id), &err) < 0)
-                g_error("insert: %s", err.text);
+                fuzz_fail("insert: %s", err.text);
             viv_front_close_tray(f, &err);
         }
     }

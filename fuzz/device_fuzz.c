@@ -324,7 +324,7 @@ static const struct fuzz_family *choose(uint8_t first)
         if (name && !strcmp(fuzz_families[count].name, name))
             return &fuzz_families[count];
     if (name)
-        g_error("no family '%s'", name);
+        fuzz_fail("no family '%s'", name);
     return &fuzz_families[first % count];
 }
 

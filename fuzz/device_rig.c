@@ -17,6 +17,9 @@
 #include "mem/ram.h"
 
 #include <glib.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct viv_board fuzz_board;
@@ -31,6 +34,17 @@ static uint64_t bar_at[256][VIV_PCI_BARS];
 static uint32_t bar_size[256][VIV_PCI_BARS];
 static uint8_t functions[256];
 static unsigned function_count, made;
+
+void fuzz_fail(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+    abort();
+}
 
 void viv_vm_request(enum viv_vm_request what, int code, const char *who)
 {
@@ -73,7 +87,7 @@ static void add_files(struct viv_dev *fw_cfg)
     viv_fw_cfg_add_u32(fw_cfg, VIV_FW_CFG_RAM_SIZE, RAM_SIZE);
     if (viv_fw_cfg_add_file(fw_cfg, "etc/e820", "abcdefgh", 8, NULL, &err) < 0 ||
         viv_fw_cfg_add_writable(fw_cfg, "etc/vmgenid", writable, sizeof(writable), file_written, NULL, &err) < 0)
-        g_error("%s", err.text);
+        fuzz_fail("%s", err.text);
 }
 
 static void add(const char *text)
@@ -93,7 +107,7 @@ static void add(const char *text)
     }
     if (!c || viv_opts_parse(name, c->props ? c->props : none, NULL, opts ? opts + 1 : "", &o, &err) < 0 ||
         viv_dev_new(&fuzz_board, name, NULL, NULL, o, &d, &err) < 0)
-        g_error("%s: %s", text, err.text);
+        fuzz_fail("%s: %s", text, err.text);
     viv_opts_free(o);
     if (!strcmp(name, "i8259"))
         pic = d;
@@ -179,7 +193,7 @@ static void free_devices(void)
     viv_dev_free_all();
     viv_dev_unlock();
     if (viv_drive_free_all(&err) < 0)
-        g_error("drives: %s", err.text);
+        fuzz_fail("drives: %s", err.text);
     viv_dev_lock();
     viv_space_free(fuzz_board.mem);
     viv_space_free(fuzz_board.io);
@@ -191,7 +205,7 @@ void fuzz_board_make(const struct fuzz_family *f)
 
     fuzz_family = f;
     if (!fuzz_ram && viv_ram_new("pc.ram", RAM_SIZE, &fuzz_ram, &err) < 0)
-        g_error("%s", err.text);
+        fuzz_fail("%s", err.text);
     memset(fuzz_ram->hva, 0, RAM_SIZE);
     viv_guest_clock_stop();
     viv_guest_clock_set_ns(1000000);
@@ -235,7 +249,7 @@ void fuzz_board_stop(void)
         fuzz_complete(UINT32_MAX, 0);
         fuzz_run_loop();
         if (i > 10000)
-            g_error("a device stays busy");
+            fuzz_fail("a device stays busy");
     }
 }
 
@@ -301,14 +315,14 @@ void fuzz_board_reload(unsigned changes, uint32_t seed)
         }
         if (!changes) {
             if (!load(data, len, &err))
-                g_error("what was saved is refused: %s", err.text);
+                fuzz_fail("what was saved is refused: %s", err.text);
             again = save(&len2);
             if (len != len2 || memcmp(data, again, len)) {
                 size_t at = 0;
 
                 while (at < len && at < len2 && data[at] == again[at])
                     at++;
-                g_error("another state after loading: byte %zu of %zu, %zu", at, len, len2);
+                fuzz_fail("another state after loading: byte %zu of %zu, %zu", at, len, len2);
             }
         }
     }

@@ -23,6 +23,9 @@ struct fuzz_family {
 
 extern const struct fuzz_family fuzz_families[];
 
+/* Says why and aborts: libFuzzer keeps the input (g_error's trap it does not catch). */
+void fuzz_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+
 /* --- the board (device_rig.c); device lock held for all --- */
 
 extern struct viv_board fuzz_board;
