@@ -216,10 +216,13 @@ static void flush(void *opaque)
     update_irq(u);
 }
 
+static unsigned tx_size(const struct ns16550 *u)
+{
+    return u->fcr & FCR_ENABLE ? FIFO : 1;
+}
+
 static void thr_write(struct ns16550 *u, uint8_t byte)
 {
-    unsigned size = u->fcr & FCR_ENABLE ? FIFO : 1;
-
     u->thre_int = false;
     if (u->mcr & MCR_LOOP) {
         rx_put(u, byte);
@@ -227,8 +230,8 @@ static void thr_write(struct ns16550 *u, uint8_t byte)
         update_irq(u);
         return;
     }
-    if (u->tx_len == size)
-        u->tx[size - 1] = byte; /* written without room: the last one is overwritten */
+    if (u->tx_len == tx_size(u))
+        u->tx[tx_size(u) - 1] = byte; /* written without room: the last one is overwritten */
     else
         u->tx[u->tx_len++] = byte;
     if (u->tx_len == 1)
@@ -470,7 +473,7 @@ static int ns16550_post_load(void *obj, int version, struct viv_err *err)
 {
     struct ns16550 *u = obj;
 
-    if (u->rx_head >= FIFO || u->rx_len > FIFO || u->tx_len > FIFO)
+    if (u->rx_head >= FIFO || u->rx_len > FIFO || u->tx_len > tx_size(u))
         return viv_fail(err, EINVAL, "UART FIFO out of bounds");
     u->ier &= 0x0f;
     u->mcr &= 0x1f;

@@ -1,6 +1,7 @@
 #include "base/units.h"
 #include "chr/chr.h"
 #include "dev/test_rig.h"
+#include "host/lock.h"
 
 #include <glib.h>
 #include <string.h>
@@ -224,6 +225,37 @@ static void test_state(void)
     g_free(b);
 }
 
+/* A state with more to send than there is room for: 16 bytes, and no FIFO. */
+static void test_hostile_state(void)
+{
+    g_autofree uint8_t *a = NULL;
+    struct viv_err err = VIV_ERR_INIT;
+    unsigned refused = 0;
+    size_t len;
+
+    begin();
+    out8(0x3fa, 0xc1);
+    chr.room = 0;
+    for (unsigned i = 0; i < 16; i++)
+        out8(0x3f8, '!');
+    a = rig_save(&len);
+    viv_dev_lock();
+    for (size_t i = 0; i < len; i++) {
+        struct viv_state_reader *r = viv_state_reader_new(a, len);
+
+        if (a[i] == 0xc1) { /* FCR, or something else that looks like it */
+            a[i] = 0xc0;
+            refused += viv_dev_load_all(r, &err) < 0;
+            a[i] = 0xc1;
+        }
+        viv_state_reader_free(r);
+    }
+    viv_dev_unlock();
+    g_assert_cmpuint(refused, ==, 1);
+    g_assert_cmpstr(err.text, ==, "isa-serial.0: UART FIFO out of bounds");
+    rig_fini();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -234,5 +266,6 @@ int main(int argc, char **argv)
     g_test_add_func("/uart/registers", test_registers);
     g_test_add_func("/uart/options", test_options);
     g_test_add_func("/uart/state", test_state);
+    g_test_add_func("/uart/hostile-state", test_hostile_state);
     return g_test_run();
 }
