@@ -62,7 +62,7 @@ static void change_argument(uint8_t *p, size_t len, unsigned *seed)
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed)
 {
-    static const uint8_t controls[][4] = {{STEP_CTL, 0}, {STEP_CTL, 1}, {STEP_CTL, 2}, {STEP_CTL, 4}, {STEP_BACK, 0}, {STEP_CTL, 3}};
+    static const uint8_t controls[][4] = {{STEP_CTL, 0}, {STEP_CTL, 1}, {STEP_CTL, 2}, {STEP_CTL, 2}, {STEP_CTL, 4}, {STEP_BACK, 0}, {STEP_CTL, 3}};
     static struct steps s;
     uint8_t step[5 + 255];
 

@@ -307,7 +307,8 @@ def virtio_scsi():
     for target in (0, 3):
         for n, text in enumerate(SCSI):
             write = text[:2] in ("15", "55", "2a", "8a", "0a", "8e", "41", "93", "42")
-            s = command(Script().virtio(n & 1), text, target, 0, 1024, write, table=bool(n & 2)).disk()
+            s = command(Script().virtio(n & 1), "000000000000", target)  # what happened since power-on is told once
+            command(s, text, target, 0, 1024, write, table=bool(n & 2)).disk()
             yield command(s.reload(), "030000001200", target)
     s = Script().virtio()
     command(s, "28000000000100000200", 2, 1)

@@ -324,7 +324,11 @@ def pc_platform():
     s = Script().out(6, 0, 0xffff, 2).out(6, 2, 0x521, 2).out(6, 4, 1, 2).read(6, 8, 4).time(20000000).back(0xc | 7 << 4, 1).read(6, 0, 2).out(6, 12, 0xff, 2)
     s.out(6, 14, 2, 2).out(6, 4, 0x2001, 2).out(6, 4, 0x3401, 2).reload().read(6, 0, 2)
     s.out(7, 0x10, 0).read(7, 0).read(7, 4).read(7, 8).read(7, 12).out(7, 8, 0xffffffff).out(7, 0x18, 4).out(7, 0x10, 5)
-    yield s.out(14, 0, 0x40, 1).out(14, 2, 0x48, 1).read(14, 0, 1).control(0)
+    yield s.control(0)
+    s = Script().cfg(2, 0x90, 0x701).cfg(2, 0xd0, 0x00090000).cfg(2, 4, 1, 2)
+    for protocol in range(0, 0x1c, 4):
+        s.out(14, 0, 0x1e, 1).out(14, 4, 0xa0 | protocol >> 4 & 1, 1).out(14, 3, 0, 1).out(14, 2, 0x40 | protocol, 1).read(14, 0, 1).read(14, 5, 1)
+    yield s.rep(14, 7, 9, 1).reload()
     for cfg in (0x4, 0xc, 0x4e, 0x14, 0x16, 0x104, 0x8004):
         s = Script()
         for t in range(3):

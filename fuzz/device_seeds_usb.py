@@ -189,7 +189,7 @@ def xhci():
             return self.transfer(slot, 1, *t, (0, 0, 4, 0x21 | (not into or not n) << 16))
 
     for setup in SETUPS:
-        for port in (1, 2, 4):
+        for port in (1, 2, 3, 4):
             h = Host().address(1, port)
             h.control(1, "0009010000000000").control(1, setup)
             yield h.s.reload().read(0, op + 4)
@@ -216,6 +216,13 @@ def xhci():
     h.control(1, "0009010000000000").control(1, "010b010001000000").configure(1, (3, 7, 16), (5, 6, 512), (4, 2, 512))
     h.transfer(1, 4, (0x19000, 100, 1, 0x21)).transfer(1, 5, (0x19000, 2000, 1, 0x25)).transfer(1, 3, (0x1a000, 16, 1, 0x25))
     yield h.s.frame(1, 300).frame(1, 90).reload().frame(1).back(5, 0).back(5, 1)
+    for port in (1, 3, 4):
+        h = Host().address(1, port)
+        h.control(1, "0009010000000000").control(1, "210a000000000000").configure(1, (3, 7, 8)).transfer(1, 3, *[(0x19000 + 16 * i, 8, 1, 0x25) for i in range(9)])
+        for v in (0x801e, 0x801d, 0x801f, 0x8020, 0x8021, 0x8022, 0x8023, 0x8024, 0x1e, 0x1d, 0x80d2):
+            h.s.back(0xc, v)
+        h.control(1, "a101000100000800").control(1, "2109000200000100").control(1, "210b000000000000").s.back(0xc, 0x8010).back(0xc | 4 << 4)
+        yield h.s.reload().back(0xc, 0x8011)
     h = Host().address(1, 3, 3)
     h.control(1, "0009010000000000").control(1, "2303080001000000").control(1, "2303040001000000").control(1, "a300000001000400")
     yield h.address(2, 3, 2, 1).control(2, "8006000100001200").s.reload()
