@@ -68,6 +68,7 @@ const struct fuzz_family fuzz_families[] = {
      DEVICES{"i440FX,addr=0", "virtio-balloon-pci,addr=2,free-page-reporting=on,deflate-on-oom=on,packed=on", NULL},
      {BAR(2, 0, 4), BAR(2, 0, 0), BAR(2, 0, 1)},
      0},
+    {"virtio-9p", DEVICES{"i440FX,addr=0", "virtio-9p-pci,addr=2,mount_tag=a,fsdev=f,packed=on", NULL}, {BAR(2, 0, 4), BAR(2, 0, 0), BAR(2, 0, 1)}, 0},
     {"pc-platform",
      DEVICES{"i440FX,addr=0", "PIIX3,addr=1,multifunction=on", "PIIX4_PM,addr=1.3", "i8259", "ioapic", "i8254",
              "mc146818rtc,clock=vm,base=2024-02-28T23:59:50", "hpet", "i8237", "port92", "x87-error", "fw_cfg", "pci-bridge,addr=3,chassis_nr=1",

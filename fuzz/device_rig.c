@@ -105,6 +105,8 @@ static void add(const char *text)
 
         fuzz_add_drive(id);
     }
+    if (strstr(text, "fsdev="))
+        fuzz_share_add("f");
     if (!c || viv_opts_parse(name, c->props ? c->props : none, NULL, opts ? opts + 1 : "", &o, &err) < 0 ||
         viv_dev_new(&fuzz_board, name, NULL, NULL, o, &d, &err) < 0)
         fuzz_fail("%s: %s", text, err.text);
@@ -185,7 +187,7 @@ static void make_devices(void)
     made = count_devices();
 }
 
-static void free_devices(void)
+static void free_devices(bool for_good)
 {
     struct viv_err err = VIV_ERR_INIT;
 
@@ -195,6 +197,7 @@ static void free_devices(void)
     if (viv_drive_free_all(&err) < 0)
         fuzz_fail("drives: %s", err.text);
     viv_dev_lock();
+    fuzz_share_drop(for_good);
     viv_space_free(fuzz_board.mem);
     viv_space_free(fuzz_board.io);
 }
@@ -220,7 +223,7 @@ void fuzz_board_make(const struct fuzz_family *f)
 void fuzz_board_free(void)
 {
     fuzz_board_stop();
-    free_devices();
+    free_devices(true);
 }
 
 static bool at_once(void *unused)
@@ -299,7 +302,7 @@ void fuzz_board_reload(unsigned changes, uint32_t seed)
     fuzz_board_stop();
     if (count_devices() == made && !viv_dev_can_save_all(&err)) { /* none was ejected */
         data = save(&len);
-        free_devices();
+        free_devices(false);
         make_devices();
         if (changes) {
             g_autofree uint8_t *changed = g_memdup2(data, len);
@@ -307,7 +310,7 @@ void fuzz_board_reload(unsigned changes, uint32_t seed)
             change(changed, len, changes, seed);
             if (!load(changed, len, &err)) {
                 g_assert(err.code && *err.text); /* every refusal says why */
-                free_devices();
+                free_devices(false);
                 make_devices();
                 viv_err_clear(&err);
                 changes = 0;

@@ -16,7 +16,7 @@ struct fuzz_window {
 
 struct fuzz_family {
     const char *name;
-    const char *const *devices; /* as after -device, NULL at the end; drive=dN, cdN or fdN makes that drive */
+    const char *const *devices; /* as after -device, NULL at the end; drive=dN, cdN or fdN makes that drive, fsdev=f a folder */
     struct fuzz_window windows[WINDOWS];
     unsigned queues; /* of netdev n0 */
 };
@@ -66,6 +66,12 @@ void fuzz_screen(unsigned what);
 void fuzz_screen_reset(void);
 void fuzz_balloon(unsigned v);
 void fuzz_hands(unsigned what, unsigned v);
+
+/* --- a shared folder (device_share.c) --- */
+
+void fuzz_share_add(const char *id);
+void fuzz_share_drop(bool empty);
+bool fuzz_share_serve(void); /* one request, if there is one */
 
 /* --- the input: a list of steps, each a byte that says what it is, and its arguments --- */
 

@@ -294,6 +294,31 @@ def balloon():
     yield msix(Script(), 1).out(2, 0, 0xfee00000).virtio(flags=2).back(11, 0x100).back(11, 0x200).ram(0x40000, pages).request(0, 1, 0, 32)
 
 
+def virtio_9p():
+    def message(kind, form="", *args):
+        body = b""
+        for c, a in zip(form, args):
+            body += struct.pack("<H", len(a)) + a if c == "s" else a if c == "x" else struct.pack("<" + c, a)
+        return struct.pack("<IBH", 7 + len(body), kind, 1) + body
+
+    version, attach = message(100, "Is", 8192, b"9P2000.L"), message(104, "IIssI", 0, 0xffffffff, b"", b"", 0)
+    walk = message(110, "IIH", 0, 1, 0)
+    talk = [message(14, "IsIII", 1, b"a", 0x42, 0o644, 0), message(118, "IQIx", 1, 0, 5, b"hello"), message(116, "IQI", 1, 0, 100), message(24, "IQ", 1, 0x7ff),
+            message(120, "I", 1), message(72, "IsII", 0, b"d", 0o755, 0), message(110, "IIHs", 0, 2, 1, b"d"), message(12, "II", 2, 0), message(40, "IQI", 2, 0, 300),
+            message(76, "IsI", 0, b"d", 0x200), message(8, "I", 0), message(108, "H", 1), message(99, "I", 0), b"\1\2\3"]
+    for packed in (0, 1):
+        s = Script().virtio(packed)
+        for n, m in enumerate([version, attach, walk, *talk]):
+            s.ram(0x40000, m).request(0, 1, 1, len(m), 500, table=bool(n & 1))
+            if n % 4:
+                s.disk()
+        yield s.disk().reload().control(0).reload()
+        s = Script().virtio(packed).ram(0x40000, version).request(0, 1, 1, len(version), 100).reload()
+        for n in range(6):
+            s.ram(0x40000 + 0x1000 * n, attach if n == 0 else walk).request(0, 1, 1, 30, 60, where=n << 4)
+        yield s.out(0, 0x14, 0, 1).virtio(packed).request(0, 1, 1, 9, 3).disk().request(0, 2, 0, 9, 3).disk().read(0, 0x2000, 4)
+
+
 # --- the chips of the PC ---
 
 def pc_platform():
@@ -354,4 +379,4 @@ def pc_platform():
 
 
 FAMILIES = {"virtio-gpu": virtio_gpu, "vga": vga, "cirrus": cirrus, "floppy": floppy, "ps2": ps2, "serial": serial, "virtio-input": virtio_input,
-            "balloon": balloon, "pc-platform": pc_platform, **device_seeds_usb.FAMILIES}
+            "balloon": balloon, "virtio-9p": virtio_9p, "pc-platform": pc_platform, **device_seeds_usb.FAMILIES}

@@ -225,6 +225,7 @@ TARGETS = [
     device("serial", "char"),
     device("virtio-input", "virtio/virtio_input.c", "virtio/virtio_input_kinds.c", "input/pointer.c"),
     device("balloon", "virtio/virtio_balloon.c"),
+    device("virtio-9p", "virtio/virtio_9p.c"),
     device("pc-platform", "intc", "timer", "rtc", "acpi/piix4_pm.c", "acpi/pm.c", "acpi/pcihp.c", "acpi/smbus.c", "misc/fw_cfg.c", "misc/port92.c", "misc/fperr.c",
            "pci/piix3.c", "pci/i440fx.c"),
 ]
