@@ -131,8 +131,11 @@ def kept_path(t):
     return TOP + "/fuzz/corpus/%s.b64" % t.name
 
 
-def keep(t, corpus):
-    """False: it is too large."""
+KEPT_MOST = 100 << 10
+
+
+def keep(t, corpus, cut=False):
+    """False: it is too large; with `cut` the shortest inputs are taken, as many as there is room for."""
     if t.program == "whole":
         print("%s: whole images are not kept" % t.name, file=sys.stderr)
         return True
@@ -140,11 +143,13 @@ def keep(t, corpus):
     for f in sorted(os.listdir(corpus)):
         with open(os.path.join(corpus, f), "rb") as g:
             inputs.append(g.read())
-    text = "".join(base64.b64encode(i).decode() + "\n" for i in sorted(inputs, key=lambda i: (len(i), i)))
-    if len(text) >= 100 << 10:
+    lines = [base64.b64encode(i).decode() + "\n" for i in sorted(inputs, key=lambda i: (len(i), i))]
+    while cut and sum(map(len, lines)) >= KEPT_MOST:
+        lines.pop()
+    if sum(map(len, lines)) >= KEPT_MOST:
         return False
     with open(kept_path(t), "w") as f:
-        f.write(text)
+        f.writelines(lines)
     return True
 
 
