@@ -175,9 +175,9 @@ static void rcba_write(void *opaque, uint64_t off, uint64_t v, unsigned size)
 static void reset_rcba(struct ich9 *p)
 {
     memset(p->rcba, 0, sizeof(p->rcba));
-    viv_st_le32(p->rcba + D31IP - RCBA_FIRST, 0x03243200); /* 10.1.20, and so on: pins of functions, routes of pins */
+    viv_st_le32(p->rcba + (D31IP - RCBA_FIRST), 0x03243200); /* 10.1.20, and so on: pins of functions, routes of pins */
     for (unsigned i = 0; i < 7; i++)
-        viv_st_le16(p->rcba + D31IR - RCBA_FIRST + 2 * i, 0x3210);
+        viv_st_le16(p->rcba + (D31IR - RCBA_FIRST) + 2 * i, 0x3210);
     p->rcba[GCS - RCBA_FIRST] = GCS_NO_REBOOT;
 }
 
