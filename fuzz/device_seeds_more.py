@@ -378,5 +378,70 @@ def pc_platform():
     yield s.reload().out(11, 0, 3, 1).out(12, 0, 0, 1).out(13, 1, 6, 1).control(0)
 
 
-FAMILIES = {"virtio-gpu": virtio_gpu, "vga": vga, "cirrus": cirrus, "floppy": floppy, "ps2": ps2, "serial": serial, "virtio-input": virtio_input,
+def q35_platform():
+    s = Script()
+    for n in range(0, 0x80, 4):
+        s.read(0, n).out(0, n, 0xffffffff)
+    for v in (0x8000f840, 0x8000f8f0, 0x8000f860, 0x80000060, 0x80000090, 0x8000009c, 0x800000b0):
+        s.out(1, 0, v).read(1, 4).out(1, 4, 0x11331133)
+    yield s.reload().out(1, 1, 6, 1)
+    for exbar in (0xb0000001, 0xb0000003, 0xb0000005, 0xb0000000, 0xe0000001):
+        s = Script().out(2, 0x60, exbar).read(2, 0xfb000 & 0xfffff).out(2, 0x9d, 0x4a, 1).out(2, 0x9e, 0x3f, 1).out(2, 0xb0, 0x100, 2)
+        for n in range(7):
+            s.out(2, 0x90 + n, 0x33, 1).out(10, 0x4000 * n, 0x55, 1).read(10, 0x4000 * n, 1).out(2, 0x90 + n, 0x12, 1)
+        yield s.reload().control(0)
+    s = Script()
+    for n in (0x3000, 0x3100, 0x3110, 0x3140, 0x31fe, 0x3404, 0x3410, 0x3418, 0x34fc, 0, 0x3fff):
+        s.read(4, n).out(4, n, 0x80 + n)
+    for r in (0x40, 0x44, 0x48, 0x60, 0x64, 0x68, 0x80, 0xa0, 0xdc, 0xf0):
+        s.cfg(3, r, 0x0f0f0f0f)
+    yield s.reload().out(6, 0, 0x55, 1).out(6, 1, 2, 1)
+    s = Script().out(0, 2, 0x521, 2).out(0, 4, 1, 2).time(20000000).back(0xc | 7 << 4, 1).read(0, 0, 2).out(0, 0, 0xffff, 2).out(0, 0x28, 0xff).out(0, 4, 0x3401, 2)
+    yield s.out(0, 0x30, 0x21).out(6, 0, 1, 1).reload()
+    for devfn in (0x20, 0x28):
+        s = Script()
+        base = devfn << 12
+        s.out(2, base | 0x18, 0x00010100).out(2, base | 0x1c, 0xf0f0).out(2, base | 0x20, 0xe0f0e000).out(2, base | 0x24, 0xe1f1e101).out(2, base | 4, 7, 2)
+        for n in range(0, 0x100, 4):
+            s.read(2, base | n)
+        for n in range(0x40, 0x80, 2):
+            s.out(2, base | n, 0xffff, 2)
+        for n in (0, 0x10, 0x20, 0x40, 0x98):
+            s.read(3, n).out(3, n, 0xffffffff).read(3, n)
+        s.out(2, base | 0x3e, 0x42, 2).out(2, base | 0x3e, 0, 2)
+        for off in range(0x40, 0xa0, 4):
+            s.out(2, base | off + 0x18, 0x07ff, 2).out(2, base | off + 0x18, 0x0300, 2).out(2, base | off + 0x1a, 0xffff, 2)
+        yield s.reload().control(0)
+    s = Script().cfg(4, 0x20, 0x701).cfg(4, 0x40, 1, 1).cfg(4, 4, 1, 2)
+    for protocol in range(0, 0x1c, 4):
+        s.out(5, 0, 0x1e, 1).out(5, 4, 0xa0, 1).out(5, 2, 0x40 | protocol, 1).read(5, 0, 1)
+    yield s.rep(5, 7, 9, 1).reload()
+
+
+def virtio_serial():
+    def control(s, port, event, value=0):
+        return s.ram(0x40000, struct.pack("<IHH", port, event, value)).request(3, 1, 0, 8)
+
+    for packed in (0, 1):
+        for features in (0, 2, 0xfffffffd):
+            s = Script().virtio(packed, features=features)
+            for q in (0, 2, 2, 2, 4):
+                for i in range(3):
+                    s.request(q, 0, 1, 40, where=i << 4)
+            for port, event, value in ((0, 0, 1), (0, 3, 1), (1, 3, 1), (0, 6, 1), (1, 6, 1), (7, 3, 1), (1, 6, 0), (1, 99, 0)):
+                control(s, port, event, value)
+            s.back(6, 0x0541).back(6, 0x4f42).request(1, 1, 0, 30).request(5, 2, 0, 30, 3000).back(8, 9).request(1, 2, 0, 30, 5000).request(5, 1, 0, 30)
+            s.reload().back(8, 200).back(7, 0x4001).back(7, 0x4000).back(6, 0x4141).request(4, 0, 1, 9).back(8, 255).back(8, 255)
+            yield s.reload().out(0, 0x14, 0, 1).virtio(packed).out(0, 0x2008, 65)
+
+
+def virtio_rng():
+    for packed in (0, 1):
+        s = Script().virtio(packed)
+        for i in range(5):
+            s.request(0, 0, 1 + i % 3, 60, 60, 9, where=i)
+        yield s.time(9000000).time(9000000).reload().time(20000000).request(0, 1, 1, 5, 5).out(0, 0x14, 0, 1).virtio(packed).request(0, 0, 1, 200).control(0)
+
+
+FAMILIES = {"q35-platform": q35_platform, "virtio-serial": virtio_serial, "virtio-rng": virtio_rng, "virtio-gpu": virtio_gpu, "vga": vga, "cirrus": cirrus, "floppy": floppy, "ps2": ps2, "serial": serial, "virtio-input": virtio_input,
             "balloon": balloon, "virtio-9p": virtio_9p, "pc-platform": pc_platform, **device_seeds_usb.FAMILIES}

@@ -184,7 +184,7 @@ def device(name, *own, max_len=1500):
     def make(folder):
         for n, data in enumerate(device_seeds.seeds(name)):
             put("%s/seed-%d" % (folder, n), data)
-    return target(name, "device", make, ["dev/" + f for f in own], ["-max_len=%d" % max_len], name)
+    return target(name, "device", make, [os.path.normpath("dev/" + f) for f in own], ["-max_len=%d" % max_len], name)
 
 
 def image(form, *own):
@@ -233,6 +233,9 @@ TARGETS = [
     device("virtio-9p", "virtio/virtio_9p.c"),
     device("pc-platform", "intc", "timer", "rtc", "acpi/piix4_pm.c", "acpi/pm.c", "acpi/pcihp.c", "acpi/smbus.c", "misc/fw_cfg.c", "misc/port92.c", "misc/fperr.c",
            "pci/piix3.c", "pci/i440fx.c"),
+    device("q35-platform", "pci/mch.c", "pci/ich9_lpc.c", "pci/bridges.c", "pci/shadow.c", "acpi/ich9_smbus.c", "../bus/pcie.c", "../bus/pcie_slot.c", "../bus/pci_bridge.c"),
+    device("virtio-serial", "virtio/virtio_serial.c", "virtio/virtio_serial_port.c"),
+    device("virtio-rng", "virtio/virtio_rng.c"),
 ]
 
 
