@@ -49,15 +49,22 @@ void fuzz_run_loop(void);
 void fuzz_take_interrupt(unsigned v);
 extern bool fuzz_io_error; /* a device asked for a stop */
 
-/* --- back ends (device_back.c) --- */
+/* --- disks (device_disk.c) --- */
 
 void fuzz_add_drive(const char *id);
+void fuzz_disks_restore(void); /* before an input: as they were */
 unsigned fuzz_complete(unsigned count, int error); /* requests of disks, the newest first; how many there were */
 void fuzz_disk_act(unsigned what);             /* tray, medium, size */
+
+/* --- a network (device_wire.c) --- */
+
 void fuzz_wire_reset(unsigned queues);
 void fuzz_wire_give(unsigned what, unsigned len, bool header);
 void fuzz_wire_set_full(bool full);
 void fuzz_wire_set_link(bool up);
+
+/* --- serial lines, screens, keyboards (device_hands.c) --- */
+
 void fuzz_chr_reset(void);
 void fuzz_chr_give(unsigned which, uint8_t byte, unsigned count);
 void fuzz_chr_event(unsigned which, unsigned event);
