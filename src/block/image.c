@@ -1,10 +1,27 @@
 /* Small things that drivers and image tools share. */
 #include "block/image.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+int viv_prealloc_parse(const char *text, enum viv_prealloc *out)
+{
+    static const char *const words[] = {
+        [VIV_PREALLOC_OFF] = "off", [VIV_PREALLOC_METADATA] = "metadata",
+        [VIV_PREALLOC_FALLOC] = "falloc", [VIV_PREALLOC_FULL] = "full",
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(words); i++) {
+        if (strcmp(text, words[i]) == 0) {
+            *out = i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
 
 bool viv_create_knows(const struct viv_blk_driver *drv, const char *option)
 {

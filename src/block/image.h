@@ -21,6 +21,8 @@ struct viv_create {
  * refused by its locks). *fresh: it was not there before, and viv_image_new_undo() may take it away. */
 int viv_image_new(const char *path, const struct viv_blk_driver *drv, const struct viv_create *spec, bool *fresh, struct viv_err *err);
 void viv_image_new_undo(const char *path);
+/* "off", "metadata", "falloc", "full"; -EINVAL for another word. */
+int viv_prealloc_parse(const char *text, enum viv_prealloc *out);
 bool viv_create_knows(const struct viv_blk_driver *drv, const char *option);
 
 /* What `measure` finds; bytes of the new file. */

@@ -111,8 +111,6 @@ struct img_target {
 int img_option_help(const char *format);
 int img_amend_help(const char *format);
 bool img_wants_help(const GString *text);
-/* "off", "metadata", "falloc" or "full". -EINVAL: another word. */
-int img_parse_prealloc(const char *text, enum viv_prealloc *out);
 /* Reads options into t->spec; size UINT64_MAX: from size= or the backing file. Opens the backing file to look at
  * its size and format. */
 int img_target_plan(struct img_target *t, const char *path, const char *format,

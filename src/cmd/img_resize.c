@@ -23,7 +23,7 @@ static int take(void *args, int c)
 
     if (c == OPT_SHRINK)
         a->shrink = true;
-    else if (img_parse_prealloc(optarg, &a->prealloc))
+    else if (viv_prealloc_parse(optarg, &a->prealloc))
         return img_error("Invalid preallocation mode '%s'", optarg);
     return 0;
 }

@@ -86,22 +86,6 @@ int img_amend_help(const char *format)
 
 /* --- plan --- */
 
-int img_parse_prealloc(const char *text, enum viv_prealloc *out)
-{
-    static const char *const words[] = {
-        [VIV_PREALLOC_OFF] = "off", [VIV_PREALLOC_METADATA] = "metadata",
-        [VIV_PREALLOC_FALLOC] = "falloc", [VIV_PREALLOC_FULL] = "full",
-    };
-
-    for (unsigned i = 0; i < G_N_ELEMENTS(words); i++) {
-        if (strcmp(text, words[i]) == 0) {
-            *out = i;
-            return 0;
-        }
-    }
-    return -EINVAL;
-}
-
 /* A backing file may come by -b and -F or by -o. */
 static int read_backing(struct img_target *t, const struct viv_blk_driver *drv, const struct img_create_opts *co,
                         struct viv_err *err)
@@ -220,7 +204,7 @@ int img_target_plan(struct img_target *t, const char *path, const char *format,
     if (ret)
         return ret;
     if (viv_create_knows(drv, "preallocation") && viv_opts_str(t->opts, "preallocation"))
-        img_parse_prealloc(viv_opts_str(t->opts, "preallocation"), &t->spec.prealloc); /* the schema has checked it */
+        viv_prealloc_parse(viv_opts_str(t->opts, "preallocation"), &t->spec.prealloc); /* the schema has checked it */
     t->spec.opts = t->opts;
     return 0;
 }

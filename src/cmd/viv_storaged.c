@@ -239,16 +239,6 @@ static void on_signal(int signo, pid_t from)
     viv_loop_quit();
 }
 
-static void on_export_deleted(const char *id)
-{
-    json_t *data = json_pack("{s:s}", "id", id);
-    char *text = json_dumps(data, 0);
-
-    viv_mon_event("BLOCK_EXPORT_DELETED", text);
-    json_decref(data);
-    free(text);
-}
-
 /* Device lock held. */
 static int start(int argc, char **argv, const struct args *a, struct viv_err *err)
 {
@@ -267,9 +257,7 @@ static int finish(struct viv_err *err)
 
     viv_dev_lock();
     viv_jobs_finish();
-    ret = viv_export_del_all(err);
-    if (viv_export_nbd_runs())
-        viv_export_nbd_stop(NULL);
+    ret = viv_exports_finish(err);
     viv_mon_free_all();
     viv_chr_free_all();
     r = viv_blockdev_close_all(ret ? &later : err);
@@ -292,12 +280,9 @@ static int run(int argc, char **argv, const struct args *a, struct viv_err *err)
         return ret;
     viv_thread_name("viv-storaged");
     viv_signals_init(on_signal);
-    viv_mon_use(storaged_cmds);
-    viv_mon_use(storaged_job_cmds);
+    storaged_use_commands();
     viv_mon_use_block();
-    storaged_use_schema();
     viv_mon_use(viv_mon_common);
-    viv_export_on_deleted(on_export_deleted);
     viv_dev_lock();
     ret = start(argc, argv, a, err);
     viv_dev_unlock();

@@ -11,6 +11,7 @@
 #include "crypto/secret.h"
 #include "crypto/tlscreds.h"
 #include "dev/devices.h"
+#include "export/export.h"
 #include "host/lock.h"
 #include "host/loop.h"
 #include "host/signals.h"
@@ -139,6 +140,10 @@ static bool take_apart(void)
 
     viv_dev_lock();
     viv_jobs_finish();
+    if (viv_exports_finish(&err) < 0) {
+        viv_error("%s", err.text);
+        viv_err_clear(&err);
+    }
     ok = vm_free_displays();
     viv_vm_destroy();
     viv_gdb_free();

@@ -121,4 +121,5 @@ void vm_use_monitor(void)
     viv_mon_use(commands);
     viv_mon_use_types(types);
     viv_mon_use_machine();
+    viv_mon_use_exports();
 }

@@ -204,9 +204,13 @@ int viv_export_del_type(const struct viv_export_type *type, struct viv_err *err)
     return ret;
 }
 
-int viv_export_del_all(struct viv_err *err)
+int viv_exports_finish(struct viv_err *err)
 {
-    return viv_export_del_type(NULL, err);
+    int ret = viv_export_del_type(NULL, err);
+
+    if (viv_export_nbd_runs())
+        viv_export_nbd_stop(NULL);
+    return ret;
 }
 
 static void del_serial(void *opaque)

@@ -19,7 +19,6 @@ int viv_export_add(struct viv_raw_opts *raw, struct viv_err *err);
 /* -EBUSY while somebody uses it, unless `hard`: then its users are cut off, and what they have under way is waited for. An
  * export that is gone may still report that its last writes failed. */
 int viv_export_del(const char *id, bool hard, struct viv_err *err);
-int viv_export_del_all(struct viv_err *err);
 /* Newest first, from 0; false: there are no more. */
 bool viv_export_at(unsigned i, struct viv_export_info *out);
 /* Called after an export has gone, whoever ended it. */
@@ -35,6 +34,8 @@ int viv_export_nbd_start(struct viv_raw_opts *raw, struct viv_err *err);
 /* Deletes the exports on it too. -ENOENT when there is none. */
 int viv_export_nbd_stop(struct viv_err *err);
 bool viv_export_nbd_runs(void);
+/* The end of the program: all exports, and the server. The first error. */
+int viv_exports_finish(struct viv_err *err);
 
 /* Can it be the id of an export, or of anything else: a letter, then letters, digits, '-', '.' and '_'? */
 bool viv_export_is_id(const char *id);

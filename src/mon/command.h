@@ -46,6 +46,7 @@ extern const struct viv_mon_cmd viv_mon_common[];
 extern const struct viv_mon_cmd viv_mon_people[];
 /* Nodes, dirty bitmaps, block jobs with their events. */
 void viv_mon_use_block(void);
+void viv_mon_use_exports(void); /* for programs that link export/ */
 /* The class of the error that the command which runs now is about to give ("DeviceNotActive"); static. Else it is GenericError. */
 void viv_mon_error_class(const char *cls);
 /* What drives and shows the machine; its events too. */

@@ -67,8 +67,10 @@ void viv_mon_use_block(void)
     viv_mon_use(viv_mon_transactions);
     viv_mon_use(viv_mon_bitmaps);
     viv_mon_use(viv_mon_jobs);
+    viv_mon_use(viv_mon_create);
     viv_mon_use_events(events);
     viv_mon_use_types(viv_mon_block_types);
+    viv_mon_use_types(viv_mon_create_types);
     viv_jobs_on_event(on_event);
 }
 

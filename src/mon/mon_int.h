@@ -68,6 +68,9 @@ extern const struct viv_mon_cmd viv_mon_nodes[], viv_mon_bitmaps[], viv_mon_jobs
 extern const struct viv_mon_cmd viv_mon_graph[];
 /* transaction.c, actions_snapshot.c, actions_backup.c */
 extern const struct viv_mon_cmd viv_mon_transactions[], viv_mon_disk_snapshots[], viv_mon_backups[];
+/* commands_create.c */
+extern const struct viv_mon_cmd viv_mon_create[];
+void viv_mon_create_types(void);
 /* commands_node.c: BlockdevOptions. */
 void viv_mon_block_types(void);
 /* A node by its name, or that of the drive with this id; borrowed. NULL: neither. */

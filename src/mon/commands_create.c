@@ -2,17 +2,18 @@
  * all that is found out later is the job's.
  *
  * Image options are those of viv-img create, with QMP's names for them ("cluster-size" for cluster_size). */
-#include "cmd/img.h"
-#include "cmd/storaged.h"
+#include "mon/mon_int.h"
+#include "mon/schema.h"
 
 #include "block/build.h"
+#include "block/image.h"
 #include "block/job.h"
 #include "block/proto/file/file.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define RAW(name)     static int name(struct viv_raw_opts *raw, json_t **result, struct viv_err *err)
+#define RAW(name) static int name(struct viv_raw_opts *raw, json_t **result, struct viv_err *err)
 
 struct job {
     char *id;
@@ -47,7 +48,7 @@ static int fill(const struct job *j, struct viv_node *node, uint64_t size, struc
     int ret;
 
     if (prealloc)
-        img_parse_prealloc(prealloc, &c.prealloc); /* the schema has checked it */
+        viv_prealloc_parse(prealloc, &c.prealloc); /* the schema has checked it */
     if (viv_create_knows(j->drv, "backing_file")) {
         c.backing_file = viv_opts_str(j->opts, "backing_file");
         c.backing_fmt = viv_opts_str(j->opts, "backing_fmt");
@@ -74,7 +75,7 @@ static int make_file(const struct job *j, struct viv_err *err)
         ret = viv_file_open(path, &o, &node, err);
     else if (ret)
         viv_fail(err, -ret, "%s", own.text);
-    img_parse_prealloc(viv_opts_str(j->opts, "preallocation"), &prealloc);
+    viv_prealloc_parse(viv_opts_str(j->opts, "preallocation"), &prealloc);
     if (!ret)
         ret = viv_node_truncate(node, 0, VIV_PREALLOC_OFF, err);
     if (!ret)
@@ -282,7 +283,7 @@ static const struct viv_opt_def *qmp_names(const struct viv_opt_def *d, bool fil
     return (struct viv_opt_def *)g_array_free(a, FALSE);
 }
 
-const struct viv_opt_def *storaged_create_opts(unsigned i, const char **name)
+static const struct viv_opt_def *create_opts(unsigned i, const char **name)
 {
     static const struct viv_opt_def *tables[DRIVERS_MAX];
     static const struct viv_blk_driver *makers[DRIVERS_MAX];
@@ -306,7 +307,20 @@ const struct viv_opt_def *storaged_create_opts(unsigned i, const char **name)
     return tables[i];
 }
 
-const struct viv_mon_cmd storaged_job_cmds[] = {
+void viv_mon_create_types(void)
+{
+    const char *name;
+
+    viv_schema_use_union("BlockdevCreateOptions", "driver: cases", "driver", create_opts);
+    for (unsigned i = 0; create_opts(i, &name); i++) {
+        g_autofree char *type = g_strdup_printf("BlockdevCreateOptions %s", name);
+
+        if (strcmp(name, viv_blk_file.name))
+            viv_schema_retype(type, "file", "BlockdevRef", false);
+    }
+}
+
+const struct viv_mon_cmd viv_mon_create[] = {
     {.qmp = "blockdev-create", .help = "start a job that makes an image", .raw = blockdev_create, .takes = "BlockdevCreateArguments"},
     {0},
 };

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Exports of a running machine: its disk read over NBD while the guest writes, and the disk of one moment (a fleecing backup: a new overlay by
+blockdev-create, blockdev-backup sync=none into it, an export of that) read while the guest overwrites everything."""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import vm  # noqa: E402
+from disks import MIB, image  # noqa: E402
+
+SIZE = 64 * MIB
+SCRIPT = """
+dd if=/dev/urandom of=/tmp/p bs=1M count=16 2>/dev/null
+dd if=/tmp/p of=/dev/vda bs=1M oflag=direct 2>/dev/null; dd if=/tmp/p of=/dev/vda bs=1M seek=32 oflag=direct 2>/dev/null; sync
+echo first $(sha256sum < /dev/vda) done
+read word
+dd if=/dev/urandom of=/tmp/p bs=1M count=16 2>/dev/null
+n=0; while [ $n -lt 4 ]; do dd if=/tmp/p of=/dev/vda bs=64k seek=$((n * 256)) oflag=direct 2>&1 | grep -i error; n=$((n + 1)); done
+dmesg | grep -iE 'I/O error|timeout|call trace' | sed 's/^/complaint: /'
+echo second $(dd if=/dev/vda bs=1M iflag=direct 2>/dev/null | sha256sum) done
+read word
+echo user-space-reached
+"""
+
+
+def sum_over_nbd(sock, name):
+    with tempfile.NamedTemporaryFile() as out:
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "raw", f"nbd+unix:///{name}?socket={sock}", out.name], check=True)
+        return subprocess.run(["sha256sum", out.name], check=True, capture_output=True, text=True).stdout.split()[0]
+
+
+def same(what, a, b):
+    if a != b:
+        vm.fail(f"{what}: {a}, not {b}")
+    print(f"ok: {what}", flush=True)
+
+
+def fleece(q, work):
+    """The disk as it is now, as an export."""
+    path = os.path.join(work, "fleece.qcow2")
+    for driver, options in (("file", {"filename": path, "size": 0}), ("qcow2", {"file": "new", "size": SIZE})):
+        if driver == "qcow2":
+            q.cmd("blockdev-add", **{"driver": "file", "node-name": "new", "filename": path})
+        q.cmd("blockdev-create", **{"job-id": "create", "options": {"driver": driver, **options}})
+        while (job := next(j for j in q.cmd("query-jobs") if j["id"] == "create"))["status"] != "concluded":
+            time.sleep(0.05)
+        if "error" in job:
+            vm.fail(f"blockdev-create: {job}")
+        q.cmd("job-dismiss", id="create")
+    q.cmd("blockdev-add", **{"driver": "qcow2", "node-name": "moment", "file": "new", "backing": "disk"})
+    q.cmd("blockdev-backup", **{"job-id": "b", "device": "disk", "target": "moment", "sync": "none"})
+    q.cmd("block-export-add", **{"type": "nbd", "id": "m", "node-name": "moment", "name": "moment"})
+
+
+def main():
+    for tool in "qemu-img",:
+        if not shutil.which(tool):
+            vm.skip(f"{tool} is missing")
+    with tempfile.TemporaryDirectory(prefix="viv-exports-") as work:
+        disk, sock, qmp = image(work, "disk.qcow2", SIZE), os.path.join(work, "nbd"), os.path.join(work, "qmp")
+        args = vm.base_args("pc", "256M", 1) + [
+            "-kernel", vm.kernel(), "-initrd", vm.initramfs(SCRIPT), "-append", "console=ttyS0 panic=-1", "-qmp", f"unix:{qmp},server=on,wait=off",
+            "-blockdev", f"driver=qcow2,node-name=disk,file.driver=file,file.filename={disk}", "-device", "virtio-blk-pci,drive=disk"]
+        with vm.Guest(args) as g:
+            first = g.expect(r"^first (\w+)  - done", 200)[1].decode()
+            q = vm.QMP(qmp)
+            q.cmd("nbd-server-start", addr={"type": "unix", "data": {"path": sock}})
+            q.cmd("block-export-add", **{"type": "nbd", "id": "e", "node-name": "disk", "name": "now"})
+            same("the disk over NBD is what the guest reads", sum_over_nbd(sock, "now"), first)
+            try:
+                q.cmd("nbd-server-add", device="disk", name="w", writable=True)
+                vm.fail("a second writer was let in")
+            except RuntimeError as e:
+                print(f"ok: a second writer: {e}")
+            fleece(q, work)
+            g.send("go\n")
+            same("one moment of the disk, read while the guest writes", sum_over_nbd(sock, "moment"), first)
+            second = g.expect(r"^second (\w+)  - done", 200)[1].decode()
+            if b"complaint" in g.log or second == first:
+                g.die("the guest's writes")
+            same("the moment, afterwards", sum_over_nbd(sock, "moment"), first)
+            same("the disk, afterwards", sum_over_nbd(sock, "now"), second)
+            g.send("go\n") # ends with both exports and the job there
+            g.expect(r"^user-space-reached", 100)
+            if g.wait(100):
+                g.die("the status is not 0")
+        for name in "disk.qcow2", "fleece.qcow2":
+            subprocess.run(["qemu-img", "check", "-q", os.path.join(work, name)], check=True)
+        print("ok: both images are clean")
+
+
+main()
