@@ -1,5 +1,6 @@
 """The fuzz targets of a campaign: what each runs, which files are its own, and its seeds."""
 import base64
+import json
 import os
 import struct
 import subprocess
@@ -158,6 +159,32 @@ def put_kept(t, folder):
         with open(kept_path(t)) as f:
             for n, line in enumerate(f):
                 put("%s/kept-%d" % (folder, n), base64.b64decode(line))
+
+
+STATES = TOP + "/fuzz/corpus/campaigns.json"
+
+
+def kept_states():
+    if not os.path.exists(STATES):
+        return {}
+    with open(STATES) as f:
+        return json.load(f)
+
+
+def kept_state(t):
+    """How far the campaign was whose corpus is kept; what is through stays so, as its corpus is not needed any more."""
+    s = kept_states().get(t.name, {})
+    return s if os.path.exists(kept_path(t)) or s.get("status") == "through" else {}
+
+
+def keep_state(t, state):
+    states = kept_states()
+    states[t.name] = {k: round(v, 1) if isinstance(v, float) else v for k, v in state.items() if k not in ("files", "merged")}
+    if "files" in state:
+        states[t.name]["files"] = {"all": [sum(x) for x in zip(*state["files"].values())]}
+    with open(STATES, "w") as f:
+        json.dump(states, f, indent=1, sort_keys=True)
+        f.write("\n")
 
 
 def no_seeds(folder):

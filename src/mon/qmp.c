@@ -132,7 +132,7 @@ static int run_parsed(const struct viv_mon_cmd *c, struct viv_raw_opts *raw, jso
     return rc;
 }
 
-/* What a person's words name may be opened. Secrets name nothing. */
+/* What a person's words name may be opened. Secrets ("data" of an object; that of an address holds its path) name nothing. */
 static void tell_words(json_t *v)
 {
     const char *key;
@@ -144,7 +144,7 @@ static void tell_words(json_t *v)
     json_array_foreach(v, i, m)
         tell_words(m);
     json_object_foreach(v, key, m) {
-        if (!strstr(key, "password") && strcmp(key, "data"))
+        if (!strstr(key, "password") && (strcmp(key, "data") != 0 || json_is_object(m)))
             tell_words(m);
     }
 }

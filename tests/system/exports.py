@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Exports of a running machine: its disk read over NBD while the guest writes, and the disk of one moment (a fleecing backup: a new overlay by
-blockdev-create, blockdev-backup sync=none into it, an export of that) read while the guest overwrites everything."""
+"""Exports of a running machine: its disk read over NBD, and the disk of one moment (a new overlay by blockdev-create, blockdev-snapshot, an export
+of what is below now) read while the guest overwrites everything; the overlay is committed when the copy is done."""
 import os
 import shutil
 import subprocess
@@ -39,9 +39,9 @@ def same(what, a, b):
     print(f"ok: {what}", flush=True)
 
 
-def fleece(q, work):
-    """The disk as it is now, as an export."""
-    path = os.path.join(work, "fleece.qcow2")
+def freeze(q, work):
+    """The disk as it is now, as an export; the guest goes on in an overlay."""
+    path = os.path.join(work, "overlay.qcow2")
     for driver, options in (("file", {"filename": path, "size": 0}), ("qcow2", {"file": "new", "size": SIZE})):
         if driver == "qcow2":
             q.cmd("blockdev-add", **{"driver": "file", "node-name": "new", "filename": path})
@@ -51,9 +51,21 @@ def fleece(q, work):
         if "error" in job:
             vm.fail(f"blockdev-create: {job}")
         q.cmd("job-dismiss", id="create")
-    q.cmd("blockdev-add", **{"driver": "qcow2", "node-name": "moment", "file": "new", "backing": "disk"})
-    q.cmd("blockdev-backup", **{"job-id": "b", "device": "disk", "target": "moment", "sync": "none"})
-    q.cmd("block-export-add", **{"type": "nbd", "id": "m", "node-name": "moment", "name": "moment"})
+    q.cmd("blockdev-add", **{"driver": "qcow2", "node-name": "over", "file": "new", "backing": None})
+    q.cmd("blockdev-snapshot", node="disk", overlay="over")
+    q.cmd("block-export-add", **{"type": "nbd", "id": "m", "node-name": "disk", "name": "moment"})
+
+
+def thaw(q):
+    """All of the overlay back into the disk, under the guest."""
+    q.cmd("block-export-del", id="m")
+    q.cmd("block-commit", **{"job-id": "c", "device": "over", "auto-dismiss": False})
+    for status, command in ("ready", "job-complete"), ("concluded", "job-dismiss"):
+        while (job := next(j for j in q.cmd("query-jobs") if j["id"] == "c"))["status"] != status:
+            if job["status"] == "concluded":
+                vm.fail(f"block-commit: {job}")
+            time.sleep(0.05)
+        q.cmd(command, id="c")
 
 
 def main():
@@ -66,7 +78,7 @@ def main():
             "-kernel", vm.kernel(), "-initrd", vm.initramfs(SCRIPT), "-append", "console=ttyS0 panic=-1", "-qmp", f"unix:{qmp},server=on,wait=off",
             "-blockdev", f"driver=qcow2,node-name=disk,file.driver=file,file.filename={disk}", "-device", "virtio-blk-pci,drive=disk"]
         with vm.Guest(args) as g:
-            first = g.expect(r"^first (\w+)  - done", 200)[1].decode()
+            first = g.expect(r"^first (\w+) - done", 200)[1].decode()
             q = vm.QMP(qmp)
             q.cmd("nbd-server-start", addr={"type": "unix", "data": {"path": sock}})
             q.cmd("block-export-add", **{"type": "nbd", "id": "e", "node-name": "disk", "name": "now"})
@@ -76,21 +88,23 @@ def main():
                 vm.fail("a second writer was let in")
             except RuntimeError as e:
                 print(f"ok: a second writer: {e}")
-            fleece(q, work)
+            freeze(q, work)
             g.send("go\n")
             same("one moment of the disk, read while the guest writes", sum_over_nbd(sock, "moment"), first)
-            second = g.expect(r"^second (\w+)  - done", 200)[1].decode()
+            second = g.expect(r"^second (\w+) - done", 200)[1].decode()
             if b"complaint" in g.log or second == first:
                 g.die("the guest's writes")
             same("the moment, afterwards", sum_over_nbd(sock, "moment"), first)
             same("the disk, afterwards", sum_over_nbd(sock, "now"), second)
-            g.send("go\n") # ends with both exports and the job there
+            thaw(q)
+            same("the disk, when the overlay is committed", sum_over_nbd(sock, "now"), second)
+            g.send("go\n") # ends with an export there
             g.expect(r"^user-space-reached", 100)
             if g.wait(100):
                 g.die("the status is not 0")
-        for name in "disk.qcow2", "fleece.qcow2":
-            subprocess.run(["qemu-img", "check", "-q", os.path.join(work, name)], check=True)
-        print("ok: both images are clean")
+        subprocess.run(["qemu-img", "check", "-q", disk], check=True)
+        same("the image alone", subprocess.run(f"qemu-img convert -O raw {disk} {disk}.raw && sha256sum < {disk}.raw", shell=True, check=True,
+                                               capture_output=True, text=True).stdout.split()[0], second)
 
 
 main()
