@@ -376,7 +376,7 @@ static int move(struct viv_blk *b, struct viv_node *to, struct viv_err *err)
 {
     const struct viv_node_user was = *b->user;
     struct viv_node_user *u = NULL;
-    int ret = viv_node_attach(to, was.name, was.perms, was.shared, &u, err);
+    int ret = viv_node_attach_moved(to, was.name, was.perms, was.shared, &u, err);
 
     if (ret)
         return ret;

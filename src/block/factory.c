@@ -248,10 +248,10 @@ static struct viv_raw_opts *describe_backing(struct viv_node *n, const struct vi
 }
 
 static int open_described(struct viv_node *n, const struct viv_node_opts *o, const struct viv_node_opts *wish,
-                          const char *name, const char *format, struct viv_err *err)
+                          const char *name, const char *format, struct viv_node **out, struct viv_err *err)
 {
     struct viv_raw_opts *r = describe_backing(n, o, name, format, err);
-    int ret = r ? viv_node_build(r, true, wish, &n->backing, err) : -EINVAL;
+    int ret = r ? viv_node_build(r, true, wish, out, err) : -EINVAL;
 
     viv_raw_free(r);
     return ret;
@@ -262,11 +262,12 @@ static int open_backing(struct viv_node *n, const struct viv_node_opts *o, struc
 {
     struct viv_node_opts bo = viv_node_file_wish(o);
     const char *name = NULL, *format = NULL;
+    struct viv_node *below = NULL;
     int ret = 0;
 
     if (o->backing_node) {
         viv_node_get(o->backing_node);
-        n->backing = o->backing_node;
+        viv_node_set_backing(n, o->backing_node);
         return 0;
     }
     bo.read_only = true;
@@ -277,12 +278,14 @@ static int open_backing(struct viv_node *n, const struct viv_node_opts *o, struc
         return viv_fail(err, ELOOP, "'%s': more than %d backing files (a loop?)", n->filename, CHAIN_MAX);
     n->drv->backing(n, &name, &format);
     if (o->backing) {
-        ret = open_described(n, o, &bo, name, format, err);
+        ret = open_described(n, o, &bo, name, format, &below, err);
     } else if (name && *name) {
         g_autofree char *path = viv_blk_backing_path(n->filename, name);
 
-        ret = viv_node_open_image(path, format, &bo, &n->backing, err);
+        ret = viv_node_open_image(path, format, &bo, &below, err);
     }
+    if (below)
+        viv_node_set_backing(n, below);
     if (ret && !o->depth) /* once, not for each layer */
         viv_err_prefix(err, "Could not open backing file of '%s'", n->filename);
     return ret;

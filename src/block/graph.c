@@ -103,10 +103,7 @@ void viv_node_remove_hook(struct viv_node *n, struct viv_node_hook *h)
 
 struct viv_node *viv_node_swap_backing(struct viv_node *n, struct viv_node *backing)
 {
-    struct viv_node *old = n->backing;
-
     if (backing)
         viv_node_get(backing);
-    n->backing = backing;
-    return old;
+    return viv_node_set_backing(n, backing);
 }

@@ -42,6 +42,8 @@ struct viv_node_change {
 /* As the node is now. */
 void viv_node_change_init(struct viv_node_change *c, struct viv_node *n);
 void viv_node_change_fini(struct viv_node_change *c);
+/* Do several of them go together? */
+int viv_reopen_check(const struct viv_node_change *c, size_t count, struct viv_err *err);
 /* The node becomes what `c` says, and `c` what the node was, so that the same once more undoes it. On failure it is as it was. */
 int viv_node_exchange(struct viv_node_change *c, struct viv_err *err);
 

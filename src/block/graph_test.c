@@ -189,6 +189,66 @@ static void test_resize(void)
     guest_free(g);
 }
 
+/* What is right one by one may be wrong together: a loop, a backing image that is written, two writers of one file. */
+static void test_lists(void)
+{
+    struct guest *g = begin();
+    g_autofree char *copy = describe("copy", "\"other\"", "", ", \"read-only\": true"), *other = describe("other", "\"copy\"", "", ", \"read-only\": true"),
+                    *writable = describe("other", "null", "", ""), *loop = g_strdup_printf("[%s, %s]", copy, other),
+                    *written = g_strdup_printf("[%s, %s]", copy, writable), *twice = g_strdup_printf("[%s, %s]", copy, copy),
+                    *file = g_strdup_printf("driver=file,node-name=f2,filename=%s/second", dir);
+    struct viv_node *top = viv_node_find("top"), *t = viv_node_find("t");
+    struct viv_err err = VIV_ERR_INIT;
+
+    make("copy", NULL);
+    make("other", NULL);
+    add_node("copy", "", true);
+    add_node("other", "", true);
+    reopen_fails(loop, "cycle");
+    reopen_fails(written, "read-only=on");
+    reopen_fails(twice, "twice");
+    g_assert_null(viv_node_find("copy")->backing);
+    copy_file("t", "second");
+    must(viv_blockdev_add_text(file, &err), &err);
+    reopen_fails("[{\"driver\": \"qcow2\", \"node-name\": \"t\", \"file\": \"f2\"}, "
+                 "{\"driver\": \"qcow2\", \"node-name\": \"top\", \"backing\": \"mid\", \"file\": \"f2\"}]", "below both");
+    g_assert_true(top->file != t->file);
+    end(g);
+    expect_image("top", g->model);
+    guest_free(g);
+}
+
+/* An image below others may become writable; nobody writes it while they are in use, nor them while it is written. */
+static void test_below(void)
+{
+    struct guest *g = begin();
+    g_autofree char *mid = describe("mid", "\"base\"", "", ""), *list = g_strdup_printf("[%s]", mid), *mid_ro = describe("mid", "\"base\"", "", ", \"read-only\": true"),
+                    *back = g_strdup_printf("[%s]", mid_ro);
+    struct viv_blk *blk = NULL, *second = NULL;
+    struct viv_err err = VIV_ERR_INIT;
+
+    reopen_well(list);
+    g_assert_cmpint(viv_blockdev_attach("mid", ALL, ALL, "export", &blk, &err), ==, -EBUSY);
+    g_assert_nonnull(strstr(err.text, "backing image of 'top'"));
+    viv_err_clear(&err);
+    g_assert_cmpint(viv_block_resize(viv_node_find("mid"), SIZE / 2, &err), ==, -EBUSY);
+    viv_err_clear(&err);
+    must(viv_blockdev_attach("mid", VIV_PERM_READ, ALL, "reader", &blk, &err), &err);
+    must(viv_blk_close(blk, &err), &err);
+    /* Without a guest above it there is nobody who minds; but then none may come. */
+    must(viv_blk_close(g->blk, &err), &err);
+    must(viv_blockdev_attach("mid", ALL, ALL, "export", &blk, &err), &err);
+    g_assert_cmpint(viv_blockdev_attach("top", ALL, ALL, "guest", &second, &err), ==, -EBUSY);
+    g_assert_nonnull(strstr(err.text, "below it"));
+    viv_err_clear(&err);
+    must(viv_blk_close(blk, &err), &err);
+    must(viv_blockdev_attach("top", ALL, ALL, "guest", &g->blk, &err), &err);
+    reopen_well(back);
+    end(g);
+    expect_image("top", g->model);
+    guest_free(g);
+}
+
 int main(int argc, char **argv)
 {
     const char *seed = g_getenv("SEED");
@@ -202,9 +262,11 @@ int main(int argc, char **argv)
     g_test_add_func("/graph/children", test_children);
     g_test_add_func("/graph/file", test_file);
     g_test_add_func("/graph/resize", test_resize);
+    g_test_add_func("/graph/lists", test_lists);
+    g_test_add_func("/graph/below", test_below);
     ret = g_test_run();
     viv_dev_unlock();
-    for (const char *const *name = (const char *const[]){"base", "mid", "top", "t", "copy", "second", NULL}; *name; name++) {
+    for (const char *const *name = (const char *const[]){"base", "mid", "top", "t", "copy", "other", "second", NULL}; *name; name++) {
         g_autofree char *path = path_of(*name);
 
         unlink(path);

@@ -83,6 +83,8 @@ void viv_job_list(struct viv_job *j_take); /* as created */
 int viv_job_start(struct viv_job *j_take, struct viv_err *err);
 /* Nobody else may be about to change its chain, nor be at work on it if this job changes it itself. */
 int viv_job_check_chain(struct viv_job *j, struct viv_err *err);
+/* What lies below `top` down to `base` is to change: nobody else may show it. */
+int viv_job_check_shown(const struct viv_block_job_opts *o, struct viv_node *top, struct viv_err *err);
 /* In the job's thread. Where a job may stop: pauses, and says whether it was cancelled. */
 bool viv_job_stopped(struct viv_job *j);
 /* The same, for `bytes` at the job's speed, or for `ns` at least. */

@@ -159,15 +159,9 @@ static const struct viv_job_type commit = {
     .free = free_mirror,
 };
 
-/* Is there an image above it that has a name? */
 static bool is_root(const struct viv_node *n)
 {
-    g_auto(GStrv) names = viv_node_names();
-
-    for (char **name = names; *name; name++)
-        if (viv_node_above(viv_node_find(*name), n))
-            return false;
-    return !n->parents;
+    return !n->parents && !n->overlays;
 }
 
 static uint32_t granularity_of(const struct viv_block_job_opts *o)
@@ -225,6 +219,8 @@ int viv_job_commit_active(const struct viv_block_job_opts *o, struct viv_err *er
         return viv_fail(err, EBUSY, "Need a root block node");
     if (o->backing_file)
         return viv_fail(err, EINVAL, "'backing-file' specified, but 'top' is the active layer");
+    if (viv_job_check_shown(o, o->node, err))
+        return -EBUSY;
     mine.target = o->base;
     mine.on_source = mine.on_target;
     return start(&commit, &mine, err);

@@ -244,6 +244,9 @@ int viv_job_commit(const struct viv_block_job_opts *o, struct viv_err *err)
         return viv_fail(err, EINVAL, "'%s' is not in this backing file chain", o->base->name ? o->base->name : o->base->filename);
     if (top == o->node)
         return viv_job_commit_active(o, err);
+    ret = viv_job_check_shown(o, top, err);
+    if (ret)
+        return ret;
     mine.target = o->base;
     j = viv_job_new(&commit, &mine, err);
     if (!j)

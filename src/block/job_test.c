@@ -265,6 +265,30 @@ static void test_refused(void)
     guest_free(g);
 }
 
+/* The base is below another chain too, which is in use: what it shows must not change. */
+static void test_shown(void)
+{
+    struct guest *g = begin();
+    struct viv_block_job_opts o = job_opts();
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_blk *other = NULL;
+
+    make("copy", "base");
+    add_node("copy", "base", false);
+    must(viv_blockdev_attach("copy", VIV_PERM_READ, ALL, "reader", &other, &err), &err);
+    o.base = viv_node_find("base");
+    for (int i = 0; i < 2; i++) {
+        o.top = i ? viv_node_find("mid") : NULL;
+        g_assert_cmpint(viv_job_commit(&o, &err), ==, -EBUSY);
+        g_assert_nonnull(strstr(err.text, "backing image of 'copy'"));
+        viv_err_clear(&err);
+    }
+    must(viv_blk_close(other, &err), &err);
+    must(viv_blockdev_del("copy", &err), &err);
+    end(g);
+    guest_free(g);
+}
+
 static void run(gconstpointer test)
 {
     job_error[0] = 0;
@@ -280,7 +304,8 @@ int main(int argc, char **argv)
         const char *name;
         void (*fn)(void);
     } tests[] = {{"backup", test_backup}, {"incremental", test_incremental}, {"mirror", test_mirror}, {"stream", test_stream},
-                 {"commit", test_commit}, {"cancel", test_cancel}, {"refused", test_refused}};
+                 {"commit", test_commit}, {"cancel", test_cancel}, {"refused", test_refused},
+                 {"shown", test_shown}};
     const char *seed = g_getenv("SEED");
     int ret;
 
@@ -294,8 +319,8 @@ int main(int argc, char **argv)
         g_test_add_data_func(path, (gconstpointer)tests[i].fn, run);
     }
     ret = g_test_run();
-    for (unsigned i = 0; i < 4; i++) {
-        g_autofree char *path = path_of((const char *[]){"base", "mid", "top", "t"}[i]);
+    for (unsigned i = 0; i < 5; i++) {
+        g_autofree char *path = path_of((const char *[]){"base", "mid", "top", "t", "copy"}[i]);
 
         unlink(path);
     }

@@ -39,6 +39,7 @@ static int put_child(struct viv_node **child)
 
 static int close_node(struct viv_node *n)
 {
+    struct viv_node *below;
     int ret = 0, r;
 
     if (n->state && !n->read_only)
@@ -56,7 +57,9 @@ static int close_node(struct viv_node *n)
     ret = ret ? ret : r;
     if (n->crypt)
         n->crypt->free(n->crypt);
-    viv_node_put(&n->backing); /* read-only: nothing to lose */
+    below = viv_node_set_backing(n, NULL);
+    viv_node_put(&below); /* read-only: nothing to lose */
+    g_free(n->overlay);
     viv_bitmaps_free(n);
     pthread_mutex_destroy(&n->bitmap_lock);
     viv_range_lock_fini(&n->ranges);
@@ -120,6 +123,74 @@ bool viv_node_is_shared(const struct viv_node *n)
     return shared;
 }
 
+/* --- backing images; graph_lock for their overlays --- */
+
+struct viv_node *viv_node_set_backing(struct viv_node *n, struct viv_node *backing)
+{
+    struct viv_node *old = n->backing;
+
+    pthread_mutex_lock(&graph_lock);
+    for (unsigned i = 0; old && i < old->overlays; i++)
+        if (old->overlay[i] == n) {
+            old->overlay[i] = old->overlay[--old->overlays];
+            break;
+        }
+    if (backing) {
+        backing->overlay = g_renew(struct viv_node *, backing->overlay, backing->overlays + 1);
+        backing->overlay[backing->overlays++] = n;
+    }
+    n->backing = backing;
+    pthread_mutex_unlock(&graph_lock);
+    return old;
+}
+
+static const char *label(const struct viv_node *n)
+{
+    return n->name ? n->name : n->filename;
+}
+
+static const struct viv_node *used_overlay(const struct viv_node *n, const struct viv_node *but)
+{
+    for (unsigned i = 0; i < n->overlays; i++) {
+        const struct viv_node *o = n->overlay[i];
+
+        if (o == but)
+            continue;
+        if (!o->users && !o->parents)
+            o = used_overlay(o, but);
+        if (o)
+            return o;
+    }
+    return NULL;
+}
+
+static int check_overlays(const struct viv_node *n, const struct viv_node *above, const char *user, struct viv_err *err)
+{
+    const struct viv_node *o = used_overlay(n, above);
+
+    return o ? viv_fail(err, EBUSY, "%s cannot write '%s': it is the backing image of '%s', which is in use", user, label(n), label(o)) : 0;
+}
+
+int viv_node_check_overlays(struct viv_node *n, const struct viv_node *above, const char *user, struct viv_err *err)
+{
+    int ret;
+
+    pthread_mutex_lock(&graph_lock);
+    ret = check_overlays(n, above, user, err);
+    pthread_mutex_unlock(&graph_lock);
+    return ret;
+}
+
+/* Who writes `n` must not find it change from below. */
+static int check_backing(const struct viv_node *n, const char *user, struct viv_err *err)
+{
+    for (const struct viv_node *b = n->backing; b; b = b->backing)
+        for (const struct viv_node_user *u = b->users; u; u = u->next)
+            if (u->perms & (VIV_PERM_WRITE | VIV_PERM_RESIZE))
+                return viv_fail(err, EBUSY, "%s cannot write '%s': %s writes '%s' below it", user, label(n), u->name, label(b));
+    return 0;
+}
+
 static int compare_names(gconstpointer a, gconstpointer b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -168,8 +239,7 @@ static int check_users(const struct viv_node *n, const char *user, unsigned perm
     return 0;
 }
 
-int viv_node_attach(struct viv_node *n, const char *user, unsigned perms, unsigned shared,
-                    struct viv_node_user **out, struct viv_err *err)
+static int attach(struct viv_node *n, const char *user, unsigned perms, unsigned shared, bool moved, struct viv_node_user **out, struct viv_err *err)
 {
     int ret;
 
@@ -178,6 +248,10 @@ int viv_node_attach(struct viv_node *n, const char *user, unsigned perms, unsign
                         user);
     pthread_mutex_lock(&graph_lock);
     ret = check_users(n, user, perms, shared, err);
+    if (!ret && !moved && (perms & (VIV_PERM_WRITE | VIV_PERM_RESIZE))) {
+        ret = check_overlays(n, NULL, user, err);
+        ret = ret ? ret : check_backing(n, user, err);
+    }
     if (!ret) {
         struct viv_node_user *u = g_new0(struct viv_node_user, 1);
 
@@ -190,6 +264,16 @@ int viv_node_attach(struct viv_node *n, const char *user, unsigned perms, unsign
     }
     pthread_mutex_unlock(&graph_lock);
     return ret;
+}
+
+int viv_node_attach(struct viv_node *n, const char *user, unsigned perms, unsigned shared, struct viv_node_user **out, struct viv_err *err)
+{
+    return attach(n, user, perms, shared, false, out, err);
+}
+
+int viv_node_attach_moved(struct viv_node *n, const char *user, unsigned perms, unsigned shared, struct viv_node_user **out, struct viv_err *err)
+{
+    return attach(n, user, perms, shared, true, out, err);
 }
 
 void viv_node_detach(struct viv_node *n, struct viv_node_user **up)

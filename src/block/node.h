@@ -232,7 +232,9 @@ struct viv_node {
     char *name;     /* node-name, or NULL */
     char *filename; /* of this layer, as given */
     struct viv_node *file;
-    struct viv_node *backing;
+    struct viv_node *backing; /* changed by viv_node_set_backing() */
+    struct viv_node **overlay; /* images whose backing file this is; borrowed, */
+    unsigned overlays;         /* in no order */
     struct viv_node **child; /* other files of this image (viv_node_open_child); flushed and closed with it */
     unsigned children;
     struct viv_crypt *crypt; /* the core encrypts what goes to a child as DATA; NULL: plain. Freed with the node */
@@ -302,15 +304,22 @@ int viv_node_put(struct viv_node **n);
 
 /* Named nodes (-blockdev, node-name=): -EEXIST when taken. The registry holds no reference. */
 int viv_node_register(struct viv_node *n, const char *name, struct viv_err *err);
+/* Another backing image (taken; NULL: none). What was there is the caller's. */
+struct viv_node *viv_node_set_backing(struct viv_node *n, struct viv_node *backing_take);
+/* -EBUSY: to somebody who uses an image above `n` its bytes mean something: all but `above` (NULL allowed), which knows of the change. */
+int viv_node_check_overlays(struct viv_node *n, const struct viv_node *above, const char *user, struct viv_err *err);
 /* Does more than one user hold it, or is it below another image? */
 bool viv_node_is_shared(const struct viv_node *n);
 /* All names there are, sorted; g_strfreev. */
 char **viv_node_names(void);
 struct viv_node *viv_node_find(const char *name); /* borrowed; NULL */
 
-/* Permissions: refused with the name of who holds what. */
+/* Permissions: refused with the name of who holds what. Nobody gets the right to write what images in use show, or to write an image that shows
+ * what somebody writes. */
 int viv_node_attach(struct viv_node *n, const char *user, unsigned perms, unsigned shared,
                     struct viv_node_user **out, struct viv_err *err);
+/* The same for who writes already, one of two such nodes instead of the other (graph.h). */
+int viv_node_attach_moved(struct viv_node *n, const char *user, unsigned perms, unsigned shared, struct viv_node_user **out, struct viv_err *err);
 void viv_node_detach(struct viv_node *n, struct viv_node_user **user);
 
 /* Which driver's are these bytes? Nobody's else's are raw. */

@@ -51,7 +51,7 @@ int viv_node_overlay(struct viv_node *base_take, const struct viv_node_opts *o,
         viv_node_put(&base_take);
         return ret;
     }
-    n->backing = base_take;
+    viv_node_set_backing(n, base_take);
     *out = n;
     return 0;
 }

@@ -314,7 +314,8 @@ static void exchange_flags(struct viv_node_change *c)
     n->no_flush = c->no_flush;
     n->unmap = c->unmap;
     n->detect_zeroes = c->detect_zeroes;
-    n->backing = c->backing;
+    if (c->backing != n->backing)
+        viv_node_set_backing(n, c->backing);
     c->stays_read_only = was.stays_read_only;
     c->no_flush = was.no_flush;
     c->unmap = was.unmap;

@@ -340,6 +340,8 @@ int viv_blockdev_reopen(struct viv_raw_opts *raw, struct viv_err *err)
         ret = parse(&l, one, NULL, NULL, 0, err);
         viv_raw_free(one);
     }
+    if (!ret)
+        ret = viv_reopen_check((struct viv_node_change *)(void *)l.changes->data, l.changes->len, err);
     if (!ret && l.changes->len)
         ret = viv_graph_run(run, &l, err);
     if (!ret)
