@@ -45,12 +45,18 @@ static int find_bitmap(struct viv_job *j, struct viv_err *err)
     return 0;
 }
 
-static int prepare(struct viv_job *j, struct viv_err *err)
+/* Whoever undoes what was done to the bitmap in front of the job (transactions) finds it free. */
+static void let_go(struct viv_job *j)
 {
-    int ret = find_bitmap(j, err);
+    if (j->bitmap)
+        j->bitmap->users--;
+    j->bitmap = NULL;
+}
 
-    if (ret)
-        return ret;
+static int start_copying(struct viv_job *j, struct viv_err *err)
+{
+    int ret = 0;
+
     if (!j->bitmap) { /* what is written meanwhile belongs to it too */
         viv_bitmap_enable(j->copy.todo, true);
         ret = viv_job_copy_mark(j, j->sync == VIV_SYNC_TOP ? j->node : NULL, j->node->backing, err);
@@ -66,6 +72,17 @@ static int prepare(struct viv_job *j, struct viv_err *err)
         j->hooked = true;
     }
     viv_graph_end();
+    return ret;
+}
+
+static int prepare(struct viv_job *j, struct viv_err *err)
+{
+    int ret = find_bitmap(j, err);
+
+    if (!ret)
+        ret = start_copying(j, err);
+    if (ret)
+        let_go(j);
     return ret;
 }
 
@@ -122,13 +139,13 @@ static void clean(struct viv_job *j, bool done)
         viv_node_remove_hook(j->node, &j->hook);
     if (j->since)
         give_back_bitmap(j, done);
+    let_go(j);
     viv_graph_end();
 }
 
 static void free_backup(struct viv_job *j)
 {
-    if (j->bitmap)
-        j->bitmap->users--;
+    let_go(j);
     viv_bitmap_free(j->since);
     viv_job_copy_fini(&j->copy);
 }

@@ -115,6 +115,7 @@ static struct qcow2_bitmap *place(struct qcow2_bitmap_change *c, const struct vi
         b->name = g_strdup(info->name);
     b->granularity_bits = __builtin_ctz(info->granularity);
     b->flags = info->automatic ? QCOW2_BITMAP_AUTO | QCOW2_BITMAP_IN_USE : 0; /* in use: it lives until we close */
+    b->flags |= info->in_use ? QCOW2_BITMAP_IN_USE : 0; /* or was lost, and is to be so again */
     b->flags |= old ? old->flags & QCOW2_BITMAP_EXTRA_OK : 0;
     b->live = NULL;
     return b;
@@ -145,7 +146,7 @@ static int store_locked(struct qcow2 *q, const struct viv_bitmap_info *info, con
     }
     viv_bitmap_free(live);
     b = qcow2_find_bitmap(q, info->name);
-    return info->automatic ? qcow2_bitmap_make_live(q, b, bits, bits ? bytes : 0, err) : 0;
+    return info->automatic && !info->in_use ? qcow2_bitmap_make_live(q, b, bits, bits ? bytes : 0, err) : 0;
 }
 
 static int store(struct viv_node *n, const struct viv_bitmap_info *info, const uint8_t *bits, struct viv_err *err)
