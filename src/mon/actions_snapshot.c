@@ -17,6 +17,7 @@ struct overlay {
     struct viv_node *old, *top;
     char *path; /* of a file that was made for it; NULL: none */
     bool writable; /* the image below was, until now */
+    bool stays;    /* it could not be undone: the disk's users need it */
 };
 
 static const char *label(const struct viv_node *n)
@@ -24,26 +25,12 @@ static const char *label(const struct viv_node *n)
     return n->name ? n->name : n->filename;
 }
 
-/* Whose backing image is it? */
-static const char *is_backing(const struct viv_node *n)
-{
-    static char name[80];
-    g_auto(GStrv) names = viv_node_names();
-
-    for (char **i = names; *i; i++)
-        if (viv_node_find(*i)->backing == n) {
-            g_strlcpy(name, *i, sizeof(name));
-            return name;
-        }
-    return NULL;
-}
-
 static int check_old(const struct viv_node *n, struct viv_err *err)
 {
-    const char *above = is_backing(n), *job;
+    const char *job;
 
-    if (above)
-        return viv_fail(err, EBUSY, "Node '%s' is busy: node is used as backing hd of '%s'", label(n), above);
+    if (n->overlays)
+        return viv_fail(err, EBUSY, "Node '%s' is busy: node is used as backing hd of '%s'", label(n), label(n->overlay[0]));
     if (n->parents)
         return viv_fail(err, EBUSY, "Node '%s' is busy: it is the file of another node", label(n));
     if (viv_job_has(n, &job))
@@ -53,7 +40,7 @@ static int check_old(const struct viv_node *n, struct viv_err *err)
 
 static int check_overlay(const struct viv_node *old, const struct viv_node *top, struct viv_err *err)
 {
-    if (top == old || top->users || top->parents || is_backing(top))
+    if (top == old || top->users || top->parents || top->overlays)
         return viv_fail(err, EBUSY, "The overlay is already in use");
     if (!top->drv->backing)
         return viv_fail(err, EINVAL, "The overlay does not support backing images");
@@ -95,8 +82,10 @@ static int change_overlay(struct viv_mon_action *a, struct viv_err *err)
     struct viv_err why = VIV_ERR_INIT;
     int ret;
 
-    if (o->top->backing || o->top->users || o->old->parents) /* by an action in front of this one */
+    if (o->top->backing || o->top->users || o->old->parents || o->old->overlays) /* by an action in front of this one */
         return viv_fail(err, EBUSY, "The overlay is already in use");
+    if ((ret = viv_node_flush(o->old)) != 0) /* the guest's later flushes go to the overlay alone */
+        return viv_fail_os(err, -ret, "'%s' could not be written completely", o->old->filename);
     viv_node_swap_backing(o->top, o->old);
     ret = o->top->drv->check_backing ? o->top->drv->check_backing(o->top, err) : 0;
     if (!ret)
@@ -121,9 +110,15 @@ static void undo_overlay(struct viv_mon_action *a)
     struct overlay *o = a->state;
     struct viv_err err = VIV_ERR_INIT;
 
-    if (o->writable && viv_node_set_read_only(o->old, false, &err))
+    if (o->top->overlays) { /* another snapshot of the list, which stays */
+        o->stays = true;
+        return;
+    }
+    if ((o->writable && viv_node_set_read_only(o->old, false, &err)) || viv_graph_move_users(o->top, o->old, &err)) {
         viv_mon_undo_failed(a->type->name, &err);
-    viv_graph_move_users(o->top, o->old, NULL);
+        o->stays = true;
+        return;
+    }
     put_back(o);
 }
 
@@ -134,7 +129,7 @@ static int end_overlay(struct viv_mon_action *a, bool done, struct viv_err *err)
 
     viv_node_put(&o->top);
     viv_node_put(&o->old);
-    if (!done && o->path)
+    if (!done && o->path && !o->stays)
         viv_image_new_undo(o->path);
     g_free(o->path);
     return 0;
@@ -307,7 +302,7 @@ static int begin_internal(struct viv_mon_action *a, struct viv_raw_opts *raw, st
     if (!s->n)
         return viv_fail(err, ENOENT, "Cannot find device='%s' nor node-name='%s'", s->device, s->device);
     viv_node_get(s->n);
-    if (is_backing(s->n) || s->n->parents)
+    if (s->n->overlays || s->n->parents)
         return viv_fail(err, EINVAL, "Need a root block node");
     if (s->n->read_only)
         return viv_fail(err, EACCES, "Device '%s' is read only", s->device);

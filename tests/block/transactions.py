@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Transactions, snapshots and backups of viv-storaged and viv-vm beside Debian's qemu-storage-daemon: all or nothing, and of one moment."""
+import fcntl
 import os
 import re
 import socket
@@ -365,10 +366,100 @@ def moments(rounds):
     print(f"{rounds} times two disks of one moment")
 
 
+# --- what cannot be done, or undone ---
+
+
+def lock(path, byte):
+    """As another program that did not look who has the image: 201 says "nobody else writes"."""
+    fd = os.open(path, os.O_RDWR)
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
+    return fd
+
+
+def refused(m, what):
+    if "error" not in m:
+        sys.exit(f"{what}: {m}")
+
+
+def snapshot_stays(prog):
+    """The image below cannot become writable again: its users keep the overlay, and all of the disk."""
+    images()
+    call("qemu-img", "convert", "-O", "raw", "top", "disk.raw")
+    for name in ("snap", "snap2"):
+        if os.path.exists(name):
+            os.remove(name)
+    d = Daemon(prog)
+    d.do("nbd-server-start", addr={"type": "unix", "data": {"path": "n"}})
+    d.do("block-export-add", type="nbd", id="e", node_name="top", writable=True)
+    fd = lock("top", 201)
+    refused(t(d, act("blockdev-snapshot-sync", node_name="top", snapshot_file="snap", snapshot_node_name="s"), act("abort")), "abort")
+    os.close(fd)
+    call("qemu-img", "compare", "-q", "-f", "raw", "-F", "raw", "nbd:unix:n:exportname=top", "disk.raw")
+    d.end()
+    call("qemu-img", "compare", "-q", "-F", "raw", "snap", "disk.raw")
+
+
+def snapshot_flushes(prog):
+    """What the image below holds is durable before the guest's flushes go to the overlay."""
+    with open("r.raw", "wb") as f:
+        f.truncate(1 << 20)
+    d = Daemon(prog)
+    d.do("blockdev-add", driver="raw", node_name="r",
+         file={"driver": "blkdebug", "image": {"driver": "file", "filename": "r.raw"}, "inject-error": [{"event": "flush_to_disk", "errno": 5}]})
+    refused(d.do("blockdev-snapshot-sync", node_name="r", snapshot_file="snap-r", snapshot_node_name="s"), "a flush that failed")
+    if os.path.exists("snap-r"):
+        sys.exit("a snapshot that failed leaves its file")
+    d.do("blockdev-del", node_name="r")
+    d.do("quit")
+    d.p.wait()
+
+
+def count_of(d, node, name):
+    """The dirty bytes of a bitmap; None: there is none."""
+    for n in d.do("query-named-block-nodes", flat=True)["return"]:
+        for b in n.get("dirty-bitmaps", []):
+            if (n["node-name"], b["name"]) == (node, name):
+                return b["count"]
+    return None
+
+
+def bitmaps_come_back(prog):
+    """What a backup of the same transaction was to use is undone too; what an image says of a bitmap that was lost is not forgotten."""
+    images()
+    call("qemu-img", "create", "-q", "-f", "qcow2", "other", str(SIZE))
+    d = Daemon(prog)
+    d.do("blockdev-add", driver="qcow2", node_name="other", file={"driver": "file", "filename": "other"})
+    d.do("nbd-server-start", addr={"type": "unix", "data": {"path": "n"}})
+    d.do("block-export-add", type="nbd", id="e", node_name="t", writable=True)
+    d.do("block-dirty-bitmap-add", node="t", name="p", persistent=True)
+    Writer("t").write(65536, b"x" * 65536)
+    job = lambda name: act("blockdev-backup", job_id="j", device="t", target="other", sync="bitmap", bitmap=name, bitmap_mode="never")  # noqa: E731
+    refused(t(d, act("block-dirty-bitmap-clear", node="t", name="p"), job("p"), act("abort")), "abort")
+    refused(t(d, act("block-dirty-bitmap-disable", node="t", name="p"), job("p"), act("abort")), "abort")
+    refused(t(d, act("block-dirty-bitmap-add", node="t", name="q", persistent=True), job("q"), act("abort")), "abort")
+    until_no_jobs(d)
+    Writer("t").write(131072, b"y" * 65536)
+    if (count_of(d, "t", "p"), count_of(d, "t", "q")) != (131072, None):
+        sys.exit(f"undone bitmaps: p has {count_of(d, 't', 'p')} dirty bytes, q {count_of(d, 't', 'q')}")
+    d.p.kill()
+    d.p.wait()
+    d = Daemon(prog)
+    refused(t(d, act("block-dirty-bitmap-remove", node="t", name="p"), act("abort")), "abort")
+    m = d.do("block-dirty-bitmap-clear", node="t", name="p")
+    refused(m, "a lost bitmap that was removed, and came back")
+    if "inconsistent" not in m["error"]["desc"]:
+        sys.exit(f"a lost bitmap: {m}")
+    d.end()
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="viv-transactions-") as work:
         os.chdir(work)
         bad = sum(compare(w) for w in (bitmaps, snapshots, groups))
+        snapshot_stays(OURS)
+        bitmaps_come_back(OURS)
+        for prog in (OURS, VM):
+            snapshot_flushes(prog)
         moments(10)
         os.chdir("/")
     sys.exit(bad != 0)

@@ -62,7 +62,7 @@ class Daemon:
 def qemu(initrd, sock, queues, extra=""):
     args = ["-accel", "tcg", "-M", "pc", "-m", "256M", "-smp", "2", "-object", "memory-backend-memfd,id=ram,size=256M,share=on",
             "-M", "memory-backend=ram", "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", vm.kernel(),
-            "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet " + extra, "-chardev", f"socket,id=c,path={sock}",
+            "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet no_timer_check " + extra, "-chardev", f"socket,id=c,path={sock}",
             "-device", f"vhost-user-blk-pci,chardev=c,num-queues={queues}"]
     return vm.Guest(args, "qemu", ["qemu-system-x86_64"])
 
