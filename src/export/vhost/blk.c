@@ -61,6 +61,7 @@ struct viv_vhost_queue {
     int kick, call, failed, stop;
     pthread_t thread;
     bool has_thread;
+    bool stopping; /* atomic */
     struct viv_vhost_chain chain; /* of the request that is being taken */
     pthread_mutex_t lock;
     pthread_cond_t idle;
@@ -247,6 +248,12 @@ static int handle(struct viv_vhost_queue *q)
     return 0;
 }
 
+/* Between two requests, so that a driver that never lets the ring become empty keeps nobody waiting; but what was under way before us is. */
+static bool must_stop(struct viv_vhost_queue *q)
+{
+    return q->ring->again_at == q->ring->again_count && __atomic_load_n(&q->stopping, __ATOMIC_ACQUIRE);
+}
+
 int viv_vhost_queue_run(struct viv_vhost_queue *q)
 {
     int ret;
@@ -254,7 +261,7 @@ int viv_vhost_queue_run(struct viv_vhost_queue *q)
     do {
         while ((ret = viv_vhost_ring_pop(q->ring, &q->chain)) > 0) {
             ret = handle(q);
-            if (ret)
+            if (ret || must_stop(q))
                 return ret;
         }
     } while (!ret && viv_vhost_ring_rest(q->ring));
@@ -334,6 +341,7 @@ void viv_vhost_queue_stop(struct viv_vhost_queue **qp)
     if (!q)
         return;
     if (q->has_thread) {
+        __atomic_store_n(&q->stopping, true, __ATOMIC_RELEASE);
         signal_fd(q->stop);
         pthread_join(q->thread, NULL);
     }

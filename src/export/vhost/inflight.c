@@ -105,38 +105,52 @@ static int by_counter(const void *a, const void *b)
 /* The last batch (of one) was given back, and its mark may still be there. */
 static void settle_last(struct viv_vhost_log *l, unsigned num, uint16_t used)
 {
-    uint16_t head = l->last_batch_head;
+    uint16_t head = __atomic_load_n(&l->last_batch_head, __ATOMIC_RELAXED); /* once: it is checked */
 
     if (l->used_idx != used && head < num)
         l->desc[head].inflight = 0;
     l->used_idx = used;
 }
 
-unsigned viv_vhost_log_resume(struct viv_vhost_log *l, unsigned num, uint16_t used, uint16_t *heads, uint64_t *counter)
+void viv_vhost_log_forget(struct viv_vhost_log *l, unsigned num)
+{
+    memset(l->desc, 0, num * sizeof(l->desc[0]));
+}
+
+static void begin_log(struct viv_vhost_log *l, unsigned num, uint16_t used)
+{
+    viv_vhost_log_forget(l, num);
+    l->features = 0;
+    l->last_batch_head = 0;
+    l->used_idx = used;
+    l->desc_num = (uint16_t)num;
+    l->version = VERSION;
+}
+
+int viv_vhost_log_resume(struct viv_vhost_log *l, unsigned num, uint16_t used, uint16_t open, uint16_t *heads, uint64_t *counter)
 {
     g_autofree struct again *found = g_new(struct again, num);
     unsigned count = 0;
 
     *counter = 0;
     if (l->version != VERSION || l->desc_num != num) { /* nobody has used it yet */
-        memset(l->desc, 0, num * sizeof(l->desc[0]));
-        l->features = 0;
-        l->last_batch_head = 0;
-        l->used_idx = used;
-        l->desc_num = (uint16_t)num;
-        l->version = VERSION;
-        return 0;
+        begin_log(l, num, used);
+        return -ENOENT;
     }
     settle_last(l, num, used);
     for (unsigned i = 0; i < num; i++)
         if (l->desc[i].inflight == 1)
             found[count++] = (struct again){l->desc[i].counter, (uint16_t)i};
+    if (count > open) { /* what it names was never asked for, and would be read from descriptors of something else */
+        begin_log(l, num, used);
+        return -ENOENT;
+    }
     qsort(found, count, sizeof(*found), by_counter);
     for (unsigned i = 0; i < count; i++) {
         heads[i] = found[i].head;
         *counter = found[i].counter + 1;
     }
-    return count;
+    return (int)count;
 }
 
 /* Whoever is killed leaves his stores in the order of the program: it is for the compiler to keep that. */

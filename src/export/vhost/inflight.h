@@ -27,9 +27,12 @@ void viv_vhost_inflight_clear(struct viv_vhost_inflight *x);
 struct viv_vhost_log;
 struct viv_vhost_log *viv_vhost_inflight_log(const struct viv_vhost_inflight *x, unsigned queue, unsigned num);
 
-/* At the start of a ring whose used index is `used`: the heads that are to be done again, in the order they were taken; heads[] has room for
- * `num`. *counter: what the next request gets. */
-unsigned viv_vhost_log_resume(struct viv_vhost_log *l, unsigned num, uint16_t used, uint16_t *heads, uint64_t *counter);
+/* At the start of a ring whose used index is `used`, and from which `open` requests have not come back: the heads that are to be done again, in
+ * the order they were taken; heads[] has room for `num`. *counter: what the next request gets. -ENOENT: the area is new, or what it says is
+ * of another ring, and forgotten. */
+int viv_vhost_log_resume(struct viv_vhost_log *l, unsigned num, uint16_t used, uint16_t open, uint16_t *heads, uint64_t *counter);
+/* Nothing is under way, whatever it says: the ring has stopped. */
+void viv_vhost_log_forget(struct viv_vhost_log *l, unsigned num);
 /* A request was taken. */
 void viv_vhost_log_take(struct viv_vhost_log *l, uint16_t head, uint64_t counter);
 /* It is about to be given back; it has been, and the ring's used index is `used`. */

@@ -130,13 +130,16 @@ static int walk(struct viv_vhost_ring *r, struct viv_vhost_chain *c)
 /* What was taken and not given back lies in front of what nobody has taken; a driver that goes on from the used ring does not know. */
 void viv_vhost_ring_resume(struct viv_vhost_ring *r, struct viv_vhost_log *log)
 {
+    int count = -ENOENT;
+
     r->log = log;
     r->again_at = r->again_count = 0;
-    if (!log)
+    if (log)
+        count = viv_vhost_log_resume(log, r->num, r->next_used, load16(r->avail + 2) - r->next_used, r->again, &r->counter);
+    if (count < 0)
         return;
-    r->again_count = viv_vhost_log_resume(log, r->num, r->next_used, r->again, &r->counter);
-    if (r->again_count)
-        r->next_avail = r->next_used + r->again_count;
+    r->again_count = (unsigned)count;
+    r->next_avail = r->next_used + r->again_count;
 }
 
 static int pop_again(struct viv_vhost_ring *r, struct viv_vhost_chain *c)

@@ -182,10 +182,14 @@ static int get_base(struct viv_vhost_session *s, struct vhost_msg *m, struct viv
 {
     struct queue *q = NULL;
     int ret = find_queue(s, m->p.state.index, &q, err);
+    bool ran;
 
     if (ret)
         return ret;
+    ran = q->q;
     viv_vhost_queue_stop(&q->q);
+    if (ran && q->ring.log) /* a request that broke the ring is still marked: it is not one of the next ring's */
+        viv_vhost_log_forget(q->ring.log, q->ring.num);
     replace_fd(&q->kick, -1); /* "the ring is stopped" until another kick */
     m->p.state.num = q->ring.next_avail;
     m->h.size = sizeof(m->p.state);

@@ -399,6 +399,7 @@ static void test_inflight(void)
     memcpy(log + LOG_LAST, &(uint16_t){0xffff}, 2);
     memcpy(log + LOG_USED, &(uint16_t){77}, 2);
     put_desc(g.ram + RIG_DESC, 4, 1ull << 60, 48, INDIRECT, 0);
+    viv_st_le16(g.ram + RIG_AVAIL + 2, 5 + RIG_NUM);
     s = resume(&g, fd, bytes, kick, call, 5);
     g_usleep(20000);
     viv_vhost_session_free(s);
@@ -420,11 +421,85 @@ static void test_order(void)
     mark(area, 2, 30);
     mark(area, 0, 31);
     mark(area, 15, 29);
-    g_assert_cmpuint(viv_vhost_log_resume((struct viv_vhost_log *)area, RIG_NUM, 4, heads, &counter), ==, 3);
+    g_assert_cmpuint(viv_vhost_log_resume((struct viv_vhost_log *)area, RIG_NUM, 4, 3, heads, &counter), ==, 3);
     g_assert_cmpmem(heads, 6, (&(uint16_t[]){15, 2, 0}), 6);
     g_assert_cmpuint(counter, ==, 32);
     /* another size than it was made for: nobody's */
-    g_assert_cmpuint(viv_vhost_log_resume((struct viv_vhost_log *)area, RIG_NUM / 2, 4, heads, &counter), ==, 0);
+    g_assert_cmpint(viv_vhost_log_resume((struct viv_vhost_log *)area, RIG_NUM / 2, 4, 3, heads, &counter), ==, -ENOENT);
+    /* marks of requests that this ring does not have are those of another one, and forgotten */
+    g_assert_cmpint(viv_vhost_log_resume((struct viv_vhost_log *)area, RIG_NUM / 2, 4, 0, heads, &counter), ==, 0);
+    mark(area, 2, 30);
+    g_assert_cmpint(viv_vhost_log_resume((struct viv_vhost_log *)area, RIG_NUM / 2, 4, 0, heads, &counter), ==, -ENOENT);
+    g_assert_cmpint(viv_vhost_log_resume((struct viv_vhost_log *)area, RIG_NUM / 2, 4, 1, heads, &counter), ==, 0);
+}
+
+/* A request that breaks the ring stays marked, but not for the ring that comes after it; and an area that knows of no request knows where the
+ * ring stands, whatever the front end says. */
+static void test_broken_mark(void)
+{
+    int kick = eventfd(0, EFD_NONBLOCK), call = eventfd(0, EFD_NONBLOCK), fd;
+    struct viv_vhost_session *s;
+    struct vhost_msg m;
+    uint64_t bytes;
+    uint8_t *log;
+    struct rig g;
+
+    rig_init(&g, true);
+    fd = get_area(&g, &bytes);
+    log = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    s = resume(&g, fd, bytes, kick, call, 0);
+    put_desc(g.ram + RIG_DESC, 4, RIG_DATA, 16, 0, 0); /* no status */
+    offer(&g, 4); /* it is taken, and marked, before anybody looks inside */
+    g_assert_cmpint(eventfd_write(kick, 1), ==, 0);
+    while (!__atomic_load_n(log + LOG_DESC + 16 * 4, __ATOMIC_ACQUIRE))
+        g_usleep(1000);
+    g_usleep(20000);
+    m = msg(VHOST_GET_VRING_BASE, 8);
+    m.p.state.index = 0;
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), ==, 1);
+    g_assert_cmpuint(log[LOG_DESC + 16 * 4], ==, 0);
+    viv_vhost_session_free(s);
+
+    memset(g.ram + RIG_AVAIL, 0, 0x100);
+    put_request(&g, g.ram + RIG_DESC, 0, 0, 512, false);
+    offer(&g, 0);
+    s = resume(&g, fd, bytes, kick, call, 1); /* it stands at 0 */
+    wait_used(&g, 1);
+    viv_vhost_session_free(s);
+    munmap(log, bytes);
+    rig_fini(&g);
+    close(fd);
+    close(kick);
+    close(call);
+}
+
+/* A driver whose used ring is its available ring: whatever is given back is there again. It can be stopped all the same. */
+static void test_endless(void)
+{
+    struct viv_vhost_ring ring = {.num = RIG_NUM, .has_addr = true, .next_avail = UINT16_MAX, .lock = PTHREAD_MUTEX_INITIALIZER};
+    int kick = eventfd(0, EFD_NONBLOCK);
+    struct viv_vhost_queue *q = NULL;
+    struct viv_vhost_mem mem = {0};
+    struct vhost_msg m;
+    struct rig g;
+
+    rig_init(&g, true);
+    m = rig_memory(&g);
+    g_assert_cmpint(viv_vhost_mem_set(&mem, &m.p.mem, m.fds, 1, NULL), ==, 0);
+    ring.addr = rig_addr();
+    ring.addr.used = ring.addr.avail;
+    viv_st_le32(g.ram + RIG_DATA, 8); /* GET_ID is answered at once, with one byte: heads are 0 and 1 */
+    for (unsigned i = 0; i < 2; i++)
+        put_desc(g.ram + RIG_DESC, i, RIG_DATA, 16, NEXT, 2);
+    put_desc(g.ram + RIG_DESC, 2, RIG_DATA + 64, 1, WRITE, 0);
+    g_assert_cmpint(viv_vhost_ring_start(&ring, &mem, false), ==, 0);
+    g_assert_cmpint(viv_vhost_queue_start(&g.disk, &ring, 0, kick, -1, -1, &q, NULL), ==, 0);
+    g_usleep(50000);
+    g_assert_cmpuint(viv_ld_le16(g.ram + RIG_AVAIL + 2), >, 2);
+    viv_vhost_queue_stop(&q);
+    viv_vhost_mem_clear(&mem);
+    rig_fini(&g);
+    close(kick);
 }
 
 static void refuse_area(struct viv_vhost_session *s, int fd, struct vhost_inflight p, unsigned fds)
@@ -557,6 +632,8 @@ int main(int argc, char **argv)
     g_test_add_func("/vhost/cut", test_cut);
     g_test_add_func("/vhost/inflight", test_inflight);
     g_test_add_func("/vhost/order", test_order);
+    g_test_add_func("/vhost/broken-mark", test_broken_mark);
+    g_test_add_func("/vhost/endless", test_endless);
     g_test_add_func("/vhost/bad-areas", test_bad_areas);
     return g_test_run();
 }
