@@ -383,7 +383,9 @@ static int move(struct viv_blk *b, struct viv_node *to, struct viv_err *err)
     viv_node_detach(b->node, &b->user);
     viv_node_get(to);
     b->user = u;
+    pthread_mutex_lock(&b->lock); /* somebody may be asking for its size */
     b->node = to; /* the caller has a reference to the old one, and drops ours */
+    pthread_mutex_unlock(&b->lock);
     if (b->ring)
         viv_ring_move(b->ring, to);
     return 0;
@@ -528,7 +530,13 @@ int viv_blk_close(struct viv_blk *b, struct viv_err *err)
 
 uint64_t viv_blk_size(const struct viv_blk *b)
 {
-    return viv_node_size(b->node);
+    struct viv_blk *m = (struct viv_blk *)b;
+    uint64_t size;
+
+    pthread_mutex_lock(&m->lock); /* the node may be another one in a moment, and this one gone */
+    size = viv_node_size(b->node);
+    pthread_mutex_unlock(&m->lock);
+    return size;
 }
 
 bool viv_blk_writable(const struct viv_blk *b)

@@ -14,7 +14,8 @@ struct viv_limits;
 int viv_blk_set_limits(struct viv_blk *b, const char *group, const struct viv_limits *l, struct viv_err *err);
 /* Its io_uring, borrowed; NULL: threads do all. */
 struct viv_ring *viv_blk_ring(struct viv_blk *b);
-struct viv_node *viv_blk_node(struct viv_blk *b); /* borrowed */
+/* Borrowed. Who has not the device lock looks at it between viv_graph_enter() and viv_graph_leave(): it may be another one afterwards. */
+struct viv_node *viv_blk_node(struct viv_blk *b);
 
 /* For resize.c. Device lock held. May the users of `n` find another size? -EBUSY and who could not be told. */
 int viv_blk_check_resize(struct viv_node *n, uint64_t size, struct viv_err *err);

@@ -1,6 +1,7 @@
 /* -blockdev: nodes that have a name and live until they are deleted. */
 #include "block/blk.h"
 #include "block/build.h"
+#include "block/graph.h"
 #include "block/options.h"
 
 #include <errno.h>
@@ -24,8 +25,10 @@ int viv_blockdev_add(const struct viv_raw_opts *r, struct viv_err *err)
 {
     struct viv_node_opts no = {0};
     struct viv_node *n = NULL;
-    int ret = read_switch(r, "read-only", &no.read_only, err);
+    int ret = viv_graph_check_quiet(err);
 
+    if (!ret)
+        ret = read_switch(r, "read-only", &no.read_only, err);
     if (!ret && !viv_raw_get(r, "driver"))
         ret = viv_fail(err, EINVAL, "%s: driver is missing (raw, qcow2, file ...)", viv_raw_what(r));
     if (!ret && !viv_raw_get(r, "node-name"))
@@ -54,8 +57,10 @@ int viv_blockdev_add_text(const char *text, struct viv_err *err)
 int viv_blockdev_del(const char *node_name, struct viv_err *err)
 {
     struct viv_node *n = viv_node_find(node_name);
-    int ret;
+    int ret = viv_graph_check_quiet(err);
 
+    if (ret)
+        return ret;
     if (!n || !blockdevs || !g_ptr_array_find(blockdevs, n, NULL))
         return viv_fail(err, ENOENT, "there is no block node '%s'", node_name);
     if (n->users || n->refs > 1)
@@ -89,7 +94,10 @@ int viv_blockdev_attach(const char *node_name, unsigned perms, unsigned shared, 
                         struct viv_blk **out, struct viv_err *err)
 {
     struct viv_node *n = viv_node_find(node_name);
+    int ret = viv_graph_check_quiet(err);
 
+    if (ret)
+        return ret;
     if (!n)
         return viv_fail(err, ENOENT, "there is no block node '%s'", node_name);
     if (n->drv->protocol && !n->drv->filter)

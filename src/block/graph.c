@@ -4,6 +4,7 @@
 #include "host/loop.h"
 #include "host/thread.h"
 
+#include <errno.h>
 #include <glib.h>
 
 static pthread_rwlock_t graph = PTHREAD_RWLOCK_INITIALIZER; /* prefers readers: they nest */
@@ -72,6 +73,13 @@ static bool is_done(void *opaque)
     return ((struct change *)opaque)->done;
 }
 
+static unsigned under_way; /* loop thread */
+
+int viv_graph_check_quiet(struct viv_err *err)
+{
+    return under_way ? viv_fail(err, EBUSY, "another command is changing block nodes; try again when it has ended") : 0;
+}
+
 int viv_graph_run(int (*fn)(void *opaque, struct viv_err *err), void *opaque, struct viv_err *err)
 {
     struct change c = {.fn = fn, .opaque = opaque, .err = err};
@@ -80,8 +88,10 @@ int viv_graph_run(int (*fn)(void *opaque, struct viv_err *err), void *opaque, st
 
     if (ret)
         return ret;
+    under_way++;
     while (!c.done)
         viv_loop_wait_for(is_done, &c, 1000000000);
+    under_way--;
     pthread_join(thread, NULL); /* it has let go of the lock, the last it does */
     return c.ret;
 }

@@ -16,6 +16,9 @@ void viv_graph_leave(void);
 /* The change `fn`, in a thread of its own between begin and end, while the loop is served. Loop thread, device lock held; fn has it not. */
 int viv_graph_run(int (*fn)(void *opaque, struct viv_err *err), void *opaque, struct viv_err *err);
 
+/* -EBUSY while one is under way: what else would change nodes, or look into them, comes later. Loop thread. */
+int viv_graph_check_quiet(struct viv_err *err);
+
 /* Inside: */
 
 void viv_node_add_hook(struct viv_node *n, struct viv_node_hook *h);

@@ -2,10 +2,12 @@
 #include "block/graph.h"
 #include "block/bitmap.h"
 #include "block/guest_test.h"
+#include "block/job.h"
 #include "host/lock.h"
 #include "host/loop.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 static int reopen(struct viv_err *err, const char *json)
 {
@@ -249,6 +251,109 @@ static void test_below(void)
     guest_free(g);
 }
 
+static bool is_locked(const char *name, off_t byte)
+{
+    struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    g_autofree char *path = path_of(name);
+    int fd = open(path, O_RDWR);
+
+    g_assert_cmpint(fcntl(fd, F_OFD_GETLK, &l), ==, 0);
+    close(fd);
+    return l.l_type != F_UNLCK;
+}
+
+/* Locks that stay are never let go, not even for a moment: with somebody who has the right to write (and did not ask), to give up ours is all
+ * the same possible, and what we do not share stays unshared; when somebody minds our writing, we go on reading as before. */
+static void test_locks(void)
+{
+    enum { WRITES = 101, NO_WRITER = 201 };
+    struct guest *g = begin();
+    g_autofree char *path = path_of("t"), *rw = describe("t", "null", "", ""), *ro = describe("t", "null", "", ", \"read-only\": true"),
+                    *writable = g_strdup_printf("[%s]", rw), *read_only = g_strdup_printf("[%s]", ro);
+    struct flock l = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = WRITES, .l_len = 1};
+    int fd = open(path, O_RDWR);
+
+    g_assert_true(is_locked("t", NO_WRITER));
+    g_assert_cmpint(fcntl(fd, F_OFD_SETLK, &l), ==, 0);
+    reopen_well(read_only);
+    g_assert_true(is_locked("t", NO_WRITER));
+    l.l_start = NO_WRITER;
+    g_assert_cmpint(fcntl(fd, F_OFD_SETLK, &l), ==, 0);
+    reopen_fails(writable, "lock");
+    close(fd);
+    g_assert_false(is_locked("t", WRITES));
+    g_assert_true(is_locked("t", NO_WRITER));
+    reopen_well(writable);
+    g_assert_true(is_locked("t", WRITES));
+    end(g);
+    guest_free(g);
+}
+
+/* The new size is there, and not durable: that is an error, and all the same a new size. */
+static void test_resize_unflushed(void)
+{
+    struct guest *g = begin();
+    g_autofree char *path = path_of("second"),
+                    *text = g_strdup_printf("driver=raw,node-name=r,file.driver=blkdebug,file.image.driver=file,file.image.filename=%s,"
+                                            "file.inject-error.0.event=flush_to_disk,file.inject-error.0.errno=5", path);
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_blk *blk = NULL;
+    unsigned before = told;
+
+    g_assert_true(g_file_set_contents(path, (const char *)g->model, 65536, NULL));
+    must(viv_blockdev_add_text(text, &err), &err);
+    must(viv_blockdev_attach("r", ALL, ALL, "guest", &blk, &err), &err);
+    viv_blk_on_resize(blk, 512, on_resized, NULL);
+    g_assert_cmpint(viv_block_resize(viv_node_find("r"), 4096, &err), ==, -EIO);
+    viv_err_clear(&err);
+    g_assert_cmpuint(viv_blk_size(blk), ==, 4096);
+    g_assert_cmpuint(told, ==, before + 1);
+    viv_blk_close(blk, NULL);
+    viv_blockdev_del("r", NULL);
+    end(g);
+    guest_free(g);
+}
+
+/* --- a change, and what comes meanwhile --- */
+
+static bool tried;
+
+static void try_others(void *unused)
+{
+    struct viv_block_job_opts o = {.job.id = "j", .node = viv_node_find("top"), .target = viv_node_find("t")};
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_blk *blk = NULL;
+
+    g_assert_cmpint(viv_blockdev_attach("t", VIV_PERM_READ, ALL, "late", &blk, &err), ==, -EBUSY);
+    viv_err_clear(&err);
+    g_assert_cmpint(viv_blockdev_add_text("driver=null-co,node-name=late", &err), ==, -EBUSY);
+    viv_err_clear(&err);
+    g_assert_cmpint(viv_blockdev_del("t", &err), ==, -EBUSY);
+    viv_err_clear(&err);
+    g_assert_cmpint(viv_job_backup(&o, &err), <, 0);
+    g_assert_nonnull(strstr(err.text, "another command"));
+    __atomic_store_n(&tried, true, __ATOMIC_RELEASE);
+}
+
+static int slow_change(void *opaque, struct viv_err *err)
+{
+    viv_loop_call(try_others, NULL);
+    while (!__atomic_load_n(&tried, __ATOMIC_ACQUIRE))
+        g_usleep(1000);
+    return 0;
+}
+
+static void test_quiet(void)
+{
+    struct guest *g = begin();
+    struct viv_err err = VIV_ERR_INIT;
+
+    must(viv_graph_run(slow_change, NULL, &err), &err);
+    must(viv_blockdev_del("t", &err), &err);
+    end(g);
+    guest_free(g);
+}
+
 int main(int argc, char **argv)
 {
     const char *seed = g_getenv("SEED");
@@ -262,6 +367,9 @@ int main(int argc, char **argv)
     g_test_add_func("/graph/children", test_children);
     g_test_add_func("/graph/file", test_file);
     g_test_add_func("/graph/resize", test_resize);
+    g_test_add_func("/graph/resize-unflushed", test_resize_unflushed);
+    g_test_add_func("/graph/locks", test_locks);
+    g_test_add_func("/graph/quiet", test_quiet);
     g_test_add_func("/graph/lists", test_lists);
     g_test_add_func("/graph/below", test_below);
     ret = g_test_run();

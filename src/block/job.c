@@ -168,7 +168,7 @@ static int64_t now_ns(void)
 /* The lock is held, and let go while it is paused. */
 static void pause_here(struct viv_job *j)
 {
-    if (!j->want_pause || j->cancel)
+    if (!j->want_pause || j->cancel || !j->go) /* while it begins the graph may stand still for it */
         return;
     j->paused = true;
     pthread_mutex_unlock(&j->lock);
@@ -398,6 +398,8 @@ struct viv_job *viv_job_new(const struct viv_job_type *type, const struct viv_bl
 
     if (!is_id(o->job.id))
         return viv_fail(err, EINVAL, "Invalid job ID '%s'", o->job.id ? o->job.id : ""), NULL;
+    if (type->block && viv_graph_check_quiet(err))
+        return NULL;
     if (viv_job_find(o->job.id))
         return viv_fail(err, EEXIST, "Job ID '%s' already in use", o->job.id), NULL;
     j = g_new0(struct viv_job, 1);

@@ -2,6 +2,7 @@
 #include "block/job.h"
 
 #include "block/bitmap.h"
+#include "block/graph.h"
 #include "block/guest_test.h"
 #include "host/lock.h"
 #include "host/loop.h"
@@ -289,6 +290,30 @@ static void test_shown(void)
     guest_free(g);
 }
 
+/* One that was paused before it began, as an action of a transaction, holds nobody up: the graph stands still until it has begun. */
+static void test_paused(void)
+{
+    struct guest *g = begin();
+    struct viv_block_job_opts o = job_opts();
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_job *j;
+
+    o.sync = VIV_SYNC_TOP;
+    o.target = viv_node_find("t");
+    j = viv_job_backup_new(&o, NULL, &err);
+    g_assert_nonnull(j);
+    must(viv_job_do(j, VIV_JOB_PAUSE, false, 0, &err), &err);
+    viv_dev_unlock();
+    viv_graph_begin();
+    must(viv_job_prepare(j, &err), &err);
+    viv_job_unprepare(j);
+    viv_graph_end();
+    viv_dev_lock();
+    viv_job_drop(j);
+    end(g);
+    guest_free(g);
+}
+
 static void run(gconstpointer test)
 {
     job_error[0] = 0;
@@ -305,7 +330,7 @@ int main(int argc, char **argv)
         void (*fn)(void);
     } tests[] = {{"backup", test_backup}, {"incremental", test_incremental}, {"mirror", test_mirror}, {"stream", test_stream},
                  {"commit", test_commit}, {"cancel", test_cancel}, {"refused", test_refused},
-                 {"shown", test_shown}};
+                 {"shown", test_shown}, {"paused", test_paused}};
     const char *seed = g_getenv("SEED");
     int ret;
 

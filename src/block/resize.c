@@ -45,6 +45,7 @@ int viv_block_resize(struct viv_node *n, uint64_t size, struct viv_err *err)
 {
     struct resize r = {n, size};
     struct viv_node_user *user = NULL;
+    uint64_t was = viv_node_size(n);
     int ret = check(n, size, err);
 
     if (!ret)
@@ -56,7 +57,7 @@ int viv_block_resize(struct viv_node *n, uint64_t size, struct viv_err *err)
     viv_node_get(n);
     ret = viv_graph_run(run, &r, err);
     viv_node_detach(n, &user);
-    if (!ret)
+    if (!ret || viv_node_size(n) != was) /* it may have another one, and have failed */
         viv_blk_tell_resized(n);
     viv_node_put(&n);
     return ret;

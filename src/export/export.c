@@ -2,6 +2,7 @@
 #include "export/export_int.h"
 
 #include "base/log.h"
+#include "block/graph.h"
 #include "host/loop.h"
 
 #include <errno.h>
@@ -154,8 +155,10 @@ int viv_export_add(struct viv_raw_opts *raw, struct viv_err *err)
     g_autofree char *name = viv_raw_take(raw, "type");
     const struct viv_export_type *type = NULL;
     struct viv_opts *o = NULL;
-    int ret = find_type(name, &type, err);
+    int ret = viv_graph_check_quiet(err);
 
+    if (!ret)
+        ret = find_type(name, &type, err);
     if (!ret)
         ret = viv_opts_from_raw(viv_raw_what(raw), type->opts, raw, &o, err);
     if (!ret)

@@ -3,6 +3,8 @@
  * that leave out the holes of what they copy rely on. */
 #include "export/fuse_int.h"
 
+#include "block/graph.h"
+
 #include "base/checked.h"
 
 #include <errno.h>
@@ -57,15 +59,19 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 /* f->lock held. */
 static int resize(struct viv_fuse *f, uint64_t size)
 {
+    int ret = -EBUSY; /* others count on its size */
+
     if (size == viv_blk_size(f->x->blk))
         return 0;
     if (!f->x->writable)
         return -EACCES;
     if (size > INT64_MAX)
         return -EFBIG;
-    if (viv_node_is_shared(viv_blk_node(f->x->blk)))
-        return -EBUSY; /* others count on its size */
-    return viv_blk_truncate(f->x->blk, size, NULL);
+    viv_graph_enter(); /* it stays that node, and open */
+    if (!viv_node_is_shared(viv_blk_node(f->x->blk)))
+        ret = viv_blk_truncate(f->x->blk, size, NULL);
+    viv_graph_leave();
+    return ret;
 }
 
 static int set_attr(struct viv_fuse *f, const struct stat *st, int what)
@@ -258,8 +264,11 @@ static int seek(struct viv_blk *b, uint64_t at, bool data, uint64_t *out)
 
     while (at < size) {
         struct viv_extent e;
-        int ret = viv_node_status(viv_blk_node(b), at, size - at, &e);
+        int ret;
 
+        viv_graph_enter();
+        ret = viv_node_status(viv_blk_node(b), at, size - at, &e);
+        viv_graph_leave();
         if (ret)
             return ret;
         if ((e.kind != VIV_MAP_ZERO) == data || !e.len)

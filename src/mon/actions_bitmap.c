@@ -3,7 +3,7 @@
 #include "mon/mon_int.h"
 #include "mon/transaction.h"
 
-#include "block/node.h"
+#include "block/graph.h"
 
 #include <errno.h>
 #include <string.h>
@@ -154,8 +154,10 @@ static int run(enum viv_mon_bitmap_verb verb, const char *what, struct viv_raw_o
 
     if (!ret)
         ret = parse(verb, what, raw, &a, err);
+    viv_graph_enter(); /* jobs close and open drivers without the device lock */
     if (!ret)
         ret = viv_mon_bitmap_do(verb, &a, err);
+    viv_graph_leave();
     args_free(&a);
     return ret;
 }

@@ -432,7 +432,9 @@ static int delete_internal(struct viv_opts *o, json_t **result, struct viv_err *
         return viv_fail(err, EBUSY, "Node '%s' is busy: block device is in use by block job '%s'", device, job);
     if (!r.n->drv->snapshots)
         return viv_fail(err, ENOTSUP, "Failed to get a snapshot list: Operation not supported");
+    viv_graph_enter();
     ret = find_snapshot(r.n, id, name, &s, err);
+    viv_graph_leave();
     if (!ret && !s)
         ret = viv_fail(err, ENOENT, "Snapshot with id '%s' and name '%s' does not exist on device '%s'", id ? id : "null", name ? name : "null",
                        device);

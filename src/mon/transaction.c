@@ -14,11 +14,9 @@
 
 #define ACTIONS_MAX 1024
 
-static unsigned under_way;
-
 int viv_mon_check_quiet(struct viv_err *err)
 {
-    return under_way ? viv_fail(err, EBUSY, "another command is changing block nodes; try again when it has ended") : 0;
+    return viv_graph_check_quiet(err);
 }
 
 void viv_mon_undo_failed(const char *action, const struct viv_err *why)
@@ -96,9 +94,13 @@ static int change_all(void *opaque, struct viv_err *err)
 static int begin(struct list *l, const struct viv_mon_action_type *type, struct viv_raw_opts *raw, struct viv_job_group *g, struct viv_err *err)
 {
     struct viv_mon_action a = {.type = type, .group = g, .state = g_malloc0(MAX(type->size, 1))};
+    int ret;
 
     g_array_append_val(l->actions, a);
-    return type->begin(at(l, l->actions->len - 1), raw, err);
+    viv_graph_enter(); /* it looks into nodes, which jobs may be about to open anew */
+    ret = type->begin(at(l, l->actions->len - 1), raw, err);
+    viv_graph_leave();
+    return ret;
 }
 
 /* Whatever has come of it. The first error stays. */
@@ -125,12 +127,7 @@ static void list_init(struct list *l)
 
 static int run(struct list *l, struct viv_err *err)
 {
-    int ret;
-
-    under_way++;
-    ret = viv_graph_run(change_all, l, err);
-    under_way--;
-    return ret;
+    return viv_graph_run(change_all, l, err);
 }
 
 int viv_mon_act(const struct viv_mon_action_type *type, struct viv_raw_opts *raw, struct viv_err *err)

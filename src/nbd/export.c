@@ -67,10 +67,13 @@ static int add_bitmap(struct viv_nbd_export *e, const char *name, struct viv_err
     b->live = find_live(viv_blk_node(e->blk), name);
     if (b->live && b->live->enabled && !e->writable && !b->live->node->read_only)
         return viv_fail(err, EINVAL, "Enabled bitmap '%s' incompatible with readonly export", name);
-    if (b->live)
+    if (b->live) {
         b->live->users++;
-    else
+        b->node = b->live->node; /* the handle may leave it, and it its name */
+        viv_node_get(b->node);
+    } else {
         ret = find_bitmap(viv_blk_node(e->blk), name, &n, &info, err);
+    }
     if (!ret && !b->live)
         ret = load_stored(b, n, name, &info, err);
     if (ret)
@@ -138,6 +141,7 @@ static void free_export(struct viv_nbd_export *e)
     for (unsigned i = 0; i < e->bitmaps; i++) {
         if (e->bitmap[i].live)
             e->bitmap[i].live->users--;
+        viv_node_put(&e->bitmap[i].node);
         g_free(e->bitmap[i].context);
         g_free(e->bitmap[i].bits);
     }

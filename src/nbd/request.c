@@ -47,14 +47,13 @@ static int check(const struct viv_nbd_client *c, const struct viv_nbd_request *r
 /* How far what lies at `offset` is one piece: a hole that is worth it, or all up to the next one. */
 static uint64_t piece_len(struct viv_nbd_client *c, uint64_t offset, uint64_t len, bool *hole)
 {
-    struct viv_node *n = viv_blk_node(c->export->blk);
     uint64_t done = 0;
 
     while (done < len) {
         struct viv_extent x;
-        bool zero;
+        bool zero, raw;
 
-        if (viv_node_status(n, offset + done, len - done, &x) || !x.len)
+        if (viv_nbd_status(c->export, offset + done, len - done, &x, &raw) || !x.len)
             break; /* data, as far as anybody knows */
         zero = x.kind == VIV_MAP_ZERO && (x.len >= HOLE_MIN || x.len == len - done);
         if (zero && !done) {

@@ -21,6 +21,7 @@ struct viv_nbd_bitmap {
     uint8_t *bits; /* one a granule, from the start of the disk */
     size_t bytes;
     struct viv_bitmap *live; /* in memory, in place of bits: answers are those of the moment */
+    struct viv_node *node;   /* whose that is */
 };
 
 struct viv_nbd_export {
@@ -104,7 +105,9 @@ int viv_nbd_reply_chunk(struct viv_nbd_client *c, const struct viv_nbd_request *
 /* As the request's kind wants it; errno positive, 0: fine. */
 int viv_nbd_reply_result(struct viv_nbd_client *c, const struct viv_nbd_request *r, int error);
 
-/* status.c: BLOCK_STATUS. */
+/* status.c. What lies there; *raw: the image is a window into its file. */
+int viv_nbd_status(const struct viv_nbd_export *e, uint64_t at, uint64_t len, struct viv_extent *out, bool *raw);
+/* BLOCK_STATUS. */
 int viv_nbd_block_status(struct viv_nbd_client *c, const struct viv_nbd_request *r);
 
 #endif

@@ -36,19 +36,31 @@ static bool add(struct extents *x, uint64_t len, uint32_t flags)
     return true;
 }
 
+int viv_nbd_status(const struct viv_nbd_export *e, uint64_t at, uint64_t len, struct viv_extent *out, bool *raw)
+{
+    struct viv_node *n;
+    int ret;
+
+    viv_graph_enter(); /* the handle moves to another node, and this one may go, whenever nobody is in there */
+    n = viv_blk_node(e->blk);
+    *raw = n->granule == 1;
+    ret = viv_node_status(n, at, len, out);
+    viv_graph_leave();
+    return ret;
+}
+
 static int allocation(const struct viv_nbd_export *e, uint64_t at, uint64_t len, struct extents *x)
 {
-    struct viv_node *n = viv_blk_node(e->blk);
-
     while (len) {
         struct viv_extent b;
         uint32_t flags;
-        int ret = viv_node_status(n, at, len, &b);
+        bool raw;
+        int ret = viv_nbd_status(e, at, len, &b, &raw);
 
         if (ret)
             return ret;
         flags = b.kind == VIV_MAP_ZERO ? VIV_NBD_STATE_ZERO : 0;
-        if (flags && (!b.allocated || b.hole || n->granule == 1)) /* raw: zeroes are known from holes of the file */
+        if (flags && (!b.allocated || b.hole || raw)) /* raw: zeroes are known from holes of the file */
             flags |= VIV_NBD_STATE_HOLE;
         else if (b.kind == VIV_MAP_DATA && b.hole)
             flags = VIV_NBD_STATE_HOLE;
@@ -82,12 +94,12 @@ static int find_layer(struct viv_node *n, uint64_t at, uint64_t len, uint32_t *d
     }
 }
 
-static int layer_of(struct viv_node *n, uint64_t at, uint64_t len, uint32_t *depth, uint64_t *out)
+static int layer_of(const struct viv_nbd_export *e, uint64_t at, uint64_t len, uint32_t *depth, uint64_t *out)
 {
     int ret;
 
     viv_graph_enter();
-    ret = find_layer(n, at, len, depth, out);
+    ret = find_layer(viv_blk_node(e->blk), at, len, depth, out);
     viv_graph_leave();
     return ret;
 }
@@ -97,7 +109,7 @@ static int depths(const struct viv_nbd_export *e, uint64_t at, uint64_t len, str
     while (len) {
         uint32_t depth;
         uint64_t step = 0;
-        int ret = layer_of(viv_blk_node(e->blk), at, len, &depth, &step);
+        int ret = layer_of(e, at, len, &depth, &step);
 
         if (ret)
             return ret;

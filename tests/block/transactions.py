@@ -452,12 +452,33 @@ def bitmaps_come_back(prog):
     d.end()
 
 
+def exported_bitmap(prog):
+    """A bitmap that an export shows stays with its node, also when the export's disk has become another one."""
+    images()
+    call("qemu-img", "create", "-q", "-f", "qcow2", "other", str(SIZE))
+    d = Daemon(prog)
+    d.do("blockdev-add", driver="qcow2", node_name="other", file={"driver": "file", "filename": "other"})
+    d.do("block-dirty-bitmap-add", node="t", name="b")
+    d.do("nbd-server-start", addr={"type": "unix", "data": {"path": "n"}})
+    d.do("block-export-add", type="nbd", id="e", node_name="t", writable=True, bitmaps=["b"])
+    d.do("blockdev-mirror", job_id="m", device="t", target="other", sync="full")
+    settled(d, m="ready")
+    d.do("job-complete", id="m")
+    until_no_jobs(d)
+    refused(d.do("blockdev-del", node_name="t"), "the node of a bitmap in use")
+    d.do("block-export-del", id="e")
+    if "return" not in d.do("blockdev-del", node_name="t"):
+        sys.exit("a bitmap's node stays")
+    d.end()
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="viv-transactions-") as work:
         os.chdir(work)
         bad = sum(compare(w) for w in (bitmaps, snapshots, groups))
         snapshot_stays(OURS)
         bitmaps_come_back(OURS)
+        exported_bitmap(OURS)
         for prog in (OURS, VM):
             snapshot_flushes(prog)
         moments(10)

@@ -441,7 +441,7 @@ static int get_size(int fd, const char *path, uint64_t *size, bool *device, stru
                     S_ISDIR(st.st_mode) ? "a directory" : "a special file");
 }
 
-static int take_locks(int fd, const char *path, const struct viv_node_opts *o, struct viv_err *err)
+static int take_locks(int fd, const char *path, const struct viv_node_opts *o, bool more, struct viv_err *err)
 {
     unsigned perms = VIV_PERM_READ, shared = VIV_PERM_READ;
     struct viv_err own = VIV_ERR_INIT;
@@ -453,7 +453,7 @@ static int take_locks(int fd, const char *path, const struct viv_node_opts *o, s
         perms |= VIV_PERM_WRITE | VIV_PERM_RESIZE;
     if (o->share_write)
         shared |= VIV_PERM_WRITE | VIV_PERM_RESIZE;
-    ret = viv_file_lock(fd, path, perms, shared, &own);
+    ret = (more ? viv_file_lock_more : viv_file_lock)(fd, path, perms, shared, &own);
     if (ret == -ENOTSUP && o->locking == VIV_LOCKING_AUTO) {
         viv_warn(
             "%s: no other process is kept from opening it (locking=off says that this is known)",
@@ -477,7 +477,7 @@ int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, st
         ret = viv_fail(err, EINVAL, "'%s': aio=native was specified, but it requires cache.direct=on, which was not specified; aio=io_uring "
                        "works with any cache", path);
     if (!ret)
-        ret = take_locks(fd, path, o, err);
+        ret = take_locks(fd, path, o, false, err);
     if (ret) {
         close(fd);
         return ret;
@@ -503,21 +503,16 @@ int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, st
     return 0;
 }
 
-/* The rights that the locks speak of. On failure they are as they were. */
+/* The rights that the locks speak of. On failure they are as they were. There is no moment without those that stay. */
 static int change_locks(struct viv_node *n, bool read_only, struct viv_err *err)
 {
     struct file *f = n->state;
-    struct viv_node_opts now = f->locks, before = f->locks;
-    int ret;
+    struct viv_node_opts now = f->locks;
 
-    now.read_only = read_only;
-    before.read_only = n->read_only;
-    if (read_only && !now.force_share && now.locking != VIV_LOCKING_OFF) /* more locks are just added */
-        viv_file_unlock(f->lock_fd);
-    ret = take_locks(f->lock_fd, n->filename, &now, err);
-    if (ret)
-        take_locks(f->lock_fd, n->filename, &before, NULL);
-    return ret;
+    if (!read_only)
+        return take_locks(f->lock_fd, n->filename, &now, true, err);
+    viv_file_unlock_writes(f->lock_fd);
+    return 0;
 }
 
 /* The same file by another descriptor; the first one keeps the locks, which are its own and not another user's. */

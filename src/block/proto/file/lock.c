@@ -173,13 +173,19 @@ static int conflict(int fd, const char *path, bool writer, off_t byte, struct vi
                              "(--force-share).");
 }
 
-int viv_file_unlock(int fd)
+void viv_file_unlock_writes(int fd)
+{
+    for (int i = 0; i < PERM_BYTES; i++)
+        if (perm_of_byte[i] & ~(unsigned)VIV_PERM_READ)
+            set_lock(fd, F_UNLCK, BASE_USED + i);
+}
+
+static void unlock_all(int fd)
 {
     for (int i = 0; i < PERM_BYTES; i++) {
         set_lock(fd, F_UNLCK, BASE_USED + i);
         set_lock(fd, F_UNLCK, BASE_UNSHARED + i);
     }
-    return 0;
 }
 
 static int take(int fd, const bool *used, const bool *unshared)
@@ -197,7 +203,7 @@ static int take(int fd, const bool *used, const bool *unshared)
     return 0;
 }
 
-int viv_file_lock(int fd, const char *path, unsigned perms, unsigned shared, struct viv_err *err)
+static int lock(int fd, const char *path, unsigned perms, unsigned shared, void (*undo)(int fd), struct viv_err *err)
 {
     bool used[PERM_BYTES], unshared[PERM_BYTES];
     bool writer = perms & (VIV_PERM_WRITE | VIV_PERM_RESIZE);
@@ -216,10 +222,20 @@ int viv_file_lock(int fd, const char *path, unsigned perms, unsigned shared, str
     }
     if (!ret)
         return 0;
-    viv_file_unlock(fd);
+    undo(fd);
     if (ret == -EAGAIN)
         return ret;
     if (ret == -EINVAL || ret == -ENOSYS || ret == -EOPNOTSUPP || ret == -ENOLCK)
         return viv_fail_os(err, ENOTSUP, "'%s': this file system cannot lock files", path);
     return viv_fail_os(err, -ret, "cannot lock '%s'", path);
+}
+
+int viv_file_lock(int fd, const char *path, unsigned perms, unsigned shared, struct viv_err *err)
+{
+    return lock(fd, path, perms, shared, unlock_all, err);
+}
+
+int viv_file_lock_more(int fd, const char *path, unsigned perms, unsigned shared, struct viv_err *err)
+{
+    return lock(fd, path, perms, shared, viv_file_unlock_writes, err);
 }

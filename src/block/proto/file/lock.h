@@ -10,6 +10,9 @@
  * names who holds what. -ENOTSUP: this file system has no such locks. They go when the last descriptor
  * of this open file is closed. */
 int viv_file_lock(int fd, const char *path, unsigned perms, unsigned shared, struct viv_err *err);
-int viv_file_unlock(int fd);
+/* The same in addition to what is held, which stays if it fails. */
+int viv_file_lock_more(int fd, const char *path, unsigned perms, unsigned shared, struct viv_err *err);
+/* Of the permissions only that to read stays; what is granted to others stays as it is. */
+void viv_file_unlock_writes(int fd);
 
 #endif
