@@ -183,6 +183,48 @@ static void writable(void *p)
     (*(int *)p)++;
 }
 
+/* A server whose queue is full is waited for, as a blocking connect(2) would; without holding anybody up. */
+static void test_full_queue(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("viv-chr-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "s", NULL), *text = g_strdup_printf("unix:%s", path);
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int server = socket(AF_UNIX, SOCK_STREAM, 0), fds[8], n = 0, got;
+    struct front *f = front_new(4);
+    struct viv_chr *c;
+
+    g_strlcpy(un.sun_path, path, sizeof(un.sun_path));
+    g_assert_cmpint(bind(server, (struct sockaddr *)&un, sizeof(un)), ==, 0);
+    g_assert_cmpint(listen(server, 1), ==, 0);
+    do
+        fds[n] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    while (connect(fds[n], (struct sockaddr *)&un, sizeof(un)) == 0 && ++n < 8);
+    g_assert_cmpint(n, <, 8);
+    viv_dev_lock();
+    c = make("q", text);
+    g_assert_cmpint(viv_chr_attach(c, &front_ops, f, NULL), ==, 0);
+    pump_ms(50);
+    g_assert_cmpint(f->opened, ==, 0);
+    for (int i = 0; i < n; i++)
+        close(accept(server, NULL, NULL));
+    pump_ms(100);
+    g_assert_cmpint(f->opened, ==, 1);
+    got = accept(server, NULL, NULL);
+    viv_chr_write(c, (const uint8_t *)"hello", 5);
+    expect_read(got, "hello");
+    viv_chr_detach(c, f);
+    viv_chr_free(c);
+    viv_dev_unlock();
+    for (int i = 0; i <= n; i++)
+        close(fds[i]);
+    close(got);
+    close(server);
+    g_unlink(path);
+    g_rmdir(dir);
+    g_string_free(f->got, TRUE);
+    g_free(f);
+}
+
 static void test_socket(void)
 {
     g_autofree char *dir = g_dir_make_tmp("viv-chr-XXXXXX", NULL);
@@ -371,6 +413,7 @@ int main(int argc, char **argv)
     g_test_add_func("/chr/ringbuf", test_ringbuf);
     g_test_add_func("/chr/file", test_file_and_log);
     g_test_add_func("/chr/socket", test_socket);
+    g_test_add_func("/chr/full-queue", test_full_queue);
     g_test_add_func("/chr/mux", test_mux);
     g_test_add_func("/chr/busy", test_busy);
     g_test_add_func("/chr/pty", test_pty);

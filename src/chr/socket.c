@@ -31,8 +31,11 @@ struct chr_socket {
     struct viv_timer *retry;
     int64_t retry_ns; /* 0: no reconnect */
     int pending_fd;   /* connect(2) in progress */
+    bool waits;       /* the server's queue is full: a person was told */
     struct viv_telnet telnet_state;
 };
+
+#define BUSY_NS (20 * (int64_t)VIV_NS_PER_MS)
 
 static void retry_later(struct chr_socket *s)
 {
@@ -139,11 +142,29 @@ static int start_connect(struct chr_socket *s, int flags, struct viv_err *err)
     return viv_fail(err, e, "%s", strerror(e));
 }
 
+/* There is a server, and its queue is full: a blocking connect(2) would wait until it has taken somebody. */
+static bool wait_for_queue(struct chr_socket *s, int rc)
+{
+    if (rc != -EAGAIN || s->addr.ss_family != AF_UNIX)
+        return false;
+    if (!s->waits)
+        viv_info("%s: %s: others wait for this server; it is tried until there is room", s->what, s->chr.filename);
+    s->waits = true;
+    viv_timer_set(s->retry, viv_clock_ns(VIV_CLOCK_HOST) + BUSY_NS);
+    return true;
+}
+
 static void on_retry(void *opaque)
 {
     struct chr_socket *s = opaque;
-    int fd = start_connect(s, SOCK_NONBLOCK, NULL);
+    struct viv_err own = VIV_ERR_INIT;
+    int fd = start_connect(s, SOCK_NONBLOCK, &own);
 
+    if (wait_for_queue(s, fd))
+        return;
+    if (fd < 0 && s->waits && !s->retry_ns) /* it was to be a connection, and there is nobody any more */
+        viv_warn("%s: cannot connect to %s: %s", s->what, s->chr.filename, own.text);
+    s->waits = false;
     if (fd >= 0)
         connected(s, fd);
     else if (s->pending_fd >= 0)
@@ -157,6 +178,8 @@ static int connect_now(struct chr_socket *s, struct viv_err *err)
     struct viv_err own = VIV_ERR_INIT;
     int fd = start_connect(s, 0, &own);
 
+    if (wait_for_queue(s, fd))
+        return 0;
     if (fd < 0 && s->retry_ns) {
         retry_later(s);
         return 0;
