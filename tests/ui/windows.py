@@ -222,6 +222,36 @@ def server_ends(work, kind, image):
     print("ok: the X server ends, the guest does not")
 
 
+def late(work):
+    """A desktop that answers after half a minute: the machine runs on without its window, which is not left there."""
+    x = desktop.Screen(work, "us")
+    os.kill(x.p.pid, signal.SIGSTOP)
+    env = dict(os.environ)
+    env.update(x.env)
+    with open(f"{work}/late", "w+") as log:
+        p = subprocess.Popen(vm.emulator() + ["-M", "pc", "-m", "64M", "-accel", "interp", "-name", "tardy", "-serial", "null", "-S",
+                                              "-qmp", f"unix:{work}/late-qmp,server=on,wait=off"],
+                             env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            q = vm.QMP(f"{work}/late-qmp", 60 * vm.SLOW)
+            os.kill(x.p.pid, signal.SIGCONT)
+            end = time.monotonic() + 5
+            while time.monotonic() < end:  # it may be there for a moment
+                x.do("mousemove", 700, 450, "click", 1, "key", "a")
+                time.sleep(0.1)
+            if not until(lambda: not x.window("tardy"), 20):
+                vm.fail("the window of a machine that has gone without it is there")
+            if q.cmd("query-status")["status"] != "prelaunch" or p.poll() is not None:
+                vm.fail(f"it has ended: {open(log.name).read()}")
+            q.cmd("quit")
+            if p.wait(30):
+                vm.fail(f"status {p.returncode}: {open(log.name).read()}")
+        finally:
+            p.kill()
+            p.wait()
+    print("ok: a desktop that answers late")
+
+
 def main():
     kind = sys.argv[1]
     work = vm.scratch()
@@ -239,6 +269,8 @@ def main():
         stalls(g)
     closing(work, x, kind, image)
     server_ends(work, kind, image)
+    if kind == "gtk":  # the kind that is taken when none is named
+        late(work)
 
 
 main()

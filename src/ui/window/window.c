@@ -5,6 +5,7 @@
 #include "host/clock.h"
 #include "host/library.h"
 #include "host/loop.h"
+#include "host/sandbox.h"
 #include "host/thread.h"
 #include "ui/keys.h"
 
@@ -337,6 +338,16 @@ static void stop_input(struct viv_window *w)
     viv_loop_forget(w);
 }
 
+/* From here on the thread's events are dropped: nobody is left who would take them. */
+static void tell_quit(struct viv_window *w)
+{
+    lock_state(w);
+    w->state.quit = true;
+    unlock_state(w);
+}
+
+static bool left_behind; /* a thread that waits for its desktop */
+
 int viv_window_new(struct viv_opts *o, const char *layout, const char *guest, bool full_screen, const struct viv_window_vm *vm,
                    struct viv_window **out, struct viv_err *err)
 {
@@ -349,6 +360,7 @@ int viv_window_new(struct viv_opts *o, const char *layout, const char *guest, bo
 
     if (!t)
         return -ENOENT;
+    viv_sandbox_need(VIV_SANDBOX_WINDOW);
     w = make(t, guest);
     w->vm = vm;
     window_read_options(o, &w->opts);
@@ -365,9 +377,13 @@ int viv_window_new(struct viv_opts *o, const char *layout, const char *guest, bo
     start_input(w);
     rc = open_window(w, kind, err);
     if (rc < 0) {
+        tell_quit(w);
         stop_input(w);
-        if (rc != -ETIMEDOUT) /* its thread may still use it */
+        viv_look_at(w->look, NULL);
+        if (rc != -ETIMEDOUT)
             drop(w);
+        else /* its thread still uses it: a desktop that answers after all finds that it is to close the window */
+            left_behind = true;
         return rc;
     }
     *out = w;
@@ -377,10 +393,8 @@ int viv_window_new(struct viv_opts *o, const char *layout, const char *guest, bo
 bool viv_window_free(struct viv_window *w)
 {
     if (!w)
-        return true;
-    lock_state(w);
-    w->state.quit = true;
-    unlock_state(w);
+        return !left_behind;
+    tell_quit(w);
     stop_input(w);
     viv_look_at(w->look, NULL);
     if (!wait_while(w, WINDOW_OPEN, CLOSE_S))
