@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 static int ready_fd = -1; /* the waiting parent's end of a pipe */
+static int null_fd = -1;  /* opened before a -chroot that has none */
+static int pid_folder = -1; /* the pid file's: -chroot shuts its name out */
 static const char *what; /* the option, for errors */
 static char *pidfile;
 
@@ -34,6 +36,9 @@ int cmd_daemon_start(const char *option, struct viv_err *err)
     pid_t pid;
 
     what = option;
+    null_fd = viv_open("/dev/null", O_RDWR, 0, err);
+    if (null_fd < 0)
+        return null_fd;
     if (pipe2(fds, O_CLOEXEC) < 0)
         return viv_fail_os(err, errno, "%s", what);
     pid = fork();
@@ -60,22 +65,17 @@ int cmd_daemon_start(const char *option, struct viv_err *err)
 
 int cmd_daemon_ready(struct viv_err *err)
 {
-    int null;
-
     if (ready_fd < 0)
         return 0;
-    null = viv_open("/dev/null", O_RDWR, 0, err);
-    if (null < 0)
-        return null;
     if (chdir("/") < 0)
         return viv_fail_os(err, errno, "%s: cannot go to /", what);
     viv_broker_detach();
     if (write(ready_fd, "", 1) != 1)
         return viv_fail_os(err, errno, "%s", what);
     for (int fd = 0; fd < 3; fd++)
-        dup2(null, fd);
-    if (null > 2)
-        close(null);
+        dup2(null_fd, fd);
+    if (null_fd > 2)
+        close(null_fd);
     close(ready_fd);
     ready_fd = -1;
     return 0;
@@ -85,6 +85,7 @@ int cmd_pidfile_write(const char *option, const char *path, struct viv_err *err)
 {
     int fd = viv_open(path, O_RDWR | O_CREAT, 0600, err);
     struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    g_autofree char *folder = NULL;
     char text[32];
     int len;
 
@@ -108,12 +109,18 @@ int cmd_pidfile_write(const char *option, const char *path, struct viv_err *err)
     }
     /* A daemon leaves this directory. */
     pidfile = g_canonicalize_filename(path, NULL);
+    folder = g_path_get_dirname(pidfile);
+    pid_folder = viv_open(folder, O_PATH | O_DIRECTORY, 0, NULL);
     return 0;
 }
 
 void cmd_pidfile_remove(void)
 {
-    if (pidfile)
+    g_autofree char *base = pidfile ? g_path_get_basename(pidfile) : NULL;
+
+    if (pidfile && (viv_broker_sealed() || pid_folder < 0))
         viv_broker_unlink(pidfile);
+    else if (pidfile)
+        unlinkat(pid_folder, base, 0);
     g_clear_pointer(&pidfile, g_free);
 }

@@ -161,6 +161,11 @@ void viv_broker_note_file(const char *path)
     note(GRANT_READ, path);
 }
 
+void viv_broker_note_share(const char *folder)
+{
+    note(GRANT_SHARE, folder);
+}
+
 static void send_notes(void)
 {
     GString *all = g_string_new(NULL);
@@ -331,6 +336,42 @@ int viv_broker_mkdir(const char *path, mode_t mode)
     if (viv_broker_sealed())
         return by_name(BROKER_MKDIR, path, NULL, 0, mode, -1, NULL, 0);
     return mkdir(path, mode) < 0 ? -errno : 0;
+}
+
+/* --- what a file in a share is --- */
+
+int viv_broker_chmod(int fd, mode_t mode)
+{
+    return by_name(BROKER_CHMOD, NULL, NULL, 0, mode, fd, NULL, 0);
+}
+
+int viv_broker_chown(int fd, uid_t uid, gid_t gid)
+{
+    struct broker_req q = {.op = BROKER_CHOWN, .mode = uid, .extra = gid};
+    struct broker_ans ans;
+
+    return ask(&q, NULL, NULL, fd, &ans);
+}
+
+int viv_broker_utimes(int fd, const struct timespec times[2])
+{
+    struct broker_req q = {.op = BROKER_UTIMES, .a_len = times ? 2 * sizeof(*times) : 0};
+    struct broker_ans ans;
+
+    return ask(&q, times, NULL, fd, &ans);
+}
+
+int viv_broker_setxattr(int fd, const char *name, const void *value, size_t size, int flags)
+{
+    struct broker_req q = {.op = BROKER_SETXATTR, .flags = flags, .a_len = (uint32_t)strlen(name), .b_len = (uint32_t)size};
+    struct broker_ans ans;
+
+    return size > BROKER_DATA ? -E2BIG : ask(&q, name, value, fd, &ans);
+}
+
+int viv_broker_removexattr(int fd, const char *name)
+{
+    return by_name(BROKER_REMOVEXATTR, name, NULL, 0, 0, fd, NULL, 0);
 }
 
 /* --- sockets and programs --- */

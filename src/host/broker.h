@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 struct sockaddr;
+struct timespec;
 
 struct viv_broker_end {
     uid_t uid; /* what the broker becomes, like this process; -1: stays */
@@ -32,6 +33,7 @@ int viv_broker_fd(void);
 /* Before the seal: what the broker may start or open later. */
 void viv_broker_note_program(const char *path);
 void viv_broker_note_file(const char *path); /* for reading */
+void viv_broker_note_share(const char *folder); /* whose files' owners, modes, times and attributes may be changed */
 /* -daemonize: gives up the terminal, and its current folder becomes / as this process's does. */
 void viv_broker_detach(void);
 
@@ -48,6 +50,12 @@ int viv_broker_rename(const char *from, const char *to);
 int viv_broker_link(const char *from, const char *to);
 int viv_broker_link_fd(int fd, const char *to);
 int viv_broker_mkdir(const char *path, mode_t mode);
+/* Mode, owner, times and extended attributes of an open file in a shared folder; sealed only. */
+int viv_broker_chmod(int fd, mode_t mode);
+int viv_broker_chown(int fd, uid_t uid, gid_t gid);
+int viv_broker_utimes(int fd, const struct timespec times[2]);
+int viv_broker_setxattr(int fd, const char *name, const void *value, size_t size, int flags);
+int viv_broker_removexattr(int fd, const char *name);
 
 /* A stream socket at the address, with O_CLOEXEC and O_NONBLOCK; or a negative errno with err (NULL allowed). The second one removes
  * the socket that a dead process left at the path. The error is the reason alone. */

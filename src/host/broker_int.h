@@ -22,6 +22,11 @@ enum broker_op {
     BROKER_LINK,
     BROKER_LINK_FD, /* b */
     BROKER_MKDIR,
+    BROKER_CHMOD,  /* mode */
+    BROKER_CHOWN,  /* mode: uid, extra: gid */
+    BROKER_UTIMES, /* a: two timespecs */
+    BROKER_SETXATTR, /* a: name, b: value, flags */
+    BROKER_REMOVEXATTR,
     BROKER_CONNECT, /* a: sockaddr */
     BROKER_LISTEN,  /* flags: backlog */
     BROKER_SPAWN,   /* flags: count of words in a, mode: seconds */
@@ -54,11 +59,13 @@ struct broker_ans {
 #define GRANT_SOCKET  's' /* to connect to */
 #define GRANT_LISTEN  'l'
 #define GRANT_PROGRAM 'x'
+#define GRANT_SHARE   'd' /* a folder */
 
 /* --- the broker's side --- */
 
 /* broker_serve.c: until the other side is gone. */
 void broker_serve(int sock, pid_t client) __attribute__((noreturn));
+void broker_keep_folder(const char *name);
 
 /* broker_path.c. `name` has a real folder, the last part is as it was said; `real` is where that leads, without any link (the same as
  * `name` where there is nothing yet). */
@@ -73,6 +80,7 @@ int broker_open_place(const char *real, int flags, mode_t mode);
 
 /* broker_policy.c. Grants are real names; `said` is as it came. */
 void broker_grant(char kind, const char *path);
+void broker_each_name(void (*fn)(const char *name)); /* that was made or written to: real names */
 void broker_grant_words(const char *text);
 void broker_take_words(bool on); /* at the seal: is there a monitor? */
 bool broker_is_named(const char *said); /* by a monitor */
@@ -82,6 +90,7 @@ int broker_may_use_fd(int fd, int flags, char *text);
 int broker_may_connect(const char *said, const struct broker_place *p, bool listens, char *text);
 int broker_may_change(const char *said, const struct broker_place *p, char *text); /* unlink, rename, link */
 int broker_may_run(char *const *argv, char *text);
+bool broker_in_share(const char *real);
 
 /* broker_rules.c: of a place, whoever asks. */
 bool broker_is_below(const char *path, const char *const *places);

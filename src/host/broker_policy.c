@@ -47,6 +47,16 @@ void broker_grant(char kind, const char *path)
     g_ptr_array_add(grants, g_strdup_printf("%c%s", kind, path));
 }
 
+void broker_each_name(void (*fn)(const char *name))
+{
+    for (guint i = 0; grants && i < grants->len; i++) {
+        const char *g = grants->pdata[i];
+
+        if ((g[0] == GRANT_WRITE || g[0] == GRANT_LISTEN) && g[1] == '/')
+            fn(g + 1);
+    }
+}
+
 void broker_grant_words(const char *text)
 {
     size_t len = strlen(text);
@@ -272,6 +282,17 @@ int broker_may_change(const char *said, const struct broker_place *p, char *text
     if (granted(GRANT_WRITE, name) || granted(GRANT_LISTEN, name))
         return 0;
     return whole ? new_by_words(said, whole, text) : by_words(said, &here, true, text);
+}
+
+bool broker_in_share(const char *real)
+{
+    for (guint i = 0; grants && i < grants->len; i++) {
+        const char *g = grants->pdata[i];
+
+        if (g[0] == GRANT_SHARE && broker_is_below(real, (const char *const[]){g + 1, NULL}))
+            return true;
+    }
+    return false;
 }
 
 /* Scripts of the shell's that do not quote their arguments take nothing apart that has none of its characters. */

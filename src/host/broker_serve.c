@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #define WORDS_OF_COMMAND 64
@@ -57,17 +58,24 @@ static int open_own(int fd, int flags)
     return fd < 0 ? -errno : fd;
 }
 
-static bool is_public_fd(int fd)
+/* Where an open file is. */
+static bool name_of_fd(int fd, char real[PATH_MAX])
 {
-    char number[16], real[PATH_MAX];
+    char number[16];
     ssize_t n;
 
     snprintf(number, sizeof(number), "%d", fd);
-    n = readlinkat(s.own_fds, number, real, sizeof(real) - 1);
-    if (n < 0)
-        return false;
-    real[n] = '\0';
-    return broker_public_fd(fd, real);
+    n = readlinkat(s.own_fds, number, real, PATH_MAX - 1);
+    if (n >= 0)
+        real[n] = '\0';
+    return n >= 0;
+}
+
+static bool is_public_fd(int fd)
+{
+    char real[PATH_MAX];
+
+    return name_of_fd(fd, real) && broker_public_fd(fd, real);
 }
 
 /* -EACCES: there is nothing public of that name. */
@@ -122,6 +130,35 @@ struct spot {
     int dir;
     char *base;
 };
+
+/* What -chroot shuts out, and is to be removed at the end all the same: a pid file, sockets. */
+static struct kept {
+    char *name, *base;
+    int dir;
+} *kept;
+static unsigned kept_count;
+
+void broker_keep_folder(const char *name)
+{
+    struct kept k = {.name = g_strdup(name)};
+
+    k.dir = broker_folder(name, &k.base);
+    kept = g_renew(struct kept, kept, kept_count + 1);
+    kept[kept_count++] = k;
+}
+
+static bool remove_kept(const char *said, int *rc)
+{
+    g_autofree char *name = g_canonicalize_filename(said, NULL);
+
+    for (unsigned i = 0; i < kept_count; i++) {
+        if (strcmp(kept[i].name, name))
+            continue;
+        *rc = unlinkat(kept[i].dir, kept[i].base, 0) < 0 ? -errno : 0;
+        return true;
+    }
+    return false;
+}
 
 static int find_spot(const char *said, struct spot *at, char *text)
 {
@@ -187,8 +224,11 @@ static int change(const struct spot *a, const struct spot *b)
 static int do_names(char *text)
 {
     struct spot a = {.dir = -1}, b = {.dir = -1};
-    int rc = s.req.op == BROKER_LINK_FD ? 0 : find_spot(s.a, &a, text);
+    int rc;
 
+    if (s.req.op == BROKER_UNLINK && remove_kept(s.a, &rc))
+        return rc;
+    rc = s.req.op == BROKER_LINK_FD ? 0 : find_spot(s.a, &a, text);
     if (!rc && s.req.op != BROKER_UNLINK && s.req.op != BROKER_MKDIR)
         rc = find_spot(s.b, &b, text);
     if (!rc)
@@ -198,24 +238,69 @@ static int do_names(char *text)
     return rc;
 }
 
+/* --- calls that know names only, made with a descriptor's: in /proc/self/fd, wherever the root is --- */
+
+static int at_own_fds(int (*call)(const char *number), int fd)
+{
+    int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), rc;
+    char number[16];
+
+    if (here < 0)
+        return -errno;
+    snprintf(number, sizeof(number), "%d", fd);
+    rc = fchdir(s.own_fds) < 0 ? -errno : call(number);
+    if (fchdir(here) < 0)
+        _exit(1);
+    close(here);
+    return rc;
+}
+
+static int change_file(const char *number)
+{
+    struct timespec times[2];
+    int rc;
+
+    switch (s.req.op) {
+    case BROKER_CHMOD: rc = chmod(number, s.req.mode); break;
+    case BROKER_CHOWN: rc = fchownat(s.fd, "", s.req.mode, s.req.extra, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW); break;
+    case BROKER_UTIMES:
+        memcpy(times, s.a, s.req.a_len);
+        rc = utimensat(AT_FDCWD, number, s.req.a_len ? times : NULL, 0);
+        break;
+    case BROKER_SETXATTR: rc = setxattr(number, s.a, s.b, s.req.b_len, s.req.flags); break;
+    default: rc = removexattr(number, s.a); break;
+    }
+    return rc < 0 ? -errno : 0;
+}
+
+/* Landlock knows nothing of these: that the file is in a folder which the guest has is looked at here. */
+static int do_file(void)
+{
+    char real[PATH_MAX];
+
+    if (s.fd < 0 || (s.req.op == BROKER_UTIMES && s.req.a_len && s.req.a_len != 2 * sizeof(struct timespec)))
+        return -EINVAL;
+    return name_of_fd(s.fd, real) && broker_in_share(real) ? at_own_fds(change_file, s.fd) : -EACCES;
+}
+
 /* --- sockets --- */
+
+static int connect_number(const char *number)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+
+    g_strlcpy(un.sun_path, number, sizeof(un.sun_path));
+    return broker_do_connect((struct sockaddr *)&un, sizeof(un));
+}
 
 /* Connects to the socket that was looked at: by its descriptor, which no link can replace. */
 static int connect_place(const char *real)
 {
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-    int at = broker_open_place(real, O_PATH, 0), here, rc;
+    int at = broker_open_place(real, O_PATH, 0), rc;
 
     if (at < 0)
         return at;
-    here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    snprintf(un.sun_path, sizeof(un.sun_path), "%d", at);
-    rc = here < 0 || fchdir(s.own_fds) < 0 ? -errno : broker_do_connect((struct sockaddr *)&un, sizeof(un));
-    if (here >= 0) {
-        if (fchdir(here) < 0)
-            _exit(1);
-        close(here);
-    }
+    rc = at_own_fds(connect_number, at);
     close(at);
     return rc;
 }
@@ -297,6 +382,8 @@ static int do_seal(void)
         return -errno;
     if (s.req.mode != (uint32_t)-1 && (*s.b ? initgroups(s.b, gid) : setgroups(1, &gid)) < 0)
         return -errno;
+    if (*s.a)
+        broker_each_name(broker_keep_folder);
     if (*s.a && (chroot(s.a) < 0 || chdir("/") < 0))
         return -errno;
     if (s.req.mode != (uint32_t)-1 && (setresgid(gid, gid, gid) < 0 ||
@@ -309,12 +396,8 @@ static int do_seal(void)
 
 static int do_detach(void)
 {
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-    for (int fd = 0; null >= 0 && fd < 3; fd++)
-        dup2(null, fd);
-    if (null > 2)
-        close(null);
+    for (int fd = 1; fd < 3; fd++)
+        dup2(0, fd); /* settle() has put /dev/null there */
     return chdir("/") < 0 ? -errno : 0;
 }
 
@@ -345,6 +428,11 @@ static int serve_one(int *status, char *text)
     case BROKER_LINK:
     case BROKER_LINK_FD:
     case BROKER_MKDIR: return do_names(text);
+    case BROKER_CHMOD:
+    case BROKER_CHOWN:
+    case BROKER_UTIMES:
+    case BROKER_SETXATTR:
+    case BROKER_REMOVEXATTR: return do_file();
     case BROKER_CONNECT:
     case BROKER_LISTEN: return do_socket(text);
     case BROKER_SPAWN: return do_spawn(status, text);

@@ -23,9 +23,21 @@ void viv_sandbox_need(unsigned n)
     __atomic_fetch_or(&needs, n, __ATOMIC_RELAXED);
 }
 
+static const char *cannot;
+
+int viv_sandbox_cannot(const char *why, struct viv_err *err)
+{
+    if (viv_broker_sealed())
+        return viv_fail(err, EPERM, "%s, which this confined process cannot; -sandbox off can", why);
+    cannot = why;
+    return 0;
+}
+
 void viv_sandbox_share(const char *folder, bool read_only)
 {
     sandbox_landlock_share(folder, read_only);
+    if (!read_only)
+        viv_broker_note_share(folder);
     viv_sandbox_need(VIV_SANDBOX_SHARE);
 }
 
@@ -87,7 +99,7 @@ static int change_user_and_root(struct viv_err *err)
 int viv_sandbox_seal(int log_fd, struct viv_err *err)
 {
     struct viv_broker_end end;
-    bool fenced;
+    bool fenced, confined;
     int rc;
 
     if (!wanted)
@@ -95,13 +107,20 @@ int viv_sandbox_seal(int log_fd, struct viv_err *err)
     end = (struct viv_broker_end){.uid = become.uid, .gid = become.gid, .root = wanted->root, .may_spawn = wanted->spawn,
                                   .may_elevate = wanted->elevateprivileges, .user = become.name,
                                   .takes_words = needs & VIV_SANDBOX_MONITOR};
-    if (wanted->on) {
+    if (wanted->on && cannot && !wanted->optional)
+        return viv_fail(err, EPERM, "-sandbox on: %s, which a confined process cannot; -sandbox off can", cannot);
+    confined = wanted->on && !cannot;
+    if (confined) {
         rc = viv_broker_seal(&end, err);
         if (rc < 0)
             return rc;
     }
     rc = change_user_and_root(err);
-    if (rc < 0 || !wanted->on)
+    if (!rc && wanted->on && cannot) {
+        viv_fail(err, EPERM, "this process is not confined: %s; -sandbox off says that it need not be", cannot);
+        return 1;
+    }
+    if (rc < 0 || !confined)
         return rc;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return viv_fail_os(err, errno, "-sandbox: no-new-privileges");

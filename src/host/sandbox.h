@@ -22,6 +22,9 @@ enum viv_sandbox_need {
     VIV_SANDBOX_MONITOR = 8, /* viv_broker_words(): a person names files later */
 };
 void viv_sandbox_need(unsigned n);
+/* Something was asked for that a confined process cannot do, and `why` (borrowed) says what: the seal fails with it, or if the sandbox
+ * is optional there is none. After the seal: -EPERM. */
+int viv_sandbox_cannot(const char *why, struct viv_err *err);
 /* A folder whose files a guest has (9p): this process itself opens what is below it, and Landlock keeps it there. */
 void viv_sandbox_share(const char *folder, bool read_only);
 

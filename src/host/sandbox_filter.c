@@ -75,12 +75,10 @@ static const unsigned short resources[] = {SYS_setpriority, SYS_sched_setparam, 
 static const unsigned short obsolete[] = {SYS__sysctl, SYS_uselib, SYS_ustat, SYS_sysfs, SYS_afs_syscall, SYS_tuxcall,
                                           SYS_getpmsg, SYS_putpmsg, SYS_create_module, SYS_get_kernel_syms, SYS_query_module, SYS_nfsservctl,
                                           SYS_epoll_ctl_old, SYS_epoll_wait_old, SYS_vserver, SYS_security, SYS_remap_file_pages, END};
-/* A folder that a guest shares: Landlock says which files. */
+/* A folder that a guest shares: Landlock says which files. What it does not know (modes, owners, times, attributes) the broker does. */
 static const unsigned short share[] = {
     SYS_open, SYS_openat, SYS_openat2, SYS_unlink, SYS_unlinkat, SYS_mkdir, SYS_mkdirat, SYS_rename, SYS_renameat, SYS_renameat2, SYS_link,
-    SYS_linkat, SYS_symlinkat, SYS_mknodat, SYS_chmod, SYS_fchmod, SYS_fchmodat, 452 /* fchmodat2 */, SYS_fchown, SYS_fchownat, SYS_lchown, SYS_utimensat,
-    SYS_truncate, SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr, SYS_getxattr, SYS_lgetxattr, SYS_fgetxattr, SYS_listxattr, SYS_llistxattr,
-    SYS_flistxattr, SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr, SYS_setfsuid, SYS_setfsgid, END};
+    SYS_linkat, SYS_symlinkat, SYS_mknodat, SYS_getxattr, SYS_lgetxattr, SYS_fgetxattr, SYS_listxattr, SYS_llistxattr, SYS_flistxattr, END};
 /* An X server's MIT-SHM. */
 static const unsigned short window[] = {SYS_shmget, SYS_shmat, SYS_shmctl, SYS_shmdt, END};
 

@@ -8,9 +8,9 @@
 /* sandbox_filter.c: the list of system calls, for all threads. */
 int sandbox_filter_install(const struct viv_sandbox *s, unsigned needs, struct viv_err *err);
 
-/* sandbox_trap.c: what becomes of a call that is not on the list. log_fd: where its line goes beside stderr, or -1. sockets: that
- * libraries look for those of daemons is no surprise, and fails. */
-void sandbox_trap_install(int log_fd, bool sockets);
+/* sandbox_trap.c: what becomes of a call that is not on the list. log_fd: where its line goes beside stderr, or -1. needs: with any,
+ * that libraries look for sockets of daemons is no surprise, and fails. */
+void sandbox_trap_install(int log_fd, unsigned needs);
 
 /* sandbox_landlock.c: this thread and those it starts; the others when sandbox_landlock_others() interrupts them, once the filter is
  * there (before they run anything more). Nothing where the kernel has none. The first two before the filter. */

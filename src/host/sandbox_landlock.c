@@ -11,6 +11,7 @@
 #include <glib.h>
 #include <linux/landlock.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -28,14 +29,19 @@ static const unsigned char fs_rights[] = {13, 14, 15, 15, 16}; /* bits from 0; v
 #define NET_SINCE 4
 #define NET_RIGHTS 3u /* bind, connect */
 #define READ       (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+/* A device file that root's machine makes there would be this host's disk when it is opened. */
+#define NOT_SHARED ((uint64_t)(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK))
 
-/* The structure of version 4, which older kernels take by its size. */
+#define SCOPE_SINCE 6
+#define SCOPES      1u /* abstract sockets of processes outside; with signals, threads could not wake each other (Linux 6.12 to 6.14) */
+
+/* The structure of version 6, which older kernels take by its size. */
 struct rules {
-    uint64_t fs, net;
+    uint64_t fs, net, scopes;
 };
 
 static struct share {
-    char *folder;
+    int folder; /* O_PATH: -chroot may shut its name out */
     bool read_only;
 } *shares;
 static unsigned share_count;
@@ -45,17 +51,18 @@ static pid_t *others; /* up to a 0 */
 void sandbox_landlock_share(const char *folder, bool read_only)
 {
     shares = g_renew(struct share, shares, share_count + 1);
-    shares[share_count++] = (struct share){g_strdup(folder), read_only};
+    shares[share_count++] = (struct share){open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC), read_only};
 }
 
-static void add_rule(int fd, const char *folder, uint64_t rights)
+/* Takes the folder. */
+static void add_rule(int fd, int folder, uint64_t rights)
 {
-    struct landlock_path_beneath_attr a = {.allowed_access = rights, .parent_fd = open(folder, O_PATH | O_CLOEXEC)};
+    struct landlock_path_beneath_attr a = {.allowed_access = rights, .parent_fd = folder};
 
-    if (a.parent_fd < 0)
+    if (folder < 0)
         return;
     syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &a, 0);
-    close(a.parent_fd);
+    close(folder);
 }
 
 /* With open(2) on the list libraries reach their files themselves. */
@@ -64,9 +71,9 @@ static void add_shares(int fd, uint64_t all)
     static const char *const system[] = {"/usr", "/etc", "/lib", "/lib64", "/proc", "/sys/devices/system"};
 
     for (unsigned i = 0; i < share_count; i++)
-        add_rule(fd, shares[i].folder, shares[i].read_only ? READ : all & ~(uint64_t)LANDLOCK_ACCESS_FS_EXECUTE);
+        add_rule(fd, shares[i].folder, shares[i].read_only ? READ : all & ~NOT_SHARED);
     for (size_t i = 0; share_count && i < G_N_ELEMENTS(system); i++)
-        add_rule(fd, system[i], READ);
+        add_rule(fd, open(system[i], O_PATH | O_CLOEXEC), READ);
 }
 
 static void list_others(void)
@@ -91,12 +98,15 @@ int sandbox_landlock(unsigned needs)
     long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     struct rules r = {0};
     bool net = version >= NET_SINCE && !(needs & VIV_SANDBOX_NETWORK);
+    size_t size;
 
     if (version < 1)
         return -ENOSYS;
     r.fs = (1ull << fs_rights[(size_t)version > VERSIONS ? VERSIONS - 1 : (size_t)version - 1]) - 1;
     r.net = net ? NET_RIGHTS : 0;
-    ruleset = (int)syscall(SYS_landlock_create_ruleset, &r, net ? sizeof(r) : sizeof(r.fs), 0);
+    r.scopes = version >= SCOPE_SINCE ? SCOPES : 0;
+    size = version >= SCOPE_SINCE ? sizeof(r) : version >= NET_SINCE ? offsetof(struct rules, scopes) : sizeof(r.fs);
+    ruleset = (int)syscall(SYS_landlock_create_ruleset, &r, size, 0);
     if (ruleset < 0)
         return -errno;
     add_shares(ruleset, r.fs);

@@ -22,10 +22,15 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
 #define ENDED 159 /* what a process that was ended says */
 
 static char *dir; /* of this test; has no dot */
@@ -464,15 +469,46 @@ static void test_beyond_words(void)
     g_assert_cmpint(status, ==, 0);
 }
 
+/* Mode, owner, times, attributes of an open file. */
+static void change(int fd, bool may)
+{
+    struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 2000}};
+    int ok = may ? 0 : -1;
+    char proc[40];
+
+    snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+    CHECK(chmod(proc, 0640) == ok && (may || errno == EACCES));
+    CHECK(syscall(SYS_fchmodat2, fd, "", 0600, AT_EMPTY_PATH) == ok && (may || errno == EACCES));
+    CHECK(fchownat(fd, "", getuid(), getgid(), AT_EMPTY_PATH) == ok && (may || errno == EACCES));
+    CHECK(utimensat(fd, "", times, AT_EMPTY_PATH) == ok && (may || errno == EACCES));
+    CHECK(setxattr(proc, "user.viv", "x", 1, 0) == ok || errno == (may ? EOPNOTSUPP : EACCES));
+    CHECK(removexattr(proc, "user.viv") == ok || errno == (may ? EOPNOTSUPP : EACCES));
+}
+
 /* A folder that a guest has: below it, and only there, whichever thread. */
 static void in_share(const void *arg)
 {
-    g_autofree char *inside = in_dir("shared/new"), *other = in_dir("other");
+    g_autofree char *inside = in_dir("shared/new"), *other = in_dir("other"), *device = in_dir("shared/device");
     int fd = open(inside, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
-    CHECK(fd >= 0 && unlink(inside) == 0);
+    struct stat st;
+
+    CHECK(fd >= 0 && fstat(fd, &st) == 0);
+    CHECK(mknod(device, S_IFBLK | 0600, makedev(8, 0)) < 0 && (errno == EACCES || errno == EPERM));
     CHECK(open(other, O_RDONLY) < 0 && errno == EACCES);
     CHECK(open("/etc/passwd", O_RDONLY) >= 0 && open("/etc/passwd", O_RDWR) < 0);
+    change(fd, true);
+    CHECK(fstat(fd, &st) == 0 && (st.st_mode & 07777) == 0600 && st.st_mtime == 2000);
+    CHECK(unlink(inside) == 0);
+    close(fd);
+    /* The name is enough for O_PATH, and Landlock does not look at what follows. */
+    fd = open(other, O_PATH | O_CLOEXEC);
+    CHECK(fd >= 0);
+    change(fd, false);
+    close(fd);
+    fd = open("/etc/passwd", O_RDONLY);
+    change(fd, false);
+    close(fd);
 }
 
 static void *share_thread(void *go)

@@ -14,11 +14,14 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452 /* Linux 6.6 */
+#endif
 #define EXIT_STATUS (128 + SIGSYS)
 #define LINES_MAX   20u /* of refusals that do not end the process */
 
 static int log_copy = -1;
-static bool has_sockets;
+static unsigned needed;
 static unsigned lines;
 
 /* Nothing that this program or its libraries do: whoever asks for these has taken the process over, or is a mistake of ours. */
@@ -115,23 +118,30 @@ static void tell_refused(const char *why)
         say(text, snprintf(text, sizeof(text), "viv-vm: %s\n", why));
 }
 
-static long do_open(int dir, const char *path, int flags, mode_t mode)
+/* The number in "/proc/self/fd/N", or -1. */
+static int own_descriptor(const char *path)
 {
     static const char own[] = "/proc/self/fd/";
+    const char *p = path + sizeof(own) - 1;
+    int fd = 0;
+
+    if (strncmp(path, own, sizeof(own) - 1) || !*p)
+        return -1;
+    for (; *p >= '0' && *p <= '9' && fd < 1 << 20; p++)
+        fd = fd * 10 + (*p - '0');
+    return *p ? -1 : fd;
+}
+
+static long do_open(int dir, const char *path, int flags, mode_t mode)
+{
     char why[400] = "";
     long ret;
+    int fd;
 
     if (!path || (dir != AT_FDCWD && *path != '/'))
         return -EACCES;
-    if (!strncmp(path, own, sizeof(own) - 1) && path[sizeof(own) - 1] >= '0' && path[sizeof(own) - 1] <= '9') {
-        int fd = 0;
-
-        for (const char *p = path + sizeof(own) - 1; *p >= '0' && *p <= '9' && fd < 1 << 20; p++)
-            fd = fd * 10 + (*p - '0');
-        ret = viv_broker_reopen(fd, flags, why, sizeof(why));
-    } else {
-        ret = viv_broker_open(path, flags, mode, why, sizeof(why));
-    }
+    fd = own_descriptor(path);
+    ret = fd >= 0 ? viv_broker_reopen(fd, flags, why, sizeof(why)) : viv_broker_open(path, flags, mode, why, sizeof(why));
     if (ret < 0)
         tell_refused(why);
     /* It came with O_CLOEXEC. */
@@ -148,18 +158,13 @@ static bool is_plain(long dir, long path)
 
 static long do_linkat(const greg_t *r)
 {
-    static const char own[] = "/proc/self/fd/";
     const char *from = (const char *)r[REG_RSI];
     int fd;
 
     if (!is_plain(r[REG_RDI], r[REG_RSI]) || !is_plain(r[REG_RDX], r[REG_R10]))
         return -EACCES;
-    if (strncmp(from, own, sizeof(own) - 1))
-        return viv_broker_link(from, (const char *)r[REG_R10]);
-    fd = 0;
-    for (const char *p = from + sizeof(own) - 1; *p >= '0' && *p <= '9' && fd < 1 << 20; p++)
-        fd = fd * 10 + (*p - '0');
-    return viv_broker_link_fd(fd, (const char *)r[REG_R10]);
+    fd = own_descriptor(from);
+    return fd < 0 ? viv_broker_link(from, (const char *)r[REG_R10]) : viv_broker_link_fd(fd, (const char *)r[REG_R10]);
 }
 
 static long do_renameat(const greg_t *r, unsigned flags)
@@ -174,16 +179,60 @@ static long do_socket(int family)
 {
     char text[40];
 
-    if (has_sockets && (family == AF_UNIX || family == AF_NETLINK))
+    if (needed && (family == AF_UNIX || family == AF_NETLINK))
         return -EACCES;
     snprintf(text, sizeof(text), " of family %d", family);
     end_process("socket", SYS_socket, text);
     return -EACCES;
 }
 
+/* The open file that a call is about: of (fd, "") or of /proc/self/fd/N. -1: it says something else. */
+static int about(long dir, const char *path)
+{
+    return !path ? -1 : *path ? own_descriptor(path) : (int)dir;
+}
+
+/* Calls for the files of a share which Landlock does not know. */
+static bool do_share(int nr, const greg_t *r, long *ret)
+{
+    const char *a = (const char *)r[REG_RDI], *b = (const char *)r[REG_RSI];
+    int fd;
+
+    switch (nr) {
+    case SYS_chmod:
+    case SYS_setxattr:
+    case SYS_removexattr: fd = about(-1, a); break;
+    case SYS_fchmodat:
+    case SYS_fchmodat2:
+    case SYS_fchownat:
+    case SYS_utimensat: fd = about(r[REG_RDI], b); break;
+    default: return false;
+    }
+    *ret = -EACCES;
+    if (fd < 0)
+        return true;
+    if (nr == SYS_chmod)
+        *ret = viv_broker_chmod(fd, (mode_t)r[REG_RSI]);
+    else if (nr == SYS_fchmodat || nr == SYS_fchmodat2)
+        *ret = viv_broker_chmod(fd, (mode_t)r[REG_RDX]);
+    else if (nr == SYS_fchownat)
+        *ret = viv_broker_chown(fd, (uid_t)r[REG_RDX], (gid_t)r[REG_R10]);
+    else if (nr == SYS_utimensat)
+        *ret = viv_broker_utimes(fd, (const struct timespec *)r[REG_RDX]);
+    else if (nr == SYS_setxattr)
+        *ret = viv_broker_setxattr(fd, b, (const void *)r[REG_RDX], (size_t)r[REG_R10], (int)r[REG_R8]);
+    else
+        *ret = viv_broker_removexattr(fd, b);
+    return true;
+}
+
 static long emulate(int nr, const greg_t *r)
 {
     const char *a = (const char *)r[REG_RDI], *b = (const char *)r[REG_RSI];
+    long ret;
+
+    if (needed & VIV_SANDBOX_SHARE && do_share(nr, r, &ret))
+        return ret;
 
     switch (nr) {
     case SYS_open: return do_open(AT_FDCWD, a, (int)r[REG_RSI], (mode_t)r[REG_RDX]);
@@ -218,13 +267,13 @@ static void on_sigsys(int sig, siginfo_t *info, void *context)
     errno = saved;
 }
 
-void sandbox_trap_install(int log_fd, bool sockets)
+void sandbox_trap_install(int log_fd, unsigned needs)
 {
     struct sigaction sa = {.sa_sigaction = on_sigsys, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_RESTART};
     sigset_t this;
 
     log_copy = log_fd == STDERR_FILENO ? -1 : log_fd;
-    has_sockets = sockets;
+    needed = needs;
     sigfillset(&sa.sa_mask);
     sigdelset(&sa.sa_mask, SIGSYS);
     sigaction(SIGSYS, &sa, NULL);

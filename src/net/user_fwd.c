@@ -1,6 +1,8 @@
 /* Port forwards of `-netdev user`: rules, and who is in the way when a port is taken. */
 #include "net/user.h"
 
+#include "host/sandbox.h"
+
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <dirent.h>
@@ -121,6 +123,8 @@ int user_guestfwd_add(struct user_net *u, const char *rule, struct viv_err *err)
     bool udp;
     int rc;
 
+    if (viv_sandbox_cannot("guestfwd= starts a program or connects for each connection of the guest", err) < 0)
+        return -EPERM;
     if (!dash || !take_protocol(&p, &udp) || udp || p > dash ||
         !take_endpoint(p, dash, (struct in_addr){0}, false, &server) || !server.addr.s_addr)
         return bad_rule("guestfwd", rule, GUESTFWD_FORM, err);

@@ -135,7 +135,8 @@ def files(work):
         check("gdbserver", "rror" not in m.hmp(f"gdbserver tcp::{port}"))
         socket.create_connection(("127.0.0.1", port)).close()
         check("gdbserver none", "rror" not in m.hmp("gdbserver none"))
-        check("netdev_add", "rror" not in m.hmp("netdev_add user,id=u0") and "rror" not in m.hmp(f"hostfwd_add u0 tcp:127.0.0.1:{port}-:22"))
+        out = m.hmp("netdev_add user,id=u0") + m.hmp(f"hostfwd_add u0 tcp:127.0.0.1:{port}-:22")
+        check(f"netdev_add: {out}", "rror" not in out)
         m.cmd("nbd-server-start", addr={"type": "unix", "data": {"path": f"{work}/nbd"}})
         m.cmd("block-export-add", type="nbd", id="e", **{"node-name": "n1"})
         info = subprocess.run([vm.tool("viv-img"), "info", f"nbd+unix:///n1?socket={work}/nbd"], capture_output=True, text=True)
@@ -237,6 +238,56 @@ def user(work):
             m.p.wait(30)
 
 
+def shut_out(work):
+    """-daemonize with -chroot, which has neither /dev/null nor the pid file: that one and the sockets go at the end all the same."""
+    if os.geteuid():
+        return
+    os.mkdir(f"{work}/root", 0o755)
+    for sandbox in ("on", "off"):
+        p = subprocess.run(vm.emulator() + ["-sandbox", sandbox] + BASE + ["-daemonize", "-chroot", f"{work}/root", "-pidfile", "pid", "-monitor",
+                                                                           "unix:mon,server=on,wait=off"],
+                           cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=60 * vm.SLOW)
+        check(f"-daemonize -chroot: {p.stdout}", p.returncode == 0)
+        pid = int(open(f"{work}/pid").read())
+        for n in [pid] + ([broker(pid)] if sandbox == "on" else []):
+            for fd in (0, 1, 2):
+                check(f"{n} holds {fd}", os.readlink(f"/proc/{n}/fd/{fd}") == "/dev/null")
+        os.kill(pid, signal.SIGTERM)
+        until("does not end", lambda: not alive(pid))
+        until("pidfile stays", lambda: not os.path.exists(f"{work}/pid"))
+        check("socket stays", sandbox == "off" or not os.path.exists(f"{work}/mon"))
+        os.path.exists(f"{work}/mon") and os.unlink(f"{work}/mon")
+
+
+def unconnected(work):
+    """No UNIX socket that is neither connected nor listens: who took the process over could connect it to anybody's."""
+    with Machine(work, "-netdev", "user,id=n", "-device", "e1000,netdev=n", "-chardev", "socket,id=c,path=listen,server=on,wait=off",
+                 "-serial", "chardev:c") as m:
+        inodes = set()
+        for fd in os.listdir(f"/proc/{m.p.pid}/fd"):
+            found = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(f"/proc/{m.p.pid}/fd/{fd}"))
+            inodes |= {found.group(1)} if found else set()
+        seen = 0
+        for line in open("/proc/net/unix").read().splitlines()[1:]:
+            _, _, _, flags, kind, state, inode = line.split()[:7]
+            if inode in inodes:
+                seen += 1
+                check(f"an open socket: {line}", kind != "0002" and (state == "03" or int(flags, 16) & 0x10000))
+        check(f"{seen} sockets", seen >= 3)
+        m.quit()
+
+
+def programs(work):
+    """guestfwd= that starts programs or connects by itself later goes without the sandbox, and says so."""
+    p = subprocess.run(vm.emulator() + ["-sandbox", "on"] + BASE + ["-netdev", "user,id=n,guestfwd=tcp:10.0.2.100:1-cmd:cat"], stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT, text=True, timeout=60 * vm.SLOW)
+    check(f"guestfwd: {p.stdout}", p.returncode == 1 and "guestfwd" in p.stdout and "-sandbox off" in p.stdout)
+    with Machine(work) as m:
+        out = m.hmp("netdev_add user,id=n,guestfwd=tcp:10.0.2.100:1-cmd:cat")
+        check(f"netdev_add: {out}", "guestfwd" in out and "-sandbox off" in out)
+        m.quit()
+
+
 def words():
     for args, part in ([["-sandbox", "onn"], "enable"], [["-sandbox", "on,spawn=perhaps"], "possible: allow, deny"],
                        [["-sandbox", "off,spawn=deny"], "goes with on"], [["-sandbox", "on,seccomp=x"], "unknown option"],
@@ -247,7 +298,7 @@ def words():
 
 def main():
     work = vm.scratch()
-    for f in (files, sockets, ends, daemon, user):
+    for f in (files, sockets, ends, daemon, user, shut_out, unconnected, programs):
         if len(sys.argv) > 1 and f.__name__ not in sys.argv[1:]:
             continue
         sub = os.path.join(work, f.__name__)
