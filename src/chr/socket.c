@@ -240,17 +240,23 @@ static int listen_now(struct chr_socket *s, bool wait, struct viv_err *err)
 static int resolve_unix(struct chr_socket *s, const char *path, bool abstract, struct viv_err *err)
 {
     struct sockaddr_un *un = (struct sockaddr_un *)&s->addr;
+    g_autofree char *full = g_canonicalize_filename(path, NULL);
+    const char *said = path;
     size_t len = strlen(path);
 
     if (!len || len + abstract >= sizeof(un->sun_path))
         return viv_fail(err, ENAMETOOLONG, "%s: socket path '%s' is empty or longer than %zu bytes",
                         s->what, path, sizeof(un->sun_path) - 1 - abstract);
+    if (!abstract && strlen(full) < sizeof(un->sun_path)) { /* -daemonize leaves this directory, and it connects again */
+        path = full;
+        len = strlen(full);
+    }
     un->sun_family = AF_UNIX;
     memcpy(un->sun_path + abstract, path, len + !abstract);
     s->addr_len = offsetof(struct sockaddr_un, sun_path) + len + 1;
     if (s->server && !abstract)
-        s->path = g_canonicalize_filename(path, NULL); /* -daemonize leaves this directory */
-    s->chr.filename = g_strdup_printf("unix:%s%s", path, s->server ? ",server=on" : "");
+        s->path = g_strdup(full);
+    s->chr.filename = g_strdup_printf("unix:%s%s", said, s->server ? ",server=on" : "");
     return 0;
 }
 

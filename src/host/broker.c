@@ -161,6 +161,11 @@ void viv_broker_note_file(const char *path)
     note(GRANT_READ, path);
 }
 
+void viv_broker_note_folder(const char *path)
+{
+    note(GRANT_FOLDER, path);
+}
+
 void viv_broker_note_share(const char *folder)
 {
     note(GRANT_SHARE, folder);

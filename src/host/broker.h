@@ -33,6 +33,7 @@ int viv_broker_fd(void);
 /* Before the seal: what the broker may start or open later. */
 void viv_broker_note_program(const char *path);
 void viv_broker_note_file(const char *path); /* for reading */
+void viv_broker_note_folder(const char *path); /* and what is below it, for reading */
 void viv_broker_note_share(const char *folder); /* whose files' owners, modes, times and attributes may be changed */
 /* -daemonize: gives up the terminal, and its current folder becomes / as this process's does. */
 void viv_broker_detach(void);

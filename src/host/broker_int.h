@@ -60,12 +60,32 @@ struct broker_ans {
 #define GRANT_LISTEN  'l'
 #define GRANT_PROGRAM 'x'
 #define GRANT_SHARE   'd' /* a folder */
+#define GRANT_FOLDER  'f' /* for reading, and all below it */
 
 /* --- the broker's side --- */
 
+/* The request that is being served, and what holds for all. */
+extern struct broker_asked {
+    pid_t client;
+    bool sealed, may_spawn;
+    struct broker_req req;
+    char data[BROKER_DATA + 2]; /* a and b, each with a NUL */
+    const char *a, *b;
+    int fd;      /* that came, or -1 */
+    int own_fds; /* /proc/self/fd */
+} broker_asked;
+
 /* broker_serve.c: until the other side is gone. */
 void broker_serve(int sock, pid_t client) __attribute__((noreturn));
-void broker_keep_folder(const char *name);
+
+/* broker_files.c: the descriptor or 0, or a negative errno, with `text` saying why if the policy refuses. */
+int broker_do_open(char *text);
+int broker_do_reopen(char *text);
+int broker_do_names(char *text);
+int broker_do_file(void);
+void broker_keep_folder(const char *name); /* of what is to be removed after a chroot */
+/* Calls that know names only, made with a descriptor's: in /proc/self/fd, wherever the root is. */
+int broker_at_own_fds(int (*call)(const char *number), int fd);
 
 /* broker_path.c. `name` has a real folder, the last part is as it was said; `real` is where that leads, without any link (the same as
  * `name` where there is nothing yet). */
@@ -97,6 +117,7 @@ bool broker_is_below(const char *path, const char *const *places);
 bool broker_is_system(const char *path);
 bool broker_is_hidden(const char *path);
 bool broker_is_others(const char *path);
+bool broker_is_private(const char *path);
 bool broker_is_agent(const char *socket);
 const char *broker_device_refusal(const char *path, bool writes); /* NULL: none */
 /* Files of the system that everybody may read need no grant: before the open, and after it with where it led. */

@@ -187,6 +187,9 @@ static int by_words(const char *said, const struct broker_place *p, bool writes,
     if (writes && either(broker_is_system, p))
         return refuse(text, "write to", path, "the monitor reaches nothing of the system's for writing; name it on the command line, "
                                               "pass a descriptor (getfd), or use -sandbox off");
+    if (broker_is_private(p->real))
+        return refuse(text, "open", path, "the monitor reaches nothing of the system's that is not for everybody; name it on the command "
+                                          "line, pass a descriptor (getfd), or use -sandbox off");
     if (writes && is_program(p))
         return refuse(text, "write to", path, "it is a program that the sandbox may start");
     why = broker_device_refusal(p->real, writes);
@@ -210,6 +213,18 @@ static bool is_granted(const char *path, bool writes)
     return false;
 }
 
+/* Is it below a folder of this kind? */
+static bool is_inside(char kind, const char *real)
+{
+    for (guint i = 0; grants && i < grants->len; i++) {
+        const char *g = grants->pdata[i];
+
+        if (g[0] == kind && broker_is_below(real, (const char *const[]){g + 1, NULL}))
+            return true;
+    }
+    return false;
+}
+
 /* The same of a file that gets its name at the end: what counts is that name. */
 static int new_by_words(const char *said, const char *whole, char *text)
 {
@@ -227,6 +242,8 @@ int broker_may_open(const char *said, const struct broker_place *p, int flags, c
 
     if ((flags & O_TMPFILE) == O_TMPFILE)
         return may_hold_new(p->real) ? 0 : refuse(text, "make a file in", p->name, "nothing that the command line or a monitor named lies there");
+    if (!writes && is_inside(GRANT_FOLDER, p->real))
+        return 0;
     if (is_granted(p->real, writes) || (whole && granted(GRANT_WRITE, whole)))
         return 0;
     rc = whole ? new_by_words(said, whole, text) : by_words(said, p, writes, text);
@@ -286,13 +303,7 @@ int broker_may_change(const char *said, const struct broker_place *p, char *text
 
 bool broker_in_share(const char *real)
 {
-    for (guint i = 0; grants && i < grants->len; i++) {
-        const char *g = grants->pdata[i];
-
-        if (g[0] == GRANT_SHARE && broker_is_below(real, (const char *const[]){g + 1, NULL}))
-            return true;
-    }
-    return false;
+    return is_inside(GRANT_SHARE, real);
 }
 
 /* Scripts of the shell's that do not quote their arguments take nothing apart that has none of its characters. */

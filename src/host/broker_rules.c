@@ -45,6 +45,15 @@ bool broker_is_others(const char *path)
     return broker_is_below(path, (const char *const[]){"/proc", NULL});
 }
 
+/* The system's, and not for everybody: passwords, host keys, other services' data. What machines are given lies elsewhere. */
+bool broker_is_private(const char *path)
+{
+    static const char *const keys[] = {"/etc/pki", "/etc/qemu", "/etc/viv", "/etc/ceph", "/etc/libvirt", NULL};
+    struct stat st;
+
+    return broker_is_system(path) && !broker_is_below(path, keys) && (lstat(path, &st) || !(st.st_mode & S_IROTH));
+}
+
 /* Mounted, or part of another device. A CD may be read by both. */
 static bool is_used_disk(const char *path, const struct stat *st, bool writes)
 {

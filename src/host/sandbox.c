@@ -74,9 +74,15 @@ int viv_sandbox_start(const struct viv_sandbox *s, struct viv_err *err)
         rc = viv_fail(err, EPERM, "-chroot %.60s: only root can do that; a user's process is confined by -sandbox on", s->root);
     if (!rc && s->root && access(s->root, X_OK) < 0)
         rc = viv_fail_os(err, errno, "-chroot %s", s->root);
-    if (!rc && s->on)
-        rc = viv_broker_start(err);
     wanted = s;
+    if (rc < 0 || !s->on)
+        return rc;
+    rc = viv_broker_start(err);
+    if (rc < 0 && s->optional) {
+        viv_err_clear(err);
+        cannot = "the process that opens files for it cannot be started";
+        rc = 0;
+    }
     return rc;
 }
 

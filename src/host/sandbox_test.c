@@ -456,6 +456,39 @@ static void beyond_words(const void *arg)
     CHECK(viv_open("/opt/viv-none", O_CREAT | O_WRONLY, 0600, NULL) == -EACCES);
 }
 
+/* Below a folder that was named, and for reading; what is private to the system is beyond words, even root's. */
+static void folder(const void *arg)
+{
+    g_autofree char *top = in_dir("tftp"), *file = in_dir("tftp/sub/file"), *link = in_dir("tftp/sub/link");
+    struct viv_err err = VIV_ERR_INIT;
+
+    viv_broker_note_folder(top);
+    viv_sandbox_need(VIV_SANDBOX_MONITOR);
+    seal();
+    CHECK(open(file, O_RDONLY) >= 0 && open(link, O_RDONLY) < 0);
+    CHECK(open(file, O_RDWR) < 0 && errno == EACCES);
+    viv_broker_words("x /etc/shadow");
+    CHECK(viv_open("/etc/shadow", O_RDONLY, 0, &err) == -EACCES && strstr(err.text, "not for everybody"));
+}
+
+static void test_folder(void)
+{
+    g_autofree char *said = NULL, *top = in_dir("tftp"), *sub = in_dir("tftp/sub"), *file = in_dir("tftp/sub/file"), *link = in_dir("tftp/sub/link");
+    g_autofree char *other = in_dir("other");
+    int status;
+
+    g_assert_cmpint(g_mkdir_with_parents(sub, 0700), ==, 0);
+    g_assert_true(g_file_set_contents(file, "x", 1, NULL) && g_file_set_contents(other, "x", 1, NULL));
+    g_assert_cmpint(symlink("../../other", link), ==, 0);
+    status = confined(&lenient, folder, NULL, &said);
+    g_test_message("%s", said);
+    g_assert_cmpint(status, ==, 0);
+    g_unlink(file);
+    g_unlink(link);
+    g_rmdir(sub);
+    g_rmdir(top);
+}
+
 static void test_beyond_words(void)
 {
     g_autofree char *said = NULL, *ssh = in_dir("ssh-XyZ"), *bus = in_dir("bus");
@@ -771,6 +804,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sandbox/links", test_links);
     g_test_add_func("/sandbox/no-monitor", test_no_monitor);
     g_test_add_func("/sandbox/no-room", test_no_room);
+    g_test_add_func("/sandbox/folder", test_folder);
     g_test_add_func("/sandbox/beyond-words", test_beyond_words);
     g_test_add_func("/sandbox/share", test_share);
     g_test_add_func("/sandbox/new-file", test_new_file);

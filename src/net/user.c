@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "host/lock.h"
+#include "host/broker.h"
 #include "host/sandbox.h"
 
 #include <arpa/inet.h>
@@ -159,6 +160,8 @@ static int take_names(struct viv_opts *o, SlirpConfig *c, struct viv_err *err)
     c->bootfile = viv_opts_str(o, "bootfile");
     if (tftp && !g_file_test(tftp, G_FILE_TEST_IS_DIR))
         return viv_fail(err, ENOENT, "tftp=%s is no folder", tftp);
+    if (tftp)
+        viv_broker_note_folder(tftp); /* opened when the guest asks */
     if (c->vdomainname && strlen(c->vdomainname) > 255)
         return viv_fail(err, EINVAL, "domainname is longer than 255 characters");
     if (c->bootfile && strlen(c->bootfile) > 127) /* the BOOTP field has 128 bytes (RFC 2131) */

@@ -205,7 +205,8 @@ def ends(work):
 
 def daemon(work):
     """-daemonize: nobody holds the terminal; -pidfile names the machine and is gone at its end."""
-    p = subprocess.run(vm.emulator() + ["-sandbox", "on"] + BASE + ["-daemonize", "-pidfile", "pid", "-monitor", "unix:mon,server=on,wait=off"],
+    p = subprocess.run(vm.emulator() + ["-sandbox", "on"] + BASE + ["-daemonize", "-pidfile", "pid", "-monitor", "unix:mon,server=on,wait=off",
+                                                                    "-serial", "unix:later,reconnect=1"],
                        cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=60 * vm.SLOW)
     check(f"-daemonize: {p.stdout}", p.returncode == 0)
     pid = int(open(f"{work}/pid").read())
@@ -214,6 +215,11 @@ def daemon(work):
     for n in (pid, other):
         for fd in (0, 1, 2):
             check(f"{n} holds {fd}", os.readlink(f"/proc/{n}/fd/{fd}") == "/dev/null")
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(f"{work}/later")  # named from where it was started
+    server.listen(1)
+    server.settimeout(20 * vm.SLOW)
+    server.accept()[0].close()
     os.kill(pid, signal.SIGTERM)
     until("does not end", lambda: not alive(pid) and not alive(other))
     check("pidfile stays", not os.path.exists(f"{work}/pid"))
