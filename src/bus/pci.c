@@ -134,7 +134,9 @@ void viv_pci_bus_set_config_addr(struct viv_pci_bus *bus, uint32_t addr)
 
 struct viv_pci_dev *viv_pci_at(struct viv_pci_bus *bus, unsigned devfn)
 {
-    return devfn < 256 ? bus->dev[devfn] : NULL;
+    struct viv_pci_dev *d = devfn < 256 ? bus->dev[devfn] : NULL;
+
+    return d && d->dev.life == VIV_DEV_MAKING && bus->board->made ? NULL : d;
 }
 
 char *viv_pci_fw_path(const struct viv_pci_dev *d, const char *kind)

@@ -204,7 +204,8 @@ uint16_t viv_pcie_add_cap(struct viv_pci_dev *d, uint16_t id, uint8_t version, u
 
 void viv_pci_set_intx(struct viv_pci_dev *d, int level);
 
-/* Walk of the functions on a bus, for ACPI tables and `info pci`. */
+/* The function that a guest sees there. One that is plugged in has its place before it is made, and lets go of the device lock when it
+ * opens or closes a back end: until it is made there is nothing. */
 struct viv_pci_dev *viv_pci_at(struct viv_pci_bus *bus, unsigned devfn);
 
 #endif

@@ -78,10 +78,10 @@ void viv_pci_bus_remap(struct viv_pci_bus *bus)
 static void reset_below(struct viv_pci_bus *bus)
 {
     for (unsigned i = 0; i < 256; i++) {
-        struct viv_dev *d = bus->dev[i] ? &bus->dev[i]->dev : NULL;
+        struct viv_pci_dev *d = viv_pci_at(bus, i);
 
         if (d)
-            viv_dev_reset(d);
+            viv_dev_reset(&d->dev);
     }
     for (struct viv_pci_bus *b = bus->child; b; b = b->next)
         reset_below(b);

@@ -64,7 +64,7 @@ const struct viv_hotplug viv_pci_hotplug = {.check = check, .plugged = plugged, 
 void viv_pci_slot_off(struct viv_pci_bus *bus, unsigned slot)
 {
     for (unsigned fn = 8; fn--;) {
-        struct viv_pci_dev *d = bus->dev[slot << 3 | fn];
+        struct viv_pci_dev *d = viv_pci_at(bus, slot << 3 | fn);
 
         if (d && d->dev.cls->hotplug)
             viv_dev_unplug(&d->dev);

@@ -7,12 +7,14 @@
 #include "host/lock.h"
 #include "host/loop.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <string.h>
 
+static const struct viv_dev_class slow_class;
 extern const struct viv_dev_class viv_dev_i440fx, viv_dev_piix3, viv_dev_piix4_pm, viv_dev_pci_testdev, viv_dev_pci_bridge;
 const struct viv_dev_class *const rig_classes[] = {&viv_dev_i440fx, &viv_dev_piix3, &viv_dev_piix4_pm, &viv_dev_pci_testdev,
-                                                   &viv_dev_pci_bridge, NULL};
+                                                   &viv_dev_pci_bridge, &slow_class, NULL};
 
 enum { UP = 0xae00, DOWN = 0xae04, EJECT = 0xae08, REMOVABLE = 0xae0c, SELECT = 0xae10, REFUSE = 0xae18 };
 enum { GPE_STS = 0x60c, GPE_EN = 0x60e };
@@ -86,9 +88,9 @@ static void turn(void)
     viv_dev_unlock();
 }
 
-static int plug_err(const char *id, const char *text, struct viv_err *err)
+static int plug_class(const char *class, const char *id, const char *text, struct viv_err *err)
 {
-    const struct viv_dev_class *c = viv_dev_class_find("pci-testdev");
+    const struct viv_dev_class *c = viv_dev_class_find(class);
     struct viv_opts *opts;
     int rc;
 
@@ -98,6 +100,11 @@ static int plug_err(const char *id, const char *text, struct viv_err *err)
     viv_dev_unlock();
     viv_opts_free(opts);
     return rc;
+}
+
+static int plug_err(const char *id, const char *text, struct viv_err *err)
+{
+    return plug_class("pci-testdev", id, text, err);
 }
 
 static void plug(const char *id, const char *text)
@@ -255,6 +262,88 @@ static void test_bridge(void)
     end();
 }
 
+/* A function that lets go of the device lock while it is made, as one does whose image must be closed again; then it fails or not.
+ * Meanwhile the guest does all that reaches a function on a bus. */
+static void poke(void)
+{
+    out32(SELECT, 1);
+    out32(EJECT, 1 << 1);
+    g_assert_cmphex(in32(UP), ==, 0);
+    for (unsigned on = 1; on < 3; on++) /* a secondary bus reset */
+        viv_pci_config_write(rig.board.pci, 3 << 3, 0x3e, on & 1 ? 0x40 : 0, 2);
+}
+
+static int slow_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
+{
+    static const struct viv_pci_ids ids = {.vendor = 0x1234, .device = 0x5678};
+    struct viv_pci_dev *p = (struct viv_pci_dev *)d;
+    int rc = viv_pci_dev_init(p, &ids, opts, err);
+
+    if (rc < 0)
+        return rc;
+    viv_dev_unlock();
+    poke();
+    viv_dev_lock();
+    g_assert_cmpint(d->life, ==, VIV_DEV_MAKING);
+    if (viv_opts_bool(opts, "multifunction")) {
+        viv_pci_dev_fini(p);
+        return viv_fail(err, EIO, "no such image");
+    }
+    p->cap_end = 0x41; /* made: see slow_reset */
+    return 0;
+}
+
+static void slow_reset(struct viv_dev *d)
+{
+    g_assert_cmpuint(((struct viv_pci_dev *)d)->cap_end, ==, 0x41);
+    viv_pci_dev_reset((struct viv_pci_dev *)d);
+}
+
+static void slow_running(struct viv_dev *d, bool running)
+{
+    g_assert_cmpuint(((struct viv_pci_dev *)d)->cap_end, ==, 0x41);
+}
+
+static void slow_unrealize(struct viv_dev *d)
+{
+    viv_pci_dev_fini((struct viv_pci_dev *)d);
+}
+
+static const struct viv_opt_def slow_props[] = {VIV_PCI_PROPS, VIV_OPT_END};
+static const struct viv_dev_class slow_class = {
+    .name = "slow",
+    .desc = "test",
+    .bus = VIV_BUS_PCI,
+    .size = sizeof(struct viv_pci_dev),
+    .props = slow_props,
+    .state = &viv_pci_dev_state,
+    .realize = slow_realize,
+    .reset = slow_reset,
+    .unrealize = slow_unrealize,
+    .vm_running = slow_running,
+    .hotplug = &viv_pci_hotplug,
+};
+
+static void test_making(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_pci_dev *bridge;
+
+    begin();
+    bridge = (struct viv_pci_dev *)rig_add("pci-bridge", "addr=3,chassis_nr=1");
+    viv_pcihp_add(viv_piix4_pm_hotplug(pm), viv_pci_bus_behind(bridge));
+    rig.board.made = true;
+    g_assert_cmpint(plug_class("slow", "a", "bus=pci.0.03.0,addr=1,multifunction=on", &err), ==, -EIO);
+    g_assert_cmpint(plug_class("slow", "a", "bus=pci.0.03.0,addr=1", &err), ==, 0);
+    g_assert_cmphex(in32(UP), ==, 2);
+    turn();
+    g_assert_cmpuint(events->len, ==, 0);
+    out32(EJECT, 2);
+    turn();
+    g_assert_nonnull(strstr(events->str, "DEVICE_DELETED"));
+    end();
+}
+
 /* Saved between the question and the answer; what was plugged in is made earlier where it is loaded. */
 static void test_state(void)
 {
@@ -293,6 +382,7 @@ int main(int argc, char **argv)
     g_test_add_func("/pcihp/eject", test_eject);
     g_test_add_func("/pcihp/refused", test_refused);
     g_test_add_func("/pcihp/bridge", test_bridge);
+    g_test_add_func("/pcihp/making", test_making);
     g_test_add_func("/pcihp/state", test_state);
     return g_test_run();
 }
