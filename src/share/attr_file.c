@@ -96,6 +96,7 @@ int viv_share_meta_write(const struct viv_share_file *f, const struct viv_share_
     char text[TEXT_MAX];
     int n = 0, rc = 0, place, fd;
     const char *name;
+    struct stat st;
 
     if (!f->name)
         return 0;
@@ -115,8 +116,13 @@ int viv_share_meta_write(const struct viv_share_file *f, const struct viv_share_
     close(place);
     if (rc < 0)
         return rc;
-    if (pwrite(fd, text, n, 0) != n)
-        rc = errno ? -errno : -EIO;
+    errno = EIO; /* of a write that is cut short */
+    if (fstat(fd, &st) < 0)
+        rc = -errno;
+    else if (!S_ISREG(st.st_mode)) /* a device, if the folder was shared in another model before */
+        rc = -EINVAL;
+    else if (pwrite(fd, text, n, 0) != n)
+        rc = -errno;
     else if (ftruncate(fd, n) < 0)
         rc = -errno;
     close(fd);

@@ -51,6 +51,11 @@ struct viv_fsdev *viv_fsdev_find(const char *id)
     return NULL;
 }
 
+unsigned viv_fsdev_count(void)
+{
+    return all ? all->len : 0;
+}
+
 void viv_fsdev_free_all(void)
 {
     g_clear_pointer(&all, g_ptr_array_unref);

@@ -21,6 +21,7 @@ struct viv_fsdev {
 extern const struct viv_opt_def viv_fsdev_opts[];
 int viv_fsdev_add(struct viv_raw_opts *r, struct viv_err *err);
 struct viv_fsdev *viv_fsdev_find(const char *id); /* NULL: there is none */
+unsigned viv_fsdev_count(void);
 void viv_fsdev_free_all(void);
 
 #endif

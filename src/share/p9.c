@@ -140,6 +140,8 @@ static int dispatch(struct req *r)
         rc = -EROFS;
     else
         rc = fn(r);
+    if (!rc && r->type != P9_VERSION && r->out.len + r->data > p->msize)
+        rc = -EMSGSIZE;
     pthread_rwlock_unlock(&p->session);
     return rc;
 }
@@ -214,7 +216,7 @@ static gboolean device_equal(gconstpointer a, gconstpointer b)
     return !memcmp(a, b, 2 * sizeof(uint64_t));
 }
 
-/* Descriptors that a share may use: the process has other work for them as well. */
+/* Descriptors that the process may have. */
 static unsigned descriptors(void)
 {
     struct rlimit rl;
@@ -229,13 +231,22 @@ static unsigned descriptors(void)
     return rl.rlim_cur > 1 << 18 ? 1 << 18 : (unsigned)rl.rlim_cur;
 }
 
+/* Those that a share may use, for names and for open files each: of one or two an eighth, of more so many that all have a half together.
+ * The process has other work for them as well. */
+static unsigned part_of(unsigned most)
+{
+    unsigned shares = viv_fsdev_count();
+
+    return most / (4 * (shares < 2 ? 2 : shares));
+}
+
 int viv_p9_new(const struct viv_fsdev *dev, struct viv_p9 **out, struct viv_err *err)
 {
     struct viv_p9 *p = g_new0(struct viv_p9, 1);
-    unsigned most = descriptors();
+    unsigned most = part_of(descriptors());
     struct viv_share_node *root;
     ino_t ino;
-    int rc = viv_share_tree_new(dev->path, most / 8, &p->tree, err);
+    int rc = viv_share_tree_new(dev->path, most, NODES_MAX, &p->tree, err);
 
     if (rc < 0) {
         g_free(p);
@@ -243,7 +254,7 @@ int viv_p9_new(const struct viv_fsdev *dev, struct viv_p9 **out, struct viv_err 
     }
     p->dev = dev;
     p->attrs = (struct viv_share_attrs){.model = dev->model, .fmode = dev->fmode, .dmode = dev->dmode};
-    p->open_max = most / 8;
+    p->open_max = most;
     pthread_mutex_init(&p->attrs.lock, NULL);
     pthread_rwlock_init(&p->session, NULL);
     pthread_mutex_init(&p->fids_lock, NULL);

@@ -5,6 +5,8 @@
 
 enum { A = 10, B, C, MANY = 1000 };
 
+static gint stop; /* threads that race */
+
 static char *below(const struct client *c, const char *dir, const char *name)
 {
     return g_build_filename(dir ? c->top : c->path, name, NULL);
@@ -243,6 +245,197 @@ static void test_descriptors(void)
     g_assert(!setrlimit(RLIMIT_NOFILE, &rl) || errno == EPERM);
 }
 
+/* Owners of locks have a descriptor each: they are counted among the open files. */
+static void test_lock_bound(void)
+{
+    struct rlimit rl, low = {256, 256};
+    struct client *c;
+    unsigned n = 0;
+    int rc = 0;
+
+    g_assert(!getrlimit(RLIMIT_NOFILE, &rl) && !setrlimit(RLIMIT_NOFILE, &low));
+    c = with_secret(VIV_SHARE_NONE); /* 32 open files */
+    g_assert_cmpint(create(c, A, "f"), ==, 0);
+    for (; !rc && n < 200; n++)
+        rc = call(c, P9_LOCK, "dbdqqds", D(A), 0, D(0), Q(0), Q(1), D(n), "client");
+    g_assert_cmpint(rc, ==, ENOLCK);
+    g_assert_cmpuint(n, ==, 32); /* the file, 31 owners, and one that was refused */
+    OK(c, P9_WALK, "ddw", D(ROOT), D(B), 0);
+    FAILS(c, EMFILE, P9_LOPEN, "dd", D(B), D(O_RDONLY));
+    OK(c, P9_LOCK, "dbdqqds", D(A), 2, D(0), Q(0), Q(0), D(3), "client"); /* one gives all back */
+    OK(c, P9_LOPEN, "dd", D(B), D(O_RDONLY));
+    clunk(c, A);
+    for (unsigned i = 0; i < 31; i++) {
+        OK(c, P9_WALK, "ddw", D(ROOT), D(100 + i), 0);
+        OK(c, P9_LOPEN, "dd", D(100 + i), D(O_RDONLY));
+    }
+    client_free(c);
+    g_assert(!setrlimit(RLIMIT_NOFILE, &rl) || errno == EPERM);
+}
+
+/* Many shares have no more descriptors together than a few. */
+static void test_many_shares(void)
+{
+    struct rlimit rl, low = {256, 256};
+    struct viv_err err = VIV_ERR_INIT;
+    struct client *c;
+    int rc = 0;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < 8; i++) {
+        g_autofree char *text = g_strdup_printf("local,id=s%u,path=/tmp,security_model=none", i);
+        struct viv_raw_opts *raw;
+
+        g_assert_cmpint(viv_raw_parse("-fsdev", "fsdriver", text, &raw, &err), ==, 0);
+        g_assert_cmpint(viv_fsdev_add(raw, &err), ==, 0);
+        viv_raw_free(raw);
+    }
+    g_assert(!getrlimit(RLIMIT_NOFILE, &rl) && !setrlimit(RLIMIT_NOFILE, &low));
+    c = with_secret(VIV_SHARE_NONE);
+    for (; !rc; n++) {
+        OK(c, P9_WALK, "ddw", D(ROOT), D(100 + n), 0);
+        rc = call(c, P9_LOPEN, "dd", D(100 + n), D(O_RDONLY));
+    }
+    g_assert_cmpint(rc, ==, EMFILE);
+    g_assert_cmpuint(n, ==, 256 / 4 / 8 + 1);
+    client_free(c);
+    viv_fsdev_free_all();
+    g_assert(!setrlimit(RLIMIT_NOFILE, &rl) || errno == EPERM);
+}
+
+/* One node far down keeps all above it. */
+static void test_node_bound(void)
+{
+    struct client *c = client_new(VIV_SHARE_NONE, false);
+    struct viv_share_node *n, *next;
+    struct viv_share_tree *t;
+    struct viv_err err = VIV_ERR_INIT;
+    unsigned made = 0;
+    int rc = 0;
+
+    g_assert_cmpint(viv_share_tree_new(c->path, 16, 50, &t, &err), ==, 0);
+    n = viv_share_root(t);
+    for (; !rc && made < 100; made++) {
+        int at = viv_share_use(t, n);
+
+        g_assert(at >= 0 && !mkdirat(at, "d", 0700));
+        viv_share_done(t, n);
+        rc = viv_share_child(t, n, "d", &next);
+        if (!rc) {
+            viv_share_unref(t, n);
+            n = next;
+        }
+    }
+    g_assert_cmpint(rc, ==, -ENFILE);
+    g_assert_cmpuint(made, ==, 50);
+    viv_share_unref(t, n); /* and with it, all */
+    n = viv_share_root(t);
+    g_assert_cmpint(viv_share_child(t, n, "d", &next), ==, 0);
+    viv_share_unref(t, next);
+    viv_share_unref(t, n);
+    viv_share_tree_free(t);
+    client_free(c);
+}
+
+/* Requests make one new fid into different things: its memory is counted off again. */
+static void *creator(void *opaque)
+{
+    struct client *own = g_new0(struct client, 1);
+
+    own->p9 = ((struct client *)opaque)->p9;
+    while (!g_atomic_int_get(&stop))
+        call(own, P9_XATTRCREATE, "dsqd", D(A), "user.x", Q(65536), D(0));
+    g_free(own);
+    return NULL;
+}
+
+static void test_xattr_race(void)
+{
+    struct client *c = with_secret(VIV_SHARE_NONE);
+    GThread *t[4];
+
+    stop = 0;
+    for (int i = 0; i < 4; i++)
+        t[i] = g_thread_new("creator", creator, c);
+    for (gint64 end = g_get_monotonic_time() + 2 * G_USEC_PER_SEC; g_get_monotonic_time() < end;) {
+        call(c, P9_XATTRWALK, "dds", D(ROOT), D(A), "");
+        call(c, P9_CLUNK, "d", D(A));
+    }
+    g_atomic_int_set(&stop, 1);
+    for (int i = 0; i < 4; i++)
+        g_thread_join(t[i]);
+    for (unsigned i = 0; i < 256; i++) {
+        OK(c, P9_WALK, "ddw", D(ROOT), D(100 + i), 0);
+        OK(c, P9_XATTRCREATE, "dsqd", D(100 + i), "user.x", Q(65536), D(0));
+    }
+    client_free(c);
+}
+
+/* Through a link of the host's nothing outside changes, whichever call it is. */
+static void test_link_calls(gconstpointer model)
+{
+    struct client *c = client_new(GPOINTER_TO_INT(model), false);
+    g_autofree char *secret = below(c, c->top, "secret"), *to = below(c, NULL, "to"), *hard = below(c, NULL, "hard");
+    struct stat before, after;
+
+    g_assert(g_file_set_contents(secret, "secret", 6, NULL) && !symlink("../secret", to) && !stat(secret, &before));
+    client_mount(c);
+    g_assert_cmpint(walk(c, A, "to"), ==, 0);
+    g_assert_cmphex(attr_of(c, A).mode & S_IFMT, ==, S_IFLNK);
+    g_assert_cmpint(call(c, P9_SETATTR, "dddddqqqqq", D(A), D(8), D(0), D(0), D(0), Q(0), Q(0), Q(0), Q(0), Q(0)), !=, 0);
+    call(c, P9_SETATTR, "dddddqqqqq", D(A), D(1), D(04777), D(0), D(0), Q(0), Q(0), Q(0), Q(0), Q(0));
+    call(c, P9_SETATTR, "dddddqqqqq", D(A), D(0x1b0), D(0), D(0), D(0), Q(0), Q(1), Q(1), Q(1), Q(1));
+    call(c, P9_SETATTR, "dddddqqqqq", D(A), D(6), D(0), D(55), D(66), Q(0), Q(0), Q(0), Q(0), Q(0));
+    OK(c, P9_WALK, "ddw", D(A), D(B), 0);
+    OK(c, P9_XATTRCREATE, "dsqd", D(B), "user.x", Q(1), D(0));
+    call(c, P9_WRITE, "dqdx", D(B), Q(0), D(1), (size_t)1, "x");
+    g_assert_cmpint(call(c, P9_CLUNK, "d", D(B)), !=, 0);
+    call(c, P9_LINK, "dds", D(ROOT), D(A), "hard");
+    g_assert(lstat(hard, &after) || S_ISLNK(after.st_mode));
+    g_assert(!stat(secret, &after));
+    g_assert(after.st_nlink == 1 && after.st_size == 6 && after.st_mode == before.st_mode && after.st_uid == before.st_uid &&
+             after.st_gid == before.st_gid && after.st_mtim.tv_sec == before.st_mtim.tv_sec && after.st_ctim.tv_nsec == before.st_ctim.tv_nsec);
+    client_free(c);
+}
+
+/* In the place of an attribute file there is something else: nothing is written to it. */
+static void test_false_attributes(void)
+{
+    struct client *c = client_new(VIV_SHARE_MAPPED_FILE, false);
+    g_autofree char *dir = below(c, NULL, ".virtfs_metadata"), *fifo = below(c, NULL, ".virtfs_metadata/f");
+    int fd;
+
+    client_mount(c);
+    g_assert_cmpint(create(c, A, "f"), ==, 0);
+    g_assert(!unlink(fifo) && !mkfifo(fifo, 0666));
+    fd = open(fifo, O_RDWR | O_NONBLOCK);
+    FAILS(c, EINVAL, P9_SETATTR, "dddddqqqqq", D(A), D(1), D(0777), D(0), D(0), Q(0), Q(0), Q(0), Q(0), Q(0));
+    close(fd);
+    client_free(c);
+}
+
+/* No answer is longer than the client has said. */
+static void test_msize(void)
+{
+    struct client *c = client_new(VIV_SHARE_NONE, false);
+    g_autofree char *fits = below(c, NULL, "fits"), *longer = below(c, NULL, "longer");
+    char target[4090];
+
+    OK(c, P9_VERSION, "ds", D(4096), "9P2000.L");
+    OK(c, P9_ATTACH, "ddssd", D(ROOT), D(NOFID), "root", "", D(1000));
+    memset(target, 'x', sizeof(target));
+    target[4087] = 0;
+    g_assert(!symlink(target, fits));
+    target[4087] = 'x';
+    target[4088] = 0;
+    g_assert(!symlink(target, longer));
+    g_assert_cmpint(walk(c, A, "fits"), ==, 0);
+    OK(c, P9_READLINK, "d", D(A));
+    g_assert_cmpint(walk(c, B, "longer"), ==, 0);
+    FAILS(c, EMSGSIZE, P9_READLINK, "d", D(B));
+    client_free(c);
+}
+
 /* A folder is moved into one that lay in it, which somebody else had moved out: the server's tree must not become a ring. */
 static void test_ring(void)
 {
@@ -298,8 +491,6 @@ static void test_flush(void)
 }
 
 /* Threads that walk, create and open through a name, while another one makes it a folder, a link out and nothing, in turns. */
-static gint stop;
-
 static void one(struct client *c, uint8_t *answer, uint8_t type, uint32_t fid, const char *name)
 {
     struct client *own = g_new0(struct client, 1);
@@ -374,6 +565,15 @@ int main(int argc, char **argv)
     g_test_add_func("/9p/bound/xattrs", test_xattr_bound);
     g_test_add_func("/9p/bound/fids", test_fid_bound);
     g_test_add_func("/9p/bound/descriptors", test_descriptors);
+    g_test_add_func("/9p/bound/locks", test_lock_bound);
+    g_test_add_func("/9p/bound/shares", test_many_shares);
+    g_test_add_func("/9p/bound/nodes", test_node_bound);
+    g_test_add_func("/9p/bound/msize", test_msize);
+    g_test_add_func("/9p/race/xattrs", test_xattr_race);
+    g_test_add_data_func("/9p/links/none", GINT_TO_POINTER(VIV_SHARE_NONE), test_link_calls);
+    g_test_add_data_func("/9p/links/passthrough", GINT_TO_POINTER(VIV_SHARE_PASSTHROUGH), test_link_calls);
+    g_test_add_data_func("/9p/links/mapped-xattr", GINT_TO_POINTER(VIV_SHARE_MAPPED_XATTR), test_link_calls);
+    g_test_add_func("/9p/attributes", test_false_attributes);
     g_test_add_func("/9p/ring", test_ring);
     g_test_add_func("/9p/flush", test_flush);
     return g_test_run();

@@ -10,6 +10,7 @@
 
 enum {
     FIDS_MAX = 65536,
+    NODES_MAX = 2 * FIDS_MAX,    /* names, with the folders above them */
     LOCKS_MAX = 4096,            /* files with locks, times owners */
     XATTR_MAX = 65536,           /* bytes of one (XATTR_SIZE_MAX) */
     XATTR_TOTAL_MAX = 16 << 20,  /* of all that fids hold at a time */

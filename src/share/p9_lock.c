@@ -28,9 +28,10 @@ struct lock_msg {
     const char *client;
 };
 
-static void owner_free(struct owner *o)
+static void owner_free(struct viv_p9 *p, struct owner *o)
 {
     close(o->fd);
+    p9_open_end(p);
     g_free(o->client);
     g_free(o);
 }
@@ -46,7 +47,7 @@ void p9_locks_drop(struct viv_p9 *p, const struct fid *f)
         if (f && ((struct owner *)o)->fid != f)
             continue;
         g_hash_table_iter_remove(&it);
-        owner_free(o);
+        owner_free(p, o);
     }
     pthread_mutex_unlock(&p->locks_lock);
 }
@@ -67,19 +68,22 @@ static struct owner *find(struct viv_p9 *p, const struct stat *st, const struct 
     return NULL;
 }
 
-/* A lock to write needs a description that can write, and the owner may ask for one later, through another fid. */
+/* A lock to write needs a description that can write, and the owner may ask for one later, through another fid. It is an open file
+ * among those that are counted. */
 static int add(struct viv_p9 *p, const struct fid *f, const struct stat *st, const struct lock_msg *m, struct owner **out)
 {
     struct owner *o;
     int fd;
 
-    if (g_hash_table_size(p->locks) >= LOCKS_MAX)
+    if (g_hash_table_size(p->locks) >= LOCKS_MAX || p9_open_begin(p) < 0)
         return -ENOLCK;
     fd = viv_share_reopen(p->tree, f->io, O_RDWR);
     if (fd == -EACCES || fd == -EROFS || fd == -ETXTBSY)
         fd = viv_share_reopen(p->tree, f->io, f->writable ? O_WRONLY : O_RDONLY);
-    if (fd < 0)
+    if (fd < 0) {
+        p9_open_end(p);
         return fd;
+    }
     o = g_new0(struct owner, 1);
     *o = (struct owner){st->st_dev, st->st_ino, m->process, g_strdup(m->client), f, fd};
     g_hash_table_add(p->locks, o);
@@ -117,7 +121,7 @@ static int change(struct viv_p9 *p, struct fid *f, const struct stat *st, const 
     o->fid = f;
     if (all || (rc && fresh)) { /* nothing is left, or there never was anything */
         g_hash_table_remove(p->locks, o);
-        owner_free(o);
+        owner_free(p, o);
     }
     return rc;
 }

@@ -91,7 +91,8 @@ static ssize_t fetch(struct viv_p9 *p, struct viv_share_node *node, const char *
     return n;
 }
 
-/* The new fid, with what was read to be read from it. Takes `node` over. */
+/* The new fid, with what was read to be read from it. Takes `node` over. Another request may have found the fid before it has the
+ * value, and opened it. */
 static int add_reader(struct viv_p9 *p, uint32_t number, uint32_t uid, struct viv_share_node *node, const uint8_t *value, size_t size)
 {
     struct fid *f;
@@ -102,8 +103,8 @@ static int add_reader(struct viv_p9 *p, uint32_t number, uint32_t uid, struct vi
         return rc;
     data = p9_xattr_alloc(p, size);
     pthread_mutex_lock(&f->lock);
-    if (!data) {
-        rc = -ENOSPC;
+    if (!data || f->kind != FID_PATH) {
+        rc = data ? -EBADF : -ENOSPC;
     } else {
         memcpy(data, value, size);
         f->data = data;
@@ -111,8 +112,11 @@ static int add_reader(struct viv_p9 *p, uint32_t number, uint32_t uid, struct vi
         f->kind = FID_XATTR_READ;
     }
     pthread_mutex_unlock(&f->lock);
-    if (rc < 0)
+    if (rc < 0) {
+        if (data)
+            p9_xattr_release(p, data, size);
         p9_fid_remove(p, f);
+    }
     p9_fid_put(p, f);
     return rc;
 }

@@ -27,7 +27,7 @@ struct viv_share_tree {
     GHashTable *by_name; /* node -> node, by parent and name */
     struct viv_share_node *root;
     struct viv_share_node *newest, *oldest;
-    unsigned fds, max_fds;
+    unsigned fds, max_fds, nodes, max_nodes;
 };
 
 static guint node_hash(gconstpointer p)
@@ -163,6 +163,7 @@ static void unref(struct viv_share_tree *t, struct viv_share_node *n)
         unlist(t, n);
         g_free(n->name);
         g_free(n);
+        t->nodes--;
         n = parent;
     }
 }
@@ -217,8 +218,9 @@ void viv_share_done(struct viv_share_tree *t, struct viv_share_node *n)
 
 /* ---- names ---- */
 
-/* The node of a name, where `fd` (taken over) was found under it; a reference. */
-static struct viv_share_node *node_of(struct viv_share_tree *t, struct viv_share_node *dir, const char *name, int fd, const struct stat *st)
+/* The node of a name, where `fd` (taken over on success) was found under it; a reference. */
+static int node_of(struct viv_share_tree *t, struct viv_share_node *dir, const char *name, int fd, const struct stat *st,
+                   struct viv_share_node **out)
 {
     struct viv_share_node key = {.parent = dir, .name = (char *)name};
     struct viv_share_node *n = g_hash_table_lookup(t->by_name, &key);
@@ -228,8 +230,12 @@ static struct viv_share_node *node_of(struct viv_share_tree *t, struct viv_share
             give_fd(t, n, fd);
         else
             close(fd);
-        return ref(n);
+        *out = ref(n);
+        return 0;
     }
+    if (t->nodes >= t->max_nodes)
+        return -ENFILE;
+    t->nodes++;
     if (n)
         unlist(t, n); /* replaced behind our back */
     n = g_new0(struct viv_share_node, 1);
@@ -241,27 +247,29 @@ static struct viv_share_node *node_of(struct viv_share_tree *t, struct viv_share
     n->listed = true;
     g_hash_table_add(t->by_name, n);
     give_fd(t, n, fd);
-    return n;
+    *out = n;
+    return 0;
 }
 
 int viv_share_adopt(struct viv_share_tree *t, struct viv_share_node *dir, const char *name, int fd, struct viv_share_node **out)
 {
     struct stat st;
+    int rc = -EMFILE; /* all are of files that have no name any more */
 
     if (fstat(fd, &st) < 0) {
-        int rc = -errno;
-
+        rc = -errno;
         close(fd);
         return rc;
     }
     pthread_mutex_lock(&t->lock);
     if (t->fds >= t->max_fds)
         shrink(t, t->max_fds - t->max_fds / 8);
-    *out = t->fds < t->max_fds ? node_of(t, dir, name, fd, &st) : NULL;
+    if (t->fds < t->max_fds)
+        rc = node_of(t, dir, name, fd, &st, out);
     pthread_mutex_unlock(&t->lock);
-    if (!*out)
-        close(fd); /* all are of files that have no name any more */
-    return *out ? 0 : -EMFILE;
+    if (rc < 0)
+        close(fd);
+    return rc;
 }
 
 int viv_share_child(struct viv_share_tree *t, struct viv_share_node *dir, const char *name, struct viv_share_node **out)
@@ -400,7 +408,7 @@ void viv_share_shrink(struct viv_share_tree *t)
     pthread_mutex_unlock(&t->lock);
 }
 
-int viv_share_tree_new(const char *path, unsigned max_fds, struct viv_share_tree **out, struct viv_err *err)
+int viv_share_tree_new(const char *path, unsigned max_fds, unsigned max_nodes, struct viv_share_tree **out, struct viv_err *err)
 {
     struct viv_share_tree *t;
     struct stat st;
@@ -418,6 +426,8 @@ int viv_share_tree_new(const char *path, unsigned max_fds, struct viv_share_tree
     pthread_mutex_init(&t->lock, NULL);
     t->by_name = g_hash_table_new(node_hash, node_equal);
     t->max_fds = max_fds < 16 ? 16 : max_fds;
+    t->max_nodes = max_nodes;
+    t->nodes = 1;
     t->root = g_new0(struct viv_share_node, 1);
     t->root->name = g_strdup("");
     t->root->refs = 1;

@@ -23,8 +23,9 @@
 struct viv_share_tree;
 struct viv_share_node;
 
-/* `max_fds`: descriptors that nodes may hold, at least 16. */
-int viv_share_tree_new(const char *path, unsigned max_fds, struct viv_share_tree **out, struct viv_err *err);
+/* `max_fds`: descriptors that nodes may hold, at least 16. `max_nodes`: a node keeps those above it, so that a client with one file far
+ * down has as many as it made folders: over that there is nothing new (-ENFILE). */
+int viv_share_tree_new(const char *path, unsigned max_fds, unsigned max_nodes, struct viv_share_tree **out, struct viv_err *err);
 void viv_share_tree_free(struct viv_share_tree *t); /* NULL allowed; every node was given back */
 struct viv_share_node *viv_share_root(struct viv_share_tree *t); /* a reference */
 
