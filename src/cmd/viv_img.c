@@ -79,6 +79,7 @@ int main(int argc, char **argv)
 {
     viv_log_set_program("viv-img");
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error like any other */
+    signal(SIGXFSZ, SIG_IGN);
     if (argc < 2)
         return img_usage("Not enough arguments");
     if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)

@@ -265,6 +265,7 @@ int main(int argc, char **argv)
 
     viv_log_set_program("viv-io");
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     parse(&a, &f, argc, argv);
     ret = a.done ? a.done - 1 : run(&a, &f, argv[optind]);
     g_ptr_array_unref(a.commands);

@@ -217,6 +217,7 @@ int main(int argc, char **argv)
 
     viv_log_set_program("viv-nbd");
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     ret = nbd_args_parse(argc, argv, &a, &err);
     if (!ret && a.mode == NBD_LIST)
         ret = nbd_list(&a, &err);

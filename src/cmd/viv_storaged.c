@@ -300,6 +300,7 @@ int main(int argc, char **argv)
 
     viv_log_set_program("viv-storaged");
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     ret = first_pass(argc, argv, &a, &err);
     if (!ret)
         ret = run(argc, argv, &a, &err);

@@ -4,14 +4,18 @@
 #include "host/library.h"
 #include "host/lock.h"
 #include "host/loop.h"
+#include "host/signals.h"
 
 #include "base/units.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glib.h>
+#include <glib/gstdio.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -294,10 +298,33 @@ static void test_library(void)
     }
 }
 
+static void on_signal(int signo, pid_t from)
+{
+}
+
+/* A guest that writes past the size that the host allows gets an error; the process goes on. */
+static void test_file_limit(void)
+{
+    struct rlimit rl, low;
+    g_autofree char *path = NULL;
+    int fd = g_file_open_tmp("viv-limit-XXXXXX", &path, NULL);
+
+    viv_signals_init(on_signal);
+    g_assert(fd >= 0 && !getrlimit(RLIMIT_FSIZE, &rl));
+    low = (struct rlimit){4096, rl.rlim_max};
+    g_assert(!setrlimit(RLIMIT_FSIZE, &low));
+    g_assert(pwrite(fd, "x", 1, 8192) < 0 && errno == EFBIG);
+    g_assert(ftruncate(fd, 8192) < 0 && errno == EFBIG);
+    g_assert(!setrlimit(RLIMIT_FSIZE, &rl));
+    close(fd);
+    g_unlink(path);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/host/manual-clock", test_manual);
+    g_test_add_func("/host/file-limit", test_file_limit);
     g_test_add_func("/host/heap", test_heap);
     g_test_add_func("/host/tsc", test_tsc);
     g_test_add_func("/host/huge", test_huge);

@@ -24,6 +24,7 @@ void viv_signals_init(viv_signal_fn fn)
 
     handler = fn;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that grows past RLIMIT_FSIZE, in which a guest has a say: the write fails */
     sigemptyset(&ends);
     sigaddset(&ends, SIGINT);
     sigaddset(&ends, SIGTERM);
