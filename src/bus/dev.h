@@ -63,6 +63,7 @@ struct viv_dev {
         *path; /* unique and stable: names the section in saved state, e.g. "pci/03.0/virtio-net" */
     struct viv_dev *parent; /* whose bus it is on, and with whom it leaves; NULL: the machine's own */
     enum viv_dev_life life;
+    int64_t asked_ns;     /* guest time when the guest was asked last */
     unsigned refs;        /* a call into it has let go of the device lock: it stays until that has returned */
     struct viv_dev *next; /* all devices in creation order */
 };

@@ -76,6 +76,7 @@ int viv_dev_ask_unplug(struct viv_dev *d, struct viv_err *err)
     if (rc < 0)
         return rc;
     d->life = VIV_DEV_ASKED;
+    d->asked_ns = viv_clock_ns(VIV_CLOCK_GUEST);
     if (rc)
         viv_dev_unplug(d);
     return 0;
@@ -85,6 +86,7 @@ void viv_dev_set_asked(struct viv_dev *d, bool asked)
 {
     if (d->life != VIV_DEV_LEAVING)
         d->life = asked ? VIV_DEV_ASKED : VIV_DEV_THERE;
+    d->asked_ns = viv_clock_ns(VIV_CLOCK_GUEST);
 }
 
 static json_t *name_of(const struct viv_dev *d)

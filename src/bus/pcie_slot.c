@@ -6,8 +6,12 @@
 #include "bus/pci_int.h"
 
 #include "base/bytes.h"
+#include "base/units.h"
+#include "host/clock.h"
 
 #include <errno.h>
+
+#define ASK_AGAIN_NS (5 * (int64_t)VIV_NS_PER_SEC) /* as QEMU has it: scripts know it */
 
 enum {
     LINK_STATUS = 0x12, /* from the capability's start */
@@ -131,8 +135,10 @@ static int ask(void *opaque, struct viv_pci_dev *d, struct viv_err *err)
 
     if (get(port, SLOT_CONTROL) & NO_POWER)
         return 1;
-    /* A second press would take the first one back. */
-    if (d->dev.life == VIV_DEV_ASKED)
+    /* A second press would take the first one back. But a guest that was not up yet has thrown the first one away with all that had
+     * happened before it looked: after a while, if nothing blinks, it is asked anew. */
+    if (d->dev.life == VIV_DEV_ASKED && (viv_clock_ns(VIV_CLOCK_GUEST) - d->dev.asked_ns < ASK_AGAIN_NS ||
+                                         (get(port, SLOT_CONTROL) & POWER_INDICATOR) == POWER_BLINKS))
         return viv_fail(err, EBUSY, "Device %s is already in the process of unplug", d->dev.id ? d->dev.id : d->dev.cls->name);
     update(port, BUTTON_PRESSED);
     return 0;

@@ -243,6 +243,30 @@ static void test_refused(void)
     end();
 }
 
+/* A guest that clears what happened before it was up has not heard: it can be asked anew, though not while it is at it. */
+static void test_again(void)
+{
+    begin("", false);
+    plug("a");
+    wr(CONTROL, ON);
+    wr(STATUS, 0xffff);
+    g_assert_cmpint(ask("a"), ==, 0);
+    wr(STATUS, 0xffff);
+    rig_step(4 * (int64_t)VIV_NS_PER_SEC);
+    g_assert_cmpint(ask("a"), ==, -EBUSY);
+    rig_step(2 * (int64_t)VIV_NS_PER_SEC);
+    g_assert_cmpint(ask("a"), ==, 0);
+    g_assert_cmphex(rd(STATUS, 2), ==, PRESENT | PRESSED);
+    wr(STATUS, PRESSED);
+    wr(CONTROL, BLINKS);
+    rig_step(60 * (int64_t)VIV_NS_PER_SEC);
+    g_assert_cmpint(ask("a"), ==, -EBUSY);
+    wr(CONTROL, BLINKS | NO_POWER);
+    turn();
+    g_assert_cmpstr(events->str, ==, "DEVICE_DELETED\n");
+    end();
+}
+
 /* INTx follows the reasons for it. */
 static void test_line(void)
 {
@@ -299,6 +323,7 @@ int main(int argc, char **argv)
     g_test_add_func("/slot/registers", test_registers);
     g_test_add_func("/slot/plug", test_plug);
     g_test_add_func("/slot/unplug", test_unplug);
+    g_test_add_func("/slot/again", test_again);
     g_test_add_func("/slot/refused", test_refused);
     g_test_add_func("/slot/line", test_line);
     g_test_add_func("/slot/state", test_state);
