@@ -6,6 +6,7 @@
 #include <glib.h>
 
 enum { DEVICE_CHECK = 1, EJECT_REQUEST = 3 }; /* 5.6.6 */
+enum { IN_PROGRESS = 0x84 };                  /* 6.3.5.2: no answer yet */
 
 static char *device_name(unsigned devfn)
 {
@@ -59,8 +60,19 @@ static void status(struct viv_aml *a, unsigned bus, unsigned slot)
     viv_aml_int(a, 0xff);
     viv_aml_null(a);
     viv_aml_int(a, EJECT_REQUEST);
-    viv_aml_if(a);
+    viv_aml_store(a);
     viv_aml_arg(a, 1);
+    viv_aml_local(a, 0);
+    viv_aml_if(a);
+    viv_aml_equal(a);
+    viv_aml_local(a, 0);
+    viv_aml_int(a, IN_PROGRESS);
+    viv_aml_store(a);
+    viv_aml_int(a, 0);
+    viv_aml_local(a, 0);
+    viv_aml_close(a);
+    viv_aml_if(a);
+    viv_aml_local(a, 0);
     viv_aml_ref(a, "\\_SB.PCI0.PCRF");
     viv_aml_int(a, bus);
     viv_aml_int(a, slot);

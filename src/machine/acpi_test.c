@@ -292,6 +292,46 @@ static void test_iasl_microvm(void)
     iasl(&micro);
 }
 
+/* What _OST of slot 5 writes into the register by which a guest refuses to let go (0: nothing), as ACPICA's interpreter runs it. */
+static unsigned refusal(const char *dir, const char *args)
+{
+    g_autofree char *cmd = g_strdup_printf("acpiexec -b 'evaluate \\_SB.PCI0.S28._OST %s;evaluate \\_SB.PCI0.PCIO' dsdt.aml >log 2>&1 || "
+                                           "{ cat log; exit 1; }", args);
+    g_autofree char *log = g_build_filename(dir, "log", NULL), *text = NULL;
+    const char *at;
+
+    run(dir, cmd);
+    g_assert_true(g_file_get_contents(log, &text, NULL, NULL));
+    at = strstr(text, "PCI0.PCIO returned");
+    at = at ? strstr(at, "[Integer] = ") : NULL;
+    if (!at)
+        g_error("acpiexec: %s", text);
+    return (unsigned)g_ascii_strtoull(at + strlen("[Integer] = "), NULL, 16);
+}
+
+/* 6.3.5: the source of the event, how far it is. */
+static void test_ost(void)
+{
+    g_autofree char *path = g_find_program_in_path("acpiexec"), *dir = NULL;
+    size_t len;
+    uint8_t *blob;
+
+    if (!path) {
+        g_test_skip("acpiexec is not installed (acpica-tools)");
+        return;
+    }
+    dir = g_dir_make_tmp("viv-acpi-XXXXXX", NULL);
+    blob = build(&pc, &len);
+    write_table(dir, "dsdt.aml", blob + viv_ld_le64(find(blob, len, "FACP") + 140) - BASE);
+    g_assert_cmphex(refusal(dir, "3 0x81 0"), ==, 5);     /* in use */
+    g_assert_cmphex(refusal(dir, "0x103 0x81 0"), ==, 5); /* the same, begun in the guest */
+    g_assert_cmphex(refusal(dir, "3 0 0"), ==, 0);        /* done */
+    g_assert_cmphex(refusal(dir, "3 0x84 0"), ==, 0);     /* it is at it */
+    g_assert_cmphex(refusal(dir, "1 0x81 0"), ==, 0);     /* of something else */
+    run(dir, "rm -rf \"$PWD\"");
+    g_free(blob);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -301,6 +341,7 @@ int main(int argc, char **argv)
     g_test_add_func("/acpi/microvm", test_microvm);
     g_test_add_func("/acpi/too-large", test_too_large);
     g_test_add_func("/acpi/loader-script", test_loader_script);
+    g_test_add_func("/acpi/ost", test_ost);
     g_test_add_func("/acpi/iasl-pc", test_iasl_pc);
     g_test_add_func("/acpi/iasl-q35", test_iasl_q35);
     g_test_add_func("/acpi/iasl-microvm", test_iasl_microvm);
