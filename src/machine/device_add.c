@@ -11,10 +11,12 @@ const char *viv_device_alias(const char *name, bool pci)
 {
     static const char *const names[] = {"virtio-9p", "virtio-balloon", "virtio-blk", "virtio-net", "virtio-rng", "virtio-serial", "virtio-gpu",
                                         "virtio-keyboard", "virtio-mouse", "virtio-tablet", NULL};
+    g_autofree char *whole = NULL;
 
     if (!g_strv_contains(names, name))
         return name;
-    return g_intern_string(g_strdup_printf("%s-%s", name, pci ? "pci" : "device"));
+    whole = g_strdup_printf("%s-%s", name, pci ? "pci" : "device");
+    return g_intern_string(whole); /* a copy, the same each time */
 }
 
 /* As QEMU says it, and which name is near. */
