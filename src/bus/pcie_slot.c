@@ -129,18 +129,42 @@ static void plugged(void *opaque, struct viv_pci_dev *d)
         update(opaque, PRESENCE_CHANGED | BUTTON_PRESSED);
 }
 
+static bool blinks(const struct viv_pci_dev *port)
+{
+    return (get(port, SLOT_CONTROL) & POWER_INDICATOR) == POWER_BLINKS;
+}
+
+/* The button was pressed for a function in the slot, and the guest may be about to act on it. Guests throw away what happened before
+ * they were up: after a while, if nothing blinks, it is as if nobody had. */
+static const struct viv_pci_dev *asked_for(struct viv_pci_dev *port)
+{
+    struct viv_pci_bus *below = viv_pci_bus_behind(port);
+    int64_t now = viv_clock_ns(VIV_CLOCK_GUEST);
+
+    for (unsigned fn = 0; fn < 8; fn++) {
+        const struct viv_pci_dev *d = viv_pci_at(below, fn);
+
+        if (d && d->dev.life == VIV_DEV_ASKED && (blinks(port) || now - d->dev.asked_ns < ASK_AGAIN_NS))
+            return d;
+    }
+    return NULL;
+}
+
+/* One press is for all functions in the slot; a second one would take it back. */
 static int ask(void *opaque, struct viv_pci_dev *d, struct viv_err *err)
 {
     struct viv_pci_dev *port = opaque;
+    bool pressed;
 
     if (get(port, SLOT_CONTROL) & NO_POWER)
         return 1;
-    /* A second press would take the first one back. But a guest that was not up yet has thrown the first one away with all that had
-     * happened before it looked: after a while, if nothing blinks, it is asked anew. */
-    if (d->dev.life == VIV_DEV_ASKED && (viv_clock_ns(VIV_CLOCK_GUEST) - d->dev.asked_ns < ASK_AGAIN_NS ||
-                                         (get(port, SLOT_CONTROL) & POWER_INDICATOR) == POWER_BLINKS))
+    pressed = asked_for(port) != NULL;
+    if (pressed && d->dev.life == VIV_DEV_ASKED)
         return viv_fail(err, EBUSY, "Device %s is already in the process of unplug", d->dev.id ? d->dev.id : d->dev.cls->name);
-    update(port, BUTTON_PRESSED);
+    if (!pressed && blinks(port))
+        return viv_fail(err, EBUSY, "Hot-unplug failed: guest is busy (power indicator blinking)");
+    if (!pressed)
+        update(port, BUTTON_PRESSED);
     return 0;
 }
 

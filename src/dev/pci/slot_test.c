@@ -82,19 +82,24 @@ static uint32_t behind(void)
     return viv_pci_config_read(viv_pci_bus_at(rig.board.pci, 1), 0, 0, 4);
 }
 
-static int plug(const char *id)
+static int plug_at(const char *id, const char *at)
 {
     const struct viv_dev_class *c = viv_dev_class_find("pci-testdev");
     struct viv_err err = VIV_ERR_INIT;
     struct viv_opts *opts;
     int rc;
 
-    g_assert_cmpint(viv_opts_parse("device_add", c->props, NULL, "bus=pcie.0.02.0", &opts, &err), ==, 0);
+    g_assert_cmpint(viv_opts_parse("device_add", c->props, NULL, at, &opts, &err), ==, 0);
     viv_dev_lock();
     rc = viv_dev_plug(&rig.board, c->name, id, opts, &err);
     viv_dev_unlock();
     viv_opts_free(opts);
     return rc;
+}
+
+static int plug(const char *id)
+{
+    return plug_at(id, "bus=pcie.0.02.0");
 }
 
 static int ask(const char *id)
@@ -267,6 +272,36 @@ static void test_again(void)
     end();
 }
 
+/* The functions of a slot go together: one press is for all. Who is at something is not disturbed. */
+static void test_functions(void)
+{
+    begin("", false);
+    g_assert_cmpint(plug_at("b", "bus=pcie.0.02.0,addr=0.1"), ==, 0);
+    g_assert_cmphex(rd(STATUS, 2) & PRESSED, ==, 0);
+    g_assert_cmpint(plug_at("a", "bus=pcie.0.02.0,addr=0.0,multifunction=on"), ==, 0);
+    g_assert_cmphex(rd(STATUS, 2) & PRESSED, ==, PRESSED);
+    wr(CONTROL, BLINKS); /* it comes up */
+    wr(STATUS, 0xffff);
+    g_assert_cmpint(ask("a"), ==, -EBUSY);
+    g_assert_cmphex(rd(STATUS, 2) & PRESSED, ==, 0);
+    wr(CONTROL, ON);
+    g_assert_cmpint(ask("a"), ==, 0);
+    wr(STATUS, 0xffff);
+    g_assert_cmpint(ask("b"), ==, 0);
+    g_assert_cmphex(rd(STATUS, 2) & PRESSED, ==, 0);
+    wr(CONTROL, BLINKS);
+    rig_step(10 * (int64_t)VIV_NS_PER_SEC);
+    g_assert_cmpint(ask("b"), ==, -EBUSY);
+    wr(CONTROL, ON); /* it does not want to: for both */
+    turn();
+    g_assert_cmpstr(events->str, ==, "DEVICE_UNPLUG_GUEST_ERROR\nDEVICE_UNPLUG_GUEST_ERROR\n");
+    g_assert_cmpint(ask("b"), ==, 0);
+    wr(CONTROL, BLINKS | NO_POWER);
+    turn();
+    g_assert_nonnull(strstr(events->str, "DEVICE_DELETED\nDEVICE_DELETED\n"));
+    end();
+}
+
 /* INTx follows the reasons for it. */
 static void test_line(void)
 {
@@ -324,6 +359,7 @@ int main(int argc, char **argv)
     g_test_add_func("/slot/plug", test_plug);
     g_test_add_func("/slot/unplug", test_unplug);
     g_test_add_func("/slot/again", test_again);
+    g_test_add_func("/slot/functions", test_functions);
     g_test_add_func("/slot/refused", test_refused);
     g_test_add_func("/slot/line", test_line);
     g_test_add_func("/slot/state", test_state);
