@@ -36,6 +36,7 @@ struct virtio_balloon {
     int64_t poll_s;
     struct viv_timer *poll;
     struct viv_balloon_stats stats;
+    struct virtio_balloon *next;
 };
 
 const char *const viv_balloon_stat_names[VIRTIO_BALLOON_STATS] = {
@@ -43,7 +44,7 @@ const char *const viv_balloon_stat_names[VIRTIO_BALLOON_STATS] = {
     "stat-total-memory", "stat-available-memory", "stat-disk-caches", "stat-htlb-pgalloc", "stat-htlb-pgfail",
 };
 
-static struct virtio_balloon *the_balloon; /* the first: one VM a process, and one balloon is all that a VM has a use for */
+static struct virtio_balloon *balloons; /* one VM a process; in creation order: the first is the one that `balloon` speaks to */
 
 /* ---- memory ---- */
 
@@ -254,7 +255,11 @@ static void balloon_reset(struct viv_virtio *v)
 
 struct virtio_balloon *viv_balloon(const struct viv_dev *d)
 {
-    return d && the_balloon && the_balloon->v.dev != d ? NULL : the_balloon;
+    struct virtio_balloon *b = balloons;
+
+    while (b && (d ? b->v.dev != d : b->v.dev->life == VIV_DEV_LEAVING))
+        b = b->next;
+    return b;
 }
 
 uint64_t viv_balloon_actual(const struct virtio_balloon *b)
@@ -300,7 +305,7 @@ const struct viv_balloon_stats *viv_balloon_stats(const struct virtio_balloon *b
 
 static int balloon_realize(struct viv_virtio *v, struct viv_opts *opts, struct viv_err *err)
 {
-    struct virtio_balloon *b = (struct virtio_balloon *)v;
+    struct virtio_balloon *b = (struct virtio_balloon *)v, **end = &balloons;
 
     b->deflate_on_oom = viv_opts_bool(opts, "deflate-on-oom");
     b->reporting = viv_opts_bool(opts, "free-page-reporting");
@@ -311,18 +316,20 @@ static int balloon_realize(struct viv_virtio *v, struct viv_opts *opts, struct v
     forget_stats(b);
     for (unsigned i = 0; i < Q_REPORTING + (b->reporting ? 1u : 0u); i++)
         viv_virtio_add_queue(v, QUEUE_SIZE);
-    if (!the_balloon)
-        the_balloon = b;
+    while (*end)
+        end = &(*end)->next;
+    *end = b;
     return 0;
 }
 
 static void balloon_unrealize(struct viv_virtio *v)
 {
-    struct virtio_balloon *b = (struct virtio_balloon *)v;
+    struct virtio_balloon *b = (struct virtio_balloon *)v, **p = &balloons;
 
     viv_timer_free(b->poll);
-    if (the_balloon == b)
-        the_balloon = NULL;
+    while (*p != b)
+        p = &(*p)->next;
+    *p = b->next;
 }
 
 static int balloon_post_load(void *obj, int version, struct viv_err *err)
@@ -353,6 +360,7 @@ static const struct viv_field balloon_fields[] = {
     VIV_F_INT(virtio_balloon, poll_s),
     VIV_F_TIMER(virtio_balloon, poll),
     VIV_F_STRUCT(virtio_balloon, stats, stats_state),
+    VIV_F_CONFIG(virtio_balloon, next),
     VIV_F_END,
 };
 

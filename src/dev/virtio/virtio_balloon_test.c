@@ -224,6 +224,26 @@ static void test_refused(void)
     rig_fini();
 }
 
+/* Each is found by its device; the first one gone, the next is the one that is spoken to. */
+static void test_two(void)
+{
+    struct viv_dev *one, *two;
+
+    rig_init();
+    rig_add("i440FX", "addr=0");
+    one = rig_add("virtio-balloon-pci", NULL);
+    two = rig_add("virtio-balloon-pci", NULL);
+    g_assert_true(viv_balloon(NULL) == viv_balloon(one));
+    g_assert_nonnull(viv_balloon(two));
+    viv_dev_lock();
+    viv_dev_free(one);
+    viv_dev_unlock();
+    g_assert_nonnull(viv_balloon(NULL));
+    g_assert_true(viv_balloon(NULL) == viv_balloon(two));
+    rig_fini();
+    g_assert_null(viv_balloon(NULL));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -231,6 +251,7 @@ int main(int argc, char **argv)
     g_test_add_func("/balloon/stats", test_stats);
     g_test_add_func("/balloon/reporting", test_reporting);
     g_test_add_func("/balloon/bounds", test_bounds);
+    g_test_add_func("/balloon/two", test_two);
     g_test_add_func("/balloon/refused", test_refused);
     return g_test_run();
 }
