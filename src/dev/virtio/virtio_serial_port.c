@@ -235,6 +235,8 @@ static int port_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err
         return rc;
     p->name = g_strdup(viv_opts_str(opts, "name"));
     d->parent = p->s->v.dev;
+    if (!d->path) /* by its place: saved state is loaded by that */
+        d->path = g_strdup_printf("%s/%u/%s", d->parent->path, p->nr, d->cls->name);
     p->s->port[p->nr] = p;
     serial_send_control(p->s, p->nr, SERIAL_PORT_ADD, 1);
     return 0;

@@ -309,6 +309,40 @@ static void test_slow(void)
     unmake();
 }
 
+/* A port is found again by its place: others that came before it and have gone do not count. */
+static void test_places(void)
+{
+    g_autofree uint8_t *state = NULL;
+    struct viv_state_writer *w;
+    struct viv_state_reader *r;
+    struct viv_err err = VIV_ERR_INIT;
+    struct serial_port *p;
+    struct viv_dev *gone;
+    size_t len;
+
+    make();
+    gone = add("virtserialport", NULL, "nr=2", NULL);
+    p = (struct serial_port *)add("virtserialport", NULL, "nr=3", NULL);
+    p->guest_open = true;
+    viv_dev_free(gone);
+    viv_dev_set_running_all(false);
+    w = viv_state_writer_new();
+    viv_dev_save_all(w);
+    state = viv_state_writer_finish(w, &len);
+    viv_state_writer_free(w);
+    unmake();
+
+    make();
+    p = (struct serial_port *)add("virtserialport", NULL, "nr=3", NULL);
+    viv_dev_set_running_all(false);
+    r = viv_state_reader_new(state, len);
+    if (viv_dev_load_all(r, &err) < 0)
+        g_error("%s", err.text);
+    viv_state_reader_free(r);
+    g_assert_true(p->guest_open);
+    unmake();
+}
+
 static void test_refused(void)
 {
     make();
@@ -328,6 +362,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-serial/conversation", test_conversation);
     g_test_add_func("/virtio-serial/console", test_console);
     g_test_add_func("/virtio-serial/slow", test_slow);
+    g_test_add_func("/virtio-serial/places", test_places);
     g_test_add_func("/virtio-serial/refused", test_refused);
     return g_test_run();
 }
