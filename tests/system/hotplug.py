@@ -13,7 +13,7 @@ import vm  # noqa: E402
 from disks import MIB, image  # noqa: E402
 
 MODULES = ["virtio_pci", "virtio_blk", "virtio_net", "virtio_scsi", "sd_mod", "nvme", "xhci_pci", "ehci_pci", "uhci_hcd", "usb_storage",
-           "usbhid", "hid_generic", "e1000"]
+           "usbhid", "hid_generic", "e1000", "9p", "9pnet_virtio"]
 
 # Commands come on the serial port, one a line; each answer ends with its number.
 SHELL = """
@@ -276,8 +276,80 @@ def case_reset(work, rounds):
     print("ok: a reset completes what was asked for")
 
 
+def case_share(work, rounds):
+    """A shared folder comes and goes; a mounted one, which the guest does not let go of, under I/O by a reset."""
+    folder = os.path.join(work, "share")
+    os.makedirs(folder)
+    m = Machine("pc", work, ["-fsdev", f"local,id=f,path={folder},security_model=none"])
+    m.boot()
+    for n in range(max(rounds, 2)):
+        m.q.cmd("device_add", driver="virtio-9p-pci", fsdev="f", mount_tag="x", id="s")
+        m.run("mkdir -p /mnt; n=0; until mount -t 9p -o trans=virtio,version=9p2000.L,msize=131072 x /mnt 2>/dev/null || [ $n -ge 300 ]; "
+              "do sleep 0.1; n=$((n + 1)); done; grep -q ' /mnt ' /proc/mounts")
+        m.run("dd if=/dev/urandom of=/tmp/p bs=64k count=16 2>/dev/null; cp /tmp/p /mnt/file && cmp /tmp/p /mnt/file")
+        if n % 2:
+            m.run("umount /mnt")
+            m.unplug("s")
+            continue
+        m.run("(while :; do dd if=/dev/zero of=/mnt/busy bs=64k count=64; done > /dev/null 2>&1) &")
+        time.sleep(0.3 * vm.SLOW)
+        m.q.cmd("device_del", id="s")
+        m.q.cmd("system_reset")
+        if not m.deleted("s"):
+            m.g.die("a reset does not pull a mounted share")
+        m.boot()
+    m.end()
+    print(f"ok: virtio-9p: unmounted and unplugged, pulled under I/O by a reset; {max(rounds, 2)} rounds")
+
+
+def refused(m, word, **args):
+    try:
+        m.q.cmd("device_add", **args)
+    except RuntimeError as e:
+        if word not in str(e):
+            m.g.die(f"device_add {args}: refused, but: {e}")
+        return
+    m.g.die(f"device_add {args}: not refused")
+
+
+def case_half(work, rounds):
+    """What cannot be added leaves nothing behind: its place, its drive, its network are free."""
+    boot, path = image(work, "boot.qcow2", MIB), image(work, "half.qcow2", MIB)
+    m = Machine("pc", work, ["-S", "-drive", f"if=none,id=boot,file={boot},format=qcow2", "-device", "virtio-blk-pci,drive=boot,bootindex=1",
+                             "-device", "virtio-rng-pci,addr=9", "-device", "virtio-scsi-pci,id=s", "-device", "qemu-xhci,id=x"])
+    disks = [{"driver": "virtio-blk-pci"}, {"driver": "nvme", "serial": "viv"}, {"driver": "scsi-hd", "bus": "s.0"},
+             {"driver": "usb-storage", "bus": "x.0"}]
+    for n in range(rounds):
+        for device in disks:
+            pci = "bus" not in device
+            wrong = [("boot", {"bootindex": 1}), ("512", {"logical_block_size": 4096, "physical_block_size": 512})]
+            wrong += [("taken", {"addr": "9"}), ("romfile", {"romfile": os.path.join(work, "no-rom")})] if pci else []
+            for word, how in wrong:
+                m.q.cmd("blockdev-add", **{"driver": "qcow2", "node-name": "disk", "file": {"driver": "file", "filename": path}})
+                refused(m, word, id="d", drive="disk", **device, **how)
+                refused(m, "nowhere", id="d", drive="nowhere", **device)
+                if pci:  # nothing is at the place
+                    m.q.cmd("device_add", driver="virtio-rng-pci", id="d", addr="1d")
+                    m.q.cmd("device_del", id="d")
+                    m.q.cmd("system_reset")
+                    if not m.deleted("d", 10):
+                        m.g.die("the one after it does not go")
+                m.q.cmd("blockdev-del", **{"node-name": "disk"})
+                lock_free(m, path)
+        for driver in ("virtio-net-pci", "e1000", "rtl8139"):
+            m.q.cmd("netdev_add", type="user", id="n0")
+            refused(m, "taken", driver=driver, id="nic", netdev="n0", addr="9")
+            refused(m, "bootindex", driver=driver, id="nic", netdev="n0", bootindex=1)
+            m.q.cmd("netdev_del", id="n0")
+    if "Ethernet" in m.hmp("info pci"):
+        m.g.die("a network card is left")
+    m.q.cmd("quit")
+    m.g.wait(30)
+    print(f"ok: what cannot be added leaves nothing; {rounds} rounds")
+
+
 CASES = {"pc": case_pc, "bridge": case_bridge, "q35": case_q35, "usb": case_usb, "scsi": case_scsi, "busy": case_busy, "saved": case_saved,
-         "reset": case_reset}
+         "reset": case_reset, "share": case_share, "half": case_half}
 
 
 def main():
