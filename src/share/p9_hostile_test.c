@@ -398,6 +398,34 @@ static void test_link_calls(gconstpointer model)
     client_free(c);
 }
 
+/* A guest that cannot write opens nothing for writing, not for locks either. */
+static void test_readonly(void)
+{
+    struct client *c = client_new(VIV_SHARE_NONE, true);
+    g_autofree char *file = below(c, NULL, "f");
+    struct stat st;
+    unsigned seen = 0;
+
+    g_assert(g_file_set_contents(file, "x", 1, NULL) && !stat(file, &st));
+    client_mount(c);
+    g_assert_cmpint(walk(c, A, "f"), ==, 0);
+    FAILS(c, EROFS, P9_LOPEN, "dd", D(A), D(O_RDWR));
+    FAILS(c, EROFS, P9_LOPEN, "dd", D(A), D(O_RDONLY | O_TRUNC));
+    OK(c, P9_LOPEN, "dd", D(A), D(O_RDONLY));
+    OK(c, P9_LOCK, "dbdqqds", D(A), 0, D(0), Q(0), Q(1), D(1), "client");
+    g_assert_cmpuint(c->in.p[0], ==, 0);
+    for (int fd = 3; fd < 100; fd++) {
+        struct stat s;
+
+        if (fstat(fd, &s) < 0 || s.st_ino != st.st_ino || s.st_dev != st.st_dev)
+            continue;
+        seen++;
+        g_assert_cmpint(fcntl(fd, F_GETFL) & O_ACCMODE, ==, O_RDONLY);
+    }
+    g_assert_cmpuint(seen, ==, 3); /* the name, the file, the lock */
+    client_free(c);
+}
+
 /* In the place of an attribute file there is something else: nothing is written to it. */
 static void test_false_attributes(void)
 {
@@ -574,6 +602,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/9p/links/passthrough", GINT_TO_POINTER(VIV_SHARE_PASSTHROUGH), test_link_calls);
     g_test_add_data_func("/9p/links/mapped-xattr", GINT_TO_POINTER(VIV_SHARE_MAPPED_XATTR), test_link_calls);
     g_test_add_func("/9p/attributes", test_false_attributes);
+    g_test_add_func("/9p/readonly", test_readonly);
     g_test_add_func("/9p/ring", test_ring);
     g_test_add_func("/9p/flush", test_flush);
     return g_test_run();

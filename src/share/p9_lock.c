@@ -77,7 +77,8 @@ static int add(struct viv_p9 *p, const struct fid *f, const struct stat *st, con
 
     if (g_hash_table_size(p->locks) >= LOCKS_MAX || p9_open_begin(p) < 0)
         return -ENOLCK;
-    fd = viv_share_reopen(p->tree, f->io, O_RDWR);
+    /* A file that is open for writing cannot be executed on the host: not the guest's affair where it cannot write. */
+    fd = p->dev->readonly ? -EROFS : viv_share_reopen(p->tree, f->io, O_RDWR);
     if (fd == -EACCES || fd == -EROFS || fd == -ETXTBSY)
         fd = viv_share_reopen(p->tree, f->io, f->writable ? O_WRONLY : O_RDONLY);
     if (fd < 0) {
