@@ -225,9 +225,20 @@ def case_busy(work, rounds):
             m.run(GONE.format(node))
             m.run(f"rm -f {node}")
             forget_disk(m, path, n)
+    for n in range(rounds):
+        for driver in ("virtio-net-pci", "e1000"):
+            m.q.cmd("netdev_add", type="user", id="n0")
+            m.q.cmd("device_add", driver=driver, id="nic", netdev="n0")
+            m.run(WAIT.format("/sys/class/net/eth0"))
+            m.run("ifconfig eth0 10.0.2.15 up && ping -c 1 -W 30 10.0.2.2 > /dev/null")
+            m.run("(while [ -e /sys/class/net/eth0 ]; do nc -u -w 1 10.0.2.2 9 < /dev/zero; done > /dev/null 2>&1; echo let-go) &")
+            time.sleep(0.3 * vm.SLOW)
+            m.unplug("nic")
+            m.q.cmd("netdev_del", id="n0")
+            m.g.expect("^let-go", 60)
     m.run("dmesg -c > /dev/null")  # it may well complain of I/O errors
     m.end()
-    print(f"ok: pulled out under I/O: virtio-blk, nvme, scsi-hd, usb-storage; {rounds} rounds")
+    print(f"ok: pulled out under I/O: virtio-blk, nvme, scsi-hd, usb-storage, virtio-net, e1000; {rounds} rounds")
 
 
 def case_saved(work, rounds):
