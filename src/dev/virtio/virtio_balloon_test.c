@@ -218,6 +218,7 @@ static void test_bounds(void)
 static void test_refused(void)
 {
     rig_init();
+    rig_add_ram(4 * VIV_MIB);
     rig_add("i440FX", "addr=0");
     rig_refused("virtio-balloon-pci", "free-page-hint=on", "free-page-reporting=on");
     g_assert_null(viv_balloon(NULL));
@@ -230,6 +231,7 @@ static void test_two(void)
     struct viv_dev *one, *two;
 
     rig_init();
+    rig_add_ram(4 * VIV_MIB);
     rig_add("i440FX", "addr=0");
     one = rig_add("virtio-balloon-pci", NULL);
     two = rig_add("virtio-balloon-pci", NULL);
