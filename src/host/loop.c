@@ -225,6 +225,7 @@ void viv_loop_run(void)
 
 bool viv_loop_serve(bool wait)
 {
+    start_once();
     return g_main_context_iteration(context(), wait);
 }
 
