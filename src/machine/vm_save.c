@@ -21,6 +21,7 @@
 #include "host/loop.h"
 #include "host/open.h"
 #include "machine/vm_stream.h"
+#include "mem/holes.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -74,8 +75,12 @@ static bool page_is_zero(const uint8_t *p)
     return true;
 }
 
-/* Pages the kernel never gave us are zero, and looking at them would make them real: /proc/self/pagemap tells, 512
- * pages at a time. Where it cannot be read every page is looked at. */
+/* Pages the kernel never gave us are zero (with a file: in its holes), and looking at them would make them real: /proc/self/pagemap
+ * tells, 512 pages at a time. Where it cannot be read every page is looked at. */
+struct stretch {
+    uint64_t from, end; /* bytes of a block that its file holds */
+};
+
 struct page_map {
     int fd;
     uint64_t first; /* page number of entry[0] */
@@ -102,18 +107,31 @@ static bool page_untouched(struct page_map *m, const uint8_t *hva)
     }
     return !(m->entry[page - m->first] >> 62); /* neither present nor swapped */
 }
+/* What a shared file holds may be others' writing, which is not in our page table. */
+static bool untouched(const struct viv_ram *ram, uint64_t at, struct page_map *map, struct stretch *data)
+{
+    if (ram->fd < 0 && !page_untouched(map, ram->hva + at))
+        return false;
+    if (ram->fd < 0 && ram->below < 0)
+        return true;
+    if (at >= data->end)
+        viv_ram_next_data(ram, at, &data->from, &data->end);
+    return at < data->from;
+}
+
 
 static void save_block(struct viv_vm_stream *s, struct viv_ram *ram, struct page_map *map)
 {
     uint64_t pages = ram->size / VIV_PAGE_SIZE, start = 0;
+    struct stretch data = {0};
     size_t name_len = strlen(ram->name);
 
     viv_vm_stream_put_u64(s, name_len);
     viv_vm_stream_put(s, ram->name, name_len);
     viv_vm_stream_put_u64(s, ram->size);
     for (uint64_t i = 0; i <= pages; i++) {
-        const uint8_t *p = ram->hva + i * VIV_PAGE_SIZE;
-        bool end = i == pages || (ram->fd < 0 && !ram->file && page_untouched(map, p)) || page_is_zero(p);
+        uint64_t at = i * VIV_PAGE_SIZE;
+        bool end = i == pages || untouched(ram, at, map, &data) || page_is_zero(ram->hva + at);
 
         if (end && i > start) {
             viv_vm_stream_put_u64(s, start);
@@ -136,6 +154,25 @@ static void save_ram(struct viv_vm_stream *s)
         close(map.fd);
     viv_vm_stream_put_u64(s, 0); /* no more names */
 }
+/* What the stream does not list is zero. A private mapping shows its file again where it is dropped, and not all memory can be
+ * dropped. */
+static void clear_block(struct viv_ram *ram)
+{
+    bool dropped = madvise(ram->hva, ram->size, ram->fd < 0 ? MADV_DONTNEED : MADV_REMOVE) == 0;
+    uint64_t from, end = 0;
+
+    if (dropped && ram->below < 0)
+        return;
+    if (!dropped && ram->fd < 0) {
+        memset(ram->hva, 0, ram->size);
+        return;
+    }
+    while (end < ram->size) {
+        viv_ram_next_data(ram, end, &from, &end);
+        memset(ram->hva + from, 0, end - from);
+    }
+}
+
 
 static int load_runs(struct viv_vm_stream *s, struct viv_ram *ram, struct viv_err *err)
 {
@@ -173,9 +210,7 @@ static int load_block(struct viv_vm_stream *s, struct viv_ram *ram, size_t name_
         return viv_fail(err, EINVAL, "saved state has RAM block '%.60s' of %" PRIu64
                         " bytes, this machine '%s' of %" PRIu64, name, size,
                         ram ? ram->name : "none", ram ? ram->size : 0);
-    /* What the stream does not list is zero. */
-    if ((ram->fd < 0 && ram->file) || madvise(ram->hva, ram->size, ram->fd < 0 ? MADV_DONTNEED : MADV_REMOVE) < 0)
-        memset(ram->hva, 0, ram->size);
+    clear_block(ram);
     rc = load_runs(s, ram, err);
     viv_ram_written(ram->hva, ram->size);
     return rc;

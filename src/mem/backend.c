@@ -342,7 +342,7 @@ static int advise(const struct viv_mem_backend *b, const struct viv_ram *ram, st
 
 int viv_mem_backend_map(struct viv_mem_backend *b, const char *name, struct viv_ram **out, struct viv_err *err)
 {
-    struct viv_ram_place place = {.shared = b->share, .reserve = b->reserve, .align = b->align, .file = b->kind == KIND_FILE};
+    struct viv_ram_place place = {.shared = b->share, .reserve = b->reserve, .align = b->align};
     uint64_t page = VIV_PAGE_SIZE;
     int rc;
 
@@ -365,8 +365,6 @@ int viv_mem_backend_map(struct viv_mem_backend *b, const char *name, struct viv_
         return rc;
     }
     b->used = true;
-    if (!b->share && place.fd >= 0)
-        close(place.fd); /* the mapping keeps it */
     rc = advise(b, *out, err);
     if (!rc && b->prealloc)
         rc = prealloc(b, *out, page, err);

@@ -2,6 +2,7 @@
 #include "mem/backend.h"
 
 #include "base/units.h"
+#include "mem/holes.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -70,7 +71,7 @@ static void test_file(void)
     g_assert_cmpint(FILE_("id=f2,size=4M,mem-path=%s,readonly=on", path), ==, 0);
     g_assert_cmpint(map("f2", &ram, &err), ==, 0);
     g_assert_cmpint(ram->fd, ==, -1);
-    g_assert_true(ram->file);
+    g_assert_cmpint(ram->below, >=, 0);
     g_assert_cmpmem(ram->hva + 3 * VIV_MIB, 5, "hello", 5);
     memcpy(ram->hva + 3 * VIV_MIB, "other", 5);
     g_assert_cmpint(pread(fd, back, 5, 3 * VIV_MIB), ==, 5);
@@ -89,6 +90,41 @@ static void test_file(void)
 }
 
 static void test_prealloc(void)
+static void expect_data(const struct viv_ram *ram, uint64_t at, uint64_t from, uint64_t end)
+{
+    uint64_t f = 1, e = 1;
+
+    viv_ram_next_data(ram, at, &f, &e);
+    g_assert_cmpuint(f, ==, from);
+    g_assert_cmpuint(e, ==, end);
+}
+
+static void test_holes(void)
+{
+    const uint64_t size = 4 * VIV_MIB, page = VIV_PAGE_SIZE;
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_ram *ram;
+
+    /* Huge pages of shared memory, if the host gives them, would have other edges than what is written. */
+    g_assert_cmpint(MEMFD_("id=h1,size=4M"), ==, 0);
+    g_assert_cmpint(map("h1", &ram, &err), ==, 0);
+    g_assert_cmpint(madvise(ram->hva, ram->size, MADV_NOHUGEPAGE), ==, 0);
+    expect_data(ram, 0, size, size);
+    ram->hva[5 * page + 1] = ram->hva[6 * page] = ram->hva[size - 1] = 1;
+    expect_data(ram, 0, 5 * page, 7 * page);
+    expect_data(ram, 6 * page, 6 * page, 7 * page);
+    expect_data(ram, 7 * page, size - page, size);
+    /* not a file; a file that is larger */
+    g_assert_cmpint(RAM_("id=h2,size=4M"), ==, 0);
+    g_assert_cmpint(map("h2", &ram, &err), ==, 0);
+    expect_data(ram, page, page, size);
+    g_assert_cmpint(MEMFD_("id=h3,size=4M,share=off,seal=off"), ==, 0);
+    g_assert_cmpint(map("h3", &ram, &err), ==, 0);
+    g_assert_cmpint(ftruncate(ram->below, (off_t)(2 * size)), ==, 0);
+    g_assert_cmpint(pwrite(ram->below, "x", 1, (off_t)size), ==, 1);
+    expect_data(ram, 0, size, size);
+}
+
 {
     struct viv_err err = VIV_ERR_INIT;
     unsigned char in[512] = {0};
@@ -157,3 +193,4 @@ int main(int argc, char **argv)
     g_rmdir(dir);
     return rc;
 }
+    g_test_add_func("/mem-backend/holes", test_holes);

@@ -105,7 +105,7 @@ static int map_block(struct viv_ram *ram, uint8_t *hva, const struct viv_ram_pla
     (void)madvise(hva, ram->size, MADV_DONTDUMP);
     ram->hva = hva;
     ram->fd = at->shared ? at->fd : -1;
-    ram->file = at->file;
+    ram->below = at->shared ? -1 : at->fd;
     return 0;
 }
 
@@ -195,7 +195,7 @@ void viv_ram_release(struct viv_ram *ram)
 {
     if (!ram)
         return;
-    g_assert(!ram->logs && ram->fd < 0);
+    g_assert(!ram->logs && ram->fd < 0 && ram->below < 0);
     /* Zero from now on; what a vCPU had decoded there is no longer so. */
     madvise(ram->hva, ram->size, MADV_DONTNEED);
     viv_ram_written(ram->hva, ram->size);

@@ -22,7 +22,7 @@ struct viv_ram {
     uint8_t *hva;     /* page aligned, inside the arena */
     uint64_t size;    /* bytes, multiple of the page size */
     int fd;           /* what is mapped, shared, from offset 0 on; or -1 */
-    bool file;        /* a file: what was never touched need not be zero */
+    int below;        /* the file below a private mapping, from offset 0 on: what was never touched is its; or -1 */
     struct viv_ram_log *logs; /* ram.c's: clients of the dirty log */
 };
 
@@ -56,8 +56,8 @@ int viv_ram_new(const char *name, uint64_t size, struct viv_ram **out, struct vi
 
 /* The same, in a file (mem/backend.h). */
 struct viv_ram_place {
-    int fd;         /* -1: anonymous memory. With `shared` it belongs to the block from then on */
-    bool shared, file;
+    int fd;         /* -1: anonymous memory. It belongs to the block from then on */
+    bool shared;
     bool reserve;   /* the host sets swap or huge pages aside */
     uint64_t align; /* of the address; a power of two, 0: any */
 };
