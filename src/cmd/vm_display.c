@@ -249,7 +249,10 @@ static void on_quit(void)
 
 static void on_reset(void)
 {
-    viv_vm_reset("host-ui");
+    struct viv_err err = VIV_ERR_INIT;
+
+    if (viv_vm_ask_reset("host-ui", &err) < 0)
+        viv_warn("%s", err.text);
 }
 
 static void on_powerdown(void)
@@ -265,7 +268,7 @@ static void on_pause(bool on)
     struct viv_err err = VIV_ERR_INIT;
 
     if (on)
-        viv_vm_stop(VIV_RUN_PAUSED);
+        viv_vm_pause();
     else if (viv_vm_cont(&err) < 0)
         viv_warn("%s", err.text);
 }

@@ -313,6 +313,20 @@ void viv_vm_reset(const char *reason)
 }
 
 /* A pulse on the CPUs' reset line that the firmware answers by going on where the guest said: chips and memory stay. */
+void viv_vm_pause(void)
+{
+    if (vm.state == VIV_RUN_RUNNING)
+        viv_vm_stop(VIV_RUN_PAUSED);
+}
+
+int viv_vm_ask_reset(const char *reason, struct viv_err *err)
+{
+    if (vm.state == VIV_RUN_SAVE || vm.state == VIV_RUN_RESTORE || vm.state == VIV_RUN_INMIGRATE)
+        return viv_fail(err, EBUSY, "the machine is in state '%s'", viv_run_state_name(vm.state));
+    viv_vm_reset(reason);
+    return 0;
+}
+
 static bool reset_cpus_only(int code)
 {
     if (code != VIV_VM_RESET_CPUS || !vm.cfg->cls->resumes || !vm.cfg->cls->resumes(&vm.board))

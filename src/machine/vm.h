@@ -41,6 +41,10 @@ int viv_vm_cont(struct viv_err *err);
 void viv_vm_stop(enum viv_run_state why);
 /* `reason` as QMP's ShutdownCause has it ("guest-reset", "host-qmp-system-reset"). */
 void viv_vm_reset(const char *reason);
+/* What people ask for, by a monitor or a window's menu. Pausing changes nothing where it does not run; a reset is -EBUSY while the
+ * machine waits for its saved state, is saved or loaded. */
+void viv_vm_pause(void);
+int viv_vm_ask_reset(const char *reason, struct viv_err *err);
 int viv_vm_powerdown(struct viv_err *err);
 /* Ends viv_loop_run; the process exits with `code`. */
 void viv_vm_quit(int code, const char *reason);

@@ -40,8 +40,7 @@ static void show_status(const json_t *r, GString *out)
 
 COMMAND(do_stop)
 {
-    if (viv_vm_state() == VIV_RUN_RUNNING)
-        viv_vm_stop(VIV_RUN_PAUSED);
+    viv_vm_pause();
     return 0;
 }
 
@@ -52,10 +51,7 @@ COMMAND(do_cont)
 
 COMMAND(do_reset)
 {
-    if (viv_vm_state() == VIV_RUN_SAVE || viv_vm_state() == VIV_RUN_INMIGRATE)
-        return viv_fail(err, EBUSY, "the machine is in state '%s'", viv_run_state_name(viv_vm_state()));
-    viv_vm_reset("host-qmp-system-reset");
-    return 0;
+    return viv_vm_ask_reset("host-qmp-system-reset", err);
 }
 
 COMMAND(do_powerdown)

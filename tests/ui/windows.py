@@ -208,6 +208,22 @@ def closing(work, x, kind, image):
     print("ok: closing the window ends the machine, unless window-close=off or -no-quit")
 
 
+def menu(work, x, image):
+    """Pause and Reset do what stop and system_reset do: not to a machine that waits for its state."""
+    with Machine(work, x, "gtk", image, args=("-incoming", "defer")) as g:
+        for keys, said in (("Down", "Return"), None), (("Down", "Down", "Return"), "in state 'inmigrate'"):
+            left, top, _, _ = g.x.geometry(g.window)
+            g.x.do("mousemove", left + 20, top + 10, "click", 1)
+            time.sleep(1)
+            g.x.do("key", *keys)
+            must(not said or until(lambda: g._pump(0.1) and said in g.text, 20), g, f"the menu's answer is {g.text!r}")
+            time.sleep(0 if said else 1)
+            must(g.q.cmd("query-status")["status"] == "inmigrate", g, f"after {keys} in the menu it is {g.q.cmd('query-status')}")
+        g.q.cmd("quit")
+        must(g.wait(20) == 0, g, "quit")
+    print("ok: the menu does nothing to a machine that waits for its state")
+
+
 def server_ends(work, kind, image):
     """The guest goes on without its window."""
     x = desktop.Screen(work, "us")
@@ -268,6 +284,8 @@ def main():
         sizes(g)
         stalls(g)
     closing(work, x, kind, image)
+    if kind == "gtk":
+        menu(work, x, image)
     server_ends(work, kind, image)
     if kind == "gtk":  # the kind that is taken when none is named
         late(work)
