@@ -50,6 +50,11 @@ unsigned viv_vm_requests_pending(void)
     return atomic_load(&pending);
 }
 
+int viv_vm_request_code(enum viv_vm_request what)
+{
+    return details[what].code;
+}
+
 void viv_vm_requests_drop(unsigned bits)
 {
     atomic_fetch_and(&pending, ~bits);

@@ -22,6 +22,7 @@ void viv_vm_request(enum viv_vm_request what, int code, const char *who);
 
 /* Made and not yet acted on: bits 1 << VIV_VM_*. Loop thread. */
 unsigned viv_vm_requests_pending(void);
+int viv_vm_request_code(enum viv_vm_request what); /* of one of these */
 
 /* A reset has happened: what was asked for before it (bits as above) is of a machine that is no more. Loop thread, the vCPUs
  * have stopped. */

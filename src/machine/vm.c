@@ -34,7 +34,7 @@ static struct {
     struct viv_board board;
     bool made, no_reboot, no_shutdown;
     int exit_code;
-    unsigned deferred; /* 1 << VIV_VM_RESET, 1 << VIV_VM_SHUTDOWN: asked for by a guest that does not run now */
+    unsigned deferred; /* viv_vm_guest_wishes(): asked for by a guest that does not run now */
     GSList *listeners;
 } vm;
 
@@ -271,7 +271,8 @@ int viv_vm_cont(struct viv_err *err)
     viv_vcpus_start();
     for (int i = VIV_VM_RESET; i <= VIV_VM_SHUTDOWN; i++) {
         if (vm.deferred >> i & 1)
-            viv_vm_request(i, 0, "asked for before the machine was stopped");
+            viv_vm_request(i, i == VIV_VM_RESET && vm.deferred & VIV_VM_WISH_CPUS ? VIV_VM_RESET_CPUS : 0,
+                           "asked for before the machine was stopped");
     }
     vm.deferred = 0;
     return 0;
@@ -312,7 +313,6 @@ void viv_vm_reset(const char *reason)
     }
 }
 
-/* A pulse on the CPUs' reset line that the firmware answers by going on where the guest said: chips and memory stay. */
 void viv_vm_pause(void)
 {
     if (vm.state == VIV_RUN_RUNNING)
@@ -327,11 +327,13 @@ int viv_vm_ask_reset(const char *reason, struct viv_err *err)
     return 0;
 }
 
+/* A pulse on the CPUs' reset line that the firmware answers by going on where the guest said: chips and memory stay. */
 static bool reset_cpus_only(int code)
 {
     if (code != VIV_VM_RESET_CPUS || !vm.cfg->cls->resumes || !vm.cfg->cls->resumes(&vm.board))
         return false;
     viv_vcpus_stop();
+    viv_vm_requests_drop(1u << VIV_VM_RESET | 1u << VIV_VM_INTERNAL_ERROR); /* of CPUs that should have stood by then */
     viv_vcpus_init();
     viv_vcpus_start();
     return true;
@@ -377,14 +379,28 @@ static void guest_ends(const char *reason)
     emit_cause("SHUTDOWN", reason);
 }
 
+/* The first one counts: a reset that follows another is of CPUs that should have stood by then. */
+static unsigned wish(unsigned wishes, enum viv_vm_request what, int code)
+{
+    if (wishes >> what & 1)
+        return wishes;
+    return wishes | 1u << what | (what == VIV_VM_RESET && code == VIV_VM_RESET_CPUS ? VIV_VM_WISH_CPUS : 0);
+}
+
 unsigned viv_vm_guest_wishes(void)
 {
-    return (viv_vm_requests_pending() | vm.deferred) & VIV_VM_WISHES;
+    unsigned wishes = vm.deferred, pending = viv_vm_requests_pending();
+
+    for (int i = VIV_VM_RESET; i <= VIV_VM_SHUTDOWN; i++) {
+        if (pending >> i & 1)
+            wishes = wish(wishes, i, viv_vm_request_code(i));
+    }
+    return wishes;
 }
 
 int viv_vm_set_guest_wishes(unsigned bits)
 {
-    if (bits & ~VIV_VM_WISHES)
+    if (bits & ~(VIV_VM_WISHES | VIV_VM_WISH_CPUS) || (bits & VIV_VM_WISH_CPUS && !(bits >> VIV_VM_RESET & 1)))
         return -EINVAL;
     vm.deferred = bits;
     return 0;
@@ -395,7 +411,7 @@ static void on_request(enum viv_vm_request what, int code, const char *who)
     /* What a guest asked for in its last moment before a stop belongs to its state: it happens when it runs again,
      * here or where it was loaded. */
     if ((1u << what & VIV_VM_WISHES) && vm.state != VIV_RUN_RUNNING) {
-        vm.deferred |= 1u << what;
+        vm.deferred = wish(vm.deferred, what, code);
         return;
     }
     switch (what) {

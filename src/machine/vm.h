@@ -57,9 +57,10 @@ int viv_vm_load(const char *uri, struct viv_err *err);
 /* For vm_save.c, vm_snapshot.c and -incoming. */
 void viv_vm_reset_all(void); /* devices, CPUs, board: nothing is told, nothing stopped or started */
 void viv_vm_set_state(enum viv_run_state s);
-/* A reset or power-off that the guest asked for and that has not happened: bits of 1 << VIV_VM_*. Setting refuses
- * (-EINVAL) what no guest can wish. */
-#define VIV_VM_WISHES (1u << VIV_VM_RESET | 1u << VIV_VM_SHUTDOWN)
+/* A reset or power-off that the guest asked for and that has not happened: bits of 1 << VIV_VM_*, and whether the reset is one of the
+ * CPUs alone (VIV_VM_RESET_CPUS). Setting refuses (-EINVAL) what no guest can wish. */
+#define VIV_VM_WISHES    (1u << VIV_VM_RESET | 1u << VIV_VM_SHUTDOWN)
+#define VIV_VM_WISH_CPUS (1u << 16)
 unsigned viv_vm_guest_wishes(void);
 int viv_vm_set_guest_wishes(unsigned bits);
 

@@ -4,6 +4,7 @@ leaves by a reset of the CPUs and comes back by the shutdown byte."""
 import os
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import vm  # noqa: E402
@@ -49,12 +50,16 @@ def grub(work, floppy, machine, args):
     print(f"ok: GRUB from a diskette, {machine}")
 
 
-def resume(work, accel):
-    elf, out = os.path.join(work, "resume.elf"), os.path.join(work, "resume.img")
-    subprocess.run(["gcc", "-m32", "-c", "-o", elf, f"{HERE}/resume.S"], check=True)
+def boot_sector(work, source, *flags):
+    elf, out = os.path.join(work, "sector.elf"), os.path.join(work, "sector.img")
+    subprocess.run(["gcc", "-m32", "-c", *flags, "-o", elf, f"{HERE}/{source}"], check=True)
     subprocess.run(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "-e", "_start", "--oformat", "binary", "-o", out, elf], check=True)
     os.truncate(out, 1440 << 10)
-    args = vm.base_args("pc", "64M", 1) + ["-accel", accel, "-boot", "a", "-drive", f"if=floppy,format=raw,readonly=on,file={out}"]
+    return ["-boot", "a", "-drive", f"if=floppy,format=raw,readonly=on,file={out}"]
+
+
+def resume(work, accel):
+    args = vm.base_args("pc", "64M", 1) + ["-accel", accel] + boot_sector(work, "resume.S")
     with vm.Guest(args, f"resume {accel}") as g:
         g.expect(r"S12$", 100)
         if g.wait(60):
@@ -62,6 +67,32 @@ def resume(work, accel):
         if "!" in g.text:
             g.die("memory has changed")
     print(f"ok: back from a reset of the CPUs, {accel}")
+
+
+def resets(work, accel):
+    """Resets of the CPUs alone stay that: whatever the CPUs ask for until they stand, and where they were saved before it happened."""
+    for flags in ["-DAGAIN"], []:
+        args = ["-M", "pc", "-m", "16M", "-nodefaults", "-display", "none", "-serial", "stdio", "-accel", accel]
+        args += boot_sector(work, "resets.S", *flags)
+
+        def going_on(g, starts=1):
+            enough, end = g.log.count(b"R") + (3000 if flags else 50), time.monotonic() + 100 * vm.SLOW
+            while g.log.count(b"R") < enough:
+                if not g._pump(1) or g.log.count(b"S") > starts or time.monotonic() > end:
+                    g.die("the machine was reset, or stands")
+
+        with vm.Guest(args + ["-qmp", f"unix:{work}/q1,server=on,wait=off"], f"resets {accel} {flags}") as g:
+            q = vm.QMP(f"{work}/q1")
+            going_on(g)
+            for i in range(0 if flags else 12):
+                q.cmd("migrate", uri=f"file:{work}/state")
+                if q.cmd("query-migrate")["status"] != "completed":
+                    g.die("migrate failed")
+                with vm.Guest(args + ["-incoming", f"file:{work}/state"], f"resets {accel}, copy {i}") as copy:
+                    going_on(copy, 0)
+                q.cmd("cont")
+                going_on(g)
+    print(f"ok: resets of the CPUs, and copies of them, {accel}")
 
 
 def main():
@@ -74,6 +105,7 @@ def main():
     grub(work, floppy, "q35", ["-global", "isa-fdc.bootindexA=0"])
     for accel in sys.argv[1:] or ["xlate", "interp"]:
         resume(work, accel)
+        resets(work, accel)
 
 
 main()
