@@ -35,7 +35,6 @@
 #define MAGIC     "VIVSAVE"
 #define VERSION   2
 #define MAX_TEXT  4096
-#define MAX_STATE (1ull << 30)
 #define RUN_END   UINT64_MAX
 
 static const char *file_of(const char *uri)
@@ -107,6 +106,7 @@ static bool page_untouched(struct page_map *m, const uint8_t *hva)
     }
     return !(m->entry[page - m->first] >> 62); /* neither present nor swapped */
 }
+
 /* What a shared file holds may be others' writing, which is not in our page table. */
 static bool untouched(const struct viv_ram *ram, uint64_t at, struct page_map *map, struct stretch *data)
 {
@@ -119,12 +119,11 @@ static bool untouched(const struct viv_ram *ram, uint64_t at, struct page_map *m
     return at < data->from;
 }
 
-
 static void save_block(struct viv_vm_stream *s, struct viv_ram *ram, struct page_map *map)
 {
     uint64_t pages = ram->size / VIV_PAGE_SIZE, start = 0;
-    struct stretch data = {0};
     size_t name_len = strlen(ram->name);
+    struct stretch data = {0};
 
     viv_vm_stream_put_u64(s, name_len);
     viv_vm_stream_put(s, ram->name, name_len);
@@ -154,6 +153,7 @@ static void save_ram(struct viv_vm_stream *s)
         close(map.fd);
     viv_vm_stream_put_u64(s, 0); /* no more names */
 }
+
 /* What the stream does not list is zero. A private mapping shows its file again where it is dropped, and not all memory can be
  * dropped. */
 static void clear_block(struct viv_ram *ram)
@@ -172,7 +172,6 @@ static void clear_block(struct viv_ram *ram)
         memset(ram->hva + from, 0, end - from);
     }
 }
-
 
 static int load_runs(struct viv_vm_stream *s, struct viv_ram *ram, struct viv_err *err)
 {
@@ -269,12 +268,10 @@ static int load_vcpu(struct viv_state_reader *r, struct viv_vcpu *v, struct viv_
     return rc;
 }
 
-static void save_state(struct viv_vm_stream *s)
+static int make_state(uint8_t **blob, size_t *len, struct viv_err *err)
 {
     const struct viv_accel *a = viv_vm_accel();
     struct viv_state_writer *w = viv_state_writer_new();
-    uint8_t *blob;
-    size_t len;
 
     viv_state_put(w, viv_vm_cpuid()->word, sizeof(viv_vm_cpuid()->word));
     for (unsigned i = 0; i < viv_vcpu_count; i++)
@@ -283,11 +280,12 @@ static void save_state(struct viv_vm_stream *s)
     if (a->save)
         a->save(w);
     viv_dev_save_all(w);
-    blob = viv_state_writer_finish(w, &len);
+    *blob = viv_state_writer_finish(w, len);
     viv_state_writer_free(w);
-    viv_vm_stream_put_u64(s, len);
-    viv_vm_stream_put(s, blob, len);
-    g_free(blob);
+    if (!*blob)
+        return viv_fail(err, EFBIG, "the devices' state has %zu MiB, and at most %llu are loaded again: a virtio-gpu's pictures take them, "
+                        "max_hostmem= bounds these", *len >> 20, VIV_STATE_MOST >> 20);
+    return 0;
 }
 
 static int load_sections(struct viv_state_reader *r, struct viv_err *err)
@@ -321,7 +319,7 @@ static int load_state(struct viv_vm_stream *s, struct viv_err *err)
 
     if (rc < 0)
         return rc;
-    blob = len <= MAX_STATE ? g_try_malloc(len) : NULL;
+    blob = len <= VIV_STATE_MOST ? g_try_malloc(len) : NULL;
     if (!blob)
         return viv_fail(err, EINVAL, "saved state: %" PRIu64 " bytes of devices are too many", len);
     rc = viv_vm_stream_get(s, blob, len, err);
@@ -407,9 +405,15 @@ int viv_vm_quiesce(struct viv_err *err)
     return flush_disks(err);
 }
 
-void viv_vm_put_machine(struct viv_vm_stream *s)
+int viv_vm_put_machine(struct viv_vm_stream *s, struct viv_err *err)
 {
     g_autofree char *desc = describe();
+    g_autofree uint8_t *blob = NULL;
+    size_t len;
+    int rc = make_state(&blob, &len, err);
+
+    if (rc < 0)
+        return rc;
 
     viv_vm_stream_put(s, MAGIC, sizeof(MAGIC));
     viv_vm_stream_put_u64(s, VERSION);
@@ -418,8 +422,10 @@ void viv_vm_put_machine(struct viv_vm_stream *s)
     save_clocks(s);
     viv_vm_stream_put_u64(s, viv_vm_guest_wishes());
     save_ram(s);
-    save_state(s);
+    viv_vm_stream_put_u64(s, len);
+    viv_vm_stream_put(s, blob, len);
     viv_vm_stream_put_sum(s);
+    return 0;
 }
 
 int viv_vm_save(const char *uri, struct viv_err *err)
@@ -447,8 +453,8 @@ int viv_vm_save(const char *uri, struct viv_err *err)
     if (!rc)
         rc = viv_dev_can_save_all(err); /* what the guest was about to do is done */
     if (!rc)
-        viv_vm_put_machine(s);
-    if (viv_vm_stream_close(s, err) < 0 && !rc)
+        rc = viv_vm_put_machine(s, err);
+    if (viv_vm_stream_close(s, rc < 0 ? NULL : err) < 0 && !rc)
         rc = -EIO;
     if (rc < 0) {
         viv_vm_set_state(before == VIV_RUN_RUNNING ? VIV_RUN_PAUSED : before);

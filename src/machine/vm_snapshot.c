@@ -47,11 +47,14 @@ static void go_on(enum viv_run_state before)
 static int write_state(struct viv_drive *d, uint64_t *size, struct viv_err *err)
 {
     struct viv_vm_stream *s;
+    int rc;
 
     viv_vm_stream_open_node(viv_drive_node(d), d->id, true, 0, &s);
-    viv_vm_put_machine(s);
+    rc = viv_vm_put_machine(s, err);
     *size = viv_vm_stream_size(s);
-    return viv_vm_stream_close(s, err);
+    if (rc < 0)
+        viv_vm_stream_close(s, NULL);
+    return rc < 0 ? rc : viv_vm_stream_close(s, err);
 }
 
 int viv_vm_snapshot_save(const char *name, struct viv_err *err)

@@ -33,7 +33,7 @@ int viv_vm_stream_close(struct viv_vm_stream *s, struct viv_err *err);
 
 /* vm_save.c: the whole machine; it stands still. What it is loaded into has been reset. */
 int viv_vm_quiesce(struct viv_err *err); /* waits until no device is at work, and flushes disks */
-void viv_vm_put_machine(struct viv_vm_stream *s);
+int viv_vm_put_machine(struct viv_vm_stream *s, struct viv_err *err); /* errors of writing are the stream's own */
 int viv_vm_get_machine(struct viv_vm_stream *s, struct viv_err *err);
 
 #endif

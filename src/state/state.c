@@ -22,6 +22,7 @@
 
 struct viv_state_writer {
     GByteArray *out;
+    uint64_t put; /* bytes, those included that were too many for `out` */
 };
 
 struct viv_state_reader {
@@ -51,18 +52,21 @@ void viv_state_writer_free(struct viv_state_writer *w)
 
 uint8_t *viv_state_writer_finish(struct viv_state_writer *w, size_t *len)
 {
-    uint8_t *data;
+    uint8_t *data = g_byte_array_free(w->out, FALSE);
 
-    *len = w->out->len;
-    data = g_byte_array_free(w->out, FALSE);
-
+    *len = w->put;
+    if (w->put > VIV_STATE_MOST)
+        g_clear_pointer(&data, g_free);
     w->out = g_byte_array_new();
+    w->put = 0;
     return data;
 }
 
 void viv_state_put(struct viv_state_writer *w, const void *data, size_t len)
 {
-    g_byte_array_append(w->out, data, len);
+    w->put += len;
+    if (w->put <= VIV_STATE_MOST)
+        g_byte_array_append(w->out, data, (guint)len);
 }
 
 static void put_int(struct viv_state_writer *w, uint64_t v, unsigned size)
@@ -165,7 +169,8 @@ void viv_state_save(struct viv_state_writer *w, const char *path, const struct v
     put_int(w, 0, 4);
     put_text(w, t->name);
     save_table(w, t, obj);
-    viv_st_le32(w->out->data + at, w->out->len - at - 4);
+    if (w->put <= VIV_STATE_MOST)
+        viv_st_le32(w->out->data + at, w->out->len - at - 4);
 }
 
 /* ---- reading ---- */

@@ -121,8 +121,9 @@ struct viv_state_table {
         .name = NULL                                                                               \
     }
 
-/* Writer: grows a buffer in memory, then viv_state_writer_finish hands it out (g_malloc'ed, caller
- * frees). */
+/* Writer: grows a buffer in memory, then viv_state_writer_finish hands it out (g_malloc'ed, caller frees): NULL when it was more than
+ * VIV_STATE_MOST, which nobody would load; *len says then how much. */
+#define VIV_STATE_MOST (1ull << 30)
 struct viv_state_writer *viv_state_writer_new(void);
 void viv_state_writer_free(struct viv_state_writer *w);
 uint8_t *viv_state_writer_finish(struct viv_state_writer *w, size_t *len);

@@ -765,6 +765,22 @@ static void test_bad_state(void)
     }
 }
 
+/* More pictures than anybody would load again, and than 32 bits count: that is said, instead of a state. */
+static void test_too_much_state(void)
+{
+    struct viv_state_writer *w = viv_state_writer_new();
+    size_t len = 0;
+
+    setup("max_hostmem=8G");
+    for (unsigned i = 1; i <= 5; i++)
+        g_assert_cmphex(create(i, XRGB, VIV_SURFACE_MOST, VIV_SURFACE_MOST), ==, VIRTIO_GPU_RESP_OK_NODATA);
+    viv_state_save(w, "x", &gpu_state, d.v);
+    g_assert_null(viv_state_writer_finish(w, &len));
+    g_assert_cmpuint(len, >, 5 * VIV_GIB);
+    viv_state_writer_free(w);
+    teardown();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -782,5 +798,6 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-gpu/refused", test_refused);
     g_test_add_func("/virtio-gpu/state", test_state);
     g_test_add_func("/virtio-gpu/bad-state", test_bad_state);
+    g_test_add_func("/virtio-gpu/too-much-state", test_too_much_state);
     return g_test_run();
 }
