@@ -74,6 +74,8 @@ struct viv_pci_dev {
     /* Optional hook after the guest wrote config bytes [off, off+len). */
     void (*config_written)(struct viv_pci_dev *d, unsigned off, unsigned len);
     uint32_t (*config_read)(struct viv_pci_dev *d, unsigned off, unsigned len, uint32_t value);
+    /* Optional: its BARs may lie elsewhere now, or nowhere: by its own registers, or by those of a bridge above. */
+    void (*remapped)(struct viv_pci_dev *d);
     /* Optional: a vector's address, data or mask changed (irqfd upkeep). */
     void (*msix_changed)(struct viv_pci_dev *d, unsigned vector);
     /* It was pulled out, its requests may be under way: no more of them is the guest's. Does not wait. NULL: the class's reset()

@@ -137,6 +137,8 @@ void viv_pci_remap(struct viv_pci_dev *d)
     }
     if (d->rom)
         map_bar(d, d->rom, viv_pci_rom_addr(d), "ROM", 0);
+    if (d->remapped)
+        d->remapped(d);
     viv_space_commit(board->io);
     viv_space_commit(board->mem);
 }
@@ -289,6 +291,7 @@ const struct viv_state_table viv_pci_dev_state = {
             VIV_F_DERIVED(viv_pci_dev, intx_asserted, "intx_level and the command register"),
             VIV_F_CONFIG(viv_pci_dev, config_written),
             VIV_F_CONFIG(viv_pci_dev, config_read),
+            VIV_F_CONFIG(viv_pci_dev, remapped),
             VIV_F_CONFIG(viv_pci_dev, msix_changed),
             VIV_F_CONFIG(viv_pci_dev, pulled),
             VIV_F_END,

@@ -156,7 +156,6 @@ static void config_written(struct viv_pci_dev *d, unsigned off, unsigned len)
     const struct viv_region_ops *ops;
     uint32_t at, size;
 
-    viv_virtio_pci_kicks_update(p); /* the BAR may have moved */
     if (!touches_data(p, off, len))
         return;
     ops = window_target(p, &at, &size);
@@ -301,6 +300,11 @@ static void remove_boot(struct viv_virtio_pci *p)
     g_clear_pointer(&p->fw_path, g_free);
 }
 
+static void remapped(struct viv_pci_dev *d)
+{
+    viv_virtio_pci_kicks_update((struct viv_virtio_pci *)d);
+}
+
 static void pulled(struct viv_pci_dev *d)
 {
     struct viv_virtio_pci *p = (struct viv_virtio_pci *)d;
@@ -333,6 +337,7 @@ int viv_virtio_pci_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_
             p->pci.config_written = config_written;
             p->pci.config_read = config_read;
             p->pci.pulled = pulled;
+            p->pci.remapped = remapped;
             if (p->modern && viv_opts_bool(opts, "ioeventfd"))
                 viv_virtio_pci_kicks_init(p);
             return 0;

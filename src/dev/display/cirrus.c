@@ -249,12 +249,16 @@ static const struct vga_ext ext = {port_read, port_write, mode, cirrus_window_re
 static void update_decode(struct cirrus *c)
 {
     vga_decode(&c->vga, c->pci.config[4] & 1, c->pci.config[4] & 2);
-    cirrus_update_linear(c);
+}
+
+static void remapped(struct viv_pci_dev *p)
+{
+    cirrus_update_linear((struct cirrus *)p);
 }
 
 static void config_written(struct viv_pci_dev *p, unsigned off, unsigned len)
 {
-    update_decode((struct cirrus *)p); /* the command register, or where BAR 0 is */
+    update_decode((struct cirrus *)p);
 }
 
 static void add_bars(struct cirrus *c)
@@ -289,6 +293,7 @@ static int realize(struct viv_dev *dev, struct viv_opts *opts, struct viv_err *e
     c->vga.ext_opaque = c;
     add_bars(c);
     c->pci.config_written = config_written;
+    c->pci.remapped = remapped;
     return 0;
 }
 
@@ -331,6 +336,7 @@ static int post_load(void *obj, int version, struct viv_err *err)
         return viv_fail(err, EINVAL, "cirrus-vga: a blit with %u of %u bytes, line %u", c->have, c->need, c->row);
     }
     update_decode(c);
+    cirrus_update_linear(c);
     return 0;
 }
 

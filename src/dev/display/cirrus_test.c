@@ -9,8 +9,8 @@
 #include <glib.h>
 #include <string.h>
 
-extern const struct viv_dev_class viv_dev_cirrus_vga;
-const struct viv_dev_class *const rig_classes[] = {&viv_dev_cirrus_vga, NULL};
+extern const struct viv_dev_class viv_dev_cirrus_vga, viv_dev_pci_bridge;
+const struct viv_dev_class *const rig_classes[] = {&viv_dev_cirrus_vga, &viv_dev_pci_bridge, NULL};
 
 #define LFB  0xe0000000ull
 #define MMIO 0xe8000000ull
@@ -505,6 +505,33 @@ static void test_odd_blits(void)
     end();
 }
 
+/* Behind a bridge: the memory that is shown as it is goes with the bridge's window. */
+static void test_bridge(void)
+{
+    struct viv_pci_bus *below;
+
+    rig_init();
+    rig.board.pci = viv_pci_bus_new(&rig.board, "pci.0");
+    below = viv_pci_bus_behind((struct viv_pci_dev *)rig_add("pci-bridge", "addr=2,chassis_nr=1"));
+    config(0x18, 0x00010100);
+    config(0x20, 0xe9f0e000);
+    config(4, 3);
+    card = (struct cirrus *)rig_add("cirrus-vga", "bus=pci.0.02.0,addr=0,vgamem_mb=1");
+    g_assert_true(card->pci.bus == below);
+    viv_dev_lock();
+    viv_pci_config_write(below, 0, 0x10, (uint32_t)LFB, 4);
+    viv_pci_config_write(below, 0, 4, 3, 4);
+    viv_dev_unlock();
+    g_assert_true(viv_region_mapped(card->direct) && viv_region_addr(card->direct) == LFB);
+    viv_space_write(rig.board.mem, LFB + 0x1000, 0x5a, 1);
+    config(0x20, 0xe9f0e900); /* the window goes elsewhere */
+    g_assert_cmphex(viv_space_read(rig.board.mem, LFB + 0x1000, 1), ==, 0xff);
+    config(0x20, 0xe9f0e000);
+    g_assert_cmphex(viv_space_read(rig.board.mem, LFB + 0x1000, 1), ==, 0x5a);
+    g_assert_true(viv_region_mapped(card->direct));
+    end();
+}
+
 /* ---- cursor ---- */
 
 static struct {
@@ -651,6 +678,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cirrus/blits", test_blits);
     g_test_add_func("/cirrus/from-system", test_from_system);
     g_test_add_func("/cirrus/odd-blits", test_odd_blits);
+    g_test_add_func("/cirrus/bridge", test_bridge);
     g_test_add_func("/cirrus/cursor", test_cursor);
     g_test_add_func("/cirrus/state", test_state);
     g_test_add_func("/cirrus/narrow-state", test_narrow_state);

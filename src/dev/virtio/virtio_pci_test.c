@@ -19,7 +19,7 @@
 #define DEVFN    0x18u
 
 extern const struct viv_dev_class viv_dev_virtio_rng_pci, viv_dev_virtio_rng_pci_transitional,
-    viv_dev_virtio_rng_pci_non_transitional;
+    viv_dev_virtio_rng_pci_non_transitional, viv_dev_pci_bridge;
 
 static struct viv_board board;
 static struct viv_intc intc;
@@ -56,14 +56,15 @@ static int ioeventfd(struct viv_intc *c, int fd, bool port, uint64_t addr, unsig
 }
 
 static bool with_doorbells;
+static bool behind_bridge; /* at device 4 of the root bus */
 
 static int try_make(const char *cls, const char *text, struct viv_virtio_pci **out, struct viv_err *err)
 {
     static const struct viv_intc_ops ops = {.send_msi = send_msi},
                                      fast = {.send_msi = send_msi, .ioeventfd = ioeventfd};
     static const struct viv_dev_class *const table[] = {&viv_dev_virtio_rng_pci, &viv_dev_virtio_rng_pci_transitional,
-                                                        &viv_dev_virtio_rng_pci_non_transitional, NULL};
-    struct viv_opts *opts = NULL;
+                                                        &viv_dev_virtio_rng_pci_non_transitional, &viv_dev_pci_bridge, NULL};
+    struct viv_opts *opts = NULL, *bridge_opts = NULL;
     struct viv_dev *d = NULL;
     int rc;
 
@@ -84,6 +85,13 @@ static int try_make(const char *cls, const char *text, struct viv_virtio_pci **o
     board.pci = viv_pci_bus_new(&board, "pci.0");
     viv_pci_bus_set_pirq(board.pci, set_pirq, NULL);
     viv_pci_bus_add_ports(board.pci);
+    if (behind_bridge) {
+        rc = viv_opts_parse("pci-bridge", viv_dev_pci_bridge.props, NULL, "addr=4,chassis_nr=1", &bridge_opts, err);
+        g_assert_cmpint(rc, ==, 0);
+        rc = viv_dev_new(&board, "pci-bridge", "b", NULL, bridge_opts, &d, err);
+        g_assert_cmpint(rc, ==, 0);
+        viv_opts_free(bridge_opts);
+    }
     rc = viv_opts_parse(cls, viv_dev_virtio_rng_pci.props, NULL, text, &opts, err);
     if (!rc)
         rc = viv_dev_new(&board, cls, NULL, NULL, opts, &d, err);
@@ -123,14 +131,20 @@ static void unmake(void)
 
 static uint32_t conf(unsigned off, unsigned size)
 {
-    viv_space_write(board.io, 0xcf8, 0x80000000u | DEVFN << 8 | (off & 0xfc), 4);
+    viv_space_write(board.io, 0xcf8, 0x80000000u | (unsigned)behind_bridge << 16 | DEVFN << 8 | (off & 0xfc), 4);
     return viv_space_read(board.io, 0xcfc + (off & 3), size);
 }
 
 static void set_conf(unsigned off, uint32_t v, unsigned size)
 {
-    viv_space_write(board.io, 0xcf8, 0x80000000u | DEVFN << 8 | (off & 0xfc), 4);
+    viv_space_write(board.io, 0xcf8, 0x80000000u | (unsigned)behind_bridge << 16 | DEVFN << 8 | (off & 0xfc), 4);
     viv_space_write(board.io, 0xcfc + (off & 3), v, size);
+}
+
+static void set_bridge(unsigned off, uint32_t v)
+{
+    viv_space_write(board.io, 0xcf8, 0x80002000u | off, 4);
+    viv_space_write(board.io, 0xcfc, v, 4);
 }
 
 static uint32_t rd(unsigned off, unsigned size)
@@ -430,6 +444,27 @@ static void test_doorbells(void)
     no_doorbells = with_doorbells = false;
 }
 
+/* They go with the windows of a bridge above. */
+static void test_doorbells_behind(void)
+{
+    with_doorbells = behind_bridge = true;
+    make("virtio-rng-pci", "bus=b,addr=3");
+    set_bridge(0x18, 0x00010100);
+    set_bridge(0x20, 0xfe10fe00);
+    set_bridge(4, 7);
+    map_bars();
+    negotiate();
+    g_assert_cmphex(doorbell, ==, BAR4 + 0x3000);
+    set_bridge(0x20, 0xf000f000);
+    g_assert_cmphex(doorbell, ==, 0);
+    set_bridge(0x20, 0xfe10fe00);
+    g_assert_cmphex(doorbell, ==, BAR4 + 0x3000);
+    set_bridge(4, 0);
+    g_assert_cmphex(doorbell, ==, 0);
+    unmake();
+    with_doorbells = behind_bridge = false;
+}
+
 static void test_refused(void)
 {
     static const struct {
@@ -465,6 +500,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-pci/state", test_state);
     g_test_add_func("/virtio-pci/rate", test_rate);
     g_test_add_func("/virtio-pci/doorbells", test_doorbells);
+    g_test_add_func("/virtio-pci/doorbells-behind", test_doorbells_behind);
     g_test_add_func("/virtio-pci/refused", test_refused);
     return g_test_run();
 }
