@@ -164,19 +164,33 @@ int vm_make_device(struct vm_args *a, const char *text, struct viv_err *err)
     return rc;
 }
 
+static bool names_one_of(const struct vm_args *a, const char *const *drivers)
+{
+    bool found = false;
+
+    FOR_ITEMS(a->devices, it) {
+        struct viv_raw_opts *r;
+        struct viv_err err = VIV_ERR_INIT;
+        const char *driver;
+
+        if (viv_raw_parse("-device", "driver", it->text, &r, &err) < 0) { /* told when it is made */
+            viv_err_clear(&err);
+            continue;
+        }
+        driver = viv_raw_get(r, "driver");
+        found |= driver && g_strv_contains(drivers, driver);
+        viv_raw_free(r);
+    }
+    return found;
+}
+
 /* A -device that is a VGA: then there is none by default. (Adapters beside a VGA, such as bochs-display, do not count, as in
  * QEMU.) */
 static bool names_vga(const struct vm_args *a)
 {
     static const char *const vgas[] = {"VGA", "cirrus-vga", "virtio-vga", NULL};
 
-    FOR_ITEMS(a->devices, it) {
-        g_autofree char *driver = g_strndup(it->text, strcspn(it->text, ","));
-
-        if (g_strv_contains(vgas, g_str_has_prefix(driver, "driver=") ? driver + 7 : driver))
-            return true;
-    }
-    return false;
+    return names_one_of(a, vgas);
 }
 
 bool vm_expects_head(const struct vm_args *a)
@@ -311,9 +325,10 @@ static int make_parallel(struct vm_args *a, unsigned n, const char *text, struct
     return viv_chr_new_short("-parallel", id, text, &a->cfg.parallel[n], err);
 }
 
-/* Without a word there is a port whose printer is a text console, or nobody, as in QEMU. */
+/* Without a word, of -device either, there is a port whose printer is a text console, or nobody, as in QEMU. */
 static int make_parallels(struct vm_args *a, struct viv_err *err)
 {
+    static const char *const ports[] = {"isa-parallel", NULL};
     unsigned n = 0;
 
     FOR_ITEMS(a->parallels, it) {
@@ -322,13 +337,15 @@ static int make_parallels(struct vm_args *a, struct viv_err *err)
         if (rc < 0)
             return rc;
     }
-    return n || a->nodefaults || !vm_has_pci(a) ? 0 : make_parallel(a, 0, vm_has_screens(a) ? VC : "null", err);
+    return n || a->nodefaults || !vm_has_pci(a) || names_one_of(a, ports) ? 0 : make_parallel(a, 0, vm_has_screens(a) ? VC : "null", err);
 }
 
 /* Where the first serial port and the monitor go when nobody said. */
 static int default_serial(struct vm_args *a, struct viv_err *err)
 {
-    if (a->given_serial || a->nodefaults)
+    static const char *const ports[] = {"isa-serial", NULL};
+
+    if (a->given_serial || a->nodefaults || names_one_of(a, ports))
         return 0;
     if (vm_has_screens(a))
         return make_serial(a, VC, err);

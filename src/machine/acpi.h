@@ -23,7 +23,7 @@ struct viv_acpi_cpu {
 struct viv_acpi_info {
     const struct viv_acpi_cpu *cpus;
     unsigned cpu_count;
-    unsigned com_ports; /* at 3F8h, 2F8h, 3E8h, 2E8h */
+    unsigned com_ports; /* bits: at 3F8h, 2F8h, 3E8h, 2E8h */
     unsigned lpt_ports; /* bits: at 378h, 278h, 3BCh */
     struct viv_floppy_info floppy;
     bool rtc;

@@ -129,9 +129,11 @@ void viv_acpi_dsdt_legacy(struct viv_aml *a, const struct viv_acpi_info *info)
         legacy(a, "PIC", "PNP0000", 0, 0x20, 2, 0xa0, 2, 0);
     if (info->pit)
         legacy(a, "TIMR", "PNP0100", 0, 0x40, 4, 0, 0, 0);
-    for (unsigned i = 0; i < info->com_ports && i < 4; i++) {
+    for (unsigned i = 0; i < 4; i++) {
         char name[5];
 
+        if (!(info->com_ports >> i & 1))
+            continue;
         g_snprintf(name, sizeof(name), "COM%u", i + 1);
         legacy(a, name, "PNP0501", i + 1, com[i].port, 8, 0, 0, com[i].irq);
     }

@@ -17,7 +17,7 @@ static const struct viv_acpi_info pc = {
     .gpe = 0x0c, .gpe_bytes = 4, .hot_buses = 3,
     .hot_bus = {{.slots = 0xfffffff8}, {.slots = 0xfffffffe, .above = 0, .bridge = 0x10}, {.slots = 1, .above = 1, .bridge = 0x03}},
 
-    .cpus = four, .cpu_count = 4, .com_ports = 2, .rtc = true, .i8042 = true, .pic = true,
+    .cpus = four, .cpu_count = 4, .com_ports = 3, .rtc = true, .i8042 = true, .pic = true,
     .pit = true, .hpet = true, .fw_cfg = true, .ioapic = true, .ioapic_pins = 24, .pci = true,
     .pci32_first = 0xc0000000, .pci32_last = 0xfebfffff, .pci64_first = 0x100000000ull << 2,
     .pci64_last = (0x100000000ull << 3) - 1, .pm_base = 0x600,

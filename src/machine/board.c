@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "chr/chr.h"
+#include "dev/char/ports.h"
 #include "dev/intc/i8259.h"
 #include "dev/intc/ioapic.h"
 #include "mem/backend.h"
@@ -152,6 +153,28 @@ int viv_board_add_rtc(const struct viv_machine_config *cfg, struct viv_board *bo
                       struct viv_err *err)
 {
     const char *base = cfg->rtc ? viv_opts_str(cfg->rtc, "base") : NULL;
+static unsigned ports(int (*number)(const struct viv_dev *d))
+{
+    unsigned bits = 0;
+
+    for (const struct viv_dev *d = viv_dev_first(); d; d = d->next) {
+        int n = number(d);
+
+        bits |= n >= 0 ? 1u << n : 0;
+    }
+    return bits;
+}
+
+unsigned viv_board_com_ports(void)
+{
+    return ports(viv_ns16550_com);
+}
+
+unsigned viv_board_lpt_ports(void)
+{
+    return ports(viv_parallel_lpt);
+}
+
     const char *clock = cfg->rtc ? viv_opts_str(cfg->rtc, "clock") : NULL;
     g_autofree char *opts = g_strdup_printf("base=%s,clock=%s", base ? base : "utc", clock ? clock : "host");
 

@@ -57,6 +57,9 @@ int viv_board_add(struct viv_board *board, const char *cls, const char *opts, st
 int viv_board_add_serials(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err);
 /* LPT1-LPT3, likewise. */
 int viv_board_add_parallels(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err);
+/* Of -device too: bits, COM1 and LPT1 the lowest. */
+unsigned viv_board_com_ports(void);
+unsigned viv_board_lpt_ports(void);
 /* The real-time clock, with -rtc. */
 int viv_board_add_rtc(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_dev **out,
                       struct viv_err *err);

@@ -21,6 +21,7 @@ struct viv_firmware {
     uint8_t *acpi, *smbios;
     size_t acpi_len, smbios_len;
     uint64_t uncached; /* the hole below 4 GiB begins here */
+    unsigned com_ports;
 };
 
 static void add_range(struct viv_boot_info *b, uint64_t base, uint64_t end, uint32_t type)
@@ -69,6 +70,7 @@ int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **
     f->boot.append = c->cfg->append;
     f->boot.no_long_mode = !viv_cpuid_has(viv_vcpus[0]->x86->cpuid, VIV_FT_LM);
     f->uncached = MAX(c->low_end, c->acpi.ecam_base ? c->acpi.ecam_base : 3 * VIV_GIB);
+    f->com_ports = c->acpi.com_ports;
     memory_map(f, c);
     ret = build_acpi(f, c, err);
     if (!ret)
@@ -149,7 +151,7 @@ void viv_firmware_reset(struct viv_firmware *f)
         viv_vm_request(VIV_VM_QUIT, 1, "kernel cannot be loaded again");
     }
     f->loaded = false;
-    viv_firmware_low_memory(f->board->mem, f->cfg->serial_count);
+    viv_firmware_low_memory(f->board->mem, f->com_ports);
     put_blob(f, VIV_BIOS_ACPI, f->acpi, f->acpi_len);
     put_blob(f, VIV_BIOS_SMBIOS, f->smbios, f->smbios_len);
     put_blob(f, 0xffff0, reset_vector, sizeof(reset_vector));

@@ -52,7 +52,7 @@ void viv_firmware_pci(struct viv_pci_bus *bus, const struct viv_pci_windows *w, 
  * timer's, where there is one. */
 void viv_firmware_pic(struct viv_space *io, bool pit);
 /* Interrupt vectors with handlers that return (and end a hardware interrupt), and the BIOS data area: the EBDA, memory
- * size, serial ports. */
+ * size, serial ports (bits, COM1 the lowest). */
 void viv_firmware_low_memory(struct viv_space *mem, unsigned com_ports);
 
 #endif

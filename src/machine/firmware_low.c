@@ -43,6 +43,8 @@ static void put(struct viv_space *mem, uint32_t gpa, const void *data, size_t le
 void viv_firmware_low_memory(struct viv_space *mem, unsigned com_ports)
 {
     static const uint16_t com[4] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+    uint16_t found[4];
+    unsigned count = 0;
     const uint16_t ebda = EBDA >> 4, kib = EBDA / VIV_KIB;
     const uint8_t ebda_kib = 1;
     uint32_t ivt[256];
@@ -57,7 +59,11 @@ void viv_firmware_low_memory(struct viv_space *mem, unsigned com_ports)
     put(mem, (BIOS_SEGMENT << 4) + PIC1_HANDLER, pic1_handler, sizeof(pic1_handler));
     put(mem, (BIOS_SEGMENT << 4) + PIC2_HANDLER, pic2_handler, sizeof(pic2_handler));
     put(mem, (BIOS_SEGMENT << 4) + IRET_HANDLER, iret_handler, sizeof(iret_handler));
-    put(mem, BDA_COM1, com, MIN(com_ports, 4u) * sizeof(com[0]));
+    for (unsigned i = 0; i < 4; i++) {
+        if (com_ports >> i & 1)
+            found[count++] = com[i];
+    }
+    put(mem, BDA_COM1, found, count * sizeof(found[0]));
     put(mem, BDA_EBDA, &ebda, sizeof(ebda));
     put(mem, BDA_MEMORY, &kib, sizeof(kib));
     put(mem, EBDA, &ebda_kib, sizeof(ebda_kib));

@@ -106,7 +106,7 @@ static int microvm_finish(const struct viv_machine_config *cfg, struct viv_board
         .cfg = cfg, .board = board, .low_end = m->ram.low_end, .high_size = m->ram.high_size,
         .product = "microvm", .with_acpi = true,
         .acpi = {
-            .com_ports = cfg->serial_count, .rtc = m->rtc, .pic = m->pic, .pit = m->pit, .ioapic = true,
+            .com_ports = viv_board_com_ports(), .rtc = m->rtc, .pic = m->pic, .pit = m->pit, .ioapic = true,
             .virtio_base = VIRTIO_BASE, .virtio_stride = VIV_VIRTIO_MMIO_STRIDE, .virtio_slots = SLOTS,
             .virtio_gsi = VIRTIO_GSI, .ged_base = GED_BASE, .ged_gsi = GED_GSI,
         },

@@ -142,16 +142,6 @@ static void set_cmos(struct viv_pc *pc)
         viv_mc146818_set_nvram(pc->rtc, bytes[i].index, (uint8_t)bytes[i].value);
 }
 
-/* A bit for each of LPT1 to LPT3. */
-static unsigned lpt_ports(const struct viv_machine_config *cfg)
-{
-    unsigned ports = 0;
-
-    for (unsigned i = 0; i < VIV_PARALLEL_PORTS; i++)
-        ports |= cfg->parallel[i] ? 1u << i : 0;
-    return ports;
-}
-
 static void set_fw_cfg(struct viv_pc *pc)
 {
     const struct viv_machine_config *cfg = pc->cfg;
@@ -182,7 +172,7 @@ int viv_pc_finish(const struct viv_machine_config *cfg, struct viv_board *board,
         .cfg = cfg, .board = board, .low_end = pc->ram.low_end, .high_size = pc->ram.high_size,
         .product = pc->chip->product, .with_acpi = pc->acpi,
         .acpi = {
-            .com_ports = cfg->serial_count, .lpt_ports = lpt_ports(cfg), .rtc = true, .i8042 = true, .pic = true, .pit = pc->pit,
+            .com_ports = viv_board_com_ports(), .lpt_ports = viv_board_lpt_ports(), .rtc = true, .i8042 = true, .pic = true, .pit = pc->pit,
             .floppy = viv_floppy_info(), .hpet = pc->hpet, .fw_cfg = true, .ioapic = true, .pci = true,
             .pci32_first = (uint32_t)w.mem_first, .pci32_last = (uint32_t)w.mem_last,
             .pci64_first = w.mem64_first, .pci64_last = w.mem64_last, .s5_type = VIV_ACPI_S5,

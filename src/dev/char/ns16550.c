@@ -11,6 +11,7 @@
 #include "base/units.h"
 #include "bus/isa.h"
 #include "chr/chr.h"
+#include "dev/char/ports.h"
 #include "host/clock.h"
 
 #include <errno.h>
@@ -437,6 +438,17 @@ static int ns16550_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_
     u->timeout = viv_timer_new(VIV_CLOCK_GUEST, timed_out, u);
     u->region = viv_isa_add_ports(d, "uart", base, 8, &ops);
     return 0;
+}
+
+int viv_ns16550_com(const struct viv_dev *d)
+{
+    const struct ns16550 *u = (const struct ns16550 *)d;
+
+    for (int i = 0; d->cls->realize == ns16550_realize && i < 4; i++) {
+        if (viv_region_addr(u->region) == com_base[i] && u->irq == com_irq[i])
+            return i;
+    }
+    return -1;
 }
 
 static void ns16550_unrealize(struct viv_dev *d)

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "bus/isa.h"
 #include "chr/chr.h"
+#include "dev/char/ports.h"
 
 #include <errno.h>
 
@@ -33,6 +34,8 @@ struct parallel {
     struct viv_chr *chr;
     struct viv_region *region;
 };
+
+static const uint16_t bases[] = {0x378, 0x278, 0x3bc};
 
 static void send(void *opaque)
 {
@@ -98,7 +101,6 @@ static void chr_read(void *opaque, const uint8_t *buf, size_t len)
 
 static int place(struct viv_dev *d, struct viv_opts *opts, uint16_t *base, struct viv_err *err)
 {
-    static const uint16_t bases[] = {0x378, 0x278, 0x3bc};
     const char *what = viv_opts_what(opts);
     unsigned index = (unsigned)viv_opts_int(opts, "index");
     struct viv_range r;
@@ -135,6 +137,17 @@ static int parallel_realize(struct viv_dev *d, struct viv_opts *opts, struct viv
         return rc;
     p->region = viv_isa_add_ports(d, "parallel", base, 3, &ops);
     return 0;
+}
+
+int viv_parallel_lpt(const struct viv_dev *d)
+{
+    const struct parallel *p = (const struct parallel *)d;
+
+    for (int i = 0; d->cls->realize == parallel_realize && i < 3; i++) {
+        if (viv_region_addr(p->region) == bases[i] && p->irq == 7)
+            return i;
+    }
+    return -1;
 }
 
 static void parallel_unrealize(struct viv_dev *d)
