@@ -30,20 +30,16 @@ static void on_ferr(void *opaque)
     viv_dev_unlock();
 }
 
-static void on_ignne(void *opaque, int n, int level)
-{
-    viv_ferr_ignne(level);
-}
-
 /* KVM's CPUs take CR0.NE as set. */
 static int add_fperr(struct viv_board *board, struct viv_err *err)
 {
+    static const struct viv_fperr_ignne ignne = {viv_ferr_ignne, viv_ferr_ignoring};
     struct viv_dev *d;
     int ret = viv_board_add(board, "x87-error", NULL, &d, err);
 
     if (ret)
         return ret;
-    viv_fperr_connect(d, (struct viv_irq){on_ignne, NULL, 0});
+    viv_fperr_connect(d, &ignne);
     viv_ferr_connect(on_ferr, d);
     return 0;
 }

@@ -20,6 +20,11 @@ void viv_ferr_ignne(bool on)
     atomic_store(&pins.ignne, on);
 }
 
+bool viv_ferr_ignoring(void)
+{
+    return atomic_load(&pins.ignne);
+}
+
 void viv_ferr_pending(void)
 {
     if (pins.fn && !atomic_load(&pins.ignne))

@@ -9,6 +9,7 @@
 void viv_ferr_connect(void (*fn)(void *opaque), void *opaque);
 /* The board's answer: what is pending is ignored until it is cleared. Any thread. */
 void viv_ferr_ignne(bool on);
+bool viv_ferr_ignoring(void);
 
 /* For the x87: an error is pending; none is any more. */
 void viv_ferr_pending(void);

@@ -10,7 +10,8 @@
 struct fperr {
     struct viv_dev dev;
     bool error; /* the line */
-    struct viv_irq ignne;
+    const struct viv_fperr_ignne *ignne;
+    bool ignored; /* IGNNE# as it is saved */
     struct viv_region *region;
 };
 
@@ -20,9 +21,15 @@ void viv_fperr_assert(struct viv_dev *d)
     viv_isa_set_irq(d, LINE, 1);
 }
 
-void viv_fperr_connect(struct viv_dev *d, struct viv_irq ignne)
+void viv_fperr_connect(struct viv_dev *d, const struct viv_fperr_ignne *ignne)
 {
     ((struct fperr *)d)->ignne = ignne;
+}
+
+static void set_ignne(struct fperr *p, bool on)
+{
+    if (p->ignne)
+        p->ignne->set(on);
 }
 
 static uint64_t fperr_read(void *opaque, uint64_t off, unsigned size)
@@ -37,7 +44,7 @@ static void fperr_write(void *opaque, uint64_t off, uint64_t v, unsigned size)
     if (!p->error)
         return;
     p->error = false;
-    viv_irq_set(&p->ignne, 1);
+    set_ignne(p, true);
     viv_isa_set_irq(&p->dev, LINE, 0);
 }
 
@@ -59,17 +66,42 @@ static void fperr_reset(struct viv_dev *d)
     struct fperr *p = (struct fperr *)d;
 
     p->error = false;
-    viv_irq_set(&p->ignne, 0);
+    set_ignne(p, false);
     viv_isa_set_irq(d, LINE, 0);
+}
+
+static void pre_save(void *obj)
+{
+    struct fperr *p = obj;
+
+    p->ignored = p->ignne && p->ignne->get();
+}
+
+static int post_load(void *obj, int version, struct viv_err *err)
+{
+    struct fperr *p = obj;
+
+    set_ignne(p, version > 1 && p->ignored);
+    return 0;
 }
 
 static const struct viv_state_table state = {
     .name = "x87-error",
     .ctype = "fperr",
-    .version = 1,
+    .version = 2,
     .min_version = 1,
-    .fields = (const struct viv_field[]){VIV_F_CONFIG(fperr, dev), VIV_F_INT(fperr, error), VIV_F_CONFIG(fperr, ignne),
-                                         VIV_F_CONFIG(fperr, region), VIV_F_END},
+    .fields =
+        (const struct viv_field[]){
+            VIV_F_CONFIG(fperr, dev),
+            VIV_F_INT(fperr, error),
+            VIV_F_CONFIG(fperr, ignne),
+            {.name = "ignored", .kind = VIV_FIELD_BOOL, .offset = offsetof(struct fperr, ignored), .size = sizeof(bool), .count = 1,
+             .since = 2},
+            VIV_F_CONFIG(fperr, region),
+            VIV_F_END,
+        },
+    .pre_save = pre_save,
+    .post_load = post_load,
 };
 
 const struct viv_dev_class viv_dev_fperr = {

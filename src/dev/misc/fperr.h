@@ -6,7 +6,11 @@
 
 /* FERR# falls: ISA line 13 rises. */
 void viv_fperr_assert(struct viv_dev *d);
-/* Who is IGNNE#. */
-void viv_fperr_connect(struct viv_dev *d, struct viv_irq ignne);
+/* IGNNE#, which is the CPUs' to end: may be unconnected. Borrowed. */
+struct viv_fperr_ignne {
+    void (*set)(bool on);
+    bool (*get)(void);
+};
+void viv_fperr_connect(struct viv_dev *d, const struct viv_fperr_ignne *ignne);
 
 #endif

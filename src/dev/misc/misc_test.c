@@ -1,5 +1,6 @@
 #include "base/bytes.h"
 #include "base/units.h"
+#include "dev/misc/fperr.h"
 #include "dev/misc/fw_cfg.h"
 #include "dev/test_rig.h"
 #include "host/lock.h"
@@ -9,9 +10,9 @@
 #include <string.h>
 
 extern const struct viv_dev_class viv_dev_fw_cfg, viv_dev_port92, viv_dev_isa_debug_exit,
-    viv_dev_pc_testdev;
+    viv_dev_pc_testdev, viv_dev_fperr;
 const struct viv_dev_class *const rig_classes[] = {
-    &viv_dev_fw_cfg, &viv_dev_port92, &viv_dev_isa_debug_exit, &viv_dev_pc_testdev, NULL};
+    &viv_dev_fw_cfg, &viv_dev_port92, &viv_dev_isa_debug_exit, &viv_dev_pc_testdev, &viv_dev_fperr, NULL};
 
 static void test_fw_cfg_ports(void)
 {
@@ -168,6 +169,46 @@ static void test_port92(void)
     rig_fini();
 }
 
+static bool ignne;
+
+static void set_ignne(bool on)
+{
+    ignne = on;
+}
+
+static bool get_ignne(void)
+{
+    return ignne;
+}
+
+/* That an error is ignored is part of the state, and the CPU may have ended it. */
+static void test_fperr(void)
+{
+    static const struct viv_fperr_ignne pin = {set_ignne, get_ignne};
+    g_autofree uint8_t *on = NULL, *off = NULL;
+    size_t on_len, off_len;
+    struct viv_dev *d;
+
+    rig_init();
+    d = rig_add("x87-error", NULL);
+    viv_fperr_connect(d, &pin);
+    out8(0xf0, 0); /* nothing to take back */
+    g_assert_false(ignne);
+    viv_dev_lock();
+    viv_fperr_assert(d);
+    viv_dev_unlock();
+    out8(0xf0, 0);
+    g_assert_true(ignne);
+    on = rig_save(&on_len);
+    ignne = false;
+    off = rig_save(&off_len);
+    rig_load(on, on_len);
+    g_assert_true(ignne);
+    rig_load(off, off_len);
+    g_assert_false(ignne);
+    rig_fini();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -176,5 +217,6 @@ int main(int argc, char **argv)
     g_test_add_func("/isa-debug-exit", test_debug_exit);
     g_test_add_func("/pc-testdev", test_pc_testdev);
     g_test_add_func("/port92", test_port92);
+    g_test_add_func("/x87-error", test_fperr);
     return g_test_run();
 }

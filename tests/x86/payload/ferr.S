@@ -64,6 +64,42 @@ main:   movq    %cr0, %rax
         outb    %al, $0xf0
         fnclex
         fninit
+        /* IGNNE# also ends where an error goes by masking it, or with the words that are loaded: the next one interrupts. */
+        step    'g'
+        call    ignored
+        fldcw   masks
+        call    next
+        step    'h'
+        call    ignored
+        fnstenv area
+        call    next
+        step    'i'
+        fninit
+        fxsave  area
+        call    ignored
+        fxrstor area
+        call    next
+        step    'j'
+        movl    $1, %eax
+        cpuid
+        testl   $1 << 26, %ecx
+        jz      1f
+        movq    %cr4, %rax
+        orl     $1 << 18, %eax          /* OSXSAVE */
+        movq    %rax, %cr4
+        movl    $area, %edi             /* nothing in it: the initial state */
+        movl    $576 / 8, %ecx
+        xorl    %eax, %eax
+        rep stosq
+        call    ignored
+        movl    $1, %eax
+        xorl    %edx, %edx
+        xrstor  area
+        call    next
+1:      xorl    %eax, %eax
+        outb    %al, $0xf0
+        fnclex
+        fninit
         step    'e'                     /* NE: an exception */
         movq    %cr0, %rax
         orq     $0x20, %rax
@@ -82,6 +118,32 @@ main:   movq    %cr0, %rax
         fninit
         ret
 
+/* A zero divide that port F0h has answered. */
+ignored:
+        fninit
+        fldcw   word
+        fldz
+        fld1
+        fdiv    %st(1), %st
+        fwait
+        xorl    %eax, %eax
+        outb    %al, $0xf0
+        call    pending
+        fwait
+        call    pending
+        jnz     fail
+        ret
+
+/* Another one, in a control word that is not touched until then. */
+next:   fldcw   word
+        fldz
+        fld1
+        fdiv    %st(1), %st
+        fwait
+        call    pending
+        jz      fail
+        ret
+
 /* Does the second 8259 have a request? Acknowledged by polling. ZF: no. */
 pending:
         movb    $0x0c, %al
@@ -94,4 +156,7 @@ pending:
         ret
 
         .data
+        .balign 64
+area:   .skip   1024
+masks:  .word   0x037f
 word:   .word   0

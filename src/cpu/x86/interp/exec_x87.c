@@ -46,6 +46,12 @@ static void pending(struct viv_x86 *c)
     viv_ferr_pending();
 }
 
+void viv_x87_settled(struct viv_x86 *c)
+{
+    if (!(c->fpu.fsw & VIV_FSW_ES))
+        viv_ferr_cleared();
+}
+
 void viv_x87_available(struct viv_x86 *c)
 {
     if (c->cr0 & (VIV_CR0_EM | VIV_CR0_TS))
@@ -209,6 +215,7 @@ EXEC(fldcw)
     memcpy(io.mem, &v, 2);
     run_waiting(c, &io, mem_stub(i)); /* an unmasked flag that is set makes it pending */
     viv_x87_from_image(&c->fpu, io.image);
+    viv_x87_settled(c);
 }
 
 EXEC(fnstcw)
@@ -236,7 +243,7 @@ EXEC(fnclex)
     viv_x87_available(c);
     run_image(c, &io, reg_stub(i));
     viv_x87_from_image(&c->fpu, io.image);
-    viv_ferr_cleared();
+    viv_x87_settled(c);
 }
 
 EXEC(fninit)

@@ -2,7 +2,6 @@
  *
  * The host's instruction handles control, status, tags and registers in its only format, 28 bytes (32-bit protected
  * mode) + 80; the guest's format and the guest's pointers are put in or taken out around it. */
-#include "cpu/x86/ferr.h"
 #include "cpu/x86/interp/x87.h"
 
 #define EXEC(name) void viv_exec_##name(struct viv_x86 *c, const struct viv_insn *i)
@@ -146,6 +145,7 @@ static void save(struct viv_x86 *c, const struct viv_insn *i, unsigned regs)
 EXEC(fnstenv)
 {
     save(c, i, 0);
+    viv_x87_settled(c); /* it masks all */
 }
 
 EXEC(fnsave)
@@ -153,7 +153,7 @@ EXEC(fnsave)
     struct viv_x86_fpu *f = &c->fpu;
 
     save(c, i, 80);
-    viv_ferr_cleared();
+    viv_x87_settled(c);
     f->fop = f->fcs = f->fds = 0; /* as FNINIT */
     f->fip = f->fdp = 0;
 }
@@ -178,8 +178,7 @@ static void restore(struct viv_x86 *c, const struct viv_insn *i, unsigned regs)
     run(&f, i, &io);
     viv_x87_from_image(&f, io.image);
     c->fpu = f;
-    if (!(f.fsw & VIV_FSW_ES))
-        viv_ferr_cleared();
+    viv_x87_settled(c);
 }
 
 EXEC(fldenv) { restore(c, i, 0); }

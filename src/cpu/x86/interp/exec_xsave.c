@@ -167,6 +167,7 @@ EXEC(fxrstor)
     if (mxcsr & ~viv_mxcsr_mask())
         viv_x86_gp0(c);
     get_x87(c, &c->fpu, i, image);
+    viv_x87_settled(c);
     c->fpu.mxcsr = mxcsr;
     if (fast_fxsave(c))
         return;
@@ -461,6 +462,8 @@ static void restore(struct viv_x86 *c, const struct viv_insn *i, u64 enabled, bo
         get_x87(c, &c->fpu, i, legacy);
     else if (rfbm & VIV_XCR0_X87)
         x87_init(&c->fpu);
+    if (rfbm & VIV_XCR0_X87)
+        viv_x87_settled(c);
     if (takes_mxcsr)
         c->fpu.mxcsr = mxcsr;
     else if (compact && (rfbm & VIV_XCR0_SSE))

@@ -22,6 +22,8 @@ _Noreturn void viv_simd_refuse_avx(struct viv_x86 *c);
 _Noreturn void viv_simd_refuse_avx512(struct viv_x86 *c);
 /* Before an MMX (CR0.EM: #UD) or a waiting x87 instruction (CR0.EM: #NM): #NM, then #MF when one is pending. */
 void viv_x87_check(struct viv_x86 *c, bool mmx);
+/* The status or control word was replaced: FERR# and IGNNE# end with a pending exception. */
+void viv_x87_settled(struct viv_x86 *c);
 
 static inline void need_sse(struct viv_x86 *c)
 {
