@@ -41,6 +41,39 @@ static bool is_logged(const uint8_t *hva)
     return logged && g_ptr_array_find(logged, ram_of(hva), NULL);
 }
 
+/* What shadow RAM does below 1 MiB, and the A20 gate below 2, must not take the rest away for a moment. */
+static bool is_border(uint64_t addr)
+{
+    return addr == VIV_MIB || addr == 2 * VIV_MIB;
+}
+
+static void add_slot(GArray *out, const struct kvm_slot *s)
+{
+    struct kvm_slot *last = out->len ? &g_array_index(out, struct kvm_slot, out->len - 1) : NULL;
+
+    if (last && !is_border(s->start) && last->start + last->size == s->start && last->hva + last->size == s->hva &&
+        last->flags == s->flags && ram_of(last->hva) == ram_of(s->hva))
+        last->size += s->size;
+    else
+        g_array_append_val(out, *s);
+}
+
+static void add_pieces(GArray *out, struct kvm_slot s)
+{
+    for (uint64_t at = VIV_MIB; at <= 2 * VIV_MIB; at += VIV_MIB) {
+        struct kvm_slot below = s;
+
+        if (at <= s.start || at >= s.start + s.size)
+            continue;
+        below.size = at - s.start;
+        add_slot(out, &below);
+        s.start += below.size;
+        s.hva += below.size;
+        s.size -= below.size;
+    }
+    add_slot(out, &s);
+}
+
 /* The slots that should be: page-aligned, neighbours joined. */
 static GArray *wanted_slots(void)
 {
@@ -62,17 +95,7 @@ static GArray *wanted_slots(void)
         s.hva = r->hva + (start - r->start);
         s.flags = (r->kind == VIV_REGION_ROM ? KVM_MEM_READONLY : 0) |
                   (is_logged(s.hva) ? KVM_MEM_LOG_DIRTY_PAGES : 0);
-        if (out->len) {
-            struct kvm_slot *last = &g_array_index(out, struct kvm_slot, out->len - 1);
-
-            /* Not across 1 MiB: what shadow RAM does below must not take the rest away for a moment. */
-            if (s.start != VIV_MIB && last->start + last->size == s.start && last->hva + last->size == s.hva &&
-                last->flags == s.flags && ram_of(last->hva) == ram_of(s.hva)) {
-                last->size += s.size;
-                continue;
-            }
-        }
-        g_array_append_val(out, s);
+        add_pieces(out, s);
     }
     return out;
 }
