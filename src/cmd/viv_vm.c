@@ -17,6 +17,7 @@
 #include "host/signals.h"
 #include "host/thread.h"
 #include "machine/vm.h"
+#include "mem/backend.h"
 #include "mem/ram.h"
 #include "machine/vm_snapshot.h"
 #include "mon/gdb/gdb.h"
@@ -96,8 +97,10 @@ static int assemble(struct vm_args *a, struct viv_err *err)
         rc = vm_make_chardevs(a, err);
     if (!rc)
         rc = viv_vm_create(&a->cfg, err);
-    if (!rc)
+    if (!rc) {
+        viv_mem_backends_warn();
         rc = vm_make_devices(a, err);
+    }
     if (!rc)
         rc = vm_make_displays(a, err);
     if (!rc)
@@ -194,8 +197,10 @@ static int run(struct vm_args *a, struct viv_err *err)
     rc = assemble(a, err);
     viv_dev_unlock();
     viv_log_release(rc >= 0);
-    if (rc < 0)
+    if (rc < 0) {
+        viv_mem_backends_abandon();
         return rc;
+    }
     viv_loop_run();
     return viv_vm_exit_code();
 }

@@ -71,6 +71,7 @@ int viv_board_add_ram(const struct viv_machine_config *cfg, struct viv_board *bo
                       const struct viv_ram_split *split, struct viv_board_ram *out, struct viv_err *err)
 {
     uint64_t size = cfg->ram_bytes, low;
+    bool dump;
     int ret;
 
     if (size < 2 * VIV_MIB)
@@ -81,8 +82,11 @@ int viv_board_add_ram(const struct viv_machine_config *cfg, struct viv_board *bo
     ret = cfg->memory ? viv_mem_backend_map(cfg->memory, "pc.ram", &out->ram, err) : viv_ram_new("pc.ram", size, &out->ram, err);
     if (ret)
         return ret;
-    if (cfg->machine_opts && !viv_opts_bool(cfg->machine_opts, "dump-guest-core"))
-        madvise(out->ram->hva, size, MADV_DONTDUMP);
+    dump = cfg->machine_opts && viv_opts_bool(cfg->machine_opts, "dump-guest-core");
+    if (cfg->memory)
+        dump = viv_mem_backend_dump(cfg->memory, dump);
+    if (dump && madvise(out->ram->hva, size, MADV_DODUMP) < 0)
+        return viv_fail_os(err, errno, "dump-guest-core=on");
     viv_space_begin(board->mem);
     map_ram(board, "ram-low", out->ram, 0, 0, 0xa0000);
     if (bios_area)
@@ -149,10 +153,6 @@ int viv_board_add_parallels(const struct viv_machine_config *cfg, struct viv_boa
     return 0;
 }
 
-int viv_board_add_rtc(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_dev **out,
-                      struct viv_err *err)
-{
-    const char *base = cfg->rtc ? viv_opts_str(cfg->rtc, "base") : NULL;
 static unsigned ports(int (*number)(const struct viv_dev *d))
 {
     unsigned bits = 0;
@@ -175,6 +175,10 @@ unsigned viv_board_lpt_ports(void)
     return ports(viv_parallel_lpt);
 }
 
+int viv_board_add_rtc(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_dev **out,
+                      struct viv_err *err)
+{
+    const char *base = cfg->rtc ? viv_opts_str(cfg->rtc, "base") : NULL;
     const char *clock = cfg->rtc ? viv_opts_str(cfg->rtc, "clock") : NULL;
     g_autofree char *opts = g_strdup_printf("base=%s,clock=%s", base ? base : "utc", clock ? clock : "host");
 

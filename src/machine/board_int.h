@@ -13,7 +13,7 @@
         {.name = "kernel-irqchip", .type = VIV_OPT_ENUM, .values = viv_on_off_split,               \
          .help = "the same"},                                                                      \
         {.name = "usb", .type = VIV_OPT_BOOL, .help = "USB host controller (the same as -usb)"},           \
-        {.name = "dump-guest-core", .type = VIV_OPT_BOOL, .def = "on",                             \
+        {.name = "dump-guest-core", .type = VIV_OPT_BOOL, .def = "off",                            \
          .help = "guest memory in core dumps of this process"},                                    \
         {.name = "mem-merge", .type = VIV_OPT_BOOL, .help = "same-page merging (off only)"},       \
         {.name = "smm", .type = VIV_OPT_ENUM, .values = viv_on_off_auto,                           \

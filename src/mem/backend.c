@@ -2,6 +2,7 @@
 #include "mem/backend.h"
 
 #include "base/checked.h"
+#include "base/log.h"
 #include "base/units.h"
 #include "host/open.h"
 
@@ -11,6 +12,8 @@
 #include <inttypes.h>
 #include <linux/magic.h>
 #include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -27,9 +30,11 @@ struct viv_mem_backend {
     enum kind kind;
     char *id, *path;
     uint64_t size, align, huge; /* huge: bytes of a page of hugetlb memory, 0: the host's usual one, or none */
-    bool share, prealloc, merge, dump, reserve, readonly, hugetlb, seal;
+    bool share, prealloc, merge, reserve, readonly, hugetlb, seal;
+    enum { DUMP_UNSAID, DUMP_ON, DUMP_OFF } dump;
     unsigned threads; /* of prealloc */
     bool used;
+    bool made; /* the file at `path` was not there before */
     struct viv_mem_backend *next;
 };
 
@@ -42,6 +47,11 @@ struct viv_mem_backend *viv_mem_backend_find(const char *id)
     while (b && strcmp(b->id, id))
         b = b->next;
     return b;
+}
+
+bool viv_mem_backend_dump(const struct viv_mem_backend *b, bool unsaid)
+{
+    return b->dump == DUMP_UNSAID ? unsaid : b->dump == DUMP_ON;
 }
 
 uint64_t viv_mem_backend_size(const struct viv_mem_backend *b)
@@ -135,7 +145,8 @@ static int add(struct viv_mem_backend *b, struct viv_opts *o, struct viv_err *er
     b->share = viv_opts_bool(o, "share");
     b->prealloc = viv_opts_bool(o, "prealloc");
     b->threads = (unsigned)viv_opts_int(o, "prealloc-threads");
-    b->dump = viv_opts_bool(o, "dump");
+    if (viv_opts_given(o, "dump"))
+        b->dump = viv_opts_bool(o, "dump") ? DUMP_ON : DUMP_OFF;
     b->merge = viv_opts_bool(o, "merge");
     b->reserve = viv_opts_bool(o, "reserve");
     rc = check(b, err);
@@ -206,15 +217,21 @@ static int open_temporary(const struct viv_mem_backend *b, struct viv_err *err)
     return fd;
 }
 
-static int open_file(const struct viv_mem_backend *b, struct viv_err *err)
+static int open_file(struct viv_mem_backend *b, struct viv_err *err)
 {
+    struct viv_err exists = VIV_ERR_INIT;
     struct stat st;
-    int fd;
+    int fd = -1;
 
     if (stat(b->path, &st) == 0 && S_ISDIR(st.st_mode))
         return b->readonly ? viv_fail(err, EINVAL, "memory '%s': readonly=on needs a file, and %s is a folder", b->id, b->path)
                            : open_temporary(b, err);
-    fd = viv_open(b->path, b->readonly ? O_RDONLY : O_RDWR | O_CREAT, 0600, err);
+    if (!b->readonly)
+        fd = viv_open(b->path, O_RDWR | O_CREAT | O_EXCL, 0600, &exists);
+    b->made = fd >= 0;
+    viv_err_clear(&exists);
+    if (fd < 0)
+        fd = viv_open(b->path, b->readonly ? O_RDONLY : O_RDWR | O_CREAT, 0600, err);
     if (fd < 0)
         viv_err_prefix(err, "memory '%s'", b->id);
     return fd;
@@ -267,7 +284,7 @@ static int make_memfd(const struct viv_mem_backend *b, struct viv_err *err)
 }
 
 /* -1: anonymous memory; a smaller number: an error. */
-static int open_backing(const struct viv_mem_backend *b, struct viv_err *err)
+static int open_backing(struct viv_mem_backend *b, struct viv_err *err)
 {
     int fd, rc;
 
@@ -296,12 +313,37 @@ struct part {
     int error;
 };
 
+static __thread sigjmp_buf *no_page; /* where a thread of ours goes on that touches what the host cannot give */
+
+static void on_sigbus(int signo)
+{
+    if (no_page)
+        siglongjmp(*no_page, 1);
+    signal(signo, SIG_DFL); /* somebody else's: happens again */
+}
+
+/* A kernel before 5.14: byte by byte, as they are. Others may write a shared file at the same time. */
+static int touch(uint8_t *from, size_t len)
+{
+    sigjmp_buf back;
+
+    if (sigsetjmp(back, 1)) {
+        no_page = NULL;
+        return ENOMEM;
+    }
+    no_page = &back;
+    for (size_t i = 0; i < len; i += VIV_PAGE_SIZE)
+        __atomic_fetch_or(from + i, 0, __ATOMIC_RELAXED);
+    no_page = NULL;
+    return 0;
+}
+
 static void *populate(void *opaque)
 {
     struct part *p = opaque;
 
     if (p->len && madvise(p->from, p->len, MADV_POPULATE_WRITE) < 0)
-        p->error = errno;
+        p->error = errno == EINVAL ? touch(p->from, p->len) : errno;
     return NULL;
 }
 
@@ -309,8 +351,10 @@ static int prealloc(const struct viv_mem_backend *b, const struct viv_ram *ram, 
 {
     g_autofree struct part *parts = g_new0(struct part, b->threads);
     uint64_t each = viv_align_down(ram->size / b->threads, page);
+    struct sigaction bus = {.sa_handler = on_sigbus}, before;
     int error = 0;
 
+    sigaction(SIGBUS, &bus, &before);
     for (unsigned i = 0; i < b->threads; i++) {
         parts[i].from = ram->hva + i * each;
         parts[i].len = i + 1 < b->threads ? each : ram->size - i * each;
@@ -325,6 +369,7 @@ static int prealloc(const struct viv_mem_backend *b, const struct viv_ram *ram, 
             pthread_join(parts[i].thread, NULL);
         error = error ? error : parts[i].error;
     }
+    sigaction(SIGBUS, &before, NULL);
     if (!error)
         return 0;
     return viv_fail_os(err, error, "memory '%s': prealloc: the host does not give %" PRIu64 " MiB%s", b->id, ram->size >> 20,
@@ -333,11 +378,26 @@ static int prealloc(const struct viv_mem_backend *b, const struct viv_ram *ram, 
 
 static int advise(const struct viv_mem_backend *b, const struct viv_ram *ram, struct viv_err *err)
 {
-    if (b->dump)
-        madvise(ram->hva, ram->size, MADV_DODUMP);
     if (b->merge && madvise(ram->hva, ram->size, MADV_MERGEABLE) < 0)
         return viv_fail_os(err, errno, "memory '%s': merge=on: the host's kernel merges no pages; leave it out", b->id);
     return 0;
+}
+
+void viv_mem_backends_abandon(void)
+{
+    for (struct viv_mem_backend *b = backends; b; b = b->next) {
+        if (b->made)
+            unlink(b->path);
+        b->made = false;
+    }
+}
+
+void viv_mem_backends_warn(void)
+{
+    for (const struct viv_mem_backend *b = backends; b; b = b->next) {
+        if (!b->used)
+            viv_warn("memory '%s' is nobody's: -machine memory-backend=%s makes it the guest's RAM", b->id, b->id);
+    }
 }
 
 int viv_mem_backend_map(struct viv_mem_backend *b, const char *name, struct viv_ram **out, struct viv_err *err)

@@ -15,8 +15,14 @@ struct viv_mem_backend *viv_mem_backend_simple(const char *path, bool prealloc, 
 
 struct viv_mem_backend *viv_mem_backend_find(const char *id); /* NULL: there is none */
 uint64_t viv_mem_backend_size(const struct viv_mem_backend *b);
+bool viv_mem_backend_dump(const struct viv_mem_backend *b, bool unsaid); /* dump=, or what holds without it */
 
 /* Its memory as a block of RAM, once. The error names the back end and what would help. */
 int viv_mem_backend_map(struct viv_mem_backend *b, const char *name, struct viv_ram **out, struct viv_err *err);
+
+/* The machine does not start: removes the files that were made for it. */
+void viv_mem_backends_abandon(void);
+/* Says which of them are mapped by nobody. */
+void viv_mem_backends_warn(void);
 
 #endif

@@ -10,6 +10,7 @@
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static char *dir;
@@ -89,7 +90,6 @@ static void test_file(void)
     g_assert_cmpint(ram->hva[0] | ram->hva[ram->size - 1], ==, 0);
 }
 
-static void test_prealloc(void)
 static void expect_data(const struct viv_ram *ram, uint64_t at, uint64_t from, uint64_t end)
 {
     uint64_t f = 1, e = 1;
@@ -125,6 +125,7 @@ static void test_holes(void)
     expect_data(ram, 0, size, size);
 }
 
+static void test_prealloc(void)
 {
     struct viv_err err = VIV_ERR_INIT;
     unsigned char in[512] = {0};
@@ -137,6 +138,44 @@ static void test_holes(void)
     g_assert_cmpint(mincore(ram->hva, ram->size, in), ==, 0);
     for (unsigned i = 0; i < 512; i++)
         g_assert_cmpint(in[i] & 1, ==, 1);
+}
+
+/* Kernels before 5.14 do not know it. */
+static bool old_kernel;
+static const char *shrinks; /* a file that somebody else makes smaller meanwhile */
+
+int madvise(void *p, size_t len, int advice)
+{
+    if (advice == 23 && shrinks)
+        g_assert_cmpint(truncate(shrinks, 4096), ==, 0);
+    if (advice == 23 && old_kernel) {
+        errno = EINVAL;
+        return -1;
+    }
+    return (int)syscall(SYS_madvise, p, len, advice);
+}
+
+static void test_prealloc_old(void)
+{
+    g_autofree char *path = g_build_filename(dir, "shrinks", NULL);
+    struct viv_err err = VIV_ERR_INIT;
+    unsigned char in[512] = {0};
+    struct viv_ram *ram;
+
+    old_kernel = true;
+    g_assert_cmpint(MEMFD_("id=o1,size=2M,prealloc=on,prealloc-threads=3"), ==, 0);
+    g_assert_cmpint(map("o1", &ram, &err), ==, 0);
+    g_assert_cmpint(mincore(ram->hva, ram->size, in), ==, 0);
+    for (unsigned i = 0; i < 512; i++)
+        g_assert_cmpint(in[i] & 1, ==, 1);
+    /* What cannot be had is an error, and the new file goes. */
+    shrinks = path;
+    g_assert_cmpint(FILE_("id=o2,size=2M,prealloc=on,share=on,mem-path=%s", path), ==, 0);
+    REFUSED(map("o2", &ram, &err), "prealloc");
+    viv_mem_backends_abandon();
+    g_assert_cmpint(access(path, F_OK), <, 0);
+    old_kernel = false;
+    shrinks = NULL;
 }
 
 static void test_memfd(void)
@@ -185,7 +224,9 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     dir = g_dir_make_tmp("viv-mem-XXXXXX", NULL);
     g_test_add_func("/mem-backend/file", test_file);
+    g_test_add_func("/mem-backend/holes", test_holes);
     g_test_add_func("/mem-backend/prealloc", test_prealloc);
+    g_test_add_func("/mem-backend/prealloc-old", test_prealloc_old);
     g_test_add_func("/mem-backend/memfd", test_memfd);
     g_test_add_func("/mem-backend/refused", test_refused);
     rc = g_test_run();
@@ -193,4 +234,3 @@ int main(int argc, char **argv)
     g_rmdir(dir);
     return rc;
 }
-    g_test_add_func("/mem-backend/holes", test_holes);
