@@ -433,14 +433,8 @@ void harness_fini(void)
     viv_space_free(harness_board.io);
 }
 
-static bool at_once(void *unused)
-{
-    return true;
-}
-
 static void run_loop(void)
 {
-    viv_loop_wait_for(at_once, NULL, 0); /* the loop serves calls and timers from the first time on */
     viv_dev_unlock();
     while (viv_loop_serve(false))
         ;
