@@ -1,4 +1,5 @@
-/* The families of devices: what is on the board, and the registers that steps name by number. */
+/* The families of devices: what is on the board, and the registers that steps name by number. Interrupt controllers come first: the
+ * last made is the first to go, and may still lower its line. */
 #include "fuzz/device_rig.h"
 
 #include <stddef.h>
@@ -70,14 +71,14 @@ const struct fuzz_family fuzz_families[] = {
      0},
     {"virtio-9p", DEVICES{"i440FX,addr=0", "virtio-9p-pci,addr=2,mount_tag=a,fsdev=f,packed=on", NULL}, {BAR(2, 0, 4), BAR(2, 0, 0), BAR(2, 0, 1)}, 0},
     {"pc-platform",
-     DEVICES{"i440FX,addr=0", "PIIX3,addr=1,multifunction=on", "PIIX4_PM,addr=1.3", "i8259", "ioapic", "i8254",
+     DEVICES{"i8259", "ioapic", "i440FX,addr=0", "PIIX3,addr=1,multifunction=on", "PIIX4_PM,addr=1.3", "i8254",
              "mc146818rtc,clock=vm,base=2024-02-28T23:59:50", "hpet", "i8237", "port92", "x87-error", "fw_cfg", "pci-bridge,addr=3,chassis_nr=1",
              "pci-testdev,addr=4", NULL},
      {PORT(0x20, 2), PORT(0xa0, 2), PORT(0x4d0, 2), PORT(0x40, 4), PORT(0x61, 1), PORT(0x70, 2), PORT(0x600, 64), PORT(0xae00, 28),
       MEM(0xfed00000, 1024), MEM(0xfec00000, 96), PORT(0x510, 12), PORT(0x92, 1), PORT(0xf0, 1), PORT(0xcf8, 8), PORT(0x700, 64)},
      0},
     {"q35-platform",
-     DEVICES{"mch,addr=0", "ICH9-LPC,addr=1f.0,multifunction=on", "ICH9-SMB,addr=1f.3", "i8259", "ioapic", "pcie-root-port,addr=4,slot=1",
+     DEVICES{"i8259", "ioapic", "mch,addr=0", "ICH9-LPC,addr=1f.0,multifunction=on", "ICH9-SMB,addr=1f.3", "pcie-root-port,addr=4,slot=1",
              "virtio-rng-pci,bus=pcie.0.04.0", "pcie-root-port,addr=5,slot=2", "pcie-pci-bridge,bus=pcie.0.05.0", NULL},
      {PORT(0x600, 128), PORT(0xcf8, 8), MEM(0xb0000000, 1 << 20), MEM(0xb0100000, 1 << 20), MEM(0xfed1c000, 0x4000), PORT(0x700, 64), PORT(0xb2, 2),
       MEM(0xfec00000, 96), PORT(0x20, 2), PORT(0xa0, 2), MEM(0xc0000, 0x40000)},
