@@ -54,6 +54,13 @@ static int map_views(struct viv_xlate *x, struct viv_err *err)
     return viv_fail_os(err, r, "translator: the host refuses executable memory");
 }
 
+/* Anonymous memory, page aligned: zeros again, and what was touched goes back. */
+static void make_empty(void *at, size_t n)
+{
+    if (madvise(at, n, MADV_DONTNEED) < 0)
+        memset(at, 0, n);
+}
+
 int viv_xl_cache_init(struct viv_xlate *x, struct viv_err *err)
 {
     int r;
@@ -75,6 +82,8 @@ int viv_xl_cache_init(struct viv_xlate *x, struct viv_err *err)
         viv_xl_cache_fini(x);
         return viv_fail(err, ENOMEM, "translator: no memory for its tables");
     }
+    /* What another translator of this CPU has left: a slot that is not 0 counts as known to a flush. */
+    make_empty((uint8_t *)x->c + XL_JC, XL_JC_BYTES);
     x->e = (struct emit){.p = x->rw, .delta = x->rx - x->rw};
     viv_xl_common_code(x);
     x->start = (size_t)(x->e.p - x->rw);
@@ -98,13 +107,6 @@ void viv_xl_cache_fini(struct viv_xlate *x)
     x->rw = x->rx = x->arena = NULL;
     x->faults = NULL;
     x->hash = NULL;
-}
-
-/* Anonymous memory, page aligned: zeros again, and what was touched goes back. */
-static void make_empty(void *at, size_t n)
-{
-    if (madvise(at, n, MADV_DONTNEED) < 0)
-        memset(at, 0, n);
 }
 
 void viv_xl_cache_wrote(struct viv_xlate *x, void *slot)
