@@ -37,6 +37,8 @@ int viv_drives_can_snapshot(struct viv_err *err)
     const char *job;
     bool any = false;
 
+    if (viv_graph_check_quiet(err))
+        return -EBUSY;
     FOR_DISKS(d) {
         if (viv_job_has(node_of(d), &job))
             return viv_fail(err, EBUSY, "Device '%s' is in use by block job '%s'", d->id, job);
@@ -68,8 +70,11 @@ static int drained(struct viv_drive *d, int (*fn)(struct viv_node *n, const void
 static int find(struct viv_drive *d, const char *name, struct viv_snapshot **list, unsigned *count, struct viv_snapshot **out, unsigned *old,
                 struct viv_err *err)
 {
-    int rc = ops_of(d)->list(node_of(d), list, count, err);
+    int rc;
 
+    viv_graph_enter();
+    rc = ops_of(d)->list(node_of(d), list, count, err);
+    viv_graph_leave();
     *out = NULL;
     *old = 0;
     for (unsigned i = 0; !rc && i < *count; i++) {
@@ -221,6 +226,8 @@ int viv_drives_delete_snapshot(const char *name, struct viv_err *err)
 {
     bool any = false;
 
+    if (viv_graph_check_quiet(err))
+        return -EBUSY;
     FOR_DISKS(d) {
         int rc = ops_of(d) ? 0 : 1;
 
@@ -251,8 +258,11 @@ static int list_of(struct viv_drive *d, bool whole, const char *title, GString *
 {
     struct viv_snapshot *list = NULL;
     unsigned count = 0;
-    int rc = ops_of(d)->list(node_of(d), &list, &count, err);
+    int rc;
 
+    viv_graph_enter();
+    rc = ops_of(d)->list(node_of(d), &list, &count, err);
+    viv_graph_leave();
     for (unsigned i = 0; !rc && i < count; i++) {
         g_autofree char *line = viv_snapshot_line(&list[i], whole ? "--" : list[i].id), *heading = viv_snapshot_heading();
 
@@ -272,6 +282,8 @@ int viv_drives_list_snapshots(GString *out, struct viv_err *err)
     struct viv_drive *first = next_disk(NULL);
     int rc;
 
+    if (viv_graph_check_quiet(err))
+        return -EBUSY;
     while (first && !ops_of(first))
         first = next_disk(first);
     if (!first)

@@ -135,6 +135,15 @@ static int assemble(struct vm_args *a, struct viv_err *err)
     return rc;
 }
 
+static void end_block_work(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    viv_jobs_finish();
+    if (viv_exports_finish(&err) < 0)
+        viv_error("%s", err.text);
+}
+
 /* False: vm_free_displays(). */
 static bool take_apart(void)
 {
@@ -142,15 +151,12 @@ static bool take_apart(void)
     bool ok;
 
     viv_dev_lock();
-    viv_jobs_finish();
-    if (viv_exports_finish(&err) < 0) {
-        viv_error("%s", err.text);
-        viv_err_clear(&err);
-    }
+    end_block_work();
     ok = vm_free_displays();
     viv_vm_destroy();
     viv_gdb_free();
     viv_mon_free_all();
+    end_block_work(); /* what a monitor has begun while the guest's last requests were waited for */
     viv_netdev_free_all();
     viv_dump_free_all();
     viv_chr_free_all();

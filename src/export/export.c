@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "block/graph.h"
+#include "host/lock.h"
 #include "host/loop.h"
 
 #include <errno.h>
@@ -169,15 +170,22 @@ int viv_export_add(struct viv_raw_opts *raw, struct viv_err *err)
 
 /* --- deleting --- */
 
+/* Its threads may wait for a change of the graph to end, and that for a request of the guest whose answer takes the device lock. The list
+ * is the loop thread's, which serves nothing meanwhile. */
 static int del(struct viv_export **at, bool hard, struct viv_err *err)
 {
     struct viv_export *x = *at;
-    int ret = x->type->close(x, hard);
+    int ret, busy;
 
-    if (ret)
-        return viv_fail(err, -ret, "export '%s' still in use", x->id);
     *at = x->next;
-    ret = viv_blk_close(x->blk, err);
+    viv_dev_unlock();
+    busy = x->type->close(x, hard);
+    ret = busy ? 0 : viv_blk_close(x->blk, err);
+    viv_dev_lock();
+    if (busy) {
+        *at = x;
+        return viv_fail(err, -busy, "export '%s' still in use", x->id);
+    }
     if (on_deleted)
         on_deleted(x->id);
     free_export(x);

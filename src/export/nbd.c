@@ -2,6 +2,7 @@
 #include "export/export_int.h"
 
 #include "base/log.h"
+#include "block/graph.h"
 #include "host/lock.h"
 #include "host/loop.h"
 #include "nbd/server.h"
@@ -112,6 +113,7 @@ int viv_export_nbd_start(struct viv_raw_opts *raw, struct viv_err *err)
 
 int viv_export_nbd_stop(struct viv_err *err)
 {
+    struct viv_nbd_server *server;
     int ret;
 
     if (!nbd.server)
@@ -120,7 +122,10 @@ int viv_export_nbd_stop(struct viv_err *err)
         viv_watch_free(nbd.watch[i]);
     viv_export_listen_fini(&nbd.listen);
     ret = viv_export_del_type(&viv_export_nbd, err);
-    viv_nbd_server_free(g_steal_pointer(&nbd.server));
+    server = g_steal_pointer(&nbd.server);
+    viv_dev_unlock(); /* as in export.c: its clients may wait for who waits for the lock */
+    viv_nbd_server_free(server);
+    viv_dev_lock();
     return ret;
 }
 
@@ -158,7 +163,9 @@ static int open_export(struct viv_export *x, struct viv_opts *o, struct viv_err 
         return viv_fail(err, EINVAL, "an export offers %d bitmaps at most", VIV_NBD_BITMAPS_MAX);
     for (size_t i = 0; i < count; i++)
         bitmaps[spec.bitmap_count++] = viv_opts_list_item(o, "bitmaps", i);
+    viv_graph_enter(); /* it reads bitmaps along the chain, which a job may close and open again */
     ret = viv_nbd_export_new(x->blk, &spec, &e, err);
+    viv_graph_leave();
     if (!ret)
         ret = viv_nbd_server_add(nbd.server, e, err);
     if (ret == -EEXIST) {

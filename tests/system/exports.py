@@ -21,6 +21,12 @@ read word
 dd if=/dev/urandom of=/tmp/p bs=1M count=16 2>/dev/null
 n=0; while [ $n -lt 4 ]; do dd if=/tmp/p of=/dev/vda bs=64k seek=$((n * 256)) oflag=direct 2>&1 | grep -i error; n=$((n + 1)); done
 dmesg | grep -iE 'I/O error|timeout|call trace' | sed 's/^/complaint: /'
+echo busy
+dd if=/tmp/p of=/tmp/small bs=1M count=1 2>/dev/null
+( while [ ! -e /tmp/stop ]; do dd if=/tmp/small of=/dev/vda bs=4k oflag=direct 2>/dev/null; done ) &
+read word
+touch /tmp/stop; wait
+dd if=/tmp/p of=/dev/vda bs=1M count=1 oflag=direct 2>/dev/null
 echo second $(dd if=/dev/vda bs=1M iflag=direct 2>/dev/null | sha256sum) done
 read word
 echo user-space-reached
@@ -68,8 +74,29 @@ def thaw(q):
         q.cmd(command, id="c")
 
 
+def ends(g, q, sock):
+    """Clients are cut off while jobs that change the graph begin and end, and the guest writes."""
+    g.expect("^busy", 100)
+    q.cmd("blockdev-add", **{"driver": "null-co", "node-name": "nowhere", "size": SIZE})
+    for n in range(20):
+        q.cmd("block-export-add", **{"type": "nbd", "id": "x", "node-name": "over", "name": "x"})
+        clients = [subprocess.Popen(["qemu-io", "-r", "-f", "raw", "-c", "read 0 60M", f"nbd+unix:///x?socket={sock}"], stdout=subprocess.DEVNULL,
+                                    stderr=subprocess.DEVNULL)
+                   for _ in range(2)]
+        q.cmd("blockdev-backup", **{"job-id": "b", "device": "over", "target": "nowhere", "sync": "full", "speed": 64 << 20})
+        time.sleep(0.02 * (n % 5))
+        q.cmd("job-cancel", id="b")
+        q.cmd("block-export-del", id="x", mode="hard")
+        while any(j["id"] == "b" for j in q.cmd("query-jobs")):
+            time.sleep(0.01)
+        for c in clients:
+            c.wait(60)
+    q.cmd("blockdev-del", **{"node-name": "nowhere"})
+    print("ok: exports end beside jobs", flush=True)
+
+
 def main():
-    for tool in "qemu-img",:
+    for tool in "qemu-img", "qemu-io":
         if not shutil.which(tool):
             vm.skip(f"{tool} is missing")
     with tempfile.TemporaryDirectory(prefix="viv-exports-") as work:
@@ -91,6 +118,8 @@ def main():
             freeze(q, work)
             g.send("go\n")
             same("one moment of the disk, read while the guest writes", sum_over_nbd(sock, "moment"), first)
+            ends(g, q, sock)
+            g.send("go\n")
             second = g.expect(r"^second (\w+) - done", 200)[1].decode()
             if b"complaint" in g.log or second == first:
                 g.die("the guest's writes")
