@@ -4,6 +4,8 @@
  * register. High byte registers (AH..BH) exist only without REX: sources are taken to a scratch register. */
 #include "cpu/x86/xlate/gen.h"
 
+#include <string.h>
+
 struct regs { /* operands as they will be encoded */
     bool has_mem;
     struct emem mem;
@@ -428,6 +430,8 @@ static bool need_state(struct gen *g)
     if ((mmx && !(g->mode & XL_X87)) || (vec && !(g->mode & (i->row->attr & A_AVX512 ? XL_AVX512 : i->vex ? XL_AVX : XL_SSE))))
         return false;
     if (i->mem && (i->row->attr & A_WRITE) && (i->row->attr & A_FP)) /* VCVTPS2PH: MXCSR is changed even if the store faults */
+        return false;
+    if (i->mem && !i->vex && !strncmp(i->row->name, "sha", 3)) /* AMD's CPUs take a misaligned operand there, which is to be #GP */
         return false;
     if (!g->lng && !mmx && i->row->operand[0] == VIV_OP__) /* VZEROALL and VZEROUPPER leave 8 to 15 alone */
         return false;
