@@ -273,12 +273,14 @@ static const struct viv_opt_def *qmp_names(const struct viv_opt_def *d, bool fil
     for (; d->name; d++) {
         struct viv_opt_def o = *d;
 
-        o.name = g_strdelimit(g_strdup(d->name), "_", '-');
+        if (!strcmp(d->name, "data_file"))
+            continue;
         o.required |= !strcmp(d->name, "size");
         if (!strcmp(d->name, "compat"))
             o = (struct viv_opt_def){"version", VIV_OPT_ENUM, .values = versions};
-        if (strcmp(d->name, "data_file"))
-            g_array_append_val(a, o);
+        else
+            o.name = g_strdelimit(g_strdup(d->name), "_", '-');
+        g_array_append_val(a, o);
     }
     return (struct viv_opt_def *)g_array_free(a, FALSE);
 }

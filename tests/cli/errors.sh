@@ -129,7 +129,7 @@ bad "use machine q35" -device pcie-root-port
 bad "chassis_nr=1" -device pci-bridge
 bad "there is 'pcie.0'" -M q35 -device virtio-rng-pci,bus=pci.0
 bad "one slot" -M q35 -device pcie-root-port,id=rp -device virtio-rng-pci,bus=rp,addr=1
-bad "hotplug" -M q35 -device pcie-root-port,hotplug=on
+bad "hotplug" -M q35 -device pcie-root-port,hotplug=perhaps
 bad "virtio has no CD drive; use if=ide" -drive file=notakernel,if=virtio,media=cdrom
 bad "-blockdev: node-name is missing" -blockdev raw
 bad "the id 'id' already" -drive file=notakernel,format=raw,if=none,id=id -drive file=empty,format=raw,if=none,id=id
