@@ -230,7 +230,12 @@ int main(int argc, char **argv)
     g_test_add_func("/mem-backend/memfd", test_memfd);
     g_test_add_func("/mem-backend/refused", test_refused);
     rc = g_test_run();
-    g_unlink(g_build_filename(dir, "shared", NULL));
+    {
+        g_autofree char *shared = g_build_filename(dir, "shared", NULL);
+
+        g_unlink(shared);
+    }
     g_rmdir(dir);
+    g_free(dir);
     return rc;
 }

@@ -423,6 +423,7 @@ void harness_fini(void)
     if (scsi.req)
         viv_scsi_cancel(scsi.req);
     harness_quiesce();
+    pic = ioapic = NULL; /* made last, so freed first, while others let go of their lines */
     viv_dev_free_all();
     viv_scsi_bus_free(scsi.bus);
     viv_chr_free(printer);
@@ -547,7 +548,7 @@ static void scsi_step(struct input *in)
     struct iovec iov = {scsi.buf, piece};
     uint8_t cdb[16], how = (uint8_t)take(in, 1);
 
-    if (scsi.moving)
+    if (scsi.moving || (scsi.req && (scsi.req->ended || scsi.req->io))) /* given up, by us or with its device, and not back yet */
         return;
     scsi.piece = piece;
     if (!scsi.req) {

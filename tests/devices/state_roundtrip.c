@@ -91,6 +91,16 @@ static void compare(unsigned round, const struct saved *s, struct viv_dev *d)
                 s->len);
 }
 
+/* What the guest has let go of is not in the machine that goes on either. */
+static void let_go(GPtrArray *all)
+{
+    for (struct viv_dev *d = viv_dev_first(); d; d = d->next) {
+        if (d->cls->hotplug && !saved_of(all, d))
+            viv_dev_unplug(d);
+    }
+    viv_dev_reap();
+}
+
 static void one_round(enum harness_kind kind, GRand *rnd, unsigned round)
 {
     g_autoptr(GPtrArray) saved = NULL;
@@ -105,6 +115,7 @@ static void one_round(enum harness_kind kind, GRand *rnd, unsigned round)
     harness_fini();
 
     harness_init(kind, now);
+    let_go(saved);
     harness_quiesce();
     viv_dev_reset_all();
     for (struct viv_dev *d = viv_dev_first(); d; d = d->next) {

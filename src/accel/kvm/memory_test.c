@@ -73,6 +73,7 @@ static void test_a20(void)
         g_assert_null(at(640 * VIV_KIB));
     }
     viv_dev_unlock();
+    g_free(vm.slots); /* a machine's stay for good */
 }
 
 int main(int argc, char **argv)
