@@ -66,15 +66,23 @@ static int drained(struct viv_drive *d, int (*fn)(struct viv_node *n, const void
     return rc;
 }
 
-/* The newest of that name: *out is one of the list, which the caller frees, or NULL. *old: how many older ones there are. */
-static int find(struct viv_drive *d, const char *name, struct viv_snapshot **list, unsigned *count, struct viv_snapshot **out, unsigned *old,
-                struct viv_err *err)
+/* While nobody changes what is looked into. */
+static int snapshots_of(struct viv_drive *d, struct viv_snapshot **list, unsigned *count, struct viv_err *err)
 {
     int rc;
 
     viv_graph_enter();
     rc = ops_of(d)->list(node_of(d), list, count, err);
     viv_graph_leave();
+    return rc;
+}
+
+/* The newest of that name: *out is one of the list, which the caller frees, or NULL. *old: how many older ones there are. */
+static int find(struct viv_drive *d, const char *name, struct viv_snapshot **list, unsigned *count, struct viv_snapshot **out, unsigned *old,
+                struct viv_err *err)
+{
+    int rc = snapshots_of(d, list, count, err);
+
     *out = NULL;
     *old = 0;
     for (unsigned i = 0; !rc && i < *count; i++) {
@@ -258,11 +266,8 @@ static int list_of(struct viv_drive *d, bool whole, const char *title, GString *
 {
     struct viv_snapshot *list = NULL;
     unsigned count = 0;
-    int rc;
+    int rc = snapshots_of(d, &list, &count, err);
 
-    viv_graph_enter();
-    rc = ops_of(d)->list(node_of(d), &list, &count, err);
-    viv_graph_leave();
     for (unsigned i = 0; !rc && i < count; i++) {
         g_autofree char *line = viv_snapshot_line(&list[i], whole ? "--" : list[i].id), *heading = viv_snapshot_heading();
 

@@ -1,7 +1,9 @@
 #include "dev/test_rig.h"
 
+#include "base/units.h"
 #include "host/clock.h"
 #include "host/lock.h"
+#include "host/loop.h"
 
 #include <glib.h>
 #include <string.h>
@@ -75,6 +77,36 @@ void rig_add_ram(uint64_t size)
     memset(ram->hva, 0, size);
     d.ram = ram;
     viv_region_map(viv_region_new(rig.board.mem, &d), 0, 0);
+}
+
+static void set_flag(void *opaque)
+{
+    *(bool *)opaque = true;
+}
+
+static bool flag_is_set(void *opaque)
+{
+    return *(bool *)opaque;
+}
+
+static bool all_gone(void *unused)
+{
+    struct viv_dev *d = viv_dev_first();
+
+    while (d && d->life != VIV_DEV_LEAVING)
+        d = d->next;
+    return !d;
+}
+
+void rig_turn(void)
+{
+    bool told = false;
+
+    viv_dev_lock();
+    g_assert_true(viv_loop_wait_for(all_gone, NULL, 5 * (int64_t)VIV_NS_PER_SEC));
+    viv_loop_call(set_flag, &told); /* behind the events */
+    g_assert_true(viv_loop_wait_for(flag_is_set, &told, 5 * (int64_t)VIV_NS_PER_SEC));
+    viv_dev_unlock();
 }
 
 void rig_step(int64_t ns)

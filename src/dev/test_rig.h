@@ -32,6 +32,8 @@ void rig_fini(void);
 void rig_add_ram(uint64_t size);
 /* Moves guest time on; timers fire on the way, each at its time. */
 void rig_step(int64_t ns);
+/* What the loop has to do: devices that leave are gone, and events have been told. */
+void rig_turn(void);
 /* Makes a device; `opts` as after "-device NAME,", NULL for none. Fails the test when it cannot. */
 struct viv_dev *rig_add(const char *cls, const char *opts);
 /* The same, to be refused: the error must hold `word`. */

@@ -54,45 +54,19 @@ int viv_broker_start(struct viv_err *err)
 
 static bool tell(const struct broker_req *q, const void *a, const void *b, int fd)
 {
-    union {
-        struct cmsghdr h;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control = {.h = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
     struct iovec iov[3] = {{(void *)q, sizeof(*q)}, {(void *)a, q->a_len}, {(void *)b, q->b_len}};
-    struct msghdr m = {.msg_iov = iov, .msg_iovlen = 3};
-    ssize_t n;
 
-    if (fd >= 0) {
-        memcpy(CMSG_DATA(&control.h), &fd, sizeof(fd));
-        m.msg_control = &control;
-        m.msg_controllen = sizeof(control);
-    }
-    do
-        n = sendmsg(sock, &m, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    return n >= 0;
+    return broker_send(sock, iov, 3, fd);
 }
 
 static bool hear(struct broker_ans *ans, int *fd)
 {
-    union {
-        struct cmsghdr h;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control;
     struct iovec iov = {ans, sizeof(*ans)};
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-    struct cmsghdr *c;
-    ssize_t n;
+    bool lost; /* ans->ret says that there is to be one */
 
-    do
-        n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
-    if (n <= (ssize_t)offsetof(struct broker_ans, text))
+    if (broker_receive(sock, &iov, 1, fd, &lost) <= (ssize_t)offsetof(struct broker_ans, text))
         return false;
     ans->text[BROKER_TEXT - 1] = '\0';
-    c = CMSG_FIRSTHDR(&m);
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(fd, CMSG_DATA(c), sizeof(int));
     return true;
 }
 

@@ -62,6 +62,10 @@ struct broker_ans {
 #define GRANT_SHARE   'd' /* a folder */
 #define GRANT_FOLDER  'f' /* for reading, and all below it */
 
+/* broker_wire.c: `fd` -1: none goes along, or came. Errors as recvmsg() has them. */
+bool broker_send(int sock, struct iovec *iov, unsigned count, int fd);
+ssize_t broker_receive(int sock, struct iovec *iov, unsigned count, int *fd, bool *lost); /* lost: one came that found no room (RLIMIT_NOFILE) */
+
 /* --- the broker's side --- */
 
 /* The request that is being served, and what holds for all. */

@@ -177,27 +177,15 @@ static int serve_one(int *status, char *text)
 /* 0: the other side is gone. */
 static bool receive(int sock)
 {
-    union {
-        struct cmsghdr h;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control;
     static char data[BROKER_DATA];
     struct iovec iov[2] = {{&broker_asked.req, sizeof(broker_asked.req)}, {data, sizeof(data)}};
-    struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2, .msg_control = &control, .msg_controllen = sizeof(control)};
-    struct cmsghdr *c;
-    ssize_t n;
+    bool lost;
+    ssize_t n = broker_receive(sock, iov, 2, &broker_asked.fd, &lost);
 
-    do
-        n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
     if (n <= 0)
         return false;
-    broker_asked.fd = -1;
-    c = CMSG_FIRSTHDR(&m);
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(&broker_asked.fd, CMSG_DATA(c), sizeof(int));
-    /* Who does not keep to the form is not the program that we know. A descriptor that found no room (RLIMIT_NOFILE) leaves -1. */
-    if ((c && broker_asked.fd < 0) || (size_t)n < sizeof(broker_asked.req) || broker_asked.req.a_len > BROKER_DATA || broker_asked.req.b_len > BROKER_DATA ||
+    /* Who does not keep to the form is not the program that we know. */
+    if (lost || (size_t)n < sizeof(broker_asked.req) || broker_asked.req.a_len > BROKER_DATA || broker_asked.req.b_len > BROKER_DATA ||
         (size_t)n != sizeof(broker_asked.req) + broker_asked.req.a_len + broker_asked.req.b_len)
         return false;
     memcpy(broker_asked.data, data, broker_asked.req.a_len);
@@ -211,23 +199,9 @@ static bool receive(int sock)
 
 static bool answer(int sock, const struct broker_ans *ans, int fd)
 {
-    union {
-        struct cmsghdr h;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control = {.h = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
     struct iovec iov = {(void *)ans, offsetof(struct broker_ans, text) + strlen(ans->text) + 1};
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
-    ssize_t n;
 
-    if (fd >= 0) {
-        memcpy(CMSG_DATA(&control.h), &fd, sizeof(fd));
-        m.msg_control = &control;
-        m.msg_controllen = sizeof(control);
-    }
-    do
-        n = sendmsg(sock, &m, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    return n >= 0;
+    return broker_send(sock, &iov, 1, fd);
 }
 
 static bool gives_descriptor(unsigned op)

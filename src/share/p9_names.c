@@ -189,13 +189,9 @@ static int link_locked(struct viv_p9 *p, const struct viv_share_file *f, int dir
     return rc;
 }
 
-int p9_link(struct req *r)
+/* What fid `number` stands for is to have this name: may it be one? *node is put by viv_share_unref(). */
+static int to_be_named(struct req *r, uint32_t number, const char *name, struct viv_share_node **node)
 {
-    uint32_t dir = p9_get32(&r->in), number = p9_get32(&r->in);
-    const char *name = p9_get_str(&r->in);
-    struct viv_share_node *node;
-    struct folder d;
-    struct where w;
     struct fid *f;
     int rc;
 
@@ -205,8 +201,22 @@ int p9_link(struct req *r)
     f = rc ? NULL : p9_fid_get(r->p, number);
     if (!f)
         return rc ? rc : -EBADF;
-    node = p9_fid_node(r->p, f);
+    *node = p9_fid_node(r->p, f);
     p9_fid_put(r->p, f);
+    return 0;
+}
+
+int p9_link(struct req *r)
+{
+    uint32_t dir = p9_get32(&r->in), number = p9_get32(&r->in);
+    const char *name = p9_get_str(&r->in);
+    struct viv_share_node *node;
+    struct folder d;
+    struct where w;
+    int rc = to_be_named(r, number, name, &node);
+
+    if (rc < 0)
+        return rc;
     rc = folder_begin(r->p, dir, &d);
     if (!rc) {
         rc = p9_where(r->p, node, &w);
@@ -316,17 +326,10 @@ int p9_rename(struct req *r)
     const char *name = p9_get_str(&r->in);
     struct viv_share_node *node;
     struct folder to;
-    struct fid *f;
-    int rc;
+    int rc = to_be_named(r, number, name, &node);
 
-    if (r->in.bad)
-        return -EINVAL;
-    rc = check_name(r->p, name);
-    f = rc ? NULL : p9_fid_get(r->p, number);
-    if (!f)
-        return rc ? rc : -EBADF;
-    node = p9_fid_node(r->p, f);
-    p9_fid_put(r->p, f);
+    if (rc < 0)
+        return rc;
     rc = folder_begin(r->p, dir, &to);
     if (!rc) {
         rc = rename_node(r->p, node, &to, name);

@@ -57,37 +57,6 @@ static void end(void)
     rig_fini();
 }
 
-static void set(void *opaque)
-{
-    *(bool *)opaque = true;
-}
-
-static bool is_set(void *opaque)
-{
-    return *(bool *)opaque;
-}
-
-static bool all_gone(void *unused)
-{
-    struct viv_dev *d = viv_dev_first();
-
-    while (d && d->life != VIV_DEV_LEAVING)
-        d = d->next;
-    return !d;
-}
-
-/* What the loop has to do. */
-static void turn(void)
-{
-    bool told = false;
-
-    viv_dev_lock();
-    g_assert_true(viv_loop_wait_for(all_gone, NULL, 5 * (int64_t)VIV_NS_PER_SEC));
-    viv_loop_call(set, &told); /* behind the events */
-    g_assert_true(viv_loop_wait_for(is_set, &told, 5 * (int64_t)VIV_NS_PER_SEC));
-    viv_dev_unlock();
-}
-
 static int plug_class(const char *class, const char *id, const char *text, struct viv_err *err)
 {
     const struct viv_dev_class *c = viv_dev_class_find(class);
@@ -175,7 +144,7 @@ static void test_unplug(void)
     g_assert_cmphex(in32(DOWN), ==, 1 << 5);
     g_assert_cmphex(in32(DOWN), ==, 1 << 5); /* until it is done */
     g_assert_cmphex(id_at(5), ==, 0x00051b36);
-    turn();
+    rig_turn();
     g_assert_cmpuint(events->len, ==, 0);
     out32(EJECT, 1 << 5);
     g_assert_cmphex(id_at(5), ==, 0xffffffff); /* at once */
@@ -183,7 +152,7 @@ static void test_unplug(void)
     g_assert_cmphex(in32(DOWN), ==, 0);
     plug("b", "addr=5"); /* the place is free, the id not yet */
     refused("a", "addr=7", "Duplicate device ID 'a'");
-    turn();
+    rig_turn();
     g_assert_cmpstr(events->str, ==, "DEVICE_DELETED {\"path\": \"/machine/peripheral/a\", \"device\": \"a\"}\n");
     plug("a", "addr=7");
     end();
@@ -199,7 +168,7 @@ static void test_eject(void)
     g_assert_cmphex(id_at(5), ==, 0xffffffff);
     g_assert_cmphex(id_at(0), ==, 0x12378086);
     g_assert_cmphex(viv_pci_config_read(rig.board.pci, 0x0b, 0, 4), ==, 0x71138086);
-    turn();
+    rig_turn();
     g_assert_nonnull(strstr(events->str, "\"device\": \"a\""));
     g_assert_nonnull(strstr(events->str, "\"device\": \"b\""));
     out32(SELECT, 1); /* no such bus */
@@ -218,11 +187,11 @@ static void test_refused(void)
     plug("a", "addr=5");
     in32(UP);
     out32(REFUSE, 5); /* nobody asked */
-    turn();
+    rig_turn();
     g_assert_cmpuint(events->len, ==, 0);
     ask("a");
     out32(REFUSE, 5);
-    turn();
+    rig_turn();
     g_assert_cmpstr(events->str, ==, "DEVICE_UNPLUG_GUEST_ERROR {\"path\": \"/machine/peripheral/a\", \"device\": \"a\"}\n");
     g_assert_cmphex(in32(DOWN), ==, 0);
     g_string_truncate(events, 0);
@@ -234,7 +203,7 @@ static void test_refused(void)
     viv_dev_unlock();
     g_assert_cmphex(id_at(5), ==, 0xffffffff);
     g_assert_cmphex(in32(DOWN), ==, 0);
-    turn();
+    rig_turn();
     g_assert_nonnull(strstr(events->str, "DEVICE_DELETED"));
     end();
 }
@@ -255,7 +224,7 @@ static void test_bridge(void)
     g_assert_cmphex(in32(DOWN), ==, 2);
     out32(EJECT, 2);
     g_assert_null(viv_pci_at(viv_pci_bus_behind(bridge), 8));
-    turn();
+    rig_turn();
     g_assert_nonnull(strstr(events->str, "DEVICE_DELETED"));
     out32(SELECT, 0);
     g_assert_cmphex(in32(REMOVABLE), ==, 0xfffffff4); /* not the bridge's */
@@ -336,10 +305,10 @@ static void test_making(void)
     g_assert_cmpint(plug_class("slow", "a", "bus=pci.0.03.0,addr=1,multifunction=on", &err), ==, -EIO);
     g_assert_cmpint(plug_class("slow", "a", "bus=pci.0.03.0,addr=1", &err), ==, 0);
     g_assert_cmphex(in32(UP), ==, 2);
-    turn();
+    rig_turn();
     g_assert_cmpuint(events->len, ==, 0);
     out32(EJECT, 2);
-    turn();
+    rig_turn();
     g_assert_nonnull(strstr(events->str, "DEVICE_DELETED"));
     end();
 }
@@ -370,7 +339,7 @@ static void test_state(void)
     viv_dev_unlock();
     g_assert_cmphex(id_at(4), ==, 0xffffffff);
     g_assert_cmphex(id_at(5), ==, 0x00051b36);
-    turn();
+    rig_turn();
     rig_fini();
 }
 

@@ -113,36 +113,6 @@ static int ask(const char *id)
     return rc;
 }
 
-static void set(void *opaque)
-{
-    *(bool *)opaque = true;
-}
-
-static bool is_set(void *opaque)
-{
-    return *(bool *)opaque;
-}
-
-static bool all_gone(void *unused)
-{
-    struct viv_dev *d = viv_dev_first();
-
-    while (d && d->life != VIV_DEV_LEAVING)
-        d = d->next;
-    return !d;
-}
-
-static void turn(void)
-{
-    bool told = false;
-
-    viv_dev_lock();
-    g_assert_true(viv_loop_wait_for(all_gone, NULL, 5 * (int64_t)VIV_NS_PER_SEC));
-    viv_loop_call(set, &told); /* behind the events */
-    g_assert_true(viv_loop_wait_for(is_set, &told, 5 * (int64_t)VIV_NS_PER_SEC));
-    viv_dev_unlock();
-}
-
 static void test_registers(void)
 {
     begin("", false);
@@ -193,7 +163,7 @@ static void test_plug(void)
     g_assert_cmpuint(rig.msis, ==, 3);
     wr(CONTROL, INTERRUPTS | ALL | ON); /* nobody asked: it is not a change of mind */
     g_assert_cmpuint(rig.msis, ==, 3);  /* the reasons before were not cleared: one message */
-    turn();
+    rig_turn();
     g_assert_cmpuint(events->len, ==, 0);
     end();
 }
@@ -215,12 +185,12 @@ static void test_unplug(void)
     g_assert_cmphex(behind(), ==, 0xffffffff);
     g_assert_cmphex(rd(STATUS, 2), ==, COMPLETED | CHANGED | LINK_CHANGED);
     g_assert_cmphex(rd(LINK_STATUS, 2) & 0x2000, ==, 0);
-    turn();
+    rig_turn();
     g_assert_cmpstr(events->str, ==, "DEVICE_DELETED\n");
     /* Without power nobody need be asked. */
     plug("a");
     g_assert_cmpint(ask("a"), ==, 0);
-    turn();
+    rig_turn();
     g_assert_cmpstr(events->str, ==, "DEVICE_DELETED\nDEVICE_DELETED\n");
     end();
 }
@@ -234,14 +204,14 @@ static void test_refused(void)
     wr(STATUS, PRESSED);
     wr(CONTROL, BLINKS);
     wr(CONTROL, ON);
-    turn();
+    rig_turn();
     g_assert_cmpstr(events->str, ==, "DEVICE_UNPLUG_GUEST_ERROR\n");
     g_assert_cmpint(ask("a"), ==, 0);
     viv_dev_lock();
     viv_dev_unplug_asked(); /* a reset of the machine */
     viv_dev_reset_all();
     viv_dev_unlock();
-    turn();
+    rig_turn();
     g_assert_nonnull(strstr(events->str, "DEVICE_DELETED"));
     g_assert_cmphex(rd(CONTROL, 2) & (NO_POWER | OFF), ==, NO_POWER | OFF);
     g_assert_cmphex(rd(STATUS, 2), ==, 0);
@@ -267,7 +237,7 @@ static void test_again(void)
     rig_step(60 * (int64_t)VIV_NS_PER_SEC);
     g_assert_cmpint(ask("a"), ==, -EBUSY);
     wr(CONTROL, BLINKS | NO_POWER);
-    turn();
+    rig_turn();
     g_assert_cmpstr(events->str, ==, "DEVICE_DELETED\n");
     end();
 }
@@ -293,11 +263,11 @@ static void test_functions(void)
     rig_step(10 * (int64_t)VIV_NS_PER_SEC);
     g_assert_cmpint(ask("b"), ==, -EBUSY);
     wr(CONTROL, ON); /* it does not want to: for both */
-    turn();
+    rig_turn();
     g_assert_cmpstr(events->str, ==, "DEVICE_UNPLUG_GUEST_ERROR\nDEVICE_UNPLUG_GUEST_ERROR\n");
     g_assert_cmpint(ask("b"), ==, 0);
     wr(CONTROL, BLINKS | NO_POWER);
-    turn();
+    rig_turn();
     g_assert_nonnull(strstr(events->str, "DEVICE_DELETED\nDEVICE_DELETED\n"));
     end();
 }
@@ -333,7 +303,7 @@ static void test_state(void)
     viv_dev_lock();
     viv_dev_unplug_asked();
     viv_dev_unlock();
-    turn();
+    rig_turn();
     g_assert_cmpstr(events->str, ==, "DEVICE_DELETED\n");
     end();
     g_clear_pointer(&data, g_free);
