@@ -376,7 +376,8 @@ static int move(struct viv_blk *b, struct viv_node *to, struct viv_err *err)
 {
     const struct viv_node_user was = *b->user;
     struct viv_node_user *u = NULL;
-    int ret = viv_node_attach_moved(to, was.name, was.perms, was.shared, &u, err);
+    const struct viv_node_use use = {.perms = was.perms, .shared = was.shared, .moved = true};
+    int ret = viv_node_attach_as(to, was.name, &use, &u, err);
 
     if (ret)
         return ret;

@@ -175,7 +175,7 @@ static int use_node(struct build *b, const char *name, const char *ref, struct v
     if ((n->parents || n->users) && !(n->read_only && no->read_only))
         return viv_fail(err, EBUSY, "%s: node '%s' is %s already", what_of(b), ref,
                         n->parents ? "below another image" : "a disk");
-    if (!(n->read_only && no->read_only) && viv_node_check_overlays(n, NULL, what_of(b), err))
+    if (!(n->read_only && no->read_only) && viv_node_check_shown(n, what_of(b), err))
         return -EBUSY;
     if (n->read_only && !no->read_only)
         return viv_fail(err, EACCES, "%s: node '%s' is read-only: say read-only=on here too", what_of(b), ref);

@@ -251,6 +251,42 @@ static void test_below(void)
     guest_free(g);
 }
 
+/* The same when what is written is a filter or an image whose file the backing image is. */
+static void test_below_others(void)
+{
+    static const char *const writers[] = {"driver=blkdebug,node-name=w,image=mid", "driver=raw,node-name=w,file=mid"};
+    struct guest *g = begin();
+    g_autofree char *mid = describe("mid", "\"base\"", "", ""), *list = g_strdup_printf("[%s]", mid), *mid_ro = describe("mid", "\"base\"", "", ", \"read-only\": true"),
+                    *back = g_strdup_printf("[%s]", mid_ro);
+    struct viv_blk *blk = NULL, *second = NULL;
+    struct viv_err err = VIV_ERR_INIT;
+
+    reopen_well(list);
+    for (unsigned i = 0; i < G_N_ELEMENTS(writers); i++) {
+        g_assert_cmpint(viv_blockdev_add_text(writers[i], &err), ==, -EBUSY);
+        g_assert_nonnull(strstr(err.text, "backing image of 'top'"));
+        viv_err_clear(&err);
+        must(viv_blk_close(g->blk, &err), &err);
+        must(viv_blockdev_add_text(writers[i], &err), &err);
+        must(viv_blockdev_attach("w", ALL, ALL, "export", &blk, &err), &err);
+        for (int perms = VIV_PERM_READ; perms <= ALL; perms += ALL - VIV_PERM_READ) {
+            g_assert_cmpint(viv_blockdev_attach("top", perms, ALL, "guest", &second, &err), ==, -EBUSY);
+            g_assert_nonnull(strstr(err.text, "export writes 'mid' below it"));
+            viv_err_clear(&err);
+        }
+        must(viv_blk_close(blk, &err), &err);
+        must(viv_blockdev_attach("top", ALL, ALL, "guest", &g->blk, &err), &err);
+        g_assert_cmpint(viv_blockdev_attach("w", ALL, ALL, "export", &blk, &err), ==, -EBUSY);
+        g_assert_nonnull(strstr(err.text, "backing image of 'top', which is in use by guest"));
+        viv_err_clear(&err);
+        must(viv_blockdev_del("w", &err), &err);
+    }
+    reopen_well(back);
+    end(g);
+    expect_image("top", g->model);
+    guest_free(g);
+}
+
 static bool is_locked(const char *name, off_t byte)
 {
     struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
@@ -372,6 +408,7 @@ int main(int argc, char **argv)
     g_test_add_func("/graph/quiet", test_quiet);
     g_test_add_func("/graph/lists", test_lists);
     g_test_add_func("/graph/below", test_below);
+    g_test_add_func("/graph/below-others", test_below_others);
     ret = g_test_run();
     viv_dev_unlock();
     for (const char *const *name = (const char *const[]){"base", "mid", "top", "t", "copy", "other", "second", NULL}; *name; name++) {

@@ -467,16 +467,6 @@ int viv_job_check_chain(struct viv_job *j, struct viv_err *err)
     return 0;
 }
 
-int viv_job_check_shown(const struct viv_block_job_opts *o, struct viv_node *top, struct viv_err *err)
-{
-    g_autofree char *user = g_strdup_printf("block job '%s'", o->job.id);
-    int ret = 0;
-
-    for (struct viv_node *n = top; n != o->base && !ret; n = n->backing)
-        ret = viv_node_check_overlays(n->backing, n, user, err);
-    return ret;
-}
-
 void viv_job_list(struct viv_job *j)
 {
     j->next = jobs;

@@ -10,20 +10,35 @@
 #define CHUNK      (1u << 20)
 #define ZERO_CHUNK (256u << 20)
 
-int viv_job_use(struct viv_job *j, struct viv_node *n, unsigned perms, struct viv_err *err)
+static int use_as(struct viv_job *j, struct viv_node *n, const struct viv_node_use *use, struct viv_err *err)
 {
-    unsigned all = VIV_PERM_READ | VIV_PERM_WRITE | VIV_PERM_RESIZE, i = 0;
     g_autofree char *user = g_strdup_printf("block job '%s' (%s)", j->id, j->type->name);
+    unsigned i = 0;
     int ret;
 
     while (j->used[i])
         i++;
-    ret = viv_node_attach(n, user, perms, perms & VIV_PERM_WRITE ? VIV_PERM_READ : all, &j->user[i], err);
+    ret = viv_node_attach_as(n, user, use, &j->user[i], err);
     if (ret)
         return ret;
     viv_node_get(n);
     j->used[i] = n;
     return 0;
+}
+
+int viv_job_use(struct viv_job *j, struct viv_node *n, unsigned perms, struct viv_err *err)
+{
+    const unsigned all = VIV_PERM_READ | VIV_PERM_WRITE | VIV_PERM_RESIZE;
+    const struct viv_node_use use = {.perms = perms, .shared = perms & VIV_PERM_WRITE ? VIV_PERM_READ : all};
+
+    return use_as(j, n, &use, err);
+}
+
+int viv_job_use_base(struct viv_job *j, const struct viv_node *above, struct viv_err *err)
+{
+    const struct viv_node_use use = {.perms = VIV_PERM_READ | VIV_PERM_WRITE, .shared = VIV_PERM_READ, .above = above, .will_be_writable = true};
+
+    return use_as(j, j->base, &use, err);
 }
 
 int viv_job_copy_init(struct viv_job *j, struct viv_node *from, struct viv_node *to, uint32_t granularity, bool follow, struct viv_err *err)

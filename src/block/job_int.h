@@ -83,8 +83,6 @@ void viv_job_list(struct viv_job *j_take); /* as created */
 int viv_job_start(struct viv_job *j_take, struct viv_err *err);
 /* Nobody else may be about to change its chain, nor be at work on it if this job changes it itself. */
 int viv_job_check_chain(struct viv_job *j, struct viv_err *err);
-/* What lies below `top` down to `base` is to change: nobody else may show it. */
-int viv_job_check_shown(const struct viv_block_job_opts *o, struct viv_node *top, struct viv_err *err);
 /* In the job's thread. Where a job may stop: pauses, and says whether it was cancelled. */
 bool viv_job_stopped(struct viv_job *j);
 /* The same, for `bytes` at the job's speed, or for `ns` at least. */
@@ -106,6 +104,8 @@ bool viv_job_group_fail(struct viv_job *j);
 
 /* job_copy.c */
 int viv_job_use(struct viv_job *j, struct viv_node *n, unsigned perms, struct viv_err *err);
+/* It writes the base, which prepare makes writable, and nothing changes from `above` on up: nobody else may show it. */
+int viv_job_use_base(struct viv_job *j, const struct viv_node *above, struct viv_err *err);
 int viv_job_copy_init(struct viv_job *j, struct viv_node *from, struct viv_node *to, uint32_t granularity, bool follow, struct viv_err *err);
 void viv_job_copy_fini(struct viv_job_copy *c);
 /* Marks what is to be copied: all of it, or what the layers from `top` down to above `base` hold. */

@@ -179,10 +179,8 @@ static int start(const struct viv_job_type *type, const struct viv_block_job_opt
     ret = viv_job_check_chain(j, err);
     if (!ret)
         ret = viv_job_use(j, o->node, VIV_PERM_READ, err);
-    if (!ret && !j->base) /* the base is not writable yet; nobody has it, as it is below another image */
-        ret = viv_job_use(j, o->target, VIV_PERM_READ | VIV_PERM_WRITE, err);
-    if (!ret && j->base)
-        ret = viv_job_use(j, o->base, VIV_PERM_READ, err);
+    if (!ret)
+        ret = j->base ? viv_job_use_base(j, o->node, err) : viv_job_use(j, o->target, VIV_PERM_READ | VIV_PERM_WRITE, err);
     if (!ret)
         ret = viv_job_copy_init(j, o->node, o->target, granularity_of(o), false, err);
     if (ret) {
@@ -219,8 +217,6 @@ int viv_job_commit_active(const struct viv_block_job_opts *o, struct viv_err *er
         return viv_fail(err, EBUSY, "Need a root block node");
     if (o->backing_file)
         return viv_fail(err, EINVAL, "'backing-file' specified, but 'top' is the active layer");
-    if (viv_job_check_shown(o, o->node, err))
-        return -EBUSY;
     mine.target = o->base;
     mine.on_source = mine.on_target;
     return start(&commit, &mine, err);

@@ -244,9 +244,6 @@ int viv_job_commit(const struct viv_block_job_opts *o, struct viv_err *err)
         return viv_fail(err, EINVAL, "'%s' is not in this backing file chain", o->base->name ? o->base->name : o->base->filename);
     if (top == o->node)
         return viv_job_commit_active(o, err);
-    ret = viv_job_check_shown(o, top, err);
-    if (ret)
-        return ret;
     mine.target = o->base;
     j = viv_job_new(&commit, &mine, err);
     if (!j)
@@ -256,7 +253,7 @@ int viv_job_commit(const struct viv_block_job_opts *o, struct viv_err *err)
     if (!ret)
         ret = viv_job_use(j, o->node, VIV_PERM_READ, err);
     if (!ret)
-        ret = viv_job_use(j, o->base, VIV_PERM_READ, err);
+        ret = viv_job_use_base(j, top, err);
     if (ret) {
         viv_job_free(j);
         return ret;

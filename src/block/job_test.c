@@ -290,6 +290,41 @@ static void test_shown(void)
     guest_free(g);
 }
 
+/* Nor may a chain that shows it come into use while it is written. What stands above the layers that go is the same all the time. */
+static void test_shown_later(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    make("copy", "base");
+    for (int i = 0; i < 2; i++) {
+        struct guest *g = begin();
+        struct viv_block_job_opts o = job_opts();
+        struct viv_blk *other = NULL;
+
+        add_node("copy", "base", true);
+        o.base = viv_node_find("base");
+        o.top = i ? viv_node_find("mid") : NULL;
+        o.job.speed = 1 << 20;
+        must(viv_job_commit(&o, &err), &err);
+        g_assert_cmpint(viv_blockdev_attach("copy", VIV_PERM_READ, ALL, "reader", &other, &err), ==, -EBUSY);
+        g_assert_nonnull(strstr(err.text, "block job 'j' (commit) writes 'base' below it"));
+        viv_err_clear(&err);
+        must(viv_blockdev_attach("top", VIV_PERM_READ, ALL, "reader", &other, &err), &err);
+        must(viv_blk_close(other, &err), &err);
+        other = NULL;
+        g_assert_cmpint(viv_blockdev_attach("mid", VIV_PERM_READ, ALL, "reader", &other, &err), ==, i ? 0 : -EBUSY);
+        viv_err_clear(&err);
+        must(viv_blk_close(other, &err), &err);
+        steer(VIV_JOB_CANCEL, true);
+        wait_gone();
+        must(viv_blockdev_attach("copy", VIV_PERM_READ, ALL, "reader", &other, &err), &err);
+        must(viv_blk_close(other, &err), &err);
+        must(viv_blockdev_del("copy", &err), &err);
+        end(g);
+        guest_free(g);
+    }
+}
+
 /* One that was paused before it began, as an action of a transaction, holds nobody up: the graph stands still until it has begun. */
 static void test_paused(void)
 {
@@ -330,7 +365,7 @@ int main(int argc, char **argv)
         void (*fn)(void);
     } tests[] = {{"backup", test_backup}, {"incremental", test_incremental}, {"mirror", test_mirror}, {"stream", test_stream},
                  {"commit", test_commit}, {"cancel", test_cancel}, {"refused", test_refused},
-                 {"shown", test_shown}, {"paused", test_paused}};
+                 {"shown", test_shown}, {"shown-later", test_shown_later}, {"paused", test_paused}};
     const char *seed = g_getenv("SEED");
     int ret;
 

@@ -1,4 +1,6 @@
-/* Nodes: references, names, who may do what. */
+/* Nodes: references, names, backing images. */
+#include "block/node_int.h"
+
 #include "block/bitmap.h"
 #include "block/crypt/crypt.h"
 #include "opt/opt.h"
@@ -7,8 +9,8 @@
 #include <glib.h>
 #include <string.h>
 
-static pthread_mutex_t graph_lock = PTHREAD_MUTEX_INITIALIZER; /* refs, users, names */
-static GHashTable *by_name;                                    /* name -> node, borrowed */
+pthread_mutex_t viv_node_lock = PTHREAD_MUTEX_INITIALIZER;
+static GHashTable *by_name; /* name -> node, borrowed */
 
 struct viv_node *viv_node_new(const struct viv_blk_driver *drv, const char *filename)
 {
@@ -25,9 +27,9 @@ struct viv_node *viv_node_new(const struct viv_blk_driver *drv, const char *file
 
 void viv_node_get(struct viv_node *n)
 {
-    pthread_mutex_lock(&graph_lock);
+    pthread_mutex_lock(&viv_node_lock);
     n->refs++;
-    pthread_mutex_unlock(&graph_lock);
+    pthread_mutex_unlock(&viv_node_lock);
 }
 
 static int put_child(struct viv_node **child)
@@ -78,11 +80,11 @@ int viv_node_put(struct viv_node **np)
     if (!n)
         return 0;
     *np = NULL;
-    pthread_mutex_lock(&graph_lock);
+    pthread_mutex_lock(&viv_node_lock);
     last = --n->refs == 0;
     if (last && n->name && by_name)
         g_hash_table_remove(by_name, n->name);
-    pthread_mutex_unlock(&graph_lock);
+    pthread_mutex_unlock(&viv_node_lock);
     return last ? close_node(n) : 0;
 }
 
@@ -90,7 +92,7 @@ int viv_node_register(struct viv_node *n, const char *name, struct viv_err *err)
 {
     int ret = 0;
 
-    pthread_mutex_lock(&graph_lock);
+    pthread_mutex_lock(&viv_node_lock);
     if (!by_name)
         by_name = g_hash_table_new(g_str_hash, g_str_equal);
     if (g_hash_table_contains(by_name, name)) {
@@ -99,7 +101,7 @@ int viv_node_register(struct viv_node *n, const char *name, struct viv_err *err)
         n->name = g_strdup(name);
         g_hash_table_insert(by_name, n->name, n);
     }
-    pthread_mutex_unlock(&graph_lock);
+    pthread_mutex_unlock(&viv_node_lock);
     return ret;
 }
 
@@ -107,9 +109,9 @@ struct viv_node *viv_node_find(const char *name)
 {
     struct viv_node *n;
 
-    pthread_mutex_lock(&graph_lock);
+    pthread_mutex_lock(&viv_node_lock);
     n = by_name ? g_hash_table_lookup(by_name, name) : NULL;
-    pthread_mutex_unlock(&graph_lock);
+    pthread_mutex_unlock(&viv_node_lock);
     return n;
 }
 
@@ -117,19 +119,19 @@ bool viv_node_is_shared(const struct viv_node *n)
 {
     bool shared;
 
-    pthread_mutex_lock(&graph_lock);
+    pthread_mutex_lock(&viv_node_lock);
     shared = n->parents || (n->users && n->users->next);
-    pthread_mutex_unlock(&graph_lock);
+    pthread_mutex_unlock(&viv_node_lock);
     return shared;
 }
 
-/* --- backing images; graph_lock for their overlays --- */
+/* --- backing images; viv_node_lock for their overlays --- */
 
 struct viv_node *viv_node_set_backing(struct viv_node *n, struct viv_node *backing)
 {
     struct viv_node *old = n->backing;
 
-    pthread_mutex_lock(&graph_lock);
+    pthread_mutex_lock(&viv_node_lock);
     for (unsigned i = 0; old && i < old->overlays; i++)
         if (old->overlay[i] == n) {
             old->overlay[i] = old->overlay[--old->overlays];
@@ -140,55 +142,8 @@ struct viv_node *viv_node_set_backing(struct viv_node *n, struct viv_node *backi
         backing->overlay[backing->overlays++] = n;
     }
     n->backing = backing;
-    pthread_mutex_unlock(&graph_lock);
+    pthread_mutex_unlock(&viv_node_lock);
     return old;
-}
-
-static const char *label(const struct viv_node *n)
-{
-    return n->name ? n->name : n->filename;
-}
-
-static const struct viv_node *used_overlay(const struct viv_node *n, const struct viv_node *but)
-{
-    for (unsigned i = 0; i < n->overlays; i++) {
-        const struct viv_node *o = n->overlay[i];
-
-        if (o == but)
-            continue;
-        if (!o->users && !o->parents)
-            o = used_overlay(o, but);
-        if (o)
-            return o;
-    }
-    return NULL;
-}
-
-static int check_overlays(const struct viv_node *n, const struct viv_node *above, const char *user, struct viv_err *err)
-{
-    const struct viv_node *o = used_overlay(n, above);
-
-    return o ? viv_fail(err, EBUSY, "%s cannot write '%s': it is the backing image of '%s', which is in use", user, label(n), label(o)) : 0;
-}
-
-int viv_node_check_overlays(struct viv_node *n, const struct viv_node *above, const char *user, struct viv_err *err)
-{
-    int ret;
-
-    pthread_mutex_lock(&graph_lock);
-    ret = check_overlays(n, above, user, err);
-    pthread_mutex_unlock(&graph_lock);
-    return ret;
-}
-
-/* Who writes `n` must not find it change from below. */
-static int check_backing(const struct viv_node *n, const char *user, struct viv_err *err)
-{
-    for (const struct viv_node *b = n->backing; b; b = b->backing)
-        for (const struct viv_node_user *u = b->users; u; u = u->next)
-            if (u->perms & (VIV_PERM_WRITE | VIV_PERM_RESIZE))
-                return viv_fail(err, EBUSY, "%s cannot write '%s': %s writes '%s' below it", user, label(n), u->name, label(b));
-    return 0;
 }
 
 static int compare_names(gconstpointer a, gconstpointer b)
@@ -202,97 +157,16 @@ char **viv_node_names(void)
     GHashTableIter it;
     gpointer name;
 
-    pthread_mutex_lock(&graph_lock);
+    pthread_mutex_lock(&viv_node_lock);
     if (by_name) {
         g_hash_table_iter_init(&it, by_name);
         while (g_hash_table_iter_next(&it, &name, NULL))
             g_ptr_array_add(names, g_strdup(name));
     }
-    pthread_mutex_unlock(&graph_lock);
+    pthread_mutex_unlock(&viv_node_lock);
     g_ptr_array_sort(names, compare_names);
     g_ptr_array_add(names, NULL);
     return (char **)g_ptr_array_free(names, FALSE);
-}
-
-static const char *perm_text(unsigned perms)
-{
-    if (perms & VIV_PERM_WRITE)
-        return "write";
-    if (perms & VIV_PERM_RESIZE)
-        return "resize";
-    return "read";
-}
-
-static int check_users(const struct viv_node *n, const char *user, unsigned perms, unsigned shared,
-                       struct viv_err *err)
-{
-    const char *what = n->name ? n->name : n->filename;
-
-    for (const struct viv_node_user *u = n->users; u; u = u->next) {
-        if (perms & ~u->shared)
-            return viv_fail(err, EBUSY, "%s cannot %s '%s': %s uses it and does not share that%s", user, perm_text(perms & ~u->shared), what,
-                            u->name, perms & ~u->shared & VIV_PERM_WRITE ? " (share-rw=on on both devices would)" : "");
-        if (u->perms & ~shared)
-            return viv_fail(err, EBUSY, "%s needs '%s' unshared, but %s may %s it", user, what,
-                            u->name, perm_text(u->perms & ~shared));
-    }
-    return 0;
-}
-
-static int attach(struct viv_node *n, const char *user, unsigned perms, unsigned shared, bool moved, struct viv_node_user **out, struct viv_err *err)
-{
-    int ret;
-
-    if (n->read_only && (perms & (VIV_PERM_WRITE | VIV_PERM_RESIZE)))
-        return viv_fail(err, EACCES, "'%s' is open read-only and %s wants to write it", n->filename,
-                        user);
-    pthread_mutex_lock(&graph_lock);
-    ret = check_users(n, user, perms, shared, err);
-    if (!ret && !moved && (perms & (VIV_PERM_WRITE | VIV_PERM_RESIZE))) {
-        ret = check_overlays(n, NULL, user, err);
-        ret = ret ? ret : check_backing(n, user, err);
-    }
-    if (!ret) {
-        struct viv_node_user *u = g_new0(struct viv_node_user, 1);
-
-        u->name = g_strdup(user);
-        u->perms = perms;
-        u->shared = shared;
-        u->next = n->users;
-        n->users = u;
-        *out = u;
-    }
-    pthread_mutex_unlock(&graph_lock);
-    return ret;
-}
-
-int viv_node_attach(struct viv_node *n, const char *user, unsigned perms, unsigned shared, struct viv_node_user **out, struct viv_err *err)
-{
-    return attach(n, user, perms, shared, false, out, err);
-}
-
-int viv_node_attach_moved(struct viv_node *n, const char *user, unsigned perms, unsigned shared, struct viv_node_user **out, struct viv_err *err)
-{
-    return attach(n, user, perms, shared, true, out, err);
-}
-
-void viv_node_detach(struct viv_node *n, struct viv_node_user **up)
-{
-    struct viv_node_user *u = *up;
-
-    if (!u)
-        return;
-    *up = NULL;
-    pthread_mutex_lock(&graph_lock);
-    for (struct viv_node_user **p = &n->users; *p; p = &(*p)->next) {
-        if (*p == u) {
-            *p = u->next;
-            break;
-        }
-    }
-    pthread_mutex_unlock(&graph_lock);
-    g_free(u->name);
-    g_free(u);
 }
 
 int viv_aio_parse(const char *text, enum viv_aio *out)

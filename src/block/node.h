@@ -224,7 +224,9 @@ struct viv_node_hook {
 struct viv_node_user {
     char *name; /* "virtio-blk 'disk0'" */
     unsigned perms, shared;
-    struct viv_node_user *next;
+    struct viv_node *node;
+    const struct viv_node *above; /* what it writes changes nothing that this node shows (commit); NULL */
+    struct viv_node_user *next, *next_of_all;
 };
 
 struct viv_node {
@@ -260,6 +262,7 @@ struct viv_node {
     int io_error; /* a flush failed: nothing can be called durable any more */
     struct viv_range_lock ranges;
     struct viv_node_user *users;
+    unsigned long entered[2]; /* users.c: by which walk last */
     struct viv_bitmap *bitmaps; /* bitmap.h */
     struct viv_node_hook *hooks;
     pthread_mutex_t bitmap_lock;
@@ -306,20 +309,25 @@ int viv_node_put(struct viv_node **n);
 int viv_node_register(struct viv_node *n, const char *name, struct viv_err *err);
 /* Another backing image (taken; NULL: none). What was there is the caller's. */
 struct viv_node *viv_node_set_backing(struct viv_node *n, struct viv_node *backing_take);
-/* -EBUSY: to somebody who uses an image above `n` its bytes mean something: all but `above` (NULL allowed), which knows of the change. */
-int viv_node_check_overlays(struct viv_node *n, const struct viv_node *above, const char *user, struct viv_err *err);
+/* -EBUSY: `n` cannot get a writer, for somebody uses an image that shows it by way of a backing file. */
+int viv_node_check_shown(struct viv_node *n, const char *user, struct viv_err *err);
 /* Does more than one user hold it, or is it below another image? */
 bool viv_node_is_shared(const struct viv_node *n);
 /* All names there are, sorted; g_strfreev. */
 char **viv_node_names(void);
 struct viv_node *viv_node_find(const char *name); /* borrowed; NULL */
 
-/* Permissions: refused with the name of who holds what. Nobody gets the right to write what images in use show, or to write an image that shows
- * what somebody writes. */
+/* Permissions (users.c): refused with the name of who holds what. Nobody gets the right to write what images in use show, or to use an image that
+ * shows what somebody writes. */
 int viv_node_attach(struct viv_node *n, const char *user, unsigned perms, unsigned shared,
                     struct viv_node_user **out, struct viv_err *err);
-/* The same for who writes already, one of two such nodes instead of the other (graph.h). */
-int viv_node_attach_moved(struct viv_node *n, const char *user, unsigned perms, unsigned shared, struct viv_node_user **out, struct viv_err *err);
+struct viv_node_use {
+    unsigned perms, shared;
+    const struct viv_node *above; /* as in viv_node_user */
+    bool will_be_writable;        /* the user sees to that before it writes */
+    bool moved;                   /* it has the same rights on another node, which this one takes the place of (graph.h) */
+};
+int viv_node_attach_as(struct viv_node *n, const char *user, const struct viv_node_use *use, struct viv_node_user **out, struct viv_err *err);
 void viv_node_detach(struct viv_node *n, struct viv_node_user **user);
 
 /* Which driver's are these bytes? Nobody's else's are raw. */

@@ -60,7 +60,7 @@ static int check_file(const struct plan *p, const struct viv_node_change *c, str
             return viv_fail(err, EBUSY, "node '%s' would be below both '%s' and '%s'", label(c->file), label(c->n), label(o->n));
         else if (o->backing == c->file)
             return viv_fail(err, EBUSY, "node '%s' would be written by '%s', and is the backing image of '%s'", label(c->file), label(c->n), label(o->n));
-    return viv_node_check_overlays(c->file, NULL, label(c->n), err);
+    return viv_node_check_shown(c->file, label(c->n), err);
 }
 
 int viv_reopen_check(const struct viv_node_change *c, size_t count, struct viv_err *err)

@@ -1,0 +1,169 @@
+/* Who may do what with a node, and with what it stands on.
+ *
+ * Rights on one node are agreed between its users: what each asks for, the others must share. What a node shows by way of a backing file is
+ * another matter: nobody can share that, for who wrote the overlay counted on bytes below it that stay. So each user who writes is looked at
+ * together with each other user, whichever of the two is the newer one: the writer changes its node and the files below it, the other one
+ * must reach none of these through a backing file.
+ *
+ * An exception: a commit writes below its chain what the chain's top holds, so from there on up nothing changes (`above`). */
+#include "block/node_int.h"
+
+#include <errno.h>
+#include <glib.h>
+
+#define CHANGES (VIV_PERM_WRITE | VIV_PERM_RESIZE)
+
+static struct viv_node_user *all; /* of all nodes; viv_node_lock */
+
+static const char *label(const struct viv_node *n)
+{
+    return n->name ? n->name : n->filename;
+}
+
+static bool is_writer(const struct viv_node_user *u)
+{
+    return u->perms & CHANGES;
+}
+
+/* --- walks along the graph; viv_node_lock held --- */
+
+static unsigned long walks; /* a node is entered once in each */
+
+/* Is `n` the node `top`, or one of the files that it consists of? */
+static bool consists_of(const struct viv_node *top, const struct viv_node *n)
+{
+    if (!top || top == n)
+        return top;
+    for (unsigned i = 0; i < top->children; i++)
+        if (consists_of(top->child[i], n))
+            return true;
+    return consists_of(top->file, n);
+}
+
+/* Which of the nodes that `w` writes shows in `n`, by way of a backing file? `below`: `n` is one itself, or a part of one. NULL: none. */
+static const struct viv_node *find_shown(struct viv_node *n, bool below, const struct viv_node_user *w)
+{
+    const struct viv_node *found = NULL;
+
+    if (!n || n == w->above || n->entered[below] == walks)
+        return NULL;
+    n->entered[below] = walks;
+    if (below && consists_of(w->node, n))
+        return n;
+    for (unsigned i = 0; i < n->children && !found; i++)
+        found = find_shown(n->child[i], below, w);
+    if (!found)
+        found = find_shown(n->file, below, w);
+    if (!found)
+        found = find_shown(n->backing, true, w);
+    return found;
+}
+
+static const struct viv_node *meets(const struct viv_node_user *w, const struct viv_node_user *v)
+{
+    if (w == v || !is_writer(w))
+        return NULL;
+    walks++;
+    return find_shown(v->node, false, w);
+}
+
+/* --- rights --- */
+
+static const char *perm_text(unsigned perms)
+{
+    if (perms & VIV_PERM_WRITE)
+        return "write";
+    if (perms & VIV_PERM_RESIZE)
+        return "resize";
+    return "read";
+}
+
+static int check_node(const struct viv_node_user *mine, struct viv_err *err)
+{
+    for (const struct viv_node_user *u = mine->node->users; u; u = u->next) {
+        if (mine->perms & ~u->shared)
+            return viv_fail(err, EBUSY, "%s cannot %s '%s': %s uses it and does not share that%s", mine->name, perm_text(mine->perms & ~u->shared),
+                            label(mine->node), u->name, mine->perms & ~u->shared & VIV_PERM_WRITE ? " (share-rw=on on both devices would)" : "");
+        if (u->perms & ~mine->shared)
+            return viv_fail(err, EBUSY, "%s needs '%s' unshared, but %s may %s it", mine->name, label(mine->node), u->name,
+                            perm_text(u->perms & ~mine->shared));
+    }
+    return 0;
+}
+
+static int check_chains(const struct viv_node_user *mine, struct viv_err *err)
+{
+    const struct viv_node *n;
+
+    for (const struct viv_node_user *u = all; u; u = u->next_of_all) {
+        if ((n = meets(mine, u)) != NULL)
+            return viv_fail(err, EBUSY, "%s cannot write '%s': it is the backing image of '%s', which is in use by %s", mine->name, label(n),
+                            label(u->node), u->name);
+        if ((n = meets(u, mine)) != NULL)
+            return viv_fail(err, EBUSY, "%s cannot %s '%s': %s writes '%s' below it", mine->name, perm_text(mine->perms), label(mine->node),
+                            u->name, label(n));
+    }
+    return 0;
+}
+
+int viv_node_check_shown(struct viv_node *n, const char *user, struct viv_err *err)
+{
+    const struct viv_node_user mine = {.name = (char *)user, .node = n, .perms = VIV_PERM_WRITE};
+    int ret;
+
+    pthread_mutex_lock(&viv_node_lock);
+    ret = check_chains(&mine, err);
+    pthread_mutex_unlock(&viv_node_lock);
+    return ret;
+}
+
+int viv_node_attach_as(struct viv_node *n, const char *user, const struct viv_node_use *use, struct viv_node_user **out, struct viv_err *err)
+{
+    struct viv_node_user mine = {.name = (char *)user, .node = n, .perms = use->perms, .shared = use->shared, .above = use->above};
+    int ret;
+
+    if (n->read_only && is_writer(&mine) && !use->will_be_writable)
+        return viv_fail(err, EACCES, "'%s' is open read-only and %s wants to write it", n->filename, user);
+    pthread_mutex_lock(&viv_node_lock);
+    ret = check_node(&mine, err);
+    if (!ret && !use->moved)
+        ret = check_chains(&mine, err);
+    if (!ret) {
+        struct viv_node_user *u = g_memdup2(&mine, sizeof(mine));
+
+        u->name = g_strdup(user);
+        u->next = n->users;
+        n->users = u;
+        u->next_of_all = all;
+        all = u;
+        *out = u;
+    }
+    pthread_mutex_unlock(&viv_node_lock);
+    return ret;
+}
+
+int viv_node_attach(struct viv_node *n, const char *user, unsigned perms, unsigned shared, struct viv_node_user **out, struct viv_err *err)
+{
+    const struct viv_node_use use = {.perms = perms, .shared = shared};
+
+    return viv_node_attach_as(n, user, &use, out, err);
+}
+
+void viv_node_detach(struct viv_node *n, struct viv_node_user **up)
+{
+    struct viv_node_user *u = *up, **p;
+
+    if (!u)
+        return;
+    *up = NULL;
+    pthread_mutex_lock(&viv_node_lock);
+    for (p = &n->users; *p != u; p = &(*p)->next)
+        ;
+    *p = u->next;
+    for (p = &all; *p != u; p = &(*p)->next_of_all)
+        ;
+    *p = u->next_of_all;
+    pthread_mutex_unlock(&viv_node_lock);
+    g_free(u->name);
+    g_free(u);
+}
