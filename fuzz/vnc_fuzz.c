@@ -1,7 +1,8 @@
 /* The input is all that a client says, from its first byte on, in pieces: the first byte chooses plain or WebSocket (on its own port), a
- * password or none, and how large the pieces are. Updates are encoded as they are asked for; what is sent is dropped. */
+ * password or none, and how large the pieces are (of 61 bytes: with TLS, without certificates). Updates are encoded as they are asked for; what is sent is dropped. */
 #include "fuzz/fuzz.h"
 
+#include "crypto/tlscreds.h"
 #include "ui/vnc/vnc_int.h"
 
 #include <string.h>
@@ -9,9 +10,20 @@
 #define SIDE 150
 
 static struct vnc_server *server;
+static struct viv_tls_creds *creds; /* NULL: there is no GnuTLS */
+
+static void make_creds(void)
+{
+    struct viv_opts *o = NULL;
+
+    if (viv_opts_parse("-object", viv_tls_anon_opts, "id", "t,endpoint=server", &o, NULL) == 0 && viv_tls_anon_add(o, NULL) == 0)
+        viv_tls_creds_get("t", true, &creds, NULL);
+    viv_opts_free(o);
+}
 
 static void set_up(void)
 {
+    make_creds();
     server = vnc_server_new("fuzz", "Fuzz", ":0");
     server->connections_max = 4;
     server->lossy = vnc_jpeg_works(NULL);
@@ -46,6 +58,8 @@ static void drop(struct vnc_client *c)
     c->sent = 0;
     g_byte_array_set_size(c->out, 0);
     g_byte_array_set_size(c->wire, 0);
+    c->box_sent = 0;
+    g_byte_array_set_size(c->box, 0);
 }
 
 /* The guest has taken all events, time has passed, the network is quick. */
@@ -61,8 +75,7 @@ static void serve(struct vnc_client *c)
             vnc_judge(c);
         if (c->state == VNC_NORMAL)
             vnc_update(c);
-        if (c->websocket)
-            vnc_ws_wrap(c);
+        vnc_client_flush(c); /* there is no socket: wrapped and sealed is all that it gets */
         drop(c);
     } while (vnc_client_parse(c) && c->state != VNC_DEAD);
 }
@@ -77,8 +90,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!size)
         return 0;
     server->needs_password = data[0] & 2;
+    server->creds = NULL;
     other = add_client(false);
     vnc_client_input(other, (const uint8_t *)"RFB 003.003\n\1", 13);
+    server->creds = data[0] >> 2 == 61 ? creds : NULL;
     c = add_client(data[0] & 1);
     piece = data[0] >> 2 ? data[0] >> 2 : size;
     while (at < size && c->state != VNC_DEAD) {

@@ -69,7 +69,7 @@ static void print_help(void)
            "  -x, --export-name=NAME    the export's name (default: empty)\n"
            "  -D, --description=TEXT    and its description\n"
            "      --handshake-limit=N   seconds for a client to choose an export (default 10)\n"
-           "      --object TYPE,id=ID,...  secret, tls-creds-x509 or tls-creds-psk\n"
+           "      --object TYPE,id=ID,...  secret, tls-creds-x509, -psk or -anon\n"
            "      --tls-creds=ID        nothing without TLS, with these credentials\n"
            "      --tls-hostname=NAME   -L: whose certificate the server must show\n"
            "      --fork                go to the background when clients can come\n"

@@ -17,6 +17,7 @@ static const struct {
     {"secret", viv_secret_opts, viv_secret_add, viv_secret_del},
     {"tls-creds-x509", viv_tls_x509_opts, viv_tls_x509_add, viv_tls_creds_del},
     {"tls-creds-psk", viv_tls_psk_opts, viv_tls_psk_add, viv_tls_creds_del},
+    {"tls-creds-anon", viv_tls_anon_opts, viv_tls_anon_add, viv_tls_creds_del},
     {"throttle-group", viv_throttle_group_opts, viv_throttle_group_add, viv_throttle_group_del},
 };
 
@@ -28,7 +29,7 @@ static int find_kind(const char *type, unsigned *out, struct viv_err *err)
         i++;
     *out = i;
     if (i == G_N_ELEMENTS(kinds))
-        return viv_fail(err, EINVAL, "invalid object type: %s (secret, tls-creds-x509, tls-creds-psk and throttle-group work)",
+        return viv_fail(err, EINVAL, "invalid object type: %s (secret, tls-creds-x509, tls-creds-psk, tls-creds-anon and throttle-group work)",
                         type ? type : "none is given");
     return 0;
 }

@@ -49,8 +49,9 @@ static const struct kind {
     {"secret", "a password or a key, for key-secret= of encrypted images", viv_secret_opts, viv_secret_add, VM_OBJECTS_DISKS, viv_secret_del},
     {"throttle-group", "limits that disks share, for throttle-group= of driver=throttle", viv_throttle_group_opts, viv_throttle_group_add, VM_OBJECTS_DISKS,
      viv_throttle_group_del},
+    {"tls-creds-anon", "TLS that hides what is said but not from whom: for tls-creds= of -vnc", viv_tls_anon_opts, viv_tls_anon_add, VM_OBJECTS_DISKS, viv_tls_creds_del},
     {"tls-creds-psk", "TLS with keys that both sides know, for tls-creds= of nbd", viv_tls_psk_opts, viv_tls_psk_add, VM_OBJECTS_DISKS, viv_tls_creds_del},
-    {"tls-creds-x509", "TLS with certificates, for tls-creds= of nbd", viv_tls_x509_opts, viv_tls_x509_add, VM_OBJECTS_DISKS, viv_tls_creds_del},
+    {"tls-creds-x509", "TLS with certificates, for tls-creds= of nbd and -vnc", viv_tls_x509_opts, viv_tls_x509_add, VM_OBJECTS_DISKS, viv_tls_creds_del},
 };
 
 static int no_such_kind(const char *type, struct viv_err *err)
@@ -64,7 +65,7 @@ static int no_such_kind(const char *type, struct viv_err *err)
         names[i] = kinds[i].type;
     near = viv_nearest(type, names);
     return viv_fail(err, EINVAL, "-object %.60s: there is no such object yet%s%s%s; there are filter-dump, memory-backend-file, -memfd and -ram, rng-random, rng-builtin, secret, "
-                    "throttle-group, tls-creds-psk and tls-creds-x509", type,
+                    "throttle-group, tls-creds-anon, -psk and -x509", type,
                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 

@@ -19,7 +19,10 @@
     _(psk_allocate_client_credentials) _(psk_free_client_credentials) _(psk_set_client_credentials)                   \
     _(psk_allocate_server_credentials) _(psk_free_server_credentials) _(psk_set_server_credentials_file)              \
     _(x509_crt_init) _(x509_crt_deinit) _(x509_crt_import) _(x509_crt_get_activation_time)                            \
-    _(x509_crt_get_expiration_time)
+    _(x509_crt_get_expiration_time) _(x509_crt_get_dn2) _(certificate_get_peers) _(alert_send_appropriate)            \
+    _(anon_allocate_client_credentials) _(anon_free_client_credentials) _(anon_allocate_server_credentials)           \
+    _(anon_free_server_credentials) _(anon_set_server_dh_params) _(anon_set_server_known_dh_params)                   \
+    _(dh_params_init) _(dh_params_deinit) _(dh_params_import_pkcs3)
 
 struct viv_gnutls {
 #define VIV_GNUTLS_MEMBER(name) typeof(gnutls_##name) *name;

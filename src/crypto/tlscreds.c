@@ -1,4 +1,4 @@
-/* The files are named as QEMU's users have them: ca-cert.pem, ca-crl.pem, {client,server}-{cert,key}.pem, keys.psk. */
+/* The files are named as QEMU's users have them: ca-cert.pem, ca-crl.pem, {client,server}-{cert,key}.pem, keys.psk, dh-params.pem. */
 #include "crypto/tlscreds_int.h"
 #include "crypto/secret.h"
 
@@ -37,16 +37,34 @@ const struct viv_opt_def viv_tls_psk_opts[] = {
     VIV_OPT_END,
 };
 
+const struct viv_opt_def viv_tls_anon_opts[] = {
+    COMMON_OPTS,
+    {"verify-peer", VIV_OPT_BOOL, "off: nobody shows a certificate here, so nobody's is checked", "off"},
+    VIV_OPT_END,
+};
+
+static void free_gnutls(struct viv_tls_creds *c)
+{
+    const struct viv_gnutls *tls = c->tls;
+
+    if (c->kind == TLS_X509)
+        tls->certificate_free_credentials(c->x509);
+    else if (c->kind == TLS_PSK && c->server)
+        tls->psk_free_server_credentials(c->psk_server);
+    else if (c->kind == TLS_PSK)
+        tls->psk_free_client_credentials(c->psk_client);
+    else if (c->server)
+        tls->anon_free_server_credentials(c->anon_server);
+    else
+        tls->anon_free_client_credentials(c->anon_client);
+}
+
 static void creds_free(struct viv_tls_creds *c)
 {
-    if (c->tls && c->x509) {
-        if (!c->psk)
-            c->tls->certificate_free_credentials(c->x509);
-        else if (c->server)
-            c->tls->psk_free_server_credentials(c->psk_server);
-        else
-            c->tls->psk_free_client_credentials(c->psk_client);
-    }
+    if (c->tls && c->x509)
+        free_gnutls(c);
+    if (c->dh)
+        c->tls->dh_params_deinit(c->dh);
     g_free(c->id);
     g_free(c->priority);
     g_free(c);
@@ -195,6 +213,43 @@ static int load_psk(struct viv_tls_creds *c, const char *dir, struct viv_opts *o
     return load_psk_client(c, keys, viv_opts_str(o, "username"), err);
 }
 
+/* An old client wants a group of numbers that the server chooses: that of the folder, or one of RFC 7919. */
+static int load_dh(struct viv_tls_creds *c, const char *dir, struct viv_err *err)
+{
+    g_autofree char *path = dir ? g_strdup_printf("%s/dh-params.pem", dir) : NULL, *text = NULL;
+    gnutls_datum_t pem;
+    gsize len = 0;
+    int r;
+
+    if (!path || !g_file_test(path, G_FILE_TEST_EXISTS)) {
+        r = c->tls->anon_set_server_known_dh_params(c->anon_server, GNUTLS_SEC_PARAM_MEDIUM);
+        return r < 0 ? viv_fail(err, EINVAL, "Diffie-Hellman parameters: %s", c->tls->strerror(r)) : 0;
+    }
+    if (!g_file_get_contents(path, &text, &len, NULL))
+        return viv_fail_os(err, errno ? errno : EIO, "cannot read '%s'", path);
+    pem = (gnutls_datum_t){(unsigned char *)text, (unsigned)len};
+    r = c->tls->dh_params_init(&c->dh);
+    if (r >= 0)
+        r = c->tls->dh_params_import_pkcs3(c->dh, &pem, GNUTLS_X509_FMT_PEM);
+    if (r < 0)
+        return tls_fail(c, r, "Diffie-Hellman parameters", path, err);
+    c->tls->anon_set_server_dh_params(c->anon_server, c->dh);
+    return 0;
+}
+
+static int load_anon(struct viv_tls_creds *c, const char *dir, struct viv_opts *o, struct viv_err *err)
+{
+    int r = c->server ? c->tls->anon_allocate_server_credentials(&c->anon_server)
+                      : c->tls->anon_allocate_client_credentials(&c->anon_client);
+
+    if (r < 0)
+        return viv_fail(err, ENOMEM, "%s", c->tls->strerror(r));
+    if (viv_opts_bool(o, "verify-peer"))
+        return viv_fail(err, EINVAL, "verify-peer=on: in an anonymous session nobody shows a certificate that could be checked; "
+                        "tls-creds-x509 has them");
+    return c->server ? load_dh(c, dir, err) : 0;
+}
+
 /* Lock held. */
 static struct viv_tls_creds **find(const char *id)
 {
@@ -205,24 +260,33 @@ static struct viv_tls_creds **find(const char *id)
     return p;
 }
 
-static int add(bool psk, struct viv_opts *o, struct viv_err *err)
+/* TLS 1.3 knows no session without certificate or key. */
+static const char *const more_priority[] = {"", ":+ECDHE-PSK:+DHE-PSK:+PSK", ":-VERS-TLS1.3:+ANON-ECDH:+ANON-DH"};
+
+static int load(struct viv_tls_creds *c, struct viv_opts *o, struct viv_err *err)
 {
     const char *dir = viv_opts_str(o, "dir");
+
+    if (c->kind == TLS_ANON)
+        return load_anon(c, dir, o, err);
+    if (!dir)
+        return viv_fail(err, EINVAL, "%s: dir=FOLDER is missing", viv_opts_what(o));
+    return c->kind == TLS_PSK ? load_psk(c, dir, o, err) : load_x509(c, dir, o, err);
+}
+
+static int add(int kind, struct viv_opts *o, struct viv_err *err)
+{
     struct viv_tls_creds *c = g_new0(struct viv_tls_creds, 1), **end;
     int ret;
 
     c->id = g_strdup(viv_opts_str(o, "id"));
     c->refs = 1;
-    c->psk = psk;
+    c->kind = kind;
     c->server = strcmp(viv_opts_str(o, "endpoint"), "server") == 0;
-    c->verify_peer = !c->psk && viv_opts_bool(o, "verify-peer");
-    c->priority = g_strdup_printf("%s%s", viv_opts_str(o, "priority"), c->psk ? ":+ECDHE-PSK:+DHE-PSK:+PSK" : "");
+    c->verify_peer = c->kind == TLS_X509 && viv_opts_bool(o, "verify-peer");
+    c->priority = g_strdup_printf("%s%s", viv_opts_str(o, "priority"), more_priority[kind]);
     c->tls = viv_gnutls(err);
-    ret = c->tls ? 0 : -ENOENT;
-    if (!ret && !dir)
-        ret = viv_fail(err, EINVAL, "%s: dir=FOLDER is missing", viv_opts_what(o));
-    if (!ret)
-        ret = c->psk ? load_psk(c, dir, o, err) : load_x509(c, dir, o, err);
+    ret = c->tls ? load(c, o, err) : -ENOENT;
     pthread_mutex_lock(&lock);
     end = find(c->id);
     if (!ret && *end)
@@ -239,12 +303,17 @@ static int add(bool psk, struct viv_opts *o, struct viv_err *err)
 
 int viv_tls_x509_add(struct viv_opts *o, struct viv_err *err)
 {
-    return add(false, o, err);
+    return add(TLS_X509, o, err);
 }
 
 int viv_tls_psk_add(struct viv_opts *o, struct viv_err *err)
 {
-    return add(true, o, err);
+    return add(TLS_PSK, o, err);
+}
+
+int viv_tls_anon_add(struct viv_opts *o, struct viv_err *err)
+{
+    return add(TLS_ANON, o, err);
 }
 
 int viv_tls_creds_del(const char *id, struct viv_err *err)
@@ -344,5 +413,17 @@ void viv_tls_creds_put(struct viv_tls_creds **cp)
 
 bool viv_tls_creds_wants_hostname(const struct viv_tls_creds *c)
 {
-    return !c->psk && !c->server && c->verify_peer;
+    return c->kind == TLS_X509 && !c->server && c->verify_peer;
+}
+
+const char *viv_tls_creds_kind(const struct viv_tls_creds *c)
+{
+    static const char *const names[] = {"x509", "psk", "anon"};
+
+    return names[c->kind];
+}
+
+bool viv_tls_creds_knows_peer(const struct viv_tls_creds *c)
+{
+    return c->kind == TLS_PSK || c->verify_peer;
 }

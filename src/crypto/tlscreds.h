@@ -1,4 +1,4 @@
-/* TLS credentials by name: -object tls-creds-x509 and tls-creds-psk.
+/* TLS credentials by name: -object tls-creds-x509, tls-creds-psk and tls-creds-anon.
  *
  * Made while the program is set up; references keep them alive. Any thread. May block (files are read when made). */
 #ifndef VIV_CRYPTO_TLSCREDS_H
@@ -11,11 +11,12 @@
 
 struct viv_tls_creds;
 
-extern const struct viv_opt_def viv_tls_x509_opts[], viv_tls_psk_opts[];
+extern const struct viv_opt_def viv_tls_x509_opts[], viv_tls_psk_opts[], viv_tls_anon_opts[];
 
 /* `o` parsed against those. -EEXIST when the id is taken. */
 int viv_tls_x509_add(struct viv_opts *o, struct viv_err *err);
 int viv_tls_psk_add(struct viv_opts *o, struct viv_err *err);
+int viv_tls_anon_add(struct viv_opts *o, struct viv_err *err);
 int viv_tls_creds_del(const char *id, struct viv_err *err);
 void viv_tls_creds_free_all(void); /* at exit */
 
@@ -27,5 +28,9 @@ struct viv_tls_creds *viv_tls_creds_ref(struct viv_tls_creds *c);
 void viv_tls_creds_put(struct viv_tls_creds **c); /* NULL inside allowed */
 /* Must a client know the server's name to check its certificate? */
 bool viv_tls_creds_wants_hostname(const struct viv_tls_creds *c);
+/* "x509", "psk" or "anon". */
+const char *viv_tls_creds_kind(const struct viv_tls_creds *c);
+/* Does the other side have to show who it is, by a certificate or a key? */
+bool viv_tls_creds_knows_peer(const struct viv_tls_creds *c);
 
 #endif

@@ -8,14 +8,18 @@
 struct viv_tls_creds {
     char *id;
     int refs; /* under the list's lock */
-    bool server, psk, verify_peer;
+    enum { TLS_X509, TLS_PSK, TLS_ANON } kind;
+    bool server, verify_peer;
     char *priority;
     const struct viv_gnutls *tls;
     union {
         gnutls_certificate_credentials_t x509;
         gnutls_psk_client_credentials_t psk_client;
         gnutls_psk_server_credentials_t psk_server;
+        gnutls_anon_client_credentials_t anon_client;
+        gnutls_anon_server_credentials_t anon_server;
     };
+    gnutls_dh_params_t dh; /* of anon_server; NULL: well-known ones */
     struct viv_tls_creds *next;
 };
 

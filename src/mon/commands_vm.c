@@ -322,8 +322,8 @@ static const struct viv_mon_event_def machine_events[] = {
      "a disk could not be read or written"},
     {"DEVICE_TRAY_MOVED", "device: str, id: str, tray-open: bool", "a drive's tray opened or closed"},
     {"VNC_CONNECTED", "server: VncServerInfo, client: VncBasicInfo", "a VNC client has connected"},
-    {"VNC_INITIALIZED", "server: VncServerInfo, client: VncBasicInfo", "a VNC client is let in"},
-    {"VNC_DISCONNECTED", "server: VncServerInfo, client: VncBasicInfo", "a VNC client has gone"},
+    {"VNC_INITIALIZED", "server: VncServerInfo, client: VncClientInfo", "a VNC client is let in"},
+    {"VNC_DISCONNECTED", "server: VncServerInfo, client: VncClientInfo", "a VNC client has gone"},
     {0},
 };
 

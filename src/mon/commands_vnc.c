@@ -96,7 +96,7 @@ COMMAND(add_client)
     int fd;
 
     if (viv_opts_bool(o, "tls"))
-        return viv_fail(err, ENOTSUP, "tls=true: there is no TLS for VNC yet");
+        return viv_fail(err, ENOTSUP, "tls=true is for spice; VNC servers have tls-creds=");
     fd = viv_mon_take_fd(viv_opts_str(o, "fdname"), err);
     if (fd < 0)
         return fd;
@@ -130,6 +130,20 @@ static void show_place(const json_t *p, const char *what, GString *out)
                            json_is_true(json_object_get(p, "websocket")) ? " (Websocket)" : "");
 }
 
+static void show_client(const json_t *p, GString *out)
+{
+    show_place(p, "Client", out);
+    if (json_object_get(p, "x509_dname"))
+        g_string_append_printf(out, "    x509_dname: %s\n", text_of(p, "x509_dname"));
+}
+
+static void show_auth(const json_t *p, const char *indent, GString *out)
+{
+    const char *sub = text_of(p, "vencrypt");
+
+    g_string_append_printf(out, "%sAuth: %s (Sub: %s)\n", indent, text_of(p, "auth"), *sub ? sub : "none");
+}
+
 static void show_vnc(const json_t *r, GString *out)
 {
     size_t i, n;
@@ -141,11 +155,12 @@ static void show_vnc(const json_t *r, GString *out)
         g_string_append_printf(out, "%s:\n", text_of(s, "id"));
         json_array_foreach(json_object_get(s, "server"), n, p) {
             show_place(p, "Server", out);
-            g_string_append_printf(out, "    Auth: %s (Sub: none)\n", text_of(p, "auth"));
+            show_auth(p, "    ", out);
         }
         json_array_foreach(json_object_get(s, "clients"), n, p)
-            show_place(p, "Client", out);
-        g_string_append_printf(out, "  Auth: %s (Sub: none)\n", text_of(s, "auth"));
+            show_client(p, out);
+        if (!json_array_size(json_object_get(s, "server")))
+            show_auth(s, "  ", out);
         if (json_object_get(s, "display"))
             g_string_append_printf(out, "  Display: %s\n", text_of(s, "display"));
     }

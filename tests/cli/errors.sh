@@ -209,7 +209,7 @@ bad "exclude each other" -chardev vc,id=x,cols=80,width=640
 bad "that is no place" -vnc 5900
 bad "that is no place" -display vnc=localhost
 bad "unknown option 'passwort'" -vnc :77,passwort=on
-bad "there is no TLS for VNC" -vnc :77,tls-creds=x
+bad "there is no tls-creds object 'x'" -vnc :77,tls-creds=x
 bad "with reverse=on" -vnc nowhere,reverse=on
 bad "nobody listens at" -vnc 127.0.0.1:77,reverse=on
 bad "its port is 5900 more" -vnc :60000

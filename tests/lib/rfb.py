@@ -123,7 +123,13 @@ class Plain:
         return data
 
     def ready(self, seconds):
-        return bool(self.buf) or bool(select.select([self.s], [], [], seconds)[0])
+        held = getattr(self.s, "pending", int)()  # what TLS has opened already
+        return bool(self.buf) or held > 0 or bool(select.select([self.s], [], [], seconds)[0])
+
+    def start_tls(self, context, name):
+        if self.buf:
+            raise Refused(f"bytes in the clear behind the word for TLS: {bytes(self.buf)!r}")
+        self.s = context.wrap_socket(self.s, server_hostname=name)
 
     def close(self):
         self.s.close()
@@ -197,8 +203,8 @@ class WebSocket(Plain):
 # ---- the protocol ----
 
 class RFB:
-    def __init__(self, link, password=None, version=b"RFB 003.008\n", shared=True, init=True):
-        self.link = link
+    def __init__(self, link, password=None, version=b"RFB 003.008\n", shared=True, init=True, tls=None, name="localhost"):
+        self.link, self.tls, self.tls_name, self.subtype = link, tls, name, None
         self.size = self.name = self.cursor = self.leds = self.absolute = self.cut = None
         self.sizes, self.ext_key, self.desktop_name, self.clip = [], False, None, []
         self.inflate = {}
@@ -221,14 +227,38 @@ class RFB:
             kind, = struct.unpack(">I", link.read(4))
         else:
             kinds = link.read(link.read(1)[0])
-            kind = 2 if 2 in kinds else kinds[0]
+            if not kinds:
+                raise Refused(link.read(*struct.unpack(">I", link.read(4))).decode())
+            kind = 19 if self.tls else 2 if 2 in kinds else 1
+            if kind not in kinds:
+                raise Refused(f"security types {list(kinds)}")
             link.send(bytes([kind]))
         self.kind = kind
+        if kind == 0:
+            raise Refused(link.read(*struct.unpack(">I", link.read(4))).decode())
+        if kind == 19:
+            kind = 2 if self.vencrypt() in (258, 261) else 19
         if kind == 2:
             link.send(response(password or "", link.read(16)))
-        if kind == 2 or minor >= 8:
+        if kind in (2, 19) or minor >= 8:
             if struct.unpack(">I", link.read(4))[0]:
                 raise Refused(link.read(*struct.unpack(">I", link.read(4))).decode() if minor >= 8 else "refused")
+
+    def vencrypt(self):
+        """Version 0.2, whatever subtype is offered."""
+        if self.link.read(2) != b"\0\2":
+            raise Refused("VeNCrypt's version")
+        self.link.send(b"\0\2")
+        if self.link.read(1) != b"\0":
+            raise Refused("VeNCrypt 0.2 is refused")
+        n = self.link.read(1)[0]
+        self.subtypes = struct.unpack(f">{n}I", self.link.read(4 * n))
+        self.subtype = self.subtypes[0]
+        self.link.send(struct.pack(">I", self.subtype))
+        if self.link.read(1) != b"\1":
+            raise Refused("the subtype is refused")
+        self.link.start_tls(self.tls, self.tls_name)
+        return self.subtype
 
     def set_format(self, *f):
         """bits, depth, big, true colour, maxima, shifts"""

@@ -89,12 +89,12 @@ class Own:
 class Tiger:
     name = "TigerVNC"
 
-    def __init__(self, work, layout, port, ws, password=None):
+    def __init__(self, work, layout, port, ws, password=None, more=()):
         vm.need("xtigervncviewer")
         self.x = desktop.Screen(work, "us" if layout == "ja" else LAYOUTS[layout][1])
         self.log = open(os.path.join(work, "tiger.log"), "wb")
         env = dict(self.x.env, HOME=work, **({"VNC_PASSWORD": password} if password is not None else {}))
-        self.p = subprocess.Popen(["xtigervncviewer", "-RemoteResize=0", "-AlertOnFatalError=0", f"127.0.0.1::{port}"], env=env,
+        self.p = subprocess.Popen(["xtigervncviewer", "-RemoteResize=0", "-AlertOnFatalError=0", *more, f"127.0.0.1::{port}"], env=env,
                                   stdout=self.log, stderr=self.log)
         self.window = None
         until(lambda: self.find() or self.p.poll() is not None, 30)

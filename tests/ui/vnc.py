@@ -47,6 +47,17 @@ class Machine(vm.Guest):
     def client(self, **kw):
         return rfb.RFB(rfb.Plain(self.path), **kw)
 
+    def getfd(self, name):
+        """A socket whose other end the machine has, by that name."""
+        ours, theirs = socket.socketpair()
+        socket.send_fds(self.q.s, [f'{{"execute": "getfd", "arguments": {{"fdname": "{name}"}}}}'.encode()], [theirs.fileno()])
+        theirs.close()
+        answer = self.q.f.readline()
+        while b'"event"' in answer:
+            answer = self.q.f.readline()
+        must(b"return" in answer, self, f"getfd: {answer}")
+        return ours
+
     def same(self, c, seconds=30):
         """Does the client come to show what screendump does?"""
         size, want = picture(self.q, f"{self.work}/p")
@@ -371,27 +382,16 @@ def handed(work):
     """add_client: a connected socket, passed over QMP."""
     with Machine(work, "handed", ["-S"], f"unix:{work}/handed.vnc,password=on") as g:
         q = g.q
-
-        def get(name):
-            ours, theirs = socket.socketpair()
-            socket.send_fds(q.s, [f'{{"execute": "getfd", "arguments": {{"fdname": "{name}"}}}}'.encode()], [theirs.fileno()])
-            theirs.close()
-            answer = q.f.readline()
-            while b'"event"' in answer:
-                answer = q.f.readline()
-            must(b"return" in answer, g, f"getfd: {answer}")
-            return ours
-
-        sock = get("one")
+        sock = g.getfd("one")
         q.cmd("add_client", protocol="vnc", fdname="one", skipauth=True)
         c = rfb.RFB(rfb.Plain(sock))
         must(c.kind == 1, g, "skipauth asks for a password")
         c.request()
         c.update()
-        sock = get("two")
+        sock = g.getfd("two")
         q.cmd("add_client", protocol="default", fdname="two")
         must(refused(lambda: rfb.RFB(rfb.Plain(sock), "x")), g, "a wrong password on a passed socket")
-        sock = get("three")
+        sock = g.getfd("three")
         q.cmd("closefd", fdname="three")
         must(sock.recv(1) == b"", g, "closefd does not close")
         for args, word in (({"protocol": "vnc", "fdname": "one"}, "not been found"), ({"protocol": "nix", "fdname": "one"}, "not been found"),
@@ -608,4 +608,5 @@ def main():
     jpeg(work, image)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "bus/vmevent.h"
+#include "crypto/tls.h"
 #include "host/clock.h"
 
 #include <errno.h>
@@ -31,6 +32,8 @@ struct vnc_client *vnc_client_new(struct vnc_server *s, int fd, bool websocket, 
     c->out = g_byte_array_new();
     c->raw = g_byte_array_new();
     c->wire = g_byte_array_new();
+    c->sealed = g_byte_array_new();
+    c->box = g_byte_array_new();
     c->quality = -1;
     c->level = 2;
     c->encoding = RFB_ENC_RAW;
@@ -39,6 +42,10 @@ struct vnc_client *vnc_client_new(struct vnc_server *s, int fd, bool websocket, 
     c->state = websocket ? VNC_HTTP : VNC_PEEK;
     c->deadline = now + (websocket ? VNC_HANDSHAKE_NS : PEEK_NS);
     vnc_client_facts(c);
+    if (websocket && vnc_wants_tls(c)) {
+        c->under_http = true;
+        vnc_tls_start(c, NULL, 0);
+    }
     return c;
 }
 
@@ -50,6 +57,10 @@ void vnc_client_free(struct vnc_client *c)
     g_byte_array_unref(c->out);
     g_byte_array_unref(c->raw);
     g_byte_array_unref(c->wire);
+    viv_tls_free(c->tls);
+    g_byte_array_unref(c->sealed);
+    g_byte_array_unref(c->box);
+    g_free(c->dname);
     vnc_zrle_free(c->zrle);
     vnc_tight_free(c->tight);
     g_free(c->dirty);
@@ -101,7 +112,11 @@ void vnc_put_u32(struct vnc_client *c, uint32_t v)
 
 size_t vnc_client_unsent(const struct vnc_client *c)
 {
-    return c->websocket ? c->wire->len - c->sent + c->out->len : c->out->len - c->sent;
+    size_t n = c->websocket ? c->wire->len - c->sent + c->out->len : c->out->len - c->sent;
+
+    if (!c->tls)
+        return n;
+    return (c->tls_ready ? n : 0) + c->box->len - c->box_sent + vnc_tls_owes_bye(c);
 }
 
 /* Nothing is left in it: starts again, without the memory of a large update. */
@@ -116,34 +131,52 @@ static void empty(GByteArray **b)
 }
 
 /* A client that is always a little behind: what it has read goes, half the buffer at a time. */
-static void drop_sent(struct vnc_client *c, GByteArray *b)
+static void drop_sent(GByteArray **b, size_t *sent)
 {
-    if (c->sent < KEEP_BUFFER || c->sent < b->len / 2)
-        return;
-    g_byte_array_remove_range(b, 0, (guint)c->sent);
-    c->sent = 0;
+    if (*sent == (*b)->len) {
+        *sent = 0;
+        empty(b);
+    } else if (*sent >= KEEP_BUFFER && *sent >= (*b)->len / 2) {
+        g_byte_array_remove_range(*b, 0, (guint)*sent);
+        *sent = 0;
+    }
+}
+
+/* False: the socket takes no more now. */
+static bool push(struct vnc_client *c, GByteArray **b, size_t *sent)
+{
+    bool goes = c->fd >= 0;
+
+    while (goes && *sent < (*b)->len) {
+        ssize_t n = send(c->fd, (*b)->data + *sent, (*b)->len - *sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        goes = n >= 0;
+        if (goes)
+            *sent += (size_t)n;
+        else
+            c->hung_up |= errno != EAGAIN && errno != EWOULDBLOCK; /* a deadline that has passed stays passed */
+    }
+    drop_sent(b, sent);
+    return goes;
 }
 
 void vnc_client_flush(struct vnc_client *c)
 {
     GByteArray **b = c->websocket ? &c->wire : &c->out;
+    bool more;
 
     if (c->websocket)
         vnc_ws_wrap(c);
-    while (c->fd >= 0 && c->sent < (*b)->len) {
-        ssize_t n = send(c->fd, (*b)->data + c->sent, (*b)->len - c->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            c->hung_up |= errno != EAGAIN && errno != EWOULDBLOCK; /* a deadline that has passed stays passed */
-            drop_sent(c, *b);
-            return;
-        }
-        c->sent += (size_t)n;
+    if (!c->tls) {
+        push(c, b, &c->sent);
+        return;
     }
-    c->sent = 0;
-    empty(b);
+    do {
+        more = vnc_tls_seal(c, *b);
+        drop_sent(b, &c->sent);
+    } while (push(c, &c->box, &c->box_sent) && more);
 }
 
 /* ---- in ---- */
@@ -186,10 +219,20 @@ bool vnc_client_parse(struct vnc_client *c)
     return at != 0;
 }
 
-void vnc_client_input(struct vnc_client *c, const uint8_t *data, size_t len)
+void vnc_client_plain(struct vnc_client *c, const uint8_t *data, size_t len)
 {
     g_byte_array_append(c->websocket ? c->raw : c->in, data, (guint)len);
     vnc_client_parse(c);
+}
+
+void vnc_client_input(struct vnc_client *c, const uint8_t *data, size_t len)
+{
+    if (c->tls)
+        g_byte_array_append(c->sealed, data, (guint)len);
+    else
+        vnc_client_plain(c, data, len);
+    if (c->sealed->len) /* also when TLS has just begun */
+        vnc_tls_open(c);
 }
 
 void vnc_client_read(struct vnc_client *c)
@@ -249,8 +292,8 @@ struct json_t *vnc_address_json(int fd, bool peer, bool websocket)
 
 struct json_t *vnc_client_json(const struct vnc_client *c)
 {
-    return json_pack("{s:s, s:s, s:s, s:b}", "host", c->host, "service", c->service, "family", c->family, "websocket",
-                     c->websocket);
+    return json_pack("{s:s, s:s, s:s, s:b, s:s*}", "host", c->host, "service", c->service, "family", c->family, "websocket",
+                     c->websocket, "x509_dname", c->dname);
 }
 
 void vnc_client_tell(const struct vnc_client *c, const char *event)
@@ -260,6 +303,6 @@ void vnc_client_tell(const struct vnc_client *c, const char *event)
     if (c->fd < 0)
         return;
     server = vnc_address_json(c->fd, false, c->websocket);
-    json_object_set_new(server, "auth", json_string(c->server->needs_password ? "vnc" : "none"));
+    json_object_set_new(server, "auth", json_string(vnc_auth_name(c->server)));
     viv_vm_event_json(event, json_pack("{s:o, s:o}", "server", server, "client", vnc_client_json(c)));
 }

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define TLS_HANDSHAKE 22 /* its records' type: what a connection of TLS begins with */
+
 void vnc_handshake_begin(struct vnc_client *c)
 {
     vnc_put(c, "RFB 003.008\n", 12);
@@ -33,8 +35,15 @@ static void send_challenge(struct vnc_client *c)
     c->state = VNC_RESPONSE;
 }
 
+bool vnc_wants_tls(const struct vnc_client *c)
+{
+    return c->server->creds && !c->skip_auth;
+}
+
 static unsigned security_type(const struct vnc_client *c)
 {
+    if (vnc_wants_tls(c) && !c->under_http)
+        return RFB_SECURITY_VENCRYPT;
     return c->server->needs_password && !c->skip_auth ? RFB_SECURITY_VNC : RFB_SECURITY_NONE;
 }
 
@@ -57,6 +66,11 @@ static size_t on_version(struct vnc_client *c, const uint8_t *p, size_t len)
         vnc_put_u8(c, 1);
         vnc_put_u8(c, security_type(c));
         c->state = VNC_SECURITY;
+        return 12;
+    }
+    if (security_type(c) == RFB_SECURITY_VENCRYPT) { /* 3.3 knows no type above 2 */
+        vnc_put_u32(c, RFB_SECURITY_INVALID);
+        refuse(c, "this server wants TLS (VeNCrypt)");
         return 12;
     }
     vnc_put_u32(c, security_type(c));
@@ -88,11 +102,23 @@ static size_t on_security(struct vnc_client *c, uint8_t chosen)
 {
     if (chosen != security_type(c))
         reject(c, "that security type was not offered");
+    else if (chosen == RFB_SECURITY_VENCRYPT)
+        vnc_vencrypt_begin(c);
     else if (chosen == RFB_SECURITY_NONE)
         pass(c);
     else
         send_challenge(c);
     return 1;
+}
+
+void vnc_secured(struct vnc_client *c)
+{
+    if (c->under_http)
+        c->state = VNC_HTTP;
+    else if (c->server->needs_password)
+        send_challenge(c);
+    else
+        pass(c);
 }
 
 /* ---- the password ---- */
@@ -191,9 +217,15 @@ static size_t on_init(struct vnc_client *c, bool shared)
     return 1;
 }
 
-/* A browser says GET first; everybody else waits for us. */
+/* A browser says GET first, or begins with TLS; everybody else waits for us. */
 static size_t on_peek(struct vnc_client *c, const uint8_t *p, size_t len)
 {
+    if (p[0] == TLS_HANDSHAKE && vnc_wants_tls(c)) {
+        c->deadline = viv_clock_ns(VIV_CLOCK_HOST) + VNC_HANDSHAKE_NS;
+        c->under_http = true;
+        vnc_tls_start(c, p, len);
+        return len;
+    }
     if (memcmp(p, "GET ", MIN(len, 4)) != 0) {
         vnc_handshake_begin(c);
         return on_version(c, p, len);
@@ -217,6 +249,9 @@ size_t vnc_handshake(struct vnc_client *c, const uint8_t *p, size_t len)
         return on_version(c, p, len);
     case VNC_SECURITY:
         return on_security(c, p[0]);
+    case VNC_VENCRYPT:
+    case VNC_SUBTYPE:
+        return vnc_vencrypt(c, p, len);
     case VNC_RESPONSE:
         return on_response(c, p, len);
     case VNC_INIT:

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "crypto/secret.h"
+#include "crypto/tlscreds.h"
 #include "host/broker.h"
 #include "host/loop.h"
 #include "ui/vnc/address.h"
@@ -17,7 +18,6 @@
 
 static const char *const alone[] = {"on", NULL};
 static const char *const share_values[] = {"allow-exclusive", "force-shared", "ignore", NULL};
-#define NO_TLS "there is no TLS for VNC yet; let ssh carry the connection: ssh -L 5900:localhost:5900 HOST"
 const struct viv_opt_def viv_vnc_opts[] = {
     {.name = "vnc", .type = VIV_OPT_STR, .help = "[host]:display, unix:path or none"},
     {.name = "id", .type = VIV_OPT_STR, .help = "name for monitors (default: default)"},
@@ -35,8 +35,8 @@ const struct viv_opt_def viv_vnc_opts[] = {
     {.name = "key-delay-ms", .type = VIV_OPT_INT, .min = 0, .max = 10000, .def = "10", .help = "between two keys"},
     {.name = "display", .type = VIV_OPT_STR, .help = "id of the adapter (default: the first)"},
     {.name = "head", .type = VIV_OPT_INT, .min = 0, .max = 63, .help = "of its screens"},
-    {.name = "tls-creds", .type = VIV_OPT_REFUSED, .help = NO_TLS},
-    {.name = "tls-authz", .type = VIV_OPT_REFUSED, .help = NO_TLS},
+    {.name = "tls-creds", .type = VIV_OPT_STR, .help = "id of a -object tls-creds-x509 or tls-creds-anon: TLS (VeNCrypt, wss:) and nothing else"},
+    {.name = "tls-authz", .type = VIV_OPT_REFUSED, .help = "there are no authz objects yet; verify-peer=on of tls-creds-x509 works"},
     {.name = "sasl", .type = VIV_OPT_REFUSED, .help = "there is no SASL; password=on wants a password"},
     {.name = "sasl-authz", .type = VIV_OPT_REFUSED, .help = "there is no SASL; password=on wants a password"},
     {.name = "audiodev", .type = VIV_OPT_REFUSED, .help = "there is no sound yet"},
@@ -123,6 +123,21 @@ static int read_password(struct vnc_server *s, struct viv_opts *o, struct viv_er
     return 0;
 }
 
+/* Keys that both sides know (psk) are no part of VeNCrypt: viewers have no way to say them. */
+static int read_creds(struct vnc_server *s, struct viv_opts *o, struct viv_err *err)
+{
+    const char *id = viv_opts_str(o, "tls-creds"), *kind;
+    int rc = id ? viv_tls_creds_get(id, true, &s->creds, err) : 0;
+
+    if (rc < 0 || !id)
+        return rc < 0 ? viv_err_prefix(err, "-vnc"), rc : 0;
+    kind = viv_tls_creds_kind(s->creds);
+    s->x509 = !strcmp(kind, "x509");
+    if (!strcmp(kind, "psk"))
+        return viv_fail(err, EINVAL, "-vnc: tls-creds=%.60s is a tls-creds-psk; VNC takes tls-creds-x509 and tls-creds-anon", id);
+    return 0;
+}
+
 static int find_console(struct vnc_server *s, struct viv_opts *o, struct viv_console **out, struct viv_err *err)
 {
     const char *device = viv_opts_str(o, "display");
@@ -154,6 +169,8 @@ static int configure(struct vnc_server *s, struct viv_opts *o, const char *layou
     s->lossy = viv_opts_bool(o, "lossy");
     s->connections_max = (unsigned)viv_opts_int(o, "connections");
     viv_opts_bool(o, "non-adaptive");
+    if (!rc)
+        rc = read_creds(s, o, err);
     if (!rc && s->lossy && !vnc_jpeg_works(err))
         rc = -ENOENT;
     if (!rc)
@@ -188,6 +205,7 @@ void vnc_server_free(struct vnc_server *s)
     }
     vnc_screen_drop(s);
     viv_secret_free_text(s->password);
+    viv_tls_creds_put(&s->creds);
     g_array_free(s->events, TRUE);
     pthread_mutex_destroy(&s->lock);
     g_free(s->clip);
@@ -270,7 +288,7 @@ int viv_vnc_new(struct viv_opts *o, const char *layout, const char *name, struct
         vnc_server_free(s);
         return rc;
     }
-    if (s->everybody && !s->needs_password)
+    if (s->everybody && !s->needs_password && !(s->creds && viv_tls_creds_knows_peer(s->creds)))
         viv_warn("-vnc %s: everybody who reaches this host sees and controls the guest; 127.0.0.1%s is for this host alone, and "
                  "password=on wants a password", where, strrchr(where, ':'));
     if (!servers)
@@ -322,9 +340,23 @@ static json_t *clients_json(struct vnc_server *s)
     return list;
 }
 
-static const char *auth_name(const struct vnc_server *s)
+const char *vnc_auth_name(const struct vnc_server *s)
 {
-    return s->needs_password ? "vnc" : "none";
+    if (!s->creds)
+        return s->needs_password ? "vnc" : "none";
+    if (s->x509)
+        return s->needs_password ? "vencrypt+x509+vnc" : "vencrypt+x509+none";
+    return s->needs_password ? "vencrypt+tls+vnc" : "vencrypt+tls+none";
+}
+
+/* As query-vnc-servers splits it. A WebSocket's TLS is below RFB, which has no VeNCrypt then. */
+static void tell_auth(json_t *o, const struct vnc_server *s, bool websocket)
+{
+    bool vencrypt = s->creds && !websocket;
+
+    json_object_set_new(o, "auth", json_string(vencrypt ? "vencrypt" : s->needs_password ? "vnc" : "none"));
+    if (vencrypt)
+        json_object_set_new(o, "vencrypt", json_string(vnc_vencrypt_name(s)));
 }
 
 json_t *viv_vnc_query(void)
@@ -337,7 +369,7 @@ json_t *viv_vnc_query(void)
     o = vnc_address_json(s->listener[0].fd, false, false);
     json_object_del(o, "websocket");
     json_object_set_new(o, "enabled", json_true());
-    json_object_set_new(o, "auth", json_string(auth_name(s)));
+    json_object_set_new(o, "auth", json_string(vnc_auth_name(s)));
     json_object_set_new(o, "clients", clients_json(s));
     return o;
 }
@@ -353,10 +385,11 @@ json_t *viv_vnc_query_servers(void)
         for (unsigned n = 0; n < s->listeners; n++) {
             json_t *l = vnc_address_json(s->listener[n].fd, false, s->listener[n].websocket);
 
-            json_object_set_new(l, "auth", json_string(auth_name(s)));
+            tell_auth(l, s, s->listener[n].websocket);
             json_array_append_new(where, l);
         }
-        o = json_pack("{s:s, s:o, s:o, s:s}", "id", s->id, "server", where, "clients", clients_json(s), "auth", auth_name(s));
+        o = json_pack("{s:s, s:o, s:o}", "id", s->id, "server", where, "clients", clients_json(s));
+        tell_auth(o, s, false);
         if (s->console)
             json_object_set_new(o, "display", json_string(viv_console_name(s->console)));
         json_array_append_new(list, o);

@@ -51,6 +51,8 @@ struct vnc_server {
     /* Constant once made. */
     enum vnc_share share;
     bool lossy, needs_password, unix_only, everybody; /* everybody: listens on all interfaces */
+    struct viv_tls_creds *creds; /* NULL: no TLS; else nothing without it */
+    bool x509;                   /* the creds' kind: certificates, or else nobody says who he is */
     unsigned connections_max;
     struct vnc_listener listener[VNC_LISTEN_MAX];
     unsigned listeners;
@@ -102,6 +104,9 @@ enum vnc_state {
     VNC_HTTP,      /* the head of a WebSocket's request */
     VNC_VERSION,
     VNC_SECURITY,
+    VNC_VENCRYPT,  /* its version */
+    VNC_SUBTYPE,   /* what of VeNCrypt */
+    VNC_TLS,       /* its handshake */
     VNC_RESPONSE,  /* to the challenge */
     VNC_JUDGE,     /* the response waits for its time */
     VNC_INIT,
@@ -141,6 +146,12 @@ struct vnc_client {
     GByteArray *out;    /* RFB bytes not yet sent, or wrapped */
     GByteArray *wire;   /* WebSocket: wrapped, not yet sent */
     size_t sent;        /* of wire, or of out */
+    struct viv_tls *tls;    /* NULL: in the clear */
+    bool tls_ready, said_bye, under_http; /* under_http: TLS is WebSocket's, not VeNCrypt's */
+    GByteArray *sealed;     /* TLS: what came, not yet opened */
+    GByteArray *box;        /* TLS: what the socket gets */
+    size_t opened, box_sent;
+    char *dname;            /* the name in the client's certificate; NULL: none; server's lock */
     struct vnc_ws_frame {
         uint64_t left;  /* payload bytes of the frame still to come */
         uint8_t mask[4], opcode;
@@ -186,6 +197,7 @@ void vnc_put_u16(struct vnc_client *c, unsigned v);
 void vnc_put_u32(struct vnc_client *c, uint32_t v);
 
 /* vnc.c */
+const char *vnc_auth_name(const struct vnc_server *s); /* "vencrypt+x509+vnc" */
 struct vnc_server *vnc_server_new(const char *id, const char *name, const char *said);
 void vnc_server_free(struct vnc_server *s);
 
@@ -203,6 +215,7 @@ void vnc_client_free(struct vnc_client *c);
 void vnc_client_read(struct vnc_client *c);
 void vnc_client_input(struct vnc_client *c, const uint8_t *data, size_t len); /* as if it had come from the socket */
 void vnc_client_flush(struct vnc_client *c);
+void vnc_client_plain(struct vnc_client *c, const uint8_t *data, size_t len); /* TLS is off it */
 bool vnc_client_parse(struct vnc_client *c); /* what has come so far; true: something was done */
 void vnc_client_end(struct vnc_client *c, const char *why);
 size_t vnc_client_unsent(const struct vnc_client *c);
@@ -216,8 +229,21 @@ struct json_t *vnc_address_json(int fd, bool peer, bool websocket);
 size_t vnc_handshake(struct vnc_client *c, const uint8_t *p, size_t len);
 void vnc_handshake_begin(struct vnc_client *c);
 void vnc_judge(struct vnc_client *c);
+bool vnc_wants_tls(const struct vnc_client *c);
+void vnc_secured(struct vnc_client *c); /* TLS's handshake is done */
 size_t vnc_message(struct vnc_client *c, const uint8_t *p, size_t len);
 void vnc_charge(struct vnc_client *c, int64_t ns); /* it is not read until that is paid for */
+
+/* vencrypt.c */
+void vnc_vencrypt_begin(struct vnc_client *c);
+size_t vnc_vencrypt(struct vnc_client *c, const uint8_t *p, size_t len);
+const char *vnc_vencrypt_name(const struct vnc_server *s); /* of the subtype: "x509-vnc" */
+
+/* tls.c */
+void vnc_tls_start(struct vnc_client *c, const uint8_t *early, size_t len); /* early: what of TLS has come */
+void vnc_tls_open(struct vnc_client *c);                                    /* what c->sealed has */
+bool vnc_tls_seal(struct vnc_client *c, const GByteArray *b);               /* b from c->sent on, into the box; false: nothing */
+bool vnc_tls_owes_bye(const struct vnc_client *c);
 
 /* auth.c */
 void vnc_des_response(const char *password, const uint8_t challenge[16], uint8_t out[16]);

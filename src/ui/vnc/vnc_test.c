@@ -2,8 +2,10 @@
 #include "ui/vnc/vnc_int.h"
 
 #include "base/bytes.h"
+#include "crypto/tls.h"
 #include "host/clock.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -333,6 +335,128 @@ static void test_origin(void)
     vnc_server_free(s);
 }
 
+/* ---- TLS, by a client in memory ---- */
+
+struct peer {
+    struct vnc_client *c; /* whom it talks to */
+    size_t piece;         /* bytes at a time that the server gets */
+};
+
+static ssize_t peer_recv(void *opaque, void *buf, size_t len)
+{
+    struct vnc_client *c = ((struct peer *)opaque)->c;
+    size_t n;
+
+    vnc_client_flush(c);
+    n = MIN(len, c->box->len);
+    if (!n)
+        return -EAGAIN;
+    memcpy(buf, c->box->data, n);
+    g_byte_array_remove_range(c->box, 0, (guint)n);
+    return (ssize_t)n;
+}
+
+static ssize_t peer_send(void *opaque, const void *buf, size_t len)
+{
+    struct peer *p = opaque;
+
+    for (size_t at = 0; at < len; at += p->piece)
+        vnc_client_input(p->c, (const uint8_t *)buf + at, MIN(p->piece, len - at));
+    return (ssize_t)len;
+}
+
+static struct viv_tls_creds *anonymous(const char *endpoint)
+{
+    g_autofree char *text = g_strdup_printf("id=%s,endpoint=%s", endpoint, endpoint);
+    struct viv_tls_creds *creds = NULL;
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_opts *o;
+
+    g_assert_cmpint(viv_opts_parse("-object", viv_tls_anon_opts, NULL, text, &o, &err), ==, 0);
+    viv_tls_anon_add(o, &err); /* there may be one already */
+    viv_opts_free(o);
+    viv_err_clear(&err);
+    g_assert_cmpint(viv_tls_creds_get(endpoint, !strcmp(endpoint, "server"), &creds, &err), ==, 0);
+    return creds;
+}
+
+/* All that is said in the clear, up to the word for TLS. */
+static struct vnc_client *ask_for_tls(struct vnc_server *s)
+{
+    static const uint8_t say[] = "RFB 003.008\n\x13\0\2\0\0\1\1";
+    struct vnc_client *c = vnc_client_new(s, -1, false, false);
+
+    c->next = s->clients;
+    s->clients = c;
+    for (unsigned i = 0; i < sizeof(say) - 1; i++) {
+        g_assert_cmpint(c->state, <, VNC_TLS);
+        vnc_client_input(c, say + i, 1);
+    }
+    g_assert_cmpint(c->state, ==, VNC_TLS);
+    g_assert_cmpmem(c->box->data, c->box->len, "RFB 003.008\n\1\x13\0\2\0\1\0\0\1\1\1", 23);
+    g_byte_array_set_size(c->box, 0);
+    return c;
+}
+
+static void test_tls(void)
+{
+    static const struct viv_tls_io io = {peer_recv, peer_send};
+    struct vnc_server *s = make_server(300, 300);
+    struct viv_tls_creds *creds = anonymous("client");
+    struct viv_err err = VIV_ERR_INIT;
+
+    s->creds = anonymous("server");
+    for (size_t piece = 1; piece < 100000; piece *= 40) {
+        struct peer p = {ask_for_tls(s), piece};
+        uint8_t got[300 * 300 * 4 + 100], ask[] = {RFB_UPDATE_REQUEST, 0, 0, 0, 0, 0, 300 >> 8, 300 & 255, 300 >> 8, 300 & 255};
+        struct viv_tls *t;
+        ssize_t n;
+        size_t all = 0;
+
+        g_assert_cmpint(viv_tls_new(creds, NULL, &io, &p, &t, &err), ==, 0);
+        while ((n = viv_tls_handshake(t, &err)) == -EAGAIN)
+            ;
+        g_assert_cmpint(n, ==, 0);
+        g_assert_cmpint(viv_tls_send(t, "\1", 1), ==, 1);
+        g_assert_cmpint(p.c->state, ==, VNC_NORMAL);
+        while ((n = viv_tls_recv(t, got + all, sizeof(got) - all)) > 0)
+            all += (size_t)n;
+        g_assert_cmpint(n, ==, -EAGAIN);
+        g_assert_cmpuint(all, ==, 4 + 24 + 4); /* SecurityResult, ServerInit, the name */
+        g_assert_cmpint(viv_tls_send(t, ask, sizeof(ask)), ==, sizeof(ask));
+        vnc_update(p.c);
+        vnc_client_flush(p.c);
+        g_assert_cmpuint(p.c->box->len, <, 300000); /* it seals only so much ahead */
+        for (all = 0; (n = viv_tls_recv(t, got + all, sizeof(got) - all)) > 0;)
+            all += (size_t)n;
+        g_assert_cmpuint(all, ==, 4 + 3 * 12 + 300 * 300 * 4); /* in three pieces */
+        g_assert_cmpuint(vnc_client_unsent(p.c), ==, 0);
+        vnc_client_end(p.c, "test");
+        g_assert_cmpuint(vnc_client_unsent(p.c), >, 0); /* the goodbye */
+        g_assert_cmpint(viv_tls_recv(t, got, 1), ==, 0);
+        viv_tls_free(t);
+    }
+    viv_tls_creds_put(&creds);
+    vnc_server_free(s);
+}
+
+/* What was said in the clear behind the word for TLS is not taken for RFB. */
+static void test_tls_early(void)
+{
+    struct vnc_server *s = make_server(20, 20);
+    struct vnc_client *c;
+
+    s->creds = anonymous("server");
+    c = vnc_client_new(s, -1, false, false);
+    c->next = s->clients;
+    s->clients = c;
+    vnc_client_input(c, (const uint8_t *)"RFB 003.008\n\x13\0\2\0\0\1\1\1\4\1\0\0\0\0\0a", 28);
+    g_assert_cmpint(c->state, ==, VNC_DEAD);
+    g_assert_cmpuint(c->in->len, ==, 0);
+    vnc_server_free(s);
+    viv_tls_creds_free_all();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -348,5 +472,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vnc/cursor", test_cursor);
     g_test_add_func("/vnc/pieces", test_pieces);
     g_test_add_func("/vnc/flood", test_flood);
+    g_test_add_func("/vnc/tls", test_tls);
+    g_test_add_func("/vnc/tls-early", test_tls_early);
     return g_test_run();
 }

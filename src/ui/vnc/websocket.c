@@ -117,6 +117,10 @@ size_t vnc_ws_handshake(struct vnc_client *c, const uint8_t *p, size_t len)
         refuse(c, "400 Bad Request");
         return len;
     }
+    if (vnc_wants_tls(c) && !c->tls) {
+        refuse(c, "403 Forbidden: this server wants TLS, wss:");
+        return len;
+    }
     if (!end) {
         if (len >= HEAD_MAX)
             refuse(c, "431 Request Header Fields Too Large");
