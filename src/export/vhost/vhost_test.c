@@ -4,6 +4,8 @@
 
 #include "base/bytes.h"
 
+#include <sys/socket.h>
+
 enum { NEXT = 1, WRITE = 2, INDIRECT = 4 };
 
 static void put_desc(uint8_t *table, unsigned i, uint64_t at, uint32_t len, uint16_t flags, uint16_t next)
@@ -272,6 +274,32 @@ static void test_session(void)
     rig_fini(&g);
     close(kick);
     close(call);
+}
+
+/* Another size of the disk: told on the socket that the front end gave for that, if it gave one. */
+static void test_resized(void)
+{
+    struct vhost_header want = {VHOST_BACKEND_CONFIG_CHANGE, VHOST_VERSION, 0}, h;
+    struct viv_vhost_session *s;
+    struct vhost_msg m;
+    int pair[2];
+    struct rig g;
+
+    rig_init(&g, true);
+    s = viv_vhost_session_new(&g.disk);
+    g_assert_false(viv_vhost_session_tell_config(s));
+    m = msg(VHOST_SET_BACKEND_REQ_FD, 0);
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), <, 0);
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), ==, 0);
+    set_fd(s, VHOST_SET_BACKEND_REQ_FD, pair[0]);
+    close(pair[0]);
+    g_assert_true(viv_vhost_session_tell_config(s));
+    g_assert_cmpint(read(pair[1], &h, sizeof(h)), ==, sizeof(h));
+    g_assert_cmpmem(&h, sizeof(h), &want, sizeof(want));
+    close(pair[1]); /* it has gone: no signal, no error but that nobody was told */
+    g_assert_false(viv_vhost_session_tell_config(s));
+    viv_vhost_session_free(s);
+    rig_fini(&g);
 }
 
 /* --- what was under way when somebody was killed --- */
@@ -628,6 +656,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vhost/refused", test_refused);
     g_test_add_func("/vhost/broken", test_broken);
     g_test_add_func("/vhost/session", test_session);
+    g_test_add_func("/vhost/resized", test_resized);
     g_test_add_func("/vhost/bad-messages", test_bad_messages);
     g_test_add_func("/vhost/cut", test_cut);
     g_test_add_func("/vhost/inflight", test_inflight);
