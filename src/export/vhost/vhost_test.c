@@ -3,7 +3,10 @@
 #include "export/vhost/rig_test.h"
 
 #include "base/bytes.h"
+#include "export/vhost/guard.h"
 
+#include <signal.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 enum { NEXT = 1, WRITE = 2, INDIRECT = 4 };
@@ -602,6 +605,50 @@ static void test_cut(void)
     }
 }
 
+static uint8_t *foreign;
+static unsigned foreign_hits;
+
+static void on_foreign(int signo, siginfo_t *info, void *context)
+{
+    if (info->si_addr != foreign)
+        abort();
+    foreign_hits++;
+    mmap(foreign, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+static uint8_t *map_cut(int fd)
+{
+    uint8_t *p;
+
+    g_assert_cmpint(ftruncate(fd, 4096), ==, 0);
+    p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    g_assert_true(p != MAP_FAILED);
+    g_assert_cmpint(ftruncate(fd, 0), ==, 0);
+    return p;
+}
+
+/* A fault of somebody else's is his, and the guard stays. Before all others: who was there first counts. */
+static void test_guard(void)
+{
+    struct sigaction sa = {.sa_sigaction = on_foreign, .sa_flags = SA_SIGINFO};
+    int fd[2] = {memfd_create("a", 0), memfd_create("b", 0)};
+    uint8_t *ours;
+
+    sigaction(SIGBUS, &sa, NULL);
+    foreign = map_cut(fd[0]);
+    ours = map_cut(fd[1]);
+    g_assert_true(viv_guard_add(ours, 4096));
+    g_assert_cmpuint(*(volatile uint8_t *)foreign, ==, 0);
+    g_assert_cmpuint(foreign_hits, ==, 1);
+    g_assert_cmpuint(*(volatile uint8_t *)ours, ==, 0);
+    g_assert_cmpuint(foreign_hits, ==, 1);
+    g_assert_true(viv_guard_remove(ours));
+    for (unsigned i = 0; i < 2; i++) {
+        munmap(i ? ours : foreign, 4096);
+        close(fd[i]);
+    }
+}
+
 static void test_bad_messages(void)
 {
     struct viv_vhost_session *s;
@@ -651,6 +698,7 @@ static void test_bad_messages(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/vhost/guard", test_guard);
     g_test_add_func("/vhost/requests", test_requests);
     g_test_add_func("/vhost/indirect", test_indirect);
     g_test_add_func("/vhost/refused", test_refused);
