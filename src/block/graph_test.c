@@ -420,6 +420,57 @@ static void test_quiet(void)
     guest_free(g);
 }
 
+/* --- readers that are always there --- */
+
+enum { READERS = 4 };
+
+static bool enough;
+
+static void *read_graph(void *unused)
+{
+    while (!__atomic_load_n(&enough, __ATOMIC_ACQUIRE)) {
+        viv_graph_enter();
+        g_usleep(1000);
+        viv_graph_enter(); /* nested, while somebody waits to change it */
+        g_usleep(1000);
+        viv_graph_leave();
+        viv_graph_leave();
+    }
+    return NULL;
+}
+
+static void *change_graph(void *done)
+{
+    for (int i = 0; i < 20; i++) {
+        viv_graph_begin();
+        viv_graph_enter();
+        viv_graph_leave();
+        viv_graph_end();
+        g_usleep(1000);
+    }
+    __atomic_store_n((bool *)done, true, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+static void test_fair(void)
+{
+    pthread_t reader[READERS], writer;
+    bool done = false, in_time;
+
+    for (unsigned i = 0; i < READERS; i++)
+        g_assert_cmpint(pthread_create(&reader[i], NULL, read_graph, NULL), ==, 0);
+    g_usleep(20000);
+    g_assert_cmpint(pthread_create(&writer, NULL, change_graph, &done), ==, 0);
+    for (int i = 0; i < 500 && !__atomic_load_n(&done, __ATOMIC_ACQUIRE); i++)
+        g_usleep(10000);
+    in_time = __atomic_load_n(&done, __ATOMIC_ACQUIRE);
+    __atomic_store_n(&enough, true, __ATOMIC_RELEASE);
+    for (unsigned i = 0; i < READERS; i++)
+        pthread_join(reader[i], NULL);
+    pthread_join(writer, NULL);
+    g_assert_true(in_time);
+}
+
 int main(int argc, char **argv)
 {
     const char *seed = g_getenv("SEED");
