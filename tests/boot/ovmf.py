@@ -2,7 +2,8 @@
 """UEFI firmware (Debian's OVMF) in flash chips and as a ROM: the shell on the screen, GRUB from a disk, -kernel, and variables.
 
 Variables: one that was set is there in the next run; a process that is killed while the guest writes variables leaves a store that the
-firmware goes on with. usage: ovmf.py [shell|screens|rom|disk|kernel|kill]... (all)"""
+firmware goes on with. The build with SMM: variables that only a handler in SMM can write, and Secure Boot.
+usage: ovmf.py [shell|screens|rom|disk|kernel|secboot|enrolled|kill]... (all)"""
 import os
 import random
 import shutil
@@ -14,21 +15,28 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import vm  # noqa: E402
 
 CODE, VARS, WHOLE = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd", "/usr/share/ovmf/OVMF.fd"
+SECBOOT, ENROLLED = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"
 GUID = "c7d2a5b4-3f0e-4a62-9d54-7e6d3a1b9f10"
 ACCEL = os.environ.get("VIV_ACCEL", "xlate")
 MACHINE = os.environ.get("VIV_MACHINE", "pc")
 
 
-def machine(work, *args, screen=("-vga", "std")):
-    return ["-M", MACHINE, "-accel", ACCEL, "-m", "256M", "-nodefaults", "-display", "none", *screen, "-serial", "stdio",
+def machine(work, *args, screen=("-vga", "std"), board=MACHINE):
+    return ["-M", board, "-accel", ACCEL, "-m", "256M", "-nodefaults", "-display", "none", *screen, "-serial", "stdio",
             "-qmp", f"unix:{work}/q,server=on,wait=off", *args]
 
 
-def flash(work):
+def flash(work, code=CODE, template=VARS):
     store = f"{work}/vars.fd"
     if not os.path.exists(store):
-        shutil.copy(VARS, store)
-    return ["-drive", f"if=pflash,format=raw,readonly=on,file={CODE}", "-drive", f"if=pflash,format=raw,file={store}"]
+        shutil.copy(template, store)
+    return ["-drive", f"if=pflash,format=raw,readonly=on,file={code}", "-drive", f"if=pflash,format=raw,file={store}"]
+
+
+def secure(work, *args, template=VARS, cpus=2, **more):
+    """The command line that everybody uses for Secure Boot."""
+    return machine(work, "-smp", str(cpus), "-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1",
+                   *flash(work, SECBOOT, template), *args, board="q35,smm=on", **more)
 
 
 def shell(g):
@@ -138,6 +146,40 @@ def test_kernel(work):
         g.expect("item-of-mine", 10)
         g.wait(60)
     print("ok: -kernel through the firmware")
+
+
+def test_secboot(work):
+    """Each run is a machine of its own on the same variables; the first ones with one CPU, the last with two."""
+    for n, cpus in enumerate((1, 2)):
+        with vm.Guest(secure(work, cpus=cpus), f"secboot, {cpus} CPUs") as g:
+            shell(g)
+            if n:
+                say(g, f"setvar VivKept -guid {GUID}")
+                g.expect("70 00 65 00 72 00 73 00|70 65 72 73", 30)
+            say(g, f"setvar VivKept -nv -bs -guid {GUID} =S\"persist\"")
+            g.expect("Shell> ", 30)
+            for command in ("mm f800000 -w 4 -n", "mm f800000 12345678 -w 4 -n", "mm f800000 -w 4 -n"):  # in the last 16 MiB of RAM: TSEG
+                say(g, command)
+                g.expect("Shell> " if "1234" in command else "0x0*F800000 : 0xFFFFFFFF", 30)
+            say(g, "reset -s")
+            if g.wait(60):
+                g.die("power-off ends with an error")
+    print("ok: the build with SMM; variables by its handler, 1 and 2 CPUs")
+
+
+def test_enrolled(work):
+    """With Microsoft's keys: a loader that nobody has signed does not run."""
+    with open(f"{work}/cfg", "w") as f:
+        f.write("serial --unit=0\nterminal_output serial\necho GRUB-HERE\n")
+    vm.run_tool(["tests/boot/efi_disk.sh", f"{work}/disk", f"{work}/cfg"])
+    disk = ["-drive", f"file={work}/disk,format=raw,if=virtio"]
+    with vm.Guest(secure(work, *disk, template=ENROLLED), "enrolled") as g:
+        if b"GRUB" in g.expect("Access Denied|Security Violation|GRUB-HERE", 120).group():
+            g.die("an unsigned loader ran under Secure Boot")
+    os.remove(f"{work}/vars.fd")
+    with vm.Guest(secure(work, *disk), "not enrolled") as g:
+        g.expect("GRUB-HERE", 120)
+    print("ok: Secure Boot refuses an unsigned loader")
 
 
 def test_kill(work, rounds=int(os.environ.get("VIV_KILLS", "3"))):
