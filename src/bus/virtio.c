@@ -4,9 +4,11 @@
 #include "base/log.h"
 #include "bus/virtio_mmio.h"
 #include "bus/virtio_pci.h"
+#include "host/iothread.h"
 #include "host/lock.h"
 #include "host/loop.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <stdarg.h>
 #include <string.h>
@@ -40,6 +42,40 @@ static uint64_t offered(struct viv_virtio *v, struct viv_opts *opts)
     return f;
 }
 
+static int find_iothread(struct viv_virtio *v, struct viv_opts *opts, struct viv_err *err)
+{
+    const char *id = v->cls->iothread ? viv_opts_str(opts, "iothread") : NULL;
+
+    if (!id)
+        return 0;
+    v->iothread = viv_iothread_get(id, err);
+    if (v->iothread)
+        return 0;
+    viv_err_prefix(err, "%s", viv_opts_what(opts));
+    return -ENOENT;
+}
+
+static void serve_job(void *opaque);
+
+static int make_jobs(struct viv_virtio *v, struct viv_err *err)
+{
+    for (unsigned i = 0; v->iothread && i < v->queue_count; i++) {
+        v->queues[i].job = viv_iojob_new(v->iothread, serve_job, &v->queues[i], err);
+        if (!v->queues[i].job)
+            return -EMFILE;
+    }
+    return 0;
+}
+
+static void free_jobs(struct viv_virtio *v)
+{
+    for (unsigned i = 0; i < v->queue_count; i++) {
+        viv_iojob_free(v->queues[i].job);
+        v->queues[i].job = NULL;
+    }
+    viv_iothread_put(&v->iothread);
+}
+
 int viv_virtio_new(const struct viv_virtio_class *cls, struct viv_dev *dev,
                    const struct viv_virtio_transport *transport, struct viv_opts *opts,
                    struct viv_virtio **out, struct viv_err *err)
@@ -51,10 +87,18 @@ int viv_virtio_new(const struct viv_virtio_class *cls, struct viv_dev *dev,
     v->board = dev->board;
     v->dev = dev;
     v->transport = *transport;
-    rc = cls->realize(v, opts, err);
+    rc = find_iothread(v, opts, err);
+    if (!rc)
+        rc = cls->realize(v, opts, err);
     if (rc < 0) {
+        viv_iothread_put(&v->iothread);
         g_free(v->queues);
         g_free(v);
+        return rc;
+    }
+    rc = make_jobs(v, err);
+    if (rc < 0) {
+        viv_virtio_free(v);
         return rc;
     }
     v->host_features = offered(v, opts);
@@ -67,6 +111,7 @@ void viv_virtio_free(struct viv_virtio *v)
     if (!v)
         return;
     viv_virtio_reset(v);
+    free_jobs(v);
     if (v->cls->unrealize)
         v->cls->unrealize(v);
     g_free(v->queues);
@@ -240,10 +285,20 @@ static void serve(struct viv_virtio *v, struct viv_virtq *q)
     q->in_kick = true;
     v->cls->kick(v, q->index);
     q->in_kick = false;
-    if (q->again && !v->rekick_queued) {
+    if (q->again && q->job) {
+        viv_iojob_ring(q->job);
+    } else if (q->again && !v->rekick_queued) {
         v->rekick_queued = true;
         viv_loop_call(rekick, v);
     }
+}
+
+static void serve_job(void *opaque)
+{
+    struct viv_virtq *q = opaque;
+
+    if (viv_virtio_live(q->v) && q->ready)
+        serve(q->v, q);
 }
 
 void viv_virtio_kick(struct viv_virtio *v, unsigned queue)
@@ -253,7 +308,11 @@ void viv_virtio_kick(struct viv_virtio *v, unsigned queue)
         viv_guest_error(viv_virtio_name(v), "kick of queue %u, there are %u", queue, v->queue_count);
         return;
     }
-    if (viv_virtio_live(v) && v->queues[queue].ready)
+    if (!viv_virtio_live(v) || !v->queues[queue].ready)
+        return;
+    if (v->queues[queue].job)
+        viv_iojob_ring(v->queues[queue].job);
+    else
         serve(v, &v->queues[queue]);
 }
 
@@ -357,6 +416,7 @@ static const struct viv_field virtio_fields[] = {
     VIV_F_DERIVED(viv_virtio, resetting, "false whenever the VM is stopped and idle"),
     VIV_F_CONFIG(viv_virtio, queue_count),
     VIV_F_CUSTOM(viv_virtio, queues, save_queues, load_queues),
+    VIV_F_CONFIG(viv_virtio, iothread),
     VIV_F_DERIVED(viv_virtio, rekick_queued, "queues are kicked when the VM goes on"),
     VIV_F_DERIVED(viv_virtio, gone, "false: it lives"),
     VIV_F_END,

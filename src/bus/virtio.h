@@ -3,7 +3,8 @@
  *
  * A device function fills one struct viv_virtio_class and embeds struct viv_virtio first. Everything
  * here holds the device lock; a back end's completion that arrives on an I/O thread takes it before it
- * pushes. Kicks come on the kicking vCPU, or from an ioeventfd's handler on the loop thread. What is read
+ * pushes. Kicks come on the kicking vCPU, or from an ioeventfd's handler on the loop thread; with iothread= all queues
+ * are served on that thread. What is read
  * from a ring is copied once and checked; a broken ring sets NEEDS_RESET and stops the device. */
 #ifndef VIV_BUS_VIRTIO_H
 #define VIV_BUS_VIRTIO_H
@@ -75,6 +76,7 @@ struct viv_virtio_class {
     const char *fw_kind, *fw_unit; /* of what firmware can boot from: "scsi", "/disk@0,0"; has bootindex. NULL: not */
     const char *pci_rom;   /* expansion ROM of the PCI function */
     unsigned pci_vectors;  /* MSI-X vectors by default; 0: one a queue and one */
+    bool iothread;         /* has VIV_VIRTIO_IOTHREAD_PROP */
     unsigned config_len;   /* bytes of device config */
     size_t size;           /* of the instance, which begins with struct viv_virtio */
     const struct viv_state_table *state; /* of the instance; holds VIV_F_STRUCT(.., v, viv_virtio_state) */
@@ -118,6 +120,7 @@ struct viv_virtio {
     bool resetting; /* cls->reset is waiting: kicks are dropped */
     unsigned queue_count;
     struct viv_virtq *queues; /* array of queue_count */
+    struct viv_iothread *iothread; /* serves all queues; NULL: whoever kicks does */
     bool rekick_queued;       /* the loop will come back for queues that had more than one kick may take */
     bool gone;                /* freed but for that */
 };
@@ -141,6 +144,9 @@ extern const struct viv_state_table viv_virtio_state;
     {.name = "queue_reset", .type = VIV_OPT_REFUSED,                                               \
      .help = "reset of single queues is not implemented; leave it out"},                           \
     {.name = "use-started", .type = VIV_OPT_REFUSED, .help = "internal to QEMU's migration"}
+
+#define VIV_VIRTIO_IOTHREAD_PROP                                                                   \
+    {.name = "iothread", .type = VIV_OPT_STR, .help = "id of a -object iothread, which serves the queues"}
 
 /* For transports: makes and realizes an instance of `cls` (g_malloc0'ed), with offered features set. */
 int viv_virtio_new(const struct viv_virtio_class *cls, struct viv_dev *dev,

@@ -49,6 +49,7 @@ struct viv_virtq {
     bool in_kick;  /* elements that one kick may pop are counted: another vCPU may fill the ring as fast as we empty it */
     unsigned left; /* that many more */
     bool again;    /* there were more: the loop thread kicks again, others have the device lock in between */
+    struct viv_iojob *job; /* serves it on the function's iothread; NULL: there is none */
 };
 
 /* A request being collected from descriptors. */

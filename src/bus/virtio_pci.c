@@ -328,7 +328,10 @@ int viv_virtio_pci_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_
         return rc;
     p->pci.config[0x3d] = 1; /* INTA# */
     p->config_vector = VIV_VIRTIO_NO_VECTOR;
-    rc = viv_virtio_new(data->fn, d, &t, opts, &p->v, err);
+    if (data->fn->iothread && viv_opts_str(opts, "iothread") && !viv_opts_bool(opts, "ioeventfd"))
+        rc = viv_fail(err, EINVAL, "%s: iothread= is for kicks that do not wait: leave out ioeventfd=off", viv_opts_what(opts));
+    else
+        rc = viv_virtio_new(data->fn, d, &t, opts, &p->v, err);
     if (rc == 0) {
         rc = add_interfaces(p, opts, err);
         if (rc == 0)

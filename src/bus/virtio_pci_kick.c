@@ -1,6 +1,6 @@
 /* Kicks without an exit: under KVM a write to a queue's notification address signals an eventfd, and the loop thread
- * serves the queue while the vCPU runs on. The software engines have no such thing: a write calls
- * viv_virtio_kick() directly.
+ * (with iothread= that one: the eventfd is the job's then) serves the queue while the vCPU runs on. The software engines
+ * have no such thing: a write calls viv_virtio_kick() directly.
  *
  * The addresses follow the BAR, and are registered only while the driver is up, so that a device that nobody drives
  * costs KVM's bus nothing. A kick that is still in an eventfd when the VM stops is not lost: all queues are kicked
@@ -8,6 +8,7 @@
 #include "bus/virtio_pci_int.h"
 
 #include "base/log.h"
+#include "host/iothread.h"
 #include "host/loop.h"
 
 #include <errno.h>
@@ -20,7 +21,7 @@ struct kick {
     struct viv_virtio_pci *p;
     unsigned queue;
     int fd;
-    struct viv_watch *watch;
+    struct viv_watch *watch; /* NULL: the fd is an iothread's */
 };
 
 struct viv_virtio_pci_kicks {
@@ -100,6 +101,11 @@ void viv_virtio_pci_kicks_init(struct viv_virtio_pci *p)
 
         k->p = p;
         k->queue = i;
+        if (p->v->queues[i].job) {
+            k->fd = viv_iojob_fd(p->v->queues[i].job);
+            p->kicks->count = i + 1;
+            continue;
+        }
         k->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (k->fd < 0) {
             viv_warn("%s: no eventfd: %s; kicks come as writes", viv_virtio_name(p->v), strerror(errno));
@@ -120,6 +126,8 @@ void viv_virtio_pci_kicks_fini(struct viv_virtio_pci *p)
     if (ks->base)
         remove_all(p, ks->count);
     for (unsigned i = 0; i < ks->count; i++) {
+        if (!ks->kick[i].watch)
+            continue;
         viv_watch_free(ks->kick[i].watch);
         close(ks->kick[i].fd);
     }

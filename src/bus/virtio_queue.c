@@ -389,6 +389,7 @@ static const struct viv_field queue_fields[] = {
     VIV_F_DERIVED(viv_virtq, in_kick, "only while a kick is served"),
     VIV_F_DERIVED(viv_virtq, left, "only while a kick is served"),
     VIV_F_DERIVED(viv_virtq, again, "queues are kicked when the VM goes on"),
+    VIV_F_CONFIG(viv_virtq, job),
     VIV_F_END,
 };
 

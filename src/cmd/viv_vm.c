@@ -12,6 +12,7 @@
 #include "crypto/tlscreds.h"
 #include "dev/devices.h"
 #include "export/export.h"
+#include "host/iothread.h"
 #include "host/lock.h"
 #include "host/loop.h"
 #include "host/signals.h"
@@ -161,6 +162,7 @@ static bool take_apart(void)
     viv_dump_free_all();
     viv_chr_free_all();
     viv_dev_unlock();
+    viv_iothread_free_all();
     if (viv_drive_free_all(&err) < 0 || viv_blockdev_close_all(&err) < 0)
         viv_error("%s", err.text);
     viv_secret_free_all();

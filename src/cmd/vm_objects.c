@@ -4,6 +4,7 @@
 #include "block/throttle.h"
 #include "crypto/secret.h"
 #include "crypto/tlscreds.h"
+#include "host/iothread.h"
 #include "host/random.h"
 #include "mem/backend.h"
 #include "net/dump.h"
@@ -33,6 +34,25 @@ static int add_random(struct viv_opts *o, struct viv_err *err)
     return viv_random_add(viv_opts_str(o, "id"), viv_opts_str(o, "filename"), err);
 }
 
+#define POLLS "the thread sleeps until it is rung; leave it out"
+#define POOL  "a disk has as many threads as it has requests for; leave it out"
+
+static const struct viv_opt_def iothread_opts[] = {
+    {.name = "id", .type = VIV_OPT_STR, .required = true, .help = "name for iothread= of virtio-blk and virtio-scsi"},
+    {.name = "poll-max-ns", .type = VIV_OPT_REFUSED, .help = POLLS},
+    {.name = "poll-grow", .type = VIV_OPT_REFUSED, .help = POLLS},
+    {.name = "poll-shrink", .type = VIV_OPT_REFUSED, .help = POLLS},
+    {.name = "aio-max-batch", .type = VIV_OPT_REFUSED, .help = POOL},
+    {.name = "thread-pool-min", .type = VIV_OPT_REFUSED, .help = POOL},
+    {.name = "thread-pool-max", .type = VIV_OPT_REFUSED, .help = POOL},
+    VIV_OPT_END,
+};
+
+static int add_iothread(struct viv_opts *o, struct viv_err *err)
+{
+    return viv_iothread_add(viv_opts_str(o, "id"), err);
+}
+
 static const struct kind {
     const char *type, *desc;
     const struct viv_opt_def *opts;
@@ -42,6 +62,8 @@ static const struct kind {
 } kinds[] = {
     {"rng-builtin", "random numbers from the host kernel", builtin_opts, add_builtin, VM_OBJECTS_DEVICES},
     {"filter-dump", "a pcap file of what passes a network back end", viv_dump_opts, viv_dump_add, VM_OBJECTS_NETWORK, viv_dump_del},
+    {"iothread", "a thread that serves the queues of disks, for iothread= of virtio-blk and virtio-scsi", iothread_opts, add_iothread, VM_OBJECTS_DEVICES,
+     viv_iothread_del},
     {"memory-backend-file", "memory in a file, for -machine memory-backend=", viv_mem_file_opts, viv_mem_file_add, VM_OBJECTS_MEMORY},
     {"memory-backend-memfd", "memory behind a descriptor, huge pages", viv_mem_memfd_opts, viv_mem_memfd_add, VM_OBJECTS_MEMORY},
     {"memory-backend-ram", "anonymous memory", viv_mem_ram_opts, viv_mem_ram_add, VM_OBJECTS_MEMORY},
@@ -59,12 +81,10 @@ static int no_such_kind(const char *type, struct viv_err *err)
     const char *names[G_N_ELEMENTS(kinds) + 1] = {NULL};
     const char *near;
 
-    if (!strcmp(type, "iothread"))
-        return viv_fail(err, ENOTSUP, "-object iothread: leave it out: requests run on I/O threads anyway");
     for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++)
         names[i] = kinds[i].type;
     near = viv_nearest(type, names);
-    return viv_fail(err, EINVAL, "-object %.60s: there is no such object yet%s%s%s; there are filter-dump, memory-backend-file, -memfd and -ram, rng-random, rng-builtin, secret, "
+    return viv_fail(err, EINVAL, "-object %.60s: there is no such object yet%s%s%s; there are filter-dump, iothread, memory-backend-file, -memfd and -ram, rng-random, rng-builtin, secret, "
                     "throttle-group, tls-creds-anon, -psk and -x509", type,
                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }

@@ -1,6 +1,7 @@
 /* Clock, timers and loop. */
 #include "host/clock.h"
 #include "host/huge.h"
+#include "host/iothread.h"
 #include "host/library.h"
 #include "host/lock.h"
 #include "host/loop.h"
@@ -320,6 +321,89 @@ static void test_file_limit(void)
     g_unlink(path);
 }
 
+/* ---- I/O threads ---- */
+
+struct bell {
+    pthread_t thread;
+    unsigned rung; /* atomic */
+};
+
+static void on_bell(void *opaque)
+{
+    struct bell *b = opaque;
+
+    g_assert_true(viv_dev_locked());
+    b->thread = pthread_self();
+    __atomic_add_fetch(&b->rung, 1, __ATOMIC_RELEASE);
+}
+
+static void wait_rung(struct bell *b, unsigned n)
+{
+    while (__atomic_load_n(&b->rung, __ATOMIC_ACQUIRE) < n)
+        g_usleep(100);
+}
+
+static void *ring_much(void *job)
+{
+    for (unsigned i = 0; i < 2000; i++)
+        viv_iojob_ring(job);
+    return NULL;
+}
+
+static void test_iothread(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct bell a = {0}, b = {0};
+    struct viv_iothread *t, *u;
+    struct viv_iojob *ja, *jb;
+    pthread_t ringer;
+
+    viv_dev_lock();
+    g_assert_cmpint(viv_iothread_add("one", &err), ==, 0);
+    g_assert_cmpint(viv_iothread_add("two", &err), ==, 0);
+    g_assert_cmpint(viv_iothread_add("one", &err), ==, -EEXIST);
+    viv_err_clear(&err);
+    g_assert_null(viv_iothread_get("three", &err));
+    viv_err_clear(&err);
+    t = viv_iothread_get("one", &err);
+    g_assert_cmpint(viv_iothread_tid(t), >, 0);
+    g_assert_true(viv_iothread_next(NULL) == t);
+    u = t;
+    ja = viv_iojob_new(t, on_bell, &a, &err);
+    jb = viv_iojob_new(t, on_bell, &b, &err);
+    viv_iojob_ring(ja);
+    viv_iojob_ring(ja);
+    g_assert_cmpint(viv_iothread_del("one", &err), ==, -EBUSY);
+    viv_err_clear(&err);
+    viv_dev_unlock();
+    wait_rung(&a, 1);
+    g_assert_false(pthread_equal(a.thread, pthread_self()));
+    g_assert_cmpuint(b.rung, ==, 0);
+    pthread_create(&ringer, NULL, ring_much, jb);
+    wait_rung(&b, 5);
+    viv_dev_lock();
+    viv_iojob_ring(ja);
+    g_usleep(2000); /* it waits for the lock, and for a job that is no more */
+    viv_iojob_free(ja);
+    a.rung = 0;
+    viv_dev_unlock();
+    pthread_join(ringer, NULL);
+    g_usleep(2000);
+    g_assert_cmpuint(a.rung, ==, 0);
+    viv_dev_lock();
+    viv_iojob_ring(jb);
+    g_usleep(2000);
+    viv_iojob_free(jb);
+    viv_iothread_put(&u);
+    g_assert_cmpint(viv_iothread_del("one", &err), ==, 0); /* while it wants the lock */
+    g_assert_cmpint(viv_iothread_del("one", &err), ==, -ENOENT);
+    viv_err_clear(&err);
+    g_assert_cmpstr(viv_iothread_id(viv_iothread_next(NULL)), ==, "two");
+    viv_dev_unlock();
+    viv_iothread_free_all();
+    g_assert_null(viv_iothread_next(NULL));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -333,5 +417,6 @@ int main(int argc, char **argv)
     g_test_add_func("/host/nested", test_nested);
     g_test_add_func("/host/nested-behind", test_nested_behind);
     g_test_add_func("/host/calls-again", test_calls_again);
+    g_test_add_func("/host/iothread", test_iothread);
     return g_test_run();
 }

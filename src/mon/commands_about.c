@@ -5,6 +5,7 @@
 #include "chr/chr.h"
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/cpuid_models.h"
+#include "host/iothread.h"
 #include "machine/vm.h"
 
 #include <errno.h>
@@ -200,11 +201,29 @@ COMMAND(query_memory_devices)
     return 0;
 }
 
-/* Requests of disks run on threads that nobody names. */
 COMMAND(query_iothreads)
 {
     *result = json_array();
+    for (struct viv_iothread *t = viv_iothread_next(NULL); t; t = viv_iothread_next(t))
+        json_array_append_new(*result, json_pack("{s:s, s:i, s:i, s:i, s:i, s:i}", "id", viv_iothread_id(t), "thread-id", viv_iothread_tid(t),
+                                                 "poll-max-ns", 0, "poll-grow", 0, "poll-shrink", 0, "aio-max-batch", 0));
     return 0;
+}
+
+static void show_iothreads(const json_t *r, GString *out)
+{
+    static const char *const facts[] = {"poll-max-ns", "poll-grow", "poll-shrink", "aio-max-batch"};
+    json_t *t;
+    size_t i;
+
+    if (!json_array_size(r))
+        g_string_append(out, "none\n");
+    json_array_foreach((json_t *)r, i, t) {
+        g_string_append_printf(out, "%s:\n  thread_id=%lld\n", json_string_value(json_object_get(t, "id")),
+                               (long long)json_integer_value(json_object_get(t, "thread-id")));
+        for (unsigned f = 0; f < G_N_ELEMENTS(facts); f++)
+            g_string_append_printf(out, "  %s=%lld\n", facts[f], (long long)json_integer_value(json_object_get(t, facts[f])));
+    }
 }
 
 static void show_nothing(const json_t *r, GString *out)
@@ -234,7 +253,7 @@ const struct viv_mon_cmd viv_mon_about[] = {
      .returns = "[HotpluggableCPU]"},
     {"info memory-devices", "query-memory-devices", NULL, NULL, "show memory that was plugged: none", query_memory_devices, show_nothing,
      .returns = "[MemoryDeviceInfo]"},
-    {"info iothreads", "query-iothreads", NULL, NULL, "show I/O threads that have names: none", query_iothreads, show_nothing,
+    {"info iothreads", "query-iothreads", NULL, NULL, "show the threads of -object iothread", query_iothreads, show_iothreads,
      .returns = "[IOThreadInfo]"},
     {NULL, "query-chardev-backends", NULL, NULL, "the kinds of character devices", query_chardev_backends, .returns = "[ChardevBackendInfo]"},
     {0},

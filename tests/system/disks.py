@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Debian's kernel on disks of one kind: disks.py virtio-blk|scsi|nvme
+"""Debian's kernel on disks of one kind: disks.py virtio-blk|scsi|virtio-blk-iothread|scsi-iothread|nvme
 
 The guest writes, reads and compares patterns, also many at a time, and discards; the image holds what it wrote. A host file system
 that fills up stops the VM, and once there is room it goes on and nothing is lost. A VM saved in the middle of its I/O goes on
@@ -19,6 +19,10 @@ KINDS = {
                    "/sys/bus/virtio/drivers/virtio_blk", "virtio"),
     "scsi": ("sda", ["virtio_pci", "virtio_scsi", "sd_mod"], ["virtio-scsi-pci,id=s,num_queues=2", "scsi-hd,bus=s.0,drive=d0"],
              "/sys/bus/virtio/drivers/virtio_scsi", "virtio"),
+    "virtio-blk-iothread": ("vda", ["virtio_pci", "virtio_blk"], ["virtio-blk-pci,drive=d0,num-queues=2,iothread=io0"],
+                            "/sys/bus/virtio/drivers/virtio_blk", "virtio"),
+    "scsi-iothread": ("sda", ["virtio_pci", "virtio_scsi", "sd_mod"], ["virtio-scsi-pci,id=s,num_queues=2,iothread=io0", "scsi-hd,bus=s.0,drive=d0"],
+                      "/sys/bus/virtio/drivers/virtio_scsi", "virtio"),
     "nvme": ("nvme0n1", ["nvme"], ["nvme,drive=d0,serial=viv"], "/sys/bus/pci/drivers/nvme", "0000:"),
 }
 
@@ -92,7 +96,7 @@ dd if=/dev/urandom of=/tmp/p bs=1M count=4 2>/dev/null
 ( while :; do dd if=/tmp/p of=/dev/DISK bs=64k oflag=direct 2>&1 | grep -i error; done ) &
 old=0; n=0
 while [ $n -lt 600 ]; do
-  [ NAME = scsi ] && echo 1 > /sys/block/DISK/device/rescan
+  case NAME in scsi*) true ;; *) false ;; esac && echo 1 > /sys/block/DISK/device/rescan
   size=$(cat /sys/block/DISK/size)
   [ $size != $old ] && echo size $size
   [ $old = LAST ] && break
@@ -116,7 +120,7 @@ class Kind:
             "-kernel", vm.kernel("generic"),
             "-initrd", vm.initramfs(script, self.modules, arch="generic", programs=["/usr/sbin/blkdiscard"]),
             "-append", "console=ttyS0 panic=-1", "-qmp", f"unix:{self.qmp()},server=on,wait=off",
-            "-drive", f"if=none,id=d0,{drive}"]
+            "-drive", f"if=none,id=d0,{drive}", "-object", "iothread,id=io0"]
         for d in self.devices:
             args += ["-device", d]
         return args

@@ -371,4 +371,5 @@ def main():
         CASES[name](work, rounds)
 
 
-main()
+if __name__ == "__main__":
+    main()

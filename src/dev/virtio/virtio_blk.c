@@ -180,6 +180,7 @@ static const struct viv_virtio_class blk_fn = {
     .config_len = CFG(max_secure_erase_sectors),
     .size = sizeof(struct virtio_blk),
     .state = &blk_state,
+    .iothread = true,
     .realize = blk_realize,
     .unrealize = blk_unrealize,
     .features = blk_features,
@@ -207,8 +208,7 @@ static const struct viv_virtio_class blk_fn = {
      .max = 4194303, .help = "largest write zeroes"},                                              \
     {.name = "share-rw", .type = VIV_OPT_REFUSED,                                                  \
      .help = "a drive has one device; make a second -drive with file.locking=off"},                \
-    {.name = "iothread", .type = VIV_OPT_REFUSED,                                                  \
-     .help = "requests leave the vCPU at once and run on I/O threads anyway; leave it out"},       \
+    VIV_VIRTIO_IOTHREAD_PROP,                                                                      \
     {.name = "scsi", .type = VIV_OPT_REFUSED, .help = "SCSI passthrough is gone from virtio-blk"}, \
     {.name = "request-merging", .type = VIV_OPT_REFUSED,                                           \
      .help = "requests are not merged; leave it out"},                                             \

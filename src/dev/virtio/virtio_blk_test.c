@@ -6,6 +6,7 @@
 #include "bus/vmreq.h"
 #include "dev/storage/disk_test.h"
 #include "dev/virtio/virtio_blk.h"
+#include "host/iothread.h"
 #include "host/lock.h"
 
 #include <errno.h>
@@ -461,7 +462,7 @@ static void test_options(void)
     refused("drive=d0,logical_block_size=1000", "powers of two");
     refused("drive=d0,logical_block_size=4096,physical_block_size=512", "less than");
     refused("drive=d0,queue-size=100", "power of two");
-    refused("drive=d0,iothread=io0", "iothread");
+    refused("drive=d0,iothread=io0", "no iothread 'io0'");
     refused("drive=d0,serail=1", "serial");
     refused("drive=d0,packed=maybe", "packed");
     viv_drive_free_all(NULL);
@@ -553,6 +554,75 @@ static void test_resize(void)
     g_assert_null(disk.resized); /* nobody is told any more */
 }
 
+/* The device lock comes and goes until the iothread has taken n requests out of the ring. */
+static void wait_taken(unsigned n)
+{
+    while (disk.n < n) {
+        viv_dev_unlock();
+        g_usleep(200);
+        viv_dev_lock();
+    }
+    g_assert_cmpuint(disk.n, ==, n);
+}
+
+/* A kick returns before anything is popped; what a stopped machine was kicked for is served when it goes on. */
+static void test_iothread(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_virtio_mmio *m;
+    struct io io;
+    uint16_t id;
+    uint32_t used;
+    struct td d;
+
+    g_assert_cmpint(viv_iothread_add("io0", &err), ==, 0);
+    m = make("drive=d0,iothread=io0");
+    g_assert_cmpint(viv_iothread_del("io0", &err), ==, -EBUSY);
+    viv_err_clear(&err);
+    start(&d, m, FEATURES);
+    for (unsigned i = 0; i < 5; i++)
+        io = ask(&d, 0, i, 512, false, NULL);
+    td_kick(&d, 0);
+    g_assert_cmpuint(disk.n, ==, 0);
+    wait_taken(5);
+    go(&d);
+    for (unsigned i = 0; i < 5; i++)
+        g_assert_true(td_used(&d, 0, &id, &used));
+    g_assert_cmpint(status_of(&d, &io), ==, 0);
+
+    ask(&d, 0, 0, 512, false, NULL);
+    td_kick(&d, 0);
+    viv_dev_set_running_all(false);
+    viv_dev_unlock();
+    g_usleep(5000);
+    viv_dev_lock();
+    g_assert_cmpuint(disk.n, ==, 0);
+    g_assert_true(viv_dev_idle_all());
+    viv_dev_set_running_all(true);
+    wait_taken(1);
+    go(&d);
+    g_assert_true(td_used(&d, 0, &id, &used));
+
+    ask(&d, 0, 0, 512, false, NULL); /* a reset before the thread comes to it */
+    td_kick(&d, 0);
+    viv_virtio_set_status(m->v, 0);
+    viv_dev_unlock();
+    g_usleep(5000);
+    viv_dev_lock();
+    g_assert_cmpuint(disk.n, ==, 0);
+    start(&d, m, FEATURES);
+    ask(&d, 0, 0, 512, false, NULL);
+    td_kick(&d, 0);
+    wait_taken(1);
+    go(&d);
+    ask(&d, 0, 0, 512, false, NULL); /* and the device goes with a kick on its way */
+    td_kick(&d, 0);
+    unmake();
+    viv_dev_lock();
+    g_assert_cmpint(viv_iothread_del("io0", &err), ==, 0);
+    viv_dev_unlock();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -566,6 +636,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-blk/hostile", test_hostile);
     g_test_add_func("/virtio-blk/front", test_front);
     g_test_add_func("/virtio-blk/resize", test_resize);
+    g_test_add_func("/virtio-blk/iothread", test_iothread);
     g_test_add_func("/virtio-blk/options", test_options);
     return g_test_run();
 }

@@ -184,6 +184,7 @@ static const struct viv_virtio_class scsi_fn = {
     .config_len = sizeof(struct virtio_scsi_config),
     .size = sizeof(struct virtio_scsi),
     .state = &scsi_state,
+    .iothread = true,
     .realize = scsi_realize,
     .unrealize = scsi_unrealize,
     .features = scsi_features,
@@ -206,8 +207,7 @@ static const struct viv_virtio_class scsi_fn = {
     {.name = "hotplug", .type = VIV_OPT_BOOL, .def = "on", .help = "tell the guest of units that come and go"}, \
     {.name = "param_change", .type = VIV_OPT_BOOL, .def = "on",                                    \
      .help = "tell the guest of media and sizes that change"},                                     \
-    {.name = "iothread", .type = VIV_OPT_REFUSED,                                                  \
-     .help = "requests leave the vCPU at once and run on I/O threads anyway; leave it out"},       \
+    VIV_VIRTIO_IOTHREAD_PROP,                                                                      \
     {.name = "seg_max_adjust", .type = VIV_OPT_REFUSED, .help = "it is always on; leave it out"},  \
     VIV_VIRTIO_PROPS
 
