@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <glib/gstdio.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -225,6 +226,49 @@ static void test_full_queue(void)
     g_free(f);
 }
 
+static int listen_v4(uint16_t *port) /* 0: any */
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(*port)};
+    socklen_t len = sizeof(in);
+    int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    g_assert(!bind(fd, (struct sockaddr *)&in, len) && !listen(fd, 4) && !getsockname(fd, (struct sockaddr *)&in, &len));
+    *port = ntohs(in.sin_port);
+    return fd;
+}
+
+/* No name is ::1 and 127.0.0.1: whoever listens on one of them is found, at once and when it is tried again. */
+static void test_addresses(void)
+{
+    uint16_t port = 0;
+    int server = listen_v4(&port);
+    g_autofree char *at_once = g_strdup_printf("tcp::%u", port);
+    g_autofree char *again = g_strdup_printf("tcp::%u,reconnect=1", port);
+    struct viv_chr *c;
+    int conn;
+
+    viv_dev_lock();
+    c = make("at-once", at_once);
+    conn = accept(server, NULL, NULL);
+    viv_chr_write(c, (const uint8_t *)"one", 3);
+    expect_read(conn, "one");
+    close(conn);
+    close(server);
+    viv_chr_free(c);
+
+    c = make("again", again);
+    server = listen_v4(&port);
+    pump_ms(1500);
+    conn = accept(server, NULL, NULL);
+    viv_chr_write(c, (const uint8_t *)"two", 3);
+    expect_read(conn, "two");
+    close(conn);
+    close(server);
+    viv_chr_free(c);
+    viv_dev_unlock();
+}
+
 static void test_socket(void)
 {
     g_autofree char *dir = g_dir_make_tmp("viv-chr-XXXXXX", NULL);
@@ -413,6 +457,7 @@ int main(int argc, char **argv)
     g_test_add_func("/chr/ringbuf", test_ringbuf);
     g_test_add_func("/chr/file", test_file_and_log);
     g_test_add_func("/chr/socket", test_socket);
+    g_test_add_func("/chr/addresses", test_addresses);
     g_test_add_func("/chr/full-queue", test_full_queue);
     g_test_add_func("/chr/mux", test_mux);
     g_test_add_func("/chr/busy", test_busy);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "host/broker.h"
+#include "host/listen.h"
 #include "host/sandbox.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@ struct chr_socket {
     struct viv_chr_fdio io; /* in and out are the connection, or -1 */
     char *what;
     char *path; /* to unlink at the end */
+    struct addrinfo *found, *next; /* TCP: all addresses of the name; the one after addr */
     struct sockaddr_storage addr;
     socklen_t addr_len;
     bool server, telnet, nodelay;
@@ -41,6 +43,20 @@ static void retry_later(struct chr_socket *s)
 {
     if (s->retry_ns)
         viv_timer_set(s->retry, viv_clock_ns(VIV_CLOCK_HOST) + s->retry_ns);
+}
+
+/* The first address of a name, or the one after that which failed. */
+static bool next_address(struct chr_socket *s)
+{
+    struct addrinfo *a = s->next ? s->next : s->found;
+    bool more = s->next;
+
+    if (!a)
+        return false;
+    memcpy(&s->addr, a->ai_addr, a->ai_addrlen);
+    s->addr_len = a->ai_addrlen;
+    s->next = a->ai_next;
+    return more;
 }
 
 /* --- a connection --- */
@@ -94,7 +110,7 @@ static void connected(struct chr_socket *s, int fd)
 static void on_listen(void *opaque, int fd, short revents)
 {
     struct chr_socket *s = opaque;
-    int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+    int conn = viv_accept(fd, 0);
 
     if (conn < 0)
         return;
@@ -106,6 +122,8 @@ static void on_listen(void *opaque, int fd, short revents)
 
 /* --- client --- */
 
+static void on_retry(void *opaque);
+
 static void on_connected(void *opaque, int fd, short revents)
 {
     struct chr_socket *s = opaque;
@@ -116,21 +134,21 @@ static void on_connected(void *opaque, int fd, short revents)
     s->connect_watch = NULL;
     s->pending_fd = -1;
     getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &len);
-    if (e) {
-        close(fd);
-        retry_later(s);
-    } else {
+    if (!e) {
         connected(s, fd);
+        return;
     }
+    close(fd);
+    if (next_address(s))
+        on_retry(s);
+    else
+        retry_later(s);
 }
 
-/* The connected socket, or a negative errno; -EINPROGRESS (with SOCK_NONBLOCK): s->pending_fd will be one. */
-static int start_connect(struct chr_socket *s, int flags, struct viv_err *err)
+static int connect_tcp(struct chr_socket *s, int flags, struct viv_err *err)
 {
     int fd, e;
 
-    if (s->addr.ss_family == AF_UNIX)
-        return viv_unix_connect((struct sockaddr *)&s->addr, s->addr_len, err);
     fd = socket(s->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (fd >= 0 && !connect(fd, (struct sockaddr *)&s->addr, s->addr_len))
         return fd;
@@ -140,6 +158,20 @@ static int start_connect(struct chr_socket *s, int flags, struct viv_err *err)
     else if (fd >= 0)
         close(fd);
     return viv_fail(err, e, "%s", strerror(e));
+}
+
+/* The connected socket, or a negative errno; -EINPROGRESS (with SOCK_NONBLOCK): s->pending_fd will be one. */
+static int start_connect(struct chr_socket *s, int flags, struct viv_err *err)
+{
+    int fd;
+
+    if (s->addr.ss_family == AF_UNIX)
+        return viv_unix_connect((struct sockaddr *)&s->addr, s->addr_len, err);
+    do {
+        viv_err_clear(err);
+        fd = connect_tcp(s, flags, err);
+    } while (fd < 0 && s->pending_fd < 0 && next_address(s));
+    return fd;
 }
 
 /* There is a server, and its queue is full: a blocking connect(2) would wait until it has taken somebody. */
@@ -209,8 +241,12 @@ static int listen_tcp(struct chr_socket *s, struct viv_err *err)
 static int listen_now(struct chr_socket *s, bool wait, struct viv_err *err)
 {
     struct viv_err own = VIV_ERR_INIT;
-    int fd = s->addr.ss_family == AF_UNIX ? viv_unix_listen((struct sockaddr *)&s->addr, s->addr_len, 1, &own) : listen_tcp(s, &own);
+    int fd;
 
+    do {
+        viv_err_clear(&own);
+        fd = s->addr.ss_family == AF_UNIX ? viv_unix_listen((struct sockaddr *)&s->addr, s->addr_len, 1, &own) : listen_tcp(s, &own);
+    } while (fd < 0 && next_address(s));
     if (fd < 0) {
         g_clear_pointer(&s->path, g_free);
         return viv_fail(err, -fd, "%s: cannot listen on %s: %s", s->what, s->chr.filename, own.text);
@@ -274,7 +310,6 @@ static int resolve_tcp(struct chr_socket *s, struct viv_opts *o, struct viv_err 
 {
     const char *host = viv_opts_str(o, "host"), *port = viv_opts_str(o, "port");
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = family(o)};
-    struct addrinfo *found;
     int e;
 
     if (!port)
@@ -282,13 +317,11 @@ static int resolve_tcp(struct chr_socket *s, struct viv_opts *o, struct viv_err 
     hints.ai_flags = s->server ? AI_PASSIVE : 0;
     if ((!host || !*host) && s->server && hints.ai_family == AF_UNSPEC)
         hints.ai_family = AF_INET;
-    e = getaddrinfo(host && *host ? host : NULL, port, &hints, &found);
+    e = getaddrinfo(host && *host ? host : NULL, port, &hints, &s->found);
     if (e)
         return viv_fail(err, EINVAL, "%s: %s:%s: %s", s->what, host ? host : "", port,
                         gai_strerror(e));
-    memcpy(&s->addr, found->ai_addr, found->ai_addrlen);
-    s->addr_len = found->ai_addrlen;
-    freeaddrinfo(found);
+    next_address(s);
     s->chr.filename = g_strdup_printf("%s:%s:%s%s", s->telnet ? "telnet" : "tcp", host ? host : "",
                                       port, s->server ? ",server=on" : "");
     return 0;
@@ -353,6 +386,8 @@ static void socket_close(struct viv_chr *c)
         close(s->pending_fd);
     if (s->listen_fd >= 0)
         close(s->listen_fd);
+    if (s->found)
+        freeaddrinfo(s->found);
     if (s->path)
         viv_broker_unlink(s->path);
     g_free(s->path);

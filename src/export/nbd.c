@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "block/graph.h"
+#include "host/listen.h"
 #include "host/lock.h"
 #include "host/loop.h"
 #include "nbd/server.h"
@@ -50,7 +51,7 @@ static void client_ended(void *unused, bool negotiated)
 static void on_client(void *unused, int fd, short revents)
 {
     struct viv_err err = VIV_ERR_INIT;
-    int conn = has_room() ? accept4(fd, NULL, NULL, SOCK_CLOEXEC) : -1;
+    int conn = has_room() ? viv_accept(fd, 0) : -1;
 
     if (conn >= 0 && viv_nbd_server_serve(nbd.server, conn, NULL, &err))
         viv_warn("cannot serve an NBD client: %s", err.text);

@@ -3,6 +3,7 @@
 #include "host/huge.h"
 #include "host/iothread.h"
 #include "host/library.h"
+#include "host/listen.h"
 #include "host/lock.h"
 #include "host/loop.h"
 #include "host/signals.h"
@@ -13,11 +14,13 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <glib/gstdio.h>
+#include <poll.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define MS ((int64_t)VIV_NS_PER_MS)
@@ -402,12 +405,50 @@ static void test_iothread(void)
     viv_dev_unlock();
     viv_iothread_free_all();
     g_assert_null(viv_iothread_next(NULL));
+
+static int first_free_fd(void)
+{
+    int fd = dup(0);
+
+    close(fd);
+    return fd;
+}
+
+/* Somebody who connects to a process that may open no more files is turned away: left in the backlog he would wake it for ever. */
+static void test_accept_full(void)
+{
+    static const char name[] = "\0viv-accept-test";
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int server = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0), client[2], conn;
+    struct rlimit rl, low;
+    char c;
+
+    memcpy(addr.sun_path, name, sizeof(name));
+    g_assert(!bind(server, (struct sockaddr *)&addr, sizeof(addr)) && !listen(server, 4));
+    for (int i = 0; i < 2; i++) {
+        client[i] = socket(AF_UNIX, SOCK_STREAM, 0);
+        g_assert(!connect(client[i], (struct sockaddr *)&addr, sizeof(addr)));
+    }
+    conn = viv_accept(server, 0);
+    g_assert_cmpint(conn, >=, 0);
+    g_assert(!getrlimit(RLIMIT_NOFILE, &rl));
+    low = (struct rlimit){first_free_fd(), rl.rlim_max};
+    g_assert(!setrlimit(RLIMIT_NOFILE, &low));
+    g_assert_cmpint(viv_accept(server, 0), ==, -EMFILE);
+    g_assert_cmpint(read(client[1], &c, 1), ==, 0);
+    g_assert_cmpint(poll(&(struct pollfd){.fd = server, .events = POLLIN}, 1, 0), ==, 0);
+    g_assert(!setrlimit(RLIMIT_NOFILE, &rl));
+    close(conn);
+    close(client[0]);
+    close(client[1]);
+    close(server);
 }
 
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/host/manual-clock", test_manual);
+    g_test_add_func("/host/accept-full", test_accept_full);
     g_test_add_func("/host/file-limit", test_file_limit);
     g_test_add_func("/host/heap", test_heap);
     g_test_add_func("/host/tsc", test_tsc);

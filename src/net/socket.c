@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "host/listen.h"
 #include "host/lock.h"
 #include "host/loop.h"
 #include "host/sandbox.h"
@@ -56,7 +57,7 @@ static void hang_up(struct socket_net *s, const char *why)
 static void on_listen(void *opaque, int fd, short revents)
 {
     struct socket_net *s = opaque;
-    int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int peer = viv_accept(fd, SOCK_NONBLOCK);
 
     if (peer < 0)
         return;

@@ -3,6 +3,7 @@
 #include "ui/vnc/vnc_int.h"
 
 #include "host/clock.h"
+#include "host/listen.h"
 #include "host/loop.h"
 #include "host/thread.h"
 
@@ -101,7 +102,7 @@ void vnc_accept_fd(struct vnc_server *s, int fd, bool websocket, bool skip_auth)
 static void on_listener(struct vnc_listener *l)
 {
     for (unsigned i = 0; i < 16; i++) {
-        int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        int fd = viv_accept(l->fd, SOCK_NONBLOCK);
 
         if (fd < 0)
             return;
