@@ -525,7 +525,7 @@ static const struct option options[] = {
     {"daemonize", NULL, "goes to the background once the machine is made", on_daemonize},
     {"pidfile", "file", "writes the process id to a file", on_pidfile},
     {"sandbox", "on|off[,obsolete=allow|deny][,elevateprivileges=allow|deny|children][,spawn=allow|deny][,resourcecontrol=allow|deny]",
-     "confines the process once the machine is made; files are opened by another one then", on_sandbox},
+     "confines the process once the machine is made (default: on); files are opened by another one then", on_sandbox},
     {"runas", "user|uid:gid", "becomes that user once the machine is made", on_runas},
     {"chroot", "dir", "has that folder as / once the machine is made", on_chroot},
     {"d", "item1,...", "enables logging of items ('-d help' lists them)", on_log},

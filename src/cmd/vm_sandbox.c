@@ -32,9 +32,19 @@ static bool is_allowed(struct viv_opts *o, const char *name)
     return !strcmp(viv_opts_str(o, name), "allow");
 }
 
+/* Sanitizers open files, start programs and trace at times of their own choice: their builds are confined by -sandbox on alone. */
+static bool is_instrumented(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return true;
+#else
+    return false;
+#endif
+}
+
 void vm_sandbox_defaults(struct vm_args *a)
 {
-    a->sandbox = (struct viv_sandbox){.on = false, .optional = true, .elevateprivileges = true, .spawn = true, .resourcecontrol = true};
+    a->sandbox = (struct viv_sandbox){.on = !is_instrumented(), .optional = true, .elevateprivileges = true, .spawn = true, .resourcecontrol = true};
 }
 
 int vm_sandbox_parse(struct vm_args *a, const char *option, const char *text, struct viv_err *err)

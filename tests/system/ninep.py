@@ -123,6 +123,8 @@ def compare(names, got):
             if a == "ok" and b == "ok":
                 continue
             known = KNOWN.get(c.split(":")[0])
+            if c.startswith("t_nodes") and name in ("passthrough", "none"):
+                known = "device files are not made in a share by a process that is confined: -sandbox off"
             print(f"{name}: {c}: ours {a}, qemu {b}{' (' + known + ')' if known else ''}")
             wrong += a != "ok" and not known
         print(f"{name}: {sum(v == 'ok' for v in ours.values())} of {len(ours)} as POSIX has it; QEMU: {sum(v == 'ok' for v in peer.values())}")
