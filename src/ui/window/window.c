@@ -281,6 +281,7 @@ static int open_window(struct viv_window *w, const char *kind, struct viv_err *e
         return rc;
     if (!wait_while(w, WINDOW_OPENING, OPEN_S)) {
         pthread_detach(w->thread);
+        viv_sandbox_cannot("the window that the desktop has not answered may open files and start threads of its own any time", err);
         return viv_fail(err, ETIMEDOUT, "-display %s: the desktop has not answered for %d s; -display none goes without it", kind, OPEN_S);
     }
     if (w->phase == WINDOW_OPEN)
