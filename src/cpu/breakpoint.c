@@ -13,6 +13,7 @@ struct point {
 
 static struct point points[VIV_BREAKS_MAX];
 static unsigned count;
+static bool (*stands_in_memory)(uint64_t lin);
 
 static struct point *find(enum viv_break_kind kind, uint64_t lin, uint64_t len)
 {
@@ -38,15 +39,82 @@ static void tell_cpus(void)
     }
 }
 
+/* SDM 3B 17.2.5: a register's bytes are aligned. More than `room`: how many does not matter. */
+static unsigned split(const struct point *p, struct viv_break_register *reg, unsigned room)
+{
+    uint64_t lin = p->lin, left = p->last - p->lin + 1;
+    unsigned n = 0;
+
+    if (p->kind == VIV_BREAK_EXEC && stands_in_memory(lin))
+        return 0;
+    for (; left && n < room; n++) {
+        unsigned len = 8;
+
+        while (lin % len || len > left)
+            len /= 2;
+        reg[n] = (struct viv_break_register){p->kind, lin, p->lin, len};
+        lin += len;
+        left -= len;
+    }
+    return left ? room + 1 : n;
+}
+
+unsigned viv_break_registers(struct viv_break_register reg[VIV_BREAK_REGISTERS])
+{
+    unsigned n = 0;
+
+    /* What stood in memory may be mapped no more: then it gets what is left. */
+    for (unsigned i = 0; i < count; i++) {
+        unsigned room = VIV_BREAK_REGISTERS - n, used = split(&points[i], reg + n, room);
+
+        n += used <= room ? used : 0;
+    }
+    return n;
+}
+
+static int check_registers(const struct point *p, struct viv_err *err)
+{
+    struct viv_break_register reg[VIV_BREAK_REGISTERS];
+    unsigned used = viv_break_registers(reg), room = VIV_BREAK_REGISTERS - used;
+
+    if (p->kind == VIV_BREAK_READ)
+        return viv_fail(err, ENOTSUP, "under KVM a watchpoint is the CPU's, which has none for reads alone; awatch stops at reads and writes");
+    if (split(p, reg, room) > room)
+        return viv_fail(err, ENOSPC, "under KVM watchpoints, and breakpoints where no memory is mapped, are the CPU's: %u of its %u registers are in use; -accel xlate has %u",
+                        used, VIV_BREAK_REGISTERS, VIV_BREAKS_MAX);
+    return 0;
+}
+
+void viv_break_use_registers(bool (*in_memory)(uint64_t lin))
+{
+    stands_in_memory = in_memory;
+}
+
+bool viv_break_exec(unsigned n, uint64_t *lin)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (points[i].kind == VIV_BREAK_EXEC && !n--) {
+            *lin = points[i].lin;
+            return true;
+        }
+    }
+    return false;
+}
+
 int viv_break_set(enum viv_break_kind kind, uint64_t lin, uint64_t len, struct viv_err *err)
 {
+    struct point p = {kind, lin, lin + len - 1};
+    int rc;
+
     if (!len || lin + len - 1 < lin)
         return viv_fail(err, EINVAL, "a breakpoint of %llu bytes at 0x%llx is none", (unsigned long long)len, (unsigned long long)lin);
     if (find(kind, lin, len))
         return 0;
     if (count == VIV_BREAKS_MAX)
         return viv_fail(err, ENOSPC, "there are %u breakpoints already", count);
-    points[count++] = (struct point){kind, lin, lin + len - 1};
+    if (stands_in_memory && (rc = check_registers(&p, err)) < 0)
+        return rc;
+    points[count++] = p;
     tell_cpus();
     return 0;
 }

@@ -22,6 +22,9 @@ enum viv_break_kind { VIV_BREAK_EXEC, VIV_BREAK_WRITE, VIV_BREAK_READ, VIV_BREAK
 int viv_break_set(enum viv_break_kind kind, uint64_t lin, uint64_t len, struct viv_err *err);
 /* -ENOENT: there is none. */
 int viv_break_remove(enum viv_break_kind kind, uint64_t lin, uint64_t len);
+/* Real CPUs run the guest (KVM): breakpoints stand in memory where in_memory() says that they can, all else takes debug registers: four, each
+ * for 1, 2, 4 or 8 aligned bytes, and none for reads alone. Setting fails with -ENOSPC or -ENOTSUP where these do not do. Before any is set. */
+void viv_break_use_registers(bool (*in_memory)(uint64_t lin));
 /* All of them, steps too. */
 void viv_break_remove_all(void);
 unsigned viv_break_count(void);
@@ -41,6 +44,19 @@ struct viv_break_hit {
 void viv_break_resume(void);
 /* False: it did not stop. The answer is given once. */
 bool viv_break_take_hit(struct viv_vcpu *v, struct viv_break_hit *hit);
+
+#define VIV_BREAK_REGISTERS 4
+
+struct viv_break_register {
+    enum viv_break_kind kind;
+    uint64_t lin, point; /* its own address, and that of the watchpoint which it is a part of */
+    unsigned len;
+};
+
+/* What is set and does not stand in memory, as debug registers; how many. */
+unsigned viv_break_registers(struct viv_break_register reg[VIV_BREAK_REGISTERS]);
+/* The n-th breakpoint, in no order; false: there are no more. */
+bool viv_break_exec(unsigned n, uint64_t *lin);
 
 /* ---- for the CPUs themselves; on the vCPU's thread ---- */
 

@@ -122,6 +122,36 @@ static void refuses_nonsense(void)
     viv_err_clear(&err);
 }
 
+static bool in_memory(uint64_t lin)
+{
+    return lin >= 0x8000;
+}
+
+/* Last: it stays so. */
+static void debug_registers(void)
+{
+    struct viv_break_register reg[VIV_BREAK_REGISTERS];
+
+    start();
+    viv_break_use_registers(in_memory);
+    g_assert_cmpint(viv_break_set(VIV_BREAK_READ, 0x1000, 4, NULL), ==, -ENOTSUP);
+    g_assert_cmpint(viv_break_set(VIV_BREAK_WRITE, 0x1001, 7, NULL), ==, 0); /* 1, 2 and 4 bytes */
+    g_assert_cmpint(viv_break_set(VIV_BREAK_ACCESS, 0x2004, 8, NULL), ==, -ENOSPC);
+    g_assert_cmpint(viv_break_set(VIV_BREAK_EXEC, 0x3003, 1, NULL), ==, 0);
+    g_assert_cmpint(viv_break_set(VIV_BREAK_EXEC, 0x3004, 1, NULL), ==, -ENOSPC);
+    for (uint64_t lin = 0x8000; lin < 0x8010; lin++)
+        g_assert_cmpint(viv_break_set(VIV_BREAK_EXEC, lin, 1, NULL), ==, 0);
+    g_assert_true(viv_break_exec(16, &(uint64_t){0}) && !viv_break_exec(17, &(uint64_t){0}));
+    g_assert_cmpuint(viv_break_registers(reg), ==, 4);
+    g_assert_true(reg[0].lin == 0x1001 && reg[0].len == 1 && reg[1].lin == 0x1002 && reg[1].len == 2);
+    g_assert_true(reg[2].lin == 0x1004 && reg[2].len == 4 && reg[2].point == 0x1001 && reg[2].kind == VIV_BREAK_WRITE);
+    g_assert_true(reg[3].lin == 0x3003 && reg[3].len == 1 && reg[3].kind == VIV_BREAK_EXEC);
+    viv_break_remove_all();
+    g_assert_cmpint(viv_break_set(VIV_BREAK_ACCESS, UINT64_MAX - 15, 16, NULL), ==, 0);
+    g_assert_cmpuint(viv_break_registers(reg), ==, 2);
+    g_assert_true(reg[1].lin == UINT64_MAX - 7 && reg[1].len == 8);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -131,5 +161,6 @@ int main(int argc, char **argv)
     g_test_add_func("/breakpoint/kinds", watches_only_its_kind);
     g_test_add_func("/breakpoint/halted", not_while_halted);
     g_test_add_func("/breakpoint/refused", refuses_nonsense);
+    g_test_add_func("/breakpoint/debug-registers", debug_registers);
     return g_test_run();
 }

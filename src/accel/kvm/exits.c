@@ -129,6 +129,8 @@ int viv_kvm_handle_exit(struct kvm_cpu *k, struct viv_err *err)
         k->run->hypercall.ret = (uint64_t)-1000; /* -KVM_ENOSYS */
         k->pending_io = true;
         return 0;
+    case KVM_EXIT_DEBUG:
+        return viv_kvm_handle_debug(k);
     case KVM_EXIT_SHUTDOWN:
         viv_vm_request(VIV_VM_RESET, 0, "triple fault");
         return 1;

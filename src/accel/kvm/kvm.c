@@ -40,16 +40,18 @@ static int probe(struct viv_err *why)
                     VIV_KVM_SPEED_MIN / 1e6);
 }
 
-/* Asked for by name on a host where the probe fails: goes on, as asked, but says what to expect. */
-static void warn_if_slow(void)
+/* Asked for by name on a host where the probe fails: goes on, as asked, but says what to expect. Such a KVM emulates. */
+static bool warn_if_slow(void)
 {
     struct viv_err ignored = VIV_ERR_INIT;
     double rate;
     bool cached;
 
-    if (viv_kvm_speed(false, &rate, &cached, &ignored) == 0 && rate < VIV_KVM_SPEED_MIN)
-        viv_warn("-accel kvm: this host's KVM runs guest kernel code at %.1f M instructions/s only; "
-                 "-accel xlate may be faster", rate / 1e6);
+    if (viv_kvm_speed(false, &rate, &cached, &ignored) != 0 || rate >= VIV_KVM_SPEED_MIN)
+        return false;
+    viv_warn("-accel kvm: this host's KVM runs guest kernel code at %.1f M instructions/s only; "
+             "-accel xlate may be faster", rate / 1e6);
+    return true;
 }
 
 static int read_msr_list(struct viv_err *err)
@@ -120,13 +122,14 @@ static int make_vm(struct viv_err *err)
 static int create(const struct viv_accel_env *env, struct viv_intc **intc, struct viv_err *err)
 {
     int max, ret = check_options(env, err);
+    bool slow;
 
     if (ret)
         return ret;
     ret = viv_kvm_open(err);
     if (ret < 0)
         return ret;
-    warn_if_slow();
+    slow = warn_if_slow();
     viv_kvm = g_new0(struct kvm_vm, 1); /* lives to the end of the process, as on failure */
     viv_kvm->sys_fd = ret;
     viv_kvm->mem = env->mem;
@@ -142,6 +145,7 @@ static int create(const struct viv_accel_env *env, struct viv_intc **intc, struc
     if (ret)
         return ret;
     set_xsave_size();
+    viv_kvm_debug_init(slow);
     ret = viv_kvm_irq_init(&viv_kvm->intc, err);
     if (!ret)
         ret = viv_kvm_memory_init(err);
@@ -163,6 +167,7 @@ static void set_running(bool running)
 {
     struct kvm_clock_data d = {0};
 
+    viv_kvm_debug_running(running);
     if (!viv_kvm->cap_clock)
         return;
     if (running && viv_kvm->clock_valid) {
@@ -203,6 +208,7 @@ static int load(struct viv_state_reader *r, struct viv_err *err)
 const struct viv_accel viv_accel_kvm = {
     .name = "kvm",
     .desc = "the host kernel's virtualization (KVM)",
+    .breakpoints = true,
     .props = kvm_props,
     .probe = probe,
     .create = create,

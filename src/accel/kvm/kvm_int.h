@@ -8,6 +8,7 @@
 
 #include "accel/accel.h"
 #include "accel/kvm/kvm.h"
+#include "cpu/breakpoint.h"
 
 #include <linux/kvm.h>
 #include <pthread.h>
@@ -48,6 +49,7 @@ struct kvm_cpu {
     bool msr_known[KVM_MSRS_MAX];   /* the kernel has msr_value[] */
     uint64_t msr_value[KVM_MSRS_MAX];
     uint64_t deadline; /* TSC deadline as the kernel has it */
+    bool debugged;     /* the kernel has breakpoints or a step of ours */
 };
 
 extern struct kvm_vm *viv_kvm;
@@ -79,6 +81,12 @@ int viv_kvm_vcpu_run(struct viv_vcpu *v, struct viv_err *err);
 void viv_kvm_vcpu_kick(struct viv_vcpu *v);
 /* 0: go on; > 0: wait for a stop request (reset, power-off asked for); < 0: the guest cannot go on. */
 int viv_kvm_handle_exit(struct kvm_cpu *k, struct viv_err *err);
+
+/* debug.c: VM starts, VM has stopped; a CPU's part to the kernel, after its registers; KVM_EXIT_DEBUG, with the result of handle_exit. */
+void viv_kvm_debug_init(bool emulates);
+void viv_kvm_debug_running(bool running);
+int viv_kvm_put_debug(struct kvm_cpu *k, struct viv_err *err);
+int viv_kvm_handle_debug(struct kvm_cpu *k);
 
 /* state.c, state_fpu.c, state_msr.c */
 int viv_kvm_get_state(struct viv_vcpu *v, struct viv_err *err);

@@ -144,10 +144,11 @@ static int enter(struct kvm_cpu *k, struct viv_err *err)
 int viv_kvm_vcpu_run(struct viv_vcpu *v, struct viv_err *err)
 {
     struct kvm_cpu *k = v->priv;
+    int ret = viv_kvm_put_debug(k, err);
 
+    if (ret < 0)
+        return ret;
     for (;;) {
-        int ret;
-
         __atomic_store_n(&k->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
         if (take_requests(k))
             break;

@@ -3,6 +3,7 @@
 #include "mon/gdb/gdb.h"
 #include "mon/gdb/gdb_int.h"
 
+#include "base/log.h"
 #include "cpu/breakpoint.h"
 #include "cpu/vcpu.h"
 #include "cpu/x86/state.h"
@@ -244,11 +245,22 @@ static void registers(struct gdb *s, char how, const char *p)
     g_string_free(hex, TRUE);
 }
 
+/* gdb has no ears for a reason. */
+static void set_point(struct gdb *s, enum viv_break_kind kind, uint64_t addr, uint64_t len)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    int rc = viv_break_set(kind, addr, len, &err);
+
+    if (rc == -ENOSPC || rc == -ENOTSUP)
+        viv_info("gdb: %s", err.text);
+    ok(s, rc == 0);
+    viv_err_clear(&err);
+}
+
 static void point(struct gdb *s, bool set, const char *p)
 {
     static const enum viv_break_kind kinds[] = {VIV_BREAK_EXEC, VIV_BREAK_EXEC, VIV_BREAK_WRITE, VIV_BREAK_READ, VIV_BREAK_ACCESS};
     uint64_t type, addr, len;
-    struct viv_err err = VIV_ERR_INIT;
 
     if (!number(&p, &type) || type > 4 || !expect(&p, ',') || !number(&p, &addr) || !expect(&p, ',') || !number(&p, &len)) {
         gdb_say(s, "");
@@ -257,10 +269,9 @@ static void point(struct gdb *s, bool set, const char *p)
     if (type <= 1)
         len = 1; /* of these it is a kind, which tells how an instruction would be replaced */
     if (set)
-        ok(s, viv_break_set(kinds[type], addr, len, &err) == 0);
+        set_point(s, kinds[type], addr, len);
     else
         ok(s, viv_break_remove(kinds[type], addr, len) == 0);
-    viv_err_clear(&err);
 }
 
 /* ---- questions ---- */

@@ -1,0 +1,194 @@
+/* Breakpoints, watchpoints and steps of a debugger outside the guest, by KVM_SET_GUEST_DEBUG.
+ *
+ * While the VM runs, breakpoints are INT3 in guest memory; nobody but the guest sees them. Watchpoints, and breakpoints where nothing is
+ * mapped yet, take the CPU's debug registers: the kernel keeps the guest's own, which do nothing meanwhile. While a CPU steps there are
+ * no breakpoints: others wait, and it is to leave the one that it stands at. */
+#include "accel/kvm/kvm_int.h"
+
+#include "bus/vmreq.h"
+#include "cpu/x86/mmu.h"
+#include "cpu/x86/state.h"
+
+enum {
+    DR6_REGISTERS = 0xf, /* SDM 3B 17.2.3, 17.2.4 */
+    DR6_STEP = 1 << 14,
+    DR7_FIXED = 1 << 10,
+    DR7_GLOBAL_EXACT = 1 << 9,
+    DEBUG_VECTOR = 1,
+    BREAKPOINT_VECTOR = 3,
+    INT3 = 0xcc,
+    PAGE = 4096,
+};
+
+struct patch {
+    uint64_t lin;
+    uint8_t *at, old;
+};
+
+/* Written while no vCPU runs, then read by all. */
+static struct patch patches[VIV_BREAKS_MAX];
+static unsigned patch_count;
+static bool no_int3;
+static struct viv_break_register registers[VIV_BREAK_REGISTERS];
+static unsigned register_count;
+
+/* By the page tables of any CPU: those of the first may be a process's that does not have it. */
+static uint8_t *memory_at(uint64_t lin)
+{
+    struct viv_range r;
+    uint64_t gpa;
+
+    for (unsigned i = 0; i < viv_vcpu_count; i++) {
+        if (viv_mmu_translate_debug(viv_vcpus[i]->x86, lin, &gpa) && viv_space_find(viv_kvm->mem, gpa, &r) && r.hva &&
+            r.kind == VIV_REGION_RAM)
+            return r.hva + (gpa - r.start);
+    }
+    return NULL;
+}
+
+static bool in_memory(uint64_t lin)
+{
+    return !no_int3 && memory_at(lin) != NULL;
+}
+
+void viv_kvm_debug_init(bool emulates)
+{
+    no_int3 = emulates; /* the kernel's emulator gives INT3 to the guest, and looks at debug registers only for breakpoints */
+    viv_break_use_registers(in_memory);
+}
+
+static bool any_steps(void)
+{
+    for (unsigned i = 0; i < viv_vcpu_count; i++) {
+        if (viv_vcpus[i]->x86->breaks.on & VIV_BREAK_ON_STEP)
+            return true;
+    }
+    return false;
+}
+
+static void write_breakpoints(void)
+{
+    uint64_t lin;
+
+    for (unsigned n = 0; viv_break_exec(n, &lin); n++) {
+        uint8_t *at = no_int3 ? NULL : memory_at(lin);
+
+        if (!at)
+            continue;
+        patches[patch_count++] = (struct patch){lin, at, *at};
+        *at = INT3;
+    }
+}
+
+void viv_kvm_debug_running(bool running)
+{
+    /* Backwards: two may be at one place. What the guest has written there meanwhile stays. */
+    while (patch_count) {
+        const struct patch *p = &patches[--patch_count];
+
+        if (*p->at == INT3)
+            *p->at = p->old;
+    }
+    if (!running || !viv_break_count())
+        return;
+    register_count = viv_break_registers(registers);
+    if (!any_steps())
+        write_breakpoints();
+}
+
+static uint64_t dr7_of(const struct viv_break_register *r, unsigned i)
+{
+    static const uint8_t access[] = {[VIV_BREAK_EXEC] = 0, [VIV_BREAK_WRITE] = 1, [VIV_BREAK_ACCESS] = 3};
+    static const uint8_t length[] = {[1] = 0, [2] = 1, [4] = 3, [8] = 2};
+
+    return (uint64_t)2 << 2 * i | (uint64_t)(access[r->kind] | length[r->len] << 2) << (16 + 4 * i);
+}
+
+static void fill_registers(struct kvm_guest_debug *d, bool step)
+{
+    d->arch.debugreg[7] = DR7_FIXED | DR7_GLOBAL_EXACT;
+    for (unsigned i = 0; i < register_count; i++) {
+        d->arch.debugreg[i] = registers[i].lin;
+        if (!step || registers[i].kind != VIV_BREAK_EXEC)
+            d->arch.debugreg[7] |= dr7_of(&registers[i], i);
+    }
+    d->control |= KVM_GUESTDBG_USE_HW_BP;
+}
+
+int viv_kvm_put_debug(struct kvm_cpu *k, struct viv_err *err)
+{
+    const struct viv_break_cpu *b = &k->v->x86->breaks;
+    struct kvm_guest_debug d = {.control = b->on ? KVM_GUESTDBG_ENABLE : 0};
+    bool step = b->on & VIV_BREAK_ON_STEP;
+    int ret;
+
+    if (!b->on && !k->debugged)
+        return 0;
+    if (register_count)
+        fill_registers(&d, step);
+    if (patch_count)
+        d.control |= KVM_GUESTDBG_USE_SW_BP;
+    if (step)
+        d.control |= KVM_GUESTDBG_SINGLESTEP;
+    if (step && b->on & VIV_BREAK_ON_MASK && viv_kvm_cap(KVM_CAP_SET_GUEST_DEBUG2) & KVM_GUESTDBG_BLOCKIRQ)
+        d.control |= KVM_GUESTDBG_BLOCKIRQ;
+    ret = viv_kvm_ioctl(k->fd, KVM_SET_GUEST_DEBUG, &d);
+    if (ret < 0)
+        return viv_fail_os(err, -ret, "this host's KVM does not take breakpoints (KVM_SET_GUEST_DEBUG); -accel xlate does");
+    k->debugged = b->on;
+    return 0;
+}
+
+/* A trap of the guest's own, by its TF, INT1 or INT3: it comes to us as long as there is a debugger. */
+static int pass_to_guest(struct kvm_cpu *k, uint8_t vector, uint64_t dr6)
+{
+    struct kvm_debugregs regs;
+    struct kvm_vcpu_events events;
+
+    if (viv_kvm_ioctl(k->fd, KVM_GET_DEBUGREGS, &regs) < 0 || viv_kvm_ioctl(k->fd, KVM_GET_VCPU_EVENTS, &events) < 0)
+        return 0;
+    if (vector == DEBUG_VECTOR) {
+        regs.dr6 |= dr6 & DR6_STEP;
+        viv_kvm_ioctl(k->fd, KVM_SET_DEBUGREGS, &regs);
+    }
+    events.exception.injected = 1;
+    events.exception.nr = vector;
+    events.exception.has_error_code = 0;
+    viv_kvm_ioctl(k->fd, KVM_SET_VCPU_EVENTS, &events);
+    return 0;
+}
+
+/* The same byte may be mapped at another address, too: its INT3 is still ours. */
+static bool is_ours(uint64_t pc)
+{
+    for (unsigned i = 0; i < patch_count; i++) {
+        if (patches[i].lin % PAGE == pc % PAGE)
+            return true;
+    }
+    return false;
+}
+
+static int stop(struct viv_break_cpu *b, struct viv_break_hit hit)
+{
+    b->hit = hit;
+    b->is_hit = true;
+    b->on &= (uint8_t)~(VIV_BREAK_ON_STEP | VIV_BREAK_ON_MASK);
+    viv_vm_request(VIV_VM_DEBUG, 0, "breakpoint");
+    return 1;
+}
+
+int viv_kvm_handle_debug(struct kvm_cpu *k)
+{
+    const struct kvm_debug_exit_arch *e = &k->run->debug.arch;
+    struct viv_break_cpu *b = &k->v->x86->breaks;
+    unsigned i = (unsigned)__builtin_ctz((unsigned)(e->dr6 & DR6_REGISTERS) | 1u << 4);
+    const struct viv_break_register *r = &registers[i];
+
+    if (e->exception == BREAKPOINT_VECTOR)
+        return is_ours(e->pc) ? stop(b, (struct viv_break_hit){.kind = VIV_BREAK_EXEC, .lin = e->pc}) : pass_to_guest(k, BREAKPOINT_VECTOR, 0);
+    if (i < register_count)
+        return stop(b, (struct viv_break_hit){.kind = r->kind, .lin = r->kind == VIV_BREAK_EXEC ? e->pc : r->point});
+    if (e->dr6 & DR6_STEP && b->on & VIV_BREAK_ON_STEP)
+        return stop(b, (struct viv_break_hit){.step = true, .lin = e->pc});
+    return pass_to_guest(k, DEBUG_VECTOR, e->dr6);
+}
