@@ -405,6 +405,7 @@ static void test_iothread(void)
     viv_dev_unlock();
     viv_iothread_free_all();
     g_assert_null(viv_iothread_next(NULL));
+}
 
 static int first_free_fd(void)
 {
