@@ -20,6 +20,7 @@ struct viv_x86;
 
 struct viv_accel_env {
     struct viv_space *mem, *io;
+    struct viv_space *smm; /* what CPUs in system management mode see; NULL: `mem` */
     unsigned vcpus;
     const struct viv_opt_def *props;
     struct viv_opts *opts; /* -accel NAME,... ; borrowed for create */
@@ -31,6 +32,7 @@ struct viv_accel {
     const struct viv_opt_def *props;
     const struct viv_accel *instead; /* that also runs the machine, slower, where this one does not work; or NULL */
     bool breakpoints;                /* cpu/breakpoint.h works */
+    bool smm;                        /* env.smm is heeded */
     bool makes_code;                 /* -d in_asm, out_asm have something to show */
 
     /* Does it really work here? 0, or -errno with the check that failed and its remedy. Under 5 ms. */

@@ -15,6 +15,7 @@ const struct viv_accel viv_accel_interp = {
     .name = "interp",
     .desc = "the reference interpreter: works everywhere",
     .breakpoints = true,
+    .smm = true,
     .probe = probe,
     .create = viv_soft_create,
     .filter_cpuid = filter_cpuid,

@@ -54,6 +54,8 @@ int viv_soft_create(const struct viv_accel_env *env, struct viv_intc **out, stru
 {
     intc.ops = &intc_ops;
     viv_space_listen(env->mem, map_changed, NULL);
+    if (env->smm)
+        viv_space_listen(env->smm, map_changed, NULL);
     *out = &intc;
     return 0;
 }
@@ -96,8 +98,13 @@ static bool stop_asked(struct viv_vcpu *v)
     return atomic_load(&v->requests) & VIV_REQ_STOP;
 }
 
+/* In SMM an INIT waits for RSM, as SMIs and NMIs do: else whoever sends INIT and SIPI would get a CPU that sees SMRAM. */
 static void take_init(struct viv_vcpu *v)
 {
+    if (v->x86->in_smm) {
+        v->x86->init_held = true;
+        return;
+    }
     viv_x86_reset(v->x86, true, v->index == 0);
     viv_apic_reset(v->apic, true);
     v->x86->wait_sipi = v->index != 0;

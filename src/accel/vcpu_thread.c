@@ -100,7 +100,7 @@ static int create_one(const struct viv_accel_env *env, const struct viv_cpuid *c
     pthread_mutex_init(&v->sleep_lock, NULL);
     pthread_cond_init(&v->sleep_cond, NULL);
     viv_vcpus[index] = v;
-    v->x86 = viv_x86_new(v, cpuid, env->mem, env->io);
+    v->x86 = viv_x86_new(v, cpuid, env->mem, env->smm, env->io);
     if (!v->x86)
         return viv_fail(err, ENOMEM, "no memory for CPU %u", index);
     viv_x86_reset(v->x86, false, index == 0);

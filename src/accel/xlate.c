@@ -141,6 +141,7 @@ const struct viv_accel viv_accel_xlate = {
     .name = "xlate",
     .desc = "the translator: rewrites guest code for this CPU",
     .breakpoints = true,
+    .smm = true,
     .props = props,
     .instead = &viv_accel_interp,
     .makes_code = true,

@@ -424,13 +424,13 @@ void viv_blk_on_resize(struct viv_blk *b, uint32_t unit, void (*resized)(void *o
     b->user->shared = resized ? b->user->shared | VIV_PERM_RESIZE : b->user->shared & ~(unsigned)VIV_PERM_RESIZE;
 }
 
-int viv_blk_check_resize(struct viv_node *n, uint64_t size, struct viv_err *err)
+int viv_blk_check_resize(struct viv_node *n, uint64_t size, const struct viv_blk *but, struct viv_err *err)
 {
     int ret = 0;
 
     pthread_mutex_lock(&all_lock);
     for (struct viv_blk *b = all; b && !ret; b = b->next) {
-        if (b->node != n)
+        if (b->node != n || b == but)
             continue;
         if (!b->resized)
             ret = viv_fail(err, EBUSY, "%s uses '%s' and cannot be told of another size", b->user->name, n->filename);
@@ -442,13 +442,13 @@ int viv_blk_check_resize(struct viv_node *n, uint64_t size, struct viv_err *err)
 }
 
 /* One at a time: what is called may look at handles. */
-void viv_blk_tell_resized(struct viv_node *n)
+void viv_blk_tell_resized(struct viv_node *n, const struct viv_blk *but)
 {
     GPtrArray *who = g_ptr_array_new();
 
     pthread_mutex_lock(&all_lock);
     for (struct viv_blk *b = all; b; b = b->next)
-        if (b->node == n && b->resized)
+        if (b->node == n && b != but && b->resized)
             g_ptr_array_add(who, b);
     pthread_mutex_unlock(&all_lock);
     for (guint i = 0; i < who->len; i++) { /* the device lock keeps them from being closed by their owners */

@@ -17,10 +17,9 @@ struct viv_ring *viv_blk_ring(struct viv_blk *b);
 /* Borrowed. Who has not the device lock looks at it between viv_graph_enter() and viv_graph_leave(): it may be another one afterwards. */
 struct viv_node *viv_blk_node(struct viv_blk *b);
 
-/* For resize.c. Device lock held. May the users of `n` find another size? -EBUSY and who could not be told. */
-int viv_blk_check_resize(struct viv_node *n, uint64_t size, struct viv_err *err);
-/* All handles on `n`. */
-void viv_blk_tell_resized(struct viv_node *n);
+/* Device lock held. May the users of `n`, all but one (NULL: all), find another size? -EBUSY and who could not be told. */
+int viv_blk_check_resize(struct viv_node *n, uint64_t size, const struct viv_blk *but, struct viv_err *err);
+void viv_blk_tell_resized(struct viv_node *n, const struct viv_blk *but);
 
 /* For graph.c: no request of any handle is under way, and none begins, until the release. Not with the device lock held. */
 void viv_blk_hold_all(void);

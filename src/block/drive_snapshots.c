@@ -94,8 +94,16 @@ static int find(struct viv_drive *d, const char *name, struct viv_snapshot **lis
     return rc;
 }
 
+/* A snapshot of another size: the guest's device is part of what is loaded, others on the disk must be told. */
+static int check_size(struct viv_drive *d, const struct viv_snapshot *s, struct viv_err *err)
+{
+    struct viv_node *n = node_of(d);
+
+    return s->disk_size == viv_node_size(n) ? 0 : viv_blk_check_resize(n, s->disk_size, d->blk, err);
+}
+
 /* 1: it has it; *state: bytes of VM state with it; *when: all disks of one savevm have the same. */
-static int has(struct viv_drive *d, const char *name, uint64_t *state, uint64_t *when, struct viv_err *err)
+static int has(struct viv_drive *d, const char *name, bool to_load, uint64_t *state, uint64_t *when, struct viv_err *err)
 {
     struct viv_snapshot *list = NULL, *s;
     unsigned count = 0, old;
@@ -103,6 +111,8 @@ static int has(struct viv_drive *d, const char *name, uint64_t *state, uint64_t 
 
     *state = s ? s->vm_state_size : 0;
     *when = s ? (uint64_t)s->date_sec << 32 | s->date_nsec : 0;
+    if (!rc && s && to_load)
+        rc = check_size(d, s, err);
     if (!rc)
         rc = s != NULL;
     viv_snapshot_free(list, count);
@@ -192,7 +202,7 @@ int viv_drives_have_snapshot(const char *name, struct viv_drive **holder, uint64
     FOR_DISKS(d) {
         uint64_t state, when;
 
-        rc = has(d, name, &state, &when, err);
+        rc = has(d, name, true, &state, &when, err);
         if (rc < 0)
             return rc;
         if (!rc)
@@ -214,8 +224,12 @@ int viv_drives_revert(const char *name, struct viv_err *err)
     int rc = 0;
 
     FOR_DISKS(d) {
+        uint64_t was = viv_node_size(node_of(d));
+
         if ((rc = with_id(d, name, apply, err)) < 0)
             break;
+        if (viv_node_size(node_of(d)) != was)
+            viv_blk_tell_resized(node_of(d), d->blk);
     }
     return rc;
 }
@@ -256,7 +270,7 @@ static bool on_all(const char *name)
     bool all = true;
 
     FOR_DISKS(d)
-        all &= ops_of(d) && has(d, name, &state, &when, &err) == 1;
+        all &= ops_of(d) && has(d, name, false, &state, &when, &err) == 1;
     viv_err_clear(&err);
     return all;
 }

@@ -7,8 +7,11 @@
 #include <errno.h>
 #include <glib.h>
 
-static pthread_rwlock_t graph = PTHREAD_RWLOCK_INITIALIZER; /* prefers readers: they nest */
-static __thread unsigned changing;                          /* this thread has it for itself: how often it said so */
+/* Who wants to change it comes before those who come to read, or a few busy ones would never let it in. Readers nest, so each thread counts,
+ * and takes the lock once; and a reader waits for no other thread that may come to read. */
+static pthread_rwlock_t graph = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+static __thread unsigned reading;
+static __thread unsigned changing; /* this thread has it for itself: how often it said so */
 
 void viv_graph_begin(void)
 {
@@ -28,13 +31,13 @@ void viv_graph_end(void)
 
 void viv_graph_enter(void)
 {
-    if (!changing)
+    if (!changing && !reading++)
         pthread_rwlock_rdlock(&graph);
 }
 
 void viv_graph_leave(void)
 {
-    if (!changing)
+    if (!changing && !--reading)
         pthread_rwlock_unlock(&graph);
 }
 

@@ -41,6 +41,8 @@ struct viv_node_change {
     int detect_zeroes;
     struct viv_node *file, *backing; /* NULL: none */
     struct viv_raw_opts *given;      /* the driver's own options; NULL: none */
+    bool undoes;         /* it was done: once more undoes it, */
+    bool file_read_only; /* and the file gets its right back too */
 };
 /* As the node is now. */
 void viv_node_change_init(struct viv_node_change *c, struct viv_node *n);

@@ -146,6 +146,36 @@ static void test_file(void)
     guest_free(g);
 }
 
+/* A list of which the last one fails: a file that was made writable for the first one is read-only again, or stays writable if it was. */
+static void test_file_undone(void)
+{
+    struct guest *g = begin();
+    struct viv_node *top = viv_node_find("top"), *was = top->file, *f2;
+    g_autofree char *file = g_strdup_printf("driver=file,node-name=f2,filename=%s/second", dir), *other = describe("t", "null", "", ", \"read-only\": true"),
+                    *mid = describe("mid", "\"base\"", "", ""), *both = g_strdup_printf("[%s, %s]", mid, other),
+                    *list = g_strdup_printf("[{\"driver\": \"qcow2\", \"node-name\": \"top\", \"backing\": \"mid\", \"file\": \"f2\"}, %s]", other);
+    struct viv_blk *blk = NULL;
+    struct viv_err err = VIV_ERR_INIT;
+
+    g_assert_cmpint(viv_node_flush(top), ==, 0);
+    copy_file("top", "second");
+    must(viv_blockdev_add_text(file, &err), &err);
+    must(viv_blockdev_add_text("driver=qcow2,node-name=s,file=f2,backing=", &err), &err);
+    reopen_well("[{\"driver\": \"qcow2\", \"node-name\": \"s\", \"backing\": null, \"file\": \"f2\", \"read-only\": true}]");
+    must(viv_blockdev_del("s", &err), &err);
+    f2 = viv_node_find("f2");
+    g_assert_true(f2->read_only && !f2->stays_read_only);
+    must(viv_blockdev_attach("t", ALL, ALL, "writer", &blk, &err), &err);
+    reopen_fails(list, "writer");
+    g_assert_true(f2->read_only && top->file == was && !was->read_only && !top->read_only);
+    reopen_fails(both, "writer");
+    g_assert_true(viv_node_find("mid")->read_only && viv_node_find("mid")->file->read_only);
+    must(viv_blk_close(blk, &err), &err);
+    end(g);
+    expect_image("top", g->model);
+    guest_free(g);
+}
+
 static unsigned told;
 
 static void on_resized(void *opaque)
@@ -390,6 +420,57 @@ static void test_quiet(void)
     guest_free(g);
 }
 
+/* --- readers that are always there --- */
+
+enum { READERS = 4 };
+
+static bool enough;
+
+static void *read_graph(void *unused)
+{
+    while (!__atomic_load_n(&enough, __ATOMIC_ACQUIRE)) {
+        viv_graph_enter();
+        g_usleep(1000);
+        viv_graph_enter(); /* nested, while somebody waits to change it */
+        g_usleep(1000);
+        viv_graph_leave();
+        viv_graph_leave();
+    }
+    return NULL;
+}
+
+static void *change_graph(void *done)
+{
+    for (int i = 0; i < 20; i++) {
+        viv_graph_begin();
+        viv_graph_enter();
+        viv_graph_leave();
+        viv_graph_end();
+        g_usleep(1000);
+    }
+    __atomic_store_n((bool *)done, true, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+static void test_fair(void)
+{
+    pthread_t reader[READERS], writer;
+    bool done = false, in_time;
+
+    for (unsigned i = 0; i < READERS; i++)
+        g_assert_cmpint(pthread_create(&reader[i], NULL, read_graph, NULL), ==, 0);
+    g_usleep(20000);
+    g_assert_cmpint(pthread_create(&writer, NULL, change_graph, &done), ==, 0);
+    for (int i = 0; i < 500 && !__atomic_load_n(&done, __ATOMIC_ACQUIRE); i++)
+        g_usleep(10000);
+    in_time = __atomic_load_n(&done, __ATOMIC_ACQUIRE);
+    __atomic_store_n(&enough, true, __ATOMIC_RELEASE);
+    for (unsigned i = 0; i < READERS; i++)
+        pthread_join(reader[i], NULL);
+    pthread_join(writer, NULL);
+    g_assert_true(in_time);
+}
+
 int main(int argc, char **argv)
 {
     const char *seed = g_getenv("SEED");
@@ -402,10 +483,12 @@ int main(int argc, char **argv)
     g_test_add_func("/graph/options", test_options);
     g_test_add_func("/graph/children", test_children);
     g_test_add_func("/graph/file", test_file);
+    g_test_add_func("/graph/file-undone", test_file_undone);
     g_test_add_func("/graph/resize", test_resize);
     g_test_add_func("/graph/resize-unflushed", test_resize_unflushed);
     g_test_add_func("/graph/locks", test_locks);
     g_test_add_func("/graph/quiet", test_quiet);
+    g_test_add_func("/graph/fair", test_fair);
     g_test_add_func("/graph/lists", test_lists);
     g_test_add_func("/graph/below", test_below);
     g_test_add_func("/graph/below-others", test_below_others);

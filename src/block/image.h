@@ -115,6 +115,10 @@ struct viv_bitmap_info {
     char *name;
     uint32_t granularity;               /* bytes */
     bool in_use, automatic, has_extra;  /* flags in the image */
+    /* store() of a new one: extra data for it (borrowed; extra_len 0: none). list() leaves them out. */
+    const uint8_t *extra;
+    uint32_t extra_len;
+    bool extra_ok; /* who does not know it may use the bitmap */
 };
 struct viv_bitmap_ops {
     int (*list)(struct viv_node *n, struct viv_bitmap_info **out, unsigned *count, struct viv_err *err);
@@ -123,6 +127,8 @@ struct viv_bitmap_ops {
     /* Makes or replaces it, durably. bits NULL: all clear. */
     int (*store)(struct viv_node *n, const struct viv_bitmap_info *info, const uint8_t *bits, struct viv_err *err);
     int (*remove)(struct viv_node *n, const char *name, struct viv_err *err);
+    /* Its extra data: *len 0: none; else *out, g_free. */
+    int (*extra)(struct viv_node *n, const char *name, uint8_t **out, uint32_t *len, bool *ok, struct viv_err *err);
 };
 void viv_bitmap_info_free(struct viv_bitmap_info *b, unsigned count);
 

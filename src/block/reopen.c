@@ -3,6 +3,7 @@
  * (graph.h). */
 #include "block/graph.h"
 
+#include "base/log.h"
 #include "block/bitmap.h"
 #include "block/build.h"
 #include "block/proto/file/file.h"
@@ -323,10 +324,20 @@ static void exchange_flags(struct viv_node_change *c)
     c->backing = was.backing;
 }
 
+static void restore_file(struct viv_node *file, bool read_only)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    if (file && viv_node_set_read_only(file, read_only, &err))
+        viv_error("%s", err.text);
+}
+
 /* What may fail first, and what has been done is undone. */
 int viv_node_exchange(struct viv_node_change *c, struct viv_err *err)
 {
     struct viv_node_change undo = *c;
+    struct viv_node *file = c->undoes ? c->n->file : c->file; /* whose right changes with the node's */
+    bool file_read_only = c->undoes ? c->file_read_only : file && file->read_only;
     int ret = exchange_cache(c, err);
 
     if (ret)
@@ -340,8 +351,12 @@ int viv_node_exchange(struct viv_node_change *c, struct viv_err *err)
     if (ret) {
         exchange_cache(c, NULL);
         c->read_only = undo.read_only;
-        return ret;
+    } else {
+        exchange_flags(c);
+        c->file_read_only = file_read_only;
     }
-    exchange_flags(c);
-    return 0;
+    if (ret || undo.undoes)
+        restore_file(file, file_read_only);
+    c->undoes = !ret && !undo.undoes;
+    return ret;
 }

@@ -49,7 +49,7 @@ int viv_block_resize(struct viv_node *n, uint64_t size, struct viv_err *err)
     int ret = check(n, size, err);
 
     if (!ret)
-        ret = viv_blk_check_resize(n, size, err);
+        ret = viv_blk_check_resize(n, size, NULL, err);
     if (!ret)
         ret = viv_node_attach(n, "block_resize", VIV_PERM_RESIZE, VIV_PERM_READ | VIV_PERM_WRITE | VIV_PERM_RESIZE, &user, err);
     if (ret)
@@ -58,7 +58,7 @@ int viv_block_resize(struct viv_node *n, uint64_t size, struct viv_err *err)
     ret = viv_graph_run(run, &r, err);
     viv_node_detach(n, &user);
     if (!ret || viv_node_size(n) != was) /* it may have another one, and have failed */
-        viv_blk_tell_resized(n);
+        viv_blk_tell_resized(n, NULL);
     viv_node_put(&n);
     return ret;
 }

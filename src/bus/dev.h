@@ -29,6 +29,8 @@ enum viv_bus_kind {
 struct viv_board {
     struct viv_space *mem;
     struct viv_space *io;
+    struct viv_space *smm; /* over `mem`: what CPUs in system management mode see; NULL: there is no such thing */
+    struct viv_irq smi, smi_all; /* a pulse is an SMI: to the CPU whose access is being served, to all; unconnected without `smm` */
     struct viv_intc *intc;
     /* Devices read a line from here at each use (not once): a chip that is made later may put itself
      * in front of another's line, as the HPET does with lines 0 and 8. */

@@ -454,7 +454,7 @@ static const struct option options[] = {
     {"rtc", "[base=utc|localtime|date][,clock=host|vm]", "what the battery clock shows", on_rtc},
     {"no-acpi", NULL, "no ACPI tables and power management", on_no_acpi},
     {"no-hpet", NULL, "no HPET", on_no_hpet},
-    {"global", "driver.property=value", "sets a property of all such devices", on_global},
+    {"global", "driver.property=value, or driver=D,property=P,value=V", "sets a property of all such devices", on_global},
     {"nodefaults", NULL, "no devices but those asked for", on_nodefaults},
     {"no-user-config", NULL, "read no configuration files (none are read anyway)", on_nothing},
 

@@ -135,6 +135,29 @@ static int make_nets(struct vm_args *a, struct viv_err *err)
 
 /* --- devices --- */
 
+/* driver=D,property=P,value=V: the long form, for drivers with a dot in their name. */
+static int long_global(struct vm_args *a, const char *text, struct viv_err *err)
+{
+    static const struct viv_opt_def def[] = {
+        {.name = "driver", .type = VIV_OPT_STR}, {.name = "property", .type = VIV_OPT_STR}, {.name = "value", .type = VIV_OPT_STR}, VIV_OPT_END,
+    };
+    const char *driver, *prop, *value;
+    struct viv_opts *o;
+    int rc = viv_opts_parse("-global", def, NULL, text, &o, err);
+
+    if (rc < 0)
+        return rc;
+    driver = viv_opts_str(o, "driver");
+    prop = viv_opts_str(o, "property");
+    value = viv_opts_str(o, "value");
+    if (driver && prop && value)
+        rc = viv_dev_add_global(viv_device_alias(driver, vm_has_pci(a)), prop, value, err);
+    else
+        rc = viv_fail(err, EINVAL, "-global %.100s: it needs all of driver=, property= and value=", text);
+    viv_opts_free(o);
+    return rc;
+}
+
 int vm_set_globals(struct vm_args *a, struct viv_err *err)
 {
     int rc = 0;
@@ -145,6 +168,10 @@ int vm_set_globals(struct vm_args *a, struct viv_err *err)
         g_autofree char *driver = dot ? g_strndup(text, dot - text) : NULL;
         g_autofree char *prop = dot ? g_strndup(dot + 1, eq - dot - 1) : NULL;
 
+        if (g_str_has_prefix(text, "driver=")) {
+            rc = long_global(a, text, err);
+            continue;
+        }
         if (!dot)
             return viv_fail(err, EINVAL, "-global %.100s: it must be DRIVER.PROPERTY=VALUE", text);
         rc = viv_dev_add_global(viv_device_alias(driver, vm_has_pci(a)), prop, eq + 1, err);

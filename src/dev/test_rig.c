@@ -36,6 +36,11 @@ static void send_msi(struct viv_intc *c, uint64_t addr, uint32_t data)
     rig.msi_data = data;
 }
 
+static void send_smi(void *opaque, int n, int level)
+{
+    rig.smis[n] += level;
+}
+
 void rig_init(void)
 {
     static const struct viv_intc_ops ops = {.set_extint = set_extint, .send_msi = send_msi};
@@ -48,6 +53,9 @@ void rig_init(void)
     rig.intc.ops = &ops;
     rig.board.intc = &rig.intc;
     rig.board.mem = viv_space_new("mem", 64);
+    rig.board.smm = viv_space_new_over("smm", rig.board.mem);
+    rig.board.smi = (struct viv_irq){send_smi, NULL, 0};
+    rig.board.smi_all = (struct viv_irq){send_smi, NULL, 1};
     rig.board.io = viv_space_new("io", 16);
     for (int i = 0; i < 24; i++) {
         struct viv_irq *irq = i < 16 ? &rig.board.isa_irq[i] : &rig.board.gsi_irq[i];
@@ -62,6 +70,7 @@ void rig_fini(void)
     viv_dev_lock();
     viv_dev_free_all();
     viv_dev_unlock();
+    viv_space_free(rig.board.smm);
     viv_space_free(rig.board.mem);
     viv_space_free(rig.board.io);
 }

@@ -12,6 +12,7 @@ struct rig {
     int line[24];       /* ISA lines, then pins 16-23 */
     unsigned rises[24]; /* of each */
     int extint;
+    unsigned smis[2]; /* to one CPU, to all */
     unsigned msis;
     uint64_t msi_addr; /* the last one */
     uint32_t msi_data;

@@ -171,6 +171,11 @@ static void destroy(struct viv_fuse *f)
     g_free(f);
 }
 
+/* The kernel asks often enough. */
+static void on_resized(void *opaque)
+{
+}
+
 static int fuse_open(struct viv_export *x, struct viv_opts *o, struct viv_err *err)
 {
     struct viv_fuse *f;
@@ -193,11 +198,13 @@ static int fuse_open(struct viv_export *x, struct viv_opts *o, struct viv_err *e
         ret = mount_it(f, viv_opts_str(o, "allow-other"), err);
     if (!ret)
         ret = start_threads(f, err);
-    if (ret)
+    if (ret) {
         destroy(f);
-    else
-        x->state = f;
-    return ret;
+        return ret;
+    }
+    x->state = f;
+    viv_blk_on_resize(x->blk, 512, on_resized, f);
+    return 0;
 }
 
 static int fuse_close(struct viv_export *x, bool hard)

@@ -47,9 +47,7 @@ int viv_board_check(const struct viv_machine_config *cfg, struct viv_board *boar
         return 0;
     if (viv_opts_bool(cfg->machine_opts, "mem-merge"))
         return viv_fail(err, ENOTSUP, "-machine mem-merge=on: guest memory is not merged; leave it out");
-    ret = refuse_on(cfg, "smm", "nothing raises system management interrupts yet; leave it out", err);
-    if (!ret)
-        ret = refuse_on(cfg, "vmport", "VMware's port is not there; leave it out", err);
+    ret = refuse_on(cfg, "vmport", "VMware's port is not there; leave it out", err);
     if (!ret)
         ret = check_irqchip(cfg, board, "kernel_irqchip", err);
     if (!ret)

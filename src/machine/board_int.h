@@ -17,7 +17,7 @@
          .help = "guest memory in core dumps of this process"},                                    \
         {.name = "mem-merge", .type = VIV_OPT_BOOL, .help = "same-page merging (off only)"},       \
         {.name = "smm", .type = VIV_OPT_ENUM, .values = viv_on_off_auto,                           \
-         .help = "system management interrupts (off or auto)"},                                    \
+         .help = "system management mode (auto: on where firmware runs on a software CPU)"},                                    \
         {.name = "vmport", .type = VIV_OPT_ENUM, .values = viv_on_off_auto,                        \
          .help = "VMware's I/O port (off or auto)"},                                               \
         {.name = "memory-backend", .type = VIV_OPT_STR, .help = "id of a memory-backend object"},    \

@@ -56,6 +56,7 @@ struct viv_machine_class {
     const char *const *usb;  /* its USB controller, as after -device, ending with NULL; NULL: none can be had */
     const struct viv_opt_def *props;
     unsigned max_cpus;
+    bool smm; /* its chipset has SMRAM and raises SMIs */
     enum viv_floppy_place floppy;  /* its diskette controller */
     unsigned ide_buses, ide_units; /* of its own controller, and drives on each; 0: none */
     /* Builds RAM, chips and buses into *board (zeroed by the caller except intc), before -device. */

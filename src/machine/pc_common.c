@@ -178,6 +178,12 @@ int viv_pc_finish(const struct viv_machine_config *cfg, struct viv_board *board,
     pc->chip->describe(pc, &f.acpi);
     set_cmos(pc);
     set_fw_cfg(pc);
+    if (pc->bios && pc->chip->add_files) {
+        int ret = pc->chip->add_files(pc, err);
+
+        if (ret < 0)
+            return ret;
+    }
     return pc->bios ? viv_bios_add_files(&f, pc->fw_cfg, err) : viv_firmware_new(&f, &pc->firmware, err);
 }
 

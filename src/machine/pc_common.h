@@ -20,6 +20,7 @@ struct viv_pc_chipset {
     /* After a reset, without firmware: what a BIOS leaves in the chipset; with it: ACPI mode. */
     void (*setup)(struct viv_pc *pc, struct viv_board *board);
     void (*acpi_mode)(struct viv_pc *pc);
+    int (*add_files)(struct viv_pc *pc, struct viv_err *err); /* in fw_cfg, for firmware; or NULL */
 };
 
 struct viv_pc {

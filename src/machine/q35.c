@@ -48,6 +48,11 @@ static void acpi_mode(struct viv_pc *pc)
     viv_ich9_acpi_mode(pc->south);
 }
 
+static int add_files(struct viv_pc *pc, struct viv_err *err)
+{
+    return viv_ich9_add_smi_files(pc->south, pc->fw_cfg, err);
+}
+
 static const struct viv_pc_chipset chipset = {
     .isa_at = "1f",
     .product = "Standard PC (Q35 + ICH9)",
@@ -59,6 +64,7 @@ static const struct viv_pc_chipset chipset = {
     .describe = describe,
     .setup = setup,
     .acpi_mode = acpi_mode,
+    .add_files = add_files,
 };
 
 static int q35_build(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err)
@@ -97,6 +103,7 @@ const struct viv_machine_class viv_machine_q35 = {
     .usb = q35_usb,
     .props = q35_props,
     .max_cpus = 255,
+    .smm = true,
     .floppy = VIV_FLOPPY_ON_REQUEST,
     .ide_buses = 6,
     .ide_units = 1,

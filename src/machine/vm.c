@@ -13,6 +13,7 @@
 #include "host/clock.h"
 #include "host/lock.h"
 #include "host/loop.h"
+#include "machine/bios.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -179,6 +180,35 @@ static uint32_t identity(const struct viv_machine_config *cfg)
 
 static void on_request(enum viv_vm_request what, int code, const char *who);
 
+/* On the thread of the CPU that made the access; a monitor's goes to the first one. */
+static void send_smi(void *opaque, int all, int level)
+{
+    struct viv_vcpu *one = viv_vcpu_self ? viv_vcpu_self : viv_vcpus[0];
+
+    for (unsigned i = 0; level && i < viv_vcpu_count; i++) {
+        if (all || viv_vcpus[i] == one)
+            viv_vcpu_request(viv_vcpus[i], VIV_REQ_SMI);
+    }
+}
+
+/* Of no use without firmware, and a second map to keep: only there by itself where one runs. */
+static int add_smm(const struct viv_machine_config *cfg, struct viv_err *err)
+{
+    const char *v = cfg->machine_opts ? viv_opts_str(cfg->machine_opts, "smm") : NULL;
+    bool on = v && !strcmp(v, "on"), able = cfg->cls->smm && vm.accel->smm;
+
+    if (on && !cfg->cls->smm)
+        return viv_fail(err, ENOTSUP, "-machine smm=on: machine %s has no chipset that would use it; pc and q35 have", cfg->cls->name);
+    if (on && !able)
+        return viv_fail(err, ENOTSUP, "-machine smm=on: there is no system management mode with -accel %s; -accel xlate has it", vm.accel->name);
+    if (!able || (!on && v && !strcmp(v, "off")) || (!on && !viv_bios_wanted(cfg)))
+        return 0;
+    vm.board.smm = viv_space_new_over("smm", vm.board.mem);
+    vm.board.smi = (struct viv_irq){send_smi, NULL, 0};
+    vm.board.smi_all = (struct viv_irq){send_smi, NULL, 1};
+    return 0;
+}
+
 int viv_vm_create(const struct viv_machine_config *cfg, struct viv_err *err)
 {
     struct viv_accel_env env = {.vcpus = cfg->smp.cpus};
@@ -194,7 +224,10 @@ int viv_vm_create(const struct viv_machine_config *cfg, struct viv_err *err)
     vm.board.mem = env.mem = viv_space_new("memory", PHYS_BITS);
     vm.board.io = env.io = viv_space_new("io", IO_BITS);
     vm.board.vm_identity = identity(cfg);
-    rc = vm.accel->create(&env, &vm.board.intc, err);
+    rc = add_smm(cfg, err);
+    env.smm = vm.board.smm;
+    if (!rc)
+        rc = vm.accel->create(&env, &vm.board.intc, err);
     if (!rc)
         rc = make_cpus(cfg, &env, err);
     if (!rc)

@@ -34,6 +34,8 @@ struct view {
 struct viv_space {
     char *name;
     uint64_t last; /* highest address */
+    struct viv_space *under; /* its ranges are seen where we have none of our own; or NULL */
+    struct viv_space *over;  /* the one that has us under it; or NULL */
     GPtrArray *regions;
     unsigned depth;
     bool changed, a20_off;
@@ -69,6 +71,9 @@ static void view_free(void *p)
     g_free(v);
 }
 
+static void rebuild(struct viv_space *s);
+static void changed(struct viv_space *s);
+
 struct viv_space *viv_space_new(const char *name, unsigned bits)
 {
     struct viv_space *s = g_new0(struct viv_space, 1);
@@ -83,10 +88,25 @@ struct viv_space *viv_space_new(const char *name, unsigned bits)
     return s;
 }
 
+struct viv_space *viv_space_new_over(const char *name, struct viv_space *under)
+{
+    struct viv_space *s = viv_space_new(name, 64);
+
+    g_assert(!under->over);
+    s->last = under->last;
+    s->under = under;
+    under->over = s;
+    rebuild(s);
+    return s;
+}
+
 void viv_space_free(struct viv_space *s)
 {
     if (!s)
         return;
+    g_assert(!s->over);
+    if (s->under)
+        s->under->over = NULL;
     for (guint i = 0; i < s->regions->len; i++)
         g_free(s->regions->pdata[i]);
     g_ptr_array_free(s->regions, TRUE);
@@ -111,6 +131,8 @@ static uint64_t region_last(const struct viv_region *r)
 
 static bool above(const struct viv_region *a, const struct viv_region *b)
 {
+    if (a->space != b->space)
+        return a->space->under == b->space;
     return a->priority != b->priority ? a->priority > b->priority : a->order > b->order;
 }
 
@@ -138,18 +160,33 @@ static struct viv_flat make_flat(struct viv_region *top, uint64_t start, uint64_
     return f;
 }
 
+/* Those that are mapped, of the space under this one as well. */
+static GPtrArray *mapped(struct viv_space *s)
+{
+    GPtrArray *out = g_ptr_array_new();
+
+    for (struct viv_space *from = s; from; from = from->under) {
+        for (guint i = 0; i < from->regions->len; i++) {
+            struct viv_region *r = from->regions->pdata[i];
+
+            if (r->mapped && r->addr <= s->last)
+                g_ptr_array_add(out, r);
+        }
+    }
+    return out;
+}
+
 /* Cuts the space at every start and every end; each piece belongs to the topmost region over it. */
 static GArray *flatten(struct viv_space *s)
 {
     GArray *cuts = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     GArray *out = g_array_new(FALSE, FALSE, sizeof(struct viv_flat));
+    g_autoptr(GPtrArray) regions = mapped(s);
 
-    for (guint i = 0; i < s->regions->len; i++) {
-        struct viv_region *r = s->regions->pdata[i];
+    for (guint i = 0; i < regions->len; i++) {
+        struct viv_region *r = regions->pdata[i];
         uint64_t end = region_last(r) + 1;
 
-        if (!r->mapped || r->addr > s->last)
-            continue;
         g_array_append_val(cuts, r->addr);
         if (end && end <= s->last)
             g_array_append_val(cuts, end);
@@ -164,10 +201,10 @@ static GArray *flatten(struct viv_space *s)
 
         if (i + 1 < cuts->len && last + 1 == start)
             continue; /* the same cut twice */
-        for (guint j = 0; j < s->regions->len; j++) {
-            struct viv_region *r = s->regions->pdata[j];
+        for (guint j = 0; j < regions->len; j++) {
+            struct viv_region *r = regions->pdata[j];
 
-            if (r->mapped && r->addr <= start && region_last(r) >= start && (!top || above(r, top)))
+            if (r->addr <= start && region_last(r) >= start && (!top || above(r, top)))
                 top = r;
         }
         if (!top)
@@ -242,11 +279,14 @@ static void publish(struct viv_space *s, GArray *flat)
 
 static void rebuild(struct viv_space *s)
 {
-    GArray *flat = s->a20_off ? fold(flatten(s)) : flatten(s);
+    bool folded = s->under ? s->under->a20_off : s->a20_off;
+    GArray *flat = folded ? fold(flatten(s)) : flatten(s);
 
     publish(s, flat);
     g_array_free(flat, TRUE);
     s->changed = false;
+    if (s->over) /* before anybody hears of it and looks there */
+        changed(s->over);
     for (guint i = 0; i < s->listeners->len; i++) {
         struct listener *l = &g_array_index(s->listeners, struct listener, i);
 

@@ -48,6 +48,9 @@ struct viv_region_desc {
 
 /* `bits`: width of addresses (ports: 16). All-ones is read where nothing answers. */
 struct viv_space *viv_space_new(const char *name, unsigned bits);
+/* A second view of another space, at most one of each: the regions made in it lie over all of the other's, whatever their priority, and
+ * address line 20 is the other's too. What a CPU in system management mode sees is one. Freed before the other one. */
+struct viv_space *viv_space_new_over(const char *name, struct viv_space *under);
 void viv_space_free(struct viv_space *s);
 
 /* Regions: made unmapped; device lock held for all of these (or before threads start). */

@@ -143,6 +143,57 @@ static void test_borders(void)
     viv_space_free(s);
 }
 
+static unsigned changes;
+static void count_change(void *opaque)
+{
+    changes++;
+}
+
+/* Two views: what is mapped in the second one is over all of the first, and each change of the first shows in both. */
+static void test_over(void)
+{
+    struct viv_space *s = viv_space_new("mem", 40), *over = viv_space_new_over("smm", s);
+    struct viv_ram *m = ram(2 * VIV_MIB);
+    struct viv_region *low = ram_region(s, VIV_REGION_RAM, m, 0, VIV_PAGE_SIZE);
+    struct viv_region *top = ram_region(s, VIV_REGION_RAM, m, VIV_MIB, VIV_PAGE_SIZE);
+    struct viv_region *own = ram_region(over, VIV_REGION_RAM, m, VIV_PAGE_SIZE, 16);
+    unsigned before;
+
+    changes = 0;
+    viv_space_listen(over, count_change, NULL);
+    m->hva[0] = 1;
+    m->hva[VIV_PAGE_SIZE] = 2;
+    m->hva[VIV_MIB] = 3;
+    viv_region_map(low, 0, 0);
+    g_assert_cmpuint(changes, ==, 1);
+    g_assert_cmphex(viv_space_read(over, 0, 1), ==, 1);
+    viv_region_map(own, 0, 0);
+    viv_region_map(top, 0, 7);
+    g_assert_cmphex(viv_space_read(s, 0, 1), ==, 3);
+    g_assert_cmphex(viv_space_read(over, 0, 1), ==, 2); /* whatever the priority */
+    g_assert_cmphex(viv_space_read(over, 16, 1), ==, viv_space_read(s, 16, 1));
+    viv_space_write(over, 0, 9, 1);
+    g_assert_cmphex(m->hva[VIV_PAGE_SIZE], ==, 9);
+    g_assert_cmphex(viv_space_read(s, 0, 1), ==, 3);
+    viv_space_set_a20(s, false);
+    g_assert_cmphex(viv_space_read(over, VIV_MIB, 1), ==, 9);
+    viv_space_set_a20(s, true);
+    g_assert_cmphex(viv_space_read(over, VIV_MIB, 1), ==, 0xff);
+    before = changes;
+    viv_space_begin(s);
+    viv_region_unmap(top);
+    viv_region_unmap(low);
+    viv_space_commit(s);
+    g_assert_cmpuint(changes, ==, before + 1);
+    g_assert_cmphex(viv_space_read(over, 16, 1), ==, 0xff);
+    viv_region_unmap(own);
+    g_assert_cmphex(viv_space_read(over, 0, 1), ==, 0xff);
+    viv_space_free(over);
+    viv_region_map(low, 0, 0);
+    g_assert_cmphex(viv_space_read(s, 0, 1), ==, 1);
+    viv_space_free(s);
+}
+
 static void test_ports_end(void)
 {
     static const struct viv_region_ops any = {regs_read, regs_write, 1, 4, false, false};
@@ -156,12 +207,6 @@ static void test_ports_end(void)
     g_assert_cmphex(viv_space_read(s, 0xffff, 2), ==, 0xff02);
     g_assert_cmphex(viv_space_read(s, 0, 1), ==, 0xff);
     viv_space_free(s);
-}
-
-static unsigned changes;
-static void count_change(void *opaque)
-{
-    changes++;
 }
 
 static void test_priority(void)
@@ -380,6 +425,7 @@ int main(int argc, char **argv)
     g_test_add_func("/space/split-and-widen", test_split_and_widen);
     g_test_add_func("/space/borders", test_borders);
     g_test_add_func("/space/ports-end", test_ports_end);
+    g_test_add_func("/space/over", test_over);
     g_test_add_func("/space/priority", test_priority);
     g_test_add_func("/space/64-bits", test_whole_64_bits);
     g_test_add_func("/space/dma", test_dma);

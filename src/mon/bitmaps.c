@@ -266,12 +266,15 @@ struct viv_mon_bitmap_saved {
     struct viv_bitmap_info info;
     uint8_t *bits; /* NULL: all clear */
     size_t bytes;
+    uint8_t *extra; /* what `info` has of it */
 };
 
 void viv_mon_bitmap_saved_free(struct viv_mon_bitmap_saved *s)
 {
-    if (s)
+    if (s) {
         g_free(s->bits);
+        g_free(s->extra);
+    }
     g_free(s);
 }
 
@@ -303,6 +306,9 @@ int viv_mon_bitmap_save(struct viv_node *n, const char *name, struct viv_mon_bit
     s->enabled = f.b && f.b->enabled;
     s->info = f.info;
     s->info.granularity = f.b ? f.b->granularity : f.info.granularity;
+    if (s->stored && (ret = f.n->drv->bitmaps->extra(f.n, name, &s->extra, &s->info.extra_len, &s->info.extra_ok, err)) != 0)
+        return ret;
+    s->info.extra = s->extra;
     return save_bits(s, &f, name, err);
 }
 

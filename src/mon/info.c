@@ -37,6 +37,8 @@ int viv_mon_info_mtree(struct viv_opts *o, json_t **result, struct viv_err *err)
     GString *s = g_string_new(NULL);
 
     put_space(s, "memory", viv_vm_board()->mem);
+    if (viv_vm_board()->smm)
+        put_space(s, "memory in system management mode", viv_vm_board()->smm);
     put_space(s, "I/O", viv_vm_board()->io);
     return finish(s, result);
 }

@@ -2,6 +2,7 @@
 
 #include "cpu/vcpu.h"
 #include "cpu/x86/mmu.h"
+#include "cpu/x86/state.h"
 #include "machine/vm.h"
 #include "mem/space.h"
 
@@ -18,7 +19,7 @@ static uint8_t *at(struct viv_vcpu *v, uint64_t addr, bool write, size_t *room)
 
     if (v && !viv_mmu_translate_debug(v->x86, addr, &gpa))
         return NULL;
-    if (!viv_space_find(viv_vm_board()->mem, gpa, &r) || !r.hva || (write && r.kind != VIV_REGION_RAM))
+    if (!viv_space_find(v ? v->x86->mem : viv_vm_board()->mem, gpa, &r) || !r.hva || (write && r.kind != VIV_REGION_RAM))
         return NULL;
     *room = (size_t)MIN(PAGE - (addr & (PAGE - 1)), r.last - gpa + 1);
     return r.hva + (gpa - r.start);

@@ -1,6 +1,7 @@
 #include "nbd/server_int.h"
 
 #include "base/checked.h"
+#include "base/log.h"
 #include "block/bitmap.h"
 #include "block/image.h"
 
@@ -136,12 +137,26 @@ struct viv_nbd_export *viv_nbd_export_ref(struct viv_nbd_export *e)
     return e;
 }
 
-static void free_export(struct viv_nbd_export *e)
+/* A node may be closed, which is worth a word if it fails. */
+void viv_nbd_export_let_go(struct viv_nbd_export *e)
 {
     for (unsigned i = 0; i < e->bitmaps; i++) {
-        if (e->bitmap[i].live)
-            e->bitmap[i].live->users--;
-        viv_node_put(&e->bitmap[i].node);
+        struct viv_nbd_bitmap *b = &e->bitmap[i];
+        int ret;
+
+        if (b->live)
+            b->live->users--;
+        b->live = NULL;
+        ret = viv_node_put(&b->node);
+        if (ret)
+            viv_error("the image of bitmap '%s' could not be written completely: %s", b->context, strerror(-ret));
+    }
+}
+
+static void free_export(struct viv_nbd_export *e)
+{
+    viv_nbd_export_let_go(e);
+    for (unsigned i = 0; i < e->bitmaps; i++) {
         g_free(e->bitmap[i].context);
         g_free(e->bitmap[i].bits);
     }

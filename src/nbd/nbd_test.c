@@ -1,5 +1,6 @@
 /* Our server and our client over socket pairs: random requests from many threads against a model; then each of them
  * against peers that lie. */
+#include "block/bitmap.h"
 #include "block/fmt/raw/raw.h"
 #include "block/mem_test.h"
 #include "block/proto/nbd/nbd_int.h"
@@ -296,6 +297,36 @@ static uint32_t ask(int fd, uint32_t option, uint32_t claimed, const void *data,
         g_byte_array_append(b, data, len);
     send_bytes(fd, b);
     return reply_type(fd);
+}
+
+/* Who has asked about an export, and not chosen it yet, keeps nothing of its image. */
+static void test_remove_negotiated(void)
+{
+    static const char query[] = "\0\0\0\6second\0\0\0\1\0\0\0\23qemu:dirty-bitmap:b";
+    const char *bitmaps[] = {"b"};
+    struct viv_nbd_export_spec spec = {.name = "second", .size = UINT64_MAX, .bitmaps = bitmaps, .bitmap_count = 1};
+    struct viv_nbd_export *e = NULL;
+    struct viv_bitmap *b = NULL;
+    struct rig g;
+    int fd, refs;
+
+    rig_start(&g, true);
+    g_assert_cmpint(viv_bitmap_new(viv_blk_node(g.blk), "b", 65536, &b, NULL), ==, 0);
+    viv_bitmap_enable(b, false);
+    refs = viv_blk_node(g.blk)->refs;
+    g_assert_cmpint(viv_nbd_export_new(g.blk, &spec, &e, NULL), ==, 0);
+    g_assert_cmpint(viv_nbd_server_add(g.server, e, NULL), ==, 0);
+    fd = hostile(&g, 3);
+    g_assert_cmphex(ask(fd, VIV_NBD_OPT_STRUCTURED_REPLY, 0, NULL, 0), ==, VIV_NBD_REP_ACK);
+    g_assert_cmphex(ask(fd, VIV_NBD_OPT_SET_META_CONTEXT, sizeof(query) - 1, query, sizeof(query) - 1), ==, VIV_NBD_REP_META_CONTEXT);
+    g_assert_cmphex(reply_type(fd), ==, VIV_NBD_REP_ACK);
+    g_assert_cmpint(viv_nbd_server_remove(g.server, e, false, NULL), ==, 0);
+    g_assert_cmpuint(b->users, ==, 0);
+    g_assert_cmpint(viv_blk_node(g.blk)->refs, ==, refs);
+    viv_bitmap_free(b);
+    g_assert_cmphex(ask(fd, VIV_NBD_OPT_ABORT, 0, NULL, 0), ==, VIV_NBD_REP_ACK);
+    ends(fd);
+    rig_stop(&g);
 }
 
 static void test_bad_options(void)
@@ -625,6 +656,7 @@ int main(int argc, char **argv)
     g_test_add_func("/nbd/read-only", test_read_only);
     g_test_add_func("/nbd/stop", test_stop);
     g_test_add_func("/nbd/remove", test_remove);
+    g_test_add_func("/nbd/remove-negotiated", test_remove_negotiated);
     g_test_add_func("/nbd/bad-options", test_bad_options);
     g_test_add_func("/nbd/bad-requests", test_bad_requests);
     g_test_add_func("/nbd/slow-client", test_slow_client);

@@ -218,6 +218,7 @@ int viv_nbd_server_remove(struct viv_nbd_server *s, struct viv_nbd_export *e, bo
     while (is_used(s, e))
         pthread_cond_wait(&s->gone, &s->lock);
     pthread_mutex_unlock(&s->lock);
+    viv_nbd_export_let_go(e);
     viv_nbd_export_put(&e);
     return 0;
 }

@@ -93,6 +93,8 @@ int viv_nbd_choose(struct viv_nbd_client *c, struct viv_nbd_export *e_take);
 /* export.c */
 struct viv_nbd_export *viv_nbd_export_ref(struct viv_nbd_export *e);
 void viv_nbd_export_put(struct viv_nbd_export **e);
+/* No client sends requests any more: what it holds of images goes now, though one that negotiates may look at its names for a while yet. */
+void viv_nbd_export_let_go(struct viv_nbd_export *e);
 uint16_t viv_nbd_flags(const struct viv_nbd_export *e, bool structured);
 
 /* request.c: does it and answers; an error ends the client. */

@@ -472,6 +472,40 @@ def exported_bitmap(prog):
     d.end()
 
 
+def bitmap_entry(image):
+    """The file, where the directory's place and length are told in its header, and its only entry."""
+    data = bytearray(open(image, "rb").read())
+    at = struct.unpack_from(">I", data, 100)[0]
+    while (kind := struct.unpack_from(">I", data, at)[0]) != 0x23852875:
+        if not kind:
+            sys.exit(f"{image} has no bitmaps")
+        at += 8 + (struct.unpack_from(">I", data, at + 4)[0] + 7) // 8 * 8
+    size, offset = struct.unpack_from(">QQ", data, at + 16)
+    return data, at + 16, bytes(data[offset:offset + size]), offset
+
+
+def extra_data(prog):
+    """What a newer program has stored with a bitmap comes back with it."""
+    extra = b"of a newer program"
+    for persistent_flags in (4, 6): # "extra data compatible", and that with "auto"
+        images()
+        call("qemu-img", "bitmap", "--add", "t", "b")
+        data, told, entry, offset = bitmap_entry("t")
+        entry = entry[:12] + struct.pack(">I", persistent_flags) + entry[16:20] + struct.pack(">I", len(extra)) + extra + b"b"
+        entry += bytes(-len(entry) % 8)
+        struct.pack_into(">Q", data, told, len(entry))
+        data[offset:offset + len(entry)] = entry
+        open("t", "wb").write(data)
+        d = Daemon(prog)
+        m = t(d, act("block-dirty-bitmap-remove", node="t", name="b"), act("abort"))
+        if "error" not in m:
+            sys.exit(f"abort: {m}")
+        d.end()
+        now = bitmap_entry("t")[2]
+        if now[12:16] != struct.pack(">I", persistent_flags) or now[20:25 + len(extra)] != entry[20:25 + len(extra)]:
+            sys.exit(f"extra data: {now}, it was {entry}")
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="viv-transactions-") as work:
         os.chdir(work)
@@ -479,6 +513,7 @@ def main():
         snapshot_stays(OURS)
         bitmaps_come_back(OURS)
         exported_bitmap(OURS)
+        extra_data(OURS)
         for prog in (OURS, VM):
             snapshot_flushes(prog)
         moments(10)

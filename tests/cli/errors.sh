@@ -157,6 +157,11 @@ bad "-option-rom: there is no file 'none.rom'" -option-rom none.rom
 bad "nodrive" -device virtio-blk-pci,drive=nodrive
 bad "-global foo: it must be DRIVER.PROPERTY=VALUE" -global foo
 bad "-global foo.bar: 'foo' is not a device we have" -global foo.bar=1
+bad "-global driver=foo,value=1: it needs all of driver=, property= and value=" -global driver=foo,value=1
+bad "'foo' is not a device we have" -global driver=foo,property=a,value=1
+bad "machine microvm has no chipset that would use it" -M microvm,smm=on
+bad "secure=on needs system management mode" -M q35,smm=off -drive if=pflash,unit=0,file=rom.bin,format=raw -global driver=cfi.pflash01,property=secure,value=on
+bad "ICH9-LPC.disable_s3=0: the machine cannot be suspended" -M q35 -global ICH9-LPC.disable_s3=0
 bad "-global mc146818rtc.frob=1: mc146818rtc: unknown option 'frob'" -global mc146818rtc.frob=1
 bad "-global virtio-rng-pci.period=1: this machine has no such device" -global virtio-rng-pci.period=1
 bad "unknown option 'frob'" -global virtio-net-pci.frob=1

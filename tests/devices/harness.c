@@ -186,6 +186,10 @@ static void send_msi(struct viv_intc *c, uint64_t addr, uint32_t data)
 {
 }
 
+static void send_smi(void *opaque, int n, int level)
+{
+}
+
 static void set_extint(struct viv_intc *c, int level)
 {
 }
@@ -385,6 +389,9 @@ void harness_init(enum harness_kind kind, int64_t ns)
     viv_guest_clock_set_ns(ns);
     viv_dev_set_classes(viv_devices);
     harness_board.mem = viv_space_new("mem", 64);
+    harness_board.smm = viv_space_new_over("smm", harness_board.mem);
+    harness_board.smi = (struct viv_irq){send_smi, NULL, 0};
+    harness_board.smi_all = (struct viv_irq){send_smi, NULL, 1};
     harness_board.io = viv_space_new("io", 16);
     harness_board.intc = &intc;
     for (int i = 0; i < 24; i++)
@@ -430,6 +437,7 @@ void harness_fini(void)
     viv_dev_unlock();
     viv_drive_free_all(&err);
     drop_folders();
+    viv_space_free(harness_board.smm);
     viv_space_free(harness_board.mem);
     viv_space_free(harness_board.io);
 }

@@ -40,6 +40,8 @@ if [ "${accel%%,*}" != kvm ]; then
         run $p
     done
     run smp -smp 2
+    run smm -smp 2 -M pc,smm=on
+    run smm -smp 2 -M q35,smm=on
 fi
 [ $rc = 0 ] && echo PASS
 exit $rc

@@ -1,6 +1,9 @@
 /* Entering and leaving SMM with the AMD64 save area (APM vol. 2, table 10-1) at SMBASE + FE00H, whatever the model:
- * firmware tells the layouts apart by the revision at FEFCH. I/O restart is not offered (revision bit 16 clear); the
- * SMRAM overlay is the board's. */
+ * firmware tells the layouts apart by the revision at FEFCH. I/O restart is not offered (revision bit 16 clear).
+ *
+ * In SMM all accesses of the CPU go to another space (c->mem_smm), where the board shows SMRAM: the save area is the first. The way
+ * in and the way out empty the TLBs (viv_x86_update_mode), and with them go the names of where code lies, so that no cached block
+ * is found any more but by its host page; page tables, too, are read through the space of the moment. */
 #include "cpu/x86/smm.h"
 
 #include "base/bytes.h"
@@ -103,9 +106,10 @@ void viv_smm_enter(struct viv_x86 *c)
     viv_log(VIV_LOG_INT, "cpu%u: SMI at %#llx", c->vcpu ? c->vcpu->index : 0,
             (unsigned long long)c->rip);
     save(c, a);
+    c->in_smm = true;
+    c->mem = c->mem_smm;
     for (unsigned n = 0; n < SIZE; n += 8)
         viv_space_write(c->mem, gpa + n, viv_ld_le64(a + n), 8);
-    c->in_smm = true;
     c->nmi_blocked = true;
     c->halted = false;
     c->sti_shadow = c->mov_ss_shadow = false;
@@ -175,4 +179,7 @@ void viv_smm_leave(struct viv_x86 *c)
     viv_x86_update_mode(c);
     if (viv_mmu_pae_legacy(c) && !viv_mmu_load_pdptes(c, c->cr3))
         c->shutdown = true;
+    if (c->init_held && c->vcpu)
+        viv_vcpu_request(c->vcpu, VIV_REQ_INIT);
+    c->init_held = false;
 }

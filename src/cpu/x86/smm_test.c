@@ -339,6 +339,75 @@ static void test_reserved_flags(void)
     check_same(t->c, &before);
 }
 
+/* SMRAM that is seen in SMM alone: the save area and the handler lie there, and what the program reads at the same addresses is
+ * something else, before and after. */
+static void test_smram(const void *arg)
+{
+    /* mov eax, [SMBASE + 8000h]; nop; mov ebx, [the same]; hlt */
+    static const char program[] = "\x8b\x04\x25\x00\x80\x03\x00\x90\x8b\x1c\x25\x00\x80\x03\x00\xf4";
+    /* mov ecx, cs:[8000h]; mov cs:[8100h], ecx; rsm */
+    static const char inside[] = "\x66\x2e\x8b\x0e\x00\x80\x66\x2e\x89\x0e\x00\x81\x0f\xaa";
+    struct test_cpu *t = prepare(VIV_MODE_LONG);
+    uint8_t *smram = t->ram + TEST_SMRAM;
+    bool first = GPOINTER_TO_INT(arg);
+
+    memset(t->ram + SMBASE, 0xf4, 0x20000);
+    memset(smram, 0, TEST_SMRAM_BYTES);
+    memcpy(smram + 0x8000, inside, sizeof(inside));
+    viv_ram_written(t->ram + SMBASE, 0x20000);
+    viv_ram_written(smram, TEST_SMRAM_BYTES);
+    viv_region_map(t->smram, SMBASE, 0);
+    viv_x86_update_mode(t->c);
+    test_cpu_code(t, program, sizeof(program) - 1);
+    if (!first) { /* the page is in the TLB */
+        step(t);
+        g_assert_cmphex(t->c->gpr[VIV_RAX], ==, 0xf4f4f4f4);
+    }
+    request(t, VIV_REQ_SMI);
+    step(t);
+    g_assert_true(t->c->in_smm);
+    g_assert_cmphex(t->c->gpr[VIV_RCX], ==, 0x0e8b2e66);
+    g_assert_cmphex(viv_ld_le64(smram + 0xff78), ==, TEST_CODE + (first ? 0 : 7));
+    g_assert_cmphex(t->ram[SMBASE + 0xff78], ==, 0xf4);
+    g_assert_cmpint(test_cpu_run(t), ==, VIV_RUN_HALT);
+    g_assert_false(t->c->in_smm);
+    g_assert_cmphex(t->c->gpr[VIV_RAX], ==, 0xf4f4f4f4);
+    g_assert_cmphex(t->c->gpr[VIV_RBX], ==, 0xf4f4f4f4);
+    g_assert_cmphex(viv_ld_le32(smram + 0x8100), ==, 0x0e8b2e66);
+    g_assert_cmphex(t->ram[SMBASE + 0x8100], ==, 0xf4);
+}
+
+/* A reset takes the CPU out of SMM, INIT too: what runs next is not the handler's. */
+static void test_reset(void)
+{
+    for (unsigned init = 0; init < 2; init++) {
+        struct test_cpu *t = prepare(VIV_MODE_LONG);
+
+        request(t, VIV_REQ_SMI);
+        step(t);
+        g_assert_true(t->c->in_smm);
+        g_assert_true(t->c->mem == t->smm);
+        viv_x86_reset(t->c, init, true);
+        g_assert_false(t->c->in_smm);
+        g_assert_true(t->c->mem == t->mem);
+    }
+}
+
+/* What came meanwhile and was put off is asked for again. */
+static void test_init_held(void)
+{
+    struct test_cpu *t = prepare(VIV_MODE_LONG);
+
+    request(t, VIV_REQ_SMI);
+    step(t);
+    t->c->init_held = true;
+    step(t);
+    g_assert_cmphex(atomic_load(&t->vcpu.requests), ==, 0);
+    step(t);
+    g_assert_false(t->c->init_held);
+    g_assert_cmphex(atomic_load(&t->vcpu.requests), ==, VIV_REQ_INIT);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -353,5 +422,9 @@ int main(int argc, char **argv)
     g_test_add_func("/smm/rsm-outside", test_rsm_outside);
     g_test_add_func("/smm/refused", test_refused);
     g_test_add_func("/smm/reserved-flags", test_reserved_flags);
+    g_test_add_data_func("/smm/smram", GINT_TO_POINTER(true), test_smram);
+    g_test_add_data_func("/smm/smram-cached", GINT_TO_POINTER(false), test_smram);
+    g_test_add_func("/smm/reset", test_reset);
+    g_test_add_func("/smm/init-held", test_init_held);
     return g_test_run();
 }

@@ -50,7 +50,7 @@ static void region_free(struct viv_x86 *c)
     munmap((uint8_t *)c - BEFORE, BEFORE + XL_REGION);
 }
 
-struct viv_x86 *viv_x86_new(struct viv_vcpu *v, const struct viv_cpuid *cpuid, struct viv_space *mem,
+struct viv_x86 *viv_x86_new(struct viv_vcpu *v, const struct viv_cpuid *cpuid, struct viv_space *mem, struct viv_space *smm,
                             struct viv_space *io)
 {
     struct viv_x86 *c = region_new();
@@ -59,7 +59,8 @@ struct viv_x86 *viv_x86_new(struct viv_vcpu *v, const struct viv_cpuid *cpuid, s
         return NULL;
     c->vcpu = v;
     c->cpuid = cpuid;
-    c->mem = mem;
+    c->mem = c->mem_outside = mem;
+    c->mem_smm = smm ? smm : mem;
     c->io = io;
     if (viv_mmu_init(c) < 0) {
         region_free(c);
@@ -143,6 +144,7 @@ void viv_x86_update_mode(struct viv_x86 *c)
     viv_x86_set_cpl(c, cpl);
     viv_x86_flags_changed(c, c->eflags);
     viv_debug_changed(c);
+    c->mem = c->in_smm ? c->mem_smm : c->mem_outside; /* nothing of the other one outlives the flush */
     viv_mmu_flush_map(c);
 }
 
@@ -189,8 +191,9 @@ void viv_x86_reset(struct viv_x86 *c, bool init, bool bsp)
     c->shadow_rip = VIV_NO_SHADOW;
     c->step_armed = c->intr_latched = c->delivering = c->event_injected = c->shutdown = false;
     c->wait_sipi = !bsp;
+    c->in_smm = c->init_held = false; /* code that the guest's system chose goes on: it must not see SMRAM */
     if (!init) {
-        c->nmi_blocked = c->nmi_pending = c->smi_pending = c->in_smm = false;
+        c->nmi_blocked = c->nmi_pending = c->smi_pending = false;
         c->xcr0 = 1;
         reset_fpu(c);
         viv_msr_reset(c, bsp);
@@ -293,7 +296,7 @@ static const struct viv_field x86_fields[] = {
     VIV_F_STRUCT(viv_x86, idtr, dtr_state), X(cr0), X(cr2), X(cr3), X(cr4), X(cr8), X(xcr0),
     VIV_F_INTS(viv_x86, pdpte), VIV_F_INTS(viv_x86, dr), VIV_F_STRUCT(viv_x86, msr, msr_state),
     VIV_F_STRUCT(viv_x86, fpu, fpu_state), X(sti_shadow), X(mov_ss_shadow), X(nmi_blocked),
-    X(nmi_pending), X(smi_pending), X(in_smm), X(halted), X(wait_sipi), X(shutdown), X(event_injected),
+    X(nmi_pending), X(smi_pending), X(in_smm), X(init_held), X(halted), X(wait_sipi), X(shutdown), X(event_injected),
     X(event_vector), X(event_has_error), X(event_error), X(tsc_offset), X(pending_db),
     VIV_F_DERIVED(viv_x86, attention, "viv_x86_update_mode"),
     VIV_F_DERIVED(viv_x86, shadow_rip, "sti_shadow is set when the CPU stops there"), X(step_armed),
@@ -301,7 +304,8 @@ static const struct viv_field x86_fields[] = {
     VIV_F_DERIVED(viv_x86, delivering, "false at an instruction boundary"),
     VIV_F_DERIVED(viv_x86, deliver_vector, "only while delivering"),
     X(deliver_kind), /* of event_injected */
-    VIV_F_CONFIG(viv_x86, mem), VIV_F_CONFIG(viv_x86, io), X(monitor_armed), X(monitor_gpa),
+    VIV_F_DERIVED(viv_x86, mem, "viv_x86_update_mode"), VIV_F_CONFIG(viv_x86, mem_outside), VIV_F_CONFIG(viv_x86, mem_smm),
+    VIV_F_CONFIG(viv_x86, io), X(monitor_armed), X(monitor_gpa),
     VIV_F_CONFIG(viv_x86, vcpu), VIV_F_CONFIG(viv_x86, cpuid),
     VIV_F_DERIVED(viv_x86, tlb, "starts empty"),
     VIV_F_DERIVED(viv_x86, insn, "none at an instruction boundary"),
@@ -309,6 +313,6 @@ static const struct viv_field x86_fields[] = {
 };
 
 const struct viv_state_table viv_x86_state = {
-    .name = "x86-cpu", .ctype = "viv_x86", .version = 1, .min_version = 1, .fields = x86_fields,
+    .name = "x86-cpu", .ctype = "viv_x86", .version = 2 /* init_held */, .min_version = 2, .fields = x86_fields,
     .post_load = x86_post_load,
 };

@@ -231,6 +231,7 @@ struct viv_x86 {
     bool nmi_pending;
     bool smi_pending;
     bool in_smm;
+    bool init_held;     /* an INIT came in SMM: waits for RSM */
     bool halted;        /* HLT */
     bool wait_sipi;
     bool shutdown;      /* after a triple fault: only INIT or a reset helps (SDM 3A 6.15, #DF) */
@@ -251,7 +252,8 @@ struct viv_x86 {
     bool delivering;     /* viv_x86_deliver() is at work: a fault now is a nested one */
     uint8_t deliver_vector; /* of the event being delivered, for table 6-5 */
     uint8_t deliver_kind;
-    struct viv_space *mem, *io;
+    struct viv_space *mem, *io;  /* `mem`: of the two below the one that is seen now */
+    struct viv_space *mem_outside, *mem_smm; /* outside SMM and in it; the same where the board has no SMRAM */
     bool monitor_armed;
     uint64_t monitor_gpa;
     struct viv_vcpu *vcpu;
@@ -313,8 +315,9 @@ static inline void viv_x86_set_eflags(struct viv_x86 *c, uint32_t f)
     c->eflags = (f & ~VIV_FL_ARITH) | 2;
 }
 
-/* Memory for one CPU and its TLB; not reset yet. NULL when there is none. `cpuid`, `mem`, `io` borrowed. */
-struct viv_x86 *viv_x86_new(struct viv_vcpu *v, const struct viv_cpuid *cpuid, struct viv_space *mem,
+/* Memory for one CPU and its TLB; not reset yet. NULL when there is none. `cpuid`, `mem`, `smm`, `io` borrowed. `smm`: what it sees in
+ * system management mode; NULL: `mem`. */
+struct viv_x86 *viv_x86_new(struct viv_vcpu *v, const struct viv_cpuid *cpuid, struct viv_space *mem, struct viv_space *smm,
                             struct viv_space *io);
 void viv_x86_free(struct viv_x86 *c);
 

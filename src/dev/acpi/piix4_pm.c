@@ -1,6 +1,6 @@
 /* PIIX4 power management (82371AB, function 3): ACPI's fixed hardware. (Intel 290562-001, chapter 7; ACPI 6.4, 4.8.3.)
  *
- * The I/O block (pm.h), the SMBus host (smbus.h) and, which no PIIX4 had, registers for PCI hot-plug (pcihp.h). The SCI is ISA
+ * The I/O block (pm.h), SMIs by the APM port (where the board can raise them), the SMBus host (smbus.h) and, which no PIIX4 had, registers for PCI hot-plug (pcihp.h). The SCI is ISA
  * line 9, level. */
 #include "dev/acpi/piix4_pm.h"
 
@@ -11,6 +11,7 @@
 #include "dev/acpi/pm.h"
 #include "dev/acpi/smbus.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define SCI_LINE  9
@@ -19,6 +20,15 @@
 #define SMBBASE   0x90
 #define DEVACTB   0x58
 #define DEVACTB_APMC_EN (1u << 25) /* a write to B2h raises an SMI */
+
+enum { /* 7.2.6, 7.2.10: of the PM block, beside what ACPI names */
+    GLBSTS = 0x18,
+    GLBCTL = 0x28,
+
+    GLBSTS_APM = 1 << 5,
+    GLBCTL_SMI_EN = 1 << 0,
+};
+
 #define SMBHSTCFG 0xd2
 
 #define BLOCK_SIZE 64
@@ -29,6 +39,8 @@ struct piix4_pm {
     struct viv_smbus smb;
     struct viv_region *smbus;
     struct viv_pcihp hp;
+    uint16_t glbsts, glbctl[2];
+    bool smm; /* the board can raise SMIs */
 };
 
 static void set_sci(struct viv_dev *d, bool level)
@@ -39,6 +51,35 @@ static void set_sci(struct viv_dev *d, bool level)
 void viv_piix4_pm_power_button(struct viv_dev *d)
 {
     viv_acpi_pm_power_button(&((struct piix4_pm *)d)->pm);
+}
+
+/* ---- SMIs ---- */
+
+static uint16_t pm_read(struct viv_dev *d, unsigned reg)
+{
+    const struct piix4_pm *p = (struct piix4_pm *)d;
+
+    return reg == GLBSTS ? p->glbsts : reg == GLBCTL || reg == GLBCTL + 2 ? p->glbctl[(reg - GLBCTL) / 2] : 0;
+}
+
+static void pm_write(struct viv_dev *d, unsigned reg, uint16_t v)
+{
+    struct piix4_pm *p = (struct piix4_pm *)d;
+
+    if (reg == GLBSTS)
+        p->glbsts &= ~v;
+    else if (reg == GLBCTL || reg == GLBCTL + 2)
+        p->glbctl[(reg - GLBCTL) / 2] = v;
+}
+
+static void apm_command(struct viv_dev *d)
+{
+    struct piix4_pm *p = (struct piix4_pm *)d;
+
+    if (!(viv_ld_le32(p->pci.config + DEVACTB) & DEVACTB_APMC_EN) || !(p->glbctl[0] & GLBCTL_SMI_EN))
+        return;
+    p->glbsts |= GLBSTS_APM;
+    viv_irq_pulse(&d->board->smi);
 }
 
 static void hotplug_event(struct viv_dev *d)
@@ -105,11 +146,15 @@ static int piix4_pm_realize(struct viv_dev *d, struct viv_opts *opts, struct viv
     static const struct viv_region_ops smb = {smb_read, smb_write, 1, 1, false, false};
     struct piix4_pm *p = (struct piix4_pm *)d;
     struct viv_region_desc desc = {.name = "piix4-smbus", .kind = VIV_REGION_IO, .size = 16, .ops = &smb, .opaque = p};
-    int r = viv_pci_dev_init(&p->pci, &ids, opts, err);
+    int r = viv_acpi_pm_check(opts, "PIIX4_PM", err);
 
+    if (!r)
+        r = viv_pci_dev_init(&p->pci, &ids, opts, err);
     if (r < 0)
         return r;
-    p->pm = (struct viv_acpi_pm){.dev = d, .name = "piix4-pm", .gpe = VIV_PIIX4_PM_GPE, .gpe_bytes = 2, .set_sci = set_sci};
+    p->pm = (struct viv_acpi_pm){.dev = d, .name = "piix4-pm", .gpe = VIV_PIIX4_PM_GPE, .gpe_bytes = 2, .set_sci = set_sci,
+                                 .other_read = pm_read, .other_write = pm_write, .apm_command = apm_command};
+    p->smm = d->board->smm;
     viv_acpi_pm_init(&p->pm, BLOCK_SIZE);
     p->smbus = viv_region_new(d->board->io, &desc);
     p->hp = (struct viv_pcihp){.dev = d, .event = hotplug_event};
@@ -122,8 +167,9 @@ static int piix4_pm_realize(struct viv_dev *d, struct viv_opts *opts, struct viv
     viv_st_le16(p->pci.wmask + SMBBASE, 0xfff0);
     p->pci.wmask[PMREGMISC] = 1;
     p->pci.wmask[SMBHSTCFG] = 0x0f;
-    viv_st_le32(p->pci.wmask + DEVACTB, ~DEVACTB_APMC_EN);
-    viv_st_le32(p->pci.config + DEVACTB, DEVACTB_APMC_EN); /* no SMIs: tells firmware that they are in use already */
+    viv_st_le32(p->pci.wmask + DEVACTB, p->smm ? UINT32_MAX : ~DEVACTB_APMC_EN);
+    if (!p->smm) /* tells firmware that SMIs are in use already */
+        viv_st_le32(p->pci.config + DEVACTB, DEVACTB_APMC_EN);
     p->pci.config_written = config_written;
     return 0;
 }
@@ -146,20 +192,25 @@ static void piix4_pm_reset(struct viv_dev *d)
     viv_acpi_pm_reset(&p->pm);
     memset(&p->smb, 0, sizeof(p->smb));
     viv_pcihp_reset(&p->hp);
+    p->glbsts = p->glbctl[0] = p->glbctl[1] = 0;
     update_map(p);
 }
 
 static int piix4_pm_post_load(void *obj, int version, struct viv_err *err)
 {
-    update_map(obj);
+    struct piix4_pm *p = obj;
+
+    if (p->smm != !!p->pci.dev.board->smm)
+        return viv_acpi_pm_other_smm("PIIX4_PM", p->smm, err);
+    update_map(p);
     return 0;
 }
 
 static const struct viv_state_table piix4_pm_state = {
     .name = "piix4-pm",
     .ctype = "piix4_pm",
-    .version = 3, /* 2: the PM block and SMBus host as tables of their own; 3: hot-plug */
-    .min_version = 3,
+    .version = 4, /* 2: the PM block and SMBus host as tables of their own; 3: hot-plug; 4: SMIs */
+    .min_version = 4,
     .fields =
         (const struct viv_field[]){
             VIV_F_STRUCT(piix4_pm, pci, viv_pci_dev_state),
@@ -167,12 +218,15 @@ static const struct viv_state_table piix4_pm_state = {
             VIV_F_STRUCT(piix4_pm, smb, viv_smbus_state),
             VIV_F_CONFIG(piix4_pm, smbus),
             VIV_F_STRUCT(piix4_pm, hp, viv_pcihp_state),
+            VIV_F_INT(piix4_pm, glbsts),
+            VIV_F_INTS(piix4_pm, glbctl),
+            VIV_F_INT(piix4_pm, smm),
             VIV_F_END,
         },
     .post_load = piix4_pm_post_load,
 };
 
-static const struct viv_opt_def props[] = {VIV_PCI_PROPS, VIV_OPT_END};
+static const struct viv_opt_def props[] = {VIV_PCI_PROPS, VIV_ACPI_PM_PROPS, VIV_OPT_END};
 
 const struct viv_dev_class viv_dev_piix4_pm = {
     .name = "PIIX4_PM",

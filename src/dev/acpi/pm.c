@@ -1,11 +1,13 @@
 #include "dev/acpi/pm.h"
 
+#include "base/err.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "bus/isa.h"
 #include "bus/vmreq.h"
 #include "host/clock.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <string.h>
 
@@ -238,9 +240,28 @@ static void apm_write(void *opaque, uint64_t off, uint64_t v, unsigned size)
     else if (v == APM_ACPI_DISABLE)
         p->pm1_cnt &= ~CNT_SCI_EN;
     update_sci(p);
+    if (p->apm_command)
+        p->apm_command(p->dev);
 }
 
 /* ---- making ---- */
+
+int viv_acpi_pm_other_smm(const char *name, bool saved, struct viv_err *err)
+{
+    return viv_fail(err, EINVAL, "%s: the saved machine had system management mode %s; this one needs -machine smm=%s, too", name,
+                    saved ? "on" : "off", saved ? "on" : "off");
+}
+
+int viv_acpi_pm_check(struct viv_opts *opts, const char *name, struct viv_err *err)
+{
+    static const char *const keys[] = {"disable_s3", "disable_s4"};
+
+    for (unsigned i = 0; opts && i < VIV_ARRAY_SIZE(keys); i++) {
+        if (!viv_opts_int(opts, keys[i]))
+            return viv_fail(err, ENOTSUP, "%s.%s=0: the machine cannot be suspended; leave it out", name, keys[i]);
+    }
+    return 0;
+}
 
 void viv_acpi_pm_init(struct viv_acpi_pm *p, unsigned size)
 {
@@ -308,6 +329,7 @@ const struct viv_state_table viv_acpi_pm_state = {
             VIV_F_CONFIG(viv_acpi_pm, set_sci),
             VIV_F_CONFIG(viv_acpi_pm, other_read),
             VIV_F_CONFIG(viv_acpi_pm, other_write),
+            VIV_F_CONFIG(viv_acpi_pm, apm_command),
             VIV_F_INT(viv_acpi_pm, pm1_sts),
             VIV_F_INT(viv_acpi_pm, pm1_en),
             VIV_F_INT(viv_acpi_pm, pm1_cnt),

@@ -1,8 +1,8 @@
 /* ACPI's fixed hardware (ACPI 6.4, 4.8.3), as south bridges have it in an I/O block: PM1a event and control, the 24-bit PM
- * timer, general-purpose events; and the APM ports B2h/B3h that firmware names as SMI_CMD.
+ * timer, general-purpose events; and the APM ports B2h/B3h that firmware names as SMI_CMD. A write to B2h may raise an SMI, which is
+ * the bridge's to decide; an ACPI-enable command sets SCI_EN at once, whether or not a handler would.
  *
- * Left out: SMIs (an ACPI-enable command sets SCI_EN at once, as the firmware's handler would), clock control, sleep states
- * other than S5. Device lock held. */
+ * Left out: clock control, sleep states other than S5. Device lock held. */
 #ifndef VIV_DEV_ACPI_PM_H
 #define VIV_DEV_ACPI_PM_H
 
@@ -19,6 +19,7 @@ struct viv_acpi_pm {
     /* The block's other registers, 16 bits at even offsets; NULL: they read 0. */
     uint16_t (*other_read)(struct viv_dev *dev, unsigned reg);
     void (*other_write)(struct viv_dev *dev, unsigned reg, uint16_t v);
+    void (*apm_command)(struct viv_dev *dev); /* B2h was written; NULL: nobody wants to know */
 
     uint16_t pm1_sts, pm1_en, pm1_cnt;
     uint8_t gpe_sts[VIV_ACPI_GPE_MOST], gpe_en[VIV_ACPI_GPE_MOST];
@@ -30,6 +31,16 @@ struct viv_acpi_pm {
 };
 /* VIV_F_STRUCT(my_dev, pm, viv_acpi_pm_state). */
 extern const struct viv_state_table viv_acpi_pm_state;
+
+/* "disable_s3" and "disable_s4", as other machine emulators have them: here it is so, and asking for the contrary is refused. */
+#define VIV_ACPI_PM_PROPS                                                                                             \
+    {.name = "disable_s3", .type = VIV_OPT_INT, .def = "1", .min = 0, .max = 1, .help = "no suspend to RAM (always)"}, \
+    {                                                                                                                 \
+        .name = "disable_s4", .type = VIV_OPT_INT, .def = "1", .min = 0, .max = 1, .help = "no suspend to disk (always)" \
+    }
+int viv_acpi_pm_check(struct viv_opts *opts, const char *name, struct viv_err *err);
+/* From post_load: the saved machine had system management mode (`saved`) and this one has not, or the other way. -EINVAL. */
+int viv_acpi_pm_other_smm(const char *name, bool saved, struct viv_err *err);
 
 /* `size`: of the block, bytes. The members above the blank line are the caller's. */
 void viv_acpi_pm_init(struct viv_acpi_pm *p, unsigned size);

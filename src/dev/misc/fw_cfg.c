@@ -24,6 +24,7 @@ struct item {
     uint8_t *data;
     uint32_t len;
     void (*written)(void *opaque); /* not NULL: the guest may write it, and it is that device's */
+    void (*asked)(void *opaque);   /* not NULL: it is that device's, which makes it when it is selected */
     void *opaque;
 };
 
@@ -54,7 +55,7 @@ void viv_fw_cfg_add(struct viv_dev *d, uint16_t key, const void *data, size_t le
 {
     struct item *i = item_of((struct fw_cfg *)d, key);
 
-    g_assert(i && len <= UINT32_MAX && !i->written);
+    g_assert(i && len <= UINT32_MAX && !i->written && !i->asked);
     g_free(i->data);
     i->data = g_memdup2(data, len);
     i->len = (uint32_t)len;
@@ -138,19 +139,30 @@ int viv_fw_cfg_add_file(struct viv_dev *d, const char *name, const void *data, s
     return 0;
 }
 
-int viv_fw_cfg_add_writable(struct viv_dev *d, const char *name, void *data, size_t len, void (*written)(void *opaque), void *opaque,
-                            struct viv_err *err)
+static int add_borrowed(struct viv_dev *d, const char *name, const struct item *item, struct viv_err *err)
 {
     uint16_t key;
     struct item *i;
-    int r = viv_fw_cfg_add_file(d, name, data, len, &key, err);
+    int r = viv_fw_cfg_add_file(d, name, item->data, item->len, &key, err);
 
     if (r < 0)
         return r;
     i = item_of((struct fw_cfg *)d, key);
     g_free(i->data);
-    *i = (struct item){.data = data, .len = (uint32_t)len, .written = written, .opaque = opaque};
+    *i = *item;
     return 0;
+}
+
+int viv_fw_cfg_add_writable(struct viv_dev *d, const char *name, void *data, size_t len, void (*written)(void *opaque), void *opaque,
+                            struct viv_err *err)
+{
+    return add_borrowed(d, name, &(struct item){.data = data, .len = (uint32_t)len, .written = written, .opaque = opaque}, err);
+}
+
+int viv_fw_cfg_add_asked(struct viv_dev *d, const char *name, void *data, size_t len, void (*asked)(void *opaque), void *opaque,
+                         struct viv_err *err)
+{
+    return add_borrowed(d, name, &(struct item){.data = data, .len = (uint32_t)len, .asked = asked, .opaque = opaque}, err);
 }
 
 struct viv_dev *viv_fw_cfg_find(void)
@@ -166,8 +178,12 @@ struct viv_dev *viv_fw_cfg_find(void)
 
 static void select_key(struct fw_cfg *f, uint16_t key)
 {
+    const struct item *i = item_of(f, key);
+
     f->key = key;
     f->offset = 0;
+    if (i && i->asked)
+        i->asked(i->opaque);
 }
 
 static uint8_t next_byte(struct fw_cfg *f)
@@ -306,7 +322,7 @@ static void fw_cfg_unrealize(struct viv_dev *d)
     struct fw_cfg *f = (struct fw_cfg *)d;
 
     for (unsigned i = 0; i < KEYS; i++) {
-        if (!f->item[i].written)
+        if (!f->item[i].written && !f->item[i].asked)
             g_free(f->item[i].data);
         g_free(f->arch[i].data);
     }

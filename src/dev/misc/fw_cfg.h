@@ -47,6 +47,10 @@ int viv_fw_cfg_add_file(struct viv_dev *d, const char *name, const void *data, s
 int viv_fw_cfg_add_writable(struct viv_dev *d, const char *name, void *data, size_t len, void (*written)(void *opaque), void *opaque,
                             struct viv_err *err);
 
+/* A file that the guest reads, of the caller's memory; `asked` is called each time it is selected, and may change it. */
+int viv_fw_cfg_add_asked(struct viv_dev *d, const char *name, void *data, size_t len, void (*asked)(void *opaque), void *opaque,
+                         struct viv_err *err);
+
 extern const struct viv_dev_class viv_dev_fw_cfg;
 /* The machine's; NULL: it has none. */
 struct viv_dev *viv_fw_cfg_find(void);

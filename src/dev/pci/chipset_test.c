@@ -103,6 +103,12 @@ static void test_pam_small_rom(void)
     rig_fini();
 }
 
+/* As a CPU in SMM sees it. */
+static uint32_t smm32(uint64_t addr)
+{
+    return (uint32_t)viv_space_read(rig.board.smm, addr, 4);
+}
+
 static void test_smram(void)
 {
     begin();
@@ -110,13 +116,28 @@ static void test_smram(void)
     set_cfg(0, 0x72, 0x4a, 1);
     set_mem32(0xa0000, 5);
     g_assert_cmphex(mem32(0xa0000), ==, 5);
+    g_assert_cmphex(smm32(0xa0000), ==, 5);
+    set_cfg(0, 0x72, 0x02, 1); /* not there at all: a video card's memory for everybody */
+    g_assert_cmphex(smm32(0xa0000), ==, 0xffffffff);
+    set_cfg(0, 0x72, 0x0a, 1); /* in SMM alone */
+    g_assert_cmphex(mem32(0xa0000), ==, 0xffffffff);
+    g_assert_cmphex(smm32(0xa0000), ==, 5);
+    set_mem32(0xa0000, 6);
+    g_assert_cmphex(smm32(0xa0000), ==, 5);
+    viv_space_write(rig.board.smm, 0xbfffc, 7, 4);
+    g_assert_cmphex(smm32(0xbfffc), ==, 7);
+    g_assert_cmphex(smm32(0xc0000), ==, mem32(0xc0000));
     set_cfg(0, 0x72, 0x1a, 1); /* lock */
     g_assert_cmphex(mem32(0xa0000), ==, 0xffffffff);
+    g_assert_cmphex(smm32(0xa0000), ==, 5);
+    set_cfg(0, 0x72, 0x02, 1);
+    g_assert_cmphex(smm32(0xa0000), ==, 5);
     set_cfg(0, 0x72, 0x4a, 1);
     g_assert_cmphex(mem32(0xa0000), ==, 0xffffffff);
     g_assert_cmphex(cfg(0, 0x72, 1), ==, 0x1a);
     viv_dev_reset_all();
     g_assert_cmphex(cfg(0, 0x72, 1), ==, 0x02);
+    g_assert_cmphex(smm32(0xa0000), ==, 0xffffffff);
     rig_fini();
 }
 
@@ -179,6 +200,30 @@ static void test_pm_timer(void)
     rig_step(2400 * VIV_NS_PER_MS);
     g_assert_cmpint(rig.line[9], ==, 1);
     g_assert_cmphex(in32(0x608) >> 24, ==, 0);
+    rig_fini();
+}
+
+/* An SMI takes APMC_EN in DEVACTB and SMI_EN in GLBCTL. */
+static void test_smi(void)
+{
+    begin();
+    viv_piix4_pm_setup(pm, VIV_PIIX4_PM_BASE);
+    g_assert_cmphex(cfg(0xb, 0x58, 4), ==, 0);
+    out8(0xb2, 1);
+    set_cfg(0xb, 0x58, 1u << 25, 4);
+    out8(0xb2, 1);
+    g_assert_cmpuint(rig.smis[0], ==, 0);
+    out32(VIV_PIIX4_PM_BASE + 0x28, 1);
+    g_assert_cmphex(in32(VIV_PIIX4_PM_BASE + 0x28), ==, 1);
+    out8(0xb3, 1);
+    g_assert_cmpuint(rig.smis[0], ==, 0);
+    out8(0xb2, 1);
+    g_assert_cmpuint(rig.smis[0], ==, 1);
+    g_assert_cmphex(in16(VIV_PIIX4_PM_BASE + 0x18), ==, 0x20);
+    out16(VIV_PIIX4_PM_BASE + 0x18, 0x20);
+    g_assert_cmphex(in16(VIV_PIIX4_PM_BASE + 0x18), ==, 0);
+    viv_dev_reset_all();
+    g_assert_cmphex(cfg(0xb, 0x58, 4), ==, 0);
     rig_fini();
 }
 
@@ -275,6 +320,7 @@ int main(int argc, char **argv)
     g_test_add_func("/piix3/routing", test_routing);
     g_test_add_func("/piix3/reset-port", test_reset_port);
     g_test_add_func("/piix4-pm/timer", test_pm_timer);
+    g_test_add_func("/piix4-pm/smi", test_smi);
     g_test_add_func("/piix4-pm/events", test_pm_events);
     g_test_add_func("/pci-testdev", test_testdev);
     g_test_add_func("/chipset/state", test_state);

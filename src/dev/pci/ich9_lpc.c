@@ -4,15 +4,20 @@
  * PIRQA-H are pins 16 to 23 of the I/O APIC always, and ISA lines as the routing registers say. A pin of slots 25 to 31 goes to
  * PIRQA-D as it is (the reset values of D25IR to D31IR), of all others to PIRQE-H, swizzled by the slot.
  *
- * Left out: SMIs, the TCO watchdog (its NO_REBOOT strap reads set, so drivers leave it alone), GPIO (its base register reads 0),
+ * SMIs come from the APM port alone (SMI_EN, SMI_STS, GEN_PMCON_1's SMI_LOCK): to the CPU that writes, or to all of them when firmware has
+ * chosen so by way of fw_cfg (etc/smi/..., as OVMF does it). On a board that cannot raise any APMC_EN reads set.
+ *
+ * Left out: other sources of SMIs, EOS, the TCO watchdog (its NO_REBOOT strap reads set, so drivers leave it alone), GPIO (its base register reads 0),
  * other routes in D25IR to D31IR, LPC decoding beyond keeping the registers. */
 #include "dev/pci/ich9_lpc.h"
 
 #include "base/bytes.h"
 #include "bus/isa.h"
 #include "dev/acpi/pm.h"
+#include "dev/misc/fw_cfg.h"
 #include "dev/pci/south.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <string.h>
 
@@ -37,8 +42,15 @@ enum { /* 13.1 */
 enum { /* 13.8.3: of the PM block, beside what ACPI names */
     GPE0 = 0x20,
     SMI_EN = 0x30,
+    SMI_STS = 0x34,
+    SMI_EN_GBL = 1 << 0,
     SMI_EN_APMC = 1 << 5, /* reads set: tells firmware that SMIs are in use already */
+    SMI_STS_APM = 1 << 5,
+
+    PMCON_SMI_LOCK = 1 << 4, /* 13.8.1.1: until reset, and GBL_SMI_EN stays */
 };
+
+#define SMI_BROADCAST 1ull /* of etc/smi/supported-features */
 
 enum { /* chapter 10 */
     RCBA_SIZE = 0x4000,
@@ -60,7 +72,12 @@ struct ich9 {
     bool sci;
     uint32_t lines; /* ISA lines and I/O APIC pins that we hold up */
     uint8_t rc;     /* CF9h */
-    uint16_t smi_en[2];
+    uint16_t smi_en[2], smi_sts[2];
+    bool smm;              /* the board can raise SMIs */
+    uint64_t smi_offered;  /* SMI_... */
+    uint64_t smi_chosen;   /* of these, in force */
+    uint64_t smi_wanted;   /* little-endian: the guest's file */
+    uint8_t smi_settled;   /* the other one: smi_chosen stays until reset */
     uint8_t rcba[RCBA_KEPT];
     struct viv_region *rcba_region;
 };
@@ -131,7 +148,20 @@ static uint16_t pm_read(struct viv_dev *d, unsigned reg)
 {
     const struct ich9 *p = (struct ich9 *)d;
 
-    return reg == SMI_EN || reg == SMI_EN + 2 ? p->smi_en[(reg - SMI_EN) / 2] : 0;
+    switch (reg & ~3u) {
+    case SMI_EN:
+        return p->smi_en[(reg - SMI_EN) / 2];
+    case SMI_STS:
+        return p->smi_sts[(reg - SMI_STS) / 2];
+    }
+    return 0;
+}
+
+static void write_smi_en(struct ich9 *p, uint16_t v)
+{
+    if (p->pci.config[GEN_PMCON] & PMCON_SMI_LOCK)
+        v = (v & ~SMI_EN_GBL) | (p->smi_en[0] & SMI_EN_GBL);
+    p->smi_en[0] = p->smm ? v : v | SMI_EN_APMC;
 }
 
 static void pm_write(struct viv_dev *d, unsigned reg, uint16_t v)
@@ -139,9 +169,55 @@ static void pm_write(struct viv_dev *d, unsigned reg, uint16_t v)
     struct ich9 *p = (struct ich9 *)d;
 
     if (reg == SMI_EN)
-        p->smi_en[0] = v | SMI_EN_APMC;
+        write_smi_en(p, v);
     else if (reg == SMI_EN + 2)
         p->smi_en[1] = v;
+    else if (reg == SMI_STS || reg == SMI_STS + 2)
+        p->smi_sts[(reg - SMI_STS) / 2] &= ~v;
+}
+
+static void apm_command(struct viv_dev *d)
+{
+    struct ich9 *p = (struct ich9 *)d;
+
+    if (!p->smm || !(p->smi_en[0] & SMI_EN_APMC) || !(p->smi_en[0] & SMI_EN_GBL))
+        return;
+    p->smi_sts[0] |= SMI_STS_APM;
+    viv_irq_pulse(p->smi_chosen & SMI_BROADCAST ? &d->board->smi_all : &d->board->smi);
+}
+
+/* ---- what firmware chooses about SMIs ---- */
+
+static void wanted_written(void *opaque)
+{
+    struct ich9 *p = opaque;
+
+    if (p->smi_settled)
+        p->smi_wanted = GUINT64_TO_LE(p->smi_chosen);
+}
+
+/* features-ok is read: the choice is looked at, and is final if it can be had. */
+static void settle(void *opaque)
+{
+    struct ich9 *p = opaque;
+    uint64_t wanted = GUINT64_FROM_LE(p->smi_wanted);
+
+    if (p->smi_settled || (wanted & ~p->smi_offered))
+        return;
+    p->smi_chosen = wanted;
+    p->smi_settled = 1;
+}
+
+int viv_ich9_add_smi_files(struct viv_dev *d, struct viv_dev *fw_cfg, struct viv_err *err)
+{
+    struct ich9 *p = (struct ich9 *)d;
+    uint64_t offered = GUINT64_TO_LE(p->smi_offered);
+    int rc = p->smi_offered ? viv_fw_cfg_add_file(fw_cfg, "etc/smi/supported-features", &offered, sizeof(offered), NULL, err) : 0;
+
+    if (!p->smi_offered || rc < 0)
+        return rc;
+    rc = viv_fw_cfg_add_writable(fw_cfg, "etc/smi/requested-features", &p->smi_wanted, sizeof(p->smi_wanted), wanted_written, p, err);
+    return rc < 0 ? rc : viv_fw_cfg_add_asked(fw_cfg, "etc/smi/features-ok", &p->smi_settled, 1, settle, p, err);
 }
 
 /* ---- RCBA ---- */
@@ -197,6 +273,7 @@ static void update_map(struct ich9 *p)
 
 static void config_written(struct viv_pci_dev *d, unsigned off, unsigned len)
 {
+    d->wmask[GEN_PMCON] = d->config[GEN_PMCON] & PMCON_SMI_LOCK ? (uint8_t)~PMCON_SMI_LOCK : 0xff;
     update_map((struct ich9 *)d);
     update((struct ich9 *)d);
 }
@@ -249,12 +326,16 @@ static int ich9_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err
     static const struct viv_region_ops rcba = {rcba_read, rcba_write, 1, 4, false, false};
     struct ich9 *p = (struct ich9 *)d;
     struct viv_region_desc desc = {.name = "ich9-rcba", .kind = VIV_REGION_IO, .size = RCBA_SIZE, .ops = &rcba, .opaque = p};
-    int rc = viv_pci_dev_init(&p->pci, &ids, opts, err);
+    int rc = viv_acpi_pm_check(opts, "ICH9-LPC", err);
 
+    if (!rc)
+        rc = viv_pci_dev_init(&p->pci, &ids, opts, err);
     if (rc < 0)
         return rc;
+    p->smm = d->board->smm;
+    p->smi_offered = p->smm && viv_opts_bool(opts, "x-smi-broadcast") ? SMI_BROADCAST : 0;
     p->pm = (struct viv_acpi_pm){.dev = d, .name = "ich9-pm", .gpe = GPE0, .gpe_bytes = 8, .set_sci = set_sci,
-                                 .other_read = pm_read, .other_write = pm_write};
+                                 .other_read = pm_read, .other_write = pm_write, .apm_command = apm_command};
     viv_acpi_pm_init(&p->pm, VIV_ICH9_PM_SIZE);
     p->rcba_region = viv_region_new(d->board->mem, &desc);
     init_masks(&p->pci);
@@ -282,14 +363,17 @@ static void ich9_reset(struct viv_dev *d)
     struct ich9 *p = (struct ich9 *)d;
     uint8_t *c = p->pci.config;
 
+    p->pci.wmask[GEN_PMCON] = 0xff;
     viv_pci_dev_reset(&p->pci);
     c[0x4] = 7; /* always decodes, always master (13.1.3) */
     for (unsigned i = 0; i < 4; i++)
         c[PIRQA_ROUT + i] = c[PIRQE_ROUT + i] = VIV_PIRQ_OFF;
     c[SERIRQ_CNTL] = 0x10;
     p->rc = 0;
-    p->smi_en[0] = SMI_EN_APMC;
-    p->smi_en[1] = 0;
+    p->smi_en[0] = p->smm ? 0 : SMI_EN_APMC;
+    p->smi_en[1] = p->smi_sts[0] = p->smi_sts[1] = 0;
+    p->smi_chosen = p->smi_wanted = 0;
+    p->smi_settled = 0;
     reset_rcba(p);
     viv_acpi_pm_reset(&p->pm);
     update_map(p);
@@ -302,7 +386,14 @@ static int ich9_post_load(void *obj, int version, struct viv_err *err)
 
     p->rc &= VIV_RESET_TYPE;
     p->lines &= 0xffffff;
-    p->smi_en[0] |= SMI_EN_APMC;
+    if (p->smm != !!p->pci.dev.board->smm)
+        return viv_acpi_pm_other_smm("ICH9-LPC", p->smm, err);
+    if (!p->smm)
+        p->smi_en[0] |= SMI_EN_APMC;
+    if ((p->smi_chosen & ~p->smi_offered) || p->smi_settled > 1)
+        return viv_fail(err, EINVAL, "ICH9-LPC: the saved machine's firmware uses SMIs in a way that this one does not offer");
+    if (p->pci.config[GEN_PMCON] & PMCON_SMI_LOCK)
+        p->pci.wmask[GEN_PMCON] = (uint8_t)~PMCON_SMI_LOCK;
     update_map(p);
     return 0;
 }
@@ -310,8 +401,8 @@ static int ich9_post_load(void *obj, int version, struct viv_err *err)
 static const struct viv_state_table ich9_state = {
     .name = "ich9-lpc",
     .ctype = "ich9",
-    .version = 1,
-    .min_version = 1,
+    .version = 2, /* SMIs */
+    .min_version = 2,
     .fields =
         (const struct viv_field[]){
             VIV_F_STRUCT(ich9, pci, viv_pci_dev_state),
@@ -321,6 +412,12 @@ static const struct viv_state_table ich9_state = {
             VIV_F_INT(ich9, lines),
             VIV_F_INT(ich9, rc),
             VIV_F_INTS(ich9, smi_en),
+            VIV_F_INTS(ich9, smi_sts),
+            VIV_F_INT(ich9, smm),
+            VIV_F_CONFIG(ich9, smi_offered),
+            VIV_F_INT(ich9, smi_chosen),
+            VIV_F_INT(ich9, smi_wanted),
+            VIV_F_INT(ich9, smi_settled),
             VIV_F_BYTES(ich9, rcba),
             VIV_F_CONFIG(ich9, rcba_region),
             VIV_F_END,
@@ -328,7 +425,12 @@ static const struct viv_state_table ich9_state = {
     .post_load = ich9_post_load,
 };
 
-static const struct viv_opt_def props[] = {VIV_PCI_PROPS, VIV_OPT_END};
+static const struct viv_opt_def props[] = {
+    VIV_PCI_PROPS,
+    VIV_ACPI_PM_PROPS,
+    {.name = "x-smi-broadcast", .type = VIV_OPT_BOOL, .def = "on", .help = "firmware may have SMIs sent to all CPUs"},
+    VIV_OPT_END,
+};
 
 const struct viv_dev_class viv_dev_ich9_lpc = {
     .name = "ICH9-LPC",

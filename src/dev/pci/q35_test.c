@@ -1,5 +1,7 @@
+#include "base/bytes.h"
 #include "base/units.h"
 #include "bus/pci.h"
+#include "dev/misc/fw_cfg.h"
 #include "dev/pci/ich9_lpc.h"
 #include "dev/pci/mch.h"
 #include "dev/test_rig.h"
@@ -9,7 +11,7 @@
 
 extern const struct viv_dev_class viv_dev_mch, viv_dev_ich9_lpc, viv_dev_ich9_smbus, viv_dev_pci_testdev, viv_dev_pcie_root_port;
 const struct viv_dev_class *const rig_classes[] = {&viv_dev_mch, &viv_dev_ich9_lpc, &viv_dev_ich9_smbus, &viv_dev_pci_testdev,
-                                                   &viv_dev_pcie_root_port, NULL};
+                                                   &viv_dev_pcie_root_port, &viv_dev_fw_cfg, NULL};
 
 enum { LPC = 0xf8, SMB = 0xfb };
 
@@ -96,19 +98,98 @@ static void test_memory(void)
     set_mem32(0xa0000, 7);
     g_assert_cmphex(mem32(0xa0000), ==, 7);
     g_assert_cmphex(cfg(0, 0xb0, 2), ==, 0x0100); /* TOLUD: 16 MiB */
+    rig_fini();
+}
+
+/* As a CPU in SMM sees it. */
+static uint32_t smm32(uint64_t addr)
+{
+    return (uint32_t)viv_space_read(rig.board.smm, addr, 4);
+}
+
+static void test_tseg(void)
+{
+    begin();
     set_mem32(14 * VIV_MIB, 9);
-    set_cfg(0, 0x9e, 0x03, 1); /* TSEG of 2 MiB */
+    set_cfg(0, 0x9e, 0x03, 1); /* 2 MiB */
+    g_assert_cmphex(mem32(14 * VIV_MIB), ==, 9); /* G_SMRAME is not set */
+    set_cfg(0, 0x9d, 0x0a, 1);
     g_assert_cmphex(mem32(14 * VIV_MIB), ==, UINT32_MAX);
     g_assert_cmphex(mem32(14 * VIV_MIB - 4), ==, 0);
-    set_cfg(0, 0x9e, 0x00, 1);
+    g_assert_cmphex(smm32(14 * VIV_MIB), ==, 9);
+    set_mem32(14 * VIV_MIB, 1);
+    viv_space_write(rig.board.smm, 16 * VIV_MIB - 4, 3, 4);
+    g_assert_cmphex(smm32(14 * VIV_MIB), ==, 9);
+    set_cfg(0, 0x9d, 0x4a, 1); /* open */
     g_assert_cmphex(mem32(14 * VIV_MIB), ==, 9);
+    g_assert_cmphex(mem32(16 * VIV_MIB - 4), ==, 3);
+    set_cfg(0, 0x9d, 0x0a, 1);
+    g_assert_cmphex(mem32(14 * VIV_MIB), ==, UINT32_MAX);
+    set_cfg(0, 0x9e, 0x02, 1); /* not enabled */
+    g_assert_cmphex(mem32(14 * VIV_MIB), ==, 9);
+    set_cfg(0, 0xac, 0x00e12345, 4);
+    g_assert_cmphex(cfg(0, 0xac, 4), ==, 0x00e00000);
     set_cfg(0, 0x9d, 0x1a, 1); /* lock */
     set_cfg(0, 0x9e, 0x03, 1);
+    set_cfg(0, 0xac, 0, 4);
+    g_assert_cmphex(cfg(0, 0x9e, 1), ==, 0x3a);
+    g_assert_cmphex(cfg(0, 0xac, 4), ==, 0x00e00000);
     g_assert_cmphex(mem32(14 * VIV_MIB), ==, 9);
     g_assert_cmphex(mem32(0xa0000), ==, UINT32_MAX);
     viv_dev_reset_all();
+    g_assert_cmphex(cfg(0, 0xac, 4), ==, 0);
     set_cfg(0, 0x9e, 0x01, 1);
+    set_cfg(0, 0x9d, 0x1a, 1); /* on and locked at once, as firmware leaves it */
     g_assert_cmphex(mem32(15 * VIV_MIB), ==, UINT32_MAX);
+    set_cfg(0, 0x9d, 0x02, 1);
+    set_cfg(0, 0x9e, 0x00, 1);
+    g_assert_cmphex(mem32(15 * VIV_MIB), ==, UINT32_MAX);
+    set_cfg(0, 0x60, (uint32_t)(15 * VIV_MIB) | 1, 4); /* neither does another decoder show it */
+    g_assert_cmphex(mem32(15 * VIV_MIB), !=, 9);
+    rig_fini();
+}
+
+static void test_tseg_sizes(void)
+{
+    begin();
+    set_cfg(0, 0x9d, 0x0a, 1);
+    g_assert_cmphex(cfg(0, 0x50, 2), ==, 0);
+    set_cfg(0, 0x50, 0xffff, 2);
+    g_assert_cmphex(cfg(0, 0x50, 2), ==, 16);
+    set_cfg(0, 0x50, 0x1234, 2);
+    g_assert_cmphex(cfg(0, 0x50, 2), ==, 0);
+    set_mem32(8 * VIV_MIB, 8);
+    set_cfg(0, 0x9e, 0x05, 1);
+    g_assert_cmphex(mem32(8 * VIV_MIB), ==, UINT32_MAX);
+    g_assert_cmphex(mem32(8 * VIV_MIB - 4), ==, 0);
+    set_cfg(0, 0x9e, 0x07, 1); /* all there is of memory: no */
+    g_assert_cmphex(mem32(8 * VIV_MIB), ==, 8);
+    g_assert_cmphex(mem32(VIV_MIB), ==, 0);
+    rig_fini();
+    g_assert_cmpint(viv_dev_add_global("mch", "extended-tseg-mbytes", "4", NULL), ==, 0);
+    begin();
+    set_cfg(0, 0x9d, 0x0a, 1);
+    set_cfg(0, 0x50, 0xffff, 2);
+    g_assert_cmphex(cfg(0, 0x50, 2), ==, 4);
+    set_cfg(0, 0x9e, 0x07, 1);
+    g_assert_cmphex(mem32(12 * VIV_MIB), ==, UINT32_MAX);
+    g_assert_cmphex(mem32(12 * VIV_MIB - 4), ==, 0);
+    rig_fini();
+}
+
+/* H_SMRAME: the same RAM, elsewhere. */
+static void test_high_smram(void)
+{
+    begin();
+    set_cfg(0, 0x9d, 0x4a, 1);
+    set_mem32(0xa0000, 5);
+    set_cfg(0, 0x9e, 0x80, 1);
+    g_assert_cmphex(mem32(0xa0000), ==, UINT32_MAX);
+    g_assert_cmphex(mem32(0xfeda0000), ==, 5);
+    set_cfg(0, 0x9d, 0x1a, 1);
+    g_assert_cmphex(mem32(0xfeda0000), ==, UINT32_MAX);
+    g_assert_cmphex(smm32(0xfeda0000), ==, 5);
+    g_assert_cmphex(smm32(0xa0000), ==, UINT32_MAX);
     rig_fini();
 }
 
@@ -146,9 +227,6 @@ static void test_pm(void)
     g_assert_cmphex(in16(0x604), ==, UINT16_MAX);
     set_cfg(LPC, 0x44, 0x80, 1);
     g_assert_cmphex(in16(0x604), ==, 0);
-    g_assert_cmphex(in32(0x630) & 0x20, ==, 0x20); /* SMIs are "in use" */
-    out32(0x630, 0);
-    g_assert_cmphex(in32(0x630), ==, 0x20);
     out16(0x602, 0x100);
     viv_ich9_power_button(lpc);
     g_assert_cmpint(rig.line[9], ==, 0);
@@ -168,6 +246,147 @@ static void test_pm(void)
     g_assert_cmpint(rig.request, ==, VIV_VM_SHUTDOWN);
     out8(0xcf9, 6);
     g_assert_cmpint(rig.request, ==, VIV_VM_RESET);
+    rig_fini();
+}
+
+/* SMI_EN, SMI_STS, the lock, and what the guest gets: 316972-004, 13.8.3.7, 13.8.3.8. */
+static void test_smi(void)
+{
+    begin();
+    set_cfg(LPC, 0x40, 0x601, 2);
+    set_cfg(LPC, 0x44, 0x80, 1);
+    g_assert_cmphex(in32(0x630), ==, 0); /* SMIs are there to be used */
+    out8(0xb2, 1);
+    out32(0x630, 0x20); /* not GBL_SMI_EN */
+    out8(0xb2, 1);
+    out32(0x630, 0x01); /* not APMC_EN */
+    out8(0xb2, 1);
+    g_assert_cmpuint(rig.smis[0], ==, 0);
+    g_assert_cmphex(in32(0x634), ==, 0);
+    out32(0x630, 0x21);
+    out8(0xb3, 0x55);
+    g_assert_cmpuint(rig.smis[0], ==, 0);
+    out8(0xb2, 0x12);
+    g_assert_cmpuint(rig.smis[0], ==, 1);
+    g_assert_cmphex(in32(0x634), ==, 0x20);
+    g_assert_cmphex(in16(0xb2), ==, 0x5512);
+    out32(0x634, 0x20);
+    g_assert_cmphex(in32(0x634), ==, 0);
+    set_cfg(LPC, 0xa0, 0x10, 2); /* SMI_LOCK */
+    set_cfg(LPC, 0xa0, 0, 2);
+    g_assert_cmphex(cfg(LPC, 0xa0, 2), ==, 0x10);
+    out32(0x630, 0x20);
+    g_assert_cmphex(in32(0x630), ==, 0x21);
+    out8(0x630, 0);
+    g_assert_cmphex(in32(0x630), ==, 0x01);
+    viv_dev_reset_all();
+    g_assert_cmphex(cfg(LPC, 0xa0, 2), ==, 0);
+    rig_fini();
+}
+
+/* On a board without them firmware is told that they are in use. */
+static void test_no_smi(void)
+{
+    begin(); /* its memory */
+    rig_fini();
+    rig_init();
+    rig.board.smi.fn = rig.board.smi_all.fn = NULL;
+    viv_space_free(rig.board.smm);
+    rig.board.smm = NULL;
+    map("low", VIV_REGION_RAM, ram, 0, 0xa0000);
+    map("high", VIV_REGION_RAM, ram, VIV_MIB, 15 * VIV_MIB);
+    rig_add("mch", "addr=0");
+    lpc = rig_add("ICH9-LPC", "addr=1f.0");
+    set_cfg(LPC, 0x40, 0x601, 2);
+    set_cfg(LPC, 0x44, 0x80, 1);
+    g_assert_cmphex(in32(0x630) & 0x20, ==, 0x20);
+    out32(0x630, 0x01);
+    g_assert_cmphex(in32(0x630), ==, 0x21);
+    out8(0xb2, 1);
+    g_assert_cmphex(in32(0x634), ==, 0);
+    set_cfg(0, 0x9d, 0x1a, 1);
+    set_cfg(0, 0x9e, 0x01, 1);
+    g_assert_cmphex(mem32(0xa0000), ==, UINT32_MAX);
+    rig_fini();
+}
+
+/* A fw_cfg item by its name: its key, found in the directory. */
+static uint16_t item(const char *name)
+{
+    unsigned count;
+
+    out16(0x510, 0x19);
+    count = (unsigned)in8(0x511) << 24 | (unsigned)in8(0x511) << 16 | (unsigned)in8(0x511) << 8;
+    count |= in8(0x511);
+    while (count--) {
+        uint8_t e[64];
+
+        for (unsigned i = 0; i < sizeof(e); i++)
+            e[i] = in8(0x511);
+        if (!strcmp((char *)e + 8, name))
+            return (uint16_t)(e[4] << 8 | e[5]);
+    }
+    return 0;
+}
+
+static void choose(uint8_t features)
+{
+    viv_st_be32(ram->hva + 0x1000, (uint32_t)item("etc/smi/requested-features") << 16 | 0x18); /* select, write */
+    viv_st_be32(ram->hva + 0x1004, 8);
+    viv_st_be64(ram->hva + 0x1008, 0x2000);
+    viv_st_le64(ram->hva + 0x2000, features);
+    out32(0x514, 0);
+    out32(0x518, __builtin_bswap32(0x1000));
+    g_assert_cmphex(viv_ld_be32(ram->hva + 0x1000), ==, 0);
+}
+
+static void test_broadcast(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    size_t len;
+    uint8_t *saved;
+
+    begin();
+    g_assert_cmpint(viv_ich9_add_smi_files(lpc, rig_add("fw_cfg", NULL), &err), ==, 0);
+    set_cfg(LPC, 0x40, 0x601, 2);
+    set_cfg(LPC, 0x44, 0x80, 1);
+    out32(0x630, 0x21);
+    out16(0x510, item("etc/smi/supported-features"));
+    g_assert_cmphex(in8(0x511), ==, 1);
+    choose(3); /* the second one is not offered */
+    out16(0x510, item("etc/smi/features-ok"));
+    g_assert_cmphex(in8(0x511), ==, 0);
+    choose(1);
+    out8(0xb2, 0);
+    g_assert_cmpuint(rig.smis[0], ==, 1); /* not yet */
+    out16(0x510, item("etc/smi/features-ok"));
+    g_assert_cmphex(in8(0x511), ==, 1);
+    out8(0xb2, 0);
+    g_assert_cmpuint(rig.smis[0], ==, 1);
+    g_assert_cmpuint(rig.smis[1], ==, 1);
+    choose(0); /* too late */
+    out16(0x510, item("etc/smi/features-ok"));
+    g_assert_cmphex(in8(0x511), ==, 1);
+    out16(0x510, item("etc/smi/requested-features"));
+    g_assert_cmphex(in8(0x511), ==, 1);
+    out8(0xb2, 0);
+    g_assert_cmpuint(rig.smis[1], ==, 2);
+    saved = rig_save(&len);
+    viv_dev_reset_all();
+    out16(0x510, item("etc/smi/requested-features"));
+    g_assert_cmphex(in8(0x511), ==, 0);
+    rig_load(saved, len);
+    out8(0xb2, 0);
+    g_assert_cmpuint(rig.smis[1], ==, 3);
+    g_free(saved);
+    rig_fini();
+}
+
+static void test_sleep_props(void)
+{
+    begin();
+    rig_refused("ICH9-LPC", "addr=2,disable_s3=0", "suspended");
+    rig_refused("ICH9-LPC", "addr=2,disable_s4=0", "suspended");
     rig_fini();
 }
 
@@ -216,6 +435,8 @@ static void test_state(void)
     viv_ich9_power_button(lpc);
     set_mem32(VIV_ICH9_RCBA + 0x3404, 0x80);
     set_cfg(0, 0x9e, 0x01, 1);
+    set_cfg(0, 0x9d, 0x1a, 1);
+    viv_space_write(rig.board.smm, 15 * VIV_MIB, 77, 4);
     out32(0xcf8, 0x80000840);
     a = rig_save(&len);
     rig_fini();
@@ -225,6 +446,11 @@ static void test_state(void)
     g_assert_cmpmem(a, len, b, len2);
     g_assert_cmphex(in32(0xcf8), ==, 0x80000840);
     g_assert_cmphex(mem32(VIV_MCH_ECAM), ==, 0x29c08086);
+    g_assert_cmphex(mem32(15 * VIV_MIB), ==, UINT32_MAX);
+    g_assert_cmphex(smm32(15 * VIV_MIB), ==, 77);
+    set_cfg(0, 0x9e, 0x00, 1);
+    set_cfg(0, 0x9d, 0x02, 1);
+    g_assert_cmphex(cfg(0, 0x9d, 1), ==, 0x1a);
     g_assert_cmphex(mem32(15 * VIV_MIB), ==, UINT32_MAX);
     g_assert_cmphex(mem32(VIV_ICH9_RCBA + 0x3404), ==, 0x80);
     g_assert_cmphex(in16(0x602), ==, 0x101);
@@ -238,8 +464,15 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/mch/ecam", test_ecam);
     g_test_add_func("/mch/memory", test_memory);
+    g_test_add_func("/mch/tseg", test_tseg);
+    g_test_add_func("/mch/tseg-sizes", test_tseg_sizes);
+    g_test_add_func("/mch/high-smram", test_high_smram);
     g_test_add_func("/ich9/routing", test_routing);
     g_test_add_func("/ich9/pm", test_pm);
+    g_test_add_func("/ich9/smi", test_smi);
+    g_test_add_func("/ich9/no-smi", test_no_smi);
+    g_test_add_func("/ich9/smi-broadcast", test_broadcast);
+    g_test_add_func("/ich9/sleep-props", test_sleep_props);
     g_test_add_func("/ich9/rcba", test_rcba);
     g_test_add_func("/ich9/smbus", test_smbus);
     g_test_add_func("/ich9/state", test_state);

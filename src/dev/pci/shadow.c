@@ -1,5 +1,6 @@
 #include "dev/pci/shadow.h"
 
+#include "base/log.h"
 #include "base/units.h"
 
 #include <errno.h>
@@ -16,6 +17,7 @@ enum {
     SMRAM_WRITABLE = 0x78,
     SMRAM_BASE = 2, /* C_BASE_SEG reads 010 */
     PAMS = 7,
+    SMRAM_LOW = 0xa0000,
 };
 
 /* ---- a segment in write-only mode ---- */
@@ -80,10 +82,32 @@ static void map_segment(struct viv_shadow_segment *g, uint8_t mode)
     }
 }
 
-static void update(struct viv_shadow *s)
+bool viv_shadow_smram_on(const struct viv_shadow *s)
+{
+    return s->bridge->config[s->smram] & SMRAM_ENABLE;
+}
+
+bool viv_shadow_smram_open(const struct viv_shadow *s)
+{
+    return viv_shadow_smram_on(s) && (s->bridge->config[s->smram] & SMRAM_OPEN);
+}
+
+bool viv_shadow_smram_locked(const struct viv_shadow *s)
+{
+    return s->bridge->config[s->smram] & SMRAM_LOCK;
+}
+
+static void show(struct viv_region *r, uint32_t addr, bool on)
+{
+    if (r && on)
+        viv_region_map(r, addr, 2);
+    else if (r)
+        viv_region_unmap(r);
+}
+
+void viv_shadow_update(struct viv_shadow *s)
 {
     struct viv_space *mem = s->bridge->dev.board->mem;
-    uint8_t smram = s->bridge->config[s->smram];
 
     /* What lies under a shadow is looked up before the map is held still for the changes. */
     for (unsigned i = 0; i < VIV_SHADOW_SEGMENTS; i++) {
@@ -99,10 +123,8 @@ static void update(struct viv_shadow *s)
         if (segment_mode(s, i) != s->segment[i].mode)
             map_segment(&s->segment[i], segment_mode(s, i));
     }
-    if ((smram & SMRAM_ENABLE) && (smram & SMRAM_OPEN))
-        viv_region_map(s->open_smram, 0xa0000, 2);
-    else
-        viv_region_unmap(s->open_smram);
+    show(s->open_smram, s->smram_at, viv_shadow_smram_open(s));
+    show(s->smram_in_smm, s->smram_at, viv_shadow_smram_on(s));
     viv_space_commit(mem);
 }
 
@@ -124,9 +146,11 @@ void viv_shadow_written(struct viv_shadow *s, unsigned off, unsigned len)
     if (off <= s->smram && off + len > s->smram) {
         *smram = (*smram & SMRAM_WRITABLE) | SMRAM_BASE;
         check_lock(s);
+        if ((*smram & SMRAM_CLOSED) && viv_shadow_smram_on(s))
+            viv_guest_error("smram", "D_CLS: a handler's data is not kept out of SMRAM");
     }
     if (off < s->smram + 1u && off + len > s->pam)
-        update(s);
+        viv_shadow_update(s);
 }
 
 void viv_shadow_open(struct viv_shadow *s)
@@ -135,20 +159,21 @@ void viv_shadow_open(struct viv_shadow *s)
 
     pam[0] = 0x30;
     memset(pam + 1, 0x33, PAMS - 1);
-    update(s);
+    viv_shadow_update(s);
 }
 
 void viv_shadow_reset(struct viv_shadow *s)
 {
     s->bridge->wmask[s->smram] = SMRAM_WRITABLE;
     s->bridge->config[s->smram] = SMRAM_BASE;
-    update(s);
+    s->smram_at = SMRAM_LOW;
+    viv_shadow_update(s);
 }
 
 void viv_shadow_load(struct viv_shadow *s)
 {
     check_lock(s);
-    update(s);
+    viv_shadow_update(s);
 }
 
 /* ---- making ---- */
@@ -185,15 +210,17 @@ static void make_segment(struct viv_shadow *s, unsigned i)
 
 int viv_shadow_init(struct viv_shadow *s, struct viv_pci_dev *bridge, uint8_t pam, uint8_t smram, struct viv_err *err)
 {
-    struct viv_region_desc open = {.name = "smram", .kind = VIV_REGION_RAM, .size = 0x20000, .ram_offset = 0xa0000};
+    struct viv_region_desc open = {.name = "smram", .kind = VIV_REGION_RAM, .size = 0x20000, .ram_offset = SMRAM_LOW};
 
-    *s = (struct viv_shadow){.bridge = bridge, .pam = pam, .smram = smram, .ram = find_ram()};
+    *s = (struct viv_shadow){.bridge = bridge, .pam = pam, .smram = smram, .ram = find_ram(), .smram_at = SMRAM_LOW};
     if (!s->ram || s->ram->size < VIV_MIB)
         return viv_fail(err, EINVAL, "%s: there is no memory block 'pc.ram' of at least 1 MiB", bridge->dev.cls->name);
     for (unsigned i = 0; i < VIV_SHADOW_SEGMENTS; i++)
         make_segment(s, i);
     open.ram = s->ram;
     s->open_smram = viv_region_new(bridge->dev.board->mem, &open);
+    if (bridge->dev.board->smm)
+        s->smram_in_smm = viv_region_new(bridge->dev.board->smm, &open);
     return 0;
 }
 
@@ -205,4 +232,5 @@ void viv_shadow_fini(struct viv_shadow *s)
         viv_region_free(s->segment[i].writes);
     }
     viv_region_free(s->open_smram);
+    viv_region_free(s->smram_in_smm);
 }

@@ -7,6 +7,9 @@
  * Other than the data sheet: operations take no time; the status register reads 0 until an operation has been done
  * (UEFI's driver tells flash from RAM by that); blocks cannot be locked.
  *
+ * With secure=on only CPUs in SMM can give commands: to all others it is ROM at any time. Their views of memory are two (viv_board.smm):
+ * what takes commands is in the second one alone.
+ *
  * Every byte that the guest programs is in the image's file before the guest does anything else with the chip: bytes
  * that follow each other are written as one, whatever comes between them writes them out. So the file never holds a
  * later change without an earlier one, and a store that is made to survive a power cut survives our death. */
@@ -68,6 +71,7 @@ struct cfi_flash {
     struct viv_drive *drive;
     struct viv_ram *ram;
     struct viv_region *array, *over;
+    struct viv_region *rom; /* secure: what all others see; else NULL */
 };
 
 struct viv_ram *viv_cfi_flash_ram(struct viv_dev *d)
@@ -344,16 +348,21 @@ static int check_size(const char *id, uint64_t size, struct viv_err *err)
     return 0;
 }
 
-static void make_regions(struct cfi_flash *f, uint64_t end)
+static void make_regions(struct cfi_flash *f, uint64_t end, bool secure)
 {
+    struct viv_space *commands = secure ? f->dev.board->smm : f->dev.board->mem;
     static const struct viv_region_ops ops = {flash_read, flash_write, 1, 1, false, false};
     struct viv_region_desc d = {.name = f->ram->name, .kind = VIV_REGION_ROM, .size = f->ram->size, .ram = f->ram,
                                 .ops = &ops, .opaque = f};
 
-    f->array = viv_region_new(f->dev.board->mem, &d);
+    f->array = viv_region_new(commands, &d);
+    d.ops = NULL;
+    f->rom = secure ? viv_region_new(f->dev.board->mem, &d) : NULL;
     d = (struct viv_region_desc){.name = "flash-commands", .kind = VIV_REGION_IO, .size = f->ram->size, .ops = &ops, .opaque = f};
-    f->over = viv_region_new(f->dev.board->mem, &d);
+    f->over = viv_region_new(commands, &d);
     viv_region_map(f->array, end - f->ram->size, 0);
+    if (f->rom)
+        viv_region_map(f->rom, end - f->ram->size, 0);
 }
 
 static int flash_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
@@ -366,6 +375,8 @@ static int flash_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_er
 
     if (!id)
         return viv_fail(err, EINVAL, "cfi.pflash01: drive= is missing");
+    if (viv_opts_bool(opts, "secure") && !d->board->smm)
+        return viv_fail(err, EINVAL, "flash '%s': secure=on needs system management mode: -machine q35,smm=on, with -accel xlate", id);
     rc = viv_drive_claim(id, name, &f->drive, err);
     if (rc < 0)
         return rc;
@@ -388,7 +399,7 @@ static int flash_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_er
         return rc;
     }
     viv_ram_written(f->ram->hva, size);
-    make_regions(f, (uint64_t)viv_opts_int(opts, "end"));
+    make_regions(f, (uint64_t)viv_opts_int(opts, "end"), viv_opts_bool(opts, "secure"));
     return 0;
 }
 
@@ -399,6 +410,7 @@ static void flash_unrealize(struct viv_dev *d)
     write_out(f);
     viv_region_free(f->over);
     viv_region_free(f->array);
+    viv_region_free(f->rom);
     viv_ram_release(f->ram);
     viv_drive_release(f->drive);
 }
@@ -473,6 +485,7 @@ static const struct viv_state_table flash_state = {
             VIV_F_CONFIG(cfi_flash, ram),
             VIV_F_CONFIG(cfi_flash, array),
             VIV_F_CONFIG(cfi_flash, over),
+            VIV_F_CONFIG(cfi_flash, rom),
             VIV_F_END,
         },
     .post_load = flash_post_load,
@@ -482,6 +495,7 @@ static const struct viv_opt_def props[] = {
     {.name = "drive", .type = VIV_OPT_STR, .help = "id of a -drive"},
     {.name = "unit", .type = VIV_OPT_INT, .min = 0, .max = 1, .def = "0", .help = "which of the board's"},
     {.name = "end", .type = VIV_OPT_INT, .min = 0, .max = INT64_MAX, .def = "4294967296", .help = "the address behind it"},
+    {.name = "secure", .type = VIV_OPT_BOOL, .def = "off", .help = "takes commands from CPUs in system management mode alone"},
     VIV_OPT_END,
 };
 

@@ -56,7 +56,7 @@ static bool direct(void)
     return viv_space_find(rig.board.mem, BASE + 12345, &range) && range.kind == VIV_REGION_ROM && range.hva;
 }
 
-static struct viv_dev *setup(bool ro)
+static struct viv_dev *setup_with(bool ro, const char *props)
 {
     struct viv_dev *d;
 
@@ -67,11 +67,16 @@ static struct viv_dev *setup(bool ro)
     disk.n = disk.fail = disk.flushes = 0;
     written = 0;
     viv_drive_add("f", &disk, NULL, NULL);
-    d = rig_add("cfi.pflash01", "drive=f");
+    d = rig_add("cfi.pflash01", props);
     viv_dev_lock();
     viv_dev_set_running_all(true);
     viv_dev_unlock();
     return d;
+}
+
+static struct viv_dev *setup(bool ro)
+{
+    return setup_with(ro, "drive=f");
 }
 
 static void teardown(void)
@@ -256,6 +261,41 @@ static void test_refused(void)
     viv_drive_free_all(NULL);
 }
 
+/* secure=on: ROM to all but CPUs in SMM, whatever these have it do. */
+static void test_secure(void)
+{
+    struct viv_space *smm;
+
+    setup_with(false, "drive=f,secure=on");
+    smm = rig.board.smm;
+    w(0x100, 0x40);
+    w(0x100, 0x00);
+    w(0x1000, 0x20);
+    w(0x1000, 0xd0);
+    w(0, 0x90);
+    g_assert_true(direct());
+    g_assert_cmphex(r(0x100), ==, 0x100 % 251);
+    g_assert_cmpuint(written, ==, 0);
+    g_assert_cmphex(viv_space_read(smm, BASE, 1), ==, 0);
+    viv_space_write(smm, BASE + 0x100, 0x40, 1); /* from SMM */
+    viv_space_write(smm, BASE + 0x100, 0x01, 1);
+    g_assert_cmphex(viv_space_read(smm, BASE + 0x200, 1), ==, 0x80); /* status */
+    g_assert_true(direct());                                         /* not for the others */
+    g_assert_cmphex(r(0x200), ==, 0x200 % 251);
+    w(0, 0xff); /* nor can they end it */
+    g_assert_cmphex(viv_space_read(smm, BASE + 0x200, 1), ==, 0x80);
+    viv_space_write(smm, BASE, 0xff, 1);
+    g_assert_cmphex(viv_space_read(smm, BASE + 0x100, 1), ==, 0x100 % 251 & 1);
+    g_assert_cmphex(r(0x100), ==, 0x100 % 251 & 1);
+    g_assert_cmpuint(written, ==, 1);
+    teardown();
+    rig_init();
+    viv_space_free(rig.board.smm);
+    rig.board.smm = NULL;
+    rig_refused("cfi.pflash01", "drive=f,secure=on", "smm=on");
+    rig_fini();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -266,5 +306,6 @@ int main(int argc, char **argv)
     g_test_add_func("/cfi-flash/errors", test_errors);
     g_test_add_func("/cfi-flash/state", test_state);
     g_test_add_func("/cfi-flash/refused", test_refused);
+    g_test_add_func("/cfi-flash/secure", test_secure);
     return g_test_run();
 }

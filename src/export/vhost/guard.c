@@ -31,12 +31,27 @@ static bool replace(uintptr_t addr)
     return false;
 }
 
-/* Not ours: as it would have been without us, when the access is tried again. */
+/* Not ours. A handler that was there before us is called, as it may have a use for it and go on; so ours stays. Else it is as it would have
+ * been without us: the access is tried again, and what somebody sent comes again, and end the process. */
+static void pass_on(int signo, siginfo_t *info, void *context)
+{
+    if (before.sa_flags & SA_SIGINFO) {
+        before.sa_sigaction(signo, info, context);
+    } else if (before.sa_handler == SIG_IGN && info->si_code <= 0) {
+        return; /* the kernel ignores none that an access raises */
+    } else if (before.sa_handler == SIG_IGN || before.sa_handler == SIG_DFL) {
+        signal(SIGBUS, SIG_DFL);
+        if (info->si_code <= 0)
+            raise(SIGBUS); /* when this handler has returned */
+    } else {
+        before.sa_handler(signo);
+    }
+}
+
 static void on_bus_error(int signo, siginfo_t *info, void *context)
 {
-    if (info->si_code > 0 && replace((uintptr_t)info->si_addr))
-        return;
-    sigaction(SIGBUS, &before, NULL);
+    if (info->si_code <= 0 || !replace((uintptr_t)info->si_addr))
+        pass_on(signo, info, context);
 }
 
 static void install(void)

@@ -4,9 +4,10 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#define PROTOCOL_FEATURES (VHOST_PROTOCOL_MQ | VHOST_PROTOCOL_REPLY_ACK | VHOST_PROTOCOL_CONFIG | VHOST_PROTOCOL_INFLIGHT)
+#define PROTOCOL_FEATURES (VHOST_PROTOCOL_MQ | VHOST_PROTOCOL_REPLY_ACK | VHOST_PROTOCOL_BACKEND_REQ | VHOST_PROTOCOL_CONFIG | VHOST_PROTOCOL_INFLIGHT)
 #define RING_EVENT_IDX    (1ull << 29)
 
 struct queue {
@@ -21,6 +22,8 @@ struct viv_vhost_session {
     struct viv_vhost_mem mem;
     struct viv_vhost_inflight inflight;
     uint64_t features, protocol;
+    pthread_mutex_t backend_lock;
+    int backend; /* the socket for what we ask of the front end; -1: none */
     struct queue queue[VIV_VHOST_QUEUES_MAX];
 };
 
@@ -29,6 +32,8 @@ struct viv_vhost_session *viv_vhost_session_new(struct viv_vhost_disk *d)
     struct viv_vhost_session *s = g_new0(struct viv_vhost_session, 1);
 
     s->disk = d;
+    s->backend = -1;
+    pthread_mutex_init(&s->backend_lock, NULL);
     for (unsigned i = 0; i < VIV_VHOST_QUEUES_MAX; i++) {
         s->queue[i].kick = s->queue[i].call = s->queue[i].failed = -1;
         pthread_mutex_init(&s->queue[i].ring.lock, NULL);
@@ -58,6 +63,8 @@ void viv_vhost_session_free(struct viv_vhost_session *s)
         replace_fd(&s->queue[i].failed, -1);
         pthread_mutex_destroy(&s->queue[i].ring.lock);
     }
+    replace_fd(&s->backend, -1);
+    pthread_mutex_destroy(&s->backend_lock);
     viv_vhost_mem_clear(&s->mem);
     viv_vhost_inflight_clear(&s->inflight);
     g_free(s);
@@ -234,6 +241,28 @@ static int set_fd(struct viv_vhost_session *s, struct vhost_msg *m, struct viv_e
     return start(s, q, err);
 }
 
+static int set_backend(struct viv_vhost_session *s, struct vhost_msg *m, struct viv_err *err)
+{
+    if (m->fd_count != 1)
+        return viv_fail(err, EINVAL, "vhost-user: a socket for our requests with %u descriptors", m->fd_count);
+    pthread_mutex_lock(&s->backend_lock);
+    replace_fd(&s->backend, m->fds[0]);
+    pthread_mutex_unlock(&s->backend_lock);
+    m->fds[0] = -1;
+    return 0;
+}
+
+bool viv_vhost_session_tell_config(struct viv_vhost_session *s)
+{
+    const struct vhost_header h = {VHOST_BACKEND_CONFIG_CHANGE, VHOST_VERSION, 0};
+    bool told;
+
+    pthread_mutex_lock(&s->backend_lock);
+    told = s->backend >= 0 && send(s->backend, &h, sizeof(h), MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(h);
+    pthread_mutex_unlock(&s->backend_lock);
+    return told;
+}
+
 /* An area for so many queues: the front end keeps it, and says with SET that it is to be used. The answer is as long as the question: some
  * send the structure with 4 bytes of padding at its end, some without, and all want to get back what they know. */
 static int get_inflight(struct viv_vhost_session *s, struct vhost_msg *m, struct viv_err *err)
@@ -337,6 +366,8 @@ static int dispatch(struct viv_vhost_session *s, struct vhost_msg *m, struct viv
         return set_fd(s, m, err);
     case VHOST_SET_VRING_ENABLE:
         return set_enabled(s, &m->p.state, err);
+    case VHOST_SET_BACKEND_REQ_FD:
+        return set_backend(s, m, err);
     case VHOST_GET_CONFIG:
         return get_config(s, m, err);
     case VHOST_GET_INFLIGHT_FD:

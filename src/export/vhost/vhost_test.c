@@ -3,6 +3,11 @@
 #include "export/vhost/rig_test.h"
 
 #include "base/bytes.h"
+#include "export/vhost/guard.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 
 enum { NEXT = 1, WRITE = 2, INDIRECT = 4 };
 
@@ -272,6 +277,32 @@ static void test_session(void)
     rig_fini(&g);
     close(kick);
     close(call);
+}
+
+/* Another size of the disk: told on the socket that the front end gave for that, if it gave one. */
+static void test_resized(void)
+{
+    struct vhost_header want = {VHOST_BACKEND_CONFIG_CHANGE, VHOST_VERSION, 0}, h;
+    struct viv_vhost_session *s;
+    struct vhost_msg m;
+    int pair[2];
+    struct rig g;
+
+    rig_init(&g, true);
+    s = viv_vhost_session_new(&g.disk);
+    g_assert_false(viv_vhost_session_tell_config(s));
+    m = msg(VHOST_SET_BACKEND_REQ_FD, 0);
+    g_assert_cmpint(viv_vhost_session_do(s, &m, NULL), <, 0);
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), ==, 0);
+    set_fd(s, VHOST_SET_BACKEND_REQ_FD, pair[0]);
+    close(pair[0]);
+    g_assert_true(viv_vhost_session_tell_config(s));
+    g_assert_cmpint(read(pair[1], &h, sizeof(h)), ==, sizeof(h));
+    g_assert_cmpmem(&h, sizeof(h), &want, sizeof(want));
+    close(pair[1]); /* it has gone: no signal, no error but that nobody was told */
+    g_assert_false(viv_vhost_session_tell_config(s));
+    viv_vhost_session_free(s);
+    rig_fini(&g);
 }
 
 /* --- what was under way when somebody was killed --- */
@@ -574,6 +605,50 @@ static void test_cut(void)
     }
 }
 
+static uint8_t *foreign;
+static unsigned foreign_hits;
+
+static void on_foreign(int signo, siginfo_t *info, void *context)
+{
+    if (info->si_addr != foreign)
+        abort();
+    foreign_hits++;
+    mmap(foreign, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+static uint8_t *map_cut(int fd)
+{
+    uint8_t *p;
+
+    g_assert_cmpint(ftruncate(fd, 4096), ==, 0);
+    p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    g_assert_true(p != MAP_FAILED);
+    g_assert_cmpint(ftruncate(fd, 0), ==, 0);
+    return p;
+}
+
+/* A fault of somebody else's is his, and the guard stays. Before all others: who was there first counts. */
+static void test_guard(void)
+{
+    struct sigaction sa = {.sa_sigaction = on_foreign, .sa_flags = SA_SIGINFO};
+    int fd[2] = {memfd_create("a", 0), memfd_create("b", 0)};
+    uint8_t *ours;
+
+    sigaction(SIGBUS, &sa, NULL);
+    foreign = map_cut(fd[0]);
+    ours = map_cut(fd[1]);
+    g_assert_true(viv_guard_add(ours, 4096));
+    g_assert_cmpuint(*(volatile uint8_t *)foreign, ==, 0);
+    g_assert_cmpuint(foreign_hits, ==, 1);
+    g_assert_cmpuint(*(volatile uint8_t *)ours, ==, 0);
+    g_assert_cmpuint(foreign_hits, ==, 1);
+    g_assert_true(viv_guard_remove(ours));
+    for (unsigned i = 0; i < 2; i++) {
+        munmap(i ? ours : foreign, 4096);
+        close(fd[i]);
+    }
+}
+
 static void test_bad_messages(void)
 {
     struct viv_vhost_session *s;
@@ -623,11 +698,13 @@ static void test_bad_messages(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/vhost/guard", test_guard);
     g_test_add_func("/vhost/requests", test_requests);
     g_test_add_func("/vhost/indirect", test_indirect);
     g_test_add_func("/vhost/refused", test_refused);
     g_test_add_func("/vhost/broken", test_broken);
     g_test_add_func("/vhost/session", test_session);
+    g_test_add_func("/vhost/resized", test_resized);
     g_test_add_func("/vhost/bad-messages", test_bad_messages);
     g_test_add_func("/vhost/cut", test_cut);
     g_test_add_func("/vhost/inflight", test_inflight);

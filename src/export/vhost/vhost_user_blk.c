@@ -20,6 +20,8 @@ struct vhost_export {
     int stop; /* eventfd */
     pthread_t thread;
     bool connected; /* atomic */
+    pthread_mutex_t lock;
+    struct viv_vhost_session *session; /* `lock`; NULL: nobody is connected */
 };
 
 static const struct viv_opt_def vhost_opts[] = {
@@ -164,14 +166,35 @@ static int next_message(struct vhost_export *v, struct viv_vhost_session *s, int
     return ret;
 }
 
+static void set_session(struct vhost_export *v, struct viv_vhost_session *s)
+{
+    pthread_mutex_lock(&v->lock);
+    v->session = s;
+    pthread_mutex_unlock(&v->lock);
+}
+
+/* Who cannot be told finds the old size, and errors behind the new end. */
+static void on_resized(void *opaque)
+{
+    struct viv_export *x = opaque;
+    struct vhost_export *v = x->state;
+
+    pthread_mutex_lock(&v->lock);
+    if (v->session && !viv_vhost_session_tell_config(v->session))
+        viv_warn("vhost-user-blk export '%s': the front end cannot be told that the disk has another size", x->id);
+    pthread_mutex_unlock(&v->lock);
+}
+
 static void serve_one(struct vhost_export *v, int fd)
 {
     struct viv_vhost_session *s = viv_vhost_session_new(&v->disk);
     struct viv_err err = VIV_ERR_INIT;
 
     __atomic_store_n(&v->connected, true, __ATOMIC_RELAXED);
+    set_session(v, s);
     while (!next_message(v, s, fd, &err))
         ;
+    set_session(v, NULL);
     viv_vhost_session_free(s);
     close(fd);
     __atomic_store_n(&v->connected, false, __ATOMIC_RELAXED);
@@ -223,6 +246,7 @@ static void destroy(struct vhost_export *v)
     viv_export_listen_fini(&v->listen);
     if (v->stop >= 0)
         close(v->stop);
+    pthread_mutex_destroy(&v->lock);
     g_free(v);
 }
 
@@ -231,6 +255,7 @@ static int vhost_open(struct viv_export *x, struct viv_opts *o, struct viv_err *
     struct vhost_export *v = g_new0(struct vhost_export, 1);
     int ret = take_opts(v, x, o, err);
 
+    pthread_mutex_init(&v->lock, NULL);
     v->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!ret && v->stop < 0)
         ret = viv_fail_os(err, errno, "no eventfd");
@@ -238,11 +263,13 @@ static int vhost_open(struct viv_export *x, struct viv_opts *o, struct viv_err *
         ret = viv_export_listen(o, 1, &v->listen, err);
     if (!ret)
         ret = viv_thread_start(&v->thread, "viv-vhost", serve, v, err);
-    if (ret)
+    if (ret) {
         destroy(v);
-    else
-        x->state = v;
-    return ret;
+        return ret;
+    }
+    x->state = v;
+    viv_blk_on_resize(x->blk, v->disk.block_size, on_resized, x);
+    return 0;
 }
 
 static int vhost_close(struct viv_export *x, bool hard)

@@ -22,11 +22,15 @@ enum {
     VHOST_SET_PROTOCOL_FEATURES = 16,
     VHOST_GET_QUEUE_NUM = 17,
     VHOST_SET_VRING_ENABLE = 18,
+    VHOST_SET_BACKEND_REQ_FD = 21,
     VHOST_GET_CONFIG = 24,
     VHOST_SET_CONFIG = 25,
     VHOST_GET_INFLIGHT_FD = 31,
     VHOST_SET_INFLIGHT_FD = 32,
 };
+
+/* What we send, on a socket of its own. */
+enum { VHOST_BACKEND_CONFIG_CHANGE = 2 };
 
 #define VHOST_VERSION      1u
 #define VHOST_VERSION_MASK 3u
@@ -36,6 +40,7 @@ enum {
 #define VHOST_F_PROTOCOL_FEATURES (1ull << 30)
 #define VHOST_PROTOCOL_MQ         (1ull << 0)
 #define VHOST_PROTOCOL_REPLY_ACK  (1ull << 3)
+#define VHOST_PROTOCOL_BACKEND_REQ (1ull << 5)
 #define VHOST_PROTOCOL_CONFIG     (1ull << 9)
 #define VHOST_PROTOCOL_INFLIGHT   (1ull << 12)
 

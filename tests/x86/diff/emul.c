@@ -121,7 +121,7 @@ void emul_init(const struct viv_cpuid *cpuid)
 
     make_memory(&mem, &io);
     make_tables();
-    cpu = viv_x86_new(&vcpu, cpuid, mem, io);
+    cpu = viv_x86_new(&vcpu, cpuid, mem, NULL, io);
     vcpu.x86 = cpu;
     viv_x86_reset(cpu, false, true);
     if (viv_interp_init(cpu) < 0)

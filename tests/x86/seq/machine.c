@@ -291,7 +291,7 @@ void machine_make(struct machine *m, const char *name, const struct viv_cpuid *c
     map_all(m);
     make_system(m);
     memcpy(pristine, m->ram, sizeof(pristine));
-    m->c = viv_x86_new(&m->vcpu, cpuid, m->mem, m->io);
+    m->c = viv_x86_new(&m->vcpu, cpuid, m->mem, NULL, m->io);
     m->vcpu.x86 = m->c;
     viv_x86_reset(m->c, false, true);
     if (viv_interp_init(m->c) < 0)

@@ -109,14 +109,17 @@ static struct qcow2_bitmap *place(struct qcow2_bitmap_change *c, const struct vi
     const struct qcow2_bitmap *old = qcow2_find_bitmap(c->q, info->name);
     struct qcow2_bitmap *b = old ? &c->list[old - c->q->bitmaps] : &c->list[c->count++];
 
-    if (old)
+    if (old) {
         qcow2_bitmaps_drop(c, old);
-    else
+    } else {
         b->name = g_strdup(info->name);
+        b->extra = g_memdup2(info->extra, info->extra_len);
+        b->extra_len = info->extra_len;
+    }
     b->granularity_bits = __builtin_ctz(info->granularity);
     b->flags = info->automatic ? QCOW2_BITMAP_AUTO | QCOW2_BITMAP_IN_USE : 0; /* in use: it lives until we close */
     b->flags |= info->in_use ? QCOW2_BITMAP_IN_USE : 0; /* or was lost, and is to be so again */
-    b->flags |= old ? old->flags & QCOW2_BITMAP_EXTRA_OK : 0;
+    b->flags |= old ? old->flags & QCOW2_BITMAP_EXTRA_OK : info->extra_ok ? QCOW2_BITMAP_EXTRA_OK : 0;
     b->live = NULL;
     return b;
 }
@@ -129,6 +132,7 @@ static int store_locked(struct qcow2 *q, const struct viv_bitmap_info *info, con
     bool is_new = !old;
     struct qcow2_bitmap_change c;
     char *fresh;
+    uint8_t *extra;
     int ret;
 
     if (live && live->users)
@@ -139,9 +143,11 @@ static int store_locked(struct qcow2 *q, const struct viv_bitmap_info *info, con
         ret = qcow2_store_bits(q, b, bits, bytes, c.taken);
     }
     fresh = is_new && b ? b->name : NULL;
+    extra = is_new && b ? b->extra : NULL;
     ret = qcow2_bitmaps_end(&c, ret, viv_node_size(q->node));
     if (ret) {
         g_free(fresh);
+        g_free(extra);
         return explain(q, ret, "store", info->name, err);
     }
     viv_bitmap_free(live);
@@ -203,9 +209,24 @@ static int remove_bitmap(struct viv_node *n, const char *name, struct viv_err *e
     return ret;
 }
 
+static int extra_data(struct viv_node *n, const char *name, uint8_t **out, uint32_t *len, bool *ok, struct viv_err *err)
+{
+    struct qcow2 *q = n->state;
+    const struct qcow2_bitmap *b;
+
+    pthread_mutex_lock(&q->lock);
+    b = qcow2_find_bitmap(q, name);
+    *len = b ? b->extra_len : 0;
+    *out = b ? g_memdup2(b->extra, b->extra_len) : NULL;
+    *ok = b && (b->flags & QCOW2_BITMAP_EXTRA_OK);
+    pthread_mutex_unlock(&q->lock);
+    return b ? 0 : no_such(q, name, err);
+}
+
 const struct viv_bitmap_ops qcow2_bitmap_ops = {
     .list = list,
     .load = load,
     .store = store,
     .remove = remove_bitmap,
+    .extra = extra_data,
 };

@@ -29,19 +29,23 @@ static void make(void)
     struct viv_ram *ram;
     struct viv_region_desc d = {.name = "ram", .kind = VIV_REGION_RAM, .size = TEST_RAM_BYTES};
     struct viv_region_desc io = {.name = "mmio", .kind = VIV_REGION_IO, .size = 4096, .ops = &mmio_ops};
+    struct viv_region_desc smram = {.name = "smram", .kind = VIV_REGION_RAM, .size = TEST_SMRAM_BYTES, .ram_offset = TEST_SMRAM};
 
     viv_ram_set_vcpu_count(1);
     g_assert_cmpint(viv_ram_new("test", TEST_RAM_BYTES, &ram, &err), ==, 0);
     the.ram = ram->hva;
     the.mem = viv_space_new("memory", 52);
+    the.smm = viv_space_new_over("smm", the.mem);
     the.io = viv_space_new("io", 16);
     d.ram = ram;
     viv_region_map(viv_region_new(the.mem, &d), 0, 0);
     viv_region_map(viv_region_new(the.mem, &io), TEST_MMIO, 1);
+    smram.ram = ram;
+    the.smram = viv_region_new(the.smm, &smram);
     g_assert_cmpint(viv_cpuid_parse("max", &the.cpuid, &err), ==, 0);
     viv_cpuid_software_words(the.cpuid->word);
     viv_cpuid_finish(the.cpuid);
-    the.c = viv_x86_new(&the.vcpu, the.cpuid, the.mem, the.io);
+    the.c = viv_x86_new(&the.vcpu, the.cpuid, the.mem, the.smm, the.io);
     the.vcpu.x86 = the.c;
     g_assert_nonnull(the.c);
     g_assert_cmpint(viv_interp_init(the.c), ==, 0);
@@ -115,6 +119,7 @@ struct test_cpu *test_cpu_get(unsigned mode)
     if (!the.c)
         make();
     c = the.c;
+    viv_region_unmap(the.smram);
     memset(the.ram, 0, 0x200000);
     viv_ram_written(the.ram, 0x200000);
     viv_x86_reset(c, false, true);

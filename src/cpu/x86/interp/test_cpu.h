@@ -16,13 +16,16 @@
 #define TEST_DATA      0x20000u
 #define TEST_STACK     0x80000u /* grows down */
 #define TEST_MMIO      0x2000000u /* a page of registers: reads give NOP NOP ... HLT, see test_cpu.c */
+#define TEST_SMRAM     0x800000u
+#define TEST_SMRAM_BYTES 0x20000u
 #define TEST_ABSENT    0x3000000u /* first linear address that is not mapped */
 
 struct test_cpu {
     struct viv_x86 *c;
     struct viv_vcpu vcpu;
     struct viv_cpuid *cpuid;
-    struct viv_space *mem, *io;
+    struct viv_space *mem, *smm, *io;
+    struct viv_region *smram; /* in `smm`, unmapped: TEST_SMRAM_BYTES of RAM that begins at TEST_SMRAM there */
     uint8_t *ram;
 };
 

@@ -257,6 +257,47 @@ static void test_page_end(void)
     }
 }
 
+/* ---- SMRAM ---- */
+
+#define SMRAM_PAGE 0x40000u
+
+/* By a direct call, which is linked, by an indirect one, and a load. */
+GUEST(smm_caller, "mov $4, %ecx\n"
+                  "xor %ebx, %ebx\n"
+                  "0: call smm_caller + 0x30000\n"
+                  "add %eax, %ebx\n"
+                  "call *%rsi\n"
+                  "add %eax, %ebx\n"
+                  "mov 1(%rsi), %edx\n"
+                  "dec %ecx\n"
+                  "jnz 0b\n"
+                  "hlt");
+GUEST(smm_outside, "mov $1, %eax\n"
+                   "ret");
+GUEST(smm_inside, "mov $100, %eax\n"
+                  "ret");
+
+/* The same addresses are other code in SMM: what was translated and linked there is not run outside, nor the other way. */
+static void test_smram(void)
+{
+    start(NULL);
+    viv_region_map(t->smram, SMRAM_PAGE, 0);
+    LOAD(TEST_CODE, smm_caller);
+    LOAD(SMRAM_PAGE, smm_outside);
+    LOAD(TEST_SMRAM, smm_inside);
+    for (unsigned n = 0; n < 6; n++) {
+        c->in_smm = n & 1;
+        viv_x86_update_mode(c);
+        c->gpr[VIV_RSI] = SMRAM_PAGE;
+        run(TEST_CODE);
+        g_assert_cmpuint(c->gpr[VIV_RBX], ==, n & 1 ? 800 : 8);
+        g_assert_cmpuint(c->gpr[VIV_RDX], ==, n & 1 ? 100 : 1);
+    }
+    c->in_smm = false;
+    viv_x86_update_mode(c);
+    finish();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -269,5 +310,6 @@ int main(int argc, char **argv)
     g_test_add_func("/xlate/page/invlpg", test_invlpg);
     g_test_add_func("/xlate/page/linked", test_linked_page_moves);
     g_test_add_func("/xlate/page/end", test_page_end);
+    g_test_add_func("/xlate/smram", test_smram);
     return run_tests();
 }
