@@ -54,7 +54,7 @@ def main():
     points = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     machine = sys.argv[2] if len(sys.argv) > 2 else "pc"
     cpus = int(sys.argv[3]) if len(sys.argv) > 3 else 1
-    suffix = "pci" if machine == "pc" else "device"
+    suffix = "device" if machine == "microvm" else "pci"
     work = vm.scratch()
     disk = os.path.join(work, "d.raw")
     with open(disk, "wb") as f:

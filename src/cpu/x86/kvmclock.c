@@ -77,6 +77,8 @@ void viv_kvmclock_scale(uint64_t hz, uint32_t *mul, int8_t *shift)
     *mul = (uint32_t)((scaled << 32) / base);
 }
 
+/* The page is where the guest's system said, so what is written there is what the system could write: never SMRAM, although a handler that
+ * sets the TSC brings it about. */
 static void write_page(struct viv_x86 *c, uint64_t gpa)
 {
     struct time_info t = {.flags = TSC_STABLE};
@@ -84,7 +86,7 @@ static void write_page(struct viv_x86 *c, uint64_t gpa)
     uint64_t tsc, ns;
 
     take_base(&tsc, &ns);
-    if (viv_dma_read(c->mem, gpa, &version, 4) < 0)
+    if (viv_dma_read(c->mem_outside, gpa, &version, 4) < 0)
         return;
     version = (version | 1) + (version & 1 ? 2 : 0);
     t.tsc_timestamp = tsc + (uint64_t)c->tsc_offset;
@@ -92,12 +94,12 @@ static void write_page(struct viv_x86 *c, uint64_t gpa)
     viv_kvmclock_scale(viv_tsc_hz(), &mul, &t.shift);
     t.mul = mul;
     /* Odd while the rest changes, then even. */
-    viv_dma_write(c->mem, gpa, &version, 4);
+    viv_dma_write(c->mem_outside, gpa, &version, 4);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    viv_dma_write(c->mem, gpa + 4, (const uint8_t *)&t + 4, sizeof(t) - 4);
+    viv_dma_write(c->mem_outside, gpa + 4, (const uint8_t *)&t + 4, sizeof(t) - 4);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     version++;
-    viv_dma_write(c->mem, gpa, &version, 4);
+    viv_dma_write(c->mem_outside, gpa, &version, 4);
 }
 
 static void write_wall_clock(struct viv_x86 *c, uint64_t gpa)
@@ -106,13 +108,13 @@ static void write_wall_clock(struct viv_x86 *c, uint64_t gpa)
     struct wall_clock w = {.sec = (uint32_t)(boot / 1000000000), .nsec = (uint32_t)(boot % 1000000000)};
     uint32_t version = 0;
 
-    if (viv_dma_read(c->mem, gpa, &version, 4) < 0)
+    if (viv_dma_read(c->mem_outside, gpa, &version, 4) < 0)
         return;
     version = (version | 1) + (version & 1 ? 2 : 0);
     w.version = version;
-    viv_dma_write(c->mem, gpa, &w, sizeof(w));
+    viv_dma_write(c->mem_outside, gpa, &w, sizeof(w));
     version++;
-    viv_dma_write(c->mem, gpa, &version, 4);
+    viv_dma_write(c->mem_outside, gpa, &version, 4);
 }
 
 void viv_kvmclock_tsc_changed(struct viv_x86 *c)

@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "cpu/x86/debug.h"
 #include "cpu/x86/interp/test_cpu.h"
+#include "cpu/x86/kvmclock.h"
 
 #include <glib.h>
 #include <string.h>
@@ -408,6 +409,26 @@ static void test_init_held(void)
     g_assert_cmphex(atomic_load(&t->vcpu.requests), ==, VIV_REQ_INIT);
 }
 
+/* The clock's page is at an address that the guest's system chose: a handler that moves the TSC does not have it written to SMRAM. */
+static void test_clock_page(void)
+{
+    struct test_cpu *t = prepare(VIV_MODE_LONG);
+    uint8_t *smram = t->ram + TEST_SMRAM;
+
+    memset(smram, 0, TEST_SMRAM_BYTES);
+    memcpy(smram + 0x8000, handler, sizeof(handler));
+    viv_ram_written(smram, TEST_SMRAM_BYTES);
+    viv_region_map(t->smram, SMBASE, 0);
+    t->c->msr.kvm_system_time = (SMBASE + 0x8100) | 1;
+    request(t, VIV_REQ_SMI);
+    step(t);
+    g_assert_true(t->c->in_smm);
+    viv_kvmclock_tsc_changed(t->c);
+    g_assert_cmphex(viv_ld_le32(smram + 0x8100), ==, 0);
+    g_assert_cmphex(viv_ld_le32(t->ram + SMBASE + 0x8100), !=, 0);
+    t->c->msr.kvm_system_time = 0;
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -425,6 +446,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/smm/smram", GINT_TO_POINTER(true), test_smram);
     g_test_add_data_func("/smm/smram-cached", GINT_TO_POINTER(false), test_smram);
     g_test_add_func("/smm/reset", test_reset);
+    g_test_add_func("/smm/clock-page", test_clock_page);
     g_test_add_func("/smm/init-held", test_init_held);
     return g_test_run();
 }
