@@ -232,8 +232,10 @@ static int take_backing(struct build *b, struct viv_err *err)
         return viv_fail(err, EINVAL, "%s: backing and backing.* exclude each other", what_of(b));
     if (ref && *ref && !n)
         return viv_fail(err, ENOENT, "%s: backing: there is no node '%s'", what_of(b), ref);
-    if (n && (!n->read_only || (n->drv->protocol && !n->drv->filter)))
-        return viv_fail(err, EINVAL, "%s: backing: node '%s' must be an image with read-only=on", what_of(b), ref);
+    if (n && n->drv->protocol && !n->drv->filter)
+        return viv_fail(err, EINVAL, "%s: backing: node '%s' is a bare file: put an image on top of it", what_of(b), ref);
+    if (n && !n->read_only && n->parents)
+        return viv_fail(err, EBUSY, "%s: backing: node '%s' is below another one, which may write it: take that one", what_of(b), ref);
     b->no.backing_node = n;
     b->no.no_backing |= ref && !*ref;
     b->no.backing = b->backing;

@@ -87,6 +87,8 @@ static int read_backing(struct viv_node *n, uint64_t offset, const struct iovec 
     int ret = 0;
 
     viv_node_event(n->file, VIV_EVENT_READ_BACKING_AIO);
+    if (__atomic_load_n(&n->lost, __ATOMIC_ACQUIRE))
+        return -EIO;
     if (there)
         ret = transfer(n->backing, false, offset, iov, cnt, skip, there);
     if (!ret && there < len)
@@ -356,6 +358,27 @@ int viv_node_status_layer(struct viv_node *n, uint64_t offset, uint64_t len, str
     return ret;
 }
 
+static int status_of_chain(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent *out);
+
+/* Nothing is in `n`, and what is below may change, but not before it was copied here: if nothing came meanwhile, what was found below holds. */
+static int status_kept(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent *out)
+{
+    struct viv_extent now;
+    int ret = status_of_chain(n->backing, offset, len, out);
+
+    if (!ret)
+        ret = viv_node_status_layer(n, offset, out->len, &now);
+    if (!ret && __atomic_load_n(&n->lost, __ATOMIC_ACQUIRE))
+        ret = -EIO;
+    if (ret)
+        return ret;
+    if (now.kind == VIV_MAP_BACKING)
+        out->len = MIN(out->len, now.len);
+    else
+        *out = now;
+    return 0;
+}
+
 static int status_of_chain(struct viv_node *n, uint64_t offset, uint64_t len, struct viv_extent *out)
 {
     for (;;) {
@@ -370,8 +393,10 @@ static int status_of_chain(struct viv_node *n, uint64_t offset, uint64_t len, st
             out->kind = VIV_MAP_ZERO;
             return 0;
         }
+        len = MIN(len, viv_node_size(n->backing) - offset);
+        if (!n->backing->read_only)
+            return status_kept(n, offset, len, out);
         n = n->backing;
-        len = MIN(len, viv_node_size(n) - offset);
     }
 }
 

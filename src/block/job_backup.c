@@ -1,5 +1,5 @@
 /* blockdev-backup: the disk as it was at one moment. A write to it copies what it is about to change first (to a range that the job has
- * not come to yet). */
+ * not come to yet). When the target is an overlay of the disk, it shows that moment all the time: what is not copied yet has not changed. */
 #include "block/job_int.h"
 
 #include <errno.h>
@@ -14,6 +14,8 @@ static void before_write(struct viv_node_hook *h, uint64_t offset, uint64_t len)
     int ret = viv_job_copy_range(&j->copy, offset, len, &read);
 
     /* The guest goes on; it is the backup that is worth nothing. */
+    if (ret && j->keeps)
+        viv_node_lose(j->target);
     if (ret)
         __atomic_store_n(&j->hook_error, ret, __ATOMIC_RELEASE);
 }
@@ -70,6 +72,8 @@ static int start_copying(struct viv_job *j, struct viv_err *err)
         j->hook.before = before_write;
         viv_node_add_hook(j->node, &j->hook);
         j->hooked = true;
+        if (j->keeps)
+            viv_node_keep(j->target, j->node);
     }
     viv_graph_end();
     return ret;
@@ -101,6 +105,7 @@ static int run(struct viv_job *j, struct viv_err *err)
     int ret;
 
     if (j->sync == VIV_SYNC_NONE) { /* until it is cancelled, only what is overwritten */
+        viv_job_set_progress(j, 0, j->copy.todo->size);
         while (!viv_job_wait(j, 0, 1000000000))
             if ((ret = __atomic_load_n(&j->hook_error, __ATOMIC_ACQUIRE)) != 0)
                 return viv_fail_os(err, -ret, "what a write changes could not be kept");
@@ -135,6 +140,8 @@ static void give_back_bitmap(struct viv_job *j, bool done)
 static void clean(struct viv_job *j, bool done)
 {
     viv_graph_begin();
+    if (j->hooked && j->keeps) /* a copy of all needs nothing below */
+        viv_node_keep_end(j->target, !done || j->sync == VIV_SYNC_NONE);
     if (j->hooked)
         viv_node_remove_hook(j->node, &j->hook);
     if (j->since)
@@ -192,11 +199,12 @@ static struct viv_job *make(const struct viv_block_job_opts *o, struct viv_err *
     if (!j)
         return NULL;
     j->bitmap_name = g_strdup(o->bitmap);
+    j->keeps = (o->sync == VIV_SYNC_NONE || o->sync == VIV_SYNC_FULL) && viv_node_is_overlay_of(o->target, o->node);
     ret = viv_job_check_chain(j, err);
     if (!ret)
         ret = viv_job_use(j, o->node, VIV_PERM_READ, err);
     if (!ret)
-        ret = viv_job_use(j, o->target, VIV_PERM_READ | VIV_PERM_WRITE, err);
+        ret = j->keeps ? viv_job_use_keeping(j, err) : viv_job_use(j, o->target, VIV_PERM_READ | VIV_PERM_WRITE, err);
     if (!ret)
         ret = viv_job_copy_init(j, o->node, o->target, cluster_of(o->target), false, err);
     j->copy.compress = o->compress;

@@ -34,6 +34,13 @@ int viv_job_use(struct viv_job *j, struct viv_node *n, unsigned perms, struct vi
     return use_as(j, n, &use, err);
 }
 
+int viv_job_use_keeping(struct viv_job *j, struct viv_err *err)
+{
+    const struct viv_node_use use = {.perms = VIV_PERM_READ | VIV_PERM_WRITE, .shared = VIV_PERM_READ, .above = j->target, .keeper = true};
+
+    return use_as(j, j->target, &use, err);
+}
+
 int viv_job_use_base(struct viv_job *j, const struct viv_node *above, struct viv_err *err)
 {
     const struct viv_node_use use = {.perms = VIV_PERM_READ | VIV_PERM_WRITE, .shared = VIV_PERM_READ, .above = above, .will_be_writable = true};

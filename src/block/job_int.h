@@ -69,6 +69,7 @@ struct viv_job {
     enum viv_job_bitmap_mode bitmap_mode;
     bool write_blocking;
     bool hooked, writable_base, writable_node;
+    bool keeps; /* backup: the target is an overlay of the source, to show it as it was */
     int hook_error; /* of a hook, which has nobody to tell */
 
     void *opaque; /* viv_job_start_simple() */
@@ -105,6 +106,7 @@ bool viv_job_group_fail(struct viv_job *j);
 /* job_copy.c */
 int viv_job_use(struct viv_job *j, struct viv_node *n, unsigned perms, struct viv_err *err);
 /* It writes the base, which prepare makes writable, and nothing changes from `above` on up: nobody else may show it. */
+int viv_job_use_keeping(struct viv_job *j, struct viv_err *err); /* its target, while that keeps what is overwritten below */
 int viv_job_use_base(struct viv_job *j, const struct viv_node *above, struct viv_err *err);
 int viv_job_copy_init(struct viv_job *j, struct viv_node *from, struct viv_node *to, uint32_t granularity, bool follow, struct viv_err *err);
 void viv_job_copy_fini(struct viv_job_copy *c);

@@ -88,6 +88,95 @@ static void test_backup(void)
     }
 }
 
+/* Reads, and asks what is zero, for a while: nothing of what the guest does may show. */
+static void read_moment(struct viv_blk *b, const uint8_t *then)
+{
+    g_autofree uint8_t *buf = g_malloc(300000);
+    static const uint8_t zeroes[300000];
+
+    for (int i = 0; i < 600; i++) {
+        uint32_t len = g_rand_int_range(rnd, 1, 300000), at = g_rand_int_range(rnd, 0, SIZE - len);
+        struct viv_extent e;
+
+        g_assert_cmpint(viv_blk_pread(b, at, buf, len), ==, 0);
+        g_assert_true(memcmp(buf, then + at, len) == 0);
+        g_assert_cmpint(viv_node_status(viv_blk_node(b), at, len, &e), ==, 0);
+        g_assert_true(e.kind != VIV_MAP_ZERO || memcmp(then + at, zeroes, e.len) == 0);
+    }
+}
+
+/* An overlay of the disk that shows one moment of it, and is read meanwhile ("fleecing"): sync=none keeps it until the job is cancelled. Only for
+ * as long as that is so can it be used. */
+static void test_fleece(void)
+{
+    for (int i = 0; i < 4; i++) {
+        struct guest *g = begin();
+        struct viv_block_job_opts o = job_opts();
+        g_autofree uint8_t *then = g_memdup2(g->model, SIZE);
+        struct viv_err err = VIV_ERR_INIT;
+        struct viv_blk *b = NULL;
+        uint8_t byte;
+
+        make("copy", "top");
+        add_node("copy", "top", false);
+        o.target = viv_node_find("copy");
+        o.sync = i % 2 ? VIV_SYNC_FULL : VIV_SYNC_NONE;
+        o.job.speed = i % 2 ? 1 << 20 : 0;
+        g_assert_cmpint(viv_blockdev_attach("copy", VIV_PERM_READ, ALL, "reader", &b, &err), ==, -EBUSY);
+        g_assert_nonnull(strstr(err.text, "guest writes 'top' below it"));
+        viv_err_clear(&err);
+        must(viv_job_backup(&o, &err), &err);
+        must(viv_blockdev_attach("copy", VIV_PERM_READ, ALL, "reader", &b, &err), &err);
+        run_guest(g);
+        read_moment(b, then);
+        if (i < 2)
+            must(viv_blk_close(b, &err), &err);
+        steer(VIV_JOB_CANCEL, true);
+        wait_gone();
+        stop_guest(g);
+        if (i < 2) {
+            g_assert_cmpint(viv_blockdev_attach("copy", VIV_PERM_READ, ALL, "reader", &b, &err), ==, -EBUSY);
+            viv_err_clear(&err);
+        } else { /* rather nothing than bytes of another time */
+            int ret = 0;
+
+            for (uint32_t at = 0; at < SIZE && !ret; at += 65536) {
+                ret = viv_blk_pread(b, at, &byte, 1);
+                g_assert_true(ret || byte == then[at]);
+            }
+            g_assert_cmpint(ret, ==, -EIO);
+            must(viv_blk_close(b, &err), &err);
+        }
+        must(viv_blockdev_del("copy", &err), &err);
+        end(g);
+        expect_image("top", g->model);
+        guest_free(g);
+    }
+}
+
+/* What the target does not keep: a part of the disk, or another disk's overlay. */
+static void test_no_fleece(void)
+{
+    struct guest *g = begin();
+    struct viv_block_job_opts o = job_opts();
+    struct viv_err err = VIV_ERR_INIT;
+
+    make("copy", "top");
+    add_node("copy", "top", false);
+    o.target = viv_node_find("copy");
+    o.sync = VIV_SYNC_TOP;
+    g_assert_cmpint(viv_job_backup(&o, &err), ==, -EINVAL);
+    g_assert_nonnull(strstr(err.text, "guest writes 'top' below it"));
+    viv_err_clear(&err);
+    o.sync = VIV_SYNC_NONE;
+    o.node = viv_node_find("t");
+    g_assert_cmpint(viv_job_backup(&o, &err), ==, -EINVAL);
+    viv_err_clear(&err);
+    must(viv_blockdev_del("copy", &err), &err);
+    end(g);
+    guest_free(g);
+}
+
 /* A bitmap's worth, twice: the second one copies what the guest did meanwhile. */
 static void test_incremental(void)
 {
@@ -363,7 +452,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*fn)(void);
-    } tests[] = {{"backup", test_backup}, {"incremental", test_incremental}, {"mirror", test_mirror}, {"stream", test_stream},
+    } tests[] = {{"backup", test_backup}, {"fleece", test_fleece}, {"no-fleece", test_no_fleece}, {"incremental", test_incremental}, {"mirror", test_mirror}, {"stream", test_stream},
                  {"commit", test_commit}, {"cancel", test_cancel}, {"refused", test_refused},
                  {"shown", test_shown}, {"shown-later", test_shown_later}, {"paused", test_paused}};
     const char *seed = g_getenv("SEED");

@@ -60,7 +60,8 @@ static int close_node(struct viv_node *n)
     if (n->crypt)
         n->crypt->free(n->crypt);
     below = viv_node_set_backing(n, NULL);
-    viv_node_put(&below); /* read-only: nothing to lose */
+    r = viv_node_put(&below);
+    ret = ret ? ret : r;
     g_free(n->overlay);
     viv_bitmaps_free(n);
     pthread_mutex_destroy(&n->bitmap_lock);
@@ -120,7 +121,7 @@ bool viv_node_is_shared(const struct viv_node *n)
     bool shared;
 
     pthread_mutex_lock(&viv_node_lock);
-    shared = n->parents || (n->users && n->users->next);
+    shared = n->parents || n->overlays || (n->users && n->users->next);
     pthread_mutex_unlock(&viv_node_lock);
     return shared;
 }
@@ -142,6 +143,7 @@ struct viv_node *viv_node_set_backing(struct viv_node *n, struct viv_node *backi
         backing->overlay[backing->overlays++] = n;
     }
     n->backing = backing;
+    __atomic_store_n(&n->lost, false, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&viv_node_lock);
     return old;
 }

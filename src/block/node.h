@@ -226,6 +226,7 @@ struct viv_node_user {
     unsigned perms, shared;
     struct viv_node *node;
     const struct viv_node *above; /* what it writes changes nothing that this node shows (commit); NULL */
+    bool keeper;                  /* it copies what is about to change below, and does not mind the change */
     struct viv_node_user *next, *next_of_all;
 };
 
@@ -263,6 +264,8 @@ struct viv_node {
     struct viv_range_lock ranges;
     struct viv_node_user *users;
     unsigned long entered[2]; /* users.c: by which walk last */
+    const struct viv_node *keeps; /* users.c: what a write to this node changes is copied here first: the backing file shows as it was; NULL */
+    bool lost;                    /* atomic: it was not: what would be read from the backing file is an error */
     struct viv_bitmap *bitmaps; /* bitmap.h */
     struct viv_node_hook *hooks;
     pthread_mutex_t bitmap_lock;
@@ -311,7 +314,7 @@ int viv_node_register(struct viv_node *n, const char *name, struct viv_err *err)
 struct viv_node *viv_node_set_backing(struct viv_node *n, struct viv_node *backing_take);
 /* -EBUSY: `n` cannot get a writer, for somebody uses an image that shows it by way of a backing file. */
 int viv_node_check_shown(struct viv_node *n, const char *user, struct viv_err *err);
-/* Does more than one user hold it, or is it below another image? */
+/* Does more than one user hold it, or is it below another image, or its backing file? */
 bool viv_node_is_shared(const struct viv_node *n);
 /* All names there are, sorted; g_strfreev. */
 char **viv_node_names(void);
@@ -324,11 +327,21 @@ int viv_node_attach(struct viv_node *n, const char *user, unsigned perms, unsign
 struct viv_node_use {
     unsigned perms, shared;
     const struct viv_node *above; /* as in viv_node_user */
+    bool keeper;
     bool will_be_writable;        /* the user sees to that before it writes */
     bool moved;                   /* it has the same rights on another node, which this one takes the place of (graph.h) */
 };
 int viv_node_attach_as(struct viv_node *n, const char *user, const struct viv_node_use *use, struct viv_node_user **out, struct viv_err *err);
 void viv_node_detach(struct viv_node *n, struct viv_node_user **user);
+
+/* Does the backing file of `n` show what `source` does, filters aside? */
+bool viv_node_is_overlay_of(const struct viv_node *n, const struct viv_node *source);
+/* Before each write to `source`, whose overlay `n` is, `n` gets what that changes, from now on; or it does so no more. Who uses `n` all the same,
+ * while somebody writes below it, finds errors instead of bytes of another time, and `warn` says so. */
+void viv_node_keep(struct viv_node *n, const struct viv_node *source);
+void viv_node_keep_end(struct viv_node *n, bool warn);
+/* One time it could not. Any thread. */
+void viv_node_lose(struct viv_node *n);
 
 /* Which driver's are these bytes? Nobody's else's are raw. */
 const struct viv_blk_driver *viv_blk_probe(const uint8_t *head, size_t len);

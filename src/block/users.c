@@ -5,8 +5,12 @@
  * together with each other user, whichever of the two is the newer one: the writer changes its node and the files below it, the other one
  * must reach none of these through a backing file.
  *
- * An exception: a commit writes below its chain what the chain's top holds, so from there on up nothing changes (`above`). */
+ * Two exceptions. A commit writes below its chain what the chain's top holds: from there on up nothing changes (`above`). And an image into
+ * which a backup copies what is about to be overwritten shows the disk below it as it was (`keeps`), whoever writes that by way of the node
+ * that the backup watches. */
 #include "block/node_int.h"
+
+#include "base/log.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -54,14 +58,14 @@ static const struct viv_node *find_shown(struct viv_node *n, bool below, const s
         found = find_shown(n->child[i], below, w);
     if (!found)
         found = find_shown(n->file, below, w);
-    if (!found)
+    if (!found && !(n->keeps && consists_of(w->node, n->keeps)))
         found = find_shown(n->backing, true, w);
     return found;
 }
 
 static const struct viv_node *meets(const struct viv_node_user *w, const struct viv_node_user *v)
 {
-    if (w == v || !is_writer(w))
+    if (w == v || v->keeper || !is_writer(w))
         return NULL;
     walks++;
     return find_shown(v->node, false, w);
@@ -119,7 +123,8 @@ int viv_node_check_shown(struct viv_node *n, const char *user, struct viv_err *e
 
 int viv_node_attach_as(struct viv_node *n, const char *user, const struct viv_node_use *use, struct viv_node_user **out, struct viv_err *err)
 {
-    struct viv_node_user mine = {.name = (char *)user, .node = n, .perms = use->perms, .shared = use->shared, .above = use->above};
+    struct viv_node_user mine = {.name = (char *)user, .node = n, .perms = use->perms, .shared = use->shared, .above = use->above,
+                                 .keeper = use->keeper};
     int ret;
 
     if (n->read_only && is_writer(&mine) && !use->will_be_writable)
@@ -166,4 +171,47 @@ void viv_node_detach(struct viv_node *n, struct viv_node_user **up)
     pthread_mutex_unlock(&viv_node_lock);
     g_free(u->name);
     g_free(u);
+}
+
+/* --- images that keep what is overwritten below them --- */
+
+static const struct viv_node *under_filters(const struct viv_node *n)
+{
+    while (n && n->drv->filter)
+        n = n->file;
+    return n;
+}
+
+bool viv_node_is_overlay_of(const struct viv_node *n, const struct viv_node *source)
+{
+    return n->backing && under_filters(n->backing) == under_filters(source);
+}
+
+void viv_node_keep(struct viv_node *n, const struct viv_node *source)
+{
+    pthread_mutex_lock(&viv_node_lock);
+    n->keeps = source;
+    pthread_mutex_unlock(&viv_node_lock);
+}
+
+void viv_node_lose(struct viv_node *n)
+{
+    if (!__atomic_exchange_n(&n->lost, true, __ATOMIC_ACQ_REL))
+        viv_warn("'%s': what lies below is not kept any more: reading what was not copied fails from here on", label(n));
+}
+
+void viv_node_keep_end(struct viv_node *n, bool warn)
+{
+    bool lost = false;
+
+    pthread_mutex_lock(&viv_node_lock);
+    n->keeps = NULL;
+    for (const struct viv_node_user *w = all; w; w = w->next_of_all)
+        for (const struct viv_node_user *v = all; v && !lost; v = v->next_of_all)
+            lost = meets(w, v); /* nobody did until now */
+    pthread_mutex_unlock(&viv_node_lock);
+    if (lost && warn)
+        viv_node_lose(n);
+    else if (lost)
+        __atomic_store_n(&n->lost, true, __ATOMIC_RELEASE);
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Exports of a running machine: its disk read over NBD, and the disk of one moment (a new overlay by blockdev-create, blockdev-snapshot, an export
-of what is below now) read while the guest overwrites everything; the overlay is committed when the copy is done."""
+of what is below now) read while the guest overwrites everything; the overlay is committed when the copy is done. Then one moment again by
+fleecing: an overlay that a backup keeps."""
 import os
 import shutil
 import subprocess
@@ -29,6 +30,10 @@ touch /tmp/stop; wait
 dd if=/tmp/p of=/dev/vda bs=1M count=1 oflag=direct 2>/dev/null
 echo second $(dd if=/dev/vda bs=1M iflag=direct 2>/dev/null | sha256sum) done
 read word
+dd if=/dev/zero of=/dev/vda bs=1M count=8 oflag=direct 2>/dev/null; dd if=/tmp/p of=/dev/vda bs=4k seek=5003 oflag=direct 2>/dev/null
+blkdiscard -o 50331648 -l 8388608 /dev/vda 2>/dev/null || dd if=/dev/zero of=/dev/vda bs=1M seek=48 count=8 oflag=direct 2>/dev/null
+echo third $(dd if=/dev/vda bs=1M iflag=direct 2>/dev/null | sha256sum) done
+read word
 echo user-space-reached
 """
 
@@ -45,9 +50,8 @@ def same(what, a, b):
     print(f"ok: {what}", flush=True)
 
 
-def freeze(q, work):
-    """The disk as it is now, as an export; the guest goes on in an overlay."""
-    path = os.path.join(work, "overlay.qcow2")
+def create(q, path):
+    """An empty image of the disk's size; its file is the node "new"."""
     for driver, options in (("file", {"filename": path, "size": 0}), ("qcow2", {"file": "new", "size": SIZE})):
         if driver == "qcow2":
             q.cmd("blockdev-add", **{"driver": "file", "node-name": "new", "filename": path})
@@ -57,6 +61,11 @@ def freeze(q, work):
         if "error" in job:
             vm.fail(f"blockdev-create: {job}")
         q.cmd("job-dismiss", id="create")
+
+
+def freeze(q, work):
+    """The disk as it is now, as an export; the guest goes on in an overlay."""
+    create(q, os.path.join(work, "overlay.qcow2"))
     q.cmd("blockdev-add", **{"driver": "qcow2", "node-name": "over", "file": "new", "backing": None})
     q.cmd("blockdev-snapshot", node="disk", overlay="over")
     q.cmd("block-export-add", **{"type": "nbd", "id": "m", "node-name": "disk", "name": "moment"})
@@ -72,6 +81,33 @@ def thaw(q):
                 vm.fail(f"block-commit: {job}")
             time.sleep(0.05)
         q.cmd(command, id="c")
+
+
+def fleece(g, q, work, sock, then):
+    """The disk as it is now, as an export, without another disk for the guest: a backup copies into an overlay what it is about to overwrite."""
+    create(q, os.path.join(work, "fleece.qcow2"))
+    q.cmd("blockdev-add", **{"driver": "qcow2", "node-name": "fleece", "file": "new", "backing": "disk"})
+    try:
+        q.cmd("nbd-server-add", device="fleece", name="fleece")
+        vm.fail("an image is exported that shows what the guest writes")
+    except RuntimeError as e:
+        print(f"ok: before the backup: {e}")
+    q.cmd("blockdev-backup", **{"job-id": "f", "device": "disk", "target": "fleece", "sync": "none"})
+    q.cmd("nbd-server-add", device="fleece", name="fleece")
+    same("fleecing, before the guest writes", sum_over_nbd(sock, "fleece"), then)
+    g.send("go\n")
+    for _ in range(3):
+        same("fleecing, while it writes", sum_over_nbd(sock, "fleece"), then)
+    third = g.expect(r"^third (\w+) - done", 200)[1].decode()
+    same("fleecing, afterwards", sum_over_nbd(sock, "fleece"), then)
+    same("the disk beside it", sum_over_nbd(sock, "now"), third)
+    q.cmd("nbd-server-remove", name="fleece")
+    q.cmd("block-job-cancel", device="f")
+    while q.cmd("query-block-jobs"):
+        time.sleep(0.05)
+    for node in "fleece", "new":
+        q.cmd("blockdev-del", **{"node-name": node})
+    return third
 
 
 def ends(g, q, sock):
@@ -127,13 +163,16 @@ def main():
             same("the disk, afterwards", sum_over_nbd(sock, "now"), second)
             thaw(q)
             same("the disk, when the overlay is committed", sum_over_nbd(sock, "now"), second)
+            for node in "over", "new":
+                q.cmd("blockdev-del", **{"node-name": node})
+            third = fleece(g, q, work, sock, second)
             g.send("go\n") # ends with an export there
             g.expect(r"^user-space-reached", 100)
             if g.wait(100):
                 g.die("the status is not 0")
         subprocess.run(["qemu-img", "check", "-q", disk], check=True)
         same("the image alone", subprocess.run(f"qemu-img convert -O raw {disk} {disk}.raw && sha256sum < {disk}.raw", shell=True, check=True,
-                                               capture_output=True, text=True).stdout.split()[0], second)
+                                               capture_output=True, text=True).stdout.split()[0], third)
 
 
 main()
