@@ -1,7 +1,10 @@
 /* Changes of the graph under users who go on: another backing file, another node for the same handles, other rights.
  *
  * Between viv_graph_begin() and viv_graph_end() no request of any handle is under way, and nobody walks along the chains. Who walks them
- * without a handle (jobs, block status) does so between viv_graph_enter() and viv_graph_leave(); these nest. */
+ * without a handle (jobs, block status) does so between viv_graph_enter() and viv_graph_leave(); these nest.
+ *
+ * Order: the graph, then ranges (range.h). Who waits for the graph may wait for somebody who waits for a range; so nobody enters it, the
+ * first time in its thread, with a range held. */
 #ifndef VIV_BLOCK_GRAPH_H
 #define VIV_BLOCK_GRAPH_H
 

@@ -178,28 +178,39 @@ static int move(struct viv_job_copy *c, uint64_t offset, uint64_t len, bool *rea
     return ret;
 }
 
-int viv_job_copy_range(struct viv_job_copy *c, uint64_t offset, uint64_t len, bool *read)
+/* One piece: what is marked in [offset, end). The graph first, then the range (graph.h). */
+static int copy_piece(struct viv_job_copy *c, uint64_t offset, uint64_t end, bool *read)
 {
-    uint64_t g = c->todo->granularity, size = c->todo->size, end, at, run;
     struct viv_range r;
+    uint64_t at, run;
     int ret = 0;
 
-    if (offset >= size || !len)
-        return 0;
-    end = MIN(size, viv_align_down(MIN(len, size - offset) + offset + g - 1, g));
-    offset = viv_align_down(offset, g);
+    viv_graph_enter();
     viv_range_acquire(&c->ranges, &r, offset, end, true);
     while (!ret && viv_bitmap_next(c->todo, offset, &at, &run) && at < end) {
         run = MIN(run, end - at);
         viv_bitmap_clear(c->todo, at, run); /* before reading: what is written from here on marks it again */
-        viv_graph_enter();
         ret = move(c, at, run, read);
-        viv_graph_leave();
         if (ret)
             viv_bitmap_mark(c->todo, at, run);
         offset = at + run;
     }
     viv_range_release(&c->ranges, &r);
+    viv_graph_leave();
+    return ret;
+}
+
+/* In pieces: whoever waits to change the graph comes in between. */
+int viv_job_copy_range(struct viv_job_copy *c, uint64_t offset, uint64_t len, bool *read)
+{
+    uint64_t g = c->todo->granularity, size = c->todo->size, end, piece = MAX(ZERO_CHUNK, g);
+    int ret = 0;
+
+    if (offset >= size || !len)
+        return 0;
+    end = MIN(size, viv_align_down(MIN(len, size - offset) + offset + g - 1, g));
+    for (offset = viv_align_down(offset, g); offset < end && !ret; offset += MIN(piece, end - offset))
+        ret = copy_piece(c, offset, MIN(end, offset + piece), read);
     return ret;
 }
 

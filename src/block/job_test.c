@@ -4,6 +4,7 @@
 #include "block/bitmap.h"
 #include "block/graph.h"
 #include "block/guest_test.h"
+#include "block/job_int.h"
 #include "host/lock.h"
 #include "host/loop.h"
 
@@ -438,6 +439,70 @@ static void test_paused(void)
     guest_free(g);
 }
 
+/* --- copies of what another copy is about to overwrite, beside somebody who waits to change the graph --- */
+
+static unsigned stage; /* 1: the first copy is in the graph; 2: it has done what it came for */
+
+static void copy_piece(struct viv_job *j)
+{
+    bool read;
+
+    g_assert_cmpint(viv_job_copy_range(&j->copy, 0, 1 << 20, &read), ==, 0);
+}
+
+/* A backup that writes its target, where a second backup's hook saves first what is there. */
+static void *first_copy(void *second)
+{
+    viv_graph_enter();
+    __atomic_store_n(&stage, 1, __ATOMIC_RELEASE);
+    g_usleep(400000); /* now there is one who waits to change the graph, and the second one's own thread is at the same place */
+    copy_piece(second);
+    viv_graph_leave();
+    __atomic_store_n(&stage, 2, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+static void *second_copy(void *second)
+{
+    copy_piece(second);
+    return NULL;
+}
+
+static void *change_once(void *unused)
+{
+    viv_graph_begin();
+    viv_graph_end();
+    return NULL;
+}
+
+static void test_chained(void)
+{
+    struct guest *g = begin();
+    struct viv_job second = {0};
+    struct viv_err err = VIV_ERR_INIT;
+    pthread_t thread[3];
+
+    must(viv_job_copy_init(&second, viv_node_find("top"), viv_node_find("t"), 65536, false, &err), &err);
+    viv_bitmap_mark(second.copy.todo, 0, SIZE);
+    __atomic_store_n(&stage, 0, __ATOMIC_RELEASE);
+    viv_dev_unlock();
+    g_assert_cmpint(pthread_create(&thread[0], NULL, first_copy, &second), ==, 0);
+    while (!__atomic_load_n(&stage, __ATOMIC_ACQUIRE))
+        g_usleep(1000);
+    g_assert_cmpint(pthread_create(&thread[1], NULL, change_once, NULL), ==, 0);
+    g_usleep(100000);
+    g_assert_cmpint(pthread_create(&thread[2], NULL, second_copy, &second), ==, 0);
+    for (int i = 0; i < 1000 && __atomic_load_n(&stage, __ATOMIC_ACQUIRE) != 2; i++)
+        g_usleep(10000);
+    g_assert_cmpuint(__atomic_load_n(&stage, __ATOMIC_ACQUIRE), ==, 2);
+    for (unsigned i = 0; i < G_N_ELEMENTS(thread); i++)
+        pthread_join(thread[i], NULL);
+    viv_dev_lock();
+    viv_job_copy_fini(&second.copy);
+    end(g);
+    guest_free(g);
+}
+
 static void run(gconstpointer test)
 {
     job_error[0] = 0;
@@ -454,7 +519,7 @@ int main(int argc, char **argv)
         void (*fn)(void);
     } tests[] = {{"backup", test_backup}, {"fleece", test_fleece}, {"no-fleece", test_no_fleece}, {"incremental", test_incremental}, {"mirror", test_mirror}, {"stream", test_stream},
                  {"commit", test_commit}, {"cancel", test_cancel}, {"refused", test_refused},
-                 {"shown", test_shown}, {"shown-later", test_shown_later}, {"paused", test_paused}};
+                 {"shown", test_shown}, {"shown-later", test_shown_later}, {"paused", test_paused}, {"chained", test_chained}};
     const char *seed = g_getenv("SEED");
     int ret;
 
