@@ -7,9 +7,12 @@
 #include <errno.h>
 #include <glib.h>
 
-/* Who wants to change it comes before those who come to read, or a few busy ones would never let it in. Readers nest, so each thread counts,
- * and takes the lock once; and a reader waits for no other thread that may come to read. */
-static pthread_rwlock_t graph = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+/* Who wants to change it comes before those who come to read, or a few busy ones would never let it in: the turn is theirs while they wait, and
+ * readers want a turn to come in. Readers nest, so each thread counts, and takes the lock once; and a reader waits for no other thread that may
+ * come to read. Whoever holds the device lock (the monitor) takes no turn: it would wait, and all the machine with it, for the slowest read of
+ * a job, just because another job waits too. */
+static pthread_rwlock_t graph = PTHREAD_RWLOCK_INITIALIZER; /* readers come in beside readers, whoever waits */
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 static __thread unsigned reading;
 static __thread unsigned changing; /* this thread has it for itself: how often it said so */
 
@@ -18,7 +21,9 @@ void viv_graph_begin(void)
     if (changing++)
         return;
     viv_blk_hold_all();
+    pthread_mutex_lock(&turn);
     pthread_rwlock_wrlock(&graph);
+    pthread_mutex_unlock(&turn);
 }
 
 void viv_graph_end(void)
@@ -31,8 +36,15 @@ void viv_graph_end(void)
 
 void viv_graph_enter(void)
 {
-    if (!changing && !reading++)
-        pthread_rwlock_rdlock(&graph);
+    bool waits = !viv_dev_locked();
+
+    if (changing || reading++)
+        return;
+    if (waits)
+        pthread_mutex_lock(&turn);
+    pthread_rwlock_rdlock(&graph);
+    if (waits)
+        pthread_mutex_unlock(&turn);
 }
 
 void viv_graph_leave(void)

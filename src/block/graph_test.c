@@ -471,6 +471,47 @@ static void test_fair(void)
     g_assert_true(in_time);
 }
 
+/* --- the monitor beside a slow reader, and somebody who waits to change the graph --- */
+
+static bool inside, answered;
+
+static void *read_slowly(void *in_time)
+{
+    viv_graph_enter();
+    __atomic_store_n(&inside, true, __ATOMIC_RELEASE);
+    for (int i = 0; i < 500 && !__atomic_load_n(&answered, __ATOMIC_ACQUIRE); i++)
+        g_usleep(10000);
+    *(bool *)in_time = __atomic_load_n(&answered, __ATOMIC_ACQUIRE);
+    viv_graph_leave();
+    return NULL;
+}
+
+static void *change_once(void *unused)
+{
+    viv_graph_begin();
+    viv_graph_end();
+    return NULL;
+}
+
+static void test_device_lock(void)
+{
+    pthread_t reader, writer;
+    bool in_time = false;
+
+    g_assert_cmpint(pthread_create(&reader, NULL, read_slowly, &in_time), ==, 0);
+    while (!__atomic_load_n(&inside, __ATOMIC_ACQUIRE))
+        g_usleep(1000);
+    g_assert_cmpint(pthread_create(&writer, NULL, change_once, NULL), ==, 0);
+    g_usleep(200000); /* it waits for the reader by now */
+    g_assert_true(viv_dev_locked());
+    viv_graph_enter();
+    viv_graph_leave();
+    __atomic_store_n(&answered, true, __ATOMIC_RELEASE);
+    pthread_join(reader, NULL);
+    pthread_join(writer, NULL);
+    g_assert_true(in_time);
+}
+
 int main(int argc, char **argv)
 {
     const char *seed = g_getenv("SEED");
@@ -489,6 +530,7 @@ int main(int argc, char **argv)
     g_test_add_func("/graph/locks", test_locks);
     g_test_add_func("/graph/quiet", test_quiet);
     g_test_add_func("/graph/fair", test_fair);
+    g_test_add_func("/graph/device-lock", test_device_lock);
     g_test_add_func("/graph/lists", test_lists);
     g_test_add_func("/graph/below", test_below);
     g_test_add_func("/graph/below-others", test_below_others);
