@@ -105,8 +105,6 @@ int viv_blockdev_attach(const char *node_name, unsigned perms, unsigned shared, 
                         node_name);
     if (n->read_only)
         perms &= ~(VIV_PERM_WRITE | VIV_PERM_RESIZE);
-    if (n->parents && (perms & VIV_PERM_WRITE))
-        return viv_fail(err, EBUSY, "block node '%s' is below another one, which writes it", node_name);
     viv_node_get(n);
     return viv_blk_new(n, perms, shared, user, false, out, err);
 }

@@ -317,6 +317,68 @@ static void test_below_others(void)
     guest_free(g);
 }
 
+static void attach_fails(const char *name, const char *user)
+{
+    struct viv_node *n = viv_node_find(name);
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_blk *blk = NULL;
+
+    viv_node_get(n);
+    g_assert_cmpint(viv_blk_new(n, ALL, ALL, user, false, &blk, &err), ==, -EBUSY);
+}
+
+/* What an image consists of is its own, however many nodes lie between: no second writer, not by an export or a backup either. */
+static void test_parts(void)
+{
+    struct guest *g = begin();
+    struct viv_block_job_opts o = {.job.id = "j", .node = viv_node_find("top"), .sync = VIV_SYNC_FULL};
+    g_autofree char *file = g_strdup_printf("driver=file,node-name=f,filename=%s/second", dir);
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_node_user *user = NULL;
+    struct viv_blk *blk = NULL, *over = NULL;
+    struct viv_node *f, *raw = NULL;
+
+    g_assert_cmpint(viv_node_flush(viv_node_find("t")), ==, 0);
+    copy_file("t", "second");
+    must(viv_blockdev_add_text(file, &err), &err);
+    must(viv_blockdev_add_text("driver=raw,node-name=r,file=f", &err), &err);
+    must(viv_block_resize(viv_node_find("r"), SIZE, &err), &err);
+    must(viv_blockdev_attach("r", ALL, ALL, "guest", &blk, &err), &err);
+    f = viv_node_find("f");
+    o.target = f;
+    g_assert_cmpint(viv_job_backup(&o, &err), <, 0);
+    g_assert_nonnull(strstr(err.text, "below another one"));
+    viv_err_clear(&err);
+    must(viv_blk_close(blk, &err), &err);
+    must(viv_blockdev_add_text("driver=qcow2,node-name=q,file=r", &err), &err);
+    attach_fails("f", "export");
+    attach_fails("r", "export"); /* q has no users, and may write all the same */
+    must(viv_blockdev_attach("q", ALL, ALL, "guest", &blk, &err), &err);
+    attach_fails("r", "export");
+    must(viv_blk_close(blk, &err), &err);
+    must(viv_blockdev_del("q", &err), &err);
+    must(viv_blockdev_del("r", &err), &err);
+
+    /* A file with a user, and a window that an export has put over it: they agree, or not. */
+    must(viv_node_attach(f, "backup", VIV_PERM_READ | VIV_PERM_WRITE, VIV_PERM_READ, &user, &err), &err);
+    viv_node_get(f);
+    must(viv_node_open_format(viv_blk_driver_find("raw"), f, &(struct viv_node_opts){0}, &raw, &err), &err);
+    viv_node_get(raw);
+    must(viv_blk_new(raw, VIV_PERM_READ, ALL, "reader", false, &over, &err), &err);
+    must(viv_blk_close(over, &err), &err);
+    viv_node_get(raw);
+    g_assert_cmpint(viv_blk_new(raw, VIV_PERM_READ, VIV_PERM_READ, "reader", false, &over, &err), ==, -EBUSY);
+    viv_err_clear(&err);
+    viv_node_get(raw);
+    g_assert_cmpint(viv_blk_new(raw, ALL, ALL, "export", false, &over, &err), ==, -EBUSY);
+    g_assert_nonnull(strstr(err.text, "in use by backup"));
+    viv_err_clear(&err);
+    viv_node_detach(f, &user);
+    g_assert_cmpint(viv_node_put(&raw), ==, 0);
+    end(g);
+    guest_free(g);
+}
+
 static bool is_locked(const char *name, off_t byte)
 {
     struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
@@ -534,6 +596,7 @@ int main(int argc, char **argv)
     g_test_add_func("/graph/lists", test_lists);
     g_test_add_func("/graph/below", test_below);
     g_test_add_func("/graph/below-others", test_below_others);
+    g_test_add_func("/graph/parts", test_parts);
     ret = g_test_run();
     viv_dev_unlock();
     for (const char *const *name = (const char *const[]){"base", "mid", "top", "t", "copy", "other", "second", NULL}; *name; name++) {

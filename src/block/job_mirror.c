@@ -202,8 +202,6 @@ int viv_job_mirror(const struct viv_block_job_opts *o, struct viv_err *err)
         return viv_fail(err, EINVAL, "Parameter 'granularity' expects a power of 2");
     if (!is_root(o->node))
         return viv_fail(err, EBUSY, "Need a root block node");
-    if (o->target->parents)
-        return viv_fail(err, EBUSY, "node '%s' is below another image", o->target->name ? o->target->name : o->target->filename);
     if (viv_node_size(o->node) != viv_node_size(o->target))
         return viv_fail(err, EINVAL, "Source and target image have different sizes");
     return start(&mirror, o, err);

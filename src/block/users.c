@@ -5,12 +5,17 @@
  * together with each other user, whichever of the two is the newer one: the writer changes its node and the files below it, the other one
  * must reach none of these through a backing file.
  *
- * Two exceptions. A commit writes below its chain what the chain's top holds: from there on up nothing changes (`above`). And an image into
+ * The files themselves are an image's own: what stands on a node may have read anything from it, and written nothing yet. So nobody becomes a
+ * writer of a node below another, with users or without; and where an image came on top of a file that had a user (exports), the two
+ * must share what they do, and only a window that keeps nothing in memory may lie between them.
+ *
+ * Two exceptions from what was said of backing files. A commit writes below its chain what the chain's top holds: from there on up nothing changes (`above`). And an image into
  * which a backup copies what is about to be overwritten shows the disk below it as it was (`keeps`), whoever writes that by way of the node
  * that the backup watches. */
 #include "block/node_int.h"
 
 #include "base/log.h"
+#include "block/fmt/raw/raw.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -42,6 +47,40 @@ static bool consists_of(const struct viv_node *top, const struct viv_node *n)
         if (consists_of(top->child[i], n))
             return true;
     return consists_of(top->file, n);
+}
+
+static bool is_window(const struct viv_node *n)
+{
+    return n->drv->filter || n->drv == &viv_blk_raw;
+}
+
+/* Is `n` below `top`, with nothing but windows above it? */
+static bool shows_through(const struct viv_node *top, const struct viv_node *n)
+{
+    while (top && top != n)
+        top = is_window(top) ? top->file : NULL;
+    return top;
+}
+
+/* Have the two a file in common? */
+static bool share_files(const struct viv_node *a, const struct viv_node *b)
+{
+    if (!a || consists_of(b, a))
+        return a;
+    for (unsigned i = 0; i < a->children; i++)
+        if (share_files(a->child[i], b))
+            return true;
+    return share_files(a->file, b);
+}
+
+/* Does `w` write a file that is a part of what `v` uses, or the other way round, in a way that `v` has not agreed to? */
+static bool clash(const struct viv_node_user *w, const struct viv_node_user *v)
+{
+    if (w == v || w->node == v->node || !is_writer(w) || !share_files(w->node, v->node))
+        return false;
+    if (w->perms & CHANGES & ~v->shared)
+        return true;
+    return !consists_of(w->node, v->node) && !shows_through(v->node, w->node);
 }
 
 /* Which of the nodes that `w` writes shows in `n`, by way of a backing file? `below`: `n` is one itself, or a part of one. NULL: none. */
@@ -100,6 +139,9 @@ static int check_chains(const struct viv_node_user *mine, struct viv_err *err)
     const struct viv_node *n;
 
     for (const struct viv_node_user *u = all; u; u = u->next_of_all) {
+        if (clash(mine, u) || clash(u, mine))
+            return viv_fail(err, EBUSY, "%s cannot %s '%s': it has files in common with '%s', which is in use by %s", mine->name,
+                            perm_text(mine->perms), label(mine->node), label(u->node), u->name);
         if ((n = meets(mine, u)) != NULL)
             return viv_fail(err, EBUSY, "%s cannot write '%s': it is the backing image of '%s', which is in use by %s", mine->name, label(n),
                             label(u->node), u->name);
@@ -129,6 +171,8 @@ int viv_node_attach_as(struct viv_node *n, const char *user, const struct viv_no
 
     if (n->read_only && is_writer(&mine) && !use->will_be_writable)
         return viv_fail(err, EACCES, "'%s' is open read-only and %s wants to write it", n->filename, user);
+    if (n->parents && is_writer(&mine) && !use->moved)
+        return viv_fail(err, EBUSY, "%s cannot write '%s': block node '%s' is below another one, which may write it", user, label(n), label(n));
     pthread_mutex_lock(&viv_node_lock);
     ret = check_node(&mine, err);
     if (!ret && !use->moved)
