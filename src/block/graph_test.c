@@ -379,6 +379,39 @@ static void test_parts(void)
     guest_free(g);
 }
 
+/* Two images on one file, which only read at first: one may become a writer when the other one is gone. */
+static void test_two_images(void)
+{
+    static const char *const kinds[] = {"qcow2", "raw"};
+    struct guest *g = begin();
+    g_autofree char *file = g_strdup_printf("driver=file,node-name=f2,filename=%s/second", dir);
+    struct viv_err err = VIV_ERR_INIT;
+
+    g_assert_cmpint(viv_node_flush(viv_node_find("t")), ==, 0);
+    copy_file("t", "second");
+    must(viv_blockdev_add_text(file, &err), &err);
+    for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        g_autofree char *add = g_strdup_printf("driver=%s,node-name=s,file=f2", kinds[i]),
+                        *add2 = g_strdup_printf("driver=%s,node-name=s2,file=f2,read-only=on", kinds[i]),
+                        *ro = g_strdup_printf("[{\"driver\": \"%s\", \"node-name\": \"s\", \"file\": \"f2\", \"read-only\": true}]", kinds[i]),
+                        *rw = g_strdup_printf("[{\"driver\": \"%s\", \"node-name\": \"s\", \"file\": \"f2\"}]", kinds[i]),
+                        *rw2 = g_strdup_printf("[{\"driver\": \"%s\", \"node-name\": \"s2\", \"file\": \"f2\"}]", kinds[i]);
+
+        must(viv_blockdev_add_text(add, &err), &err);
+        reopen_well(ro);
+        must(viv_blockdev_add_text(add2, &err), &err);
+        reopen_fails(rw, "stands on 'f2' too");
+        reopen_fails(rw2, "stands on 'f2' too");
+        g_assert_true(viv_node_find("s")->read_only && viv_node_find("s2")->read_only && viv_node_find("f2")->read_only);
+        must(viv_blockdev_del("s2", &err), &err);
+        reopen_well(rw);
+        g_assert_true(!viv_node_find("s")->read_only && !viv_node_find("f2")->read_only);
+        must(viv_blockdev_del("s", &err), &err);
+    }
+    end(g);
+    guest_free(g);
+}
+
 static bool is_locked(const char *name, off_t byte)
 {
     struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
@@ -597,6 +630,7 @@ int main(int argc, char **argv)
     g_test_add_func("/graph/below", test_below);
     g_test_add_func("/graph/below-others", test_below_others);
     g_test_add_func("/graph/parts", test_parts);
+    g_test_add_func("/graph/two-images", test_two_images);
     ret = g_test_run();
     viv_dev_unlock();
     for (const char *const *name = (const char *const[]){"base", "mid", "top", "t", "copy", "other", "second", NULL}; *name; name++) {

@@ -120,6 +120,14 @@ static bool is_file(const struct viv_node *n)
     return n->drv == &viv_blk_file || n->drv == &viv_blk_host_device;
 }
 
+/* Two images on one file may both be read; the one that writes has it for itself. */
+static int check_alone(const struct viv_node *n, struct viv_err *err)
+{
+    return n->file && n->file->parents > 1 ? viv_fail(err, EBUSY, "'%s' cannot be made writable: another image stands on '%s' too",
+                                                      n->name ? n->name : n->filename, n->file->name ? n->file->name : n->file->filename)
+                                           : 0;
+}
+
 static int set_protocol(struct viv_node *n, bool read_only, struct viv_err *err)
 {
     int ret;
@@ -161,6 +169,8 @@ int viv_node_set_read_only(struct viv_node *n, bool read_only, struct viv_err *e
 
     if (n->read_only == read_only)
         return 0;
+    if (!read_only && (ret = check_alone(n, err)) != 0)
+        return ret;
     if (n->drv->protocol)
         return set_protocol(n, read_only, err);
     ret = check_format(n, err);
