@@ -24,13 +24,18 @@ static struct point *find(enum viv_break_kind kind, uint64_t lin, uint64_t len)
     return NULL;
 }
 
+static bool is_exec(const struct point *p)
+{
+    return p->kind == VIV_BREAK_EXEC || p->kind == VIV_BREAK_HARD;
+}
+
 /* Which of the two kinds there are, to every CPU. */
 static void tell_cpus(void)
 {
     uint8_t on = 0;
 
     for (unsigned i = 0; i < count; i++)
-        on |= points[i].kind == VIV_BREAK_EXEC ? VIV_BREAK_ON_EXEC : VIV_BREAK_ON_DATA;
+        on |= is_exec(&points[i]) ? VIV_BREAK_ON_EXEC : VIV_BREAK_ON_DATA;
     for (unsigned i = 0; i < viv_vcpu_count; i++) {
         struct viv_x86 *c = viv_vcpus[i]->x86;
 
@@ -52,7 +57,7 @@ static unsigned split(const struct point *p, struct viv_break_register *reg, uns
 
         while (lin % len || len > left)
             len /= 2;
-        reg[n] = (struct viv_break_register){p->kind, lin, p->lin, len};
+        reg[n] = (struct viv_break_register){is_exec(p) ? VIV_BREAK_EXEC : p->kind, lin, p->lin, len};
         lin += len;
         left -= len;
     }
@@ -189,7 +194,7 @@ bool viv_break_take_hit(struct viv_vcpu *v, struct viv_break_hit *hit)
 bool viv_break_at(uint64_t lin)
 {
     for (unsigned i = 0; i < count; i++) {
-        if (points[i].kind == VIV_BREAK_EXEC && points[i].lin == lin)
+        if (is_exec(&points[i]) && points[i].lin == lin)
             return true;
     }
     return false;
@@ -198,7 +203,7 @@ bool viv_break_at(uint64_t lin)
 bool viv_break_watches(uint64_t lin, uint64_t len)
 {
     for (unsigned i = 0; i < count; i++) {
-        if (points[i].kind != VIV_BREAK_EXEC && points[i].lin <= lin + len - 1 && lin <= points[i].last)
+        if (!is_exec(&points[i]) && points[i].lin <= lin + len - 1 && lin <= points[i].last)
             return true;
     }
     return false;
@@ -209,7 +214,7 @@ void viv_break_data(struct viv_break_cpu *b, uint64_t lin, uint64_t len, bool wr
     for (unsigned i = 0; i < count && !b->is_hit; i++) {
         const struct point *p = &points[i];
 
-        if (p->kind == VIV_BREAK_EXEC || p->kind == (write ? VIV_BREAK_READ : VIV_BREAK_WRITE))
+        if (is_exec(p) || p->kind == (write ? VIV_BREAK_READ : VIV_BREAK_WRITE))
             continue;
         if (p->lin <= lin + len - 1 && lin <= p->last) {
             b->hit = (struct viv_break_hit){.kind = p->kind, .lin = lin > p->lin ? lin : p->lin};

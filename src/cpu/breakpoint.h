@@ -14,7 +14,8 @@
 
 struct viv_vcpu;
 
-enum viv_break_kind { VIV_BREAK_EXEC, VIV_BREAK_WRITE, VIV_BREAK_READ, VIV_BREAK_ACCESS };
+/* HARD is EXEC that never stands in memory: for code that is not there yet. A hit says EXEC of both. */
+enum viv_break_kind { VIV_BREAK_EXEC, VIV_BREAK_WRITE, VIV_BREAK_READ, VIV_BREAK_ACCESS, VIV_BREAK_HARD };
 
 #define VIV_BREAKS_MAX 1024
 
@@ -55,7 +56,7 @@ struct viv_break_register {
 
 /* What is set and does not stand in memory, as debug registers; how many. */
 unsigned viv_break_registers(struct viv_break_register reg[VIV_BREAK_REGISTERS]);
-/* The n-th breakpoint, in no order; false: there are no more. */
+/* The n-th breakpoint that is not HARD, in no order; false: there are no more. */
 bool viv_break_exec(unsigned n, uint64_t *lin);
 
 /* ---- for the CPUs themselves; on the vCPU's thread ---- */

@@ -53,6 +53,17 @@ static void stops_before_the_instruction(void)
     g_assert_cmpuint(t->c->gpr[VIV_RAX], ==, 2);
 }
 
+static void hard_ones_stop_too(void)
+{
+    struct test_cpu *t = start();
+
+    g_assert_cmpint(viv_break_set(VIV_BREAK_HARD, TEST_CODE + AT_INC, 1, NULL), ==, 0);
+    g_assert_cmpint(stops(t).kind, ==, VIV_BREAK_EXEC);
+    g_assert_cmpint(viv_break_remove(VIV_BREAK_EXEC, TEST_CODE + AT_INC, 1), ==, -ENOENT);
+    g_assert_cmpint(viv_break_remove(VIV_BREAK_HARD, TEST_CODE + AT_INC, 1), ==, 0);
+    g_assert_cmpint(test_cpu_run(t), ==, VIV_RUN_HALT);
+}
+
 static void steps_one_instruction(void)
 {
     struct test_cpu *t = start();
@@ -139,6 +150,7 @@ static void debug_registers(void)
     g_assert_cmpint(viv_break_set(VIV_BREAK_ACCESS, 0x2004, 8, NULL), ==, -ENOSPC);
     g_assert_cmpint(viv_break_set(VIV_BREAK_EXEC, 0x3003, 1, NULL), ==, 0);
     g_assert_cmpint(viv_break_set(VIV_BREAK_EXEC, 0x3004, 1, NULL), ==, -ENOSPC);
+    g_assert_cmpint(viv_break_set(VIV_BREAK_HARD, 0x8000, 1, NULL), ==, -ENOSPC);
     for (uint64_t lin = 0x8000; lin < 0x8010; lin++)
         g_assert_cmpint(viv_break_set(VIV_BREAK_EXEC, lin, 1, NULL), ==, 0);
     g_assert_true(viv_break_exec(16, &(uint64_t){0}) && !viv_break_exec(17, &(uint64_t){0}));
@@ -156,6 +168,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/breakpoint/exec", stops_before_the_instruction);
+    g_test_add_func("/breakpoint/hard", hard_ones_stop_too);
     g_test_add_func("/breakpoint/step", steps_one_instruction);
     g_test_add_func("/breakpoint/watch", stops_after_the_access);
     g_test_add_func("/breakpoint/kinds", watches_only_its_kind);

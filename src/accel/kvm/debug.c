@@ -28,22 +28,65 @@ struct patch {
 /* Written while no vCPU runs, then read by all. */
 static struct patch patches[VIV_BREAKS_MAX];
 static unsigned patch_count;
-static bool no_int3;
+static struct patch places[VIV_BREAKS_MAX]; /* where breakpoints stood when they were last looked for */
+static unsigned place_count;
 static struct viv_break_register registers[VIV_BREAK_REGISTERS];
 static unsigned register_count;
+static bool no_int3;
 
-/* By the page tables of any CPU: those of the first may be a process's that does not have it. */
-static uint8_t *memory_at(uint64_t lin)
+static uint8_t *host_address(uint64_t gpa)
 {
     struct viv_range r;
+
+    if (!viv_space_find(viv_kvm->mem, gpa, &r) || !r.hva || r.kind != VIV_REGION_RAM)
+        return NULL;
+    return r.hva + (gpa - r.start);
+}
+
+/* A CPU that was never started, or has no paging while others have, knows nothing of the addresses that people mean. */
+static bool may_know(const struct viv_x86 *c, uint64_t lin)
+{
+    bool paging = c->cr0 & VIV_CR0_PG;
+
+    if (c->wait_sipi || (lin >> 32 && !(c->msr.efer & VIV_EFER_LMA)))
+        return false;
+    for (unsigned i = 0; i < viv_vcpu_count && !paging; i++) {
+        if (viv_vcpus[i]->x86->cr0 & VIV_CR0_PG)
+            return false;
+    }
+    return true;
+}
+
+/* By the page tables of any CPU: those of the first may be a process's that does not have it. */
+static uint8_t *mapped_at(uint64_t lin)
+{
     uint64_t gpa;
 
     for (unsigned i = 0; i < viv_vcpu_count; i++) {
-        if (viv_mmu_translate_debug(viv_vcpus[i]->x86, lin, &gpa) && viv_space_find(viv_kvm->mem, gpa, &r) && r.hva &&
-            r.kind == VIV_REGION_RAM)
-            return r.hva + (gpa - r.start);
+        struct viv_x86 *c = viv_vcpus[i]->x86;
+        uint8_t *at = may_know(c, lin) && viv_mmu_translate_debug(c, lin, &gpa) ? host_address(gpa) : NULL;
+
+        if (at)
+            return at;
     }
     return NULL;
+}
+
+/* In user mode the kernel's text may be mapped by no CPU: then where it was counts. */
+static uint8_t *memory_at(uint64_t lin)
+{
+    uint8_t *at = mapped_at(lin);
+    unsigned i;
+
+    for (i = 0; i < place_count && places[i].lin != lin; i++)
+        ;
+    if (!at)
+        return i < place_count ? places[i].at : NULL;
+    if (i < VIV_BREAKS_MAX) {
+        places[i] = (struct patch){.lin = lin, .at = at};
+        place_count = i == place_count ? i + 1 : place_count;
+    }
+    return at;
 }
 
 static bool in_memory(uint64_t lin)
@@ -89,8 +132,13 @@ void viv_kvm_debug_running(bool running)
         if (*p->at == INT3)
             *p->at = p->old;
     }
-    if (!running || !viv_break_count())
+    register_count = 0;
+    if (!running)
         return;
+    if (!viv_break_count()) {
+        place_count = 0;
+        return;
+    }
     register_count = viv_break_registers(registers);
     if (!any_steps())
         write_breakpoints();
@@ -122,6 +170,7 @@ int viv_kvm_put_debug(struct kvm_cpu *k, struct viv_err *err)
     bool step = b->on & VIV_BREAK_ON_STEP;
     int ret;
 
+    k->over = NULL;
     if (!b->on && !k->debugged)
         return 0;
     if (register_count)
@@ -158,14 +207,44 @@ static int pass_to_guest(struct kvm_cpu *k, uint8_t vector, uint64_t dr6)
     return 0;
 }
 
-/* The same byte may be mapped at another address, too: its INT3 is still ours. */
-static bool is_ours(uint64_t pc)
+/* The breakpoint whose INT3 was met at `pc`, NULL: it is the guest's own. Another mapping of the same byte counts. */
+static const struct patch *patch_at(struct kvm_cpu *k, uint64_t pc)
 {
+    struct kvm_translation t = {.linear_address = pc};
+    uint8_t *at = NULL;
+
     for (unsigned i = 0; i < patch_count; i++) {
-        if (patches[i].lin % PAGE == pc % PAGE)
-            return true;
+        if (patches[i].lin == pc)
+            return &patches[i];
     }
-    return false;
+    if (viv_kvm_ioctl(k->fd, KVM_TRANSLATE, &t) == 0 && t.valid)
+        at = host_address(t.physical_address);
+    for (unsigned i = 0; at && i < patch_count; i++) {
+        if (patches[i].at == at)
+            return &patches[i];
+    }
+    return NULL;
+}
+
+/* Another process's mapping of that byte has no breakpoint: this CPU does the instruction that stood there. Others may slip through
+ * meanwhile. */
+static int step_over(struct kvm_cpu *k, const struct patch *p)
+{
+    struct kvm_guest_debug d = {.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_SINGLESTEP};
+
+    if (viv_kvm_cap(KVM_CAP_SET_GUEST_DEBUG2) & KVM_GUESTDBG_BLOCKIRQ)
+        d.control |= KVM_GUESTDBG_BLOCKIRQ;
+    k->over = p;
+    *p->at = p->old;
+    viv_kvm_ioctl(k->fd, KVM_SET_GUEST_DEBUG, &d);
+    return 0;
+}
+
+static int stepped_over(struct kvm_cpu *k, struct viv_err *err)
+{
+    *k->over->at = INT3;
+    k->over = NULL;
+    return viv_kvm_put_debug(k, err);
 }
 
 static int stop(struct viv_break_cpu *b, struct viv_break_hit hit)
@@ -177,7 +256,18 @@ static int stop(struct viv_break_cpu *b, struct viv_break_hit hit)
     return 1;
 }
 
-int viv_kvm_handle_debug(struct kvm_cpu *k)
+static int met_int3(struct kvm_cpu *k, uint64_t pc)
+{
+    const struct patch *p = patch_at(k, pc);
+
+    if (!p)
+        return pass_to_guest(k, BREAKPOINT_VECTOR, 0);
+    if (p->lin != pc)
+        return step_over(k, p);
+    return stop(&k->v->x86->breaks, (struct viv_break_hit){.kind = VIV_BREAK_EXEC, .lin = pc});
+}
+
+int viv_kvm_handle_debug(struct kvm_cpu *k, struct viv_err *err)
 {
     const struct kvm_debug_exit_arch *e = &k->run->debug.arch;
     struct viv_break_cpu *b = &k->v->x86->breaks;
@@ -185,7 +275,9 @@ int viv_kvm_handle_debug(struct kvm_cpu *k)
     const struct viv_break_register *r = &registers[i];
 
     if (e->exception == BREAKPOINT_VECTOR)
-        return is_ours(e->pc) ? stop(b, (struct viv_break_hit){.kind = VIV_BREAK_EXEC, .lin = e->pc}) : pass_to_guest(k, BREAKPOINT_VECTOR, 0);
+        return met_int3(k, e->pc);
+    if (k->over && e->dr6 & DR6_STEP)
+        return stepped_over(k, err);
     if (i < register_count)
         return stop(b, (struct viv_break_hit){.kind = r->kind, .lin = r->kind == VIV_BREAK_EXEC ? e->pc : r->point});
     if (e->dr6 & DR6_STEP && b->on & VIV_BREAK_ON_STEP)

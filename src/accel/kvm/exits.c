@@ -130,7 +130,7 @@ int viv_kvm_handle_exit(struct kvm_cpu *k, struct viv_err *err)
         k->pending_io = true;
         return 0;
     case KVM_EXIT_DEBUG:
-        return viv_kvm_handle_debug(k);
+        return viv_kvm_handle_debug(k, err);
     case KVM_EXIT_SHUTDOWN:
         viv_vm_request(VIV_VM_RESET, 0, "triple fault");
         return 1;

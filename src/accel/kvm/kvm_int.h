@@ -49,6 +49,7 @@ struct kvm_cpu {
     bool msr_known[KVM_MSRS_MAX];   /* the kernel has msr_value[] */
     uint64_t msr_value[KVM_MSRS_MAX];
     uint64_t deadline; /* TSC deadline as the kernel has it */
+    const struct patch *over; /* debug.c: a breakpoint that this CPU is to leave behind it without a stop */
     bool debugged;     /* the kernel has breakpoints or a step of ours */
 };
 
@@ -86,7 +87,7 @@ int viv_kvm_handle_exit(struct kvm_cpu *k, struct viv_err *err);
 void viv_kvm_debug_init(bool emulates);
 void viv_kvm_debug_running(bool running);
 int viv_kvm_put_debug(struct kvm_cpu *k, struct viv_err *err);
-int viv_kvm_handle_debug(struct kvm_cpu *k);
+int viv_kvm_handle_debug(struct kvm_cpu *k, struct viv_err *err);
 
 /* state.c, state_fpu.c, state_msr.c */
 int viv_kvm_get_state(struct viv_vcpu *v, struct viv_err *err);

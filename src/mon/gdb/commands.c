@@ -259,7 +259,7 @@ static void set_point(struct gdb *s, enum viv_break_kind kind, uint64_t addr, ui
 
 static void point(struct gdb *s, bool set, const char *p)
 {
-    static const enum viv_break_kind kinds[] = {VIV_BREAK_EXEC, VIV_BREAK_EXEC, VIV_BREAK_WRITE, VIV_BREAK_READ, VIV_BREAK_ACCESS};
+    static const enum viv_break_kind kinds[] = {VIV_BREAK_EXEC, VIV_BREAK_HARD, VIV_BREAK_WRITE, VIV_BREAK_READ, VIV_BREAK_ACCESS};
     uint64_t type, addr, len;
 
     if (!number(&p, &type) || type > 4 || !expect(&p, ',') || !number(&p, &addr) || !expect(&p, ',') || !number(&p, &len)) {
