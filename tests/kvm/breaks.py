@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Breakpoints, steps and watchpoints under this host's KVM, by gdb's packets, on a loop that counts in memory.
+
+A KVM that emulates kernel code (viv doctor: slow) watches no data: that part is left out there, with a line."""
+import os
+import socket
+import struct
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import vm  # noqa: E402
+
+BASE = 0x100000
+CODE = b"\xbb\x00\x00\x20\x00" + b"\x40" + b"\x89\x03" + b"\x90" + b"\xeb\xfa"  # mov $0x200000,%ebx; 1: inc %eax; mov %eax,(%ebx); nop; jmp 1b
+INC, STORE, NOP = (BASE + 32 + at for at in (5, 6, 8))
+COUNTER = 0x200000
+
+
+def kernel(work):
+    """Multiboot 1 with addresses (flag 16)."""
+    flags = 1 << 16
+    head = struct.pack("<8I", 0x1badb002, flags, -(0x1badb002 + flags) & 0xffffffff, BASE, BASE, BASE + 128, BASE + 128, BASE + 32)
+    with open(f"{work}/kernel", "wb") as f:
+        f.write((head + CODE).ljust(128, b"\0"))
+    return f"{work}/kernel"
+
+
+class Gdb:
+    def __init__(self, path):
+        self.s = socket.socket(socket.AF_UNIX)
+        end = time.monotonic() + 20 * vm.SLOW
+        while self.s.connect_ex(path):
+            if time.monotonic() > end:
+                vm.fail("no gdb server")
+            time.sleep(0.05)
+        self.s.settimeout(30 * vm.SLOW)
+
+    def cmd(self, text):
+        body = text.encode()
+        self.s.sendall(b"$" + body + b"#%02x" % (sum(body) & 255))
+        got = b""
+        while not got.endswith(b"#"):
+            byte = self.s.recv(1)
+            got = b"" if byte in b"$+" else got + byte
+        self.s.recv(2)
+        self.s.sendall(b"+")
+        return got[:-1].decode()
+
+    def must(self, text, want):
+        got = self.cmd(text)
+        if not got.startswith(want):
+            vm.fail(f"{text}: {got}, not {want}")
+
+    def number(self, text):
+        return int.from_bytes(bytes.fromhex(self.cmd(text)), "little")
+
+    def at(self, pc):
+        if self.number("p10") != pc:
+            vm.fail(f"it stopped at {self.number('p10'):x}, not {pc:x}")
+
+
+def breaks(g, kind):
+    g.must(f"Z{kind},{INC:x},1", "OK")
+    for _ in range(3):
+        before = g.number("p0")
+        g.must("c", "T05")
+        g.at(INC)
+        if g.number(f"m{INC:x},1") != 0x40:
+            vm.fail("the breakpoint can be read")
+        g.must("s", "T05")
+        g.at(STORE)
+        if g.number("p0") not in (before + 1, before + 2):
+            vm.fail("a round of the loop is missing")
+    g.must(f"z{kind},{INC:x},1", "OK")
+
+
+def watches(g):
+    g.must(f"Z2,{COUNTER:x},4", "OK")
+    for _ in range(3):
+        g.must("c", f"T05thread:1;watch:{COUNTER:x}")
+        g.at(NOP)
+    g.must(f"z2,{COUNTER:x},4", "OK")
+    g.must(f"Z3,{COUNTER:x},4", "E")
+    g.must("s", "T05thread:1;")
+
+
+def main():
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        vm.skip("no /dev/kvm")
+    work = vm.scratch()
+    args = ["-M", "pc", "-m", "16M", "-accel", "kvm", "-nodefaults", "-display", "none", "-kernel", kernel(work), "-S", "-gdb",
+            f"unix:{work}/gdb", "-serial", "stdio"]
+    with vm.Guest(args, "kvm") as g:
+        gdb = Gdb(f"{work}/gdb")
+        gdb.must("?", "T")
+        breaks(gdb, 0)
+        breaks(gdb, 1)
+        g._pump(0.2)
+        if "runs guest kernel code at" in g.text:
+            print("breakpoints and steps; this KVM emulates, and watches no data")
+        else:
+            watches(gdb)
+        for n in range(4):
+            gdb.must(f"Z1,{INC + 0x1000 * n:x},1", "OK")
+        gdb.must(f"Z1,{INC + 0x5000:x},1", "E")
+        gdb.must("z1,%x,1" % INC, "OK")
+    print("ok: gdb's packets under KVM")
+
+
+main()
