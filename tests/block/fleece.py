@@ -54,10 +54,10 @@ def session(prog):
     if read(MOMENT) != then or read(DISK) == then:
         sys.exit(f"{prog}: the moment has changed, or the disk has not")
     bits = dirty()
-    d.do("block-export-del", id="m")
+    d.do("block-export-del", id="m", mode="hard") # its last client may not be gone yet
     d.job("block-job-cancel", "null", device="f")
     d.do("blockdev-del", node_name="over")
-    d.do("block-export-del", id="d")
+    d.do("block-export-del", id="d", mode="hard")
     d.end()
     return comparable(d), bits
 
