@@ -69,7 +69,7 @@ def resizes(prog, node):
     d = Daemon(prog)
     export(d, node, "vhost-user-blk", addr={"type": "unix", "path": "v"}, logical_block_size=4096)
     front = Front("v")
-    fuse = os.path.exists("/dev/fuse")
+    fuse = prog == OURS and os.path.exists("/dev/fuse") # a confined machine may not open that
     if fuse:
         open("file", "w").close()
         export(d, node, "fuse", mountpoint=os.path.abspath("file"))
