@@ -155,6 +155,7 @@ static struct viv_flat make_flat(struct viv_region *top, uint64_t start, uint64_
               .region = top,
               .region_offset = off},
         .lockless = top->d.kind == VIV_REGION_IO && top->d.ops->lockless,
+        .covers = top->space->under != NULL,
     };
 
     return f;
@@ -444,6 +445,13 @@ bool viv_space_find(struct viv_space *s, uint64_t addr, struct viv_range *out)
         return false;
     *out = f.r;
     return true;
+}
+
+bool viv_space_covers(struct viv_space *s, uint64_t addr)
+{
+    struct viv_flat f;
+
+    return viv_space_find_flat(s, addr, &f) && f.covers;
 }
 
 struct viv_range *viv_space_ranges(struct viv_space *s, size_t *count)

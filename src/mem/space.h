@@ -84,6 +84,8 @@ struct viv_range {
 /* The range that holds addr, or false. Any thread. `region` is for callers that hold the device lock:
  * others may compare it but not follow it. */
 bool viv_space_find(struct viv_space *s, uint64_t addr, struct viv_range *out);
+/* Is what `s` has at addr a region of its own that lies over another space (viv_space_new_over)? Any thread. */
+bool viv_space_covers(struct viv_space *s, uint64_t addr);
 /* Copies the flat view (g_free it): for accelerators and `info mtree`. */
 struct viv_range *viv_space_ranges(struct viv_space *s, size_t *count);
 

@@ -7,7 +7,8 @@
 /* A viv_range and what dispatch needs before it may follow the region pointer. Copied by words. */
 struct viv_flat {
     struct viv_range r;
-    uint64_t lockless;
+    uint32_t lockless;
+    uint32_t covers; /* viv_space_covers */
 };
 
 /* The range that holds addr. On false out->r.start is the first mapped address above addr; out->r.last is 0

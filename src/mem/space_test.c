@@ -171,6 +171,9 @@ static void test_over(void)
     viv_region_map(top, 0, 7);
     g_assert_cmphex(viv_space_read(s, 0, 1), ==, 3);
     g_assert_cmphex(viv_space_read(over, 0, 1), ==, 2); /* whatever the priority */
+    g_assert_true(viv_space_covers(over, 15));
+    g_assert_false(viv_space_covers(over, 16));
+    g_assert_false(viv_space_covers(s, 0));
     g_assert_cmphex(viv_space_read(over, 16, 1), ==, viv_space_read(s, 16, 1));
     viv_space_write(over, 0, 9, 1);
     g_assert_cmphex(m->hva[VIV_PAGE_SIZE], ==, 9);

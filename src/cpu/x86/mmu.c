@@ -18,9 +18,11 @@
 
 #include <string.h>
 
+/* Its base is the guest's system's to choose, SMRAM and secure flash are not: in SMM the APIC does not hide what is there for
+ * SMM alone, or stores to flash would end in it. */
 static bool is_apic_page(const struct viv_x86 *c, uint64_t gpa)
 {
-    return c->vcpu && c->vcpu->apic && viv_apic_maps(c->vcpu->apic, gpa);
+    return c->vcpu && c->vcpu->apic && viv_apic_maps(c->vcpu->apic, gpa) && !(c->in_smm && viv_space_covers(c->mem, gpa));
 }
 
 /* The map may have changed by this very access. */

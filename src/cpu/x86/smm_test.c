@@ -1,9 +1,13 @@
 /* System management mode: what an SMI saves and sets, that RSM puts everything back, what is held meanwhile, and
  * which saved states RSM refuses (APM vol. 2, chapter 10). The handlers are real code in memory. */
 #include "base/bytes.h"
+#include "cpu/x86/apic.h"
 #include "cpu/x86/debug.h"
 #include "cpu/x86/interp/test_cpu.h"
 #include "cpu/x86/kvmclock.h"
+#include "cpu/x86/mmu.h"
+#include "cpu/x86/mmu_int.h"
+#include "host/lock.h"
 
 #include <glib.h>
 #include <string.h>
@@ -409,6 +413,62 @@ static void test_init_held(void)
     g_assert_cmphex(atomic_load(&t->vcpu.requests), ==, VIV_REQ_INIT);
 }
 
+static uint64_t flash_read(void *opaque, uint64_t off, unsigned size)
+{
+    return 0x80;
+}
+
+static void flash_write(void *opaque, uint64_t off, uint64_t v, unsigned size)
+{
+    *(uint64_t *)opaque = v;
+}
+
+/* Secure flash is in the SMM space alone. A system that moves its local APIC's page there does not get between the handler and the
+ * flash; everywhere else that page is the APIC's, in SMM, too. */
+static void test_apic_over_flash(void)
+{
+    /* mov [TEST_MMIO + 80h], ecx; mov edx, [TEST_MMIO + 80h]; rsm */
+    static const char inside[] = "\x67\x66\x89\x0d\x80\x00\x00\x02\x67\x66\x8b\x15\x80\x00\x00\x02\x0f\xaa";
+    static const struct viv_region_ops ops = {.read = flash_read, .write = flash_write, .lockless = true};
+    static struct viv_intc intc;
+    uint64_t written = 0;
+    struct viv_region_desc d = {.name = "flash", .kind = VIV_REGION_IO, .size = 4096, .ops = &ops, .opaque = &written};
+    struct test_cpu *t = prepare(VIV_MODE_LONG);
+    struct viv_region *flash = viv_region_new(t->smm, &d);
+    struct viv_apic *a;
+
+    viv_dev_lock();
+    a = t->vcpu.apic = viv_apic_new(&t->vcpu, &intc);
+    viv_dev_unlock();
+    g_assert_true(viv_apic_set_base(a, TEST_MMIO | VIV_APIC_BASE_ENABLE | VIV_APIC_BASE_BSP));
+    for (unsigned covered = 0; covered < 2; covered++) {
+        memcpy(t->ram + SMBASE + 0x8000, inside, sizeof(inside));
+        viv_ram_written(t->ram + SMBASE + 0x8000, sizeof(inside));
+        if (covered)
+            viv_region_map(flash, TEST_MMIO, 0);
+        viv_x86_update_mode(t->c);
+        viv_mmu_flush_map(t->c);
+        viv_st32(t->c, TEST_MMIO + 0x80, 0x10);
+        g_assert_cmphex(viv_ld32(t->c, TEST_MMIO + 0x80), ==, 0x10);
+        t->c->gpr[VIV_RCX] = 0x40;
+        atomic_store(&t->vcpu.requests, VIV_REQ_SMI);
+        for (unsigned n = 0; n < 2; n++)
+            step(t);
+        g_assert_true(t->c->in_smm);
+        g_assert_cmphex((uint32_t)t->c->gpr[VIV_RDX], ==, covered ? 0x80 : 0x40);
+        g_assert_cmphex(written, ==, covered ? 0x40 : 0);
+        step(t);
+        g_assert_false(t->c->in_smm);
+        g_assert_cmphex(viv_ld32(t->c, TEST_MMIO + 0x80), ==, covered ? 0x10 : 0x40);
+    }
+    viv_region_free(flash);
+    viv_dev_lock();
+    viv_apic_free(a);
+    viv_dev_unlock();
+    t->vcpu.apic = NULL;
+    atomic_store(&t->vcpu.requests, 0);
+}
+
 /* The clock's page is at an address that the guest's system chose: a handler that moves the TSC does not have it written to SMRAM. */
 static void test_clock_page(void)
 {
@@ -448,5 +508,6 @@ int main(int argc, char **argv)
     g_test_add_func("/smm/reset", test_reset);
     g_test_add_func("/smm/clock-page", test_clock_page);
     g_test_add_func("/smm/init-held", test_init_held);
+    g_test_add_func("/smm/apic-over-flash", test_apic_over_flash);
     return g_test_run();
 }
