@@ -153,7 +153,7 @@ static int piix4_pm_realize(struct viv_dev *d, struct viv_opts *opts, struct viv
     if (r < 0)
         return r;
     p->pm = (struct viv_acpi_pm){.dev = d, .name = "piix4-pm", .gpe = VIV_PIIX4_PM_GPE, .gpe_bytes = 2, .set_sci = set_sci,
-                                 .other_read = pm_read, .other_write = pm_write, .apm_command = apm_command};
+                                 .other_sts = GLBSTS, .other_sts_bytes = 2, .other_read = pm_read, .other_write = pm_write, .apm_command = apm_command};
     p->smm = d->board->smm;
     viv_acpi_pm_init(&p->pm, BLOCK_SIZE);
     p->smbus = viv_region_new(d->board->io, &desc);

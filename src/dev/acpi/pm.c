@@ -201,12 +201,18 @@ static uint64_t block_read(void *opaque, uint64_t off, unsigned size)
     return size == 1 ? v >> (off & 1 ? 8 : 0) & 0xff : v;
 }
 
+/* Where written ones clear. */
+static bool is_status(const struct viv_acpi_pm *p, unsigned reg)
+{
+    return reg == PM1_STS || (reg >= p->gpe && reg < p->gpe + (unsigned)p->gpe_bytes) ||
+           (reg >= p->other_sts && reg < p->other_sts + (unsigned)p->other_sts_bytes);
+}
+
 /* A byte write changes its half of a register; of a status register it clears only bits in that half. */
 static void block_write(void *opaque, uint64_t off, uint64_t v, unsigned size)
 {
     struct viv_acpi_pm *p = opaque;
     unsigned reg = (unsigned)off & ~1u;
-    bool status = reg == PM1_STS || (reg >= p->gpe && reg < p->gpe + (unsigned)p->gpe_bytes);
     uint16_t old;
 
     if (size == 4) {
@@ -215,7 +221,7 @@ static void block_write(void *opaque, uint64_t off, uint64_t v, unsigned size)
         return;
     }
     if (size == 1) {
-        old = status ? 0 : read_reg(p, reg);
+        old = is_status(p, reg) ? 0 : read_reg(p, reg);
         v = off & 1 ? (old & 0xff) | (v & 0xff) << 8 : (old & 0xff00) | (v & 0xff);
     }
     write_reg(p, reg, (uint16_t)v);
@@ -326,6 +332,8 @@ const struct viv_state_table viv_acpi_pm_state = {
             VIV_F_CONFIG(viv_acpi_pm, name),
             VIV_F_CONFIG(viv_acpi_pm, gpe),
             VIV_F_CONFIG(viv_acpi_pm, gpe_bytes),
+            VIV_F_CONFIG(viv_acpi_pm, other_sts),
+            VIV_F_CONFIG(viv_acpi_pm, other_sts_bytes),
             VIV_F_CONFIG(viv_acpi_pm, set_sci),
             VIV_F_CONFIG(viv_acpi_pm, other_read),
             VIV_F_CONFIG(viv_acpi_pm, other_write),

@@ -16,6 +16,7 @@ struct viv_acpi_pm {
     const char *name;
     uint8_t gpe, gpe_bytes; /* of the block: where the events' status is, how many bytes; the enables are behind it */
     void (*set_sci)(struct viv_dev *dev, bool level);
+    uint8_t other_sts, other_sts_bytes; /* of these others, whose written ones clear: where, how many bytes */
     /* The block's other registers, 16 bits at even offsets; NULL: they read 0. */
     uint16_t (*other_read)(struct viv_dev *dev, unsigned reg);
     void (*other_write)(struct viv_dev *dev, unsigned reg, uint16_t v);

@@ -220,6 +220,11 @@ static void test_smi(void)
     out8(0xb2, 1);
     g_assert_cmpuint(rig.smis[0], ==, 1);
     g_assert_cmphex(in16(VIV_PIIX4_PM_BASE + 0x18), ==, 0x20);
+    out8(VIV_PIIX4_PM_BASE + 0x19, 0xff); /* of its own byte alone */
+    g_assert_cmphex(in16(VIV_PIIX4_PM_BASE + 0x18), ==, 0x20);
+    out8(VIV_PIIX4_PM_BASE + 0x18, 0x20);
+    g_assert_cmphex(in16(VIV_PIIX4_PM_BASE + 0x18), ==, 0);
+    out8(0xb2, 1);
     out16(VIV_PIIX4_PM_BASE + 0x18, 0x20);
     g_assert_cmphex(in16(VIV_PIIX4_PM_BASE + 0x18), ==, 0);
     viv_dev_reset_all();

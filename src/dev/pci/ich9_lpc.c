@@ -335,7 +335,7 @@ static int ich9_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err
     p->smm = d->board->smm;
     p->smi_offered = p->smm && viv_opts_bool(opts, "x-smi-broadcast") ? SMI_BROADCAST : 0;
     p->pm = (struct viv_acpi_pm){.dev = d, .name = "ich9-pm", .gpe = GPE0, .gpe_bytes = 8, .set_sci = set_sci,
-                                 .other_read = pm_read, .other_write = pm_write, .apm_command = apm_command};
+                                 .other_sts = SMI_STS, .other_sts_bytes = 4, .other_read = pm_read, .other_write = pm_write, .apm_command = apm_command};
     viv_acpi_pm_init(&p->pm, VIV_ICH9_PM_SIZE);
     p->rcba_region = viv_region_new(d->board->mem, &desc);
     init_masks(&p->pci);

@@ -270,6 +270,13 @@ static void test_smi(void)
     g_assert_cmpuint(rig.smis[0], ==, 1);
     g_assert_cmphex(in32(0x634), ==, 0x20);
     g_assert_cmphex(in16(0xb2), ==, 0x5512);
+    for (unsigned i = 1; i < 4; i++)
+        out8(0x634 + i, 0xff); /* of its own byte alone */
+    g_assert_cmphex(in32(0x634), ==, 0x20);
+    out8(0x634, 0x20);
+    g_assert_cmphex(in32(0x634), ==, 0);
+    out8(0xb2, 0x12);
+    g_assert_cmphex(in32(0x634), ==, 0x20);
     out32(0x634, 0x20);
     g_assert_cmphex(in32(0x634), ==, 0);
     set_cfg(LPC, 0xa0, 0x10, 2); /* SMI_LOCK */
