@@ -88,7 +88,8 @@ void viv_vcpus_start(void);
 void viv_vcpus_stop(void);
 /* Power-on state for all; stopped. */
 void viv_vcpus_reset(void);
-/* As the INIT pin of all CPUs. But local APICs stay as they are: the firmware that goes on then would not set LINT0 up again. */
+/* As the INIT pin of all CPUs. But local APICs stay as they are: the firmware that goes on then would not set LINT0 up again.
+ * For a CPU in system management mode it waits for RSM, and then is one like any other's (local APIC included). */
 void viv_vcpus_init(void);
 
 #endif

@@ -169,9 +169,13 @@ static void reset(bool init)
     for (unsigned i = 0; i < viv_vcpu_count; i++) {
         struct viv_vcpu *v = viv_vcpus[i];
 
+        v->failed = false;
+        if (init && v->x86->in_smm) { /* waits for RSM, as one by ICR does; so do the SMIs and NMIs that are there */
+            v->x86->init_held = true;
+            continue;
+        }
         atomic_store(&v->requests, VIV_REQ_STOP);
         atomic_store(&v->nmis, 0);
-        v->failed = false;
         viv_x86_reset(v->x86, init, i == 0);
         if (v->apic && !init)
             viv_apic_reset(v->apic, false);

@@ -187,6 +187,7 @@ static int get_events(struct kvm_cpu *k, struct viv_x86 *c, struct viv_err *err)
     if (e.flags & KVM_VCPUEVENT_VALID_SMM) {
         c->in_smm = e.smi.smm;
         c->smi_pending = e.smi.pending;
+        c->init_held = e.smi.smm && e.smi.latched_init;
     }
     return 0;
 }
@@ -215,6 +216,7 @@ static int put_events(struct kvm_cpu *k, const struct viv_x86 *c, struct viv_err
         e.flags |= KVM_VCPUEVENT_VALID_SMM;
         e.smi.smm = c->in_smm;
         e.smi.pending = c->smi_pending;
+        e.smi.latched_init = c->init_held;
     }
     return CALL(k, KVM_SET_VCPU_EVENTS, &e, err);
 }
