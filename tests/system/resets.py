@@ -23,6 +23,9 @@ def arguments(work, machine, img):
             f.truncate(64 << 20)
     args = vm.base_args(machine, "384M", 2)
     args.remove("-no-reboot")
+    # The guest's memory is not to be taken for ours.
+    args[args.index(machine)] = f"{machine},memory-backend=ram"
+    args += ["-object", "memory-backend-memfd,id=ram,size=384M"]
     args += ["-vga", "std", "-vnc", f"unix:{work}/vnc", "-qmp", f"unix:{work}/qmp,server=on,wait=off",
              "-drive", f"file={img},format=qcow2,if=virtio", "-device", "virtio-scsi-pci,id=s",
              "-device", "qemu-xhci,id=x", "-device", "usb-tablet,bus=x.0", "-device", "virtio-balloon-pci", "-device", "virtio-rng-pci",
