@@ -395,7 +395,7 @@ def handed(work):
         q.cmd("closefd", fdname="three")
         must(sock.recv(1) == b"", g, "closefd does not close")
         for args, word in (({"protocol": "vnc", "fdname": "one"}, "not been found"), ({"protocol": "nix", "fdname": "one"}, "not been found"),
-                           ({"protocol": "vnc", "fdname": "one", "tls": True}, "no TLS")):
+                           ({"protocol": "vnc", "fdname": "one", "tls": True}, "tls=true is for spice")):
             try:
                 q.cmd("add_client", **args)
                 g.die(f"add_client {args} is accepted")
