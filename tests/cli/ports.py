@@ -2,23 +2,13 @@
 """Serial and parallel ports: -device instead of a default port, and what the ACPI tables name."""
 import os
 import re
-import struct
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import multiboot  # noqa: E402
 import vm  # noqa: E402
 
-BASE = 0x100000
-
-
-def kernel(work):
-    """Multiboot 1 with addresses: it halts. With a kernel the tables lie at E0000h."""
-    flags = 1 << 16
-    path = os.path.join(work, "kernel")
-    with open(path, "wb") as f:
-        f.write(struct.pack("<8I", 0x1badb002, flags, -(0x1badb002 + flags) & 0xffffffff, BASE, BASE, BASE + 64, BASE + 64, BASE + 32)
-                + b"\xf4\xeb\xfd".ljust(32, b"\0"))
-    return path
+HALT = b"\xf4\xeb\xfd"
 
 
 def ports(work, image, args):
@@ -37,7 +27,7 @@ def ports(work, image, args):
 
 def main():
     work = vm.scratch()
-    image = kernel(work)
+    image = multiboot.kernel(work, HALT)  # with a kernel the tables lie at E0000h
     null = ["-chardev", "null,id=c", "-device"]
     cases = [
         ([], {0x3f8, 0x378}, {"COM1", "LPT1"}),

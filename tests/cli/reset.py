@@ -9,32 +9,21 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import multiboot  # noqa: E402
 import vm  # noqa: E402
 
-BASE = 0x100000
 PRINT = b"\x66\xba\xf8\x03\xb0R\xee"  # mov $0x3f8,%dx; mov $'R',%al; out %al,%dx
 STOP = b"\xf4\xeb\xfd"                # hlt for ever
 WAYS = {
     "port CF9h": PRINT + b"\x66\xba\xf9\x0c\xb0\x02\xee\xb0\x06\xee" + STOP,
-    "triple fault": PRINT + b"\x0f\x01\x1d" + struct.pack("<I", BASE + 96) + b"\xcc" + STOP,  # lidt of zeros; int3
+    "triple fault": PRINT + b"\x0f\x01\x1d" + struct.pack("<I", multiboot.CODE + 64) + b"\xcc" + STOP,  # lidt of zeros; int3
 }
 POINTS = 12
 
 
-def kernel(work, name, code):
-    """Multiboot 1 with addresses (flag 16)."""
-    flags = 1 << 16
-    head = struct.pack("<8I", 0x1badb002, flags, -(0x1badb002 + flags) & 0xffffffff, BASE, BASE, BASE + 128,
-                       BASE + 128, BASE + 32)
-    path = os.path.join(work, name.replace(" ", "-"))
-    with open(path, "wb") as f:
-        f.write((head + code).ljust(128, b"\0"))
-    return path
-
-
 def run(work, name, code):
     rng = random.Random(5)
-    image = kernel(work, name, code)
+    image = multiboot.kernel(work, code.ljust(96, b"\0"), name.replace(" ", "-"))
 
     def args(qmp):
         return ["-M", "pc", "-m", "16M", "-nodefaults", "-display", "none", "-serial", "stdio", "-kernel", image,

@@ -4,26 +4,16 @@
 A KVM that emulates kernel code (viv doctor: slow) watches no data: that part is left out there, with a line."""
 import os
 import socket
-import struct
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import multiboot  # noqa: E402
 import vm  # noqa: E402
 
-BASE = 0x100000
 CODE = b"\xbb\x00\x00\x20\x00" + b"\x40" + b"\x89\x03" + b"\x90" + b"\xeb\xfa"  # mov $0x200000,%ebx; 1: inc %eax; mov %eax,(%ebx); nop; jmp 1b
-INC, STORE, NOP = (BASE + 32 + at for at in (5, 6, 8))
+INC, STORE, NOP = (multiboot.CODE + at for at in (5, 6, 8))
 COUNTER = 0x200000
-
-
-def kernel(work):
-    """Multiboot 1 with addresses (flag 16)."""
-    flags = 1 << 16
-    head = struct.pack("<8I", 0x1badb002, flags, -(0x1badb002 + flags) & 0xffffffff, BASE, BASE, BASE + 128, BASE + 128, BASE + 32)
-    with open(f"{work}/kernel", "wb") as f:
-        f.write((head + CODE).ljust(128, b"\0"))
-    return f"{work}/kernel"
 
 
 class Gdb:
@@ -89,7 +79,7 @@ def main():
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         vm.skip("no /dev/kvm")
     work = vm.scratch()
-    args = ["-M", "pc", "-m", "16M", "-accel", "kvm", "-nodefaults", "-display", "none", "-kernel", kernel(work), "-S", "-gdb",
+    args = ["-M", "pc", "-m", "16M", "-accel", "kvm", "-nodefaults", "-display", "none", "-kernel", multiboot.kernel(work, CODE), "-S", "-gdb",
             f"unix:{work}/gdb", "-serial", "stdio"]
     with vm.Guest(args, "kvm") as g:
         gdb = Gdb(f"{work}/gdb")

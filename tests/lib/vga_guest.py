@@ -1,9 +1,10 @@
 """A guest for tests of screens: a multiboot kernel of a few bytes. It sets 640x480 with 32 bits by Bochs' VBE ports, fills video memory where
 PCI's BAR 0 says, prints A, waits for a byte on its serial port, draws a line, prints B, and then says there which scan codes it gets."""
-import os
 import struct
 
-BASE, W, H, FACTOR = 0x100000, 640, 480, 0x010307
+import multiboot
+
+W, H, FACTOR = 640, 480, 0x010307
 
 
 def u32(v):
@@ -33,13 +34,7 @@ def code():
 
 
 def kernel(work):
-    flags, body = 1 << 16, code()
-    end = BASE + 32 + len(body)
-    head = struct.pack("<8I", 0x1badb002, flags, -(0x1badb002 + flags) & 0xffffffff, BASE, BASE, end, end, BASE + 32)
-    path = os.path.join(work, "kernel")
-    with open(path, "wb") as f:
-        f.write(head + body)
-    return path
+    return multiboot.kernel(work, code())
 
 
 def want(line=False):
