@@ -581,13 +581,6 @@ static void *read_slowly(void *in_time)
     return NULL;
 }
 
-static void *change_once(void *unused)
-{
-    viv_graph_begin();
-    viv_graph_end();
-    return NULL;
-}
-
 static void test_device_lock(void)
 {
     pthread_t reader, writer;

@@ -4,6 +4,7 @@
 
 #include "block/blk.h"
 #include "block/fmt/qcow2/qcow2.h"
+#include "block/graph.h"
 #include "block/options.h"
 
 #include <glib.h>
@@ -151,6 +152,14 @@ static void expect_image(const char *name, const uint8_t *want)
         if (have[i] != want[i])
             g_error("%s: byte %zu is %u, not %u", name, i, have[i], want[i]);
     g_assert_cmpint(viv_node_put(&n), ==, 0);
+}
+
+/* A thread that changes the graph once. */
+static void *change_once(void *unused)
+{
+    viv_graph_begin();
+    viv_graph_end();
+    return NULL;
 }
 
 static void end(struct guest *g)

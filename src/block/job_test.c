@@ -468,13 +468,6 @@ static void *second_copy(void *second)
     return NULL;
 }
 
-static void *change_once(void *unused)
-{
-    viv_graph_begin();
-    viv_graph_end();
-    return NULL;
-}
-
 static void test_chained(void)
 {
     struct guest *g = begin();

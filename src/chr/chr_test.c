@@ -238,6 +238,18 @@ static int listen_v4(uint16_t *port) /* 0: any */
     return fd;
 }
 
+/* Whoever comes to `server` has it from c; both go. */
+static void reaches(struct viv_chr *c, int server, const char *text)
+{
+    int conn = accept(server, NULL, NULL);
+
+    viv_chr_write(c, (const uint8_t *)text, strlen(text));
+    expect_read(conn, text);
+    close(conn);
+    close(server);
+    viv_chr_free(c);
+}
+
 /* No name is ::1 and 127.0.0.1: whoever listens on one of them is found, at once and when it is tried again. */
 static void test_addresses(void)
 {
@@ -246,26 +258,15 @@ static void test_addresses(void)
     g_autofree char *at_once = g_strdup_printf("tcp::%u", port);
     g_autofree char *again = g_strdup_printf("tcp::%u,reconnect=1", port);
     struct viv_chr *c;
-    int conn;
 
     viv_dev_lock();
     c = make("at-once", at_once);
-    conn = accept(server, NULL, NULL);
-    viv_chr_write(c, (const uint8_t *)"one", 3);
-    expect_read(conn, "one");
-    close(conn);
-    close(server);
-    viv_chr_free(c);
+    reaches(c, server, "one");
 
     c = make("again", again);
     server = listen_v4(&port);
     pump_ms(1500);
-    conn = accept(server, NULL, NULL);
-    viv_chr_write(c, (const uint8_t *)"two", 3);
-    expect_read(conn, "two");
-    close(conn);
-    close(server);
-    viv_chr_free(c);
+    reaches(c, server, "two");
     viv_dev_unlock();
 }
 

@@ -7,6 +7,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import durable  # noqa: E402
 import vm  # noqa: E402
 
 SSH = ["ssh", "-q", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o",
@@ -56,12 +57,7 @@ def main():
         p = subprocess.run(check, capture_output=True, text=True)
         if p.returncode not in (0, 3):
             vm.fail(f"{' '.join(check)}: {p.stdout}{p.stderr}")
-    raw = os.path.join(work, "d.raw")
-    subprocess.run([vm.tool("viv-img"), "convert", "-O", "raw", img, raw], check=True)
-    subprocess.run(["/sbin/e2fsck", "-p", raw], capture_output=True)
-    p = subprocess.run(["/sbin/e2fsck", "-fn", raw], capture_output=True, text=True)
-    if p.returncode:
-        vm.fail(f"e2fsck after kill -9: {p.stdout}")
+    durable.fs_sound(img, work)
     print("ok: shell, ssh, curl, persistence, poweroff, kill -9")
 
 

@@ -163,6 +163,13 @@ static void fill_registers(struct kvm_guest_debug *d, bool step)
     d->control |= KVM_GUESTDBG_USE_HW_BP;
 }
 
+static uint32_t step_bits(bool mask_irqs)
+{
+    bool can_mask = viv_kvm_cap(KVM_CAP_SET_GUEST_DEBUG2) & KVM_GUESTDBG_BLOCKIRQ;
+
+    return KVM_GUESTDBG_SINGLESTEP | (mask_irqs && can_mask ? KVM_GUESTDBG_BLOCKIRQ : 0);
+}
+
 int viv_kvm_put_debug(struct kvm_cpu *k, struct viv_err *err)
 {
     const struct viv_break_cpu *b = &k->v->x86->breaks;
@@ -178,9 +185,7 @@ int viv_kvm_put_debug(struct kvm_cpu *k, struct viv_err *err)
     if (patch_count)
         d.control |= KVM_GUESTDBG_USE_SW_BP;
     if (step)
-        d.control |= KVM_GUESTDBG_SINGLESTEP;
-    if (step && b->on & VIV_BREAK_ON_MASK && viv_kvm_cap(KVM_CAP_SET_GUEST_DEBUG2) & KVM_GUESTDBG_BLOCKIRQ)
-        d.control |= KVM_GUESTDBG_BLOCKIRQ;
+        d.control |= step_bits(b->on & VIV_BREAK_ON_MASK);
     ret = viv_kvm_ioctl(k->fd, KVM_SET_GUEST_DEBUG, &d);
     if (ret < 0)
         return viv_fail_os(err, -ret, "this host's KVM does not take breakpoints (KVM_SET_GUEST_DEBUG); -accel xlate does");
@@ -230,10 +235,8 @@ static const struct patch *patch_at(struct kvm_cpu *k, uint64_t pc)
  * meanwhile. */
 static int step_over(struct kvm_cpu *k, const struct patch *p)
 {
-    struct kvm_guest_debug d = {.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_SINGLESTEP};
+    struct kvm_guest_debug d = {.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP | step_bits(true)};
 
-    if (viv_kvm_cap(KVM_CAP_SET_GUEST_DEBUG2) & KVM_GUESTDBG_BLOCKIRQ)
-        d.control |= KVM_GUESTDBG_BLOCKIRQ;
     k->over = p;
     *p->at = p->old;
     viv_kvm_ioctl(k->fd, KVM_SET_GUEST_DEBUG, &d);
