@@ -181,6 +181,8 @@ struct viv_virtq_elem *viv_virtq_pop(struct viv_virtio *v, unsigned queue);
 /* Returns it as used with `written` bytes of device-written data (the first bytes of `in`; more than
  * in_len is cut). Does not notify. Frees e. */
 void viv_virtq_push(struct viv_virtq_elem *e, uint32_t written);
+/* The same for n >= 1 of one queue that make one message: a driver that looks meanwhile sees none of them or all. Cuts written[]. */
+void viv_virtq_push_all(struct viv_virtq_elem **e, uint32_t *written, unsigned n);
 /* Gives it back unread; the last one popped first. It will be popped again. Frees e. */
 void viv_virtq_unpop(struct viv_virtq_elem *e);
 /* Lets go without telling the driver (reset, broken). Frees e. */

@@ -75,7 +75,8 @@ struct viv_vring_ops {
     /* Fills g; *id, *ndescs. Advances. False when broken. */
     bool (*take)(struct viv_virtq *q, struct viv_virtq_gather *g, uint16_t *id, uint16_t *ndescs);
     void (*untake)(struct viv_virtq *q, uint16_t ndescs);
-    void (*put)(struct viv_virtq *q, const struct viv_virtq_elem *e, uint32_t written);
+    /* The driver sees all n of them at once. */
+    void (*put)(struct viv_virtq *q, struct viv_virtq_elem *const *e, const uint32_t *written, unsigned n);
     bool (*wants_interrupt)(struct viv_virtq *q);
     void (*ask_kick)(struct viv_virtq *q, bool want);
 };

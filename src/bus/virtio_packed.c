@@ -90,21 +90,28 @@ static void packed_untake(struct viv_virtq *q, uint16_t ndescs)
     q->last_avail -= ndescs;
 }
 
-static void packed_put(struct viv_virtq *q, const struct viv_virtq_elem *e, uint32_t written)
+static void packed_put(struct viv_virtq *q, struct viv_virtq_elem *const *e, const uint32_t *written, unsigned n)
 {
-    uint32_t off = 16 * (uint32_t)q->used_idx;
-    uint16_t flags = q->used_wrap ? VIV_DESC_AVAIL | VIV_DESC_USED : 0;
+    uint32_t first = 16 * (uint32_t)q->used_idx + 14;
+    uint16_t first_flags = 0;
     uint8_t raw[6];
 
-    if (written)
-        flags |= VIV_DESC_WRITE;
-    viv_st_le32(raw, written);
-    viv_st_le16(raw + 4, e->id);
-    viv_vring_write(q, &q->desc, off + 8, raw, sizeof(raw));
-    viv_vring_st16(q, &q->desc, off + 14, flags);
-    if (q->used_idx + e->ndescs >= q->size)
-        q->signalled -= q->size; /* keep "old" comparable across the wrap */
-    advance(&q->used_idx, &q->used_wrap, q->size, e->ndescs);
+    for (unsigned i = 0; i < n; i++) {
+        uint32_t off = 16 * (uint32_t)q->used_idx;
+        uint16_t flags = (q->used_wrap ? VIV_DESC_AVAIL | VIV_DESC_USED : 0) | (written[i] ? VIV_DESC_WRITE : 0);
+
+        viv_st_le32(raw, written[i]);
+        viv_st_le16(raw + 4, e[i]->id);
+        viv_vring_write(q, &q->desc, off + 8, raw, sizeof(raw));
+        if (i)
+            viv_vring_st16(q, &q->desc, off + 14, flags);
+        else
+            first_flags = flags;
+        if (q->used_idx + e[i]->ndescs >= q->size)
+            q->signalled -= q->size; /* keep "old" comparable across the wrap */
+        advance(&q->used_idx, &q->used_wrap, q->size, e[i]->ndescs);
+    }
+    viv_vring_st16(q, &q->desc, first, first_flags); /* a driver that waits for the first finds them all */
 }
 
 static bool packed_wants_interrupt(struct viv_virtq *q)

@@ -271,17 +271,25 @@ struct viv_virtq_elem *viv_virtq_pop(struct viv_virtio *v, unsigned queue)
 
 void viv_virtq_push(struct viv_virtq_elem *e, uint32_t written)
 {
-    struct viv_virtq *q = &e->v->queues[e->queue];
+    viv_virtq_push_all(&e, &written, 1);
+}
+
+void viv_virtq_push_all(struct viv_virtq_elem **e, uint32_t *written, unsigned n)
+{
+    struct viv_virtio *v = e[0]->v;
+    struct viv_virtq *q = &v->queues[e[0]->queue];
 
     VIV_ASSERT_DEV_LOCKED();
-    if (written > e->in_len)
-        written = e->in_len;
-    elem_unmap(e, written);
-    if (q->ready && !e->v->broken) {
-        viv_vring_ops_of(e->v)->put(q, e, written);
-        q->pending++;
+    for (unsigned i = 0; i < n; i++) {
+        written[i] = MIN(written[i], e[i]->in_len);
+        elem_unmap(e[i], written[i]);
     }
-    elem_free(q, e);
+    if (q->ready && !v->broken) {
+        viv_vring_ops_of(v)->put(q, e, written, n);
+        q->pending += n;
+    }
+    for (unsigned i = 0; i < n; i++)
+        elem_free(q, e[i]);
 }
 
 void viv_virtq_unpop(struct viv_virtq_elem *e)

@@ -78,14 +78,16 @@ static void split_untake(struct viv_virtq *q, uint16_t ndescs)
     q->last_avail -= ndescs;
 }
 
-static void split_put(struct viv_virtq *q, const struct viv_virtq_elem *e, uint32_t written)
+static void split_put(struct viv_virtq *q, struct viv_virtq_elem *const *e, const uint32_t *written, unsigned n)
 {
     uint8_t raw[8];
 
-    viv_st_le32(raw, e->id);
-    viv_st_le32(raw + 4, written);
-    viv_vring_write(q, &q->used, 4 + 8 * (uint32_t)(q->used_idx % q->size), raw, sizeof(raw));
-    q->used_idx++;
+    for (unsigned i = 0; i < n; i++) {
+        viv_st_le32(raw, e[i]->id);
+        viv_st_le32(raw + 4, written[i]);
+        viv_vring_write(q, &q->used, 4 + 8 * (uint32_t)(q->used_idx % q->size), raw, sizeof(raw));
+        q->used_idx++;
+    }
     viv_vring_st16(q, &q->used, 2, q->used_idx);
 }
 

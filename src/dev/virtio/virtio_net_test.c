@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 #define RAM_SIZE (4u << 20)
@@ -294,6 +296,72 @@ static void test_receive(void)
     g_assert_false(td_used(&d, NET_Q_RX, &id, &used));
     g_assert_true(net.ops->receive(net.nic, f, 900));
     g_assert_true(td_used(&d, NET_Q_RX, &id, &used));
+    unmake();
+}
+
+/* A driver on another CPU: whenever it finds the first buffer of a frame, the other two are there. */
+struct looker {
+    const struct td *d;
+    unsigned round, seen; /* atomic: how many were begun, and looked at */
+    unsigned torn;
+};
+
+static bool looks_used(const struct td *d, unsigned nth)
+{
+    const struct td_queue *q = &d->q[NET_Q_RX];
+    unsigned at = q->next_used + nth;
+    bool wrap = q->used_wrap != (at >= q->size);
+    uint16_t v;
+
+    if (!d->packed)
+        return (uint16_t)(__atomic_load_n((uint16_t *)(ram->hva + q->used + 2), __ATOMIC_ACQUIRE) - q->next_used) > nth;
+    v = __atomic_load_n((uint16_t *)(ram->hva + q->desc + 16 * (at % q->size) + 14), __ATOMIC_ACQUIRE);
+    return !!(v & VIV_DESC_AVAIL) == wrap && !!(v & VIV_DESC_USED) == wrap;
+}
+
+static void *look(void *opaque)
+{
+    struct looker *l = opaque;
+
+    for (unsigned round = 1; round <= 3000; round++) {
+        while (__atomic_load_n(&l->round, __ATOMIC_ACQUIRE) != round)
+            sched_yield();
+        while (!looks_used(l->d, 0))
+            ;
+        l->torn += !looks_used(l->d, 1) || !looks_used(l->d, 2);
+        __atomic_store_n(&l->seen, round, __ATOMIC_RELEASE);
+    }
+    return NULL;
+}
+
+static void test_receive_at_once(gconstpointer packed)
+{
+    struct virtio_net *n = make(packed ? "netdev=n0,packed=on" : "netdev=n0");
+    uint8_t f[3000];
+    pthread_t thread;
+    uint64_t buf[3];
+    uint32_t used;
+    uint16_t id;
+    struct td d;
+    struct looker l = {.d = &d};
+
+    start(&d, n, packed ? FEATURES | BIT(VIV_VIRTIO_F_RING_PACKED) : FEATURES);
+    make_frame(f, sizeof(f), broad);
+    pthread_create(&thread, NULL, look, &l);
+    for (unsigned i = 0; i < 3; i++)
+        buf[i] = td_alloc(&d, 1200);
+    for (unsigned round = 1; round <= 3000; round++) {
+        for (unsigned i = 0; i < 3; i++)
+            td_add(&d, NET_Q_RX, &(struct td_seg){buf[i], 1200, true}, 1, false);
+        __atomic_store_n(&l.round, round, __ATOMIC_RELEASE);
+        g_assert_true(net.ops->receive(net.nic, f, sizeof(f)));
+        while (__atomic_load_n(&l.seen, __ATOMIC_ACQUIRE) != round)
+            sched_yield();
+        for (unsigned i = 0; i < 3; i++)
+            g_assert_true(td_used(&d, NET_Q_RX, &id, &used));
+    }
+    pthread_join(thread, NULL);
+    g_assert_cmpuint(l.torn, ==, 0);
     unmake();
 }
 
@@ -640,6 +708,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/virtio-net/receive", test_receive);
     g_test_add_func("/virtio-net/receive-large", test_receive_large);
+    g_test_add_data_func("/virtio-net/receive-at-once/split", NULL, test_receive_at_once);
+    g_test_add_data_func("/virtio-net/receive-at-once/packed", "packed", test_receive_at_once);
     g_test_add_func("/virtio-net/send", test_send);
     g_test_add_func("/virtio-net/send-offloads", test_send_offloads);
     g_test_add_func("/virtio-net/gone", test_gone);
