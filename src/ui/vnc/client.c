@@ -237,7 +237,7 @@ void vnc_client_input(struct vnc_client *c, const uint8_t *data, size_t len)
 
 void vnc_client_read(struct vnc_client *c)
 {
-    static __thread uint8_t buf[READ_SIZE];
+    static uint8_t buf[READ_SIZE]; /* of the one VNC thread */
     ssize_t n;
 
     if (c->state == VNC_DEAD || c->throttled)

@@ -219,7 +219,7 @@ static void copy_rows(struct vnc_server *s, const unsigned long *rows, unsigned 
 
 void vnc_screen_collect(struct vnc_server *s)
 {
-    static __thread unsigned long rows[G_N_ELEMENTS(s->mail.rows)];
+    static unsigned long rows[G_N_ELEMENTS(s->mail.rows)];
     unsigned first, last;
     bool resized;
 

@@ -67,7 +67,7 @@ static bool shake_hands(struct vnc_client *c)
 
 void vnc_tls_open(struct vnc_client *c)
 {
-    static __thread uint8_t buf[RECORD];
+    static uint8_t buf[RECORD]; /* of the one VNC thread */
     ssize_t n = -EAGAIN;
 
     if (c->tls_ready || (c->state == VNC_TLS && shake_hands(c))) {
