@@ -261,9 +261,10 @@ unsigned viv_pci_pirq(const struct viv_pci_dev *d)
     return ((d->devfn >> 3) + pin + 3) & 3;
 }
 
+/* With messages on a function leaves its pin alone (PCI 3.0, 6.8.1.3, 6.8.2.3). */
 static bool wants_intx(const struct viv_pci_dev *d)
 {
-    return d->intx_level && d->config[PCI_INT_PIN] && viv_pci_on_bus(d) &&
+    return d->intx_level && d->config[PCI_INT_PIN] && viv_pci_on_bus(d) && !viv_msi_enabled(d) && !viv_msix_enabled(d) &&
            !(viv_ld_le16(d->config + PCI_COMMAND) & PCI_COMMAND_INTX_OFF);
 }
 

@@ -193,8 +193,7 @@ void viv_pci_dev_write(struct viv_pci_dev *d, unsigned off, uint32_t value, unsi
     if (viv_pci_touches(off, len, PCI_COMMAND, 2) || viv_pci_touches(off, len, PCI_BAR0, 24) ||
         viv_pci_touches(off, len, PCI_ROM, 4) || (d->pm_cap && viv_pci_touches(off, len, d->pm_cap + PM_CONTROL, 2)))
         viv_pci_remap(d);
-    if (viv_pci_touches(off, len, PCI_COMMAND, 2))
-        viv_pci_update_intx(d, true);
+    viv_pci_update_intx(d, true);
     if (d->msix_cap && viv_pci_touches(off, len, d->msix_cap + MSIX_CONTROL, 2))
         viv_msix_control_written(d);
     if (d->pcie_cap)

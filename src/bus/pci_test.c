@@ -327,6 +327,14 @@ static void test_msix(void)
     viv_space_write(r.board.mem, 0xe0000040, 0xff, 4);
     g_assert_cmphex(viv_space_read(r.board.mem, 0xe0000040, 4), ==, 0);
     g_assert_cmphex(viv_space_read(r.board.mem, 0xe0000800, 4), ==, 0);
+
+    /* The pin rests while messages are on, whenever it was pulled. */
+    viv_pci_set_intx(&t->pci, 1);
+    g_assert_cmpint(r.line[2], ==, 0);
+    wr(&r, 0x18, cap + 2, 0, 2);
+    g_assert_cmpint(r.line[2], ==, 1);
+    wr(&r, 0x18, cap + 2, 0x8000, 2);
+    g_assert_cmpint(r.line[2], ==, 0);
     rig_fini(&r);
 }
 
@@ -451,23 +459,23 @@ static void test_state(void)
     struct viv_err err = VIV_ERR_INIT;
     size_t len, len2;
     uint8_t *data, *again;
-    struct toy *t;
+    struct toy *t, *u; /* one has messages, the other its pin */
 
     rig_init(&a);
     t = add(&a, "addr=1");
-    add(&a, "addr=5");
+    u = add(&a, "addr=5");
     wr(&a, 0x08, 0x20, 0xe0000000, 4);
     wr(&a, 0x08, 4, 2, 2);
     wr(&a, 0x08, rd(&a, 0x08, 0x34, 1) + 2, 0x8000, 2);
     viv_space_write(a.board.mem, 0xe0000010, 0xfee01000, 4);
     viv_msix_notify(&t->pci, 1);
-    viv_pci_set_intx(&t->pci, 1);
+    viv_pci_set_intx(&u->pci, 1);
     data = save(&len);
     rig_fini(&a);
 
     rig_init(&b);
-    t = add(&b, "addr=1");
-    add(&b, "addr=5");
+    add(&b, "addr=1");
+    u = add(&b, "addr=5");
     rd_state = viv_state_reader_new(data, len);
     g_assert_cmpint(viv_dev_load_all(rd_state, &err), ==, 0);
     viv_state_reader_free(rd_state);
@@ -477,7 +485,7 @@ static void test_state(void)
     g_assert_cmphex(viv_space_read(b.board.mem, 0xe0000010, 4), ==, 0xfee01000);
     viv_space_write(b.board.mem, 0xe000001c, 0, 4);
     g_assert_cmpuint(b.msis, ==, 1);
-    viv_pci_set_intx(&t->pci, 0);
+    viv_pci_set_intx(&u->pci, 0);
     g_assert_cmpuint(b.line_calls, ==, 1); /* but the fall arrives */
     rig_fini(&b);
 

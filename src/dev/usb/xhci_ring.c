@@ -12,11 +12,19 @@ enum { CMD_INTE = 4, STS_EINT = 8 };
 
 /* ---- interrupts ---- */
 
+/* What is pending is told as soon as it may be (5.5.2.1): by the line of interrupter 0, or by a message, which itself clears what
+ * was pending. */
 void xhci_update_irq(struct xhci *x)
 {
-    bool on = (x->intr[0].iman & 3) == 3 && x->cmd & CMD_INTE && !viv_msix_enabled(&x->pci);
+    bool inte = x->cmd & CMD_INTE, msix = viv_msix_enabled(&x->pci);
 
-    viv_pci_set_intx(&x->pci, on);
+    for (unsigned n = 0; msix && inte && n < x->intrs; n++) {
+        if ((x->intr[n].iman & 3) != (IMAN_PENDING | IMAN_ENABLE))
+            continue;
+        x->intr[n].iman &= ~(uint32_t)IMAN_PENDING;
+        viv_msix_notify(&x->pci, n);
+    }
+    viv_pci_set_intx(&x->pci, (x->intr[0].iman & 3) == 3 && inte && !msix);
 }
 
 /* 4.17.2, 4.17.5: once, until software says that it has caught up. */
@@ -29,10 +37,6 @@ static void interrupt(struct xhci *x, unsigned n)
         return;
     i->erdp |= ERDP_BUSY;
     i->iman |= IMAN_PENDING;
-    if (viv_msix_enabled(&x->pci) && i->iman & IMAN_ENABLE && x->cmd & CMD_INTE) {
-        i->iman &= ~IMAN_PENDING; /* cleared by the message itself */
-        viv_msix_notify(&x->pci, n);
-    }
     xhci_update_irq(x);
 }
 

@@ -293,9 +293,8 @@ static void test_rings(void)
     rig_fini();
 }
 
-static void test_msix(void)
+static void msix_on(void)
 {
-    begin(NULL);
     viv_dev_lock();
     for (unsigned at = viv_pci_config_read(rig.board.pci, 16, 0x34, 1); at; at = viv_pci_config_read(rig.board.pci, 16, at + 1, 1)) {
         if (viv_pci_config_read(rig.board.pci, 16, at, 1) == 0x11)
@@ -305,10 +304,44 @@ static void test_msix(void)
     w64(MSIX, 0xfee01000);
     set_mem32(MSIX + 8, 0x55);
     set_mem32(MSIX + 12, 0);
+}
+
+static void test_msix(void)
+{
+    begin(NULL);
+    msix_on();
     address();
     g_assert_cmpuint(rig.msis, >=, 3);
     g_assert_cmphex(rig.msi_data, ==, 0x55);
     g_assert_cmpint(pirq[1], ==, 0);
+    rig_fini();
+}
+
+/* What came while interrupts were off is told when they are on again: of the interrupter, of the controller. */
+static void test_late(void)
+{
+    unsigned msis;
+
+    begin(NULL);
+    msix_on();
+    address();
+    set_mem32(INTR, 0);
+    msis = rig.msis;
+    trb(COMMANDS + 16 * command_at++, 0, 0, 23 << 10);
+    set_mem32(BELL, 0);
+    g_assert_cmpuint(rig.msis, ==, msis);
+    g_assert_cmphex(mem32(INTR), ==, 1);
+    set_mem32(INTR, 2);
+    g_assert_cmpuint(rig.msis, ==, msis + 1);
+    g_assert_cmphex(mem32(INTR), ==, 2);
+    expect(33, COMMANDS + 16 * (command_at - 1), 1);
+    set_mem32(OPER, 1);
+    trb(COMMANDS + 16 * command_at++, 0, 0, 23 << 10);
+    set_mem32(BELL, 0);
+    g_assert_cmpuint(rig.msis, ==, msis + 1);
+    set_mem32(OPER, 5);
+    g_assert_cmpuint(rig.msis, ==, msis + 2);
+    expect(33, COMMANDS + 16 * (command_at - 1), 1);
     rig_fini();
 }
 
@@ -421,6 +454,7 @@ int main(int argc, char **argv)
     g_test_add_func("/xhci/interrupt-endpoint", test_interrupt_endpoint);
     g_test_add_func("/xhci/rings", test_rings);
     g_test_add_func("/xhci/msix", test_msix);
+    g_test_add_func("/xhci/late", test_late);
     g_test_add_func("/xhci/full", test_full);
     g_test_add_func("/xhci/suspend", test_suspend);
     g_test_add_func("/xhci/state", test_state);
