@@ -110,9 +110,12 @@ def components():
     server = mirror.Mirror({})
     index = server.fetch("debian", "/dists/bookworm/main/debian-installer/binary-amd64/Packages.xz")
     with lzma.open(index) as f:
-        one = re.search(rb"^Filename: (pool/\S*/partman-base_\S+)", f.read(), re.M)[1].decode()
-    if not server.fetch("debian", "/" + one):
-        vm.skip("this machine's mirror has no udebs, and tests/install/udebs.py has not made them")
+        files = dict(re.findall(r"^Package: (\S+)\n(?:.+\n)*?Filename: (\S+)", f.read().decode(), re.M))
+    wanted = [n for names in udebs.SOURCES.values() for n in names] + list(udebs.BINARIES)
+    missing = [n for n in wanted if n not in files or not server.fetch("debian", "/" + files[n])]
+    if missing:
+        vm.skip(f"this machine's mirror has not all udebs ({', '.join(missing[:3])}: {len(missing)} of {len(wanted)}), and tests/install/udebs.py "
+                "has not made them")
     return server, [], ""
 
 

@@ -22,7 +22,7 @@ TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 BUILD = os.path.abspath(os.environ.get("VIV_BUILD", os.path.join(TOP, "build")))
 GUEST = os.path.join(BUILD, "guest")
 # Under sanitizers everything is several times slower.
-SLOW = float(os.environ.get("VIV_SLOW", "6" if re.search(r"-(asan|ubsan|tsan)$", BUILD) else "1"))
+SLOW = float(os.environ.get("VIV_SLOW", "6" if re.search(r"-(asan|ubsan|tsan)$", BUILD) else "2"))
 
 
 def skip(reason):
