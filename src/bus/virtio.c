@@ -278,6 +278,25 @@ static void rekick(void *opaque)
     }
 }
 
+static void queue_rekick(struct viv_virtio *v)
+{
+    if (v->rekick_queued)
+        return;
+    v->rekick_queued = true;
+    viv_loop_call(rekick, v);
+}
+
+void viv_virtio_bar(struct viv_virtio *v, bool barred)
+{
+    bool again = v->barred && !barred;
+
+    v->barred = barred;
+    for (unsigned i = 0; again && i < v->queue_count; i++)
+        v->queues[i].again = true;
+    if (again)
+        queue_rekick(v);
+}
+
 static void serve(struct viv_virtio *v, struct viv_virtq *q)
 {
     q->again = false;
@@ -285,12 +304,10 @@ static void serve(struct viv_virtio *v, struct viv_virtq *q)
     q->in_kick = true;
     v->cls->kick(v, q->index);
     q->in_kick = false;
-    if (q->again && q->job) {
+    if (q->again && q->job)
         viv_iojob_ring(q->job);
-    } else if (q->again && !v->rekick_queued) {
-        v->rekick_queued = true;
-        viv_loop_call(rekick, v);
-    }
+    else if (q->again)
+        queue_rekick(v);
 }
 
 static void serve_job(void *opaque)
@@ -414,6 +431,7 @@ static const struct viv_field virtio_fields[] = {
     VIV_F_INT(viv_virtio, broken),
     VIV_F_DERIVED(viv_virtio, running, "the run state, told again by vm_running"),
     VIV_F_DERIVED(viv_virtio, resetting, "false whenever the VM is stopped and idle"),
+    VIV_F_DERIVED(viv_virtio, barred, "the transport's registers"),
     VIV_F_CONFIG(viv_virtio, queue_count),
     VIV_F_CUSTOM(viv_virtio, queues, save_queues, load_queues),
     VIV_F_CONFIG(viv_virtio, iothread),

@@ -59,6 +59,7 @@ struct viv_virtq_elem {
     uint16_t id;     /* head (split) or buffer id (packed) */
     uint16_t ndescs; /* ring slots it occupies (packed; 1 for split) */
     uint16_t cap;    /* segments there is room for */
+    uint32_t life;   /* the queue's, when it was taken */
     unsigned out_num, in_num;
     struct iovec *out;
     struct iovec *in;
@@ -118,6 +119,7 @@ struct viv_virtio {
     bool broken;
     bool running;   /* the VM runs */
     bool resetting; /* cls->reset is waiting: kicks are dropped */
+    bool barred;    /* from memory, by the bus: nothing is taken from the rings */
     unsigned queue_count;
     struct viv_virtq *queues; /* array of queue_count */
     struct viv_iothread *iothread; /* serves all queues; NULL: whoever kicks does */
@@ -167,7 +169,7 @@ static inline bool viv_virtio_has(const struct viv_virtio *v, unsigned feature)
 /* Is the driver up and the ring trusted: may the function touch its queues? */
 static inline bool viv_virtio_live(const struct viv_virtio *v)
 {
-    return v->running && !v->broken && !v->resetting && (v->status & VIV_VIRTIO_S_DRIVER_OK);
+    return v->running && !v->broken && !v->resetting && !v->barred && (v->status & VIV_VIRTIO_S_DRIVER_OK);
 }
 
 void viv_virtio_config_changed(struct viv_virtio *v);

@@ -40,9 +40,11 @@ struct viv_virtq {
     uint32_t pending; /* used since the driver was last considered for an interrupt */
     bool avail_wrap, used_wrap; /* packed wrap counters (2.8.1) */
 
+    uint32_t life; /* counts stops: elements of an earlier life are not the present ring's */
     bool ready; /* areas are mapped */
     struct viv_vring_area desc, avail, used;
     unsigned in_flight; /* elements out */
+    unsigned orphans;   /* those of earlier lives */
     struct viv_virtq_elem *free;
     unsigned free_count;
 
@@ -117,6 +119,8 @@ void viv_virtio_reset(struct viv_virtio *v);
 /* The driver's choice so far; bits that are not offered make FEATURES_OK fail. */
 void viv_virtio_set_guest_features(struct viv_virtio *v, uint64_t features);
 void viv_virtio_vm_running(struct viv_virtio *v, bool running);
+/* May it reach memory? What was taken by then ends; queues are kicked, by the loop, when it may again. */
+void viv_virtio_bar(struct viv_virtio *v, bool barred);
 bool viv_virtio_idle(struct viv_virtio *v);
 int viv_virtio_can_save(struct viv_virtio *v, struct viv_err *err);
 /* Config space of the function; beyond its end zeroes are read and writes fall. */

@@ -146,6 +146,10 @@ static void set_half(uint64_t *field, bool high, uint32_t value)
 
 static void write_queue(struct viv_virtio_mmio *m, struct viv_virtq *q, unsigned reg, uint32_t value)
 {
+    if (q && reg == REG_QUEUE_READY && !(value & 1)) { /* 4.2.2.2: how a driver stops it */
+        viv_virtq_disable(q);
+        return;
+    }
     if (!q || q->enabled) {
         viv_guest_error(viv_virtio_name(m->v), "register 0x%03x of queue %u: %s", reg, m->queue_sel,
                         q ? "it is in use" : "there is none");

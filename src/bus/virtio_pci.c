@@ -82,11 +82,20 @@ static void clear_transport(struct viv_virtio_pci *p)
     viv_virtio_pci_take_isr(p);
 }
 
+/* A function that is no bus master leaves memory alone (PCI 3.0, 6.2.2): Linux that starts another kernel takes no other leave from
+ * its network cards. Old drivers of the legacy interface never make it one. */
+static void update_bar(struct viv_virtio_pci *p)
+{
+    viv_virtio_bar(p->v, viv_virtio_has(p->v, VIV_VIRTIO_F_VERSION_1) && !viv_pci_bus_master(&p->pci));
+}
+
 void viv_virtio_pci_set_status(struct viv_virtio_pci *p, uint8_t status)
 {
+    update_bar(p); /* the features are written by now */
     viv_virtio_set_status(p->v, status);
     if (!status)
         clear_transport(p);
+    update_bar(p);
     viv_virtio_pci_kicks_update(p);
 }
 
@@ -300,8 +309,10 @@ static void remove_boot(struct viv_virtio_pci *p)
     g_clear_pointer(&p->fw_path, g_free);
 }
 
+/* By the command register, too: its own or a bridge's. */
 static void remapped(struct viv_pci_dev *d)
 {
+    update_bar((struct viv_virtio_pci *)d);
     viv_virtio_pci_kicks_update((struct viv_virtio_pci *)d);
 }
 
@@ -424,6 +435,7 @@ static const struct viv_field pci_fields[] = {
 
 static int post_load(void *obj, int version, struct viv_err *err)
 {
+    update_bar(obj);
     viv_virtio_pci_kicks_update(obj);
     return 0;
 }

@@ -112,6 +112,9 @@ void viv_virtq_disable(struct viv_virtq *q)
     area_unmap(&q->avail);
     area_unmap(&q->used);
     q->ready = q->enabled = false;
+    q->life++;
+    q->orphans += q->in_flight;
+    q->in_flight = 0;
     while ((e = q->free)) {
         q->free = e->next;
         g_free(e);
@@ -159,7 +162,7 @@ static struct viv_virtq_elem *elem_alloc(struct viv_virtq *q, unsigned segs)
 
 static void elem_free(struct viv_virtq *q, struct viv_virtq_elem *e)
 {
-    q->in_flight--;
+    --*(e->life == q->life ? &q->in_flight : &q->orphans);
     if (e->cap != VIV_VIRTQ_ELEM_SEGS || q->free_count >= VIV_VIRTQ_FREE_MAX || !q->enabled) {
         g_free(e);
         return;
@@ -177,6 +180,7 @@ static struct viv_virtq_elem *elem_make(struct viv_virtq *q, const struct viv_vi
         return NULL;
     e->v = q->v;
     e->queue = q->index;
+    e->life = q->life;
     e->out_num = g->out_num;
     e->in_num = g->n - g->out_num;
     e->out_len = g->out_len;
@@ -245,8 +249,8 @@ struct viv_virtq_elem *viv_virtq_pop(struct viv_virtio *v, unsigned queue)
         q->again = true;
         return NULL;
     }
-    if (q->in_flight >= q->size) {
-        /* A driver that has given all descriptors away cannot honestly give more. */
+    if (q->in_flight >= q->size || q->orphans > q->max_size) {
+        /* A driver that has given all descriptors away cannot honestly give more, nor stop queues that are at work again and again. */
         viv_virtio_set_broken(v, "queue %u: more than %u requests outstanding", queue, q->size);
         return NULL;
     }
@@ -284,7 +288,7 @@ void viv_virtq_push_all(struct viv_virtq_elem **e, uint32_t *written, unsigned n
         written[i] = MIN(written[i], e[i]->in_len);
         elem_unmap(e[i], written[i]);
     }
-    if (q->ready && !v->broken) {
+    if (q->ready && !v->broken && e[0]->life == q->life) {
         viv_vring_ops_of(v)->put(q, e, written, n);
         q->pending += n;
     }
@@ -298,7 +302,7 @@ void viv_virtq_unpop(struct viv_virtq_elem *e)
 
     VIV_ASSERT_DEV_LOCKED();
     elem_unmap(e, 0);
-    if (q->ready)
+    if (q->ready && e->life == q->life)
         viv_vring_ops_of(e->v)->untake(q, e->ndescs);
     elem_free(q, e);
 }
@@ -387,11 +391,13 @@ static const struct viv_field queue_fields[] = {
     VIV_F_INT(viv_virtq, pending),
     VIV_F_INT(viv_virtq, avail_wrap),
     VIV_F_INT(viv_virtq, used_wrap),
+    VIV_F_DERIVED(viv_virtq, life, "any number: held elements are taken again"),
     VIV_F_DERIVED(viv_virtq, ready, "queue_map in post_load"),
     VIV_F_DERIVED(viv_virtq, desc, "queue_map in post_load"),
     VIV_F_DERIVED(viv_virtq, avail, "queue_map in post_load"),
     VIV_F_DERIVED(viv_virtq, used, "queue_map in post_load"),
     VIV_F_DERIVED(viv_virtq, in_flight, "held elements are saved by their function, which takes them again"),
+    VIV_F_DERIVED(viv_virtq, orphans, "none: they are in a back end, and that is idle"),
     VIV_F_DERIVED(viv_virtq, free, "a cache of memory"),
     VIV_F_DERIVED(viv_virtq, free_count, "a cache of memory"),
     VIV_F_DERIVED(viv_virtq, in_kick, "only while a kick is served"),

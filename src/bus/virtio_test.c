@@ -718,6 +718,60 @@ static void test_mmio(void)
     viv_dev_unlock();
 }
 
+static void stop_queue(struct viv_virtio_mmio *m)
+{
+    viv_dev_unlock();
+    set_reg(m, 0x30, 0);
+    g_assert_cmpuint(reg(m, 0x44), ==, 1);
+    set_reg(m, 0x44, 0);
+    g_assert_cmpuint(reg(m, 0x44), ==, 0);
+    viv_dev_lock();
+}
+
+/* A driver stops a queue that is at work and starts it anew: what ends of the old one is not for the new ring. */
+static void test_stopped(void)
+{
+    struct viv_virtio_mmio *m = make();
+    struct echo *x = (struct echo *)m->v;
+    uint64_t out, in;
+    uint16_t id, used;
+    uint32_t len;
+    struct td d;
+
+    viv_dev_lock();
+    td_start(&d, m->v, 0, 0x10000);
+    td_queue_start(&d, 0, 8);
+    td_go(&d);
+    x->keep = 8;
+    for (unsigned i = 0; i < 4; i++)
+        request(&d, 16, 1, false, &out, &in, &id);
+    td_kick(&d, 0);
+    stop_queue(m);
+    td_queue_start(&d, 0, 8);
+    for (unsigned i = 0; i < 4; i++)
+        request(&d, 16, 1, false, &out, &in, &id);
+    td_kick(&d, 0);
+    g_assert_cmpuint(x->kept_count, ==, 8);
+    answer(m->v, x->kept[0]);
+    viv_virtq_unpop(x->kept[1]);
+    g_assert_false(td_used(&d, 0, &used, &len));
+    answer(m->v, x->kept[7]);
+    g_assert_true(td_used(&d, 0, &used, &len));
+    g_assert_cmpuint(used, ==, id);
+    check_answer(&d, in, 16);
+    g_assert_false(td_used(&d, 0, &used, &len));
+    request(&d, 16, 1, false, &out, &in, &id);
+    td_kick(&d, 0);
+    g_assert_true(td_used(&d, 0, &used, &len));
+    g_assert_false(m->v->broken);
+
+    x->kept[0] = x->kept[6];
+    x->kept[1] = x->kept[5];
+    x->kept_count = 5;
+    unmake();
+    viv_dev_unlock();
+}
+
 static void test_iov(void)
 {
     uint8_t a[5] = "abcde", b[3] = "fgh", buf[16];
@@ -759,6 +813,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio/late-features", test_late_features);
     g_test_add_func("/virtio/endless", test_endless);
     g_test_add_func("/virtio/mmio", test_mmio);
+    g_test_add_func("/virtio/stopped", test_stopped);
     g_test_add_func("/virtio/iov", test_iov);
     return g_test_run();
 }

@@ -117,6 +117,7 @@ static void setup_as(const char *cls, const char *opts)
     viv_dev_lock();
     d = (struct td){.v = viv_virtio_of(dev), .mem = rig.board.mem};
     viv_dev_set_running_all(true);
+    viv_pci_config_write(rig.board.pci, pci->devfn, 4, 4, 2); /* bus master */
     start();
 }
 

@@ -49,6 +49,7 @@ static void setup(const char *cls, const char *opts)
     viv_dev_lock();
     d = (struct td){.v = viv_virtio_of(dev), .mem = rig.board.mem};
     viv_dev_set_running_all(true);
+    viv_pci_config_write(rig.board.pci, ((struct viv_pci_dev *)dev)->devfn, 4, 4, 2); /* bus master */
     start();
 }
 

@@ -407,6 +407,47 @@ static void test_rate(void)
     unmake();
 }
 
+static bool used_one(void *opaque)
+{
+    return viv_ld_le16(ram->hva + 0x12002) == 1;
+}
+
+/* A function that is no bus master takes nothing from its rings; when it is one again nothing is lost. A legacy driver is served
+ * anyway. */
+static void test_master(void)
+{
+    make("virtio-rng-pci", "addr=3");
+    map_bars();
+    negotiate();
+    set_conf(4, 3, 2);
+    ask(1, 0x10000, 0x11000);
+    wr(0x3000, 0, 2);
+    g_assert_false(used_one(NULL));
+    set_conf(4, 7, 2);
+    viv_dev_lock();
+    g_assert_true(viv_loop_wait_for(used_one, NULL, 10000000000));
+    viv_dev_unlock();
+    answered(1, 0x12000);
+    set_conf(4, 3, 2);
+    wr(0x14, 0, 1);
+    negotiate();
+    ask(1, 0x10000, 0x11000);
+    wr(0x3000, 0, 2);
+    g_assert_true(used_one(NULL)); /* of the ring before */
+    g_assert_cmpuint(viv_ld_le32(ram->hva + 0x2000), ==, 0);
+    unmake();
+    make("virtio-rng-pci-transitional", "addr=3");
+    map_bars();
+    set_conf(4, 3, 2);
+    viv_space_write(board.io, BAR0 + 18, 3, 1);
+    viv_space_write(board.io, BAR0 + 8, 0x10, 4);
+    viv_space_write(board.io, BAR0 + 18, 7, 1);
+    ask(1, 0x10000, 0x10080);
+    viv_space_write(board.io, BAR0 + 16, 0, 2);
+    answered(1, 0x11000);
+    unmake();
+}
+
 /* Doorbells exist while the driver is up, where the BAR is, and a kick through one is served by the loop. */
 static void test_doorbells(void)
 {
@@ -499,6 +540,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-pci/legacy", test_legacy);
     g_test_add_func("/virtio-pci/state", test_state);
     g_test_add_func("/virtio-pci/rate", test_rate);
+    g_test_add_func("/virtio-pci/master", test_master);
     g_test_add_func("/virtio-pci/doorbells", test_doorbells);
     g_test_add_func("/virtio-pci/doorbells-behind", test_doorbells_behind);
     g_test_add_func("/virtio-pci/refused", test_refused);
