@@ -214,7 +214,7 @@ void fuzz_board_make(const struct fuzz_family *f)
     viv_guest_clock_set_ns(1000000);
     viv_dev_set_classes(viv_devices);
     fuzz_disks_restore();
-    fuzz_wire_reset(f->queues);
+    fuzz_wire_reset(f->queues, f->vhost);
     fuzz_chr_reset();
     fuzz_io_error = false;
     make_devices();

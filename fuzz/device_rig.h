@@ -19,6 +19,7 @@ struct fuzz_family {
     const char *const *devices; /* as after -device, NULL at the end; drive=dN, cdN or fdN makes that drive, fsdev=f a folder */
     struct fuzz_window windows[WINDOWS];
     unsigned queues; /* of netdev n0 */
+    bool vhost;      /* of the same: a kernel moves its frames */
 };
 
 extern const struct fuzz_family fuzz_families[];
@@ -58,10 +59,14 @@ void fuzz_disk_act(unsigned what);             /* tray, medium, size */
 
 /* --- a network (device_wire.c) --- */
 
-void fuzz_wire_reset(unsigned queues);
+void fuzz_wire_reset(unsigned queues, bool vhost);
 void fuzz_wire_give(unsigned what, unsigned len, bool header);
 void fuzz_wire_set_full(bool full);
 void fuzz_wire_set_link(bool up);
+/* The kernel of queue k's vhost (device_vhost.c). */
+struct viv_vhost;
+struct viv_vhost *fuzz_vhost_new(unsigned k);
+void fuzz_vhost_work(unsigned k, unsigned ring, unsigned count, bool tell);
 
 /* --- serial lines, screens, keyboards (device_hands.c) --- */
 

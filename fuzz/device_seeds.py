@@ -358,7 +358,7 @@ def virtio_net():
 
 
 FAMILIES = {"e1000": e1000, "rtl8139": rtl8139, "ahci": ahci, "ide": ide, "nvme": nvme, "virtio-blk": virtio_blk, "virtio-scsi": virtio_scsi,
-            "virtio-net": virtio_net, **device_seeds_more.FAMILIES}
+            "virtio-net": virtio_net, "virtio-net-vhost": virtio_net, **device_seeds_more.FAMILIES}
 
 
 def seeds(name):

@@ -9,14 +9,19 @@
 struct viv_netdev {
     const struct viv_nic_ops *ops;
     void *nic;
+    struct viv_vhost *vhost;
 };
 
 static struct viv_netdev wires[2];
 static unsigned wire_queues, wire_offloads;
 static bool wire_full, wire_up;
 
-void fuzz_wire_reset(unsigned queues)
+void fuzz_wire_reset(unsigned queues, bool vhost)
 {
+    for (unsigned i = 0; i < G_N_ELEMENTS(wires); i++) {
+        viv_vhost_free(wires[i].vhost);
+        wires[i].vhost = vhost ? fuzz_vhost_new(i) : NULL;
+    }
     wire_queues = queues ? queues : 1;
     wire_full = false;
     wire_up = true;
@@ -109,6 +114,21 @@ void viv_netdev_set_rx(struct viv_netdev *n, unsigned offloads)
     wire_offloads = offloads;
 }
 
+struct viv_vhost *viv_netdev_vhost(struct viv_netdev *n)
+{
+    return n->vhost;
+}
+
+int viv_netdev_vhost_start(struct viv_netdev *n, uint64_t features, viv_vhost_fn fn, void *opaque, struct viv_err *err)
+{
+    return viv_vhost_start(n->vhost, 0, features, fn, opaque, err);
+}
+
+void viv_netdev_vhost_stop(struct viv_netdev *n)
+{
+    viv_vhost_stop(n->vhost);
+}
+
 void viv_netdev_can_receive_changed(struct viv_netdev *n)
 {
 }
@@ -163,6 +183,10 @@ void fuzz_wire_give(unsigned what, unsigned len, bool header)
 
     if (!n->ops || !wire_up)
         return;
+    if (viv_vhost_running(n->vhost)) {
+        fuzz_vhost_work((unsigned)(n - wires), what & 1, len & 15, header);
+        return;
+    }
     len = MIN(len, VIV_NET_MAX_FRAME);
     size = make_frame(frame, what, MAX(len, 60)); /* the network sends none that are shorter */
     if ((wire_offloads & VIV_NET_TSO4) && what & 4)

@@ -246,6 +246,7 @@ TARGETS = [
     device("virtio-blk", "virtio/virtio_blk.c", "virtio/virtio_blk_req.c", "storage/front.c"),
     device("virtio-scsi", "virtio/virtio_scsi.c", "virtio/virtio_scsi_ctrl.c", "virtio/virtio_scsi_req.c", "scsi"),
     device("virtio-net", "virtio/virtio_net.c", "virtio/virtio_net_ctrl.c"),
+    device("virtio-net-vhost", "virtio/virtio_net_vhost.c"),
     device("virtio-gpu", *("virtio/virtio_gpu%s.c" % part for part in ("", "_cmd", "_head", "_res", "_state"))),
     device("uhci", "usb/uhci.c", "usb/uhci_run.c", "usb/hid.c", "usb/hid_pointer.c", "usb/hub.c"),
     device("ehci", "usb/ehci.c", "usb/ehci_queue.c", "usb/ehci_run.c", "usb/storage.c", "usb/storage_dev.c"),

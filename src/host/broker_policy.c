@@ -169,7 +169,7 @@ static bool is_program(const struct broker_place *p)
 /* Those that commands use without naming them. */
 static bool goes_without_saying(const char *path)
 {
-    return takes_words && !strcmp(path, "/dev/net/tun");
+    return takes_words && (!strcmp(path, "/dev/net/tun") || !strcmp(path, "/dev/vhost-net"));
 }
 
 static int by_words(const char *said, const struct broker_place *p, bool writes, char *text)

@@ -90,6 +90,11 @@ static bool arena_ready(void)
     return viv_arena_base != NULL;
 }
 
+uint64_t viv_arena_bytes(void)
+{
+    return arena.size;
+}
+
 /* By default private, not a memfd: hosts give huge pages to anonymous memory far more often than to shared (shmem_enabled), and a
  * guest's TLB misses cost us the host's. */
 static int map_block(struct viv_ram *ram, uint8_t *hva, const struct viv_ram_place *at, struct viv_err *err)

@@ -48,6 +48,8 @@ static inline unsigned viv_page_flags(size_t page)
 {
     return __atomic_load_n(&viv_arena_flags[page], __ATOMIC_RELAXED) & VIV_PAGE_FLAGS;
 }
+/* Bytes from viv_arena_base on that are blocks or will be; 0 before the first. */
+uint64_t viv_arena_bytes(void);
 /* Makes the high byte say that there are no flags, if so. Any thread. */
 void viv_ram_quiet(size_t page);
 

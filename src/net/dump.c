@@ -111,6 +111,8 @@ int viv_dump_add(struct viv_opts *o, struct viv_err *err)
         return viv_fail(err, EEXIST, "there is a filter-dump '%s' already", id);
     if (!n)
         return viv_fail(err, ENOENT, "there is no back end '%s' (-netdev user,id=%s)", netdev, netdev);
+    if (viv_netdev_vhost(n))
+        return viv_fail(err, ENOTSUP, "filter-dump: the frames of back end '%s' do not come by here, as it has vhost=on; vhost=off works", netdev);
     fd = viv_open(file, O_WRONLY | O_CREAT | O_TRUNC, 0644, err);
     if (fd < 0)
         return fd;

@@ -241,6 +241,8 @@ int viv_netdev_attach(struct viv_netdev *n, const struct viv_nic_ops *ops, void 
 {
     if (n->ops)
         return viv_fail(err, EBUSY, "back end '%s' has a NIC already; each needs one of its own", n->id);
+    if (n->vhost && !ops->vhost)
+        return viv_fail(err, ENOTSUP, "back end '%s' has vhost=on, which works with virtio-net cards only; leave it out", n->id);
     n->ops = ops;
     n->nic = nic;
     n->type->attached(n);
@@ -302,6 +304,21 @@ void viv_netdev_deliver_done(struct viv_netdev *n)
 {
     if (n->ops && n->ops->receive_done)
         n->ops->receive_done(n->nic);
+}
+
+struct viv_vhost *viv_netdev_vhost(struct viv_netdev *n)
+{
+    return n->vhost;
+}
+
+int viv_netdev_vhost_start(struct viv_netdev *n, uint64_t features, viv_vhost_fn fn, void *opaque, struct viv_err *err)
+{
+    return n->type->vhost_start(n, features, fn, opaque, err);
+}
+
+void viv_netdev_vhost_stop(struct viv_netdev *n)
+{
+    n->type->vhost_stop(n);
 }
 
 void viv_netdev_set_rx(struct viv_netdev *n, unsigned offloads)

@@ -8,6 +8,7 @@
 #define VIV_NET_NET_H
 
 #include "base/err.h"
+#include "net/vhost.h"
 #include "opt/opt.h"
 #include "state/state.h"
 
@@ -56,6 +57,7 @@ struct viv_nic_info {
 
 /* What a NIC gives its back end. Const. */
 struct viv_nic_ops {
+    bool vhost; /* it can let the kernel move the frames of a back end that has viv_netdev_vhost */
     /* Can the guest take a frame now? A back end that hears false keeps the frame and waits for
      * viv_netdev_can_receive_changed. False while the VM is stopped. */
     bool (*can_receive)(void *nic);
@@ -111,6 +113,11 @@ bool viv_netdev_send(struct viv_netdev *n, const struct iovec *iov, int iovcnt);
 bool viv_netdev_send_hdr(struct viv_netdev *n, const struct viv_net_hdr *hdr, const struct iovec *iov, int iovcnt);
 /* What the guest is ready to do itself from now on: a subset of viv_netdev_rx_offloads. */
 void viv_netdev_set_rx(struct viv_netdev *n, unsigned offloads);
+/* What lets the host's kernel move frames, for this queue alone (net/vhost.h); NULL: none. While it runs nothing is sent, received or
+ * shown to spies here. Start and stop are these two, because the back end has to stand aside. */
+struct viv_vhost *viv_netdev_vhost(struct viv_netdev *n);
+int viv_netdev_vhost_start(struct viv_netdev *n, uint64_t features, viv_vhost_fn fn, void *opaque, struct viv_err *err);
+void viv_netdev_vhost_stop(struct viv_netdev *n);
 /* The NIC can take frames again. */
 void viv_netdev_can_receive_changed(struct viv_netdev *n);
 

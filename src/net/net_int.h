@@ -23,6 +23,8 @@ struct viv_netdev_type {
     int (*hostfwd)(struct viv_netdev *n, const char *rule, bool add, struct viv_err *err);
     char *(*info)(struct viv_netdev *n);
     char *(*describe)(struct viv_netdev *n);
+    int (*vhost_start)(struct viv_netdev *n, uint64_t features, viv_vhost_fn fn, void *opaque, struct viv_err *err);
+    void (*vhost_stop)(struct viv_netdev *n); /* these two may be NULL where n->vhost is */
     void (*use_queues)(struct viv_netdev *n, unsigned count); /* NULL: it has one */
 };
 
@@ -35,6 +37,7 @@ struct viv_netdev {
     bool rx_trusted;
     unsigned rx; /* what the NIC does itself */
     bool link_down;
+    struct viv_vhost *vhost; /* made and freed by create and destroy; NULL: none */
     struct viv_netdev **more; /* queues behind the first, made and freed by create and destroy; they are in no list */
     unsigned more_count;
     struct viv_netdev *head; /* of one of those: the first; its spies see all */

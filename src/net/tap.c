@@ -15,22 +15,24 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define BUF_SIZE  (sizeof(struct viv_net_hdr) + VIV_NET_MAX_FRAME)
+#define BUF_SIZE  (TAP_HEAD + VIV_NET_MAX_FRAME)
 #define BATCH     64 /* frames before others get the device lock */
-#define TAP_QUEUES 16
 #define SEND_SEGS 64 /* a frame in more pieces is put together first */
 
 /* --- host to guest --- */
 
 static void set_events(struct tap_net *t)
 {
-    viv_watch_set_events(t->watch, (t->stalled ? 0 : POLLIN) | (t->blocked ? POLLOUT : 0));
+    bool vhost = viv_vhost_running(t->n.vhost);
+
+    if (t->watch)
+        viv_watch_set_events(t->watch, (t->stalled || vhost ? 0 : POLLIN) | (t->blocked ? POLLOUT : 0));
 }
 
 /* One frame into buf. False: there is none. */
 static bool read_frame(struct tap_net *t)
 {
-    size_t skip = t->vnet_hdr ? 0 : sizeof(struct viv_net_hdr);
+    size_t skip = TAP_HEAD - t->hdr_len;
     ssize_t got;
 
     do
@@ -39,7 +41,7 @@ static bool read_frame(struct tap_net *t)
     if (got <= 0)
         return false;
     t->held = skip + got;
-    return t->held > sizeof(struct viv_net_hdr);
+    return t->held > TAP_HEAD;
 }
 
 /* What is left to be done was the guest's business when the kernel was asked; a driver that was reset since then does not do
@@ -59,12 +61,12 @@ static bool make_fit(struct tap_net *t, struct viv_net_hdr *hdr, uint8_t *frame,
 /* False: the NIC has no room. */
 static bool deliver_held(struct tap_net *t)
 {
-    uint8_t *frame = t->buf + sizeof(struct viv_net_hdr);
-    size_t len = t->held - sizeof(struct viv_net_hdr);
+    uint8_t *frame = t->buf + TAP_HEAD;
+    size_t len = t->held - TAP_HEAD;
     struct viv_net_hdr hdr = {0};
 
     if (t->vnet_hdr)
-        memcpy(&hdr, t->buf, sizeof(hdr));
+        memcpy(&hdr, frame - t->hdr_len, sizeof(hdr));
     if (!make_fit(t, &hdr, frame, len) ||
         viv_netdev_deliver(&t->n, frame, len, hdr.flags || hdr.gso_type ? &hdr : NULL))
         t->held = 0;
@@ -76,6 +78,8 @@ static void receive(struct tap_net *t)
     unsigned n = 0;
 
     VIV_ASSERT_DEV_LOCKED();
+    if (viv_vhost_running(t->n.vhost))
+        return;
     t->stalled = false;
     while (n < BATCH) {
         if (!viv_netdev_can_deliver(&t->n)) {
@@ -151,7 +155,8 @@ bool tap_send(struct viv_netdev *n, const struct viv_net_hdr *hdr, const struct 
 {
     struct tap_net *t = (struct tap_net *)n;
     struct viv_net_hdr none = {0};
-    struct iovec out[1 + SEND_SEGS];
+    static uint8_t num_buffers[TAP_HEAD - sizeof(none)]; /* nobody looks at them */
+    struct iovec out[2 + SEND_SEGS];
     g_autofree uint8_t *flat = NULL;
     size_t len = 0;
     int k = 0;
@@ -167,6 +172,8 @@ bool tap_send(struct viv_netdev *n, const struct viv_net_hdr *hdr, const struct 
         return true;
     if (t->vnet_hdr)
         out[k++] = (struct iovec){hdr ? (void *)hdr : &none, sizeof(none)};
+    if (t->hdr_len > sizeof(none))
+        out[k++] = (struct iovec){num_buffers, sizeof(num_buffers)};
     if (iovcnt > SEND_SEGS) {
         flat = g_malloc(len);
         for (int i = 0, at = 0; i < iovcnt; at += iov[i++].iov_len)
@@ -227,6 +234,7 @@ int tap_adopt(struct tap_net *t, int fd, struct viv_err *err)
     }
     t->fd = fd;
     t->buf = g_malloc(BUF_SIZE);
+    t->hdr_len = t->vnet_hdr ? sizeof(struct viv_net_hdr) : 0;
     find_offloads(t);
     t->stalled = true; /* until there is a NIC */
     t->watch = viv_watch_new(fd, 0, on_event, t);
@@ -312,6 +320,7 @@ void tap_destroy(struct viv_netdev *n)
         g_free(n->more[i]);
     }
     g_free(n->more);
+    viv_vhost_free(n->vhost);
     viv_watch_free(t->watch);
     t->watch = NULL;
     if (t->downscript && tap_run_script(t->downscript, t->ifname, &err) < 0)
@@ -326,7 +335,58 @@ char *tap_describe(struct viv_netdev *n)
 {
     struct tap_net *t = (struct tap_net *)n;
 
-    return g_strdup_printf("ifname=%s,%s", t->ifname, t->how);
+    return g_strdup_printf("ifname=%s,%s%s", t->ifname, t->how, n->vhost ? ",vhost=on" : "");
+}
+
+/* --- vhost --- */
+
+int tap_adopt_vhost(struct tap_net *t, int fd, unsigned poll_us, struct viv_err *err)
+{
+    return viv_vhost_new(fd, !t->vnet_hdr, poll_us, NULL, &t->n.vhost, err);
+}
+
+/* The kernel's vhost passes the guest's header on as it is, so the interface's must be as long. It is one for all queues, and stays:
+ * this process can read and write either. */
+static int set_header(struct tap_net *t, int len, struct viv_err *err)
+{
+    struct tap_net *first = t->n.head ? (struct tap_net *)t->n.head : t;
+
+    if (!t->vnet_hdr || t->hdr_len == (unsigned)len)
+        return 0;
+    if (ioctl(t->fd, TUNSETVNETHDRSZ, &len) < 0)
+        return viv_fail_os(err, errno, "interface '%s': headers of %d bytes", t->ifname, len);
+    for (unsigned i = 0; i <= first->n.more_count; i++) {
+        struct tap_net *q = (struct tap_net *)viv_netdev_queue(&first->n, i);
+
+        q->hdr_len = (unsigned)len;
+        q->held = 0; /* one frame that was read and not taken: with the old one */
+    }
+    return 0;
+}
+
+int tap_vhost_start(struct viv_netdev *n, uint64_t features, viv_vhost_fn fn, void *opaque, struct viv_err *err)
+{
+    struct tap_net *t = (struct tap_net *)n;
+    int rc;
+
+    if (!t->watch)
+        return viv_fail(err, ENODEV, "interface '%s' is gone", t->ifname);
+    rc = set_header(t, (int)viv_vhost_header(features), err);
+    if (!rc)
+        rc = viv_vhost_start(n->vhost, t->fd, features, fn, opaque, err);
+    t->held = 0; /* one frame is lost rather than late */
+    t->blocked = false;
+    set_events(t);
+    return rc;
+}
+
+void tap_vhost_stop(struct viv_netdev *n)
+{
+    struct tap_net *t = (struct tap_net *)n;
+
+    viv_vhost_stop(n->vhost);
+    t->stalled = !n->ops;
+    set_events(t);
 }
 
 /* --- -netdev tap --- */
@@ -343,11 +403,11 @@ static const struct viv_opt_def tap_opts[] = {
     {.name = "vnet_hdr", .type = VIV_OPT_BOOL, .def = "on", .help = "leave checksums and segments to the kernel"},
     {.name = "vhost", .type = VIV_OPT_BOOL, .def = "off", .help = "let the kernel move the frames"},
     {.name = "vhostforce", .type = VIV_OPT_BOOL, .def = "off", .help = "the same"},
+    {.name = "vhostfd", .type = VIV_OPT_STR, .help = "number of an open descriptor of /dev/vhost-net; vhost=on is meant then"},
+    {.name = "vhostfds", .type = VIV_OPT_STR, .help = "numbers of such, 5:6:7, one a queue"},
+    {.name = "poll-us", .type = VIV_OPT_INT, .def = "0", .max = 1000000, .help = "with vhost=on: the kernel looks so long for more"},
     {.name = "queues", .type = VIV_OPT_INT, .def = "1", .min = 1, .max = TAP_QUEUES, .help = "pairs of queues"},
     {.name = "fds", .type = VIV_OPT_STR, .help = "numbers of open descriptors, 3:4:5, one a queue"},
-    {.name = "vhostfd", .type = VIV_OPT_REFUSED, .help = "vhost needs -accel kvm and a descriptor per queue; leave it out"},
-    {.name = "vhostfds", .type = VIV_OPT_REFUSED, .help = "vhost needs -accel kvm and a descriptor per queue; leave it out"},
-    {.name = "poll-us", .type = VIV_OPT_REFUSED, .help = "goes with vhost=on"},
     VIV_OPT_END,
 };
 
@@ -382,22 +442,32 @@ static int check_words(struct viv_opts *o, struct viv_err *err)
     if (viv_opts_given(o, "br") && !viv_opts_given(o, "helper"))
         return viv_fail(err, EINVAL, "br= goes with helper=; -netdev bridge,br=%s is what uses the standard helper",
                         viv_opts_str(o, "br"));
-    if (viv_opts_bool(o, "vhost") || viv_opts_bool(o, "vhostforce"))
-        return viv_fail(err, ENOTSUP, "vhost=on: %s; leave it out: frames are moved by this process then",
-                        g_file_test("/dev/vhost-net", G_FILE_TEST_EXISTS)
-                            ? "the kernel would write to guest memory behind the back of a software CPU, and it is not "
-                              "implemented for -accel kvm yet"
-                            : "this host has no /dev/vhost-net (try `modprobe vhost_net`), and it would take -accel kvm");
     return 0;
 }
 
+/* Is it wanted? 1, 0 or a negative errno. */
+static int check_vhost(struct viv_opts *o, struct viv_err *err)
+{
+    bool fd = viv_opts_given(o, "vhostfd"), fds = viv_opts_given(o, "vhostfds");
+    bool on = viv_opts_bool(o, "vhost") || viv_opts_bool(o, "vhostforce");
+
+    if (fd && fds)
+        return viv_fail(err, EINVAL, "vhostfd= and vhostfds= exclude each other");
+    if ((fd || fds) && !on && viv_opts_given(o, "vhost"))
+        return viv_fail(err, EINVAL, "%s= and vhost=off exclude each other", fd ? "vhostfd" : "vhostfds");
+    on = on || fd || fds;
+    if (!on && viv_opts_int(o, "poll-us"))
+        return viv_fail(err, EINVAL, "poll-us= goes with vhost=on");
+    return on;
+}
+
 /* -netdev tap,fd=3: a descriptor that we were started with. */
-static int handed_fd(const char *text, struct viv_err *err)
+static int handed_fd(const char *key, const char *text, struct viv_err *err)
 {
     uint64_t fd;
 
     if (viv_parse_u64(text, &fd, NULL) < 0 || fd < 3 || fd > INT_MAX)
-        return viv_fail(err, EINVAL, "fd=%s: it must be the number of an open descriptor, 3 or more", text);
+        return viv_fail(err, EINVAL, "%s=%s: it must be the number of an open descriptor, 3 or more", key, text);
     return (int)fd;
 }
 
@@ -442,7 +512,7 @@ static int open_first(struct tap_net *t, struct viv_opts *o, char **fds, struct 
     int fd;
 
     if (fds) {
-        fd = fds[0] ? handed_fd(fds[0], err) : viv_fail(err, EINVAL, "fds= is empty");
+        fd = fds[0] ? handed_fd("fd", fds[0], err) : viv_fail(err, EINVAL, "fds= is empty");
         t->how = g_strdup_printf("fd=%d", fd);
     } else if (viv_opts_given(o, "helper")) {
         fd = tap_from_helper(viv_opts_str(o, "helper"), viv_opts_str(o, "br"), err);
@@ -463,9 +533,29 @@ static int open_others(struct tap_net *t, struct viv_opts *o, char **fds, struct
         return viv_fail(err, EINVAL, "fds=: at most %d descriptors", TAP_QUEUES);
     g_strlcpy(name, t->ifname, sizeof(name));
     for (unsigned i = 1; i < count && !rc; i++) {
-        int fd = fds ? handed_fd(fds[i], err) : tap_open(name, t->vnet_hdr, true, err);
+        int fd = fds ? handed_fd("fd", fds[i], err) : tap_open(name, t->vnet_hdr, true, err);
 
         rc = fd < 0 ? fd : tap_add_queue(t, fd, err);
+    }
+    return rc;
+}
+
+/* One for each queue. */
+static int open_vhosts(struct tap_net *t, struct viv_opts *o, struct viv_err *err)
+{
+    const char *key = viv_opts_given(o, "vhostfds") ? "vhostfds" : "vhostfd", *text = viv_opts_str(o, key);
+    g_auto(GStrv) fds = text ? g_strsplit(text, ":", TAP_QUEUES + 2) : NULL;
+    unsigned queues = viv_netdev_queues(&t->n);
+    int rc = 0;
+
+    if (fds && g_strv_length(fds) != queues)
+        return viv_fail(err, EINVAL, "%s=%s: there %s %u queue%s, with a descriptor each", key, text, queues > 1 ? "are" : "is", queues,
+                        queues > 1 ? "s" : "");
+    for (unsigned i = 0; i < queues && !rc; i++) {
+        int fd = fds ? handed_fd(key, fds[i], err) : viv_vhost_open(err);
+
+        rc = fd < 0 ? fd
+                    : tap_adopt_vhost((struct tap_net *)viv_netdev_queue(&t->n, i), fd, (unsigned)viv_opts_int(o, "poll-us"), err);
     }
     return rc;
 }
@@ -475,8 +565,10 @@ static int tap_create(struct viv_netdev *n, struct viv_opts *o, struct viv_err *
     const char *fd_text = viv_opts_given(o, "fds") ? viv_opts_str(o, "fds") : viv_opts_str(o, "fd");
     g_auto(GStrv) fds = fd_text ? g_strsplit(fd_text, ":", TAP_QUEUES + 2) : NULL;
     struct tap_net *t = (struct tap_net *)n;
-    int rc = check_words(o, err), fd;
+    int rc = check_words(o, err), vhost = rc ? 0 : check_vhost(o, err), fd;
 
+    if (vhost < 0)
+        rc = vhost;
     if (!rc) {
         fd = open_first(t, o, fds, err);
         rc = fd < 0 ? fd : tap_adopt(t, fd, err);
@@ -485,6 +577,8 @@ static int tap_create(struct viv_netdev *n, struct viv_opts *o, struct viv_err *
         rc = tap_set_sndbuf(t->fd, viv_opts_size(o, "sndbuf"), err);
     if (!rc)
         rc = open_others(t, o, fds, err);
+    if (!rc && vhost)
+        rc = open_vhosts(t, o, err);
     if (!rc)
         return 0;
     viv_err_prefix(err, "%s", viv_opts_what(o));
@@ -510,5 +604,7 @@ const struct viv_netdev_type viv_netdev_tap = {
     .rx_changed = tap_rx_changed,
     .can_receive_changed = tap_can_receive_changed,
     .describe = tap_describe,
+    .vhost_start = tap_vhost_start,
+    .vhost_stop = tap_vhost_stop,
     .use_queues = tap_use_queues,
 };

@@ -12,17 +12,20 @@
 
 struct viv_watch;
 
+enum { TAP_HEAD = 12, TAP_QUEUES = 16 };
+
 struct tap_net {
     struct viv_netdev n;
     int fd;
     struct viv_watch *watch;
     bool vnet_hdr;
+    unsigned hdr_len; /* of the kernel's, before each frame: 0, 10, or 12 since vhost wanted it */
     bool blocked; /* a frame to the host was refused: POLLOUT is waited for */
     bool stalled; /* the NIC could take no more: POLLIN is not waited for */
     char ifname[IFNAMSIZ];
     char *how;        /* for `info network` */
     char *downscript; /* to run at the end, NULL: none */
-    uint8_t *buf;     /* struct viv_net_hdr and one frame */
+    uint8_t *buf;     /* TAP_HEAD bytes, which end with the header, and one frame */
     size_t held;      /* bytes in buf that the NIC did not take; 0: none */
 };
 
@@ -41,6 +44,10 @@ int tap_adopt(struct tap_net *t, int fd, struct viv_err *err);
 /* Another queue of the same interface. */
 int tap_add_queue(struct tap_net *t, int fd, struct viv_err *err);
 void tap_use_queues(struct viv_netdev *n, unsigned count);
+/* A descriptor of the vhost option that goes with it, consumed. */
+int tap_adopt_vhost(struct tap_net *t, int fd, unsigned poll_us, struct viv_err *err);
+int tap_vhost_start(struct viv_netdev *n, uint64_t features, viv_vhost_fn fn, void *opaque, struct viv_err *err);
+void tap_vhost_stop(struct viv_netdev *n);
 void tap_destroy(struct viv_netdev *n);
 void tap_attached(struct viv_netdev *n);
 void tap_detached(struct viv_netdev *n);

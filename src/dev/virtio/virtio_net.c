@@ -34,7 +34,7 @@ enum { /* struct virtio_net_hdr, 5.1.6: struct viv_net_hdr, then NUM_BUFFERS */
 
 enum { RX_BUFFERS = 64 }; /* a frame is at most 65550 bytes; drivers post at least 1.5 KiB */
 
-static unsigned header_len(const struct virtio_net *n)
+unsigned virtio_net_header_len(const struct virtio_net *n)
 {
     return viv_virtio_has(&n->v, VIV_VIRTIO_F_VERSION_1) || viv_virtio_has(&n->v, NET_F_MRG_RXBUF)
                ? HDR_LEN
@@ -96,7 +96,7 @@ static void store(struct virtio_net *n, struct viv_virtq_elem **e, int count, co
                   size_t len, const struct viv_net_hdr *hdr)
 {
     uint8_t header[HDR_LEN] = {0};
-    size_t head = header_len(n), at = 0;
+    size_t head = virtio_net_header_len(n), at = 0;
     uint32_t written[RX_BUFFERS];
 
     if (hdr)
@@ -123,13 +123,13 @@ static bool receive_hdr(void *nic, const uint8_t *frame, size_t len, const struc
 
     if (!virtio_net_filter(n, frame, len))
         return true;
-    count = take_buffers(n, rx_queue(p), header_len(n) + len, e);
+    count = take_buffers(n, rx_queue(p), virtio_net_header_len(n) + len, e);
     if (count < 0) {
         viv_guest_error(viv_virtio_name(&n->v), "a frame of %zu bytes does not fit the receive buffers",
                         len);
         return true;
     }
-    if (count > 0 && e[0]->in_len < header_len(n)) {
+    if (count > 0 && e[0]->in_len < virtio_net_header_len(n)) {
         while (count)
             viv_virtq_drop(e[--count]);
         viv_virtio_set_broken(&n->v, "a receive buffer smaller than the packet header");
@@ -160,10 +160,11 @@ static void link_changed(void *nic, bool up)
 {
     struct virtio_net *n = ((struct net_pair *)nic)->n;
 
-    if (n->link_up == up)
-        return;
-    n->link_up = up;
-    viv_virtio_config_changed(&n->v);
+    if (n->link_up != up) {
+        n->link_up = up;
+        viv_virtio_config_changed(&n->v);
+    }
+    virtio_net_vhost_update(nic);
 }
 
 /* --- guest to host --- */
@@ -190,23 +191,33 @@ static bool header_allowed(const struct virtio_net *n, const struct viv_net_hdr 
     return false;
 }
 
+static bool read_header(const struct virtio_net *n, const struct viv_virtq_elem *e, struct viv_net_hdr *hdr)
+{
+    viv_iov_to_buf(e->out, e->out_num, 0, hdr, sizeof(*hdr));
+    hdr->flags &= VIV_NET_HDR_NEEDS_CSUM; /* 5.1.6.2: the device ignores other bits */
+    if (header_allowed(n, hdr))
+        return true;
+    viv_guest_error(viv_virtio_name(&n->v), "a packet with flags %#x, type %#x: that was not negotiated", hdr->flags, hdr->gso_type);
+    return false;
+}
+
+bool virtio_net_may_send(const struct virtio_net *n, const struct viv_virtq_elem *e)
+{
+    struct viv_net_hdr hdr;
+
+    return read_header(n, e, &hdr);
+}
+
 /* False: the back end is full, the frame is not taken. */
 static bool send_one(struct net_pair *p, struct viv_virtq_elem *e)
 {
     struct virtio_net *n = p->n;
     struct iovec iov[VIV_VIRTQ_MAX_SEGS];
-    unsigned head = header_len(n);
+    unsigned head = virtio_net_header_len(n);
     struct viv_net_hdr hdr;
     int count;
 
-    viv_iov_to_buf(e->out, e->out_num, 0, &hdr, sizeof(hdr));
-    hdr.flags &= VIV_NET_HDR_NEEDS_CSUM; /* 5.1.6.2: the device ignores other bits */
-    if (!header_allowed(n, &hdr)) {
-        viv_guest_error(viv_virtio_name(&n->v), "a packet with flags %#x, type %#x: that was not negotiated", hdr.flags,
-                        hdr.gso_type);
-        return true;
-    }
-    if (!p->netdev || !n->link_up)
+    if (!read_header(n, e, &hdr) || !p->netdev || !n->link_up)
         return true;
     count = viv_iov_cut(iov, e->out, e->out_num, head, e->out_len - head);
     return viv_netdev_send_hdr(p->netdev, hdr.flags || hdr.gso_type ? &hdr : NULL, iov, count);
@@ -219,7 +230,7 @@ static void transmit(struct net_pair *p)
     bool any = false;
 
     while (!p->tx_blocked && (e = viv_virtq_pop(&n->v, tx_queue(p)))) {
-        if (e->out_len <= header_len(n)) {
+        if (e->out_len <= virtio_net_header_len(n)) {
             viv_virtq_drop(e);
             viv_virtio_set_broken(&n->v, "a packet of %llu bytes with its header",
                                   (unsigned long long)e->out_len);
@@ -263,6 +274,7 @@ static void gone(void *nic)
 }
 
 static const struct viv_nic_ops nic_ops = {
+    .vhost = true,
     .can_receive = can_receive,
     .receive = receive,
     .receive_hdr = receive_hdr,
@@ -284,6 +296,8 @@ static void net_kick(struct viv_virtio *v, unsigned queue)
         virtio_net_control(n);
     else if (queue / 2 >= n->active)
         return;
+    else if (p->netdev && viv_vhost_running(viv_netdev_vhost(p->netdev)))
+        virtio_net_vhost_feed(p, queue);
     else if (queue % 2 == NET_Q_TX)
         transmit(p);
     else if (p->netdev)
@@ -294,12 +308,31 @@ static void net_kick(struct viv_virtio *v, unsigned queue)
 void virtio_net_set_active(struct virtio_net *n, unsigned count)
 {
     n->active = (uint16_t)count;
+    for (unsigned i = count; i < n->pairs; i++)
+        virtio_net_vhost_update(&n->pair[i]);
     if (n->netdev)
         viv_netdev_use_queues(n->netdev, count);
     for (unsigned i = 0; i < count; i++) {
+        virtio_net_vhost_update(&n->pair[i]);
         if (n->pair[i].netdev)
             viv_netdev_can_receive_changed(n->pair[i].netdev);
     }
+}
+
+static void update_all(struct virtio_net *n)
+{
+    for (unsigned i = 0; i < n->pairs; i++)
+        virtio_net_vhost_update(&n->pair[i]);
+}
+
+static void net_status(struct viv_virtio *v, uint8_t status)
+{
+    update_all((struct virtio_net *)v);
+}
+
+static void net_vm_running(struct viv_virtio *v, bool running)
+{
+    update_all((struct virtio_net *)v);
 }
 
 static uint64_t net_features(struct viv_virtio *v)
@@ -383,8 +416,9 @@ static void net_reset(struct viv_virtio *v)
 
     memcpy(n->mac, n->mac_given, 6);
     virtio_net_filter_reset(n);
+    update_all(n);
     for (unsigned i = 0; i < n->pairs; i++)
-        n->pair[i].tx_blocked = n->pair[i].rx_used = false;
+        n->pair[i].tx_blocked = n->pair[i].rx_used = n->pair[i].vhost_failed = false;
     virtio_net_set_active(n, 1);
     net_set_features(v, 0);
 }
@@ -582,6 +616,8 @@ static const struct viv_virtio_class net_fn = {
     .get_config = net_get_config,
     .set_config = net_set_config,
     .kick = net_kick,
+    .status = net_status,
+    .vm_running = net_vm_running,
     .reset = net_reset,
 };
 

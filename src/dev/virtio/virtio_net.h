@@ -38,6 +38,8 @@ struct net_pair {
     unsigned index;
     bool tx_blocked; /* the back end is full: it will call */
     bool rx_used;    /* buffers were returned since the last interrupt */
+    bool vhost_failed;                 /* not tried again before the next reset */
+    bool vhost_full[VIV_VHOST_RINGS];  /* to be fed when something came back */
 };
 
 struct virtio_net {
@@ -65,6 +67,14 @@ static inline unsigned virtio_net_ctrl_queue(const struct virtio_net *n)
     return viv_virtio_has(&n->v, NET_F_MQ) ? 2 * n->pairs : 2;
 }
 
+/* The size of the packet header. */
+unsigned virtio_net_header_len(const struct virtio_net *n);
+/* Has the driver negotiated what it leaves to us in this packet? (If not it is told.) */
+bool virtio_net_may_send(const struct virtio_net *n, const struct viv_virtq_elem *e);
+/* Starts or stops the kernel's part, where the back end has it, as state, cable and use of the pair want it now. */
+void virtio_net_vhost_update(struct net_pair *p);
+/* A queue of a pair for which it runs was kicked. */
+void virtio_net_vhost_feed(struct net_pair *p, unsigned queue);
 /* Is a frame for this guest? */
 bool virtio_net_filter(const struct virtio_net *n, const uint8_t *frame, size_t len);
 void virtio_net_filter_reset(struct virtio_net *n);

@@ -59,6 +59,21 @@ unsigned viv_netdev_rx_offloads(const struct viv_netdev *n)
     return VIV_NET_CSUM | VIV_NET_TSO4;
 }
 
+/* virtio_net_vhost_test.c has one */
+struct viv_vhost *viv_netdev_vhost(struct viv_netdev *n)
+{
+    return NULL;
+}
+
+int viv_netdev_vhost_start(struct viv_netdev *n, uint64_t features, viv_vhost_fn fn, void *opaque, struct viv_err *err)
+{
+    return -ENOTSUP;
+}
+
+void viv_netdev_vhost_stop(struct viv_netdev *n)
+{
+}
+
 void viv_netdev_restore_link(struct viv_netdev *n, bool up)
 {
 }
