@@ -137,6 +137,7 @@ static void soft_reset(struct rtl8139 *r)
     r->rx_used = false;
     viv_timer_cancel(r->timer);
     viv_timer_cancel(r->tx_timer);
+    viv_timer_cancel(r->rx_timer);
     rtl8139_tx_reset(r);
     update_line(r);
 }
@@ -300,7 +301,8 @@ static void written(struct rtl8139 *r, unsigned at, unsigned size)
         update_line(r);
     if (at < R_TIMERINT + 4 && end > R_TIMERINT)
         set_timer(r);
-    if ((at < R_CAPR + 2 && end > R_CAPR) || (at < R_RCR + 4 && end > R_RCR) || (at < R_CPCR + 2 && end > R_CPCR))
+    if ((at < R_CAPR + 2 && end > R_CAPR) || (at < R_RCR + 4 && end > R_RCR) || (at < R_CPCR + 2 && end > R_CPCR) ||
+        (at < R_IMR + 2 && end > R_IMR)) /* a driver that is through with the ring for now */
         can_receive_changed(r);
 }
 
@@ -362,6 +364,11 @@ static void tx_again(void *opaque)
     rtl8139_send_more(opaque);
 }
 
+static void rx_again(void *opaque)
+{
+    can_receive_changed(opaque);
+}
+
 static int rtl8139_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
     static const struct viv_pci_ids ids = {0x10ec, 0x8139, 0x20, 0x020000, 0x10ec, 0x8139, "efi-rtl8139.rom"};
@@ -382,6 +389,7 @@ static int rtl8139_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_
     viv_pci_add_bar(&r->pci, 1, viv_region_new(d->board->mem, &desc), BAR_SIZE, false, false, false);
     r->timer = viv_timer_new(VIV_CLOCK_GUEST, timer_over, r);
     r->tx_timer = viv_timer_new(VIV_CLOCK_GUEST, tx_again, r);
+    r->rx_timer = viv_timer_new(VIV_CLOCK_GUEST, rx_again, r);
     r->tx.buf = g_malloc(RTL_FRAME_MAX);
     r->link_up = r->nic.netdev && viv_netdev_link_up(r->nic.netdev);
     eeprom_fill(r);
@@ -395,6 +403,7 @@ static void rtl8139_unrealize(struct viv_dev *d)
     nic_fini(&r->nic);
     viv_timer_free(r->timer);
     viv_timer_free(r->tx_timer);
+    viv_timer_free(r->rx_timer);
     g_free(r->tx.buf);
     viv_pci_dev_fini(&r->pci);
 }
@@ -479,6 +488,7 @@ static const struct viv_field rtl8139_fields[] = {
     VIV_F_STRUCT(rtl8139, nic, nic_state),
     VIV_F_TIMER(rtl8139, timer),
     VIV_F_TIMER(rtl8139, tx_timer),
+    VIV_F_DERIVED(rtl8139, rx_timer, "frames are tried again when the VM goes on"),
     VIV_F_BYTES(rtl8139, reg),
     VIV_F_CONFIG(rtl8139, eeprom),
     VIV_F_STRUCT(rtl8139, wire, microwire_state),

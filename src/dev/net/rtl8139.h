@@ -105,6 +105,7 @@ struct rtl8139 {
     struct nic nic;
     struct viv_timer *timer;    /* TIMERINT */
     struct viv_timer *tx_timer; /* more to send than one call may */
+    struct viv_timer *rx_timer; /* C+: is there a descriptor again? No register says so */
     uint8_t reg[R_END];
     uint16_t eeprom[MICROWIRE_WORDS];
     struct microwire wire;

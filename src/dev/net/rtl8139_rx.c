@@ -3,6 +3,8 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/units.h"
+#include "host/clock.h"
 #include "mem/dma.h"
 #include "net/csum.h"
 
@@ -14,6 +16,8 @@ enum { ST_MAR = 1 << 26, ST_PAM = 1 << 25, ST_BAR = 1 << 24, ST_IP = 3 << 16, ST
 enum { ST_IPF = 1 << 15, ST_UDPF = 1 << 14, ST_TCPF = 1 << 13, ST_TAVA = 1 << 16 };
 
 /* ---- filter ---- */
+
+#define LOOK_AGAIN_NS (5 * (int64_t)VIV_NS_PER_MS)
 
 enum kind { NOT_WANTED, PHYSICAL, MULTICAST, BROADCAST };
 
@@ -131,6 +135,8 @@ static bool enough(struct rtl8139 *r, size_t len)
             return false;
         have += word & 0x1ff8;
         n = after(n, word);
+        if (n == r->rx_next) /* that is all there are */
+            break;
     }
     return have >= len;
 }
@@ -203,6 +209,14 @@ static bool store_cplus(struct rtl8139 *r, const uint8_t *frame, size_t len, enu
 
 /* ---- both ---- */
 
+/* The chip looks at the descriptor when a frame comes, and drivers give it back without writing to any register. Here frames wait, so
+ * we look again after a while. False: for callers. */
+static bool look_later(struct rtl8139 *r)
+{
+    viv_timer_set(r->rx_timer, viv_clock_ns(VIV_CLOCK_GUEST) + LOOK_AGAIN_NS);
+    return false;
+}
+
 bool rtl8139_can_receive(void *nic)
 {
     struct rtl8139 *r = nic;
@@ -211,7 +225,7 @@ bool rtl8139_can_receive(void *nic)
     if (!r->running || !(r->reg[R_CR] & CR_RE) || !rtl8139_link(r) || !viv_pci_bus_master(&r->pci))
         return false;
     if (rtl8139_cplus_rx(r))
-        return read_desc(r, r->rx_next, d) && viv_ld_le32(d) & CP_OWN;
+        return read_desc(r, r->rx_next, d) && (viv_ld_le32(d) & CP_OWN || look_later(r));
     return ring_size(r) - used(r) > frame_room(NIC_MIN_FRAME);
 }
 
@@ -230,7 +244,7 @@ bool rtl8139_receive(void *nic, const uint8_t *frame, size_t len)
         frame = memcpy(padded, frame, len);
         len = NIC_MIN_FRAME;
     }
-    if (!(rtl8139_cplus_rx(r) ? store_cplus(r, frame, len, k) : store_c(r, frame, len, k)))
+    if (rtl8139_cplus_rx(r) ? !store_cplus(r, frame, len, k) && !look_later(r) : !store_c(r, frame, len, k))
         return false;
     r->tally.rx_ok++;
     r->tally.rx_phys += k == PHYSICAL;

@@ -306,6 +306,7 @@ static void test_send_cplus(void)
         g_assert_cmphex(got[47], ==, i < 3 ? 0x10 : 0x19);
         g_assert_cmpmem(got + 54, len - 54, f + 54 + 1000 * i, len - 54);
     }
+    g_assert_cmphex(viv_ld_le32(at(TXD + 48)), ==, (CP_FS | CP_LS | 3554)); /* no error: the size of segments is gone */
     /* counters */
     out32(IO + R_TSD0 + 4, 0);
     out32(IO + R_TSD0, BUFS | 8);
@@ -345,6 +346,40 @@ static void test_receive_cplus(void)
     g_assert_true(wire_give(f, 1000));
     g_assert_cmphex(viv_ld_le32(d + 16 + 4), ==, 1 << 16 | 0x0520);
     g_assert_cmpuint(viv_ld_le32(d + 16) & 0x1fff, ==, 1000);
+    wire_teardown();
+}
+
+/* All descriptors are the driver's, and it gives them back: frames that wait are tried again, with a write to a register or none. */
+static void test_starved(void)
+{
+    uint8_t f[200];
+
+    setup();
+    start_cplus();
+    make_tcp(f, 146);
+    rx(0, 2048, true);
+    g_assert_true(wire_give(f, sizeof(f)));
+    g_assert_false(wire_give(f, sizeof(f)));
+    wire.changed = 0;
+    rx(0, 2048, true);
+    out16(IO + R_IMR, INT_ROK);
+    g_assert_cmpuint(wire.changed, ==, 1);
+    g_assert_true(wire_give(f, sizeof(f)));
+    g_assert_false(wire_give(f, sizeof(f)));
+    rx(0, 104, true); /* not enough for a frame, though it is all there is */
+    g_assert_false(wire_give(f, sizeof(f)));
+    rx(0, 104, false);
+    g_assert_false(wire_give(f, sizeof(f)));
+    wire.changed = 0;
+    rx(1, 104, true);
+    rig_step(20000000);
+    g_assert_cmpuint(wire.changed, ==, 1);
+    g_assert_true(wire_give(f, sizeof(f)));
+    g_assert_false(wire_give(f, sizeof(f)));
+    out8(IO + R_CR, CR_RST);
+    wire.changed = 0;
+    rig_step(20000000);
+    g_assert_cmpuint(wire.changed, ==, 0);
     wire_teardown();
 }
 
@@ -400,6 +435,7 @@ int main(int argc, char **argv)
     g_test_add_func("/rtl8139/send-c", test_send_c);
     g_test_add_func("/rtl8139/send-cplus", test_send_cplus);
     g_test_add_func("/rtl8139/receive-cplus", test_receive_cplus);
+    g_test_add_func("/rtl8139/starved", test_starved);
     g_test_add_func("/rtl8139/hostile", test_hostile);
     return g_test_run();
 }

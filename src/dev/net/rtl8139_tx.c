@@ -235,7 +235,8 @@ void rtl8139_send_cplus(struct rtl8139 *r)
         }
         steps += (word & 0xffff) >> 12; /* large ones count for more */
         take(r, d, word);
-        viv_st_le32(d, word & ~(CP_OWN | CP_TCPCS | CP_UDPCS | CP_IPCS));
+        /* What was the command, the segment size too, is now the status: no error, no collision. */
+        viv_st_le32(d, word & (CP_EOR | CP_FS | CP_LS | 0xffff));
         viv_dma_write(mem, at, d, 4);
         r->tx_next = word & CP_EOR || r->tx_next + 1 == CP_RING ? 0 : (uint8_t)(r->tx_next + 1);
         any |= (word & CP_LS) != 0;
