@@ -71,9 +71,8 @@ def main():
         wait_for(q, g, "Press ESC for boot menu")
         q.cmd("send-key", keys=[{"type": "qcode", "data": "esc"}])
         wait_for(q, g, "Select boot device")
+        wait_for(q, g, "DVD/CD")  # its lines come one by one
         lines = [l for l in screen(q).split("\n") if "DVD/CD" in l]
-        if len(lines) != 1:
-            g.die(f"the menu has no CD:\n{screen(q)}")
         q.cmd("send-key", keys=[{"type": "qcode", "data": lines[0].strip()[0]}])
         wait_for(q, g, "RESCUE-CD-HERE")
     print("ok: the boot menu")
