@@ -49,9 +49,9 @@ else
 	@tools/check $(B) $(SANITIZED)
 endif
 
-check-long: all
+check-long: all $(if $(filter release,$(MODE)),build-asan/build.ninja)
 	@tools/deps build test long guest installer
-	@tools/check $(B) --suite long
+	@tools/check $(B) --suite long $(if $(filter release,$(MODE)),-- build-asan --suite crypt)
 
 bench: all
 	@tools/deps build test guest
