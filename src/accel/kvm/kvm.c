@@ -199,8 +199,12 @@ static int load(struct viv_state_reader *r, struct viv_err *err)
 
     if (!ret)
         ret = viv_kvm_irq_load(r, err);
-    for (unsigned i = 0; i < viv_vcpu_count && !ret; i++)
-        ret = viv_kvm_lapic_load(r, viv_vcpus[i]->priv, err);
+    for (unsigned i = 0; i < viv_vcpu_count && !ret; i++) {
+        struct kvm_cpu *k = viv_vcpus[i]->priv;
+
+        ret = viv_kvm_lapic_load(r, k, err);
+        k->tsc_loaded = true;
+    }
     viv_kvm->clock_valid = true;
     return ret;
 }

@@ -44,7 +44,7 @@ struct kvm_cpu {
     struct kvm_run *run;
     bool pending_io; /* the last exit is finished by entering KVM_RUN once more */
     int64_t tsc_offset; /* as the kernel has it: writing the TSC anew would break its synchronisation */
-    bool tsc_known;
+    bool tsc_known, tsc_loaded; /* loaded: the state is another process's, or of another time */
     bool msr_refused[KVM_MSRS_MAX]; /* by position in the table: the kernel did not take it */
     bool msr_known[KVM_MSRS_MAX];   /* the kernel has msr_value[] */
     uint64_t msr_value[KVM_MSRS_MAX];

@@ -104,14 +104,20 @@ static bool take_requests(struct kvm_cpu *k)
     return req & VIV_REQ_STOP;
 }
 
-/* Lets the kernel finish the access that brought us out, so that the registers are those after it. */
-static void finish_io(struct kvm_cpu *k)
+/* Lets the kernel finish the instruction that brought us out, so that the registers are those after it. That may bring us out again: for
+ * its write after its read, for the next eight bytes of an access. Ends with EINTR, before other guest code. */
+static int finish_io(struct kvm_cpu *k, struct viv_err *err)
 {
-    if (!k->pending_io)
-        return;
-    __atomic_store_n(&k->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-    ioctl(k->fd, KVM_RUN, NULL); /* ends with EINTR before any guest code */
+    int ret = 0;
+
+    while (k->pending_io && ret == 0) {
+        __atomic_store_n(&k->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+        if (ioctl(k->fd, KVM_RUN, NULL) < 0)
+            break;
+        ret = viv_kvm_handle_exit(k, err);
+    }
     k->pending_io = false;
+    return ret < 0 ? ret : 0;
 }
 
 /* The guest cannot go on until it is reset or stopped: both come as a stop request. */
@@ -156,6 +162,5 @@ int viv_kvm_vcpu_run(struct viv_vcpu *v, struct viv_err *err)
         if (ret < 0)
             return ret;
     }
-    finish_io(k);
-    return 0;
+    return finish_io(k, err);
 }

@@ -41,7 +41,8 @@ static const struct msr_map map[] = {
     M(0x20c, mtrr_base[6]), M(0x20d, mtrr_mask[6]), M(0x20e, mtrr_base[7]), M(0x20f, mtrr_mask[7]),
     M(0x17a, mcg_status), M(0x1d9, debugctl), M(0x9e, smbase), M(0x6e1, pkrs),
     M(0x3a, feature_control), M(0xc001011f, virt_spec_ctrl), M(0xc0010015, hwcr), M(0x8b, bios_sign_id),
-    M(0x4b564d00, kvm_wall_clock), M(0x4b564d01, kvm_system_time), M(0x4b564d02, kvm_async_pf_en),
+    M(0x4b564d00, kvm_wall_clock), M(0x4b564d01, kvm_system_time), M(0x4b564d05, kvm_poll_control),
+    M(0x4b564d06, kvm_async_pf_int), M(0x4b564d02, kvm_async_pf_en), /* the vector before what may use it */
     M(0x4b564d03, kvm_steal_time), M(0x4b564d04, kvm_pv_eoi),
     M(0x17b, mcg_ctl), BANK(0), BANK(1), BANK(2), BANK(3), BANK(4), BANK(5), BANK(6), BANK(7), BANK(8), BANK(9),
 };
@@ -155,12 +156,14 @@ int viv_kvm_put_tsc(struct kvm_cpu *k, struct viv_err *err)
 {
     const struct viv_x86 *c = k->v->x86;
 
-    bool moved = k->tsc_known && c->tsc_offset != k->tsc_offset;
+    /* In a new VM the kernel's counters begin at 0, together. */
+    bool moved = k->tsc_loaded || (k->tsc_known && c->tsc_offset != k->tsc_offset);
 
     if (moved && !put_one(k, MSR_TSC, viv_guest_tsc() + (uint64_t)c->tsc_offset))
         return viv_fail(err, EIO, "KVM does not take the time stamp counter of CPU %u", k->v->index);
     k->tsc_offset = c->tsc_offset;
     k->tsc_known = true;
+    k->tsc_loaded = false;
     if (c->msr.tsc_deadline != k->deadline || (moved && c->msr.tsc_deadline))
         put_one(k, MSR_TSC_DEADLINE, c->msr.tsc_deadline);
     k->deadline = c->msr.tsc_deadline;

@@ -418,5 +418,6 @@ void viv_msr_reset(struct viv_x86 *c, bool bsp)
         m->mc_ctl[n] = ~0ull;
     m->smbase = 0x30000;
     m->feature_control = 1;
+    m->kvm_poll_control = 1;
     m->bios_sign_id = c->cpuid->kind == VIV_VENDOR_INTEL ? 0x100000000ull : 0x01000065;
 }

@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""What the kernel holds of a guest's state under KVM, when the guest is stopped at any moment: state.py [rmw|tsc|msrs]... (all)
+
+rmw: an instruction that reads a device's register and then writes it comes out of the kernel twice; a stop between the two must not
+lose the second. tsc: the time stamp counter goes on, in this process and in one that loads the state, and never back.
+msrs: those of asynchronous page faults and of polling, which only KVM has."""
+import os
+import random
+import re
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import multiboot  # noqa: E402
+import vm  # noqa: E402
+
+# mov $0xfed000f0,%ebx; xor %eax,%eax; 1: incl (%ebx); inc %eax; cmp %eax,(%ebx); je 1b; incl 0x200000; mov (%ebx),%eax; jmp 1b
+# (the counter of an HPET that stands still can be written)
+RMW = bytes.fromhex("bbf000d0fe31c0ff0340390374f9ff05000020008b03ebef")
+# mov $0x200000,%ebx; 1: rdtsc; if it is below the last (0 and 4): incl 8; keep it; incl 12; jmp 1b
+TSC = bytes.fromhex("bb000020000f313b5304720677073b037303ff43088903895304ff430cebe6")
+# mov $0x4b564d06,%ecx; mov $0xf3,%eax; xor %edx,%edx; wrmsr; dec %ecx; xor %eax,%eax; wrmsr
+# 1: mov $0x4b564d06,%ecx; rdmsr; mov %eax,0x200000; dec %ecx; rdmsr; mov %eax,0x200004; incl 0x200008; jmp 1b
+MSRS = bytes.fromhex("b9064d564bb8f300000031d20f304931c00f30b9064d564b0f32a300002000490f32a304002000ff0508002000ebe4")
+
+
+def hmp(q, line):
+    return q.cmd("human-monitor-command", **{"command-line": line})
+
+
+def words(q, at, count):
+    return [int(w, 16) for line in hmp(q, f"xp /{count}wx {at:#x}").splitlines() for w in line.split(":")[1].split()]
+
+
+def save(q, g, path):
+    q.cmd("migrate", uri=f"file:{path}")
+    while (s := q.cmd("query-migrate").get("status")) not in ("completed", "failed"):
+        time.sleep(0.02)
+    if s != "completed":
+        g.die("migrate failed")
+
+
+def guest(work, code, *args):
+    return ["-M", "pc", "-m", "16M", "-accel", "kvm", "-nodefaults", "-display", "none", "-serial", "stdio", "-kernel",
+            multiboot.kernel(work, code), "-qmp", f"unix:{work}/q,server=on,wait=off", *args]
+
+
+def test_rmw(work, rounds=150):
+    rng = random.Random(5)
+    with vm.Guest(guest(work, RMW), "rmw") as g:
+        q = vm.QMP(f"{work}/q")
+        last = 0
+        for n in range(rounds):
+            time.sleep(0.002 + rng.random() * 0.01)
+            q.cmd("stop")
+            done = int(re.search(r"[ER]AX=([0-9a-f]+)", hmp(q, "info registers")).group(1), 16)
+            lost = words(q, 0x200000, 1)[0]
+            if lost:
+                g.die(f"by stop {n} {lost} increments of {done} are lost")
+            last = done
+            q.cmd("cont")
+        if last < rounds:
+            g.die(f"only {last} increments")
+    print(f"ok: {last} increments of a register, none lost by {rounds} stops")
+
+
+def test_tsc(work):
+    args, before = guest(work, TSC), 0
+    for part in range(3):
+        with vm.Guest(args, f"tsc, process {part}") as g:
+            q = vm.QMP(f"{work}/q")
+            for _ in range(3):
+                time.sleep(0.5 * vm.SLOW)
+                q.cmd("stop")
+                low, high, back, count = words(q, 0x200000, 4)
+                if back:
+                    g.die(f"it went back {back} times, the last time to {high:x}{low:08x}, {before:x} at the last save")
+                if not count:
+                    g.die("the guest does not run")
+                q.cmd("cont")
+            save(q, g, f"{work}/state")
+            low, high, back, count = words(q, 0x200000, 4)
+            now = high << 32 | low
+            # It counts guest time, of which so much has gone by since the last save.
+            if part and now - before > (4 + 3 * vm.SLOW) * 6e9:
+                g.die(f"it leapt from {before:x} to {now:x}")
+            before = now
+        args = guest(work, TSC, "-incoming", f"file:{work}/state")
+    print("ok: the time stamp counter goes on in other processes")
+
+
+def test_msrs(work):
+    count, args = 0, guest(work, MSRS)
+    for part in range(2):
+        with vm.Guest(args, f"msrs, process {part}") as g:
+            q = vm.QMP(f"{work}/q")
+            end = time.monotonic() + 20 * vm.SLOW
+            while (got := words(q, 0x200000, 3))[2] < count + 10:
+                if time.monotonic() > end:
+                    g.die(f"the guest does not run: {got}")
+                time.sleep(0.1)
+            if got[:2] != [0xf3, 0]:
+                g.die(f"the vector is {got[0]:#x}, polling {got[1]}")
+            save(q, g, f"{work}/state")
+            count = words(q, 0x200000, 3)[2]
+        args = guest(work, MSRS, "-incoming", f"file:{work}/state")
+    print("ok: KVM's own registers")
+
+
+def main():
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        vm.skip("no /dev/kvm")
+    tests = {n[5:]: f for n, f in globals().items() if n.startswith("test_")}
+    for name in sys.argv[1:] or tests:
+        tests[name](vm.scratch())
+
+
+main()
