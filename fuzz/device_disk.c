@@ -4,6 +4,7 @@
 
 #include "block/options.h"
 #include "block/registry.h"
+#include "block/throttle.h"
 #include "dev/storage/front.h"
 #include "host/lock.h"
 
@@ -115,6 +116,20 @@ void viv_blk_on_resize(struct viv_blk *b, uint32_t unit, void (*resized)(void *o
 {
     b->resized = resized;
     b->resized_opaque = opaque;
+}
+
+void viv_blk_join_limits(struct viv_blk *b, struct viv_throttle *take)
+{
+}
+
+struct viv_throttle *viv_blk_limits(const struct viv_blk *b)
+{
+    return NULL;
+}
+
+int viv_blk_set_limits(struct viv_blk *b, const char *group, const struct viv_limits *l, struct viv_err *err)
+{
+    return -ENOTSUP;
 }
 
 void viv_blk_lift_limits(struct viv_blk *b)

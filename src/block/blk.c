@@ -191,13 +191,28 @@ int viv_blk_set_limits(struct viv_blk *b, const char *group, const struct viv_li
     g_autofree char *own = g_strdup_printf("#%p", (void *)b);
     struct viv_throttle *t;
 
-    if (!viv_limits_any(l) && !group)
-        return 0;
-    t = viv_limits_any(l) ? viv_throttle_get(group ? group : own, l) : viv_throttle_find(group);
-    if (!t)
+    if (viv_limits_any(l))
+        t = viv_throttle_get(group ? group : own, l);
+    else
+        t = group ? viv_throttle_find(group) : NULL;
+    if (!t && group)
         return viv_fail(err, ENOENT, "there is no throttling group '%s' yet: its first disk says its limits", group);
-    b->limits = viv_throttle_join(t, b, dispatch);
+    viv_blk_join_limits(b, t);
     return 0;
+}
+
+void viv_blk_join_limits(struct viv_blk *b, struct viv_throttle *take)
+{
+    struct viv_throttled *old = b->limits;
+
+    b->limits = take ? viv_throttle_join(take, b, dispatch) : NULL;
+    if (old)
+        viv_throttle_leave(old);
+}
+
+struct viv_throttle *viv_blk_limits(const struct viv_blk *b)
+{
+    return b->limits ? viv_throttle_group(b->limits) : NULL;
 }
 
 void viv_blk_lift_limits(struct viv_blk *b)

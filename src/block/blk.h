@@ -8,10 +8,6 @@
 /* Takes the reference, also on failure. writethrough: each write is durable at completion. */
 int viv_blk_new(struct viv_node *node_take, unsigned perms, unsigned shared, const char *user,
                 bool writethrough, struct viv_blk **out, struct viv_err *err);
-/* From here on requests wait as the limits say, alone (group NULL) or with all of a group; without limits of its own the group
- * must be there. Once, before the first request. */
-struct viv_limits;
-int viv_blk_set_limits(struct viv_blk *b, const char *group, const struct viv_limits *l, struct viv_err *err);
 /* Its io_uring, borrowed; NULL: threads do all. */
 struct viv_ring *viv_blk_ring(struct viv_blk *b);
 /* Borrowed. Who has not the device lock looks at it between viv_graph_enter() and viv_graph_leave(): it may be another one afterwards. */

@@ -1,6 +1,7 @@
 /* Handles on raw images: data, the asynchronous front end, drain, locks, options. */
 #include "block/blk.h"
 #include "block/options.h"
+#include "block/throttle.h"
 #include "block/stats.h"
 
 #include <errno.h>
@@ -325,6 +326,50 @@ static void test_limits(void)
     g_assert_cmpint(g_atomic_int_get(&ended), ==, (int)G_N_ELEMENTS(r));
 }
 
+static void wait_ended(const int *ended, int n)
+{
+    for (int i = 0; i < 10000 && g_atomic_int_get(ended) < n; i++)
+        g_usleep(1000);
+    g_assert_cmpint(g_atomic_int_get(ended), ==, n);
+}
+
+/* Other limits let go of what the old ones held; a group goes from one handle to another with its limits. */
+static void test_other_limits(void)
+{
+    const struct viv_limits slow = {.l = {[VIV_LIMIT_IOPS_TOTAL] = {.avg = 1}}}, none = {0};
+    struct viv_blk_req r[30];
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_blk *b = drive("driver=raw,file.driver=null-co,file.size=1M", &err), *next;
+    struct viv_throttle *kept;
+    struct viv_limits l;
+    int ended = 0;
+
+    g_assert_null(viv_blk_limits(b));
+    g_assert_cmpint(viv_blk_set_limits(b, "nobody", &none, &err), ==, -ENOENT);
+    viv_err_clear(&err);
+    for (int round = 0; round < 2; round++) {
+        g_assert_cmpint(viv_blk_set_limits(b, "some", &slow, &err), ==, 0);
+        for (unsigned i = 0; i < G_N_ELEMENTS(r); i++) {
+            r[i] = (struct viv_blk_req){.op = VIV_BLK_WRITE_ZEROES, .len = 512, .done = nothing, .opaque = &ended};
+            viv_blk_submit(b, &r[i]);
+        }
+        g_assert_cmpuint(viv_blk_in_flight(b), >, 10);
+        g_assert_cmpint(viv_blk_set_limits(b, NULL, round ? &none : &slow, &err), ==, 0);
+        wait_ended(&ended, (round + 1) * (int)G_N_ELEMENTS(r));
+    }
+    g_assert_null(viv_blk_limits(b));
+    g_assert_cmpint(viv_blk_set_limits(b, "some", &slow, &err), ==, 0);
+    kept = viv_throttle_ref(viv_blk_limits(b));
+    g_assert_cmpint(viv_blk_close(b, &err), ==, 0);
+    next = drive("driver=raw,file.driver=null-co,file.size=1M", &err);
+    viv_blk_join_limits(next, kept);
+    g_assert_cmpstr(viv_throttle_name(viv_blk_limits(next)), ==, "some");
+    viv_throttle_limits(viv_blk_limits(next), &l);
+    g_assert_cmpuint(l.l[VIV_LIMIT_IOPS_TOTAL].avg, ==, 1);
+    g_assert_cmpint(viv_blk_close(next, &err), ==, 0);
+    g_assert_null(viv_throttle_find("some"));
+}
+
 static void test_snapshot(void)
 {
     g_autofree char *path = make_file("snapshot.raw", 1 << 20);
@@ -420,6 +465,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block/probed-raw", test_probed_raw);
     g_test_add_func("/block/drive", test_drive);
     g_test_add_func("/block/raw/limits", test_limits);
+    g_test_add_func("/block/raw/other-limits", test_other_limits);
     g_test_add_func("/block/snapshot", test_snapshot);
     g_test_add_func("/block/blockdev", test_blockdev);
     ret = g_test_run();

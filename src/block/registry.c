@@ -1,5 +1,7 @@
 #include "block/registry.h"
 
+#include "block/throttle.h"
+
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
@@ -77,6 +79,8 @@ int viv_drive_remove(struct viv_drive *d, struct viv_err *err)
     while (*p != d)
         p = &(*p)->next;
     *p = d->next;
+    if (d->limits)
+        viv_throttle_put(d->limits);
     g_free(d->id);
     g_free(d->serial);
     g_free(d->user);

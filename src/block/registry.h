@@ -22,6 +22,7 @@ enum viv_drive_error viv_drive_error_parse(const char *text);
 struct viv_drive {
     char *id;
     struct viv_blk *blk;  /* NULL: an empty removable drive */
+    struct viv_throttle *limits; /* what held its last medium's requests holds the next one's; NULL: there is a medium, or no limit */
     char *serial;         /* from -drive serial=, or NULL */
     enum viv_drive_error rerror, werror;
     char *user;           /* who claimed it, or NULL */

@@ -283,6 +283,19 @@ struct viv_throttle *viv_throttle_get(const char *name, const struct viv_limits 
     return t;
 }
 
+struct viv_throttle *viv_throttle_ref(struct viv_throttle *t)
+{
+    pthread_mutex_lock(&lock);
+    t->refs++;
+    pthread_mutex_unlock(&lock);
+    return t;
+}
+
+const char *viv_throttle_name(const struct viv_throttle *t)
+{
+    return t->name;
+}
+
 void viv_throttle_put(struct viv_throttle *t)
 {
     struct viv_throttle **p = &groups;
@@ -318,6 +331,11 @@ void viv_throttle_limits(struct viv_throttle *t, struct viv_limits *out)
 }
 
 /* ---- members ---- */
+
+struct viv_throttle *viv_throttle_group(const struct viv_throttled *m)
+{
+    return m->group;
+}
 
 struct viv_throttled *viv_throttle_join(struct viv_throttle *take, struct viv_blk *blk,
                                         void (*release)(struct viv_blk *blk, struct viv_blk_req *req))

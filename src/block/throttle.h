@@ -51,9 +51,12 @@ struct viv_throttled; /* a member: one handle */
 struct viv_throttle *viv_throttle_get(const char *name, const struct viv_limits *l);
 /* Limits of a group that exists already are the group's: NULL when there is none. */
 struct viv_throttle *viv_throttle_find(const char *name);
+struct viv_throttle *viv_throttle_ref(struct viv_throttle *t);
 void viv_throttle_put(struct viv_throttle *t);
 bool viv_throttle_is_used(struct viv_throttle *t); /* by anybody but the one who asks */
 void viv_throttle_limits(struct viv_throttle *t, struct viv_limits *out);
+const char *viv_throttle_name(const struct viv_throttle *t); /* as long as the group; "#..." when nobody gave it one */
+struct viv_throttle *viv_throttle_group(const struct viv_throttled *m); /* borrowed */
 
 /* release(blk, req): the request may go; called from any thread, under the group's lock: it only queues. Takes the reference to
  * the group. */
@@ -66,6 +69,16 @@ bool viv_throttle_hold(struct viv_throttled *m, struct viv_blk_req *req);
 /* Lets all held requests go (drain). */
 void viv_throttle_release_all(struct viv_throttled *m);
 unsigned viv_throttle_held(struct viv_throttled *m);
+
+/* --- a handle's --- */
+
+/* From here on requests wait as the limits say, alone (group NULL) or with all of a group; without limits of its own the group
+ * must be there; with neither nothing holds them any more. While nobody submits any: before the first, or with the device lock and the
+ * drive drained. On failure all is as it was. */
+int viv_blk_set_limits(struct viv_blk *b, const char *group, const struct viv_limits *l, struct viv_err *err);
+/* The same with a group that is there; takes the reference; NULL: none. */
+void viv_blk_join_limits(struct viv_blk *b, struct viv_throttle *take);
+struct viv_throttle *viv_blk_limits(const struct viv_blk *b); /* borrowed; NULL: none */
 
 /* --- the arithmetic, for tests: time in ns comes from outside --- */
 

@@ -35,8 +35,12 @@ COMMAND(query_block)
             json_object_set_new(row, "qdev", json_string(f->dev->id));
         if (f && f->ops->eject_asked)
             json_object_set_new(row, "tray_open", json_boolean(f->tray_open));
-        if (d->blk)
-            json_object_set_new(row, "inserted", viv_mon_blk_json(d->blk));
+        if (d->blk) {
+            json_t *in = viv_mon_blk_json(d->blk);
+
+            viv_mon_put_limits(in, d->blk);
+            json_object_set_new(row, "inserted", in);
+        }
         json_array_append_new(*result, row);
     }
     return 0;
@@ -53,6 +57,8 @@ static void show_row(const json_t *d, GString *out)
                                json_is_true(json_object_get(in, "ro")) ? ", read-only" : "");
     else
         g_string_append(out, "[not inserted]\n");
+    if (in)
+        viv_mon_show_limits(in, out);
     if (json_is_true(json_object_get(d, "removable")))
         g_string_append_printf(out, "    Removable device: %slocked%s\n", json_is_true(json_object_get(d, "locked")) ? "" : "not ",
                                !tray ? "" : json_is_true(tray) ? ", tray open" : ", tray closed");

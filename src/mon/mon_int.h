@@ -81,6 +81,11 @@ char **viv_mon_node_names(void); /* g_strfreev */
 struct viv_blk;
 json_t *viv_mon_blk_json(struct viv_blk *blk);
 
+/* commands_limits.c. put: the limits of a handle, into its BlockDeviceInfo. show: of that, for people. */
+extern const struct viv_mon_cmd viv_mon_limits[];
+void viv_mon_put_limits(json_t *info, const struct viv_blk *blk);
+void viv_mon_show_limits(const json_t *info, GString *out);
+
 /* commands_block.c */
 extern const struct viv_mon_cmd viv_mon_media[];
 

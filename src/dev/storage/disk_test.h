@@ -3,6 +3,7 @@
 #ifndef VIV_DEV_STORAGE_DISK_TEST_H
 #define VIV_DEV_STORAGE_DISK_TEST_H
 
+#include "block/throttle.h"
 #include "block/options.h"
 #include "block/registry.h"
 
@@ -48,6 +49,20 @@ static inline void disk_resize(uint64_t size)
 bool viv_blk_writable(const struct viv_blk *b)
 {
     return !b->ro;
+}
+
+void viv_blk_join_limits(struct viv_blk *b, struct viv_throttle *take)
+{
+}
+
+struct viv_throttle *viv_blk_limits(const struct viv_blk *b)
+{
+    return NULL;
+}
+
+int viv_blk_set_limits(struct viv_blk *b, const char *group, const struct viv_limits *l, struct viv_err *err)
+{
+    return -ENOTSUP;
 }
 
 void viv_blk_lift_limits(struct viv_blk *b)

@@ -96,7 +96,8 @@ void viv_front_lock_tray(struct viv_front *f, bool locked);
  * is held: it would find another medium ---- */
 
 struct viv_front *viv_front_next(struct viv_front *f); /* NULL starts and ends the walk */
-/* By the id of the drive or, else, of the device. NULL and why: there is no such, or it is not removable. */
+/* By the id of the drive or, else, of the device. NULL and why: there is no such (or, removable, it is not). */
+struct viv_front *viv_front_named(const char *drive, const char *device, struct viv_err *err);
 struct viv_front *viv_front_removable(const char *drive, const char *device, struct viv_err *err);
 /* A locked tray: the guest is asked, and nothing else happens, unless forced. */
 int viv_front_open_tray(struct viv_front *f, bool force, struct viv_err *err); /* without one: nothing to do */
@@ -104,6 +105,9 @@ int viv_front_close_tray(struct viv_front *f, struct viv_err *err);
 /* The tray is open, or there is none. Insert takes blk unless it fails. */
 int viv_front_insert(struct viv_front *f, struct viv_blk *blk, struct viv_err *err);
 int viv_front_remove(struct viv_front *f, struct viv_err *err);
+/* As viv_blk_set_limits; the next medium has them too. */
+struct viv_limits;
+int viv_front_limit(struct viv_front *f, const char *group, const struct viv_limits *l, struct viv_err *err);
 /* Opens the tray and takes the medium out; a locked one is refused unless forced. */
 int viv_front_eject(struct viv_front *f, bool force, struct viv_err *err);
 

@@ -1,6 +1,7 @@
 /* Media that people at the monitor take out and put in. */
 #include "dev/storage/front.h"
 
+#include "block/throttle.h"
 #include "host/lock.h"
 
 #include <errno.h>
@@ -16,20 +17,26 @@ static struct viv_front *find(const char *drive, const char *device)
     return NULL;
 }
 
-struct viv_front *viv_front_removable(const char *drive, const char *device, struct viv_err *err)
+struct viv_front *viv_front_named(const char *drive, const char *device, struct viv_err *err)
 {
-    const char *name = drive ? drive : device;
-    struct viv_front *f;
+    struct viv_front *f = NULL;
 
-    if (!name || (drive && device)) {
+    if ((!drive && !device) || (drive && device)) {
         viv_fail(err, EINVAL, "name the drive (device) or the device that has it (id), not both");
         return NULL;
     }
     f = find(drive, device);
     if (!f)
-        viv_fail(err, ENODEV, "Device '%s' not found", name);
-    else if (!f->removable)
-        viv_fail(err, EINVAL, "Device '%s' is not removable", name);
+        viv_fail(err, ENODEV, "Device '%s' not found", drive ? drive : device);
+    return f;
+}
+
+struct viv_front *viv_front_removable(const char *drive, const char *device, struct viv_err *err)
+{
+    struct viv_front *f = viv_front_named(drive, device, err);
+
+    if (f && !f->removable)
+        viv_fail(err, EINVAL, "Device '%s' is not removable", drive ? drive : device);
     return f && f->removable ? f : NULL;
 }
 
@@ -83,6 +90,9 @@ int viv_front_insert(struct viv_front *f, struct viv_blk *blk, struct viv_err *e
     if (rc < 0)
         return rc;
     f->drive->blk = blk;
+    if (f->drive->limits)
+        viv_blk_join_limits(blk, f->drive->limits);
+    f->drive->limits = NULL;
     f->ro = f->read_only_media || !viv_blk_writable(blk);
     if (f->trayless)
         f->ops->media(f->opaque);
@@ -102,6 +112,8 @@ int viv_front_remove(struct viv_front *f, struct viv_err *err)
         rc = not_held(f, err);
     if (!rc) {
         blk = f->drive->blk;
+        if (blk && viv_blk_limits(blk))
+            f->drive->limits = viv_throttle_ref(viv_blk_limits(blk));
         f->drive->blk = NULL;
         f->ro = true;
         if (f->trayless && blk)
@@ -113,6 +125,19 @@ int viv_front_remove(struct viv_front *f, struct viv_err *err)
     viv_dev_unlock(); /* it is flushed: the guest need not wait */
     rc = viv_blk_close(blk, err);
     viv_dev_lock();
+    return rc;
+}
+
+int viv_front_limit(struct viv_front *f, const char *group, const struct viv_limits *l, struct viv_err *err)
+{
+    int rc = -ENOMEDIUM;
+
+    viv_front_drain(f);
+    if (f->drive->blk)
+        rc = viv_blk_set_limits(f->drive->blk, group, l, err);
+    else
+        viv_fail(err, ENOMEDIUM, "Device '%s' has no medium", f->drive->id);
+    viv_front_resume(f);
     return rc;
 }
 
