@@ -286,11 +286,20 @@ static void queue_rekick(struct viv_virtio *v)
     viv_loop_call(rekick, v);
 }
 
+void viv_virtio_queue_changed(struct viv_virtio *v)
+{
+    if (v->status & VIV_VIRTIO_S_DRIVER_OK && v->cls->status && !v->resetting)
+        v->cls->status(v, v->status);
+}
+
 void viv_virtio_bar(struct viv_virtio *v, bool barred)
 {
     bool again = v->barred && !barred;
 
+    if (v->barred == barred)
+        return;
     v->barred = barred;
+    viv_virtio_queue_changed(v);
     for (unsigned i = 0; again && i < v->queue_count; i++)
         v->queues[i].again = true;
     if (again)

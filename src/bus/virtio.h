@@ -90,7 +90,9 @@ struct viv_virtio_class {
     void (*get_config)(struct viv_virtio *v, uint8_t *config);     /* fills config_len bytes; may be NULL if 0 */
     void (*set_config)(struct viv_virtio *v, unsigned off, unsigned len, const uint8_t *val); /* may be NULL */
     void (*kick)(struct viv_virtio *v, unsigned queue);
-    void (*status)(struct viv_virtio *v, uint8_t status); /* DRIVER_OK was set or cleared; may be NULL */
+    /* DRIVER_OK was set or cleared; or, while it is set, a queue was stopped or started, or the bus lets the device reach memory or
+     * not: whoever works on buffers by himself looks whether he may. May be NULL. */
+    void (*status)(struct viv_virtio *v, uint8_t status);
     /* Gives up everything taken from the queues: drops held elements, waits (viv_dev_wait) until
      * none is in a back end. The device lock may be let go meanwhile; kicks are held off. */
     void (*reset)(struct viv_virtio *v);
@@ -197,6 +199,8 @@ bool viv_virtq_set_kick(struct viv_virtio *v, unsigned queue, bool want);
 void viv_virtio_kick(struct viv_virtio *v, unsigned queue);
 /* No more elements in this kick: the loop comes back for the rest. */
 void viv_virtq_yield(struct viv_virtio *v, unsigned queue);
+/* Is it set up? */
+bool viv_virtq_ready(struct viv_virtio *v, unsigned queue);
 /* Nothing to pop now. (True also on a queue that is not set up.) */
 bool viv_virtq_empty(struct viv_virtio *v, unsigned queue);
 /* Descriptors of its ring, as the driver set it up. */

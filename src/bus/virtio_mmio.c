@@ -148,6 +148,7 @@ static void write_queue(struct viv_virtio_mmio *m, struct viv_virtq *q, unsigned
 {
     if (q && reg == REG_QUEUE_READY && !(value & 1)) { /* 4.2.2.2: how a driver stops it */
         viv_virtq_disable(q);
+        viv_virtio_queue_changed(m->v);
         return;
     }
     if (!q || q->enabled) {
@@ -160,8 +161,8 @@ static void write_queue(struct viv_virtio_mmio *m, struct viv_virtq *q, unsigned
         q->size = value > UINT16_MAX ? 0 : value; /* checked when the queue starts */
         return;
     case REG_QUEUE_READY:
-        if (value & 1)
-            viv_virtq_enable(q);
+        viv_virtq_enable(q);
+        viv_virtio_queue_changed(m->v);
         return;
     case REG_QUEUE_DESC_LOW:
     case REG_QUEUE_DESC_HIGH:

@@ -75,6 +75,7 @@ static void write_pfn(struct viv_virtio_pci *p, struct viv_virtq *q, uint32_t pf
     if (!pfn && p->v->status == 0)
         return;
     viv_virtq_set_pfn(q, pfn, PAGE);
+    viv_virtio_queue_changed(p->v);
 }
 
 static void legacy_write(void *opaque, uint64_t off, uint64_t value, unsigned size)

@@ -349,6 +349,11 @@ void viv_virtq_yield(struct viv_virtio *v, unsigned queue)
     v->queues[queue].left = 0;
 }
 
+bool viv_virtq_ready(struct viv_virtio *v, unsigned queue)
+{
+    return usable(v, queue) != NULL;
+}
+
 bool viv_virtq_empty(struct viv_virtio *v, unsigned queue)
 {
     struct viv_virtq *q = usable(v, queue);

@@ -1,5 +1,6 @@
 /* virtio-net with frames that the host's kernel moves (net/vhost.h): buffers go from the guest's rings to the kernel's and come back. The
- * kernel works while the driver is up, the VM runs, the cable is in and the pair is in use; else this process moves the frames, as
+ * kernel works while the driver and both queues are up, the bus lets the card reach memory, the VM runs, the cable is in and the pair
+ * is in use; else this process moves the frames, as
  * it does without vhost. What the driver does not want to see (5.1.6.5) is not filtered: that is best effort by the specification. */
 #include "dev/virtio/virtio_net.h"
 
@@ -16,7 +17,8 @@ static bool wanted(const struct net_pair *p)
     const struct virtio_net *n = p->n;
 
     return p->netdev && viv_netdev_vhost(p->netdev) && !p->vhost_failed && viv_virtio_live(&n->v) && n->link_up &&
-           viv_netdev_link_up(p->netdev) && p->index < n->active;
+           viv_netdev_link_up(p->netdev) && p->index < n->active &&
+           viv_virtq_ready(&p->n->v, queue_of(p, VIV_VHOST_RX)) && viv_virtq_ready(&p->n->v, queue_of(p, VIV_VHOST_TX));
 }
 
 /* What the kernel has used goes back to the guest, all at once. */

@@ -379,6 +379,34 @@ static void test_receive(gconstpointer packed)
     unmake();
 }
 
+/* Buffers that are out come back before the driver may think them its own: without a bus master, and when it stops a queue. */
+static void test_stopped(void)
+{
+    struct virtio_net *n = make("netdev=n0");
+    struct td d;
+
+    start(&d, n, ring_features(NULL));
+    for (unsigned i = 0; i < 4; i++)
+        td_add(&d, NET_Q_RX, &(struct td_seg){td_alloc(&d, 1600), 1600, true}, 1, false);
+    td_kick(&d, NET_Q_RX);
+    g_assert_cmpuint(available(VIV_VHOST_RX), ==, 4);
+    viv_virtio_bar(&n->v, true);
+    g_assert_cmpuint(kernel.stops, ==, 1);
+    g_assert_cmpuint(n->v.queues[NET_Q_RX].in_flight, ==, 0);
+    viv_virtio_bar(&n->v, false);
+    g_assert_cmpuint(kernel.starts, ==, 2);
+    g_assert_cmpuint(available(VIV_VHOST_RX), ==, 4);
+    viv_space_write_locked(board.mem, 0xfeb00030, NET_Q_RX, 4);
+    viv_space_write_locked(board.mem, 0xfeb00044, 0, 4);
+    g_assert_cmpuint(kernel.stops, ==, 2);
+    g_assert_cmpuint(n->v.queues[NET_Q_RX].in_flight + n->v.queues[NET_Q_RX].orphans, ==, 0);
+    td_queue_start(&d, NET_Q_RX, 16);
+    viv_virtio_queue_changed(&n->v);
+    g_assert_cmpuint(kernel.starts, ==, 3);
+    g_assert_cmpuint(available(VIV_VHOST_RX), ==, 0);
+    unmake();
+}
+
 /* One that must not be sent is used in its turn: what the kernel holds can be taken back meanwhile. */
 static void test_lost(void)
 {
@@ -449,6 +477,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/virtio-net-vhost/send/packed", "packed", test_send);
     g_test_add_data_func("/virtio-net-vhost/receive/split", NULL, test_receive);
     g_test_add_data_func("/virtio-net-vhost/receive/packed", "packed", test_receive);
+    g_test_add_func("/virtio-net-vhost/stopped", test_stopped);
     g_test_add_func("/virtio-net-vhost/lost", test_lost);
     g_test_add_func("/virtio-net-vhost/failures", test_failures);
     return g_test_run();
