@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """-netdev tap,vhost=on: the host's kernel moves the frames. Hosts of tests seldom have /dev/vhost-net, so the host is a guest: an outer
 machine with Debian's kernel, tun and vhost_net, and in it viv-vm with an inner guest on a tap.
-usage: tests/net/vhost.py"""
+usage: tests/net/vhost.py [kvm]    (kvm: the outer machine is QEMU's with SVM, emulated, and the inner one runs under -accel kvm)"""
 import os
 import sys
 import time
@@ -28,9 +28,12 @@ begin() { # log, words...
     viv-vm -nodefaults -display none -m 128 -serial stdio -chardev pipe,id=m,path=/mon -mon chardev=m "$@" < /in > $log 2>&1 &
     pid=$!
     exec 8> /in 9> /mon.in
+    tap || { cat $log; return 1; }
+}
+tap() {
     n=0
     until ip link set tap0 address 02:00:00:00:00:01 2>/dev/null; do
-        n=$((n + 1)); [ $n -le 200 ] && kill -0 $pid || { cat $log; return 1; }
+        n=$((n + 1)); [ $n -le 200 ] || return 1
         sleep 0.2
     done
     ip addr add 10.9.0.1/24 dev tap0; ip link set tap0 up
@@ -66,10 +69,15 @@ ip link set lo up
 
 
 NET = "-netdev tap,id=n0,ifname=tap0,script=no,downscript=no"
-BOOT = "-accel xlate -kernel /root/vmlinuz -initrd /root/initrd -append 'console=ttyS0 quiet panic=-1'"
+KVM = sys.argv[1:] == ["kvm"]
+BOOT = f"-accel {'kvm' if KVM else 'xlate'} -kernel /root/vmlinuz -initrd /root/initrd -append 'console=ttyS0 quiet panic=-1'"
 
 
 class Outer(lab.Guest):
+    def __init__(self, words):
+        emu = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max,+svm"] if KVM else vm.emulator() + ["-cpu", "max"]
+        vm.Guest.__init__(self, words, "outer", emu)
+
     def step(self, what, *commands):
         start = time.monotonic()
         for c in commands:
@@ -98,19 +106,22 @@ def refusals(g):
                         ("-netdev tap,id=n0,script=no,vhost=on", "modprobe vhost_net")]:
         if "modprobe" in said:
             g.do("mv /dev/vhost-net /dev/gone")
-        g.do(f"viv-vm -nodefaults -display none -S -accel xlate -kernel /root/vmlinuz {words} > /err 2>&1; cat /err; grep -q '{said}' /err")
+        g.do(f"viv-vm -nodefaults -display none -S -accel interp -kernel /root/vmlinuz {words} > /err 2>&1; cat /err; grep -q '{said}' /err")
     g.do("mv /dev/gone /dev/vhost-net")
     print("ok: refusals", flush=True)
 
 
 def main():
     emu = vm.emulator()
+    if KVM:
+        vm.need("qemu-system-x86_64")
     kernel = vm.kernel()
     initrd = vm.initramfs(INNER, ["virtio_pci", "virtio_net"])
-    outer = vm.initramfs(OUTER, ["tun", "vhost_net"], files=[f"{kernel}:root/vmlinuz", f"{initrd}:root/initrd"], programs=[emu[0]])
-    words = vm.base_args(mem="1G") + ["-cpu", "max", "-kernel", kernel, "-initrd", outer, "-append", "console=ttyS0 panic=-1 quiet"]
+    outer = vm.initramfs(OUTER, ["tun", "vhost_net"] + ["kvm_amd"] * KVM, files=[f"{kernel}:root/vmlinuz", f"{initrd}:root/initrd"],
+                         programs=[emu[0]])
+    words = vm.base_args(mem="1G") + ["-kernel", kernel, "-initrd", outer, "-append", "console=ttyS0 panic=-1 quiet"]
     transfers = ["inner 'ping -c 2 10.9.0.1'", "ping -c 2 10.9.0.2", "down", "up 3000000"]
-    with Outer(None, "outer", words=words) as g:
+    with Outer(words) as g:
         g.ready()
         refusals(g)
         g.step("boot", f"begin /log {BOOT} {NET},vhost=on -device virtio-net-pci,netdev=n0", "ready", "worker")
@@ -123,13 +134,18 @@ def main():
         g.step("netdev_del", "mon 'netdev_del n0'; sleep 2; ! worker", "inner true", "mon quit; gone")
         g.step("started from there without vhost", f"begin /log3 {BOOT} {NET} -device virtio-net-pci,netdev=n0 -incoming file:/state",
                *transfers, "! worker", "mon quit; gone")
+        g.step("as a daemon", f"viv-vm -nodefaults -display none -m 128 -serial null {BOOT} {NET},vhost=on -device virtio-net-pci,netdev=n0 "
+               "-incoming file:/state -daemonize -pidfile /pid", "tap", "[ $(wget -q -O - http://10.9.0.2/up | wc -c) = 3000000 ]", "worker",
+               "kill $(cat /pid); while worker; do sleep 1; done")
         g.step("two queues, packed rings, a descriptor each",
                f"begin /log4 {BOOT} -smp 2 {NET},queues=2,vhostfds=5:6,poll-us=50 -device virtio-net-pci,id=c0,netdev=n0,mq=on,packed=on "
                "5<>/dev/vhost-net 6<>/dev/vhost-net",
                "ready", "inner 'ls -d /sys/class/net/eth0/queues/rx-1'", "worker", *transfers)
-        g.step("unplugged and plugged in again", "mon 'device_del c0'", "until ! worker; do sleep 1; done", "! inner 'ls /sys/class/net/eth0'",
-               "mon 'device_add virtio-net-pci,id=c1,netdev=n0,mac=52:54:00:11:22:33'", "inner 'until ip link set eth0 up; do sleep 1; done' > /dev/null",
-               "inner 'ip addr add 10.9.0.2/24 dev eth0; ip neigh flush dev eth0'", "ip neigh flush dev tap0", *transfers, "mon quit; gone")
+        g.step("unplugged and plugged in again", "mon 'device_del c0'", "inner 'n=0; while [ -e /sys/class/net/eth0 -a $n -le 60 ]; do n=$((n + 1)); sleep 1; done; [ $n -le 60 ]'",
+               "mon 'device_add virtio-net-pci,id=c1,netdev=n0,mac=52:54:00:11:22:33'", "inner 'until ip link set eth0 up 2>/dev/null; do sleep 1; done'",
+               "inner 'ip addr add 10.9.0.2/24 dev eth0; ip neigh flush dev eth0'", "ip neigh flush dev tap0", *transfers,
+               "mon 'netdev_add tap,id=n1,ifname=tap1,script=no,downscript=no,vhost=on'; mon 'info network'; sleep 3; grep 'tap1.*vhost=on' /mon.log",
+               "mon quit; gone")
         g.end()
     print("PASS")
 

@@ -7,6 +7,9 @@
 #include "base/log.h"
 #include "mem/ram.h"
 
+#include <linux/virtio_net.h>
+#include <stddef.h>
+
 static unsigned queue_of(const struct net_pair *p, unsigned ring)
 {
     return 2 * p->index + (ring == VIV_VHOST_RX ? NET_Q_RX : NET_Q_TX);
@@ -30,6 +33,11 @@ static void collect(struct net_pair *p, unsigned ring)
 
     if (!n)
         return;
+    /* 5.1.6.4.1: 1 where buffers are not merged. Older kernels leave what was there. */
+    if (ring == VIV_VHOST_RX && !viv_virtio_has(&p->n->v, NET_F_MRG_RXBUF) && viv_virtio_has(&p->n->v, VIV_VIRTIO_F_VERSION_1)) {
+        for (unsigned i = 0; i < n; i++)
+            viv_iov_from_buf(e[i]->in, e[i]->in_num, offsetof(struct virtio_net_hdr_mrg_rxbuf, num_buffers), "\1", 2);
+    }
     viv_virtq_push_all(e, written, n); /* sent ones have nothing that was written, whatever the kernel says */
     viv_virtq_notify(&p->n->v, queue_of(p, ring));
 }
