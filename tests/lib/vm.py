@@ -144,9 +144,12 @@ class Guest:
         rx = re.compile(pattern.encode(), re.M)
         while True:
             m = rx.search(self.log, self.seen)
-            if m and self._cut_short(m):
-                self._pump(0.5)  # the rest of a number, if there is more
+            while m and self._cut_short(m):  # the rest of a number, in however many pieces, if there is more
+                had = len(self.log)
+                self._pump(0.5 * SLOW)
                 m = rx.search(self.log, self.seen)
+                if len(self.log) == had:
+                    break
             if m:
                 self.seen = m.end()
                 return m
