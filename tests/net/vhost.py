@@ -119,7 +119,7 @@ def main():
     initrd = vm.initramfs(INNER, ["virtio_pci", "virtio_net"])
     outer = vm.initramfs(OUTER, ["tun", "vhost_net"] + ["kvm_amd"] * KVM, files=[f"{kernel}:root/vmlinuz", f"{initrd}:root/initrd"],
                          programs=[emu[0]])
-    words = vm.base_args(mem="1G") + ["-kernel", kernel, "-initrd", outer, "-append", "console=ttyS0 panic=-1 quiet"]
+    words = vm.base_args(mem="1G", cpus=2 if KVM else 1) + ["-kernel", kernel, "-initrd", outer, "-append", "console=ttyS0 panic=-1 quiet"]
     transfers = ["inner 'ping -c 2 10.9.0.1'", "ping -c 2 10.9.0.2", "down", "up 3000000"]
     with Outer(words) as g:
         g.ready()
