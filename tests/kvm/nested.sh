@@ -2,16 +2,10 @@
 # Real KVM without hardware for it: Debian's QEMU emulates a CPU with SVM, a Debian kernel in it has a true /dev/kvm, and
 # there viv-vm -accel kvm boots the same Debian kernel to user space, on each board and with two CPUs.
 # usage: tests/kvm/nested.sh VIV_VM VIV        (about a minute; skips with 77 when QEMU or the packages are missing)
-set -eu
+. "$(dirname "$0")/outer.sh"
 vm=$1 viv=$2
-top=$(cd "$(dirname "$0")/../.." && pwd)
-command -v qemu-system-x86_64 >/dev/null || { echo "SKIP: needs qemu-system-x86_64 (apt-get install qemu-system-x86)"; exit 77; }
-cache=${VIV_GUEST_DIR:-$top/build/guest}
 kernel=$("$top/tools/fetch-kernel" "$cache") || exit $?
 folder=${kernel%/boot/*}
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-here=$(cd "$(dirname "$0")" && pwd)
 
 "$top/tools/mkinitramfs-busybox" -k "$folder" -o "$tmp/l2pc.gz" -m virtio_pci -m virtio_rng -m button \
     'echo "L2-MARKER cpus=$(nproc) clock=$(cat /sys/devices/system/clocksource/clocksource0/current_clocksource) rng=$(cat /sys/class/misc/hw_random/rng_current)"' || exit $?
@@ -40,8 +34,7 @@ EOS
     -f "$tmp/l2pc.gz:root/l2pc.gz" -f "$tmp/l2mv.gz:root/l2mv.gz" -f "$tmp/hello.elf:root/hello.elf" - <"$tmp/script" || exit $?
 
 echo "initramfs of the outer guest: $(wc -c <"$tmp/l1.gz") bytes"
-timeout "${LIMIT:-600}" qemu-system-x86_64 -accel tcg -cpu max,+svm -smp 2 -m 2048 -nodefaults -no-reboot -display none -serial stdio \
-    -kernel "$kernel" -initrd "$tmp/l1.gz" -append "console=ttyS0 quiet panic=-1" </dev/null >"$tmp/out" 2>"$tmp/err" && st=0 || st=$?
+outer "$kernel" "$tmp/l1.gz" 2048 "${LIMIT:-600}" >"$tmp/out" 2>"$tmp/err" && st=0 || st=$?
 tr -d '\r' <"$tmp/out" >"$tmp/text"
 rc=0
 expect() {

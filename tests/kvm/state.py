@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What the kernel holds of a guest's state under KVM, when the guest is stopped at any moment: state.py [rmw|tsc|msrs]... (all)
+"""What the kernel holds of a guest's state under KVM, when the guest is stopped at any moment: state.py [rmw|tsc|msrs|x2apic]... (all)
 
 rmw: an instruction that reads a device's register and then writes it comes out of the kernel twice; a stop between the two must not
 lose the second. tsc: the time stamp counter goes on, in this process and in one that loads the state, and never back.
-msrs: those of asynchronous page faults and of polling, which only KVM has."""
+msrs: those of asynchronous page faults and of polling, which only KVM has. x2apic: a CPU that was in x2APIC mode starts again after a reset."""
 import os
 import random
 import re
@@ -22,6 +22,10 @@ TSC = bytes.fromhex("bb000020000f313b5304720677073b037303ff43088903895304ff430ce
 # mov $0x4b564d06,%ecx; mov $0xf3,%eax; xor %edx,%edx; wrmsr; dec %ecx; xor %eax,%eax; wrmsr
 # 1: mov $0x4b564d06,%ecx; rdmsr; mov %eax,0x200000; dec %ecx; rdmsr; mov %eax,0x200004; incl 0x200008; jmp 1b
 MSRS = bytes.fromhex("b9064d564bb8f300000031d20f304931c00f30b9064d564b0f32a300002000490f32a304002000ff0508002000ebe4")
+# The first CPU starts the second (INIT, SIPI for 8000h), which goes into x2APIC mode and counts at 9000h:
+# copy 2f to 0x8000; mov $0xfee00000,%ebx; movl $0x01000000,0x310(%ebx); movl $0x4500,0x300(%ebx); wait; movl $0x01000000,0x310(%ebx);
+# movl $0x4608,0x300(%ebx); 1: jmp 1b; 2: mov $0x1b,%ecx; rdmsr; or $0xc00,%ax; wrmsr; xor %ax,%ax; mov %ax,%ds; incw 0x9000; 1: hlt; jmp 1b
+X2APIC = bytes.fromhex("be67001000bf00800000b940000000f3a4bb0000e0fec7831003000000000001c7830003000000450000b940420f00e2fec7831003000000000001c7830003000008460000ebfe66b91b0000000f320d000c0f3031c08ed8ff060090f4ebfd")
 
 
 def hmp(q, line):
@@ -105,6 +109,20 @@ def test_msrs(work):
             count = words(q, 0x200000, 3)[2]
         args = guest(work, MSRS, "-incoming", f"file:{work}/state")
     print("ok: KVM's own registers")
+
+
+def test_x2apic(work, resets=3):
+    with vm.Guest(guest(work, X2APIC, "-smp", "2", "-cpu", "max"), "x2apic") as g:
+        q = vm.QMP(f"{work}/q")
+        for n in range(resets + 1):
+            end = time.monotonic() + 10 * vm.SLOW
+            while words(q, 0x9000, 1)[0] & 0xffff != n + 1:
+                if time.monotonic() > end:
+                    g.die(f"the second CPU does not start after {n} resets: {words(q, 0x9000, 1)}")
+                time.sleep(0.05)
+            time.sleep(0.05)  # it has not yet halted
+            q.cmd("system_reset")
+    print(f"ok: {resets} resets of a CPU in x2APIC mode")
 
 
 def main():

@@ -2,13 +2,28 @@
 #include "accel/kvm/kvm_int.h"
 
 #include "base/bytes.h"
+#include "cpu/x86/state.h"
 
+#include <errno.h>
 #include <string.h>
 
 enum { LAPIC_ID = 0x20, LAPIC_VERSION = 0x30, LAPIC_DFR = 0xe0, LAPIC_SVR = 0xf0, LAPIC_LVT_CMCI = 0x2f0,
        LAPIC_LVT_TIMER = 0x320, LAPIC_LVT_THERMAL = 0x330, LAPIC_LVT_PERF = 0x340, LAPIC_LVT0 = 0x350,
        LAPIC_LVT1 = 0x360, LAPIC_LVT_ERROR = 0x370, LVT_MASKED = 0x10000, LVT_NMI = 0x400, LVT_EXTINT = 0x700,
-       SVR_ENABLED = 0x100 };
+       SVR_ENABLED = 0x100, MSR_APIC_BASE = 0x1b };
+
+/* The page goes in by the rules of the mode that the kernel's APIC is in: one set while it was in x2APIC mode, and then taken out of it,
+ * would answer to no xAPIC ID but 0. So the mode of the new state comes first. */
+static int put_base(struct kvm_cpu *k)
+{
+    struct {
+        struct kvm_msrs h;
+        struct kvm_msr_entry e[1];
+    } m = {.h = {.nmsrs = 1}, .e = {{.index = MSR_APIC_BASE, .data = k->v->x86->msr.apic_base}}};
+    int ret = viv_kvm_ioctl(k->fd, KVM_SET_MSRS, &m);
+
+    return ret == 1 ? 0 : ret < 0 ? ret : -EINVAL;
+}
 
 void viv_kvm_lapic_reset(struct kvm_cpu *k)
 {
@@ -17,6 +32,7 @@ void viv_kvm_lapic_reset(struct kvm_cpu *k)
     struct kvm_lapic_state s;
     char *regs = s.regs;
 
+    put_base(k);
     if (viv_kvm_ioctl(k->fd, KVM_GET_LAPIC, &s) < 0)
         return;
     {
@@ -52,6 +68,8 @@ int viv_kvm_lapic_load(struct viv_state_reader *r, struct kvm_cpu *k, struct viv
 
     if (ret)
         return ret;
-    ret = viv_kvm_ioctl(k->fd, KVM_SET_LAPIC, &s);
+    ret = put_base(k);
+    if (ret == 0)
+        ret = viv_kvm_ioctl(k->fd, KVM_SET_LAPIC, &s);
     return ret < 0 ? viv_fail_os(err, -ret, "KVM does not take the local APIC of CPU %u", k->v->index) : 0;
 }

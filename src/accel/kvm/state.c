@@ -1,7 +1,7 @@
 /* Registers between the kernel and struct viv_x86. The vCPU is stopped; device lock held.
  *
  * Order matters when putting: special registers (they decide what the rest means), XCR0 before XSAVE, MSRs, debug
- * registers, events last but for the TSC. */
+ * registers, events, then what it waits for (the kernel lets no CPU in SMM wait for a start-up IPI), last the TSC. */
 #include "accel/kvm/kvm_int.h"
 
 #include "cpu/x86/exc.h"
@@ -235,8 +235,9 @@ static int get_mp_state(struct kvm_cpu *k, struct viv_x86 *c, struct viv_err *er
 
 static int put_mp_state(struct kvm_cpu *k, const struct viv_x86 *c, struct viv_err *err)
 {
+    /* Not UNINITIALIZED: a CPU in that state takes no start-up IPI before another INIT. */
     struct kvm_mp_state m = {
-        .mp_state = c->wait_sipi ? KVM_MP_STATE_UNINITIALIZED
+        .mp_state = c->wait_sipi ? KVM_MP_STATE_INIT_RECEIVED
                     : c->halted  ? KVM_MP_STATE_HALTED
                                  : KVM_MP_STATE_RUNNABLE,
     };
@@ -267,8 +268,10 @@ int viv_kvm_get_state(struct viv_vcpu *v, struct viv_err *err)
 {
     struct kvm_cpu *k = v->priv;
     struct viv_x86 *c = v->x86;
-    int ret = get_regs(k, c, err);
+    int ret = get_mp_state(k, c, err); /* first: an INIT or a start-up IPI that has come is taken now, and changes the rest */
 
+    if (!ret)
+        ret = get_regs(k, c, err);
     if (!ret)
         ret = get_sregs(k, c, err);
     if (!ret)
@@ -281,8 +284,6 @@ int viv_kvm_get_state(struct viv_vcpu *v, struct viv_err *err)
         ret = get_debugregs(k, c, err);
     if (!ret)
         ret = get_events(k, c, err);
-    if (!ret)
-        ret = get_mp_state(k, c, err);
     if (!ret)
         viv_x86_update_mode(c);
     return ret;
@@ -305,9 +306,9 @@ int viv_kvm_put_state(struct viv_vcpu *v, struct viv_err *err)
     if (!ret)
         ret = put_debugregs(k, c, err);
     if (!ret)
-        ret = put_mp_state(k, c, err);
-    if (!ret)
         ret = put_events(k, c, err);
+    if (!ret)
+        ret = put_mp_state(k, c, err);
     if (!ret)
         ret = viv_kvm_put_tsc(k, err);
     k->pending_io = false;
