@@ -222,8 +222,8 @@ def case_busy(work, rounds):
             time.sleep(0.3 * vm.SLOW)
             m.unplug("d")
             m.g.expect("^let-go", 60)
-            m.run(GONE.format(node))
-            m.run(f"rm -f {node}")
+            m.run(GONE.replace("-e", "-b").format(node))
+            m.run(f"rm -f {node}")  # a dd that came too late made a file of it
             forget_disk(m, path, n)
     for n in range(rounds):
         for driver in ("virtio-net-pci", "e1000"):

@@ -16,6 +16,7 @@
 
 #define READ_SIZE    65536
 #define KEEP_BUFFER  (1u << 20)
+#define BUFFER_MIN   64 /* of a new one: `data` is never NULL, which UBSan does not add 0 to */
 #define PEEK_NS      100000000 /* how long a browser has to say GET before the server speaks */
 
 struct vnc_client *vnc_client_new(struct vnc_server *s, int fd, bool websocket, bool skip_auth)
@@ -28,12 +29,12 @@ struct vnc_client *vnc_client_new(struct vnc_server *s, int fd, bool websocket, 
     c->number = ++numbers;
     c->fd = fd;
     c->skip_auth = skip_auth;
-    c->in = g_byte_array_new();
-    c->out = g_byte_array_new();
-    c->raw = g_byte_array_new();
-    c->wire = g_byte_array_new();
-    c->sealed = g_byte_array_new();
-    c->box = g_byte_array_new();
+    c->in = g_byte_array_sized_new(BUFFER_MIN);
+    c->out = g_byte_array_sized_new(BUFFER_MIN);
+    c->raw = g_byte_array_sized_new(BUFFER_MIN);
+    c->wire = g_byte_array_sized_new(BUFFER_MIN);
+    c->sealed = g_byte_array_sized_new(BUFFER_MIN);
+    c->box = g_byte_array_sized_new(BUFFER_MIN);
     c->quality = -1;
     c->level = 2;
     c->encoding = RFB_ENC_RAW;
@@ -124,7 +125,7 @@ static void empty(GByteArray **b)
 {
     if ((*b)->len > KEEP_BUFFER) {
         g_byte_array_unref(*b);
-        *b = g_byte_array_new();
+        *b = g_byte_array_sized_new(BUFFER_MIN);
     } else {
         g_byte_array_set_size(*b, 0);
     }

@@ -223,8 +223,6 @@ void vnc_ws_unwrap(struct vnc_client *c)
     uint8_t *p = c->raw->data;
     size_t at = 0, len = c->raw->len;
 
-    if (!len) /* and `p` may be NULL */
-        return;
     while (c->state != VNC_DEAD) {
         size_t n;
 
