@@ -20,18 +20,23 @@ kernel=$("$top/tools/fetch-kernel" -a generic "$cache") || exit $?
     done
     echo 'echo "ALL DONE $failed"; tar -C /tmp/keep -cf /dev/ttyS1 . 2>/dev/null'
 } >"$tmp/commands"
-cat >"$tmp/script" <<'EOS'
+own_tmp='mount -t tmpfs tmp /r/tmp'
+case $top:$build in /tmp/* | *:/tmp/*) own_tmp=: ;; esac # the tree itself lies there
+{
+    echo "own_tmp() { $own_tmp; }"
+    cat <<'EOS'
 mkdir /h /u /r
 mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=500000 host /h && mount -t tmpfs u /u && mkdir /u/up /u/work &&
     mount -t overlay -o lowerdir=/h,upperdir=/u/up,workdir=/u/work over /r || { echo "no root"; exit; }
 for d in proc sys dev run tmp; do mkdir -p /r/$d; done
-mount -t proc proc /r/proc; mount -t sysfs sys /r/sys; mount -t devtmpfs dev /r/dev; mount -t tmpfs run /r/run; mount -t tmpfs tmp /r/tmp
+mount -t proc proc /r/proc; mount -t sysfs sys /r/sys; mount -t devtmpfs dev /r/dev; mount -t tmpfs run /r/run; own_tmp
 mkdir -p /r/dev/shm /r/dev/pts; mount -t tmpfs shm /r/dev/shm; mount -t devpts pts /r/dev/pts
 ip link set lo up
 cp /root/commands /r/tmp/commands
 dmesg -n 4
 chroot /r /bin/sh /tmp/commands
 EOS
+} >"$tmp/script"
 "$top/tools/mkinitramfs-busybox" -k "${kernel%/boot/*}" -o "$tmp/l1.gz" -m kvm_amd -m virtio_pci -m virtio_rng -m 9pnet_virtio -m 9p -m overlay \
     -f "$tmp/commands:root/commands" - <"$tmp/script" || exit $?
 st=0
