@@ -209,14 +209,6 @@ def writer(work):
     return ["-drive", f"file={work}/disk,format=raw,if=virtio,readonly=on"]
 
 
-def save(g, q, path):
-    q.cmd("migrate", uri=f"file:{path}")
-    while (s := q.cmd("query-migrate").get("status")) not in ("completed", "failed"):
-        time.sleep(0.01)
-    if s != "completed":
-        g.die("saving failed")
-
-
 def in_smm(q, cpus):
     return [n for n in range(cpus) if "SMM=1" in q.cmd("human-monitor-command", **{"cpu-index": n, "command-line": "info registers"})]
 
@@ -237,12 +229,12 @@ def test_insmm(work, cpus=2, most=400):
             time.sleep(0.001 + 0.0007 * (n % 13))
         else:
             g.die("no CPU was in SMM at any of the moments")
-        save(g, q, f"{work}/state")
+        q.save(g, f"{work}/state")
     with vm.Guest(secure(work, *disk, "-incoming", f"file:{work}/state", "-S", cpus=cpus), "copy") as g:
         q = vm.QMP(f"{work}/q")
         if in_smm(q, cpus) != inside:
             g.die(f"{inside} were in SMM, {in_smm(q, cpus)} are")
-        save(g, q, f"{work}/again")
+        q.save(g, f"{work}/again")
         if open(f"{work}/state", "rb").read() != open(f"{work}/again", "rb").read():
             g.die("saved again, the state differs")
         q.cmd("cont")

@@ -36,14 +36,6 @@ def words(q, at, count):
     return [int(w, 16) for line in hmp(q, f"xp /{count}wx {at:#x}").splitlines() for w in line.split(":")[1].split()]
 
 
-def save(q, g, path):
-    q.cmd("migrate", uri=f"file:{path}")
-    while (s := q.cmd("query-migrate").get("status")) not in ("completed", "failed"):
-        time.sleep(0.02)
-    if s != "completed":
-        g.die("migrate failed")
-
-
 def guest(work, code, *args):
     return ["-M", "pc", "-m", "16M", "-accel", "kvm", "-nodefaults", "-display", "none", "-serial", "stdio", "-kernel",
             multiboot.kernel(work, code), "-qmp", f"unix:{work}/q,server=on,wait=off", *args]
@@ -82,7 +74,7 @@ def test_tsc(work):
                 if not count:
                     g.die("the guest does not run")
                 q.cmd("cont")
-            save(q, g, f"{work}/state")
+            q.save(g, f"{work}/state")
             low, high, back, count = words(q, 0x200000, 4)
             now = high << 32 | low
             # It counts guest time, of which so much has gone by since the last save.
@@ -105,7 +97,7 @@ def test_msrs(work):
                 time.sleep(0.1)
             if got[:2] != [0xf3, 0]:
                 g.die(f"the vector is {got[0]:#x}, polling {got[1]}")
-            save(q, g, f"{work}/state")
+            q.save(g, f"{work}/state")
             count = words(q, 0x200000, 3)[2]
         args = guest(work, MSRS, "-incoming", f"file:{work}/state")
     print("ok: KVM's own registers")

@@ -215,6 +215,14 @@ class QMP:
         self.cmd("qmp_capabilities")
         self.schema = qmp_schema.Schema(self.cmd("query-qmp-schema"))
 
+    def save(self, g, path):
+        """The machine of `g` into a file."""
+        self.cmd("migrate", uri=f"file:{path}")
+        while (s := self.cmd("query-migrate").get("status")) not in ("completed", "failed"):
+            time.sleep(0.01)
+        if s != "completed":
+            g.die("migrate failed")
+
     def cmd(self, name, /, **args):
         """What comes back, and events, must be what the schema says."""
         self.s.sendall(json.dumps({"execute": name, "arguments": args} if args else {"execute": name}).encode() + b"\n")

@@ -22,21 +22,13 @@ echo user-space-reached
 """
 
 
-def save(q, path, g):
-    q.cmd("migrate", uri=f"file:{path}")
-    while (s := q.cmd("query-migrate").get("status")) not in ("completed", "failed"):
-        time.sleep(0.01)
-    if s != "completed":
-        g.die("migrate failed")
-
-
 def check_copy(args, path, work, what):
     """Loads, saves again before anything runs, resumes to user space and power-off."""
     qmp = os.path.join(work, "q2")
     again = path + ".again"
     with vm.Guest(args(qmp) + ["-S", "-incoming", f"file:{path}"], f"copy of {what}") as g:
         q = vm.QMP(qmp)
-        save(q, again, g)
+        q.save(g, again)
         if not filecmp.cmp(path, again, shallow=False):
             print(subprocess.run([os.path.join(vm.TOP, "tools/state-diff"), path, again,
                                   os.path.join(vm.BUILD, "tests/devices/state-dump")],
@@ -90,7 +82,7 @@ def main():
                 path = os.path.join(work, "state")
                 try:
                     q.cmd("stop")
-                    save(q, path, g)
+                    q.save(g, path)
                 except OSError:
                     boot = ran
                     break

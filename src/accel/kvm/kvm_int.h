@@ -96,6 +96,7 @@ int viv_kvm_get_fpu(struct kvm_cpu *k, struct viv_err *err);
 int viv_kvm_put_fpu(struct kvm_cpu *k, struct viv_err *err);
 int viv_kvm_get_msrs(struct kvm_cpu *k, struct viv_err *err);
 int viv_kvm_put_msrs(struct kvm_cpu *k, struct viv_err *err);
+bool viv_kvm_put_msr(struct kvm_cpu *k, uint32_t index, uint64_t value); /* false: the kernel does not take it */
 /* The TSC and its deadline, after everything else. */
 int viv_kvm_put_tsc(struct kvm_cpu *k, struct viv_err *err);
 

@@ -14,15 +14,9 @@ enum { LAPIC_ID = 0x20, LAPIC_VERSION = 0x30, LAPIC_DFR = 0xe0, LAPIC_SVR = 0xf0
 
 /* The page goes in by the rules of the mode that the kernel's APIC is in: one set while it was in x2APIC mode, and then taken out of it,
  * would answer to no xAPIC ID but 0. So the mode of the new state comes first. */
-static int put_base(struct kvm_cpu *k)
+static bool put_base(struct kvm_cpu *k)
 {
-    struct {
-        struct kvm_msrs h;
-        struct kvm_msr_entry e[1];
-    } m = {.h = {.nmsrs = 1}, .e = {{.index = MSR_APIC_BASE, .data = k->v->x86->msr.apic_base}}};
-    int ret = viv_kvm_ioctl(k->fd, KVM_SET_MSRS, &m);
-
-    return ret == 1 ? 0 : ret < 0 ? ret : -EINVAL;
+    return viv_kvm_put_msr(k, MSR_APIC_BASE, k->v->x86->msr.apic_base);
 }
 
 void viv_kvm_lapic_reset(struct kvm_cpu *k)
@@ -68,8 +62,6 @@ int viv_kvm_lapic_load(struct viv_state_reader *r, struct kvm_cpu *k, struct viv
 
     if (ret)
         return ret;
-    ret = put_base(k);
-    if (ret == 0)
-        ret = viv_kvm_ioctl(k->fd, KVM_SET_LAPIC, &s);
+    ret = put_base(k) ? viv_kvm_ioctl(k->fd, KVM_SET_LAPIC, &s) : -EINVAL;
     return ret < 0 ? viv_fail_os(err, -ret, "KVM does not take the local APIC of CPU %u", k->v->index) : 0;
 }

@@ -120,7 +120,7 @@ static bool get_one(struct kvm_cpu *k, uint32_t index, uint64_t *value)
     return true;
 }
 
-static bool put_one(struct kvm_cpu *k, uint32_t index, uint64_t value)
+bool viv_kvm_put_msr(struct kvm_cpu *k, uint32_t index, uint64_t value)
 {
     struct msrs m = {.h = {.nmsrs = 1}};
 
@@ -159,13 +159,13 @@ int viv_kvm_put_tsc(struct kvm_cpu *k, struct viv_err *err)
     /* In a new VM the kernel's counters begin at 0, together. */
     bool moved = k->tsc_loaded || (k->tsc_known && c->tsc_offset != k->tsc_offset);
 
-    if (moved && !put_one(k, MSR_TSC, viv_guest_tsc() + (uint64_t)c->tsc_offset))
+    if (moved && !viv_kvm_put_msr(k, MSR_TSC, viv_guest_tsc() + (uint64_t)c->tsc_offset))
         return viv_fail(err, EIO, "KVM does not take the time stamp counter of CPU %u", k->v->index);
     k->tsc_offset = c->tsc_offset;
     k->tsc_known = true;
     k->tsc_loaded = false;
     if (c->msr.tsc_deadline != k->deadline || (moved && c->msr.tsc_deadline))
-        put_one(k, MSR_TSC_DEADLINE, c->msr.tsc_deadline);
+        viv_kvm_put_msr(k, MSR_TSC_DEADLINE, c->msr.tsc_deadline);
     k->deadline = c->msr.tsc_deadline;
     return 0;
 }
