@@ -36,7 +36,7 @@ static void endpoints(struct xhci *x, unsigned slot, int *budget)
 {
     struct xhci_slot *s = &x->slot[slot - 1];
 
-    while (s->pending && *budget > 0) {
+    while (s->pending && xhci_running(x) && *budget > 0) {
         unsigned dci = (unsigned)__builtin_ctz(s->pending);
         bool more = true;
 

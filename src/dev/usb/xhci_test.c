@@ -403,6 +403,23 @@ static void test_state(void)
     rig_fini();
 }
 
+/* Events that go nowhere stop the controller (4.10.2), whatever its endpoints still have to do; a reset wakes it. */
+static void test_dead(void)
+{
+    begin(NULL);
+    address();
+    set_mem64(TABLE, 0xd0000000);
+    w64(INTR + 0x10, TABLE);
+    for (unsigned i = 0; i < 4; i++)
+        trb(RING0 + 16 * i, 0, 0, 8 << 10 | 1 << 5);
+    set_mem32(BELL + 4, 1);
+    g_assert_cmphex(mem32(OPER + 4) & 5, ==, 5);
+    g_assert_cmphex(mem32(OPER) & 1, ==, 0);
+    set_mem32(OPER, 2);
+    g_assert_cmphex(mem32(OPER + 4) & 5, ==, 1);
+    rig_fini();
+}
+
 static void test_hostile(void)
 {
     GRand *r = g_rand_new_with_seed(3);
@@ -458,6 +475,7 @@ int main(int argc, char **argv)
     g_test_add_func("/xhci/full", test_full);
     g_test_add_func("/xhci/suspend", test_suspend);
     g_test_add_func("/xhci/state", test_state);
+    g_test_add_func("/xhci/dead", test_dead);
     g_test_add_func("/xhci/hostile", test_hostile);
     return g_test_run();
 }
