@@ -133,6 +133,8 @@ int viv_dev_check_globals(struct viv_err *err);
 /* As viv_dev_new, and the guest is told. The errors are those that QMP's device_add is known for. */
 int viv_dev_plug(struct viv_board *board, const char *cls, const char *id, struct viv_opts *opts, struct viv_err *err);
 /* The guest is asked (or, where nobody need be, it goes at once). */
+/* As events name it; to be freed. */
+char *viv_dev_object_path(const struct viv_dev *d);
 int viv_dev_ask_unplug(struct viv_dev *d, struct viv_err *err);
 /* It is asked: for controllers whose saved state says so. */
 void viv_dev_set_asked(struct viv_dev *d, bool asked);

@@ -89,10 +89,14 @@ void viv_dev_set_asked(struct viv_dev *d, bool asked)
     d->asked_ns = viv_clock_ns(VIV_CLOCK_GUEST);
 }
 
+char *viv_dev_object_path(const struct viv_dev *d)
+{
+    return d->id ? g_strdup_printf("/machine/peripheral/%s", d->id) : g_strdup_printf("/machine/peripheral-anon/%s", d->path);
+}
+
 static json_t *name_of(const struct viv_dev *d)
 {
-    g_autofree char *path = d->id ? g_strdup_printf("/machine/peripheral/%s", d->id)
-                                  : g_strdup_printf("/machine/peripheral-anon/%s", d->path);
+    g_autofree char *path = viv_dev_object_path(d);
     json_t *data = json_pack("{s:s}", "path", path);
 
     if (d->id)

@@ -291,6 +291,13 @@ static int make_window(struct vm_args *a, struct viv_err *err)
         rc = viv_opts_set(o, "window-close", "off", err);
     if (!rc)
         rc = viv_window_new(o, a->layout, a->cfg.name, a->full_screen, &vm, &window, err);
+    if (!rc) {
+        g_autofree char *kind = kind_of(a->window);
+        struct viv_display_facts facts = {.full_screen = a->full_screen, .window_close = !strcmp(kind, "curses") || viv_opts_bool(o, "window-close")};
+
+        g_strlcpy(facts.kind, kind, sizeof(facts.kind));
+        viv_display_set_facts(&facts);
+    }
     viv_opts_free(o);
     if (rc < 0)
         return rc;

@@ -54,6 +54,16 @@ bool viv_mem_backend_dump(const struct viv_mem_backend *b, bool unsaid)
     return b->dump == DUMP_UNSAID ? unsaid : b->dump == DUMP_ON;
 }
 
+struct viv_mem_backend *viv_mem_backend_next(struct viv_mem_backend *b)
+{
+    return b ? b->next : backends;
+}
+
+void viv_mem_backend_facts(const struct viv_mem_backend *b, struct viv_mem_facts *out)
+{
+    *out = (struct viv_mem_facts){.id = b->id, .size = b->size, .share = b->share, .prealloc = b->prealloc, .merge = b->merge, .reserve = b->reserve};
+}
+
 uint64_t viv_mem_backend_size(const struct viv_mem_backend *b)
 {
     return b->size;

@@ -17,6 +17,15 @@ struct viv_mem_backend *viv_mem_backend_find(const char *id); /* NULL: there is 
 uint64_t viv_mem_backend_size(const struct viv_mem_backend *b);
 bool viv_mem_backend_dump(const struct viv_mem_backend *b, bool unsaid); /* dump=, or what holds without it */
 
+struct viv_mem_facts {
+    const char *id; /* the back end's */
+    uint64_t size;
+    bool share, prealloc, merge, reserve;
+};
+/* In the order they were made; NULL: the first of them, no more. */
+struct viv_mem_backend *viv_mem_backend_next(struct viv_mem_backend *b);
+void viv_mem_backend_facts(const struct viv_mem_backend *b, struct viv_mem_facts *out);
+
 /* Its memory as a block of RAM, once. The error names the back end and what would help. */
 int viv_mem_backend_map(struct viv_mem_backend *b, const char *name, struct viv_ram **out, struct viv_err *err);
 

@@ -151,6 +151,71 @@ COMMAND(info_usernet)
     return 0;
 }
 
+/* ---- what cards let through ---- */
+
+static json_t *mac_text(const uint8_t *m)
+{
+    return json_sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+}
+
+static json_t *mac_table(const uint8_t (*macs)[6], unsigned count)
+{
+    json_t *a = json_array();
+
+    for (unsigned i = 0; i < count; i++)
+        json_array_append_new(a, mac_text(macs[i]));
+    return a;
+}
+
+static json_t *filter_json(const struct viv_nic_info *nic, const struct viv_nic_filter *f)
+{
+    static const char *const rx[] = {"none", "normal", "all"};
+    json_t *vlans = json_array();
+
+    for (int i = 4095; i >= 0; i--) {
+        if (f->vlan == VIV_NIC_ALL || f->vlans[i / 32] >> (i % 32) & 1)
+            json_array_append_new(vlans, json_integer(i));
+    }
+    return json_pack("{s:s, s:b, s:s, s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o}", "name", nic->id ? nic->id : nic->model, "promiscuous",
+                     f->promiscuous, "multicast", rx[f->multicast], "unicast", rx[f->unicast], "vlan", rx[f->vlan], "broadcast-allowed",
+                     f->broadcast, "multicast-overflow", f->multicast_overflow, "unicast-overflow", f->unicast_overflow, "main-mac",
+                     mac_text(nic->mac), "vlan-table", vlans, "unicast-table", mac_table(f->macs, f->unicasts), "multicast-table",
+                     mac_table(f->macs + f->unicasts, f->multicasts));
+}
+
+static const struct viv_opt_def filter_args[] = {
+    {.name = "name", .type = VIV_OPT_STR},
+    VIV_OPT_END,
+};
+
+COMMAND(query_rx_filter)
+{
+    const char *name = viv_opts_str(o, "name");
+    bool found = false;
+    json_t *list = json_array();
+
+    for (struct viv_netdev *n = viv_netdev_next(NULL); n; n = viv_netdev_next(n)) {
+        struct viv_nic_filter f;
+        struct viv_nic_info nic;
+
+        if (!viv_netdev_nic_info(n, &nic) || (name && g_strcmp0(nic.id, name)))
+            continue;
+        found = true;
+        if (viv_netdev_nic_filter(n, &f)) {
+            json_array_append_new(list, filter_json(&nic, &f));
+        } else if (name) {
+            json_decref(list);
+            return viv_fail(err, ENOTSUP, "net client(%s) doesn't support rx-filter querying", name);
+        }
+    }
+    if (name && !found) {
+        json_decref(list);
+        return viv_fail(err, ENOENT, "invalid net client name: %.60s", name);
+    }
+    *result = list;
+    return 0;
+}
+
 const struct viv_mon_cmd viv_mon_network[] = {
     {"hostfwd_add", NULL, "[netdev:netdev] rule", hostfwd_args,
      "redirect a host port to the guest: [tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport", hostfwd_add},
@@ -159,6 +224,7 @@ const struct viv_mon_cmd viv_mon_network[] = {
     {"netdev_add", NULL, "netdev", add_args, "add a network back end: type,id=id[,prop=value]...", add_text},
     {"netdev_del", "netdev_del", "id:netdev", del_args, "remove a network back end; a card that has it loses its cable", del},
     {"set_link", "set_link", "name:link up:switch", link_args, "plug (on) or pull (off) a network card's cable", set_link},
+    {NULL, "query-rx-filter", NULL, filter_args, "what network cards let through to their drivers", query_rx_filter, .returns = "[RxFilterInfo]"},
     {"info network", NULL, NULL, NULL, "show network cards and back ends", info_network},
     {"info usernet", NULL, NULL, NULL, "show user network connections", info_usernet},
     {NULL},

@@ -429,6 +429,16 @@ static void show_mice(const json_t *r, GString *out)
                                json_is_true(json_object_get(m, "absolute")) ? " (absolute)" : "");
 }
 
+COMMAND(query_display)
+{
+    const struct viv_display_facts *f = viv_display_facts();
+
+    *result = json_pack("{s:s}", "type", f->kind);
+    if (strcmp(f->kind, "none"))
+        json_object_update_new(*result, json_pack("{s:b, s:b}", "full-screen", f->full_screen, "window-close", f->window_close));
+    return 0;
+}
+
 const struct viv_mon_cmd viv_mon_screen[] = {
     {"screendump", "screendump", "filename:file [device [head]] [-f format]", screendump_args, "write the screen's picture to a file",
      screendump},
@@ -440,6 +450,7 @@ const struct viv_mon_cmd viv_mon_screen[] = {
     {"mouse_set", NULL, "index", mouse_set_args, "choose which pointer gets events", mouse_set},
     {"info screen", "x-query-screen", "[device [head]]", screen_args, "show the characters of a text mode or a text console", query_screen,
      show_screen, .returns = "HumanReadableText"},
+    {NULL, "query-display-options", NULL, NULL, "what -display is", query_display, .returns = "DisplayOptions"},
     {"info mice", "query-mice", NULL, NULL, "show the pointers", query_mice, show_mice, .returns = "[MouseInfo]"},
     {0},
 };

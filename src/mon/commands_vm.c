@@ -321,6 +321,7 @@ static const struct viv_mon_event_def machine_events[] = {
     {"BLOCK_IO_ERROR", "device: str, node-name?: str, operation: IoOperationType, action: BlockErrorAction, nospace?: bool, reason: str",
      "a disk could not be read or written"},
     {"DEVICE_TRAY_MOVED", "device: str, id: str, tray-open: bool", "a drive's tray opened or closed"},
+    {"NIC_RX_FILTER_CHANGED", "name?: str, path: str", "a driver has changed what its network card lets through; once until query-rx-filter"},
     {"VNC_CONNECTED", "server: VncServerInfo, client: VncBasicInfo", "a VNC client has connected"},
     {"VNC_INITIALIZED", "server: VncServerInfo, client: VncClientInfo", "a VNC client is let in"},
     {"VNC_DISCONNECTED", "server: VncServerInfo, client: VncClientInfo", "a VNC client has gone"},
@@ -357,6 +358,7 @@ void viv_mon_use_machine(void)
 {
     viv_mon_use(machine_cmds);
     viv_mon_use(viv_mon_about);
+    viv_mon_use(viv_mon_memdev);
     viv_mon_use(viv_mon_pci);
     viv_mon_use(viv_mon_qom);
     viv_mon_use(viv_mon_vnc);

@@ -95,7 +95,7 @@ extern const struct viv_mon_cmd viv_mon_fds[];
 struct viv_chr *viv_mon_current(void);
 
 /* commands_about.c, commands_pci.c, commands_qom.c */
-extern const struct viv_mon_cmd viv_mon_about[], viv_mon_pci[], viv_mon_qom[];
+extern const struct viv_mon_cmd viv_mon_memdev[], viv_mon_about[], viv_mon_pci[], viv_mon_qom[];
 /* examine.c: the CPU that "cpu N" chose. */
 unsigned viv_mon_current_cpu(void);
 /* info_paging.c, info_state.c */

@@ -396,6 +396,14 @@ bool viv_netdev_nic_info(struct viv_netdev *n, struct viv_nic_info *out)
     return true;
 }
 
+bool viv_netdev_nic_filter(struct viv_netdev *n, struct viv_nic_filter *out)
+{
+    if (!n->ops || !n->ops->filter)
+        return false;
+    n->ops->filter(n->nic, out);
+    return true;
+}
+
 bool viv_netdev_link_up(const struct viv_netdev *n)
 {
     return !n->link_down;

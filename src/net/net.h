@@ -55,6 +55,15 @@ struct viv_nic_info {
     const uint8_t *mac;
 };
 
+/* What a NIC lets through to its driver. */
+struct viv_nic_filter {
+    enum viv_nic_rx { VIV_NIC_NONE, VIV_NIC_NORMAL, VIV_NIC_ALL } unicast, multicast, vlan; /* normal: what the tables name */
+    bool promiscuous, broadcast, unicast_overflow, multicast_overflow; /* overflow: the list was too long, all of the kind */
+    const uint8_t (*macs)[6]; /* unicast ones first */
+    unsigned unicasts, multicasts;
+    const uint32_t *vlans; /* a bit for each of 4096 */
+};
+
 /* What a NIC gives its back end. Const. */
 struct viv_nic_ops {
     bool vhost; /* it can let the kernel move the frames of a back end that has viv_netdev_vhost */
@@ -71,6 +80,8 @@ struct viv_nic_ops {
     /* After viv_netdev_send refused a frame: there is room again. May be NULL for NICs that drop. */
     void (*send_ready)(void *nic);
     void (*info)(void *nic, struct viv_nic_info *out);
+    /* May be NULL: it cannot tell. Who asked is told of the next change, by the event NIC_RX_FILTER_CHANGED. */
+    void (*filter)(void *nic, struct viv_nic_filter *out);
     /* The back end goes away: detached already, its pointer is void. */
     void (*gone)(void *nic);
 };
@@ -133,6 +144,8 @@ bool viv_netdev_link_up(const struct viv_netdev *n);
 void viv_netdev_restore_link(struct viv_netdev *n, bool up);
 /* The NIC at the other end; false: none. */
 bool viv_netdev_nic_info(struct viv_netdev *n, struct viv_nic_info *out);
+/* What that NIC lets through, valid till the device lock is given up; false: it cannot tell. */
+bool viv_netdev_nic_filter(struct viv_netdev *n, struct viv_nic_filter *out);
 
 /* Sees every frame that the NIC was given or the back end took (filter-dump). Device lock held. Freed by its owner;
  * `gone` is called when the back end goes first. */

@@ -264,6 +264,18 @@ void viv_console_move_cursor(struct viv_console *c, int x, int y, bool visible)
     }
 }
 
+static struct viv_display_facts display = {.kind = "none"};
+
+void viv_display_set_facts(const struct viv_display_facts *f)
+{
+    display = *f;
+}
+
+const struct viv_display_facts *viv_display_facts(void)
+{
+    return &display;
+}
+
 struct viv_console *viv_console_at(unsigned n)
 {
     return all && n < all->len ? all->pdata[n] : NULL;

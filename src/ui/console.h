@@ -85,6 +85,14 @@ void viv_console_move_cursor(struct viv_console *c, int x, int y, bool visible);
 unsigned viv_console_period(const struct viv_console *c);
 
 /* For viewers. */
+/* What -display is, for people who ask: no window until one says so. */
+struct viv_display_facts {
+    char kind[16];
+    bool full_screen, window_close;
+};
+void viv_display_set_facts(const struct viv_display_facts *f);
+const struct viv_display_facts *viv_display_facts(void);
+
 struct viv_console *viv_console_at(unsigned n); /* NULL: no such */
 struct viv_console *viv_console_find(const char *device, unsigned head);
 unsigned viv_console_number(const struct viv_console *c);

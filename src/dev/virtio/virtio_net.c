@@ -263,6 +263,11 @@ static void info(void *nic, struct viv_nic_info *out)
     *out = (struct viv_nic_info){.id = n->v.dev->id, .model = n->v.dev->cls->name, .mac = n->mac};
 }
 
+static void filter(void *nic, struct viv_nic_filter *out)
+{
+    virtio_net_filter_facts(((struct net_pair *)nic)->n, out);
+}
+
 static void gone(void *nic)
 {
     struct net_pair *p = nic;
@@ -282,6 +287,7 @@ static const struct viv_nic_ops nic_ops = {
     .link_changed = link_changed,
     .send_ready = send_ready,
     .info = info,
+    .filter = filter,
     .gone = gone,
 };
 

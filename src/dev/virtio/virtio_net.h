@@ -59,6 +59,7 @@ struct virtio_net {
     uint32_t uni_count, multi_count;
     bool uni_overflow, multi_overflow; /* the driver's list was too long: take all of that kind */
     uint32_t vlans[NET_VLANS / 32];
+    bool filter_told; /* NIC_RX_FILTER_CHANGED was sent, and nobody has looked since */
 };
 
 /* 5.1.2: behind all pairs when the driver took MQ, else behind the first. */
@@ -78,6 +79,7 @@ void virtio_net_vhost_feed(struct net_pair *p, unsigned queue);
 /* Is a frame for this guest? */
 bool virtio_net_filter(const struct virtio_net *n, const uint8_t *frame, size_t len);
 void virtio_net_filter_reset(struct virtio_net *n);
+void virtio_net_filter_facts(struct virtio_net *n, struct viv_nic_filter *out);
 /* The first `count` pairs are in use. */
 void virtio_net_set_active(struct virtio_net *n, unsigned count);
 /* The control queue was kicked. */

@@ -2,7 +2,10 @@
 #include "dev/virtio/virtio_net.h"
 
 #include "base/bytes.h"
+#include "bus/vmevent.h"
 
+#include <glib.h>
+#include <jansson.h>
 #include <string.h>
 
 enum { CLASS_RX = 0, CLASS_MAC = 1, CLASS_VLAN = 2, CLASS_MQ = 4 };
@@ -60,6 +63,42 @@ bool virtio_net_filter(const struct virtio_net *n, const uint8_t *frame, size_t 
                (n->allmulti || n->multi_overflow || in_table(n, n->uni_count, n->multi_count, frame));
     return !n->nouni && (n->alluni || n->uni_overflow || !memcmp(frame, n->mac, 6) ||
                          in_table(n, 0, n->uni_count, frame));
+}
+
+void virtio_net_filter_facts(struct virtio_net *n, struct viv_nic_filter *out)
+{
+    static const uint32_t none[NET_VLANS / 32];
+    bool tags = viv_virtio_has(&n->v, NET_F_CTRL_VLAN);
+
+    n->filter_told = false;
+    *out = (struct viv_nic_filter){
+        .unicast = n->nouni ? VIV_NIC_NONE : n->alluni ? VIV_NIC_ALL : VIV_NIC_NORMAL,
+        .multicast = n->nomulti ? VIV_NIC_NONE : n->allmulti ? VIV_NIC_ALL : VIV_NIC_NORMAL,
+        .vlan = !tags ? VIV_NIC_ALL : memcmp(n->vlans, none, sizeof(none)) ? VIV_NIC_NORMAL : VIV_NIC_NONE,
+        .promiscuous = n->promisc,
+        .broadcast = !n->nobcast,
+        .unicast_overflow = n->uni_overflow,
+        .multicast_overflow = n->multi_overflow,
+        .macs = (const uint8_t(*)[6])n->macs,
+        .unicasts = n->uni_count,
+        .multicasts = n->multi_count,
+        .vlans = n->vlans,
+    };
+}
+
+/* Once, until somebody looks. */
+static void filter_changed(struct virtio_net *n)
+{
+    g_autofree char *device = viv_dev_object_path(n->v.dev), *path = g_strdup_printf("%s/virtio-backend", device);
+    json_t *data;
+
+    if (n->filter_told)
+        return;
+    n->filter_told = true;
+    data = json_pack("{s:s}", "path", path);
+    if (n->v.dev->id)
+        json_object_set_new(data, "name", json_string(n->v.dev->id));
+    viv_vm_event_json("NIC_RX_FILTER_CHANGED", data);
 }
 
 static uint8_t control_rx(struct virtio_net *n, struct viv_virtq_elem *e, uint8_t cmd)
@@ -157,22 +196,28 @@ static uint8_t control_mq(struct virtio_net *n, struct viv_virtq_elem *e, uint8_
 
 static uint8_t execute(struct virtio_net *n, struct viv_virtq_elem *e)
 {
-    uint8_t head[CTRL_HEADER];
+    uint8_t head[CTRL_HEADER], ack;
 
     if (viv_iov_to_buf(e->out, e->out_num, 0, head, sizeof(head)) != sizeof(head))
         return ACK_ERR;
     switch (head[0]) {
     case CLASS_RX:
-        return control_rx(n, e, head[1]);
+        ack = control_rx(n, e, head[1]);
+        break;
     case CLASS_MAC:
-        return control_mac(n, e, head[1]);
+        ack = control_mac(n, e, head[1]);
+        break;
     case CLASS_VLAN:
-        return control_vlan(n, e, head[1]);
+        ack = control_vlan(n, e, head[1]);
+        break;
     case CLASS_MQ:
         return control_mq(n, e, head[1]);
     default:
         return ACK_ERR;
     }
+    if (ack == ACK_OK)
+        filter_changed(n);
+    return ack;
 }
 
 void virtio_net_control(struct virtio_net *n)

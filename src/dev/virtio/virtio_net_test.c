@@ -556,10 +556,12 @@ static void test_filter(void)
     struct virtio_net *n = make("netdev=n0,mac=52:54:00:01:02:03");
     uint8_t table[4 + 6 + 4 + 6] = {1}, on = 1, off = 0, huge[4] = {255, 255, 255, 255}, many[8 + 600] = {100};
     uint8_t f[64], vlan[2] = {5, 0};
+    struct viv_nic_filter facts;
     struct td d;
 
     start(&d, n, FEATURES);
     g_assert_true(passes(n, other)); /* promiscuous until told */
+    g_assert_false(n->filter_told);
     g_assert_cmpuint(control(&d, 0, 0, &off, 1), ==, 0);
     g_assert_false(passes(n, other));
     g_assert_true(passes(n, own));
@@ -590,6 +592,12 @@ static void test_filter(void)
     g_assert_true(virtio_net_filter(n, f, sizeof(f)));
     viv_st_be16(f + 14, 6);
     g_assert_false(virtio_net_filter(n, f, sizeof(f)));
+    g_assert_true(n->filter_told);
+    virtio_net_filter_facts(n, &facts);
+    g_assert_false(n->filter_told);
+    g_assert_false(facts.promiscuous || facts.broadcast || facts.multicast_overflow);
+    g_assert_true(facts.unicast_overflow && facts.multicast == VIV_NIC_ALL && facts.unicast == VIV_NIC_NORMAL && facts.vlan == VIV_NIC_NORMAL);
+    g_assert_cmphex(facts.vlans[0], ==, 1 << 5);
     vlan[1] = 0x10;
     g_assert_cmpuint(control(&d, 2, 0, vlan, 2), ==, 1);
     unmake();

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""What a machine says of its memory back ends, of its cards' filters and of its display, beside what QEMU says of the same machine."""
+import os
+import shutil
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import vm  # noqa: E402
+
+NET = ["-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0,id=v,mac=52:54:00:12:34:99", "-netdev", "user,id=n1", "-device", "e1000,netdev=n1,id=e"]
+# (arguments, [(command, arguments)])
+MACHINES = [
+    (["-machine", "pc,dump-guest-core=off"] + NET,
+     [("query-memdev", {}), ("query-rx-filter", {}), ("query-rx-filter", {"name": "v"}), ("query-rx-filter", {"name": "e"}), ("query-rx-filter", {"name": "x"}),
+      ("query-display-options", {})]),
+    (["-object", "memory-backend-ram,id=m0,size=16M,prealloc=on,merge=off,dump=on", "-machine", "pc,memory-backend=m0"],
+     [("query-memdev", {}), ("human-monitor-command", {"command-line": "info memdev"})]),
+    (["-object", "memory-backend-memfd,id=m0,size=16M,reserve=on,merge=off,dump=off", "-machine", "q35,memory-backend=m0", "-vnc", "unix:WORK/vnc"],
+     [("query-memdev", {}), ("query-display-options", {})]),
+]
+
+
+def ask(emulator, args, commands):
+    work = vm.scratch()
+    p = subprocess.Popen(emulator + ["-S", "-m", "16", "-nodefaults", "-display", "none", "-qmp", f"unix:{work}/q,server=on,wait=off"] +
+                         [a.replace("WORK", work) for a in args])
+    try:
+        q, said = vm.QMP(f"{work}/q"), []
+        for name, given in commands:
+            try:
+                said.append(q.cmd(name, **given))
+            except RuntimeError as e:
+                said.append(str(e))
+        return said
+    finally:
+        p.kill()
+        p.wait()
+
+
+def difference(mine, other):
+    if not isinstance(mine, list) or not isinstance(other, list) or len(mine) != len(other):
+        return [f"{mine}", "QEMU:", f"{other}"]
+    return [f"{k}: {str(a.get(k))[:90]}, QEMU: {str(b.get(k))[:90]}" for a, b in zip(mine, other) for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)]
+
+
+def main():
+    peer, answers = shutil.which("qemu-system-x86_64"), 0
+    for args, commands in MACHINES:
+        ours = ask(vm.emulator(), args, commands)
+        if any(c == "query-memdev" and (len(a) != 1 or a[0]["size"] != 16 << 20) for (c, _), a in zip(commands, ours)):
+            vm.fail(f"{args}: {ours}")
+        theirs = ask([peer], args, commands) if peer else ours
+        for command, mine, other in zip(commands, ours, theirs):
+            if command[0] == "query-memdev" and "pc,dump-guest-core=off" in args:
+                other[0]["merge"] = False  # ours is never merged unless a back end says so
+            if command[0] == "query-rx-filter" and isinstance(other, list):
+                for row in other:
+                    row["broadcast-allowed"] = not row["broadcast-allowed"]  # QEMU 7.2 says the contrary of what its card does
+            if mine != other:
+                vm.fail(f"{args}: {command}:\n" + "\n".join(difference(mine, other)))
+            answers += 1
+    print(f"ok: {answers} answers" + (", as QEMU's" if peer else " (no QEMU to compare with)"))
+
+
+main()
