@@ -563,15 +563,18 @@ static void free_simple(struct viv_job *j)
     j->simple_end(j->opaque);
 }
 
-int viv_job_start_simple(const struct viv_job_opts *o, const char *type, int (*run)(void *opaque, struct viv_err *err),
+int viv_job_start_simple(const struct viv_job_opts *o, enum viv_job_simple type, int (*run)(void *opaque, struct viv_err *err),
                          void (*end)(void *opaque), void *opaque, struct viv_err *err)
 {
-    static struct viv_job_type create = {.name = "create", .run = run_simple, .free = free_simple};
+#define SIMPLE(kind) {.name = kind, .run = run_simple, .free = free_simple}
+    static const struct viv_job_type types[] = {[VIV_JOB_CREATE] = SIMPLE("create"),
+                                                [VIV_JOB_SNAPSHOT_SAVE] = SIMPLE("snapshot-save"),
+                                                [VIV_JOB_SNAPSHOT_LOAD] = SIMPLE("snapshot-load"),
+                                                [VIV_JOB_SNAPSHOT_DELETE] = SIMPLE("snapshot-delete")};
     struct viv_block_job_opts all = {.job = *o};
     struct viv_job *j;
 
-    g_assert(strcmp(type, create.name) == 0);
-    j = viv_job_new(&create, &all, err);
+    j = viv_job_new(&types[type], &all, err);
     if (!j) {
         end(opaque);
         return -EINVAL;

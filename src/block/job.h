@@ -65,7 +65,8 @@ struct viv_job_opts {
 };
 
 /* blockdev-create and its like: `run` in a thread, then, or when it did not start, `end` with the device lock. */
-int viv_job_start_simple(const struct viv_job_opts *o, const char *type, int (*run)(void *opaque, struct viv_err *err),
+enum viv_job_simple { VIV_JOB_CREATE, VIV_JOB_SNAPSHOT_SAVE, VIV_JOB_SNAPSHOT_LOAD, VIV_JOB_SNAPSHOT_DELETE };
+int viv_job_start_simple(const struct viv_job_opts *o, enum viv_job_simple type, int (*run)(void *opaque, struct viv_err *err),
                          void (*end)(void *opaque), void *opaque, struct viv_err *err);
 
 enum viv_job_sync { VIV_SYNC_FULL, VIV_SYNC_TOP, VIV_SYNC_NONE, VIV_SYNC_INCREMENTAL, VIV_SYNC_BITMAP };

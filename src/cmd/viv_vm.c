@@ -127,7 +127,7 @@ static int assemble(struct vm_args *a, struct viv_err *err)
         rc = viv_vm_load(a->incoming, err);
     }
     if (a->loadvm)
-        rc = viv_vm_snapshot_load(a->loadvm, err);
+        rc = viv_vm_snapshot_load(a->loadvm, NULL, err);
     viv_log_release(rc >= 0); /* -daemonize closes stderr now */
     if (!rc)
         rc = cmd_daemon_ready(err);

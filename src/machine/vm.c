@@ -262,6 +262,11 @@ int viv_vm_finish(struct viv_err *err)
     return 0;
 }
 
+bool viv_vm_exists(void)
+{
+    return vm.made;
+}
+
 static bool all_idle(void *unused)
 {
     viv_dev_reap();

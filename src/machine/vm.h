@@ -33,6 +33,7 @@ const struct viv_machine_config *viv_vm_config(void);
 const struct viv_accel *viv_vm_accel(void);
 struct viv_cpuid;
 const struct viv_cpuid *viv_vm_cpuid(void);
+bool viv_vm_exists(void); /* from create to destroy */
 /* Stops what runs, lets requests in flight end, frees devices. */
 void viv_vm_destroy(void);
 

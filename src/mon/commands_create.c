@@ -153,7 +153,7 @@ static int start(struct job *j, struct viv_err *err)
     if (!j->early)
         j->early = take_file(j, &j->err);
     early = j->early;
-    ret = viv_job_start_simple(&o, "create", work, ended, j, err);
+    ret = viv_job_start_simple(&o, VIV_JOB_CREATE, work, ended, j, err);
     if (!ret && early) /* that is known before the answer */
         viv_job_wait_end(id);
     return ret;

@@ -80,6 +80,8 @@ static int check_members(const struct viv_type *t, json_t *v, const char *path, 
 
         if (rc < 0)
             return rc;
+        if (!given && !m->optional && viv_schema_find(m->type)->kind == VIV_TYPE_LIST) /* an empty one is none to the option tables */
+            return viv_fail(err, EINVAL, "Parameter '%.80s' is missing", name);
     }
     return 0;
 }

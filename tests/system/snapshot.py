@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""savevm and loadvm under load: snapshot.py [ROUNDS]
+"""savevm and loadvm, and snapshot-save and -load, under load: snapshot.py [ROUNDS]
 
 A guest of two CPUs writes random blocks to two disks all the time, keeps their sums in its memory and checks old ones: after a
 loadvm disks and memory must be of one moment. Snapshots are taken, gone back to, replaced and deleted at random; then a fresh process starts
@@ -45,6 +45,32 @@ def hmp(q, line, g, want=""):
     return said
 
 
+STATE = {} # the disk that a job finds the machine's state in
+
+
+def job(q, verb, name, g):
+    """The same as QMP's job; what it saves has the state in the second disk."""
+    args = {} if verb == "delete" else {"vmstate": "n1" if verb == "save" else STATE[name]}
+    q.cmd(f"snapshot-{verb}", **{"job-id": "j", "tag": name, "devices": ["n0", "n1"]}, **args)
+    end = time.monotonic() + 120 * vm.SLOW
+    while (j := q.cmd("query-jobs")[0])["status"] != "concluded":
+        if time.monotonic() > end:
+            g.die(f"snapshot-{verb}: {j}")
+        time.sleep(0.01)
+    if "error" in j:
+        g.die(f"snapshot-{verb} {name}: {j}")
+    q.cmd("job-dismiss", id="j")
+
+
+def do(q, verb, name, g, as_job):
+    if verb == "save":
+        STATE[name] = "n1" if as_job else "n0"
+    if as_job:
+        job(q, verb, name, g)
+    else:
+        hmp(q, f"{'del' if verb == 'delete' else verb}vm {name}", g)
+
+
 def last_tick(g):
     g._pump(0)
     ticks = re.findall(rb"^tick vda (\d+)\r?$", g.log, re.M)
@@ -65,7 +91,7 @@ def next_ticks(g):
 
 
 def args(work, images, extra):
-    disks = [a for n, i in enumerate(images) for a in ("-drive", f"file={i},format=qcow2,if=none,id=d{n}", "-device", f"virtio-blk-pci,drive=d{n}")]
+    disks = [a for n, i in enumerate(images) for a in ("-drive", f"file={i},format=qcow2,if=none,id=d{n},node-name=n{n}", "-device", f"virtio-blk-pci,drive=d{n}")]
     return vm.base_args("pc", "192M", 2) + [
         "-kernel", vm.kernel(), "-initrd", vm.initramfs(SCRIPT, ["virtio_pci", "virtio_blk"]), "-append", "console=ttyS0 panic=-1",
         "-device", "virtio-rng-pci", "-qmp", f"unix:{work}/q,server=on,wait=off"] + disks + extra
@@ -78,13 +104,16 @@ def rounds_of(g, q, count):
         time.sleep(rng.uniform(0, 0.3))
         name = f"s{rng.randrange(4)}"
         if name not in taken or rng.random() < 0.4:
-            hmp(q, f"savevm {name}", g)
+            as_job = n % 2 == 0
+            if as_job and name in taken: # a job replaces none
+                do(q, "delete", name, g, rng.random() < 0.5)
+            do(q, "save", name, g, as_job)
             taken[name] = last_tick(g)
         elif rng.random() < 0.1:
-            hmp(q, f"delvm {name}", g)
+            do(q, "delete", name, g, n % 2)
             del taken[name]
         else:
-            hmp(q, f"loadvm {name}", g)
+            do(q, "load", name, g, rng.random() < 0.5)
             back = next_ticks(g)
             # What had been printed may not yet have been read here when it was taken.
             if back > taken[name] + 40:
