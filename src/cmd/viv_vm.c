@@ -173,8 +173,10 @@ static bool take_apart(void)
 
 static int run(struct vm_args *a, struct viv_err *err)
 {
-    int rc = vm_make_objects(a, VM_OBJECTS_MEMORY, err);
+    int rc = vm_add_fds(a, err);
 
+    if (!rc)
+        rc = vm_make_objects(a, VM_OBJECTS_MEMORY, err);
     if (!rc)
         rc = vm_config_fill(a, err);
     if (!rc)

@@ -393,6 +393,7 @@ HANDLER(on_sandbox)
     return vm_sandbox_parse(a, option, text, err);
 }
 
+LIST_HANDLER(on_add_fd, add_fds)
 STRING_HANDLER(on_runas, sandbox.user)
 STRING_HANDLER(on_chroot, sandbox.root)
 
@@ -522,6 +523,7 @@ static const struct option options[] = {
     {"action", "reboot=reset|shutdown,shutdown=poweroff|pause", "what to do on guest events", on_action},
     {"incoming", "file:path|defer", "starts from a saved state", on_incoming},
     {"loadvm", "tag", "starts from a snapshot that savevm made", on_loadvm},
+    {"add-fd", "fd=fd,set=set[,opaque=text]", "descriptor fd is one of set N: a file named /dev/fdset/N", on_add_fd},
     {"daemonize", NULL, "goes to the background once the machine is made", on_daemonize},
     {"pidfile", "file", "writes the process id to a file", on_pidfile},
     {"sandbox", "on|off[,obsolete=allow|deny][,elevateprivileges=allow|deny|children][,spawn=allow|deny][,resourcecontrol=allow|deny]",
@@ -557,7 +559,6 @@ static const struct option options[] = {
     {"readconfig", "f", NULL, NULL, "put the options on the command line"},
     {"writeconfig", "f", NULL, NULL, "put the options on the command line"},
     {"run-with", "o", NULL, NULL, LATER},
-    {"add-fd", "o", NULL, NULL, LATER},
     {"set", "o", NULL, NULL, "give the property where the device is defined"},
     {"preconfig", NULL, NULL, NULL, LATER},
     {"msg", "o", NULL, NULL, LATER},

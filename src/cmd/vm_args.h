@@ -26,7 +26,7 @@ struct vm_args {
     GPtrArray *accels;         /* each -accel; ends with NULL once all is parsed */
     const char *default_accel; /* NULL: automatic */
     GArray *drives, *blockdevs, *nets, *devices, *chardevs, *serials, *parallels, *monitors, *mons, *objects,
-        *globals, *usbdevices, *vncs; /* of struct vm_item */
+        *globals, *usbdevices, *vncs, *add_fds; /* of struct vm_item */
     bool nodefaults, nographic, display_none, full_screen, no_quit, daemonize, paused, no_reboot, no_shutdown, usb;
     GArray *fsdevs; /* of struct vm_item: -fsdev, -virtfs */
     const char *mem_path;
@@ -92,6 +92,9 @@ int vm_add_virtfs(struct vm_args *a, const char *text, struct viv_err *err); /* 
 int vm_make_fsdevs(struct vm_args *a, struct viv_err *err);
 bool vm_fsdev_help(const char *driver);
 
+/* vm_fds.c: before any file is opened. */
+int vm_add_fds(struct vm_args *a, struct viv_err *err);
+
 /* vm_objects.c */
 /* Who needs an object says when it is made: the machine's memory (before vm_config_fill()), disks (before vm_open_storage()), devices, or it is made after network back ends. */
 enum vm_object_phase { VM_OBJECTS_MEMORY, VM_OBJECTS_DISKS, VM_OBJECTS_DEVICES, VM_OBJECTS_NETWORK };
@@ -114,6 +117,6 @@ const struct viv_opt_def *vm_option_table(unsigned i, const char **name);
 void vm_use_monitor(void);
 
 /* Schemas of options that are no device's, for help. */
-extern const struct viv_opt_def vm_smp_opts[], vm_rtc_opts[], vm_name_opts[], vm_action_opts[], vm_mon_opts[], vm_sandbox_opts[];
+extern const struct viv_opt_def vm_smp_opts[], vm_rtc_opts[], vm_name_opts[], vm_action_opts[], vm_mon_opts[], vm_sandbox_opts[], vm_add_fd_opts[];
 
 #endif

@@ -86,6 +86,7 @@ static const struct {
     {"-mon", "chardev", NULL, vm_mon_opts},
     {"-monitor", "help", monitor_help},
     {"-vnc", "vnc", NULL, viv_vnc_opts},
+    {"-add-fd", "help", NULL, vm_add_fd_opts},
 };
 
 const struct viv_opt_def *vm_option_table(unsigned i, const char **name)

@@ -1,6 +1,7 @@
 #include "host/open.h"
 
 #include "host/broker.h"
+#include "host/fdset.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,7 +14,11 @@ static int failed(int e, const char *why, const char *path, struct viv_err *err)
 int viv_open(const char *path, int flags, mode_t mode, struct viv_err *err)
 {
     char why[400];
-    int fd = viv_broker_open(path, flags, mode, why, sizeof(why));
+    int fd;
+
+    if (viv_fdset_is_name(path))
+        return viv_fdset_open(path, flags, err);
+    fd = viv_broker_open(path, flags, mode, why, sizeof(why));
 
     return fd < 0 ? failed(-fd, why, path, err) : fd;
 }

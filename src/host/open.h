@@ -7,7 +7,7 @@
 
 #include <sys/types.h>
 
-/* open(2) with O_CLOEXEC added; /dev/fdset and /dev/fd/N names work. Returns the descriptor or
+/* open(2) with O_CLOEXEC added; /dev/fdset/N is one of a set of passed descriptors (fdset.h). Returns the descriptor or
  * a negative errno, `err` naming path and reason. May block; any thread. */
 int viv_open(const char *path, int flags, mode_t mode, struct viv_err *err);
 /* The open file `fd` once more, with other flags. The error is the reason alone. */

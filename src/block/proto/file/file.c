@@ -6,9 +6,11 @@
 #include "block/proto/file/file_int.h"
 #include "block/iov.h"
 #include "block/proto/file/lock.h"
+#include "block/proto/file/passed.h"
 
 #include "base/checked.h"
 #include "base/log.h"
+#include "host/fdset.h"
 #include "host/open.h"
 
 #include <errno.h>
@@ -29,6 +31,7 @@ struct file {
     int fd;
     int lock_fd; /* has the locks; fd, until the file is opened once more for other rights */
     struct viv_node_opts locks; /* how they were taken */
+    struct viv_file_passed *passed; /* NULL: it has a name of its own */
     bool device;
     bool no_zero_range, no_punch; /* the file system said so */
     bool no_try[2];               /* so too: cannot tell whether a read or a write (1) would wait */
@@ -393,8 +396,11 @@ static int file_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc pr
 static int file_close(struct viv_node *n)
 {
     struct file *f = n->state;
-    int ret = close(f->fd) < 0 && errno != EINTR ? -errno : 0;
+    int ret;
 
+    if (viv_file_passed_free(f->passed))
+        viv_file_unlock(f->lock_fd);
+    ret = close(f->fd) < 0 && errno != EINTR ? -errno : 0;
     if (f->lock_fd != f->fd)
         close(f->lock_fd);
     pthread_mutex_destroy(&f->edge);
@@ -469,6 +475,7 @@ int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, st
     struct viv_node *n;
     struct statfs fs;
     struct file *f;
+    struct viv_file_passed *passed = NULL;
     uint64_t size = 0;
     bool device = false;
     int ret = get_size(fd, path, &size, &device, err);
@@ -477,14 +484,18 @@ int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, st
         ret = viv_fail(err, EINVAL, "'%s': aio=native was specified, but it requires cache.direct=on, which was not specified; aio=io_uring "
                        "works with any cache", path);
     if (!ret)
+        ret = viv_file_passed_new(fd, path, !o->read_only, o->share_write, o->locking != VIV_LOCKING_OFF && !o->force_share, &passed, err);
+    if (!ret)
         ret = take_locks(fd, path, o, false, err);
     if (ret) {
+        viv_file_passed_free(passed);
         close(fd);
         return ret;
     }
     n = viv_node_new(&viv_blk_file, path);
     f = g_new0(struct file, 1);
     f->fd = f->lock_fd = fd;
+    f->passed = passed;
     f->locks = (struct viv_node_opts){.locking = o->locking, .force_share = o->force_share, .share_write = o->share_write};
     f->device = device;
     f->align = o->direct ? direct_align(fd, device) : 1;
@@ -508,11 +519,30 @@ static int change_locks(struct viv_node *n, bool read_only, struct viv_err *err)
 {
     struct file *f = n->state;
     struct viv_node_opts now = f->locks;
+    int ret = f->passed ? viv_file_passed_change(f->passed, n->filename, !read_only, err) : 0;
 
-    if (!read_only)
-        return take_locks(f->lock_fd, n->filename, &now, true, err);
-    viv_file_unlock_writes(f->lock_fd);
-    return 0;
+    if (!ret && !read_only)
+        ret = take_locks(f->lock_fd, n->filename, &now, true, err);
+    else if (!ret)
+        viv_file_unlock_writes(f->lock_fd);
+    if (ret && f->passed)
+        viv_file_passed_change(f->passed, n->filename, read_only, NULL);
+    return ret;
+}
+
+static int open_again(struct viv_node *n, int flags, struct viv_err *err)
+{
+    const struct file *f = n->state;
+    struct stat was, now;
+    int fd;
+
+    if (!f->passed)
+        return viv_open_again(f->fd, flags, err);
+    fd = viv_open(n->filename, flags, 0, err);
+    if (fd < 0 || (fstat(f->fd, &was) == 0 && fstat(fd, &now) == 0 && was.st_dev == now.st_dev && was.st_ino == now.st_ino))
+        return fd;
+    close(fd);
+    return viv_fail(err, ESTALE, "the set has another file's descriptor by now");
 }
 
 /* The same file by another descriptor; the first one keeps the locks, which are its own and not another user's. */
@@ -526,7 +556,7 @@ int viv_file_reopen(struct viv_node *n, bool read_only, bool direct, struct viv_
         return viv_fail(err, EACCES, "'%s' is open with force-share=on, and that is for reading alone", n->filename);
     if (n->aio == VIV_AIO_NATIVE && !direct)
         return viv_fail(err, EINVAL, "'%s': aio=native requires cache.direct=on", n->filename);
-    fd = viv_open_again(f->fd, (read_only ? O_RDONLY : O_RDWR) | (direct ? O_DIRECT : 0), &own);
+    fd = open_again(n, (read_only ? O_RDONLY : O_RDWR) | (direct ? O_DIRECT : 0), &own);
     if (fd == -EINVAL && direct)
         return viv_file_direct_error(n->filename, err);
     if (fd < 0)
@@ -563,6 +593,8 @@ int viv_file_open(const char *path, const struct viv_node_opts *o, struct viv_no
 
     if (fd == -EINVAL && o->direct)
         return viv_file_direct_error(path, err);
+    if (fd < 0 && viv_fdset_is_name(path)) /* which says it all */
+        return viv_fail(err, -fd, "%s", own.text);
     if (fd < 0 && g_str_has_prefix(own.text, "the sandbox"))
         return viv_fail(err, -fd, "Could not open '%s': %s", path, own.text);
     if (fd < 0)

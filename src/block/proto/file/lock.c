@@ -180,7 +180,7 @@ void viv_file_unlock_writes(int fd)
             set_lock(fd, F_UNLCK, BASE_USED + i);
 }
 
-static void unlock_all(int fd)
+void viv_file_unlock(int fd)
 {
     for (int i = 0; i < PERM_BYTES; i++) {
         set_lock(fd, F_UNLCK, BASE_USED + i);
@@ -232,7 +232,7 @@ static int lock(int fd, const char *path, unsigned perms, unsigned shared, void 
 
 int viv_file_lock(int fd, const char *path, unsigned perms, unsigned shared, struct viv_err *err)
 {
-    return lock(fd, path, perms, shared, unlock_all, err);
+    return lock(fd, path, perms, shared, viv_file_unlock, err);
 }
 
 int viv_file_lock_more(int fd, const char *path, unsigned perms, unsigned shared, struct viv_err *err)

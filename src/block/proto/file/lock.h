@@ -14,5 +14,7 @@ int viv_file_lock(int fd, const char *path, unsigned perms, unsigned shared, str
 int viv_file_lock_more(int fd, const char *path, unsigned perms, unsigned shared, struct viv_err *err);
 /* Of the permissions only that to read stays; what is granted to others stays as it is. */
 void viv_file_unlock_writes(int fd);
+/* All of them, where the descriptor is not the last one of its open file. */
+void viv_file_unlock(int fd);
 
 #endif
