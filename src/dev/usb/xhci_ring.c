@@ -69,12 +69,14 @@ bool xhci_events_crowded(struct xhci *x)
 
 static void put(struct xhci *x, struct xhci_intr *i, uint64_t param, uint32_t status, uint32_t control)
 {
+    uint64_t at = i->segment + 16ull * i->enqueue;
     uint8_t trb[16];
 
     viv_st_le64(trb, param);
     viv_st_le32(trb + 8, status);
     viv_st_le32(trb + 12, (control & ~(uint32_t)TRB_CYCLE) | i->cycle);
-    if (viv_dma_write(xhci_mem(x), i->segment + 16ull * i->enqueue, trb, 16) < 0) {
+    /* The cycle bit last: another vCPU may be polling for it. */
+    if (viv_dma_write(xhci_mem(x), at, trb, 12) < 0 || viv_dma_write(xhci_mem(x), at + 12, trb + 12, 4) < 0) {
         xhci_dead(x);
         return;
     }
