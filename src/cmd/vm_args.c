@@ -165,6 +165,13 @@ HANDLER(on_fw_cfg)
     return 0;
 }
 
+HANDLER(on_smbios)
+{
+    if (!a->cfg.smbios)
+        a->cfg.smbios = viv_smbios_given_new();
+    return viv_smbios_given_add(a->cfg.smbios, text, err);
+}
+
 HANDLER(on_datadir)
 {
     if (is_help(text)) {
@@ -215,19 +222,12 @@ HANDLER(on_nothing)
 
 HANDLER(on_uuid)
 {
-    for (int i = 0, n = 0; i < 16; i++) {
-        if ((i == 4 || i == 6 || i == 8 || i == 10) && text[n] == '-')
-            n++;
-        if (!g_ascii_isxdigit(text[n]) || !g_ascii_isxdigit(text[n + 1]))
-            return viv_fail(err, EINVAL, "-uuid: '%.60s' is not like "
-                            "550e8400-e29b-41d4-a716-446655440000", text);
-        a->cfg.uuid[i] = g_ascii_xdigit_value(text[n]) << 4 | g_ascii_xdigit_value(text[n + 1]);
-        n += 2;
-        if (i == 15 && text[n])
-            return viv_fail(err, EINVAL, "-uuid: '%.60s' is too long", text);
-    }
-    a->cfg.uuid_set = true;
-    return 0;
+    int r = viv_parse_uuid(text, a->cfg.uuid, err);
+
+    if (r)
+        viv_err_prefix(err, "-uuid");
+    a->cfg.uuid_set = !r;
+    return r;
 }
 
 const struct viv_opt_def vm_name_opts[] = {
@@ -452,6 +452,7 @@ static const struct option options[] = {
     {"mem-prealloc", NULL, "takes all guest memory from the host at once", on_mem_prealloc},
     {"name", "string[,process=name]", "name of the guest", on_name},
     {"uuid", "uuid", "machine UUID", on_uuid},
+    {"smbios", "type=0|1|2|3|4|8|11|17,field=value[,...] or file=binary", "what the machine's DMI tables say of it", on_smbios},
     {"rtc", "[base=utc|localtime|date][,clock=host|vm]", "what the battery clock shows", on_rtc},
     {"no-acpi", NULL, "no ACPI tables and power management", on_no_acpi},
     {"no-hpet", NULL, "no HPET", on_no_hpet},
@@ -543,7 +544,6 @@ static const struct option options[] = {
     {"audio", "o", NULL, NULL, "there is no sound yet"},
     {"audiodev", "o", NULL, NULL, "there is no sound yet"},
     {"soundhw", "o", NULL, NULL, "there is no sound yet"},
-    {"smbios", "o", NULL, NULL, "its tables are made from -name, -uuid and -m"},
     {"acpitable", "o", NULL, NULL, LATER},
     {"numa", "o", NULL, NULL, "there are no NUMA nodes yet"},
     {"overcommit", "o", NULL, NULL, LATER},

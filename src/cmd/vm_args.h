@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "host/sandbox.h"
 #include "machine/machine.h"
+#include "machine/smbios.h"
 #include "opt/opt.h"
 
 #include <glib.h>

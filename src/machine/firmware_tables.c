@@ -36,6 +36,7 @@ int viv_firmware_smbios(const struct viv_firmware_config *c, uint32_t base, size
         .cores = MAX(smp->cores, 1u) * MAX(smp->dies, 1u),
         .threads = MAX(smp->threads, 1u),
         .firmware = !base, /* it places them */
+        .given = c->cfg->smbios,
     };
 
     viv_cpuid_leaf(model, 0, 1, 0, leaf1);

@@ -30,6 +30,7 @@ struct viv_machine_config {
     const char *const *option_roms; /* each -option-rom, ending with NULL; NULL: none */
     struct viv_opts *boot;          /* viv_boot_opts, NULL: nothing said */
     const char *const *fw_cfg;      /* each -fw_cfg, ending with NULL; NULL: none */
+    struct viv_smbios_given *smbios; /* each -smbios; NULL: none */
     const char *name; /* -name */
     uint8_t uuid[16];
     bool uuid_set;

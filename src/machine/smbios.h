@@ -4,11 +4,22 @@
 #ifndef VIV_MACHINE_SMBIOS_H
 #define VIV_MACHINE_SMBIOS_H
 
-#include "base/err.h"
+#include "opt/opt.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <glib.h>
+
+#define VIV_SMBIOS_TYPES 18 /* of those whose fields can be given, and one */
+
+/* What -smbios said. */
+struct viv_smbios_given {
+    struct viv_opts *of[VIV_SMBIOS_TYPES]; /* a type's fields; NULL: none */
+    uint32_t from_file;                    /* bits of types that files bring: no others of these are made */
+    GPtrArray *texts, *ports, *files;      /* of type 11; struct viv_opts of type 8, one each; GBytes, whole structures */
+    GPtrArray *opts;                       /* all of them, to be freed */
+};
+struct viv_smbios_given *viv_smbios_given_new(void);
+void viv_smbios_given_free(struct viv_smbios_given *g); /* NULL allowed */
+int viv_smbios_given_add(struct viv_smbios_given *g, const char *text, struct viv_err *err);
 
 struct viv_smbios_info {
     const char *product; /* type 1 product name: the machine's */
@@ -22,7 +33,8 @@ struct viv_smbios_info {
     unsigned cores, threads; /* per socket */
     uint32_t signature;      /* CPUID 1 EAX */
     uint32_t features;       /* CPUID 1 EDX */
-    bool firmware;           /* one runs and says itself who it is: no type 0 */
+    bool firmware;           /* one runs and says itself who it is: no type 0 unless it was given */
+    const struct viv_smbios_given *given; /* NULL: nothing */
 };
 
 #define VIV_SMBIOS_ENTRIES  64 /* bytes at the blob's start: 2.8 entry point, at 32 that of 3.0; the tables follow */

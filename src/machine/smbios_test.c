@@ -96,6 +96,120 @@ static void test_uuid(void)
     g_free(b);
 }
 
+/* The string number `n` of the structure at p. */
+static const char *text(const uint8_t *p, unsigned n)
+{
+    const char *s = (const char *)p + p[1];
+
+    while (--n)
+        s += strlen(s) + 1;
+    return s;
+}
+
+static const uint8_t *find(const uint8_t *p, uint8_t type)
+{
+    while (p[0] != type) {
+        p += p[1];
+        while (p[0] || p[1])
+            p++;
+        p += 2;
+    }
+    return p;
+}
+
+static int give(struct viv_smbios_given *g, const char *what, char **why)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    int r = viv_smbios_given_add(g, what, &err);
+
+    if (why)
+        *why = g_strdup(err.text);
+    return r;
+}
+
+static void test_given(void)
+{
+    struct viv_smbios_given *g = viv_smbios_given_new();
+    struct viv_smbios_info i = info(VIV_GIB);
+    uint8_t *b = NULL;
+    const uint8_t *p;
+    size_t len;
+
+    i.firmware = true;
+    i.given = g;
+    g_assert_cmpint(give(g, "type=0,vendor=Me,release=3.14,uefi=on", NULL), ==, 0);
+    g_assert_cmpint(give(g, "type=1,serial=ds=nocloud;s=http://10.0.2.2:8000/", NULL), ==, 0);
+    g_assert_cmpint(give(g, "type=1,family=F,uuid=ffeeddcc-bbaa-9988-7766-554433221100", NULL), ==, 0);
+    g_assert_cmpint(give(g, "type=2,product=Board,,7", NULL), ==, 0);
+    g_assert_cmpint(give(g, "type=4,sock_pfx=S,part=P,max-speed=3000", NULL), ==, 0);
+    g_assert_cmpint(give(g, "type=8,internal_reference=J1,external_reference=LAN,connector_type=0x0b,port_type=0x1f", NULL), ==, 0);
+    g_assert_cmpint(give(g, "type=8,internal_reference=J2", NULL), ==, 0);
+    g_assert_cmpint(give(g, "type=11,value=one,value=two", NULL), ==, 0);
+    g_assert_cmpint(give(g, "type=11,value=three", NULL), ==, 0);
+    g_assert_cmpint(give(g, "type=17,loc_pfx=Slot,speed=2666", NULL), ==, 0);
+    g_assert_cmpint(viv_smbios_build(&i, 0, 0x8000, &b, &len, NULL), ==, 0);
+    walk(b + 64, len - 64, 127);
+    p = find(b + 64, 0);
+    g_assert_cmpstr(text(p, p[4]), ==, "Me");
+    g_assert_cmphex(viv_ld_le16(p + 0x14), ==, 14 << 8 | 3);
+    g_assert_cmphex(p[0x13], ==, 0x1c);
+    p = find(b + 64, 1);
+    g_assert_cmpstr(text(p, p[5]), ==, "Standard PC"); /* what nobody said stays */
+    g_assert_cmpstr(text(p, p[7]), ==, "ds=nocloud;s=http://10.0.2.2:8000/");
+    g_assert_cmpstr(text(p, p[0x1a]), ==, "F");
+    g_assert_cmphex(viv_ld_le32(p + 8), ==, 0xffeeddcc);
+    p = find(b + 64, 2);
+    g_assert_cmpstr(text(p, p[5]), ==, "Board,7");
+    p = find(b + 64, 4);
+    g_assert_cmpstr(text(p, p[4]), ==, "S 0");
+    g_assert_cmpstr(text(p, p[0x22]), ==, "P");
+    g_assert_cmpuint(viv_ld_le16(p + 0x14), ==, 3000);
+    g_assert_cmpuint(walk(b + 64, len - 64, 8), ==, 2);
+    p = find(b + 64, 8);
+    g_assert_cmpstr(text(p, p[6]), ==, "LAN");
+    p = find(b + 64, 11);
+    g_assert_cmpuint(p[4], ==, 3);
+    g_assert_cmpstr(text(p, 3), ==, "three");
+    p = find(b + 64, 17);
+    g_assert_cmpstr(text(p, p[16]), ==, "Slot 0");
+    g_assert_cmpuint(viv_ld_le16(p + 21), ==, 2666);
+    g_free(b);
+    viv_smbios_given_free(g);
+}
+
+/* A whole structure out of a file stands in place of ours; what is none is refused. */
+static void test_file(void)
+{
+    static const char *const bad[] = {"type=5,x=1", "type=0,release=3", "type=1,uuid=12", "type=11,value=", "type=1,colour=red", "vendor=x", "type=1,file=x"};
+    struct viv_smbios_given *g = viv_smbios_given_new();
+    struct viv_smbios_info i = info(VIV_GIB);
+    g_autofree char *dir = g_dir_make_tmp("viv-smbios-XXXXXX", NULL), *path = g_strdup_printf("%s/s", dir), *arg = g_strdup_printf("file=%s", path);
+    uint8_t structure[4 + 1 + 3] = {3, 5, 0, 3, 9, 'x', 0, 0}, *b = NULL;
+    size_t len;
+
+    i.given = g;
+    for (size_t n = 0; n < G_N_ELEMENTS(bad); n++) {
+        g_autofree char *why = NULL;
+
+        g_assert_cmpint(give(g, bad[n], &why), <, 0);
+        g_assert_true(g_str_has_prefix(why, "-smbios"));
+    }
+    for (size_t n = 1; n < sizeof(structure); n++) {
+        g_assert_true(g_file_set_contents(path, (const char *)structure, (gssize)n, NULL));
+        g_assert_cmpint(give(g, arg, NULL), <, 0);
+    }
+    g_assert_true(g_file_set_contents(path, (const char *)structure, sizeof(structure), NULL));
+    g_assert_cmpint(give(g, arg, NULL), ==, 0);
+    g_assert_cmpint(give(g, "type=3,serial=1", NULL), <, 0);
+    g_assert_cmpint(viv_smbios_build(&i, 0, 0x8000, &b, &len, NULL), ==, 0);
+    g_assert_cmpuint(walk(b + 64, len - 64, 3), ==, 1);
+    g_assert_cmpmem(find(b + 64, 3), sizeof(structure), structure, sizeof(structure));
+    g_free(b);
+    remove(path);
+    remove(dir);
+    viv_smbios_given_free(g);
+}
+
 /* A terabyte of RAM and a BIOS area too small. */
 static void test_extremes(void)
 {
@@ -119,6 +233,8 @@ int main(int argc, char **argv)
     g_test_add_func("/smbios/layout", test_layout);
     g_test_add_func("/smbios/firmware", test_firmware);
     g_test_add_func("/smbios/uuid", test_uuid);
+    g_test_add_func("/smbios/given", test_given);
+    g_test_add_func("/smbios/file", test_file);
     g_test_add_func("/smbios/extremes", test_extremes);
     return g_test_run();
 }

@@ -103,6 +103,7 @@ int viv_parse_size(const char *text, uint64_t unit, uint64_t *out, struct viv_er
 int viv_parse_i64(const char *text, int64_t *out, struct viv_err *err);
 int viv_parse_u64(const char *text, uint64_t *out, struct viv_err *err);
 int viv_parse_bool(const char *text, bool *out, struct viv_err *err);
+int viv_parse_uuid(const char *text, uint8_t out[16], struct viv_err *err); /* the dashes may be left out */
 
 /* The candidate nearest to `word` by edit distance, or NULL when none is near enough to suggest. */
 const char *viv_nearest(const char *word, const char *const *candidates);

@@ -4,6 +4,7 @@
 #include "base/checked.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,4 +132,22 @@ int viv_parse_bool(const char *text, bool *out, struct viv_err *err)
         }
     }
     return viv_fail(err, EINVAL, "'%.80s' is neither 'on' nor 'off'", text);
+}
+
+int viv_parse_uuid(const char *text, uint8_t out[16], struct viv_err *err)
+{
+    const char *p = text;
+    uint8_t uuid[16];
+
+    for (int i = 0; i < 16; i++, p += 2) {
+        if ((i == 4 || i == 6 || i == 8 || i == 10) && *p == '-')
+            p++;
+        if (!g_ascii_isxdigit(p[0]) || !g_ascii_isxdigit(p[1]))
+            return viv_fail(err, EINVAL, "'%.60s' is not like 550e8400-e29b-41d4-a716-446655440000", text);
+        uuid[i] = (uint8_t)(g_ascii_xdigit_value(p[0]) << 4 | g_ascii_xdigit_value(p[1]));
+    }
+    if (*p)
+        return viv_fail(err, EINVAL, "'%.60s' is longer than 550e8400-e29b-41d4-a716-446655440000", text);
+    memcpy(out, uuid, 16);
+    return 0;
 }
