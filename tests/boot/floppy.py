@@ -85,9 +85,7 @@ def resets(work, accel):
             q = vm.QMP(f"{work}/q1")
             going_on(g)
             for i in range(0 if flags else 12):
-                q.cmd("migrate", uri=f"file:{work}/state")
-                if q.cmd("query-migrate")["status"] != "completed":
-                    g.die("migrate failed")
+                q.save(g, f"{work}/state")
                 with vm.Guest(args + ["-incoming", f"file:{work}/state"], f"resets {accel}, copy {i}") as copy:
                     going_on(copy, 0)
                 q.cmd("cont")

@@ -29,9 +29,7 @@ def sparse_save(work, name, path, machine):
         g, q = start(work, machine, *more)
         with g:
             if not more:
-                q.cmd("migrate", uri=f"file:{state}")
-                if q.cmd("query-migrate")["status"] != "completed":
-                    g.die("migrate failed")
+                q.save(g, state)
             q.cmd("query-status")
             used = taken(path or memory_of(g.p.pid))
             q.cmd("quit")

@@ -208,9 +208,7 @@ def saves(k, points):
                 g.expect(r"^writing")
             if i < points:
                 time.sleep(0.1 + 0.07 * i)
-                q.cmd("migrate", uri=f"file:{state}")
-                if q.cmd("query-migrate")["status"] != "completed":
-                    g.die("migrate failed")
+                q.save(g, state)
                 q.cmd("quit")
                 g.wait(30)
                 no_complaints(g)

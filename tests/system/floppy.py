@@ -105,9 +105,7 @@ def main():
         g.expect(r"^written ([0-9a-f]+)", 100)
         g.expect(r"^protected", 100)
         g.expect(r"^state")
-        q.cmd("migrate", uri=f"file:{state}")
-        while q.cmd("query-migrate").get("status") != "completed":
-            pass
+        q.save(g, state)
         q.cmd("quit")
         g.wait(60)
     with vm.Guest(args + ["-incoming", f"file:{state}"], "second") as g:

@@ -198,9 +198,7 @@ def saves(work, points):
                 g.expect(r"^writing")
             if i < points:
                 time.sleep(0.15 + 0.11 * i)
-                q.cmd("migrate", uri=f"file:{state}")
-                if q.cmd("query-migrate")["status"] != "completed":
-                    g.die("migrate failed")
+                q.save(g, state)
                 q.cmd("quit")
                 g.wait(30)
             else:

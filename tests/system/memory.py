@@ -35,9 +35,7 @@ def save(work, backend, state):
     with vm.Guest(args_of(work, backend), backend) as g:
         q = vm.QMP(f"{work}/qmp")
         g.expect(r"^state", 200)
-        q.cmd("migrate", uri=f"file:{state}")
-        while q.cmd("query-migrate").get("status") != "completed":
-            pass
+        q.save(g, state)
         q.cmd("quit")
         g.wait(60)
 

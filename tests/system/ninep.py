@@ -171,7 +171,7 @@ def saving(work):
             g.die("it does not run after the refusal")
         g.send("\n")
         g.expect("^unmounted")
-        q.cmd("migrate", uri=f"file:{state}")
+        q.save(g, state)
         q.cmd("quit")
         g.wait()
     with vm.Guest(args + ["-incoming", f"file:{state}"], "loaded") as g:

@@ -107,9 +107,7 @@ def do(g, line):
 
 def load_again(work, args, g, q):
     state = os.path.join(work, "state")
-    q.cmd("migrate", uri=f"file:{state}")
-    if q.cmd("query-migrate")["status"] != "completed":
-        g.die("migrate failed")
+    q.save(g, state)
     q.cmd("quit")
     g.wait(30)
     return args + ["-incoming", f"file:{state}"]

@@ -77,9 +77,7 @@ def keys(work, name, controller, speed):
             g.die(f"info usb: {info}")
         kbd, tablet = inputs.play(q, 0)
         time.sleep(0.5 * vm.SLOW)
-        q.cmd("migrate", uri=f"file:{state}")
-        if q.cmd("query-migrate")["status"] != "completed":
-            g.die("migrate failed")
+        q.save(g, state)
         q.cmd("quit")
         g.wait(30)
     with vm.Guest(args + ["-incoming", f"file:{state}"], "loaded") as g:
@@ -121,9 +119,7 @@ def storage(work, name, controller, kib64, rounds, points):
                 g.expect(r"^writing")
             if i < points:
                 time.sleep(0.1 + 0.13 * i)
-                q.cmd("migrate", uri=f"file:{state}")
-                if q.cmd("query-migrate")["status"] != "completed":
-                    g.die("migrate failed")
+                q.save(g, state)
                 q.cmd("quit")
                 g.wait(30)
             else:
