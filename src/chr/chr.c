@@ -140,14 +140,15 @@ static void chr_free(struct viv_chr *c)
     g_free(c);
 }
 
-static int make(const struct viv_chr_class *cls, struct viv_opts *o, struct viv_chr **out,
+/* Not in the list yet. */
+static int make(const struct viv_chr_class *cls, struct viv_opts *o, bool later, struct viv_chr **out,
                 struct viv_err *err)
 {
     struct viv_chr *c = g_malloc0(cls->size);
-    struct viv_chr **tail = &all;
     int rc;
 
     c->cls = cls;
+    c->later = later;
     c->id = g_strdup(viv_opts_str(o, "id"));
     rc = open_log(c, o, err);
     if (rc < 0)
@@ -157,9 +158,6 @@ static int make(const struct viv_chr_class *cls, struct viv_opts *o, struct viv_
     rc = cls->open(c, o, err);
     if (rc < 0)
         goto fail;
-    while (*tail)
-        tail = &(*tail)->next;
-    *tail = c;
     *out = c;
     return 0;
 fail:
@@ -167,21 +165,27 @@ fail:
     return rc;
 }
 
-int viv_chr_new(struct viv_raw_opts *r, struct viv_chr **out, struct viv_err *err)
+static int parse(struct viv_raw_opts *r, const struct viv_chr_class **cls, struct viv_opts **o, struct viv_err *err)
 {
     const char *what = viv_raw_what(r);
     g_autofree char *name = viv_raw_take(r, "backend");
-    const struct viv_chr_class *cls = NULL;
-    struct viv_opts *o;
-    const char *id;
     int rc;
 
     if (!name)
         return viv_fail(err, EINVAL, "%s: no back end named; '-chardev help' lists them", what);
-    rc = find_class(what, name, &cls, err);
-    if (rc < 0)
-        return rc;
-    rc = viv_opts_from_raw(what, cls->props, r, &o, err);
+    rc = find_class(what, name, cls, err);
+    return rc < 0 ? rc : viv_opts_from_raw(what, (*cls)->props, r, o, err);
+}
+
+static int add(struct viv_raw_opts *r, bool later, struct viv_chr **out, struct viv_err *err)
+{
+    const char *what = viv_raw_what(r);
+    const struct viv_chr_class *cls = NULL;
+    struct viv_chr **tail = &all;
+    struct viv_opts *o;
+    const char *id;
+    int rc = parse(r, &cls, &o, err);
+
     if (rc < 0)
         return rc;
     id = viv_opts_str(o, "id");
@@ -192,9 +196,24 @@ int viv_chr_new(struct viv_raw_opts *r, struct viv_chr **out, struct viv_err *er
     else if (viv_chr_find(id))
         rc = viv_fail(err, EEXIST, "%s: id '%.60s' is already in use", what, id);
     else
-        rc = make(cls, o, out, err);
+        rc = make(cls, o, later, out, err);
     viv_opts_free(o);
-    return rc;
+    if (rc < 0)
+        return rc;
+    while (*tail)
+        tail = &(*tail)->next;
+    *tail = *out;
+    return 0;
+}
+
+int viv_chr_new(struct viv_raw_opts *r, struct viv_chr **out, struct viv_err *err)
+{
+    return add(r, false, out, err);
+}
+
+int viv_chr_add(struct viv_raw_opts *r, struct viv_chr **out, struct viv_err *err)
+{
+    return add(r, true, out, err);
 }
 
 struct viv_chr *viv_chr_find(const char *id)
@@ -264,17 +283,97 @@ void viv_chr_drop_fds(struct viv_chr *c)
         close(viv_chr_take_fd(c));
 }
 
-void viv_chr_free(struct viv_chr *c)
+/* Where the list says that it is. */
+static struct viv_chr **place(const struct viv_chr *c)
 {
     struct viv_chr **at = &all;
 
-    g_assert(!viv_chr_attached(c));
     while (*at != c)
         at = &(*at)->next;
-    *at = c->next;
+    return at;
+}
+
+static void close_and_free(struct viv_chr *c)
+{
     if (c->cls->close)
         c->cls->close(c);
     chr_free(c);
+}
+
+void viv_chr_free(struct viv_chr *c)
+{
+    g_assert(!viv_chr_attached(c));
+    *place(c) = c->next;
+    close_and_free(c);
+}
+
+void viv_chr_keep(struct viv_chr *c)
+{
+    c->kept = true;
+}
+
+int viv_chr_remove(struct viv_chr *c, struct viv_err *err)
+{
+    if (viv_chr_attached(c) || c->kept)
+        return viv_fail(err, EBUSY, "Chardev '%s' is busy", c->id);
+    viv_chr_free(c);
+    return 0;
+}
+
+/* The front end leaves `from` for `to`: its other side goes, and another one comes. */
+static void hand_over(struct viv_chr *from, struct viv_chr *to)
+{
+    const struct viv_chr_front *ops = from->ops;
+    void *front = from->front;
+
+    from->ops = NULL;
+    from->front = NULL;
+    to->waiters = g_steal_pointer(&from->waiters);
+    if (from->is_open && ops->event)
+        ops->event(front, VIV_CHR_CLOSED);
+    ops->moved(front, to);
+    to->ops = ops;
+    to->front = front;
+    if (to->is_open && ops->event)
+        ops->event(front, VIV_CHR_OPENED);
+}
+
+int viv_chr_change(struct viv_chr *c, struct viv_raw_opts *r, struct viv_chr **out, struct viv_err *err)
+{
+    const char *what = viv_raw_what(r);
+    const struct viv_chr_class *cls = NULL;
+    struct viv_chr *to = NULL;
+    struct viv_opts *o;
+    int rc;
+
+    if (c->mux)
+        return viv_fail(err, ENOTSUP, "Mux device hotswap not supported yet: '%s' has mux=on", c->id);
+    if (c->kept || (c->ops && !c->ops->moved))
+        return viv_fail(err, ENOTSUP, "Chardev user does not support chardev hotswap: '%s' stays as it is", c->id);
+    if (viv_raw_get(r, "id"))
+        return viv_fail(err, EINVAL, "%s: 'id=' stays '%s'", what, c->id);
+    viv_raw_set(r, "id", c->id);
+    rc = parse(r, &cls, &o, err);
+    if (rc < 0)
+        return rc;
+    rc = viv_opts_bool(o, "mux") ? viv_fail(err, ENOTSUP, "%s: mux=on is for a new chardev", what) : make(cls, o, true, &to, err);
+    viv_opts_free(o);
+    if (rc < 0)
+        return rc;
+    to->next = c->next;
+    *place(c) = to;
+    if (c->ops)
+        hand_over(c, to);
+    close_and_free(c);
+    viv_chr_room(to); /* what waited for the old one */
+    viv_chr_accept_input(to);
+    *out = to;
+    return 0;
+}
+
+void viv_chr_break(struct viv_chr *c)
+{
+    viv_chr_event(c, VIV_CHR_BREAK);
 }
 
 void viv_chr_free_all(void)
@@ -283,9 +382,7 @@ void viv_chr_free_all(void)
         struct viv_chr *c = all;
 
         all = c->next;
-        if (c->cls->close)
-            c->cls->close(c);
-        chr_free(c);
+        close_and_free(c);
     }
 }
 

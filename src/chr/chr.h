@@ -19,6 +19,8 @@ struct viv_chr_front {
     size_t (*can_read)(void *front);
     void (*read)(void *front, const uint8_t *buf, size_t len);
     void (*event)(void *front, enum viv_chr_event ev); /* may be NULL */
+    /* viv_chr_change: the back end is this one from now on, which has what waited for room. NULL: it must stay. */
+    void (*moved)(void *front, struct viv_chr *to);
 };
 
 /* `-chardev backend,id=...`; "backend" is the implied key. Waits for a client where it says so (wait=on). */
@@ -28,6 +30,18 @@ int viv_chr_new(struct viv_raw_opts *opts, struct viv_chr **out, struct viv_err 
  * `id` names it; `what` opens errors ("-serial"). After "mon:" the caller attaches a monitor as well. */
 int viv_chr_new_short(const char *what, const char *id, const char *text, struct viv_chr **out,
                       struct viv_err *err);
+/* The same while the machine runs: nobody is waited for (wait=on is refused), nothing is printed, and the device lock is let go
+ * while names are looked up and connections made. */
+int viv_chr_add(struct viv_raw_opts *opts, struct viv_chr **out, struct viv_err *err);
+/* Puts another back end in the place of `c`, under its front end, if it has one; `c` is freed then. `opts` as for -chardev, without
+ * id=. On failure all is as before. */
+int viv_chr_change(struct viv_chr *c, struct viv_raw_opts *opts, struct viv_chr **out, struct viv_err *err);
+/* Frees it, if nobody is attached and nobody keeps it. */
+int viv_chr_remove(struct viv_chr *c, struct viv_err *err);
+/* Who made it also ends it: nobody else changes or removes it. */
+void viv_chr_keep(struct viv_chr *c);
+/* The front end (of a mux: all) sees a break. */
+void viv_chr_break(struct viv_chr *c);
 struct viv_chr *viv_chr_find(const char *id);
 const char *viv_chr_id(const struct viv_chr *c);
 /* Nobody is attached; not from within a callback of its own. */

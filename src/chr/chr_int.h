@@ -32,6 +32,8 @@ struct viv_chr {
     char *id;
     char *filename;
     bool is_open;
+    bool later; /* made while the machine runs */
+    bool kept;  /* viv_chr_keep */
     int log_fd; /* logfile=, or -1 */
     const struct viv_chr_front *ops;
     void *front;

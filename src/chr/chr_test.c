@@ -7,6 +7,7 @@
 
 #include "base/units.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
 #include <glib/gstdio.h>
@@ -438,6 +439,101 @@ static void test_pty(void)
     front_free(f);
 }
 
+static struct viv_chr *moved_to;
+
+static void front_moved(void *p, struct viv_chr *to)
+{
+    moved_to = to;
+}
+
+static const struct viv_chr_front moving_ops = {front_can_read, front_read, front_event, front_moved};
+
+static int change(struct viv_chr *c, const char *text, struct viv_chr **out, struct viv_err *err)
+{
+    struct viv_raw_opts *r;
+    int rc;
+
+    g_assert_cmpint(viv_raw_parse("chardev-change", "backend", text, &r, err), ==, 0);
+    rc = viv_chr_change(c, r, out, err);
+    viv_raw_free(r);
+    return rc;
+}
+
+static void refuse_change(struct viv_chr *c, const char *text, const char *want)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_chr *out = NULL;
+
+    g_assert_cmpint(change(c, text, &out, &err), <, 0);
+    if (!strstr(err.text, want))
+        g_error("'%s' gave '%s', wanted '%s'", text, err.text, want);
+    viv_err_clear(&err);
+    g_assert_null(out);
+}
+
+static void count_call(void *p)
+{
+    ++*(int *)p;
+}
+
+/* Another back end under a front end: events, what waited for room, what was typed; and nothing of it when it fails. */
+static void test_change(void)
+{
+    struct front *f = front_new(100), *still = front_new(100);
+    struct viv_chr *c, *other, *fixed, *mux;
+    struct viv_err err = VIV_ERR_INIT;
+    uint8_t text[8];
+    int room = 0;
+    size_t got;
+
+    viv_dev_lock();
+    other = make("other", "null");
+    c = make("c", "ringbuf");
+    viv_chr_attach(c, &moving_ops, f, NULL);
+    viv_chr_write(c, (const uint8_t *)"old", 3);
+    refuse_change(c, "file,path=/nonexistent/x", "No such file");
+    refuse_change(c, "ringbuf,size=99", "power of two");
+    refuse_change(c, "null,mux=on", "mux=on is for a new chardev");
+    refuse_change(c, "null,id=c", "'id=' stays 'c'");
+    refuse_change(c, "socket,path=/tmp/x,server=on,wait=on", "wait=on would hold up");
+    g_assert_cmpint(f->closed, ==, 0);
+    g_assert_null(moved_to);
+    g_assert_cmpint(viv_chr_remove(c, &err), ==, -EBUSY);
+    g_assert_cmpstr(err.text, ==, "Chardev 'c' is busy");
+    viv_err_clear(&err);
+
+    viv_chr_on_writable(c, count_call, &room);
+    g_assert_cmpint(change(c, "ringbuf,size=16", &c, &err), ==, 0);
+    g_assert_true(moved_to == c && viv_chr_find("c") == c && viv_chr_next(other) == c);
+    g_assert_cmpint(f->opened, ==, 2);
+    g_assert_cmpint(f->closed, ==, 1);
+    g_assert_cmpint(room, ==, 1);
+    viv_chr_write(c, (const uint8_t *)"new", 3);
+    g_assert_cmpint(viv_chr_ringbuf_read(c, text, sizeof(text), &got, &err), ==, 0);
+    g_assert_cmpmem(text, got, "new", 3);
+    viv_chr_break(c);
+    g_assert_cmpint(f->breaks, ==, 1);
+    viv_chr_detach(c, f);
+    g_assert_cmpint(change(c, "null", &c, &err), ==, 0); /* nobody there */
+    g_assert_cmpint(viv_chr_remove(c, &err), ==, 0);
+    g_assert_null(viv_chr_find("c"));
+
+    fixed = make("fixed", "null");
+    viv_chr_attach(fixed, &front_ops, still, NULL);
+    refuse_change(fixed, "null", "does not support chardev hotswap");
+    mux = make("mux", "mon:null");
+    refuse_change(mux, "null", "Mux device hotswap not supported yet");
+    viv_chr_keep(other);
+    refuse_change(other, "null", "does not support chardev hotswap");
+    g_assert_cmpint(viv_chr_remove(other, &err), ==, -EBUSY);
+    viv_err_clear(&err);
+    viv_chr_detach(fixed, still);
+    viv_chr_free_all();
+    viv_dev_unlock();
+    front_free(f);
+    front_free(still);
+}
+
 static void test_telnet(void)
 {
     struct viv_telnet t = {0};
@@ -463,6 +559,7 @@ int main(int argc, char **argv)
     g_test_add_func("/chr/mux", test_mux);
     g_test_add_func("/chr/busy", test_busy);
     g_test_add_func("/chr/pty", test_pty);
+    g_test_add_func("/chr/change", test_change);
     g_test_add_func("/chr/telnet", test_telnet);
     return g_test_run();
 }

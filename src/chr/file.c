@@ -1,6 +1,7 @@
 /* Back ends that are one or two opened paths: null, file, pipe, serial (a host terminal line). */
 #include "chr/chr_int.h"
 
+#include "host/broker.h"
 #include "host/open.h"
 
 #include <errno.h>
@@ -112,10 +113,12 @@ const struct viv_chr_class viv_chr_file = {
 
 /* --- pipe: PATH.in and PATH.out, or one FIFO both ways --- */
 
-static int open_fifo(const char *path, const char *suffix, struct viv_err *err)
+static int open_fifo(struct viv_chr *c, const char *path, const char *suffix, struct viv_err *err)
 {
     g_autofree char *name = g_strconcat(path, suffix, NULL);
 
+    if (c->later) /* the monitor's words name the pair */
+        viv_broker_words(name);
     /* Read-write, so that the other side may come and go. */
     return viv_open(name, O_RDWR | O_NONBLOCK, 0, err);
 }
@@ -124,15 +127,15 @@ static int pipe_open(struct viv_chr *c, struct viv_opts *o, struct viv_err *err)
 {
     const char *path = viv_opts_str(o, "path");
     struct viv_err first = VIV_ERR_INIT;
-    int in = open_fifo(path, ".in", &first);
-    int out = open_fifo(path, ".out", &first);
+    int in = open_fifo(c, path, ".in", &first);
+    int out = open_fifo(c, path, ".out", &first);
 
     if (in < 0 || out < 0) {
         if (in >= 0)
             close(in);
         if (out >= 0)
             close(out);
-        in = out = open_fifo(path, "", NULL);
+        in = out = open_fifo(c, path, "", NULL);
     }
     if (in < 0)
         return viv_fail(err, ENOENT, "%s: %s; make the pair with: mkfifo '%s.in' '%s.out'",

@@ -5,6 +5,7 @@
 #include "chr/chr_int.h"
 
 #include "base/units.h"
+#include "host/broker.h"
 #include "host/open.h"
 
 #include <errno.h>
@@ -66,15 +67,18 @@ static void pty_eof(struct viv_chr *c)
 /* Raw, and closed once: only after a close does the master report that nobody is there. */
 static int prepare_slave(int master, const char *name, const char *what, struct viv_err *err)
 {
-    int fd = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
     struct termios t;
+    int fd = -1;
 
+    if (!tcgetattr(master, &t)) { /* Linux: those of the other side */
+        cfmakeraw(&t);
+        tcsetattr(master, TCSANOW, &t);
+    }
+    if (viv_broker_sealed()) /* it may not open it; the broker has done that */
+        return 0;
+    fd = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (fd < 0)
         return viv_fail_os(err, errno, "%s: cannot open the new terminal %s", what, name);
-    if (!tcgetattr(fd, &t)) {
-        cfmakeraw(&t);
-        tcsetattr(fd, TCSAFLUSH, &t);
-    }
     close(fd);
     return 0;
 }
@@ -101,8 +105,10 @@ static int pty_open(struct viv_chr *c, struct viv_opts *o, struct viv_err *err)
     p->io = (struct viv_chr_fdio){.chr = c, .in = -1, .out = fd, .eof = pty_eof};
     p->look = viv_timer_new(VIV_CLOCK_HOST, on_look, p);
     c->filename = g_strdup_printf("pty:%s", name);
-    printf("char device redirected to %s (label %s)\n", name, c->id);
-    fflush(stdout);
+    if (!c->later) { /* stdout may be a monitor's by then; it tells itself */
+        printf("char device redirected to %s (label %s)\n", name, c->id);
+        fflush(stdout);
+    }
     look_later(p);
     return 0;
 }

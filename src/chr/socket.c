@@ -6,6 +6,7 @@
 #include "base/units.h"
 #include "host/broker.h"
 #include "host/listen.h"
+#include "host/lock.h"
 #include "host/sandbox.h"
 
 #include <errno.h>
@@ -145,14 +146,30 @@ static void on_connected(void *opaque, int fd, short revents)
         retry_later(s);
 }
 
+/* A machine that runs does not stand still while the host waits for other hosts. */
+static void let_go(const struct chr_socket *s)
+{
+    if (s->chr.later)
+        viv_dev_unlock();
+}
+
+static void hold_again(const struct chr_socket *s)
+{
+    if (s->chr.later)
+        viv_dev_lock();
+}
+
 static int connect_tcp(struct chr_socket *s, int flags, struct viv_err *err)
 {
-    int fd, e;
+    int fd, e, rc;
 
     fd = socket(s->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
-    if (fd >= 0 && !connect(fd, (struct sockaddr *)&s->addr, s->addr_len))
-        return fd;
+    let_go(s);
+    rc = fd < 0 ? -1 : connect(fd, (struct sockaddr *)&s->addr, s->addr_len);
     e = errno;
+    hold_again(s);
+    if (!rc)
+        return fd;
     if (fd >= 0 && e == EINPROGRESS)
         s->pending_fd = fd;
     else if (fd >= 0)
@@ -238,7 +255,20 @@ static int listen_tcp(struct chr_socket *s, struct viv_err *err)
     return viv_fail(err, e, "%s", strerror(e));
 }
 
-static int listen_now(struct chr_socket *s, bool wait, struct viv_err *err)
+/* The port of port=0 is the kernel's choice: the name tells it. */
+static void name_port(struct chr_socket *s, const char *host)
+{
+    struct sockaddr_storage a;
+    socklen_t len = sizeof(a);
+    char port[8];
+
+    if (getsockname(s->listen_fd, (struct sockaddr *)&a, &len) < 0 || getnameinfo((struct sockaddr *)&a, len, NULL, 0, port, sizeof(port), NI_NUMERICSERV))
+        return;
+    g_free(s->chr.filename);
+    s->chr.filename = g_strdup_printf("%s:%s:%s,server=on", s->telnet ? "telnet" : "tcp", host, port);
+}
+
+static int listen_now(struct chr_socket *s, struct viv_opts *o, bool wait, struct viv_err *err)
 {
     struct viv_err own = VIV_ERR_INIT;
     int fd;
@@ -252,6 +282,8 @@ static int listen_now(struct chr_socket *s, bool wait, struct viv_err *err)
         return viv_fail(err, -fd, "%s: cannot listen on %s: %s", s->what, s->chr.filename, own.text);
     }
     s->listen_fd = fd;
+    if (!g_strcmp0(viv_opts_str(o, "port"), "0"))
+        name_port(s, viv_opts_str(o, "host") ? viv_opts_str(o, "host") : "");
     if (wait)
         fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
     if (wait) {
@@ -273,6 +305,15 @@ static int listen_now(struct chr_socket *s, bool wait, struct viv_err *err)
 
 /* --- addresses --- */
 
+static const struct viv_chr *listener_at(const char *path)
+{
+    for (struct viv_chr *c = viv_chr_next(NULL); c; c = viv_chr_next(c)) {
+        if (c->cls == &viv_chr_socket && !g_strcmp0(((const struct chr_socket *)c)->path, path))
+            return c;
+    }
+    return NULL;
+}
+
 static int resolve_unix(struct chr_socket *s, const char *path, bool abstract, struct viv_err *err)
 {
     struct sockaddr_un *un = (struct sockaddr_un *)&s->addr;
@@ -290,8 +331,13 @@ static int resolve_unix(struct chr_socket *s, const char *path, bool abstract, s
     un->sun_family = AF_UNIX;
     memcpy(un->sun_path + abstract, path, len + !abstract);
     s->addr_len = offsetof(struct sockaddr_un, sun_path) + len + 1;
-    if (s->server && !abstract)
+    if (s->server && !abstract) {
+        const struct viv_chr *other = listener_at(full);
+
+        if (other) /* its end would take our name away */
+            return viv_fail(err, EADDRINUSE, "%s: chardev '%s' listens on %s", s->what, other->id, path);
         s->path = g_strdup(full);
+    }
     s->chr.filename = g_strdup_printf("unix:%s%s", said, s->server ? ",server=on" : "");
     return 0;
 }
@@ -317,7 +363,9 @@ static int resolve_tcp(struct chr_socket *s, struct viv_opts *o, struct viv_err 
     hints.ai_flags = s->server ? AI_PASSIVE : 0;
     if ((!host || !*host) && s->server && hints.ai_family == AF_UNSPEC)
         hints.ai_family = AF_INET;
+    let_go(s);
     e = getaddrinfo(host && *host ? host : NULL, port, &hints, &s->found);
+    hold_again(s);
     if (e)
         return viv_fail(err, EINVAL, "%s: %s:%s: %s", s->what, host ? host : "", port,
                         gai_strerror(e));
@@ -338,6 +386,8 @@ static int check_options(struct chr_socket *s, struct viv_opts *o, struct viv_er
         return viv_fail(err, EINVAL, "%s: wait=on is for server=on", s->what);
     if (s->server && s->retry_ns)
         return viv_fail(err, EINVAL, "%s: reconnect= is for clients: server=off", s->what);
+    if (s->chr.later && viv_opts_bool(o, "wait"))
+        return viv_fail(err, EINVAL, "%s: wait=on would hold up the machine until somebody connects: say wait=off", s->what);
     return 0;
 }
 
@@ -362,10 +412,10 @@ static int socket_open(struct viv_chr *c, struct viv_opts *o, struct viv_err *er
         rc = resolve_tcp(s, o, err);
     if (!s->server && s->addr.ss_family != AF_UNIX)
         viv_sandbox_need(VIV_SANDBOX_NETWORK);
-    wait = viv_opts_given(o, "wait") ? viv_opts_bool(o, "wait") : true;
+    wait = viv_opts_given(o, "wait") ? viv_opts_bool(o, "wait") : !c->later;
     if (!rc) {
         s->retry = viv_timer_new(VIV_CLOCK_HOST, on_retry, s);
-        rc = s->server ? listen_now(s, wait, err) : connect_now(s, err);
+        rc = s->server ? listen_now(s, o, wait, err) : connect_now(s, err);
     }
     if (rc < 0)
         c->cls->close(c);

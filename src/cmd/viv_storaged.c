@@ -283,6 +283,7 @@ static int run(int argc, char **argv, const struct args *a, struct viv_err *err)
     storaged_use_commands();
     viv_mon_use_block();
     viv_mon_use(viv_mon_common);
+    viv_mon_use(viv_mon_chardev);
     viv_dev_lock();
     ret = start(argc, argv, a, err);
     viv_dev_unlock();

@@ -118,6 +118,7 @@ void vm_use_monitor(void)
 {
     viv_mon_use(viv_mon_people);
     viv_mon_use(viv_mon_common);
+    viv_mon_use(viv_mon_chardev);
     viv_mon_use(commands);
     viv_mon_use_types(types);
     viv_mon_use_machine();

@@ -9,6 +9,9 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 static char *real_path(const char *path)
@@ -91,6 +94,20 @@ int broker_folder(const char *real, char **base)
     return open_folder(dir);
 }
 
+/* The other side of a new pseudo-terminal is opened and closed once, so that its maker hears when somebody is there; the program
+ * itself may not open it. */
+static void settle_pty(int fd)
+{
+    struct stat st;
+    int other;
+
+    if (fstat(fd, &st) || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(5, 2) || unlockpt(fd))
+        return;
+    other = ioctl(fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (other >= 0)
+        close(other);
+}
+
 int broker_open_place(const char *real, int flags, mode_t mode)
 {
     g_autofree char *base = NULL;
@@ -101,5 +118,7 @@ int broker_open_place(const char *real, int flags, mode_t mode)
     fd = openat(dir, base, flags | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, mode);
     fd = fd < 0 ? -errno : fd;
     close(dir);
+    if (fd >= 0)
+        settle_pty(fd);
     return fd;
 }

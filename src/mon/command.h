@@ -42,6 +42,8 @@ void viv_mon_use_events(const struct viv_mon_event_def *table);
 void viv_mon_use_types(void (*define)(void));
 /* query-version, query-commands, query-qmp-schema, character back ends. */
 extern const struct viv_mon_cmd viv_mon_common[];
+/* Character back ends that come, go and change. */
+extern const struct viv_mon_cmd viv_mon_chardev[];
 /* help, and human-monitor-command for QMP: where there is HMP. */
 extern const struct viv_mon_cmd viv_mon_people[];
 /* Nodes, dirty bitmaps, block jobs with their events. */

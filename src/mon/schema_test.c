@@ -183,6 +183,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     viv_mon_use(viv_mon_people);
     viv_mon_use(viv_mon_common);
+    viv_mon_use(viv_mon_chardev);
     viv_mon_use_machine();
     g_test_add_func("/schema/tables", test_tables);
     g_test_add_func("/schema/form", test_form);

@@ -175,6 +175,11 @@ static void chr_event(void *opaque, enum viv_chr_event ev)
     update_irq(u);
 }
 
+static void chr_moved(void *opaque, struct viv_chr *to)
+{
+    ((struct ns16550 *)opaque)->chr = to;
+}
+
 static uint8_t rbr_read(struct ns16550 *u)
 {
     uint8_t byte = 0;
@@ -416,7 +421,7 @@ static int place(struct viv_dev *d, struct viv_opts *opts, uint16_t *base, unsig
 static int ns16550_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
     static const struct viv_region_ops ops = {uart_read, uart_write, 1, 1, false, false};
-    static const struct viv_chr_front front = {chr_can_read, chr_read, chr_event};
+    static const struct viv_chr_front front = {chr_can_read, chr_read, chr_event, chr_moved};
     struct ns16550 *u = (struct ns16550 *)d;
     const char *id = viv_opts_str(opts, "chardev");
     uint16_t base = 0;

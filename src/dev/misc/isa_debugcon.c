@@ -35,10 +35,15 @@ static void no_read(void *front, const uint8_t *buf, size_t len)
 {
 }
 
+static void moved(void *front, struct viv_chr *to)
+{
+    ((struct debugcon *)front)->chr = to;
+}
+
 static int debugcon_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
     static const struct viv_region_ops ops = {debugcon_read, debugcon_write, 1, 1, false, false};
-    static const struct viv_chr_front front = {no_room, no_read, NULL};
+    static const struct viv_chr_front front = {no_room, no_read, NULL, moved};
     struct debugcon *c = (struct debugcon *)d;
     const char *id = viv_opts_str(opts, "chardev");
     struct viv_chr *chr = id ? viv_chr_find(id) : NULL;

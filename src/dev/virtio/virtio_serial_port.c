@@ -74,10 +74,16 @@ static void chr_event(void *front, enum viv_chr_event ev)
         set_host_open(p, ev == VIV_CHR_OPENED);
 }
 
+static void chr_moved(void *front, struct viv_chr *to)
+{
+    ((struct serial_port *)front)->chr = to;
+}
+
 static const struct viv_chr_front chr_front = {
     .can_read = chr_can_read,
     .read = chr_read,
     .event = chr_event,
+    .moved = chr_moved,
 };
 
 void serial_port_accept(struct serial_port *p)

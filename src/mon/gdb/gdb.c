@@ -214,6 +214,8 @@ int viv_gdb_start(const char *dev, struct viv_err *err)
     server->ours = !g_str_has_prefix(dev, "chardev:");
     server->in = g_string_new(NULL);
     server->last = g_string_new(NULL);
+    if (server->ours)
+        viv_chr_keep(c);
     viv_sandbox_need(VIV_SANDBOX_NETWORK | VIV_SANDBOX_MONITOR); /* it takes monitor commands */
     viv_mon_out_init(&server->out, c);
     viv_vm_listen(vm_event, server);
