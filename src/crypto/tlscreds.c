@@ -2,6 +2,8 @@
 #include "crypto/tlscreds_int.h"
 #include "crypto/secret.h"
 
+#include "host/broker.h"
+
 #include <errno.h>
 #include <glib.h>
 #include <pthread.h>
@@ -67,6 +69,8 @@ static void creds_free(struct viv_tls_creds *c)
         c->tls->dh_params_deinit(c->dh);
     g_free(c->id);
     g_free(c->priority);
+    g_free(c->dir);
+    g_free(c->passwordid);
     g_free(c);
 }
 
@@ -108,11 +112,11 @@ static int check_dates(const struct viv_tls_creds *c, const char *path, struct v
     return 0;
 }
 
-static int load_own(struct viv_tls_creds *c, const char *dir, struct viv_opts *o, struct viv_err *err)
+static int load_own(struct viv_tls_creds *c, struct viv_err *err)
 {
-    const char *side = c->server ? "server" : "client", *pass = o ? viv_opts_str(o, "passwordid") : NULL;
-    g_autofree char *cert = g_strdup_printf("%s/%s-cert.pem", dir, side);
-    g_autofree char *key = g_strdup_printf("%s/%s-key.pem", dir, side);
+    const char *side = c->server ? "server" : "client";
+    g_autofree char *cert = g_strdup_printf("%s/%s-cert.pem", c->dir, side);
+    g_autofree char *key = g_strdup_printf("%s/%s-key.pem", c->dir, side);
     char *password = NULL;
     int r;
 
@@ -121,13 +125,13 @@ static int load_own(struct viv_tls_creds *c, const char *dir, struct viv_opts *o
             return viv_fail(err, ENOENT, "there is no '%s'", cert);
         return 0; /* a client may be nobody in particular */
     }
-    if (!o || viv_opts_bool(o, "sanity-check")) {
+    if (c->check_dates) {
         r = check_dates(c, cert, err);
         if (r)
             return r;
     }
-    if (pass) {
-        r = viv_secret_get_text(pass, &password, err);
+    if (c->passwordid) {
+        r = viv_secret_get_text(c->passwordid, &password, err);
         if (r)
             return r;
     }
@@ -136,10 +140,23 @@ static int load_own(struct viv_tls_creds *c, const char *dir, struct viv_opts *o
     return r < 0 ? tls_fail(c, r, "certificate and key", cert, err) : 0;
 }
 
-static int load_x509(struct viv_tls_creds *c, const char *dir, struct viv_opts *o, struct viv_err *err)
+/* A server's may be read again when the process has given up opening files by itself (the folder may hold the CA's key, too). */
+static void note_files(const struct viv_tls_creds *c)
 {
-    g_autofree char *ca = g_strdup_printf("%s/ca-cert.pem", dir);
-    g_autofree char *crl = g_strdup_printf("%s/ca-crl.pem", dir);
+    static const char *const names[] = {"ca-cert.pem", "ca-crl.pem", "server-cert.pem", "server-key.pem"};
+
+    for (size_t i = 0; c->server && i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *path = g_strdup_printf("%s/%s", c->dir, names[i]);
+
+        if (g_file_test(path, G_FILE_TEST_EXISTS))
+            viv_broker_note_file(path);
+    }
+}
+
+static int load_x509(struct viv_tls_creds *c, struct viv_err *err)
+{
+    g_autofree char *ca = g_strdup_printf("%s/ca-cert.pem", c->dir);
+    g_autofree char *crl = g_strdup_printf("%s/ca-crl.pem", c->dir);
     int r = c->tls->certificate_allocate_credentials(&c->x509);
 
     if (r < 0)
@@ -148,7 +165,7 @@ static int load_x509(struct viv_tls_creds *c, const char *dir, struct viv_opts *
         r = c->tls->certificate_set_x509_trust_file(c->x509, ca, GNUTLS_X509_FMT_PEM);
         if (r < 0)
             return tls_fail(c, r, "CA certificate", ca, err);
-        r = !o || viv_opts_bool(o, "sanity-check") ? check_dates(c, ca, err) : 0;
+        r = c->check_dates ? check_dates(c, ca, err) : 0;
         if (r)
             return r;
     } else if (c->verify_peer) {
@@ -160,7 +177,7 @@ static int load_x509(struct viv_tls_creds *c, const char *dir, struct viv_opts *
         if (r < 0)
             return tls_fail(c, r, "revocation list", crl, err);
     }
-    return load_own(c, dir, o, err);
+    return load_own(c, err);
 }
 
 /* The line "user:hexkey" of keys.psk. */
@@ -271,7 +288,13 @@ static int load(struct viv_tls_creds *c, struct viv_opts *o, struct viv_err *err
         return load_anon(c, dir, o, err);
     if (!dir)
         return viv_fail(err, EINVAL, "%s: dir=FOLDER is missing", viv_opts_what(o));
-    return c->kind == TLS_PSK ? load_psk(c, dir, o, err) : load_x509(c, dir, o, err);
+    if (c->kind == TLS_PSK)
+        return load_psk(c, dir, o, err);
+    c->dir = g_canonicalize_filename(dir, NULL); /* -daemonize leaves this folder */
+    c->passwordid = g_strdup(viv_opts_str(o, "passwordid"));
+    c->check_dates = viv_opts_bool(o, "sanity-check");
+    note_files(c);
+    return load_x509(c, err);
 }
 
 static int add(int kind, struct viv_opts *o, struct viv_err *err)
@@ -314,6 +337,45 @@ int viv_tls_psk_add(struct viv_opts *o, struct viv_err *err)
 int viv_tls_anon_add(struct viv_opts *o, struct viv_err *err)
 {
     return add(TLS_ANON, o, err);
+}
+
+int viv_tls_creds_reload(struct viv_tls_creds *old, struct viv_tls_creds **out, struct viv_err *err)
+{
+    struct viv_tls_creds *c, **at;
+    int rc;
+
+    if (old->kind != TLS_X509)
+        return viv_fail(err, ENOTSUP, "tls-creds-%s doesn't support to reload TLS credential", viv_tls_creds_kind(old));
+    c = g_new0(struct viv_tls_creds, 1);
+    c->id = g_strdup(old->id);
+    c->refs = 1;
+    c->kind = TLS_X509;
+    c->server = old->server;
+    c->verify_peer = old->verify_peer;
+    c->priority = g_strdup(old->priority);
+    c->dir = g_strdup(old->dir);
+    c->passwordid = g_strdup(old->passwordid);
+    c->check_dates = old->check_dates;
+    c->tls = old->tls;
+    rc = load_x509(c, err);
+    if (rc < 0) {
+        viv_err_prefix(err, "TLS credentials '%s'", c->id);
+        creds_free(c);
+        return rc;
+    }
+    *out = c;
+    pthread_mutex_lock(&lock);
+    at = find(c->id);
+    if (*at == old) { /* else it was deleted meanwhile, and lives for its users */
+        c->refs++;
+        c->next = old->next;
+        *at = c;
+    } else {
+        old = NULL;
+    }
+    pthread_mutex_unlock(&lock);
+    viv_tls_creds_put(&old);
+    return 0;
 }
 
 int viv_tls_creds_del(const char *id, struct viv_err *err)

@@ -22,6 +22,9 @@ void viv_tls_creds_free_all(void); /* at exit */
 
 /* By id, for that side of a connection; to be put. -ENOENT: says how to make one. -EINVAL: it is the other side's. */
 int viv_tls_creds_get(const char *id, bool server, struct viv_tls_creds **out, struct viv_err *err);
+/* x509: another of the same name from the files as they are now, which takes the place of `c` for who asks for that name. `c` stays as it
+ * is for whoever has it. To be put; on failure all is as before. */
+int viv_tls_creds_reload(struct viv_tls_creds *c, struct viv_tls_creds **out, struct viv_err *err);
 /* A client's without a name: the CAs that the system trusts, no certificate of our own. */
 int viv_tls_creds_system(struct viv_tls_creds **out, struct viv_err *err);
 struct viv_tls_creds *viv_tls_creds_ref(struct viv_tls_creds *c);

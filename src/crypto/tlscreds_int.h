@@ -11,6 +11,8 @@ struct viv_tls_creds {
     enum { TLS_X509, TLS_PSK, TLS_ANON } kind;
     bool server, verify_peer;
     char *priority;
+    char *dir, *passwordid; /* x509: where its files are read again */
+    bool check_dates;
     const struct viv_gnutls *tls;
     union {
         gnutls_certificate_credentials_t x509;

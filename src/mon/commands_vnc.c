@@ -103,6 +103,20 @@ COMMAND(add_client)
     return viv_vnc_add_client_take(strcmp(protocol, "vnc") ? protocol : NULL, fd, viv_opts_bool(o, "skipauth"), err);
 }
 
+/* --- certificates --- */
+
+static const char *const displays[] = {"vnc", NULL};
+static const struct viv_opt_def reload_args[] = {
+    {.name = "type", .type = VIV_OPT_ENUM, .values = displays, .required = true},
+    {.name = "tls-certs", .type = VIV_OPT_BOOL, .help = "read the TLS certificates again"},
+    VIV_OPT_END,
+};
+
+COMMAND(display_reload)
+{
+    return viv_opts_bool(o, "tls-certs") ? viv_vnc_reload_certs(err) : 0;
+}
+
 /* --- what there is --- */
 
 COMMAND(query_vnc)
@@ -174,6 +188,7 @@ const struct viv_mon_cmd viv_mon_vnc[] = {
      set_password},
     {"expire_password", "expire_password", "protocol time [-d display]", expire_args, "set when a VNC password ends", expire_password},
     {NULL, "add_client", NULL, add_client_args, "give a connected socket to a VNC server", add_client},
+    {NULL, "display-reload", NULL, reload_args, "read a VNC server's certificates again", display_reload, .takes = "DisplayReloadOptions"},
     {NULL, "change-vnc-password", NULL, change_password_args, "set the password of the first VNC server", change_vnc_password},
     {0},
 };

@@ -163,6 +163,50 @@ def handed(g, pki):
     print("ok: add_client")
 
 
+def reload(g):
+    try:
+        g.q.cmd("display-reload", type="vnc", **{"tls-certs": True})
+    except RuntimeError as e:
+        return str(e)
+    return ""
+
+
+def renewed(work, image, pki):
+    """display-reload: another certificate for who comes, none that does not do, and who is there stays."""
+    folder = f"{work}/renewed"
+    shutil.copytree(pki, folder)
+    with Machine(work, "renew", ["-S"] + creds("x509", folder, verify_peer="off"), f"unix:{work}/renew.vnc,tls-creds=t") as g:
+        def shown():
+            c = g.client(tls=context(pki))
+            try:
+                return c.link.s.getpeercert()["serialNumber"]
+            finally:
+                c.link.close()
+        early, first = g.client(tls=context(pki)), shown()
+        certificate(folder, "server", SERVER, folder)
+        must(shown() == first, g, "another certificate before the reload")
+        g.q.cmd("display-reload", type="vnc")
+        must(shown() == first, g, "another certificate by a reload without tls-certs")
+        must(reload(g) == "", g, "the reload is refused")
+        second = shown()
+        must(second != first, g, "the certificate is that of before the reload")
+        must(shows(g, early), g, "who was there is not served any more")
+        os.rename(f"{folder}/server-cert.pem", f"{work}/kept")
+        must("server-cert.pem" in reload(g) and shown() == second, g, "no certificate")
+        with open(f"{folder}/server-cert.pem", "w") as f:
+            f.write("nonsense")
+        must("server-cert.pem" in reload(g) and shown() == second, g, "a certificate of nonsense")
+        os.rename(f"{work}/kept", f"{folder}/server-cert.pem")
+        must(reload(g) == "" and shown() == second, g, "the certificate is there again")
+        for which in (dict(), dict(type="sdl"), dict(type="vnc", other=1)):
+            must(refused(lambda: g.q.cmd("display-reload", **which), RuntimeError), g, f"taken: {which}")
+    for name, args, vnc, why in (("clear", [], "", "vnc tls is not enabled"), ("none", [], "none", "Can not find vnc display"),
+                                 ("anonymous", creds("anon"), f"unix:{work}/anonymous.vnc,tls-creds=t", "doesn't support to reload")):
+        with Machine(work, name, ["-S"] + args, vnc) as g:
+            must(why in reload(g), g, f"{name}: {reload(g)}")
+    print("ok: display-reload")
+
+
 # ---- clients that misbehave ----
 
 class Hands:
@@ -355,6 +399,7 @@ def main():
         leaving(g, pki)
         junk(g, pki)
         stalls(g, pki)
+    renewed(work, image, pki)
     both_certificates(work, image, pki, other)
     passwords(work, image, pki)
     web(work, image, pki)

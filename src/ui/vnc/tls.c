@@ -34,16 +34,22 @@ static const struct viv_tls_io io = {take, give};
 
 void vnc_tls_start(struct vnc_client *c, const uint8_t *early, size_t len)
 {
+    struct vnc_server *s = c->server;
     struct viv_err err = VIV_ERR_INIT;
+    struct viv_tls_creds *creds;
 
+    pthread_mutex_lock(&s->lock);
+    creds = viv_tls_creds_ref(s->renewed ? s->renewed : s->creds);
+    pthread_mutex_unlock(&s->lock);
     /* The last words in the clear come first. */
     g_byte_array_append(c->box, c->out->data + c->sent, (guint)(c->out->len - c->sent));
     g_byte_array_set_size(c->out, 0);
     c->sent = 0;
     c->state = VNC_TLS;
     g_byte_array_append(c->sealed, early, (guint)len);
-    if (viv_tls_new(c->server->creds, NULL, &io, c, &c->tls, &err) < 0)
+    if (viv_tls_new(creds, NULL, &io, c, &c->tls, &err) < 0)
         vnc_client_end(c, err.text);
+    viv_tls_creds_put(&creds);
 }
 
 static bool shake_hands(struct vnc_client *c)

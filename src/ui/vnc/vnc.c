@@ -103,6 +103,47 @@ int viv_vnc_set_expiry(const char *id, int64_t when, struct viv_err *err)
     return 0;
 }
 
+/* ---- certificates ---- */
+
+static void renew(struct vnc_server *s, struct viv_tls_creds *creds)
+{
+    struct viv_tls_creds *old;
+
+    pthread_mutex_lock(&s->lock);
+    old = s->renewed;
+    s->renewed = viv_tls_creds_ref(creds);
+    pthread_mutex_unlock(&s->lock);
+    viv_tls_creds_put(&old);
+}
+
+/* The loop thread alone changes it. */
+static struct viv_tls_creds *creds_now(const struct vnc_server *s)
+{
+    return s->renewed ? s->renewed : s->creds;
+}
+
+int viv_vnc_reload_certs(struct viv_err *err)
+{
+    struct vnc_server *first = servers ? servers->pdata[0] : NULL;
+    struct viv_tls_creds *old, *creds;
+    int rc;
+
+    if (!first)
+        return viv_fail(err, ENODEV, "Can not find vnc display");
+    if (!first->creds)
+        return viv_fail(err, EINVAL, "vnc tls is not enabled");
+    old = viv_tls_creds_ref(creds_now(first));
+    rc = viv_tls_creds_reload(old, &creds, err);
+    for (guint i = 0; !rc && i < servers->len; i++) {
+        if (creds_now(servers->pdata[i]) == old)
+            renew(servers->pdata[i], creds);
+    }
+    if (!rc)
+        viv_tls_creds_put(&creds);
+    viv_tls_creds_put(&old);
+    return rc;
+}
+
 /* ---- making one ---- */
 
 static int read_password(struct vnc_server *s, struct viv_opts *o, struct viv_err *err)
@@ -206,6 +247,7 @@ void vnc_server_free(struct vnc_server *s)
     vnc_screen_drop(s);
     viv_secret_free_text(s->password);
     viv_tls_creds_put(&s->creds);
+    viv_tls_creds_put(&s->renewed);
     g_array_free(s->events, TRUE);
     pthread_mutex_destroy(&s->lock);
     g_free(s->clip);

@@ -23,6 +23,8 @@ void viv_vnc_free_all(void);
 int viv_vnc_set_password(const char *id, const char *password, struct viv_err *err);
 /* Seconds since the Unix epoch; INT64_MAX: never. */
 int viv_vnc_set_expiry(const char *id, int64_t when, struct viv_err *err);
+/* Reads the certificates of the first server again, for who comes from now on. */
+int viv_vnc_reload_certs(struct viv_err *err);
 /* Takes a connected socket over, in any case. */
 int viv_vnc_add_client_take(const char *id, int fd, bool skip_auth, struct viv_err *err);
 /* As query-vnc and query-vnc-servers have it; new references. */

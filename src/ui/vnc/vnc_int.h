@@ -67,6 +67,7 @@ struct vnc_server {
     unsigned mods, digit;      /* switch.c's: VIV_MOD_* that are held; the digit of Ctrl-Alt-1 that is down */
 
     pthread_mutex_t lock;
+    struct viv_tls_creds *renewed; /* in the place of creds since display-reload, or NULL */
     char *password; /* NULL: nobody gets in */
     int64_t expires;
     /* The console's news, until the VNC thread takes them. */
