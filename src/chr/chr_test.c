@@ -108,6 +108,9 @@ static void test_errors(void)
     refuse("vc:80x24", "no screen for text consoles");
     refuse("udp:1", "known form");
     refuse("tcp:nohost", "not HOST:PORT");
+    refuse("socket,fd=2,server=on", "out of range");
+    refuse("socket,fd=9,path=/tmp/x", "has its address");
+    refuse("socket,fd=999999", "not a socket");
     refuse("unix:", "needs an address");
     refuse("unix:/x,sever=on", "did you mean 'server'");
     refuse("unix:/no/such/dir/s,server,nowait", "cannot listen");

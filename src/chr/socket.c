@@ -255,6 +255,28 @@ static int listen_tcp(struct chr_socket *s, struct viv_err *err)
     return viv_fail(err, e, "%s", strerror(e));
 }
 
+/* The first client, or all that come. Takes the descriptor. */
+static int serve(struct chr_socket *s, int fd, bool wait, struct viv_err *err)
+{
+    s->listen_fd = fd;
+    if (wait) {
+        int conn;
+
+        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+        viv_log_release(true); /* a person has to act on this now */
+        viv_info("waiting for a connection on %s (wait=off starts without)", s->chr.filename);
+        do {
+            conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+        } while (conn < 0 && errno == EINTR);
+        if (conn < 0)
+            return viv_fail_os(err, errno, "%s: %s", s->what, s->chr.filename);
+        connected(s, conn);
+        return 0;
+    }
+    s->listen_watch = viv_watch_new(fd, POLLIN, on_listen, s);
+    return 0;
+}
+
 /* The port of port=0 is the kernel's choice: the name tells it. */
 static void name_port(struct chr_socket *s, const char *host)
 {
@@ -284,23 +306,7 @@ static int listen_now(struct chr_socket *s, struct viv_opts *o, bool wait, struc
     s->listen_fd = fd;
     if (!g_strcmp0(viv_opts_str(o, "port"), "0"))
         name_port(s, viv_opts_str(o, "host") ? viv_opts_str(o, "host") : "");
-    if (wait)
-        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
-    if (wait) {
-        int conn;
-
-        viv_log_release(true); /* a person has to act on this now */
-        viv_info("waiting for a connection on %s (wait=off starts without)", s->chr.filename);
-        do {
-            conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
-        } while (conn < 0 && errno == EINTR);
-        if (conn < 0)
-            return viv_fail_os(err, errno, "%s: %s", s->what, s->chr.filename);
-        connected(s, conn);
-        return 0;
-    }
-    s->listen_watch = viv_watch_new(fd, POLLIN, on_listen, s);
-    return 0;
+    return serve(s, fd, wait, err);
 }
 
 /* --- addresses --- */
@@ -375,6 +381,55 @@ static int resolve_tcp(struct chr_socket *s, struct viv_opts *o, struct viv_err 
     return 0;
 }
 
+/* A socket that somebody else has made: as good as one of ours, or refused. An unconnected one could be connected to anybody's. */
+static int check_passed(struct chr_socket *s, int fd, struct viv_err *err)
+{
+    int listens = 0, type = 0;
+    socklen_t len = sizeof(int), peer_len = sizeof(struct sockaddr_storage);
+    struct sockaddr_storage peer;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
+        return viv_fail(err, errno, "%s: fd=%d is not a socket: %s", s->what, fd, strerror(errno));
+    if (type != SOCK_STREAM)
+        return viv_fail(err, EINVAL, "%s: fd=%d is not a stream socket", s->what, fd);
+    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
+    if (s->server && !listens)
+        return viv_fail(err, EINVAL, "%s: server=on: the socket fd=%d does not listen", s->what, fd);
+    if (!s->server && getpeername(fd, (struct sockaddr *)&peer, &peer_len) < 0)
+        return viv_fail(err, errno, "%s: the socket fd=%d is not connected (one that listens is for server=on)", s->what, fd);
+    s->addr_len = sizeof(s->addr);
+    return getsockname(fd, (struct sockaddr *)&s->addr, &s->addr_len) < 0 ? viv_fail_os(err, errno, "%s: fd=%d", s->what, fd) : 0;
+}
+
+/* *fd: ours. A monitor closes its own; one of the command line is nobody else's. */
+static int take_passed(struct chr_socket *s, struct viv_opts *o, int *fd, struct viv_err *err)
+{
+    int given = (int)viv_opts_int(o, "fd"), rc = check_passed(s, given, err);
+
+    if (rc < 0)
+        return rc;
+    *fd = fcntl(given, F_DUPFD_CLOEXEC, 0);
+    if (*fd < 0)
+        return viv_fail_os(err, errno, "%s: fd=%d", s->what, given);
+    if (!s->chr.later)
+        close(given);
+    viv_fd_set_nonblock(*fd);
+    s->chr.filename = g_strdup_printf("fd:%d%s", *fd, s->server ? ",server=on" : "");
+    return 0;
+}
+
+static int open_passed(struct chr_socket *s, struct viv_opts *o, bool wait, struct viv_err *err)
+{
+    int fd, rc = take_passed(s, o, &fd, err);
+
+    if (rc < 0)
+        return rc;
+    if (s->server)
+        return serve(s, fd, wait, err);
+    connected(s, fd);
+    return 0;
+}
+
 static int check_options(struct chr_socket *s, struct viv_opts *o, struct viv_err *err)
 {
     bool tcp = !viv_opts_given(o, "path");
@@ -382,6 +437,9 @@ static int check_options(struct chr_socket *s, struct viv_opts *o, struct viv_er
     if (!tcp && (viv_opts_given(o, "host") || viv_opts_given(o, "port")))
         return viv_fail(err, EINVAL, "%s: path= (UNIX) and host=/port= (TCP) exclude each other",
                         s->what);
+    if (viv_opts_given(o, "fd") && (!tcp || viv_opts_given(o, "host") || viv_opts_given(o, "port") || s->retry_ns))
+        return viv_fail(err, EINVAL, "%s: a socket that is there (fd=) has its address, and cannot be connected again: path=, host=, port= "
+                        "and reconnect= are for others", s->what);
     if (!s->server && viv_opts_given(o, "wait") && viv_opts_bool(o, "wait"))
         return viv_fail(err, EINVAL, "%s: wait=on is for server=on", s->what);
     if (s->server && s->retry_ns)
@@ -406,17 +464,22 @@ static int socket_open(struct viv_chr *c, struct viv_opts *o, struct viv_err *er
     s->io = (struct viv_chr_fdio){.chr = c, .in = -1, .out = -1, .eof = connection_ended,
                                   .filter = s->telnet ? telnet_input : NULL};
     rc = check_options(s, o, err);
+    wait = viv_opts_given(o, "wait") ? viv_opts_bool(o, "wait") : !c->later;
+    s->retry = viv_timer_new(VIV_CLOCK_HOST, on_retry, s);
+    if (!rc && viv_opts_given(o, "fd")) {
+        rc = open_passed(s, o, wait, err);
+        if (rc < 0)
+            c->cls->close(c);
+        return rc;
+    }
     if (!rc && viv_opts_given(o, "path"))
         rc = resolve_unix(s, viv_opts_str(o, "path"), viv_opts_bool(o, "abstract"), err);
     else if (!rc)
         rc = resolve_tcp(s, o, err);
     if (!s->server && s->addr.ss_family != AF_UNIX)
         viv_sandbox_need(VIV_SANDBOX_NETWORK);
-    wait = viv_opts_given(o, "wait") ? viv_opts_bool(o, "wait") : !c->later;
-    if (!rc) {
-        s->retry = viv_timer_new(VIV_CLOCK_HOST, on_retry, s);
+    if (!rc)
         rc = s->server ? listen_now(s, o, wait, err) : connect_now(s, err);
-    }
     if (rc < 0)
         c->cls->close(c);
     return rc;
@@ -500,7 +563,8 @@ static const struct viv_opt_def socket_props[] = {
     {.name = "websocket", .type = VIV_OPT_REFUSED, .help = "use a plain socket"},
     {.name = "tls-creds", .type = VIV_OPT_REFUSED, .help = "use a UNIX socket or ssh"},
     {.name = "tls-authz", .type = VIV_OPT_REFUSED, .help = "use a UNIX socket or ssh"},
-    {.name = "fd", .type = VIV_OPT_REFUSED, .help = "use path="},
+    {.name = "fd", .type = VIV_OPT_INT, .min = 3, .max = INT32_MAX,
+     .help = "number of an inherited socket: one that listens with server=on, else a connected one"},
     VIV_OPT_END,
 };
 

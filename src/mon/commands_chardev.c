@@ -3,11 +3,13 @@
  * QMP says a back end as {"type": T, "data": {...}}, with names of its own in places; it is turned into the words of -chardev here.
  * HMP has -chardev's words themselves. */
 #include "mon/command.h"
+#include "mon/fds.h"
 
 #include "chr/chr.h"
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #define COMMAND(name) static int name(struct viv_opts *o, json_t **result, struct viv_err *err)
 #define RAW(name)     static int name(struct viv_raw_opts *raw, json_t **result, struct viv_err *err)
@@ -152,11 +154,45 @@ static int find(const char *id, const char *missing, struct viv_chr **out, struc
     return *out ? 0 : viv_fail(err, ENOENT, "Chardev '%.60s' %s", id, missing);
 }
 
+/* fd= is a name of getfd's here, never a number of ours. *fd: to be closed when the back end has its own; -1: none. */
+static int name_to_fd(struct viv_raw_opts *r, int *fd, struct viv_err *err)
+{
+    g_autofree char *name = viv_raw_take(r, "fd"), *number = NULL;
+
+    *fd = -1;
+    if (!name)
+        return 0;
+    *fd = viv_mon_take_fd(name, err);
+    if (*fd < 0)
+        return *fd;
+    number = g_strdup_printf("%d", *fd);
+    viv_raw_set(r, "fd", number);
+    return 0;
+}
+
 static int add(struct viv_raw_opts *r, const char *id, struct viv_chr **out, struct viv_err *err)
 {
+    int fd, rc;
+
     if (viv_chr_find(id))
         return viv_fail(err, EEXIST, "Chardev with id '%s' already exists", id);
-    return viv_chr_add(r, out, err);
+    rc = name_to_fd(r, &fd, err);
+    if (!rc)
+        rc = viv_chr_add(r, out, err);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+static int change(struct viv_chr *c, struct viv_raw_opts *r, struct viv_chr **out, struct viv_err *err)
+{
+    int fd, rc = name_to_fd(r, &fd, err);
+
+    if (!rc)
+        rc = viv_chr_change(c, r, out, err);
+    if (fd >= 0)
+        close(fd);
+    return rc;
 }
 
 RAW(chardev_add)
@@ -186,7 +222,7 @@ RAW(chardev_change)
     if (!rc)
         rc = find(id, "does not exist", &c, err);
     if (!rc)
-        rc = viv_chr_change(c, r, &c, err);
+        rc = change(c, r, &c, err);
     viv_raw_free(r);
     if (!rc)
         *result = told(c);
@@ -223,7 +259,7 @@ COMMAND(change_text)
         rc = viv_raw_parse("chardev-change", "backend", viv_opts_str(o, "args"), &r, err);
     if (rc < 0)
         return rc;
-    rc = viv_chr_change(c, r, &c, err);
+    rc = change(c, r, &c, err);
     viv_raw_free(r);
     if (!rc)
         *result = told_people(c);

@@ -204,12 +204,88 @@ def hotplug(m):
         vm.fail("the socket's name is still there")
 
 
+def passed(name, **more):
+    return dict({"addr": {"type": "fd", "data": {"str": name}}}, **more)
+
+
+def name(m, fd):
+    socket.send_fds(m.q.s, [b'{"execute": "getfd", "arguments": {"fdname": "f"}}'], [fd])
+    while b"event" in (line := m.q.f.readline()):
+        pass
+    if b"return" not in line:
+        vm.fail(f"getfd: {line}")
+
+
+def descriptors(m):
+    """Sockets that somebody else has made: connected, listening, and what is neither."""
+    near, far = socket.socketpair()
+    with far:
+        name(m, far.fileno())
+    m.must(change("com1", "socket", **passed("f", server=False)))
+    near.sendall(b"n")
+    hears(m, 0x6e, "a connected socket")
+    m.out(0x3f8, 0x47)
+    near.setblocking(False)
+    if receive(near.fileno(), 1, "a connected socket") != b"G":
+        vm.fail("a connected socket: another byte")
+    m.must_not(add("z", "socket", **passed("f", server=False)), "has not been found")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{m.work}/given")
+        listener.listen(1)
+        name(m, listener.fileno())
+    m.must(change("com1", "socket", **passed("f", server=True, wait=False)))
+    near.setblocking(True)
+    if near.recv(1):
+        vm.fail("the connected socket is not closed")
+    near.close()
+    for byte in b"op":  # one client after the other
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(f"{m.work}/given")
+            s.sendall(bytes([byte]))
+            hears(m, byte, "a socket that listens")
+    with open("/dev/null", "rb") as f:
+        name(m, f.fileno())
+    m.must_not(add("z", "socket", **passed("f", server=False)), "not a socket")
+    m.must(change("com1", "ringbuf"))
+
+
+def odd(m):
+    """Sockets that are good for nothing: an unconnected one could be connected to anybody's socket by whoever has taken the process over."""
+    for server, make in ((False, lambda: socket.socket(socket.AF_UNIX)), (True, lambda: socket.socketpair()[0]),
+                         (False, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))):
+        with make() as s:
+            name(m, s.fileno())
+        ok, said = m.do(*add("z", "socket", **passed("f", server=server)))
+        if ok or "socket" not in said:
+            vm.fail(f"{said}")
+    m.must_not(hmp("chardev-add socket,id=z,fd=f,path=/tmp/x"), "has not been found")
+
+
+def inherited(emulator):
+    """-chardev socket,fd=N."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        work = vm.scratch()
+        listener.bind(f"{work}/l")
+        listener.listen(1)
+        listener.set_inheritable(True)
+        p = subprocess.Popen(emulator + ["-S", "-M", "pc", "-m", "16", "-nodefaults", "-display", "none", "-chardev",
+                                         f"socket,id=mon,fd={listener.fileno()},server=on,wait=off", "-mon", "chardev=mon,mode=control"],
+                             stdin=subprocess.DEVNULL, pass_fds=[listener.fileno()])
+        try:
+            if vm.QMP(f"{work}/l").cmd("query-status")["status"] != "prelaunch":
+                vm.fail("a monitor on an inherited socket")
+        finally:
+            p.kill()
+            p.wait()
+
+
 def ours(m):
     """Where we go other ways."""
     m.must(change("port", "socket", **unix("W/p", server=True, wait=False)))
     m.must_not(change("port", "socket", **unix("W/p", server=True, wait=False)), "chardev 'port' listens")
     m.must_not(add("z", "socket", **unix("W/z", server=True, wait=True)), "wait=on would hold up the machine")
-    m.must_not(add("z", "socket", **{"addr": {"type": "fd", "data": {"str": "7"}}}), "fd is not supported")
+    m.must_not(add("z", "socket", **passed("7")), "'7' has not been found")
+    m.must_not(hmp("chardev-add socket,id=z,fd=7"), "'7' has not been found")
     m.must_not(add("z", "udp"), "use socket")
     m.must_not(add("z", "mux", chardev="old"), "add mux=on")
     m.must_not(add("1", "null"), "must be a letter")
@@ -238,13 +314,15 @@ def one(emulator, *parts):
 
 def main():
     mine = one(vm.emulator(), steps)[0]
-    one(vm.emulator(), serial, hotplug, ours)
+    one(vm.emulator(), serial, hotplug, descriptors, odd, ours)
+    inherited(vm.emulator())
     one(vm.emulator() + ["-sandbox", "off"], terminal_alone)
     if not shutil.which("qemu-system-x86_64"):
         print("ok: (no QEMU to compare with)")
         return
     qemu = ["qemu-system-x86_64"]
-    one(qemu, serial, hotplug)
+    one(qemu, serial, hotplug, descriptors)
+    inherited(qemu)
     theirs = one(qemu, steps)[0]
     for (step, same), a, b in zip(STEPS, mine, theirs):
         if a[0] != b[0] or ((same or a[0]) and a[1] != b[1]):
