@@ -270,6 +270,20 @@ int viv_broker_reopen(int fd, int flags, char *text, size_t size)
     return fd < 0 ? -errno : fd;
 }
 
+void viv_broker_lock_holder(int fd, off_t byte, char *text, size_t size)
+{
+    struct broker_lock l = {.byte = byte, .client = getpid(), .client_fd = fd};
+    struct broker_req q = {.op = BROKER_HOLDER, .a_len = sizeof(l)};
+    struct broker_ans ans;
+
+    if (!viv_broker_sealed()) {
+        broker_do_holder(&l, fd, text, size);
+        return;
+    }
+    ask(&q, &l, NULL, fd, &ans);
+    snprintf(text, size, "%s", *ans.text ? ans.text : "another process");
+}
+
 int viv_broker_unlink(const char *path)
 {
     if (viv_broker_sealed())

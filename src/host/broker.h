@@ -45,6 +45,8 @@ void viv_broker_words(const char *text);
 int viv_broker_open(const char *path, int flags, mode_t mode, char *text, size_t size);
 /* The same open file anew, by /proc/self/fd. */
 int viv_broker_reopen(int fd, int flags, char *text, size_t size);
+/* Who keeps `byte` of that open file locked, for people: "process 123 (qemu-system-x86_64 -m 1G ...)", "this process itself ...". */
+void viv_broker_lock_holder(int fd, off_t byte, char *text, size_t size);
 /* What a file's name can be asked for: 0 or a negative errno. linkat() gives `fd` a name (AT_SYMLINK_FOLLOW of /proc/self/fd). */
 int viv_broker_unlink(const char *path);
 int viv_broker_rename(const char *from, const char *to);

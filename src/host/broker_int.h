@@ -30,6 +30,7 @@ enum broker_op {
     BROKER_CONNECT, /* a: sockaddr */
     BROKER_LISTEN,  /* flags: backlog */
     BROKER_SPAWN,   /* flags: count of words in a, mode: seconds */
+    BROKER_HOLDER,  /* a: struct broker_lock; the answer is text */
 };
 
 /* Flags of BROKER_SEAL. */
@@ -51,6 +52,12 @@ struct broker_ans {
     int32_t ret; /* 0 or a negative errno, or BROKER_GIVES */
     int32_t status;
     char text[BROKER_TEXT]; /* why it refused; "" when the kernel did */
+};
+
+/* A byte that somebody has locked; client_fd: the file's descriptor in the client, whose own locks are not meant. */
+struct broker_lock {
+    int64_t byte;
+    int32_t client, client_fd;
 };
 
 /* Kinds of grants. */
@@ -127,6 +134,9 @@ const char *broker_device_refusal(const char *path, bool writes); /* NULL: none 
 /* Files of the system that everybody may read need no grant: before the open, and after it with where it led. */
 bool broker_is_public(const char *path, int flags);
 bool broker_public_fd(int fd, const char *real);
+
+/* lock_holder.c: the answer to BROKER_HOLDER. */
+void broker_do_holder(const struct broker_lock *l, int fd, char *out, size_t size);
 
 /* broker_do.c: what is done with this process's own rights; also by the client while it has them. */
 int broker_do_connect(const struct sockaddr *a, socklen_t len);

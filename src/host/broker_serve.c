@@ -143,6 +143,19 @@ static void do_grant(void)
         broker_grant(p[0], p + 1);
 }
 
+/* Who has locked a file that the client has open already. */
+static int do_holder(char *text)
+{
+    struct broker_lock l;
+
+    if (broker_asked.fd < 0 || broker_asked.req.a_len != sizeof(l))
+        return -EINVAL;
+    memcpy(&l, broker_asked.a, sizeof(l));
+    l.client = broker_asked.client;
+    broker_do_holder(&l, broker_asked.fd, text, BROKER_TEXT);
+    return 0;
+}
+
 static int serve_one(int *status, char *text)
 {
     switch (broker_asked.req.op) {
@@ -170,6 +183,7 @@ static int serve_one(int *status, char *text)
     case BROKER_CONNECT:
     case BROKER_LISTEN: return do_socket(text);
     case BROKER_SPAWN: return do_spawn(status, text);
+    case BROKER_HOLDER: return do_holder(text);
     default: return -ENOSYS;
     }
 }

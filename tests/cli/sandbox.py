@@ -203,6 +203,19 @@ def ends(work):
         until("SIGTERM leaves the broker", lambda: not alive(pid))
 
 
+def holders(work):
+    """Who keeps an image locked is named, though the process may not look into /proc: one VM another's disk, and itself."""
+    image(work, "a.qcow2")
+    image(work, "b.qcow2")
+    os.mkdir(f"{work}/other")
+    with Machine(f"{work}/other", "-drive", f"if=none,id=d,file={work}/a.qcow2,format=qcow2") as other, \
+            Machine(work, "-drive", "if=none,id=d,file=b.qcow2,format=qcow2") as m:
+        for disk, who in (("a", rf"process {other.p.pid} \(\S*viv-vm "), ("b", "this process itself")):
+            said = m.hmp(f"drive_add 0 if=none,id=x,file={disk}.qcow2,format=qcow2")
+            check(f"{disk}: {said}", re.search(f"lock: {who}", said))
+        check(m.text(), "/proc" not in m.text())
+
+
 def daemon(work):
     """-daemonize: nobody holds the terminal; -pidfile names the machine and is gone at its end."""
     p = subprocess.run(vm.emulator() + ["-sandbox", "on"] + BASE + ["-daemonize", "-pidfile", "pid", "-monitor", "unix:mon,server=on,wait=off",
@@ -304,7 +317,7 @@ def words():
 
 def main():
     work = vm.scratch()
-    for f in (files, sockets, ends, daemon, user, shut_out, unconnected, programs):
+    for f in (files, holders, sockets, ends, daemon, user, shut_out, unconnected, programs):
         if len(sys.argv) > 1 and f.__name__ not in sys.argv[1:]:
             continue
         sub = os.path.join(work, f.__name__)

@@ -8,19 +8,13 @@
  * nobody refuses what it uses (200 + p) and that nobody uses what it refuses (100 + p). Two that start
  * at once may both fail, never both succeed. Seen with strace of Debian's qemu-img 7.2; docs/block.md.
  *
- * The kernel does not tell whose an OFD lock is (l_pid is -1), but /proc/PID/fdinfo/N lists the locks of each
- * open file: who holds the byte is found there, as far as this user may look. */
+ * Who holds a byte is found in /proc (host/lock_holder.c). */
 #include "block/proto/file/lock.h"
 #include "block/block.h"
+#include "host/broker.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define BASE_USED     100
@@ -53,118 +47,13 @@ static int test_lock(int fd, off_t byte)
     return l.l_type == F_UNLCK ? 0 : -EAGAIN;
 }
 
-/* Does fdinfo text `f` list an OFD lock on `byte`? */
-static bool lists_lock(FILE *f, off_t byte)
-{
-    char line[256];
-
-    while (fgets(line, sizeof(line), f)) {
-        long long first, last;
-        char end[32];
-
-        /* "lock:\t1: OFDLCK  ADVISORY  READ -1 fe:00:1234 100 101" */
-        if (sscanf(line, "lock: %*d: OFDLCK %*s %*s %*s %*s %lld %31s", &first, end) != 2)
-            continue;
-        last = strcmp(end, "EOF") == 0 ? INT64_MAX : atoll(end);
-        if (first <= byte && byte <= last)
-            return true;
-    }
-    return false;
-}
-
-static bool fd_holds(const char *pid, const char *fd, const struct stat *image, off_t byte)
-{
-    char path[64];
-    struct stat st;
-    FILE *f;
-    bool found;
-
-    snprintf(path, sizeof(path), "/proc/%.16s/fd/%.16s", pid, fd);
-    if (stat(path, &st) || st.st_dev != image->st_dev || st.st_ino != image->st_ino)
-        return false;
-    snprintf(path, sizeof(path), "/proc/%.16s/fdinfo/%.16s", pid, fd);
-    f = fopen(path, "re");
-    if (!f)
-        return false;
-    found = lists_lock(f, byte);
-    fclose(f);
-    return found;
-}
-
-static bool process_holds(const char *pid, const struct stat *image, off_t byte, int own_fd)
-{
-    char path[64];
-    struct dirent *d;
-    bool found = false;
-    DIR *dir;
-
-    snprintf(path, sizeof(path), "/proc/%.16s/fd", pid);
-    dir = opendir(path);
-    if (!dir)
-        return false;
-    while (!found && (d = readdir(dir)) != NULL) {
-        if (d->d_name[0] == '.' || (atoi(pid) == getpid() && atoi(d->d_name) == own_fd))
-            continue;
-        found = fd_holds(pid, d->d_name, image, byte);
-    }
-    closedir(dir);
-    return found;
-}
-
-static void command_of(const char *pid, char *out, size_t size)
-{
-    char path[64];
-    size_t n = 0;
-    FILE *f;
-
-    snprintf(path, sizeof(path), "/proc/%.16s/cmdline", pid);
-    f = fopen(path, "re");
-    if (f) {
-        n = fread(out, 1, size - 1, f);
-        fclose(f);
-    }
-    while (n && out[n - 1] == '\0')
-        n--;
-    out[n] = '\0';
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)out[i] < ' ')
-            out[i] = ' ';
-}
-
-/* "process 123 (qemu-system-x86_64 -m 1G ...)" */
-static void find_holder(int fd, off_t byte, char *out, size_t size)
-{
-    DIR *proc = opendir("/proc");
-    struct dirent *d;
-    struct stat image;
-
-    snprintf(out, size, "another process (not visible to this user: try as root, or `lslocks`)");
-    if (!proc)
-        return;
-    while (fstat(fd, &image) == 0 && (d = readdir(proc)) != NULL) {
-        char cmd[200], text[320];
-
-        if (d->d_name[0] < '0' || d->d_name[0] > '9' || !process_holds(d->d_name, &image, byte, fd))
-            continue;
-        if (atoi(d->d_name) == getpid()) {
-            snprintf(out, size, "this process itself (is the image given twice?)");
-        } else {
-            command_of(d->d_name, cmd, sizeof(cmd));
-            snprintf(text, sizeof(text), "process %.16s (%.199s)", d->d_name, cmd[0] ? cmd : "?");
-            snprintf(out, size, "%s", text);
-        }
-        break;
-    }
-    closedir(proc);
-}
-
 static int conflict(int fd, const char *path, bool writer, off_t byte, struct viv_err *err)
 {
     char holder[320];
     bool used = byte < BASE_UNSHARED;
     const char *perm = perm_names[used ? byte - BASE_USED : byte - BASE_UNSHARED];
 
-    find_holder(fd, byte, holder, sizeof(holder));
+    viv_broker_lock_holder(fd, byte, holder, sizeof(holder));
     return viv_fail(err, EAGAIN, "Failed to get %s \"%s\" lock: %s %s '%s'. %s",
                     used ? "shared" : "exclusive", perm, holder,
                     used ? "has the right to write" : "does not let others write", path,
