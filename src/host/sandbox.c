@@ -36,6 +36,7 @@ int viv_sandbox_cannot(const char *why, struct viv_err *err)
 void viv_sandbox_share(const char *folder, bool read_only)
 {
     sandbox_landlock_share(folder, read_only);
+    viv_broker_note_folder(folder); /* a device may come for it later */
     if (!read_only)
         viv_broker_note_share(folder);
     viv_sandbox_need(VIV_SANDBOX_SHARE);

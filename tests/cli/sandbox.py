@@ -216,6 +216,14 @@ def holders(work):
         check(m.text(), "/proc" not in m.text())
 
 
+def shares(work):
+    """A folder whose device comes later."""
+    os.mkdir(f"{work}/shared")
+    with Machine(work, "-fsdev", "local,id=f,path=shared,security_model=none") as m:
+        m.cmd("device_add", driver="virtio-9p-pci", fsdev="f", mount_tag="x", id="s")
+        m.quit()
+
+
 def daemon(work):
     """-daemonize: nobody holds the terminal; -pidfile names the machine and is gone at its end."""
     p = subprocess.run(vm.emulator() + ["-sandbox", "on"] + BASE + ["-daemonize", "-pidfile", "pid", "-monitor", "unix:mon,server=on,wait=off",
@@ -317,7 +325,7 @@ def words():
 
 def main():
     work = vm.scratch()
-    for f in (files, holders, sockets, ends, daemon, user, shut_out, unconnected, programs):
+    for f in (files, holders, shares, sockets, ends, daemon, user, shut_out, unconnected, programs):
         if len(sys.argv) > 1 and f.__name__ not in sys.argv[1:]:
             continue
         sub = os.path.join(work, f.__name__)

@@ -460,10 +460,8 @@ static void ns16550_unrealize(struct viv_dev *d)
 {
     struct ns16550 *u = (struct ns16550 *)d;
 
-    if (u->chr) {
-        viv_chr_on_writable(u->chr, NULL, NULL);
+    if (u->chr)
         viv_chr_detach(u->chr, u);
-    }
     viv_timer_free(u->timeout);
     viv_region_free(u->region);
 }
@@ -474,7 +472,7 @@ static void ns16550_reset(struct viv_dev *d)
     struct ns16550 *u = (struct ns16550 *)d;
 
     if (u->chr)
-        viv_chr_on_writable(u->chr, NULL, NULL);
+        viv_chr_on_writable(u->chr, NULL, u);
     u->ier = u->fcr = u->lcr = u->scr = 0;
     u->mcr = 0;
     u->divisor = 12; /* 9600 baud */

@@ -50,6 +50,8 @@ size_t viv_chr_write(struct viv_chr *c, const uint8_t *buf, size_t len)
 
 void viv_chr_on_writable(struct viv_chr *c, void (*fn)(void *opaque), void *opaque)
 {
+    if (!fn && opaque != c->opaque) /* somebody else's wait */
+        return;
     c->writable = fn;
     c->opaque = opaque;
 }
@@ -91,6 +93,13 @@ static void test_send(void)
     g_assert_cmpmem(chr.sent, chr.len, "Aabcdefghijklmnoq",
                     17); /* the 17th took the place of the 16th */
     g_assert_cmphex(in8(0x3fd), ==, 0x60);
+    chr.room = 0;
+    out8(0x3f8, 'x');
+    g_assert_nonnull(chr.writable);
+    viv_dev_lock();
+    viv_dev_reset_all();
+    viv_dev_unlock();
+    g_assert_null(chr.writable); /* what was on its way is gone */
     rig_fini();
 }
 
