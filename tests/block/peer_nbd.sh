@@ -251,7 +251,7 @@ unserve
 serve s nbdkit -f --tls=require --tls-psk="$here/psk/keys.psk" -U "$here/s" -e exp file r.raw
 $VIV_IMG compare -q --object "$pskc" --image-opts "$opts" driver=raw,file.filename=r.raw || fail "nbdkit with keys"
 unserve
-expect 1 "no 'nowhere/ca-cert.pem'" $VIV_IMG info --object tls-creds-x509,id=t,dir=nowhere r.raw
+expect 1 "/nowhere/ca-cert.pem' to check" $VIV_IMG info --object tls-creds-x509,id=t,dir=nowhere r.raw
 expect 1 "is a client's" "$VIV_NBD" --object "$pskc" --tls-creds t -k "$here/s" -f raw r.raw
 expect 1 "no tls-creds object 'u'" "$VIV_NBD" --tls-creds u -k "$here/s" -f raw r.raw
 

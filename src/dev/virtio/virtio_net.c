@@ -563,6 +563,7 @@ static int post_load(void *obj, int version, struct viv_err *err)
         return viv_fail(err, EINVAL, "%u pairs of queues in use, there are %u", n->active, n->pairs);
     for (unsigned i = 0; i < n->pairs; i++)
         n->pair[i].tx_blocked = false;
+    n->filter_told = false;
     if (n->netdev)
         viv_netdev_use_queues(n->netdev, n->active);
     viv_netdev_restore_link(n->netdev, n->link_up);
@@ -589,6 +590,7 @@ static const struct viv_field net_fields[] = {
     VIV_F_INT(virtio_net, uni_overflow),
     VIV_F_INT(virtio_net, multi_overflow),
     VIV_F_INTS(virtio_net, vlans),
+    VIV_F_DERIVED(virtio_net, filter_told, "the monitors of the process that loads have seen nothing yet"),
     VIV_F_INT(virtio_net, active),
     VIV_F_CONFIG(virtio_net, pairs),
     VIV_F_DERIVED(virtio_net, pair, "back ends are given; queues are kicked when the VM goes on: tried again then"),
