@@ -56,9 +56,24 @@ static void play(void)
     }
 }
 
+static void set_flag(void *opaque)
+{
+    *(bool *)opaque = true;
+}
+
+static bool is_set(void *opaque)
+{
+    return *(bool *)opaque;
+}
+
+/* Until it has let go of its nodes, too: the loop's next work once it is not to be found. */
 static void wait_gone(void)
 {
+    bool reaped = false;
+
     g_assert_true(viv_loop_wait_for(is_gone, NULL, 60000000000));
+    viv_loop_call(set_flag, &reaped);
+    g_assert_true(viv_loop_wait_for(is_set, &reaped, 60000000000));
     g_assert_cmpstr(job_error, ==, "");
 }
 
