@@ -1,5 +1,6 @@
 /* Clients that want out of the folder, or the server down; and folders that change behind the server's back. */
 #include "share/p9_client_test.h"
+#include "share/p9_int.h"
 
 #include <sys/resource.h>
 
@@ -442,6 +443,22 @@ static void test_false_attributes(void)
     client_free(c);
 }
 
+/* A file may be as long as its file system lets it: the qid's version is made of the size, too. */
+static void test_huge(void)
+{
+    struct client *c = client_new(VIV_SHARE_NONE, false);
+    struct p9_qid a, b;
+    struct stat st;
+
+    g_assert(!stat(c->path, &st));
+    st.st_size = INT64_MAX;
+    g_assert_cmpint(p9_qid(c->p9, &st, &a), ==, 0);
+    st.st_size--;
+    g_assert_cmpint(p9_qid(c->p9, &st, &b), ==, 0);
+    g_assert(a.version != b.version && a.path == b.path);
+    client_free(c);
+}
+
 /* No answer is longer than the client has said. */
 static void test_msize(void)
 {
@@ -602,6 +619,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/9p/links/passthrough", GINT_TO_POINTER(VIV_SHARE_PASSTHROUGH), test_link_calls);
     g_test_add_data_func("/9p/links/mapped-xattr", GINT_TO_POINTER(VIV_SHARE_MAPPED_XATTR), test_link_calls);
     g_test_add_func("/9p/attributes", test_false_attributes);
+    g_test_add_func("/9p/huge", test_huge);
     g_test_add_func("/9p/readonly", test_readonly);
     g_test_add_func("/9p/ring", test_ring);
     g_test_add_func("/9p/flush", test_flush);

@@ -63,7 +63,7 @@ int p9_qid_path(struct viv_p9 *p, dev_t dev, ino_t ino, uint64_t *path)
 int p9_qid(struct viv_p9 *p, const struct stat *st, struct p9_qid *q)
 {
     q->type = p9_qid_type(st->st_mode);
-    q->version = (uint32_t)(st->st_mtim.tv_sec ^ st->st_size << 8 ^ st->st_mtim.tv_nsec >> 10);
+    q->version = (uint32_t)((uint64_t)st->st_mtim.tv_sec ^ (uint64_t)st->st_size << 8 ^ (uint64_t)st->st_mtim.tv_nsec >> 10);
     return p9_qid_path(p, st->st_dev, st->st_ino, &q->path);
 }
 
