@@ -116,10 +116,12 @@ static void unlink_job(struct viv_job *j)
         *p = j->next;
 }
 
-void viv_job_free(struct viv_job *j)
+/* What it holds of others. */
+static void let_go(struct viv_job *j)
 {
-    if (j->type->free)
+    if (j->type->free && !j->let_go)
         j->type->free(j);
+    j->let_go = true;
     for (unsigned i = 0; i < G_N_ELEMENTS(j->used); i++)
         if (j->used[i]) {
             viv_node_detach(j->used[i], &j->user[i]);
@@ -129,6 +131,11 @@ void viv_job_free(struct viv_job *j)
     viv_node_put(&j->target);
     viv_node_put(&j->top);
     viv_node_put(&j->base);
+}
+
+void viv_job_free(struct viv_job *j)
+{
+    let_go(j);
     viv_job_group_put(j->group);
     pthread_cond_destroy(&j->change);
     pthread_mutex_destroy(&j->lock);
@@ -269,18 +276,6 @@ int viv_job_error(struct viv_job *j, int ret, bool read)
     return viv_job_wait(j, 0, how == VIV_ON_ERROR_STOP ? 0 : RETRY_NS) ? ret : 0;
 }
 
-/* Joined, and freed unless it is to be shown until it is dismissed. */
-static void reap(void *opaque)
-{
-    struct viv_job *j = opaque;
-
-    pthread_join(j->thread, NULL);
-    j->joined = true;
-    threads--;
-    if (j->status == VIV_JOB_NULL)
-        viv_job_free(j);
-}
-
 /* Until somebody finalizes it. */
 static int wait_pending(struct viv_job *j)
 {
@@ -296,7 +291,8 @@ static int wait_pending(struct viv_job *j)
     return stop ? -ECANCELED : 0;
 }
 
-static int wind_up(struct viv_job *j, int ret)
+/* Its end, with j->ret. */
+static void wind_up(struct viv_job *j, int ret)
 {
     if (!ret) {
         viv_dev_lock();
@@ -323,24 +319,30 @@ static int wind_up(struct viv_job *j, int ret)
     }
     if (j->type->clean)
         j->type->clean(j, !ret);
-    return ret;
 }
 
-static void conclude(struct viv_job *j, int ret)
+static void forget(struct viv_job *j)
 {
-    viv_dev_lock();
-    j->ret = ret;
-    if (ret && ret != -ECANCELED)
-        viv_fail(&j->err, -ret, "%s", strerror(-ret));
-    tell(j, ret == -ECANCELED ? VIV_JOB_EVENT_CANCELLED : VIV_JOB_EVENT_COMPLETED);
-    set_status(j, VIV_JOB_CONCLUDED);
-    if (j->auto_dismiss) {
-        set_status(j, VIV_JOB_NULL);
-        unlink_job(j);
-    }
+    set_status(j, VIV_JOB_NULL);
+    unlink_job(j);
+    viv_job_free(j);
+}
+
+/* In the loop, when its thread has done all. Who hears that it has ended may take or remove its nodes at once. */
+static void conclude(void *opaque)
+{
+    struct viv_job *j = opaque;
+
+    pthread_join(j->thread, NULL);
+    threads--;
+    let_go(j);
     j->concluded = true;
-    viv_loop_call(reap, j);
-    viv_dev_unlock();
+    if (j->ret && j->ret != -ECANCELED)
+        viv_fail(&j->err, -j->ret, "%s", strerror(-j->ret));
+    tell(j, j->ret == -ECANCELED ? VIV_JOB_EVENT_CANCELLED : VIV_JOB_EVENT_COMPLETED);
+    set_status(j, VIV_JOB_CONCLUDED);
+    if (j->auto_dismiss)
+        forget(j);
 }
 
 static int prepare_here(struct viv_job *j)
@@ -375,7 +377,8 @@ static void *job_main(void *opaque)
     pthread_mutex_unlock(&j->lock);
     if (cancelled && j->type->block)
         ret = -ECANCELED;
-    conclude(j, wind_up(j, ret));
+    wind_up(j, ret);
+    viv_loop_call(conclude, j);
     return NULL;
 }
 
@@ -504,9 +507,7 @@ int viv_job_start(struct viv_job *j, struct viv_err *err)
         pthread_join(j->thread, NULL);
         ret = viv_fail(err, -j->ret, "%s", j->err.text[0] ? j->err.text : strerror(-j->ret));
     }
-    set_status(j, VIV_JOB_NULL);
-    unlink_job(j);
-    viv_job_free(j);
+    forget(j);
     return ret;
 }
 
@@ -527,9 +528,7 @@ void viv_job_drop(struct viv_job *j)
     j->ret = -ECANCELED;
     set_status(j, VIV_JOB_ABORTING);
     set_status(j, VIV_JOB_CONCLUDED);
-    set_status(j, VIV_JOB_NULL);
-    unlink_job(j);
-    viv_job_free(j);
+    forget(j);
 }
 
 int viv_job_go(struct viv_job *j, struct viv_err *err)
@@ -650,15 +649,6 @@ static int set_pause(struct viv_job *j, bool on, struct viv_err *err)
     return ret;
 }
 
-static int dismiss(struct viv_job *j)
-{
-    set_status(j, VIV_JOB_NULL);
-    unlink_job(j);
-    if (j->joined)
-        viv_job_free(j); /* else reap() does */
-    return 0;
-}
-
 int viv_job_do(struct viv_job *j, enum viv_job_verb verb, bool force, uint64_t speed, struct viv_err *err)
 {
     int ret = check_verb(j, verb, err);
@@ -670,8 +660,10 @@ int viv_job_do(struct viv_job *j, enum viv_job_verb verb, bool force, uint64_t s
         return ret;
     if (verb == VIV_JOB_PAUSE || verb == VIV_JOB_RESUME)
         return set_pause(j, verb == VIV_JOB_PAUSE, err);
-    if (verb == VIV_JOB_DISMISS)
-        return dismiss(j);
+    if (verb == VIV_JOB_DISMISS) {
+        forget(j);
+        return 0;
+    }
     pthread_mutex_lock(&j->lock);
     if (verb == VIV_JOB_CANCEL && j->ready && !force && j->complete)
         ret = viv_fail(err, EBUSY, "Job '%s' is completing", j->id);

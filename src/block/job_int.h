@@ -18,7 +18,7 @@ struct viv_job_type {
     int (*run)(struct viv_job *j, struct viv_err *err);
     int (*settle)(struct viv_job *j, struct viv_err *err);  /* it has succeeded: what changes at the end. Fails: so has the job */
     void (*clean)(struct viv_job *j, bool done);            /* undoes what prepare did */
-    void (*free)(struct viv_job *j);                        /* device lock held */
+    void (*free)(struct viv_job *j);                        /* device lock held; in the loop, once, before anybody hears that it has ended */
 };
 
 /* A range of a copy that must not be copied by two at once. */
@@ -37,7 +37,8 @@ struct viv_job {
     pthread_t thread;
     /* Device lock. */
     enum viv_job_status status;
-    bool concluded, joined;
+    bool concluded; /* and holds nothing of others */
+    bool let_go;
     struct viv_job_prepared *prep; /* the starter's, who waits */
     struct viv_err err;
     int ret;
