@@ -570,6 +570,11 @@ const char *viv_blk_filename(const struct viv_blk *b)
     return b->node->filename;
 }
 
+bool viv_blk_writethrough(const struct viv_blk *b)
+{
+    return b->writethrough;
+}
+
 struct viv_ring *viv_blk_ring(struct viv_blk *b)
 {
     return b->ring;

@@ -8,6 +8,7 @@
 /* Takes the reference, also on failure. writethrough: each write is durable at completion. */
 int viv_blk_new(struct viv_node *node_take, unsigned perms, unsigned shared, const char *user,
                 bool writethrough, struct viv_blk **out, struct viv_err *err);
+bool viv_blk_writethrough(const struct viv_blk *b);
 /* Its io_uring, borrowed; NULL: threads do all. */
 struct viv_ring *viv_blk_ring(struct viv_blk *b);
 /* Borrowed. Who has not the device lock looks at it between viv_graph_enter() and viv_graph_leave(): it may be another one afterwards. */

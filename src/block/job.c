@@ -417,6 +417,7 @@ struct viv_job *viv_job_new(const struct viv_job_type *type, const struct viv_bl
                           .on_target = o->on_target,
                           .bitmap_mode = o->bitmap_mode,
                           .write_blocking = o->write_blocking,
+                          .same_backing = o->same_backing,
                           .backing_file = g_strdup(o->backing_file),
                           .node = o->node,
                           .target = o->target,

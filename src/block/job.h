@@ -87,6 +87,8 @@ struct viv_block_job_opts {
     enum viv_job_bitmap_mode bitmap_mode;
     bool compress;           /* backup */
     bool write_blocking;     /* mirror: a write is in the target before the guest hears of it */
+    bool same_backing;       /* mirror: the target, which shows the same backing file by its own header, gets the disk's nodes below it when it
+                              * takes its place */
     uint32_t granularity;    /* mirror; 0: as the target's clusters */
     const char *backing_file; /* commit, stream: what the header is to say; NULL: the file name of what stays */
 };

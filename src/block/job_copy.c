@@ -152,8 +152,7 @@ static int move_data(struct viv_job_copy *c, uint64_t offset, uint64_t len, bool
     return ret;
 }
 
-/* [offset, offset + len), which nobody else copies meanwhile. Holes stay holes. */
-static int move(struct viv_job_copy *c, uint64_t offset, uint64_t len, bool *read)
+int viv_job_copy_move(struct viv_job_copy *c, uint64_t offset, uint64_t len, bool *read)
 {
     int ret = 0;
 
@@ -190,7 +189,7 @@ static int copy_piece(struct viv_job_copy *c, uint64_t offset, uint64_t end, boo
     while (!ret && viv_bitmap_next(c->todo, offset, &at, &run) && at < end) {
         run = MIN(run, end - at);
         viv_bitmap_clear(c->todo, at, run); /* before reading: what is written from here on marks it again */
-        ret = move(c, at, run, read);
+        ret = viv_job_copy_move(c, at, run, read);
         if (ret)
             viv_bitmap_mark(c->todo, at, run);
         offset = at + run;

@@ -69,6 +69,7 @@ struct viv_job {
     struct viv_bitmap *since;  /* and what was written since */
     enum viv_job_bitmap_mode bitmap_mode;
     bool write_blocking;
+    bool same_backing; /* mirror */
     bool hooked, writable_base, writable_node;
     bool keeps; /* backup: the target is an overlay of the source, to show it as it was */
     int hook_error; /* of a hook, which has nobody to tell */
@@ -115,6 +116,8 @@ void viv_job_copy_fini(struct viv_job_copy *c);
 int viv_job_copy_mark(struct viv_job *j, struct viv_node *top, struct viv_node *base, struct viv_err *err);
 /* The whole granules of the range that are still to be copied. *read: it was the source that failed. */
 int viv_job_copy_range(struct viv_job_copy *c, uint64_t offset, uint64_t len, bool *read);
+/* [offset, offset + len) of `from`, which nobody else copies meanwhile, into `to`. Holes stay holes. */
+int viv_job_copy_move(struct viv_job_copy *c, uint64_t offset, uint64_t len, bool *read);
 /* Until nothing is left, or it is cancelled, or there is an error that ends the job. */
 int viv_job_copy_all(struct viv_job *j, struct viv_err *err);
 /* What the layers of `top` above `base` hold; BACKING: nothing. */

@@ -91,6 +91,21 @@ static int copy_rest(struct viv_job *j, struct viv_err *err)
     return ret ? viv_fail_os(err, -ret, "'%s' could not be written completely", j->target->filename) : 0;
 }
 
+/* The target takes the disk's place. */
+static int pivot_to(struct viv_job *j, struct viv_err *err)
+{
+    struct viv_node *own = j->same_backing ? viv_node_swap_backing(j->target, j->node->backing) : NULL;
+    int ret = viv_graph_move_users(j->node, j->target, err);
+
+    if (ret && j->same_backing) {
+        struct viv_node *ours = viv_node_set_backing(j->target, g_steal_pointer(&own));
+
+        viv_node_put(&ours);
+    }
+    viv_node_put(&own);
+    return ret;
+}
+
 /* The two bitmaps' worth of copying that the guest must not see: most of it while it still runs. */
 static int settle(struct viv_job *j, struct viv_err *err)
 {
@@ -113,7 +128,7 @@ static int settle(struct viv_job *j, struct viv_err *err)
         for (unsigned i = 0; i < G_N_ELEMENTS(j->used); i++) /* the users' rights must fit, not ours */
             if (j->used[i])
                 viv_node_detach(j->used[i], &j->user[i]);
-        ret = viv_graph_move_users(j->node, j->target, err);
+        ret = pivot_to(j, err);
     }
     if (!ret && pivot)
         j->writable_base = false; /* and so it stays */

@@ -29,6 +29,8 @@ int viv_blockdev_reopen(struct viv_raw_opts *raw, struct viv_err *err);
 /* block_resize: its users are told. The same. */
 struct viv_node;
 int viv_block_resize(struct viv_node *n, uint64_t size, struct viv_err *err);
+/* HMP's commit: what the disk's image holds goes into its backing file, which may be shorter, and the image is empty. The same. */
+int viv_block_commit(struct viv_node *n, struct viv_err *err);
 /* At exit, after the handles: flushes and closes all of them. */
 int viv_blockdev_close_all(struct viv_err *err);
 /* A handle on a named node, for a device's drive= (which wants WRITE: read-only nodes give a handle

@@ -77,6 +77,8 @@ void viv_chr_stdio_signals(bool on);
 void viv_chr_stdio_refuse(const char *why);
 /* -echr: the escape character of all muxes (Ctrl-A), an ASCII code. */
 void viv_chr_set_escape(uint8_t c);
+/* What "Ctrl-A S" does: disks that write to overlays save what these hold. */
+void viv_chr_on_save(int (*fn)(struct viv_err *err));
 /* Takes up to len bytes out of a ringbuf; -EINVAL when it is something else. */
 int viv_chr_ringbuf_read(struct viv_chr *c, uint8_t *buf, size_t len, size_t *got,
                          struct viv_err *err);

@@ -34,6 +34,12 @@ struct viv_chr_mux {
 };
 
 static uint8_t escape = 1;
+static int (*on_save)(struct viv_err *err);
+
+void viv_chr_on_save(int (*fn)(struct viv_err *err))
+{
+    on_save = fn;
+}
 
 void viv_chr_set_escape(uint8_t c)
 {
@@ -167,6 +173,16 @@ static void print_help(struct viv_chr_mux *m)
     say(m, text);
 }
 
+static void save(struct viv_chr_mux *m)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    g_autofree char *text = NULL;
+
+    if (on_save && on_save(&err))
+        text = g_strdup_printf("\r\nviv-vm: %s\r\n", err.text);
+    say(m, text ? text : "\r\nviv-vm: disks saved\r\n");
+}
+
 static void switch_focus(struct viv_chr_mux *m)
 {
     if (m->count < 2)
@@ -188,7 +204,7 @@ static void escape_command(struct viv_chr_mux *m, uint8_t c)
         viv_vm_request(VIV_VM_QUIT, 0, "Ctrl-A X");
         break;
     case 's':
-        say(m, "\r\nnothing to save: every disk writes to its own file\r\n");
+        save(m);
         break;
     case 'b':
         if (focused(m))

@@ -48,8 +48,7 @@ static int read_backup(struct viv_opts *o, struct viv_block_job_opts *b, struct 
 
 struct backup {
     struct viv_job *job;
-    struct viv_node *target; /* of a drive-backup */
-    char *path;              /* that was made for it; NULL: none */
+    struct viv_mon_target target; /* of a drive-backup */
 };
 
 static int change(struct viv_mon_action *a, struct viv_err *err)
@@ -71,10 +70,7 @@ static int end(struct viv_mon_action *a, bool done, struct viv_err *err)
         ret = viv_job_go(b->job, err);
     else if (b->job)
         viv_job_drop(b->job);
-    viv_node_put(&b->target);
-    if (b->path && !done)
-        viv_image_new_undo(b->path);
-    g_free(b->path);
+    viv_mon_target_done(&b->target, done);
     return ret;
 }
 
@@ -120,36 +116,13 @@ static const struct viv_node *below_target(const struct viv_block_job_opts *b)
     return b->sync == VIV_SYNC_TOP ? b->node->backing : b->sync == VIV_SYNC_NONE ? b->node : NULL;
 }
 
-static int make_target(struct viv_opts *o, const struct viv_block_job_opts *b, const char *format, bool *fresh, struct viv_err *err)
-{
-    const struct viv_blk_driver *drv = viv_blk_driver_find(format);
-    const struct viv_node *below = below_target(b);
-    const char *path = viv_opts_str(o, "target");
-    g_autofree char *name = below ? viv_node_backing_name(path, below) : NULL;
-    struct viv_create c = {.size = viv_node_size(b->node), .backing_file = name, .backing_fmt = below ? below->drv->name : NULL};
-
-    if (!drv || drv->protocol)
-        return viv_fail(err, EINVAL, "Unknown file format '%s'", format);
-    return viv_image_new(path, drv, &c, fresh, err);
-}
-
 static int open_target(struct viv_mon_action *a, struct viv_opts *o, struct viv_block_job_opts *b, struct viv_err *err)
 {
+    const struct viv_node_opts how = {.no_backing = true, .unmap = true};
     struct backup *mine = a->state;
-    bool make = strcmp(viv_opts_str(o, "mode"), "existing") != 0, fresh = false;
-    const char *path = viv_opts_str(o, "target"), *format = viv_opts_str(o, "format");
-    struct viv_node_opts no = {.no_backing = true, .direct = b->node->direct, .no_flush = b->node->no_flush, .unmap = true};
-    int ret = 0;
+    int ret = viv_mon_open_target(o, b->node, &how, below_target(b), &mine->target, err);
 
-    if (make && !format)
-        format = b->node->drv->name;
-    if (make)
-        ret = make_target(o, b, format, &fresh, err);
-    if (fresh)
-        mine->path = g_strdup(path);
-    if (!ret)
-        ret = viv_node_open_image(path, format, &no, &mine->target, err);
-    b->target = mine->target;
+    b->target = mine->target.node;
     return ret;
 }
 

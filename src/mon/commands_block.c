@@ -46,22 +46,41 @@ COMMAND(query_block)
     return 0;
 }
 
+static const char *text_of(const json_t *o, const char *key)
+{
+    return json_string_value(json_object_get(o, key));
+}
+
+static void show_image(const json_t *in, GString *out)
+{
+    const json_t *cache = json_object_get(in, "cache");
+
+    g_string_append_printf(out, "    Cache mode:       %s%s%s\n", json_is_true(json_object_get(cache, "writeback")) ? "writeback" : "writethrough",
+                           json_is_true(json_object_get(cache, "direct")) ? ", direct" : "",
+                           json_is_true(json_object_get(cache, "no-flush")) ? ", ignore flushes" : "");
+    if (text_of(in, "backing_file"))
+        g_string_append_printf(out, "    Backing file:     %s (chain depth: %lld)\n", text_of(in, "backing_file"),
+                               (long long)json_integer_value(json_object_get(in, "backing_file_depth")));
+    viv_mon_show_limits(in, out);
+}
+
 static void show_row(const json_t *d, GString *out)
 {
     const json_t *in = json_object_get(d, "inserted"), *tray = json_object_get(d, "tray_open");
 
-    g_string_append_printf(out, "%s: ", json_string_value(json_object_get(d, "device")));
+    g_string_append(out, text_of(d, "device"));
     if (in)
-        g_string_append_printf(out, "%s (%s%s)\n", json_string_value(json_object_get(in, "file")),
-                               json_string_value(json_object_get(in, "drv")),
+        g_string_append_printf(out, " (%s): %s (%s%s)\n", text_of(in, "node-name"), text_of(in, "file"), text_of(in, "drv"),
                                json_is_true(json_object_get(in, "ro")) ? ", read-only" : "");
     else
-        g_string_append(out, "[not inserted]\n");
-    if (in)
-        viv_mon_show_limits(in, out);
+        g_string_append(out, ": [not inserted]\n");
+    if (text_of(d, "qdev"))
+        g_string_append_printf(out, "    Attached to:      %s\n", text_of(d, "qdev"));
     if (json_is_true(json_object_get(d, "removable")))
         g_string_append_printf(out, "    Removable device: %slocked%s\n", json_is_true(json_object_get(d, "locked")) ? "" : "not ",
                                !tray ? "" : json_is_true(tray) ? ", tray open" : ", tray closed");
+    if (in)
+        show_image(in, out);
 }
 
 static void show_block(const json_t *r, GString *out)
@@ -69,8 +88,11 @@ static void show_block(const json_t *r, GString *out)
     size_t i;
     json_t *d;
 
-    json_array_foreach((json_t *)r, i, d)
+    json_array_foreach((json_t *)r, i, d) {
+        if (i)
+            g_string_append_c(out, '\n');
         show_row(d, out);
+    }
 }
 
 /* --- figures --- */

@@ -2,6 +2,7 @@
 #include "mon/mon_int.h"
 #include "mon/schema.h"
 
+#include "block/registry.h"
 #include "block/node.h"
 #include "block/options.h"
 #include "export/export.h"
@@ -50,7 +51,7 @@ COMMAND(nbd_stop)
     return viv_export_nbd_stop(err);
 }
 
-/* Of old: an export whose id is its name. `device` is a node-name. */
+/* Of old: an export whose id is its name. `device` is a drive or a node-name. */
 static const struct viv_opt_def nbd_add_args[] = {
     {.name = "device", .type = VIV_OPT_STR, .required = true},
     {.name = "name", .type = VIV_OPT_STR},
@@ -64,14 +65,14 @@ COMMAND(nbd_add)
 {
     static const char *const same[] = {"name", "description", "bitmap"};
     const char *device = viv_opts_str(o, "device"), *name = viv_opts_str(o, "name");
+    struct viv_node *n = viv_mon_find_node(device);
     struct viv_raw_opts *raw = viv_raw_new("nbd-server-add");
     bool writable = viv_opts_bool(o, "writable");
-    struct viv_node *n = viv_node_find(device);
     int ret;
 
     viv_raw_set(raw, "type", "nbd");
     viv_raw_set(raw, "id", name ? name : device);
-    viv_raw_set(raw, "node-name", device);
+    viv_raw_set(raw, "node-name", n ? viv_mon_name_node(n) : device);
     /* "writable: defaults to false, and is limited by what the node allows" */
     viv_raw_set(raw, "writable", writable && n && !n->read_only ? "on" : "off");
     for (unsigned i = 0; i < G_N_ELEMENTS(same); i++)
@@ -99,6 +100,91 @@ COMMAND(nbd_remove)
     if (viv_export_at(i, &x) && strcmp(x.type, "nbd") != 0)
         return viv_fail(err, EINVAL, "Block export '%s' is not an NBD export", name);
     return viv_export_del(name, strcmp(viv_opts_str(o, "mode"), "hard") == 0, err);
+}
+
+/* --- for people --- */
+
+static const struct viv_opt_def start_args[] = {
+    {.name = "all", .type = VIV_OPT_BOOL},
+    {.name = "writable", .type = VIV_OPT_BOOL},
+    {.name = "uri", .type = VIV_OPT_STR, .required = true},
+    VIV_OPT_END,
+};
+
+/* "host:port" or "unix:path", as nbd-server-start takes it. */
+static int set_address(struct viv_raw_opts *raw, const char *uri, struct viv_err *err)
+{
+    const char *colon = strrchr(uri, ':');
+    g_autofree char *host = colon ? g_strndup(uri, (size_t)(colon - uri)) : NULL;
+    size_t len = host ? strlen(host) : 0;
+
+    if (g_str_has_prefix(uri, "unix:")) {
+        viv_raw_set(raw, "addr.type", "unix");
+        viv_raw_set(raw, "addr.path", uri + 5);
+        return 0;
+    }
+    if (!colon)
+        return viv_fail(err, EINVAL, "'%s': HOST:PORT or unix:PATH is expected", uri);
+    if (len > 1 && host[0] == '[' && host[len - 1] == ']') {
+        host[len - 1] = 0;
+        memmove(host, host + 1, len - 1);
+    }
+    viv_raw_set(raw, "addr.type", "inet");
+    viv_raw_set(raw, "addr.host", host);
+    viv_raw_set(raw, "addr.port", colon + 1);
+    return 0;
+}
+
+static int export_drive(const struct viv_drive *d, bool writable, struct viv_err *err)
+{
+    struct viv_opts *o = viv_opts_new("nbd_server_start", nbd_add_args);
+    int ret = viv_opts_set(o, "device", d->id, err);
+
+    if (!ret)
+        ret = viv_opts_set(o, "writable", writable ? "on" : "off", err);
+    if (!ret)
+        ret = nbd_add(o, NULL, err);
+    viv_opts_free(o);
+    return ret;
+}
+
+COMMAND(start_for_people)
+{
+    struct viv_raw_opts *raw = viv_raw_new("nbd_server_start");
+    bool writable = viv_opts_bool(o, "writable"), all = viv_opts_bool(o, "all");
+    int ret = set_address(raw, viv_opts_str(o, "uri"), err);
+
+    if (!ret && writable && !all)
+        ret = viv_fail(err, EINVAL, "-w only valid together with -a");
+    if (!ret)
+        ret = viv_export_nbd_start(raw, err);
+    viv_raw_free(raw);
+    if (ret)
+        return ret;
+    for (struct viv_drive *d = all ? viv_drive_next(NULL) : NULL; d && !ret; d = viv_drive_next(d))
+        ret = d->blk ? export_drive(d, writable, err) : 0;
+    if (ret)
+        viv_export_nbd_stop(NULL);
+    return ret;
+}
+
+static const struct viv_opt_def people_remove_args[] = {
+    {.name = "force", .type = VIV_OPT_BOOL},
+    {.name = "name", .type = VIV_OPT_STR, .required = true},
+    VIV_OPT_END,
+};
+
+COMMAND(remove_for_people)
+{
+    struct viv_opts *same = viv_opts_new("nbd_server_remove", nbd_remove_args);
+    int ret = viv_opts_set(same, "name", viv_opts_str(o, "name"), err);
+
+    if (!ret && viv_opts_bool(o, "force"))
+        ret = viv_opts_set(same, "mode", "hard", err);
+    if (!ret)
+        ret = nbd_remove(same, result, err);
+    viv_opts_free(same);
+    return ret;
 }
 
 /* --- events and tables --- */
@@ -129,9 +215,12 @@ static const struct viv_mon_cmd commands[] = {
     {.qmp = "block-export-del", .help = "end an export", .args = export_del_args, .fn = export_del},
     {.qmp = "query-block-exports", .help = "list the exports", .fn = query_exports, .returns = "[BlockExportInfo]"},
     {.qmp = "nbd-server-start", .help = "start the NBD server", .raw = nbd_start, .takes = "NbdServerOptions"},
-    {.qmp = "nbd-server-stop", .help = "end the NBD server and its exports", .fn = nbd_stop},
-    {.qmp = "nbd-server-add", .help = "export a node over NBD", .args = nbd_add_args, .fn = nbd_add},
+    {.hmp = "nbd_server_start", .hmp_args = "[-a] [-w] uri", .args = start_args, .fn = start_for_people,
+     .help = "start the NBD server at host:port or unix:path; -a: export all disks, -w: writable"},
+    {.hmp = "nbd_server_stop", .qmp = "nbd-server-stop", .help = "end the NBD server and its exports", .fn = nbd_stop},
+    {.hmp = "nbd_server_add", .hmp_args = "[-w] device:drive [name]", .qmp = "nbd-server-add", .help = "export a node over NBD", .args = nbd_add_args, .fn = nbd_add},
     {.qmp = "nbd-server-remove", .help = "end an NBD export", .args = nbd_remove_args, .fn = nbd_remove},
+    {.hmp = "nbd_server_remove", .hmp_args = "[-f] name", .args = people_remove_args, .fn = remove_for_people, .help = "end an NBD export; -f: cut its clients off"},
     {0},
 };
 

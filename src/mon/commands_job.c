@@ -2,8 +2,10 @@
 #include "mon/job_args.h"
 #include "mon/mon_int.h"
 
+#include "block/blk.h"
 #include "block/job.h"
 #include "block/node.h"
+#include "block/registry.h"
 
 #include <errno.h>
 #include <string.h>
@@ -67,6 +69,7 @@ void viv_mon_use_block(void)
     viv_mon_use(viv_mon_transactions);
     viv_mon_use(viv_mon_bitmaps);
     viv_mon_use(viv_mon_jobs);
+    viv_mon_use(viv_mon_mirrors);
     viv_mon_use(viv_mon_create);
     viv_mon_use_events(events);
     viv_mon_use_types(viv_mon_block_types);
@@ -112,6 +115,27 @@ COMMAND(query_block_jobs)
         json_array_append_new(*result, row);
     }
     return 0;
+}
+
+static void show_block_jobs(const json_t *r, GString *out)
+{
+    size_t i;
+    json_t *j;
+
+    if (!json_array_size(r))
+        g_string_append(out, "No active jobs\n");
+    json_array_foreach((json_t *)r, i, j) {
+        const char *type = json_string_value(json_object_get(j, "type")), *device = json_string_value(json_object_get(j, "device"));
+
+        if (!strcmp(type, "stream"))
+            g_string_append_printf(out, "Streaming device %s", device);
+        else
+            g_string_append_printf(out, "Type %s, device %s", type, device);
+        g_string_append_printf(out, ": Completed %lld of %lld bytes, speed limit %lld bytes/s\n",
+                               (long long)json_integer_value(json_object_get(j, "offset")),
+                               (long long)json_integer_value(json_object_get(j, "len")),
+                               (long long)json_integer_value(json_object_get(j, "speed")));
+    }
 }
 
 /* --- steering --- */
@@ -188,20 +212,7 @@ COMMAND(block_set_speed)
 
 const char *const viv_mon_syncs[] = {"full", "top", "none", "incremental", "bitmap", NULL};           /* enum viv_job_sync */
 const char *const viv_mon_on_errors[] = {"report", "ignore", "stop", "enospc", "auto", NULL};         /* enum viv_job_on_error */
-static const char *const copy_modes[] = {"background", "write-blocking", NULL};
 
-static const struct viv_opt_def mirror_args[] = {
-    VIV_MON_JOB_ARGS,
-    {.name = "target", .type = VIV_OPT_STR, .required = true},
-    {.name = "sync", .type = VIV_OPT_ENUM, .values = viv_mon_syncs, .required = true},
-    {.name = "granularity", .type = VIV_OPT_INT, .min = 0, .max = UINT32_MAX},
-    {.name = "copy-mode", .type = VIV_OPT_ENUM, .values = copy_modes, .def = "background"},
-    {.name = "on-source-error", .type = VIV_OPT_ENUM, .values = viv_mon_on_errors, .def = "report"},
-    {.name = "on-target-error", .type = VIV_OPT_ENUM, .values = viv_mon_on_errors, .def = "report"},
-    {.name = "buf-size", .type = VIV_OPT_REFUSED, .help = "pieces are 1 MiB; leave it out"},
-    {.name = "replaces", .type = VIV_OPT_REFUSED, .help = "the target takes the place of the device; leave it out"},
-    VIV_OPT_END,
-};
 static const struct viv_opt_def commit_args[] = {
     VIV_MON_JOB_ARGS,
     {.name = "base-node", .type = VIV_OPT_STR},
@@ -246,6 +257,15 @@ static int find_node(const char *name, struct viv_node **out, struct viv_err *er
     return *out ? 0 : viv_fail(err, ENOENT, "Cannot find device='%s' nor node-name='%s'", name, name);
 }
 
+/* A job without a name has that of the drive which it works for; what -device drive=NODE made is none that a user named. */
+static const char *drive_of(const struct viv_node *n)
+{
+    for (struct viv_drive *d = viv_drive_next(NULL); d; d = viv_drive_next(d))
+        if (d->blk && viv_blk_node(d->blk) == n && g_strcmp0(d->id, n->name) != 0)
+            return d->id;
+    return "";
+}
+
 int viv_mon_read_job(struct viv_opts *o, struct viv_block_job_opts *b, struct viv_err *err)
 {
     int ret = read_speed(o, &b->job.speed, err);
@@ -256,7 +276,7 @@ int viv_mon_read_job(struct viv_opts *o, struct viv_block_job_opts *b, struct vi
     if (!ret)
         ret = find_node(viv_opts_str(o, "device"), &b->node, err);
     if (!b->job.id)
-        b->job.id = "";
+        b->job.id = b->node ? drive_of(b->node) : "";
     return ret;
 }
 
@@ -300,18 +320,6 @@ int viv_mon_read_copy(struct viv_opts *o, struct viv_block_job_opts *b, struct v
 
 /* --- each --- */
 
-COMMAND(blockdev_mirror)
-{
-    struct viv_block_job_opts b = {0};
-    int ret = viv_mon_read_copy(o, &b, err);
-
-    if (ret)
-        return ret;
-    b.granularity = viv_opts_int(o, "granularity");
-    b.write_blocking = viv_mon_choice(o, "copy-mode", copy_modes);
-    return viv_job_mirror(&b, err);
-}
-
 COMMAND(block_commit)
 {
     struct viv_block_job_opts b = {0};
@@ -353,21 +361,20 @@ COMMAND(block_stream)
 
 const struct viv_mon_cmd viv_mon_jobs[] = {
     {.qmp = "query-jobs", .help = "list the jobs", .fn = query_jobs, .returns = "[JobInfo]"},
-    {.qmp = "query-block-jobs", .help = "list the block jobs", .fn = query_block_jobs, .returns = "[BlockJobInfo]"},
+    {.hmp = "info block-jobs", .show = show_block_jobs, .qmp = "query-block-jobs", .help = "list the block jobs", .fn = query_block_jobs, .returns = "[BlockJobInfo]"},
     {.qmp = "job-pause", .help = "pause a job", .args = id_args, .fn = job_pause},
     {.qmp = "job-resume", .help = "let a paused job go on", .args = id_args, .fn = job_resume},
     {.qmp = "job-cancel", .help = "end a job, at once", .args = id_args, .fn = job_cancel},
     {.qmp = "job-complete", .help = "let a job that is ready finish its work", .args = id_args, .fn = job_complete},
     {.qmp = "job-finalize", .help = "let a pending job finish its changes", .args = id_args, .fn = job_finalize},
     {.qmp = "job-dismiss", .help = "forget a concluded job", .args = id_args, .fn = job_dismiss},
-    {.qmp = "block-job-pause", .help = "pause a block job", .args = device_args, .fn = block_pause},
-    {.qmp = "block-job-resume", .help = "let a paused block job go on", .args = device_args, .fn = block_resume},
-    {.qmp = "block-job-cancel", .help = "end a block job", .args = cancel_args, .fn = block_cancel},
-    {.qmp = "block-job-complete", .help = "let a block job that is ready finish its work", .args = device_args, .fn = block_complete},
+    {.hmp = "block_job_pause", .hmp_args = "device:job", .qmp = "block-job-pause", .help = "pause a block job", .args = device_args, .fn = block_pause},
+    {.hmp = "block_job_resume", .hmp_args = "device:job", .qmp = "block-job-resume", .help = "let a paused block job go on", .args = device_args, .fn = block_resume},
+    {.hmp = "block_job_cancel", .hmp_args = "[-f] device:job", .qmp = "block-job-cancel", .help = "end a block job", .args = cancel_args, .fn = block_cancel},
+    {.hmp = "block_job_complete", .hmp_args = "device:job", .qmp = "block-job-complete", .help = "let a block job that is ready finish its work", .args = device_args, .fn = block_complete},
     {.qmp = "block-job-finalize", .help = "let a pending block job finish its changes", .args = id_args, .fn = job_finalize},
     {.qmp = "block-job-dismiss", .help = "forget a concluded block job", .args = id_args, .fn = job_dismiss},
     {.qmp = "block-job-set-speed", .help = "set how many bytes a second a block job may move; 0: any number", .args = speed_args, .fn = block_set_speed},
-    {.qmp = "blockdev-mirror", .help = "copy a disk and follow its writes until the copy takes its place", .args = mirror_args, .fn = blockdev_mirror},
     {.qmp = "block-commit", .help = "move layers of a backing chain down into their base", .args = commit_args, .fn = block_commit},
     {.qmp = "block-stream", .help = "copy what the backing chain holds up into the image", .args = stream_args, .fn = block_stream},
     {0},

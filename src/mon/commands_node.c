@@ -189,6 +189,19 @@ static json_t *node_json(struct viv_node *n, bool flat)
     return o;
 }
 
+/* Users cannot choose a name that begins so. */
+const char *viv_mon_name_node(struct viv_node *n)
+{
+    static unsigned count;
+
+    if (!n->name) {
+        g_autofree char *name = g_strdup_printf("#block%u", ++count);
+
+        viv_node_register(n, name, NULL);
+    }
+    return n->name;
+}
+
 char **viv_mon_node_names(void)
 {
     return viv_node_names();
@@ -196,11 +209,17 @@ char **viv_mon_node_names(void)
 
 json_t *viv_mon_blk_json(struct viv_blk *blk)
 {
-    json_t *o;
+    json_t *o, *cache;
 
     viv_graph_enter();
+    viv_mon_name_node(viv_blk_node(blk));
     o = node_json(viv_blk_node(blk), false);
+    cache = json_object_get(o, "cache");
+    for (const struct viv_node *n = viv_blk_node(blk); n; n = n->file)
+        if (n->no_flush)
+            json_object_set_new(cache, "no-flush", json_true());
     viv_graph_leave();
+    json_object_set_new(cache, "writeback", json_boolean(!viv_blk_writethrough(blk)));
     return o;
 }
 

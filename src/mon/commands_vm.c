@@ -369,6 +369,8 @@ void viv_mon_use_machine(void)
     viv_mon_use(viv_mon_snapshots);
     viv_mon_use_balloon();
     viv_mon_use_block();
+    viv_mon_use(viv_mon_people_block);
+    viv_chr_on_save(viv_mon_commit_all);
     viv_mon_use_events(machine_events);
     viv_mon_use_types(machine_types);
     viv_mon_use(viv_mon_debug);

@@ -66,6 +66,9 @@ int viv_mon_balloon_set(const struct viv_dev *d, const char *property, int64_t v
 extern const struct viv_mon_cmd viv_mon_nodes[], viv_mon_bitmaps[], viv_mon_jobs[];
 /* commands_graph.c */
 extern const struct viv_mon_cmd viv_mon_graph[];
+/* commands_mirror.c; people_block.c: what QMP has in other words */
+extern const struct viv_mon_cmd viv_mon_mirrors[], viv_mon_people_block[];
+int viv_mon_commit_all(struct viv_err *err); /* "commit all" */
 /* transaction.c, actions_snapshot.c, actions_backup.c */
 extern const struct viv_mon_cmd viv_mon_transactions[], viv_mon_disk_snapshots[], viv_mon_backups[];
 /* commands_create.c */
@@ -77,6 +80,8 @@ void viv_mon_block_types(void);
 struct viv_node;
 struct viv_node *viv_mon_find_node(const char *name);
 char **viv_mon_node_names(void); /* g_strfreev */
+/* The name of a disk's node; one that nobody named has one from now on ("#block1"), for commands that take names alone. */
+const char *viv_mon_name_node(struct viv_node *n);
 /* BlockDeviceInfo of what a handle shows. */
 struct viv_blk;
 json_t *viv_mon_blk_json(struct viv_blk *blk);

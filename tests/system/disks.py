@@ -108,6 +108,16 @@ cmp /tmp/p /tmp/q && echo end-same
 """ + COMPLAINTS + "echo user-space-reached\n"
 
 
+KEPT = """
+dd if=/dev/urandom of=/tmp/p bs=1M count=16 2>/dev/null
+echo pattern $(sha256sum < /tmp/p)
+dd if=/tmp/p of=/dev/DISK bs=64k oflag=direct 2>/dev/null
+echo written
+n=0; while [ $n -lt 20 ]; do dd if=/tmp/p of=/dev/DISK bs=64k seek=512 oflag=direct 2>&1 | grep -i error; n=$((n + 1)); done
+dd if=/dev/DISK of=/tmp/q bs=64k count=256 iflag=direct 2>/dev/null; cmp /tmp/p /tmp/q || echo different
+""" + COMPLAINTS + "echo user-space-reached\n"
+
+
 class Kind:
     def __init__(self, name, work):
         self.disk, self.modules, self.devices, self.driver, self.prefix = KINDS[name]
@@ -255,12 +265,28 @@ def snapshot(k):
     print(f"ok: {k.name}: -snapshot")
 
 
+def kept(k):
+    """The writes of -snapshot go into the image after all, under a guest that writes on."""
+    disk = image(k.work, "kept.qcow2", 64 * MIB)
+    with vm.Guest(k.args(KEPT, f"file={disk}") + ["-snapshot"]) as g:
+        q = vm.QMP(k.qmp())
+        pattern = g.expect(r"^pattern (\w+) ", 200).group(1).decode()
+        g.expect(r"^written", 200)
+        said = q.cmd("human-monitor-command", **{"command-line": "commit all"})
+        if said:
+            g.die(f"commit all: {said}")
+        finish(g)
+    if sum_of(disk, 0, 16 * MIB) != pattern:
+        vm.fail("commit all: the image has not what the guest wrote")
+    print(f"ok: {k.name}: -snapshot, kept by commit")
+
+
 def main():
     if len(sys.argv) < 2 or sys.argv[1] not in KINDS:
         vm.fail(f"usage: disks.py {'|'.join(KINDS)} [PART]")
     vm.need("blkdiscard")
     k = Kind(sys.argv[1], vm.scratch())
-    parts = {"basics": basics, "full": full, "saves": lambda k: saves(k, 4), "resets": resets, "snapshot": snapshot, "resize": resize}
+    parts = {"basics": basics, "full": full, "saves": lambda k: saves(k, 4), "resets": resets, "snapshot": snapshot, "kept": kept, "resize": resize}
     for name, part in parts.items():
         if len(sys.argv) == 2 or name in sys.argv[2:]:
             part(k)
