@@ -318,6 +318,7 @@ static const struct viv_mon_event_def machine_events[] = {
     {"RESET", "guest: bool, reason: ShutdownCause", "the machine was reset"},
     {"SHUTDOWN", "guest: bool, reason: ShutdownCause", "the machine is off, or about to be"},
     {"POWERDOWN", "", "the power button was pressed (system_powerdown)"},
+    {"RTC_CHANGE", "offset: int, qom-path: str", "the guest has set its clock, to so many seconds beside what -rtc base= says; once a second at most", .slow = true},
     {"BLOCK_IO_ERROR", "device: str, node-name?: str, operation: IoOperationType, action: BlockErrorAction, nospace?: bool, reason: str",
      "a disk could not be read or written"},
     {"DEVICE_TRAY_MOVED", "device: str, id: str, tray-open: bool", "a drive's tray opened or closed"},

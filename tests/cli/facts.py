@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import vm  # noqa: E402
@@ -38,6 +39,31 @@ def ask(emulator, args, commands):
         p.wait()
 
 
+def set_clock(emulator):
+    """The year in the clock's registers goes up by one: how far that is, as the event says."""
+    work = vm.scratch()
+    p = subprocess.Popen(emulator + ["-S", "-m", "16", "-nodefaults", "-display", "none", "-qmp", f"unix:{work}/q,server=on,wait=off", "-rtc", "base=2021-03-04T12:00:00"])
+    try:
+        q = vm.QMP(f"{work}/q")
+
+        def hmp(line):
+            return q.cmd("human-monitor-command", **{"command-line": line})
+
+        for register, value in (11, 0x82), (9, 0x22), (11, 2):
+            hmp(f"o /b 0x70 {register}")
+            hmp(f"o /b 0x71 {value}")
+        for _ in range(200):
+            told = [e["data"] for e in q.events if e["event"] == "RTC_CHANGE"]
+            if told:
+                return told[-1]["offset"]
+            q.cmd("query-status")
+            time.sleep(0.02)
+        vm.fail("RTC_CHANGE did not come")
+    finally:
+        p.kill()
+        p.wait()
+
+
 def difference(mine, other):
     if not isinstance(mine, list) or not isinstance(other, list) or len(mine) != len(other):
         return [f"{mine}", "QEMU:", f"{other}"]
@@ -60,6 +86,9 @@ def main():
             if mine != other:
                 vm.fail(f"{args}: {command}:\n" + "\n".join(difference(mine, other)))
             answers += 1
+    offset = set_clock(vm.emulator())
+    if abs(offset - 365 * 86400) > 2 or (peer and abs(set_clock([peer]) - offset) > 2):
+        vm.fail(f"RTC_CHANGE: {offset}")
     print(f"ok: {answers} answers" + (", as QEMU's" if peer else " (no QEMU to compare with)"))
 
 

@@ -12,11 +12,13 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "bus/isa.h"
+#include "bus/vmevent.h"
 #include "dev/rtc/rtc_date.h"
 #include "host/clock.h"
 
 #include <errno.h>
 #include <glib.h>
+#include <jansson.h>
 #include <string.h>
 #include <time.h>
 
@@ -65,6 +67,7 @@ struct mc146818 {
     uint8_t reg
         [NVRAM]; /* time bytes are valid while B.SET; A without UIP; C without what is worked out */
     int64_t offset_ns;   /* date = clock + offset */
+    int64_t base_ns;     /* what -rtc base= made that */
     int64_t seen_second; /* up to which U and alarm flags are worked out */
     int64_t seen_tick;   /* the same for the periodic flag */
     struct viv_timer *update_timer, *periodic_timer;
@@ -138,6 +141,15 @@ static int clamp(int v, int low, int high)
     return v < low ? low : v > high ? high : v;
 }
 
+/* How far the guest's date is from that of -rtc base= now: who keeps the machine's configuration keeps that, too. */
+static void tell_change(const struct mc146818 *r)
+{
+    g_autofree char *path = viv_dev_object_path(&r->dev);
+
+    viv_vm_event_json("RTC_CHANGE", json_pack("{s:I, s:s}", "offset", (json_int_t)floor_div(r->offset_ns - r->base_ns + VIV_NS_PER_SEC / 2, VIV_NS_PER_SEC),
+                                              "qom-path", path));
+}
+
 /* `fraction`: ns into the second. */
 static void regs_to_date(struct mc146818 *r, int64_t fraction)
 {
@@ -154,6 +166,7 @@ static void regs_to_date(struct mc146818 *r, int64_t fraction)
     d.year = clamp(d.year, 1900, 2200);
     r->offset_ns = rtc_to_seconds(&d) * (int64_t)VIV_NS_PER_SEC + fraction - clock_ns(r);
     r->seen_second = date_s(r);
+    tell_change(r);
 }
 
 /* ---- events ---- */
@@ -402,7 +415,7 @@ static int set_base(struct mc146818 *r, struct viv_opts *opts, struct viv_err *e
                             viv_opts_what(opts), base);
         start = s * (int64_t)VIV_NS_PER_SEC;
     }
-    r->offset_ns = start - clock_ns(r);
+    r->offset_ns = r->base_ns = start - clock_ns(r);
     return 0;
 }
 
@@ -479,6 +492,7 @@ static const struct viv_state_table mc146818_state = {
             VIV_F_INT(mc146818, index),
             VIV_F_BYTES(mc146818, reg),
             VIV_F_INT(mc146818, offset_ns),
+            VIV_F_CONFIG(mc146818, base_ns),
             VIV_F_INT(mc146818, seen_second),
             VIV_F_INT(mc146818, seen_tick),
             VIV_F_TIMER(mc146818, update_timer),
