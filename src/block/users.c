@@ -125,8 +125,8 @@ static int check_node(const struct viv_node_user *mine, struct viv_err *err)
 {
     for (const struct viv_node_user *u = mine->node->users; u; u = u->next) {
         if (mine->perms & ~u->shared)
-            return viv_fail(err, EBUSY, "%s cannot %s '%s': %s uses it and does not share that%s", mine->name, perm_text(mine->perms & ~u->shared),
-                            label(mine->node), u->name, mine->perms & ~u->shared & VIV_PERM_WRITE ? " (share-rw=on on both devices would)" : "");
+            return viv_fail(err, EBUSY, "%s cannot %s '%s': %s uses it and does not share that", mine->name, perm_text(mine->perms & ~u->shared),
+                            label(mine->node), u->name);
         if (u->perms & ~mine->shared)
             return viv_fail(err, EBUSY, "%s needs '%s' unshared, but %s may %s it", mine->name, label(mine->node), u->name,
                             perm_text(u->perms & ~mine->shared));
