@@ -123,7 +123,7 @@ static int check_l1_entry(struct checker *k, uint64_t i, uint64_t table)
     return fix ? qcow_l1_set(q, i, 0) : 0;
 }
 
-/* Clusters behind the header that nothing names; those at the file's end can be cut off. */
+/* Clusters behind the header that nothing names; those at the file's end can be cut off, if all tables could be read. */
 static void count_leaks(struct checker *k)
 {
     struct qcow *q = k->q;
@@ -136,7 +136,7 @@ static void count_leaks(struct checker *k)
             leaked++;
     }
     k->c->leaks += leaked;
-    if (!(k->c->fix & VIV_FIX_LEAKS) || end == k->clusters || k->c->corruptions > k->c->corruptions_fixed)
+    if (!(k->c->fix & VIV_FIX_LEAKS) || end == k->clusters || k->c->check_errors || k->c->corruptions > k->c->corruptions_fixed)
         return;
     if (viv_node_truncate(q->file, end << q->cluster_bits, VIV_PREALLOC_OFF, NULL))
         return; /* a device: they stay reported */

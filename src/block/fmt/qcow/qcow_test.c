@@ -347,6 +347,13 @@ static void test_check(void)
     mem_fini(&m);
 }
 
+static void test_unread(void)
+{
+    static const struct variant v = {"unread", "", 3 << 20, 0};
+
+    run_unread(&viv_blk_qcow, &v);
+}
+
 static void test_mutations(void)
 {
     static const uint64_t targets[] = {0, 0, 48, 4096, 8192, 4096};
@@ -377,6 +384,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block/qcow/entries", test_entries);
     g_test_add_func("/block/qcow/bad-compressed", test_bad_compressed);
     g_test_add_func("/block/qcow/check", test_check);
+    g_test_add_func("/block/qcow/unread", test_unread);
     g_test_add_func("/block/qcow/forget", test_forget);
     g_test_add_func("/block/qcow/mutations", test_mutations);
     ret = g_test_run();

@@ -377,6 +377,11 @@ static int mend(struct qcow2_checker *k)
     struct viv_check *c = k->c;
     int ret = 0;
 
+    /* What an unread table names was not counted, and would be freed or given out again. */
+    if (c->fix && c->check_errors) {
+        viv_check_say(c, "Nothing is repaired: not all of the image could be read");
+        return 0;
+    }
     if (k->rebuild && (c->fix & VIV_FIX_ERRORS))
         ret = qcow2_repair_rebuild(k);
     else if (c->fix && !k->rebuild)
@@ -387,8 +392,7 @@ static int mend(struct qcow2_checker *k)
         ret = check_flags(k);
     if (!ret && c->fix)
         ret = qcow2_flush_all(k->q);
-    if (!ret && (c->fix & VIV_FIX_ERRORS) && c->corruptions == c->corruptions_fixed &&
-        !c->check_errors)
+    if (!ret && (c->fix & VIV_FIX_ERRORS) && c->corruptions == c->corruptions_fixed)
         ret = qcow2_set_incompatible(k->q, 0, QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT);
     return ret;
 }

@@ -158,6 +158,13 @@ static void test_failing(gconstpointer data)
     g_free(model);
 }
 
+static void test_unread(void)
+{
+    static const struct variant v = {.opts = "cluster_size=512", .size = 300 * 512};
+
+    run_unread(&viv_blk_qcow2, &v);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -166,5 +173,6 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(path, &operations[i], test_failing);
     }
+    g_test_add_func("/block/qcow2/failing/check-reads", test_unread);
     return g_test_run();
 }

@@ -133,7 +133,7 @@ static int check_l1(struct checker *k)
     return ret;
 }
 
-/* Clusters from the header's end on that nothing names; those at the file's end can be cut off. */
+/* Clusters from the header's end on that nothing names; those at the file's end can be cut off, if all tables could be read. */
 static void count_leaks(struct checker *k)
 {
     struct qed *q = k->q;
@@ -147,7 +147,7 @@ static void count_leaks(struct checker *k)
             leaked += i < whole;
     }
     k->c->leaks += leaked;
-    if (!(k->c->fix & VIV_FIX_LEAKS) || !end || end == total ||
+    if (!(k->c->fix & VIV_FIX_LEAKS) || !end || end == total || k->c->check_errors ||
         k->c->corruptions > k->c->corruptions_fixed)
         return;
     if (viv_node_truncate(q->file, end << q->cluster_bits, VIV_PREALLOC_OFF, NULL))

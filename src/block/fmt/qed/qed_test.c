@@ -186,6 +186,11 @@ static void test_repair(void)
     mem_fini(&m);
 }
 
+static void test_unread(void)
+{
+    run_unread(&viv_blk_qed, &plain);
+}
+
 static void test_mutations(void)
 {
     static const uint64_t targets[] = {0, 0, 0, 4096, 8192, 12288};
@@ -235,6 +240,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block/qed/backing-name", test_backing_name);
     g_test_add_func("/block/qed/entries", test_entries);
     g_test_add_func("/block/qed/repair", test_repair);
+    g_test_add_func("/block/qed/unread", test_unread);
     g_test_add_func("/block/qed/grow", test_grow);
     g_test_add_func("/block/qed/mutations", test_mutations);
     return g_test_run();

@@ -169,15 +169,20 @@ static void clear(struct checker *k, struct vmdk_page *p, uint32_t i, const char
         vmdk_page_set(p, i, 0);
 }
 
-/* What is stored in front of a compressed grain tells which it is. */
-static bool marker_ok(const struct vmdk_sparse *s, uint32_t sector, uint64_t guest)
+/* What is stored in front of a compressed grain tells which it is. One that cannot be read tells nothing: the grain stays. */
+static bool marker_ok(struct checker *k, uint32_t sector, uint64_t guest)
 {
+    const struct vmdk_sparse *s = k->s;
     uint8_t m[VMDK_M_GRAIN];
 
     if (!s->compressed || !s->markers)
         return true;
-    return viv_node_pread(s->file, sector * (uint64_t)VMDK_SECTOR, m, sizeof(m)) == 0 && viv_ld_le32(m + VMDK_M_SIZE) &&
-           viv_ld_le64(m + VMDK_M_VALUE) == guest / VMDK_SECTOR;
+    if (viv_node_pread(s->file, sector * (uint64_t)VMDK_SECTOR, m, sizeof(m))) {
+        say(k, "ERROR the grain at offset 0x%" PRIx64 " could not be read", k->e->start + guest);
+        k->c->check_errors++;
+        return true;
+    }
+    return viv_ld_le32(m + VMDK_M_SIZE) && viv_ld_le64(m + VMDK_M_VALUE) == guest / VMDK_SECTOR;
 }
 
 static void check_entry(struct checker *k, struct vmdk_page *p, uint32_t i, uint64_t guest)
@@ -192,7 +197,7 @@ static void check_entry(struct checker *k, struct vmdk_page *p, uint32_t i, uint
         clear(k, p, i, "that is behind the end of the file", guest);
     } else if (!vmdk_grain_ok(s, sector)) {
         clear(k, p, i, "there is metadata", guest);
-    } else if (!marker_ok(s, sector, guest)) {
+    } else if (!marker_ok(k, sector, guest)) {
         clear(k, p, i, "what is there is another one's, or none", guest);
     } else if (k->grains->len < k->room) {
         g_array_append_val(k->grains, sector);
@@ -277,7 +282,7 @@ static void check_grains(struct checker *k, const GArray *meta)
     }
 }
 
-/* Behind the last thing that is used. What is broken may be what leaked: nothing is thrown away then. */
+/* Behind the last thing that is used. What is broken, or could not be read, may be what leaked: nothing is thrown away then. */
 static int cut_tail(struct checker *k, const GArray *meta, bool broken)
 {
     struct vmdk_sparse *s = k->s;
@@ -319,7 +324,7 @@ static int check_extent(struct checker *k)
     if (!ret)
         check_grains(k, meta);
     if (!ret)
-        ret = cut_tail(k, meta, k->c->corruptions - k->c->corruptions_fixed != broken);
+        ret = cut_tail(k, meta, k->c->check_errors || k->c->corruptions - k->c->corruptions_fixed != broken);
     if (k->c->leaks > leaks && !ret)
         say(k, "%s %" PRIu64 " grains or copies of tables", k->c->leaks_fixed > fixed ? "Repairing leaked:" : "Leaked",
             k->c->leaks - leaks);

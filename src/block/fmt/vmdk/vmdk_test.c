@@ -206,6 +206,11 @@ static void test_repair(void)
     expect_first(&m, 0);
 }
 
+static void test_unread(gconstpointer v)
+{
+    run_unread(&small, v);
+}
+
 static void test_mutations(gconstpointer v)
 {
     static const uint64_t targets[] = {0, 0, 0, 64, SMALL_GD * 512, SMALL_COPY * 512, 8 * 512, 9 * 512, 16 * 512};
@@ -457,11 +462,13 @@ int main(int argc, char **argv)
         g_autofree char *b = g_strconcat("/block/vmdk/small/failing/", variants[i].name, NULL);
         g_autofree char *c = g_strconcat("/block/vmdk/small/crash/", variants[i].name, NULL);
         g_autofree char *d = g_strconcat("/block/vmdk/small/mutations/", variants[i].name, NULL);
+        g_autofree char *e = g_strconcat("/block/vmdk/small/unread/", variants[i].name, NULL);
 
         g_test_add_data_func(a, &variants[i], test_small_model);
         g_test_add_data_func(b, &variants[i], test_small_failing);
         g_test_add_data_func(c, &variants[i], test_small_cuts);
         g_test_add_data_func(d, &variants[i], test_mutations);
+        g_test_add_data_func(e, &variants[i], test_unread);
     }
     g_test_add_func("/block/vmdk/header", test_header);
     g_test_add_func("/block/vmdk/entries", test_entries);
