@@ -475,6 +475,37 @@ static void test_resize_unflushed(void)
     guest_free(g);
 }
 
+/* What could not be written stays with the driver: the guest goes on with it, and the next try works. */
+static void test_unflushed(void)
+{
+    struct guest *g = begin();
+    g_autofree char *text = g_strdup_printf("driver=blkdebug,node-name=bd,image.driver=file,image.filename=%s/second,inject-error.0.event=l2_update,"
+                                            "inject-error.0.errno=28,inject-error.0.once=on", dir),
+                    *other = g_strdup_printf("driver=file,node-name=f2,filename=%s/other", dir);
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_blk *blk = NULL;
+    uint8_t buf[512] = {0};
+
+    make("second", NULL);
+    make("other", NULL);
+    must(viv_blockdev_add_text(text, &err), &err);
+    must(viv_blockdev_add_text("driver=qcow2,node-name=s,file=bd", &err), &err);
+    must(viv_blockdev_add_text(other, &err), &err);
+    must(viv_blockdev_attach("s", ALL, ALL, "guest", &blk, &err), &err);
+    must(viv_blk_pwrite(blk, 1 << 20, "data", 5, 0), &err);
+    reopen_fails("[{\"driver\": \"qcow2\", \"node-name\": \"s\", \"file\": \"f2\"}]", "completely");
+    g_assert_cmpint(viv_blk_pread(blk, 1 << 20, buf, 5), ==, 0);
+    g_assert_cmpstr((char *)buf, ==, "data");
+    g_assert_cmpstr(viv_node_find("s")->file->name, ==, "bd");
+    must(viv_blk_close(blk, &err), &err);
+    must(viv_node_set_read_only(viv_node_find("s"), true, &err), &err);
+    memset(buf, 0, sizeof(buf));
+    g_assert_cmpint(viv_node_pread(viv_node_find("s"), 1 << 20, buf, 5), ==, 0);
+    g_assert_cmpstr((char *)buf, ==, "data");
+    end(g);
+    guest_free(g);
+}
+
 /* --- a change, and what comes meanwhile --- */
 
 static bool tried;
@@ -615,6 +646,7 @@ int main(int argc, char **argv)
     g_test_add_func("/graph/file-undone", test_file_undone);
     g_test_add_func("/graph/resize", test_resize);
     g_test_add_func("/graph/resize-unflushed", test_resize_unflushed);
+    g_test_add_func("/graph/unflushed", test_unflushed);
     g_test_add_func("/graph/locks", test_locks);
     g_test_add_func("/graph/quiet", test_quiet);
     g_test_add_func("/graph/fair", test_fair);

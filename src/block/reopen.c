@@ -82,8 +82,9 @@ static int reopen_format(struct viv_node *n, struct ground *g, struct viv_err *e
     struct viv_err again = VIV_ERR_INIT;
     int ret = n->read_only ? 0 : viv_node_flush(n);
 
-    if (!ret)
-        ret = n->drv->close(n);
+    if (ret) /* the driver keeps what it could not write: its users see it, and a later flush may get through */
+        return viv_fail_os(err, -ret, "'%s' could not be written completely", n->filename);
+    ret = n->drv->close(n);
     if (ret)
         viv_fail_os(err, -ret, "'%s' could not be written completely", n->filename);
     exchange_ground(n, g);
