@@ -2,6 +2,7 @@
 #include "block/graph.h"
 #include "block/bitmap.h"
 #include "block/guest_test.h"
+#include "block/image.h"
 #include "block/job.h"
 #include "host/lock.h"
 #include "host/loop.h"
@@ -506,6 +507,30 @@ static void test_unflushed(void)
     guest_free(g);
 }
 
+/* A bitmap that the image keeps sleeps and wakes with it, as often as that may be. */
+static void test_bitmap_kept(void)
+{
+    struct guest *g = begin();
+    struct viv_bitmap_info info = {.name = (char *)"b", .granularity = 65536, .automatic = true};
+    struct viv_node *t = viv_node_find("t");
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_blk *blk = NULL;
+
+    must(t->drv->bitmaps->store(t, &info, NULL, &err), &err);
+    for (unsigned i = 1; i <= 3; i++) {
+        must(viv_blockdev_attach("t", ALL, ALL, "guest", &blk, &err), &err);
+        must(viv_blk_pwrite(blk, i * 65536, "data", 5, 0), &err);
+        must(viv_blk_close(blk, &err), &err);
+        must(viv_node_set_read_only(t, true, &err), &err);
+        g_assert_null(t->bitmaps);
+        must(viv_node_set_read_only(t, false, &err), &err);
+        g_assert_nonnull(viv_bitmap_find(t, "b"));
+        g_assert_cmpuint(viv_bitmap_count(viv_bitmap_find(t, "b")), ==, i * 65536);
+    }
+    end(g);
+    guest_free(g);
+}
+
 /* --- a change, and what comes meanwhile --- */
 
 static bool tried;
@@ -647,6 +672,7 @@ int main(int argc, char **argv)
     g_test_add_func("/graph/resize", test_resize);
     g_test_add_func("/graph/resize-unflushed", test_resize_unflushed);
     g_test_add_func("/graph/unflushed", test_unflushed);
+    g_test_add_func("/graph/bitmap-kept", test_bitmap_kept);
     g_test_add_func("/graph/locks", test_locks);
     g_test_add_func("/graph/quiet", test_quiet);
     g_test_add_func("/graph/fair", test_fair);

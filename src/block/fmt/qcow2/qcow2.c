@@ -126,6 +126,8 @@ static int close_image(struct viv_node *n)
 
     if (!n->read_only && !q->broken)
         ret = qcow2_rest_bitmaps(q);
+    for (uint32_t i = 0; q->bitmaps && i < q->bitmap_count; i++) /* the node may live on, and open its image again (reopen.c) */
+        viv_bitmap_free(q->bitmaps[i].live);
     /* The last flush freed clusters in memory: their refcounts go out too. */
     if (!n->read_only && !q->broken && q->refblock_cache.dirty) {
         r = qcow2_flush_refcounts(q);
