@@ -132,3 +132,19 @@ struct viv_node *viv_node_swap_backing(struct viv_node *n, struct viv_node *back
         viv_node_get(backing);
     return viv_node_set_backing(n, backing);
 }
+
+int viv_node_write_backing(struct viv_node *n, const char *name, const char *format, struct viv_err *err)
+{
+    bool was_read_only = n->read_only;
+    int ret = was_read_only ? viv_node_set_read_only(n, false, err) : 0;
+
+    if (ret)
+        return ret;
+    if (!n->drv->change_backing)
+        ret = viv_fail(err, ENOTSUP, "'%s': %s images cannot change their backing file", n->filename, n->drv->name);
+    if (!ret)
+        ret = n->drv->change_backing(n, name, format, err);
+    if (was_read_only)
+        viv_node_set_read_only(n, true, NULL);
+    return ret;
+}

@@ -33,6 +33,8 @@ static inline int viv_graph_move_users(struct viv_node *from, struct viv_node *t
 {
     return viv_blk_move_all(from, to, err);
 }
+/* The header's name and format of the backing file (NULL: none), durably. What is below stays. */
+int viv_node_write_backing(struct viv_node *n, const char *name, const char *format, struct viv_err *err);
 /* For other rights than it was opened with, and the file below it too. On failure it is as it was. */
 int viv_node_set_read_only(struct viv_node *n, bool read_only, struct viv_err *err);
 

@@ -16,18 +16,8 @@
 static int change_backing(struct viv_job *j, struct viv_node *n, struct viv_node *to, struct viv_err *err)
 {
     g_autofree char *name = !to ? NULL : j->backing_file ? g_strdup(j->backing_file) : viv_node_backing_name(n->filename, to);
-    bool was_read_only = n->read_only;
-    int ret = was_read_only ? viv_node_set_read_only(n, false, err) : 0;
 
-    if (ret)
-        return ret;
-    if (!n->drv->change_backing)
-        ret = viv_fail(err, ENOTSUP, "'%s': %s images cannot change their backing file", n->filename, n->drv->name);
-    if (!ret)
-        ret = n->drv->change_backing(n, name, to ? to->drv->name : NULL, err);
-    if (was_read_only)
-        viv_node_set_read_only(n, true, NULL);
-    return ret;
+    return viv_node_write_backing(n, name, to ? to->drv->name : NULL, err);
 }
 
 /* The layers between are let go when users are back at work: closing them may take long. */

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""HMP's commands about disks' images (commit, jobs, copies into files, snapshots, NBD), and drive-mirror: answers and images beside
+"""HMP's commands about disks' images (commit, jobs, copies into files, snapshots, NBD), drive-mirror, change-backing-file: answers and images beside
 QEMU's."""
 import filecmp
 import os
@@ -151,6 +151,35 @@ def check_committed(work):
         subprocess.run([IMG, "check", "-q", name], cwd=work, check=True)
 
 
+def change_headers(emulator):
+    """change-backing-file: what it answers, and what the headers say afterwards."""
+    work, said = vm.scratch(), []
+    for name, below in (("base", None), ("mid", "base"), ("top", "mid")):
+        subprocess.run([IMG, "create", "-q", "-f", "qcow2", name, "4M"] + (["-b", below, "-F", "qcow2"] if below else []), cwd=work, check=True)
+    chain = [a for name, more in (("base", ""), ("mid", ",backing=base"), ("top", ",backing=mid"), ("other", ""))
+             for a in ("-blockdev", f"driver=qcow2,node-name={name},file.driver=file,file.filename={name}{more}")]
+    shutil.copy(f"{work}/base", f"{work}/other")
+    p = subprocess.Popen(emulator + ["-S", "-m", "16", "-nodefaults", "-display", "none", "-qmp", "unix:q,server=on,wait=off"] + chain +
+                         ["-device", "virtio-blk,drive=top", "-device", "virtio-blk,drive=other"], cwd=work)
+    try:
+        q = vm.QMP(f"{work}/q")
+        for device, image, file in (("top", "top", "./mid"), ("top", "mid", "./base"), ("top", "base", "x"), ("nope", "top", "x"), ("top", "nope", "x"),
+                                    ("other", "mid", "x"), ("other", "other", "x")):
+            try:
+                said.append(q.cmd("change-backing-file", **{"device": device, "image-node-name": image, "backing-file": file}))
+            except RuntimeError as e:
+                said.append(str(e))
+        q.cmd("quit")
+        p.wait(30)
+    finally:
+        p.kill()
+        p.wait()
+    for name in ("top", "mid"):
+        said.append([line for line in subprocess.run([IMG, "info", name], cwd=work, check=True, capture_output=True, text=True).stdout.splitlines()
+                     if line.startswith("backing")])
+    return said
+
+
 def save_by_key():
     """Ctrl-A S with -snapshot; what a guest wrote, and "commit all", are system/disks.py's."""
     work = vm.scratch()
@@ -186,6 +215,9 @@ def main():
             vm.fail(f"{shown}\nQEMU: {other_shown}")
         for name in ("bak1", "mir1", "mir3", "snap1", "base", "base2", "raw"):
             same_disk(ours, theirs, name)
+    headers = change_headers(vm.emulator())
+    if "backing file: ./mid" not in headers[-2][0] or (peer and headers != change_headers([peer])):
+        vm.fail(f"change-backing-file: {headers}")
     save_by_key()
     print(f"ok: {len(LINES)} commands" + (", answers and images as QEMU's" if peer else " (no QEMU to compare with)"))
 
