@@ -400,6 +400,7 @@ int viv_unix_listen(const struct sockaddr *a, unsigned len, int backlog, struct 
 int viv_spawn(char *const *argv, int child_fd, unsigned seconds, int *status, struct viv_err *err)
 {
     struct broker_req q = {.op = BROKER_SPAWN, .mode = seconds};
+    struct broker_program named = {AT_FDCWD, argv[0], argv};
     struct broker_ans ans;
     GString *all;
     int ret;
@@ -407,7 +408,7 @@ int viv_spawn(char *const *argv, int child_fd, unsigned seconds, int *status, st
     if (!viv_broker_sealed()) {
         if (!may_spawn)
             return viv_fail(err, EPERM, "-sandbox spawn=deny does not let %s be started; spawn=allow would", argv[0]);
-        ret = broker_do_spawn(argv, child_fd, seconds, status);
+        ret = broker_do_spawn(&named, child_fd, seconds, status);
         return ret < 0 ? viv_fail_os(err, -ret, "%s cannot be run", argv[0]) : 0;
     }
     all = g_string_new(NULL);

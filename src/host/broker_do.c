@@ -2,9 +2,11 @@
 #include "host/broker_int.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -50,27 +52,63 @@ int broker_do_listen(const struct sockaddr *a, socklen_t len, int backlog)
     return -e;
 }
 
-static int start(char *const *argv, int child_fd, pid_t *pid)
+/* From `first` on they end with the exec. */
+static void close_at_exec(int first)
 {
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t attr;
-    sigset_t none, all;
-    int rc;
+    if (close_range((unsigned)first, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
+        return;
+    for (long fd = first, end = sysconf(_SC_OPEN_MAX); fd < end; fd++) /* before Linux 5.11 */
+        fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+}
 
-    posix_spawn_file_actions_init(&files);
-    posix_spawnattr_init(&attr);
-    if (child_fd >= 0)
-        posix_spawn_file_actions_adddup2(&files, child_fd, CHILD_FD);
-    posix_spawn_file_actions_addclosefrom_np(&files, child_fd >= 0 ? CHILD_FD + 1 : CHILD_FD);
+static void give(int child_fd)
+{
+    if (child_fd == CHILD_FD)
+        fcntl(child_fd, F_SETFD, 0);
+    else if (child_fd >= 0)
+        dup2(child_fd, CHILD_FD);
+    close_at_exec(child_fd >= 0 ? CHILD_FD + 1 : CHILD_FD);
+}
+
+/* In the new process, which has this one's memory until it is the program. Returns why it cannot be. */
+static int become(const struct broker_program *w, int child_fd)
+{
+    struct sigaction usual = {.sa_handler = SIG_DFL};
+    int flags = w->dir == AT_FDCWD ? 0 : AT_SYMLINK_NOFOLLOW;
+    sigset_t none;
+
+    for (int sig = 1; sig < NSIG; sig++)
+        sigaction(sig, &usual, NULL); /* ignored ones stay ignored otherwise */
     sigemptyset(&none);
-    sigfillset(&all); /* ignored ones stay ignored otherwise */
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &all);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    rc = posix_spawn(pid, argv[0], &files, &attr, argv, environ);
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&files);
-    return -rc;
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    give(child_fd);
+    execveat(w->dir, w->name, w->argv, environ, flags);
+    if (errno == ENOENT && w->dir != AT_FDCWD) { /* a script, which its shell opens as /dev/fd/DIR/NAME: the folder has to stay */
+        fcntl(w->dir, F_SETFD, 0);
+        execveat(w->dir, w->name, w->argv, environ, flags);
+    }
+    return errno;
+}
+
+/* As posix_spawn(), which knows programs by name only. */
+static int start(const struct broker_program *w, int child_fd, pid_t *pid)
+{
+    volatile int why = 0;
+    sigset_t all, old;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* no handler runs in the child */
+    *pid = vfork();
+    if (*pid == 0) {
+        why = become(w, child_fd);
+        _exit(127);
+    }
+    if (*pid < 0)
+        why = errno;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (*pid > 0 && why)
+        waitpid(*pid, NULL, 0);
+    return -why;
 }
 
 /* Has it ended in time? */
@@ -88,11 +126,11 @@ static bool wait_for(pid_t pid, unsigned seconds)
     return n > 0;
 }
 
-int broker_do_spawn(char *const *argv, int child_fd, unsigned seconds, int *status)
+int broker_do_spawn(const struct broker_program *w, int child_fd, unsigned seconds, int *status)
 {
     bool late;
     pid_t pid;
-    int rc = start(argv, child_fd, &pid);
+    int rc = start(w, child_fd, &pid);
 
     if (rc < 0)
         return rc;

@@ -223,19 +223,25 @@ int broker_do_names(char *text)
 
 /* --- files of a share --- */
 
-int broker_at_own_fds(int (*call)(const char *number), int fd)
+int broker_in_folder(int dir, int (*call)(const char *name), const char *name)
 {
     int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), rc;
-    char number[16];
 
     if (here < 0)
         return -errno;
-    snprintf(number, sizeof(number), "%d", fd);
-    rc = fchdir(broker_asked.own_fds) < 0 ? -errno : call(number);
+    rc = fchdir(dir) < 0 ? -errno : call(name);
     if (fchdir(here) < 0)
         _exit(1);
     close(here);
     return rc;
+}
+
+int broker_at_own_fds(int (*call)(const char *number), int fd)
+{
+    char number[16];
+
+    snprintf(number, sizeof(number), "%d", fd);
+    return broker_in_folder(broker_asked.own_fds, call, number);
 }
 
 static int change_file(const char *number)

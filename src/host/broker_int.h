@@ -95,7 +95,8 @@ int broker_do_reopen(char *text);
 int broker_do_names(char *text);
 int broker_do_file(void);
 void broker_keep_folder(const char *name); /* of what is to be removed after a chroot */
-/* Calls that know names only, made with a descriptor's: in /proc/self/fd, wherever the root is. */
+/* Calls that know names only, made in that folder, or with a descriptor's name: in /proc/self/fd, wherever the root is. */
+int broker_in_folder(int dir, int (*call)(const char *name), const char *name);
 int broker_at_own_fds(int (*call)(const char *number), int fd);
 
 /* broker_path.c. `name` has a real folder, the last part is as it was said; `real` is where that leads, without any link (the same as
@@ -120,7 +121,7 @@ int broker_may_open(const char *said, const struct broker_place *p, int flags, c
 int broker_may_use_fd(int fd, int flags, char *text);
 int broker_may_connect(const char *said, const struct broker_place *p, bool listens, char *text);
 int broker_may_change(const char *said, const struct broker_place *p, char *text); /* unlink, rename, link */
-int broker_may_run(char *const *argv, char *text);
+int broker_may_run(char *const *argv, const struct broker_place *p, char *text);
 bool broker_in_share(const char *real);
 
 /* broker_rules.c: of a place, whoever asks. */
@@ -141,6 +142,11 @@ void broker_do_holder(const struct broker_lock *l, int fd, char *out, size_t siz
 /* broker_do.c: what is done with this process's own rights; also by the client while it has them. */
 int broker_do_connect(const struct sockaddr *a, socklen_t len);
 int broker_do_listen(const struct sockaddr *a, socklen_t len, int backlog);
-int broker_do_spawn(char *const *argv, int child_fd, unsigned seconds, int *status);
+struct broker_program {
+    int dir; /* the folder that `name` lies in, which is no link then; above 3. AT_FDCWD: a path */
+    const char *name;
+    char *const *argv;
+};
+int broker_do_spawn(const struct broker_program *w, int child_fd, unsigned seconds, int *status);
 
 #endif

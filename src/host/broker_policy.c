@@ -316,15 +316,13 @@ static bool is_harmless(const char *word)
     return true;
 }
 
-int broker_may_run(char *const *argv, char *text)
+int broker_may_run(char *const *argv, const struct broker_place *p, char *text)
 {
-    struct broker_place p;
-    bool ok = broker_find(argv[0], &p) == 0 && granted(GRANT_PROGRAM, p.real);
-
-    broker_place_free(&p);
-    if (!ok)
+    if (!p->real || !granted(GRANT_PROGRAM, p->real))
         return refuse(text, "start", argv[0], "only programs that the command line named, or that are there for it, are started; say "
                                               "script=, helper= in a -netdev at start, or use -sandbox off");
+    if (broker_in_share(p->real))
+        return refuse(text, "start", argv[0], "it lies in a folder that the guest may write to");
     for (char *const *word = argv + 1; *word; word++) {
         if (!is_harmless(*word))
             return refuse(text, "start", argv[0], "an argument has characters that a shell could take for its own");

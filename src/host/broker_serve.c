@@ -39,19 +39,36 @@ static int connect_place(const char *real)
     return rc;
 }
 
+static int listen_name(const char *name)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+
+    if (g_strlcpy(un.sun_path, name, sizeof(un.sun_path)) >= sizeof(un.sun_path))
+        return -ENAMETOOLONG;
+    return broker_do_listen((struct sockaddr *)&un, sizeof(un), broker_asked.req.flags);
+}
+
+/* Listens in the folder that was judged, and removes what an earlier one left there. */
+static int listen_place(const char *place)
+{
+    g_autofree char *base = NULL;
+    int dir = broker_folder(place, &base), rc;
+
+    if (dir < 0)
+        return dir;
+    rc = broker_in_folder(dir, listen_name, base);
+    close(dir);
+    return rc;
+}
+
 static int connect_or_listen(const struct sockaddr_un *un, const struct broker_place *p)
 {
-    struct sockaddr_un real = {.sun_family = AF_UNIX};
-
     if (!*un->sun_path)
         return broker_asked.req.op == BROKER_CONNECT ? broker_do_connect((const struct sockaddr *)un, broker_asked.req.a_len)
                                           : broker_do_listen((const struct sockaddr *)un, broker_asked.req.a_len, broker_asked.req.flags);
     if (broker_asked.req.op == BROKER_CONNECT)
         return connect_place(p->real);
-    if (strlen(p->name) >= sizeof(real.sun_path)) /* a relative name, of a long folder */
-        return broker_do_listen((const struct sockaddr *)un, broker_asked.req.a_len, broker_asked.req.flags);
-    g_strlcpy(real.sun_path, p->name, sizeof(real.sun_path));
-    return broker_do_listen((struct sockaddr *)&real, sizeof(real), broker_asked.req.flags);
+    return listen_place(p->name);
 }
 
 static int do_socket(char *text)
@@ -83,9 +100,25 @@ static int do_socket(char *text)
     return rc;
 }
 
+/* Starts what was judged, whatever its name leads to by now. */
+static int spawn_place(char *const *argv, const char *real, int *status)
+{
+    g_autofree char *base = NULL;
+    struct broker_program w = {.dir = broker_folder(real, &base), .argv = argv};
+    int rc;
+
+    if (w.dir < 0)
+        return w.dir;
+    w.name = base;
+    rc = broker_do_spawn(&w, broker_asked.fd, broker_asked.req.mode, status);
+    close(w.dir);
+    return rc;
+}
+
 static int do_spawn(int *status, char *text)
 {
     char *argv[WORDS_OF_COMMAND + 1] = {0};
+    struct broker_place place;
     char *p = broker_asked.data, *end = broker_asked.data + broker_asked.req.a_len;
     int rc;
 
@@ -101,8 +134,12 @@ static int do_spawn(int *status, char *text)
         snprintf(text, BROKER_TEXT, "-sandbox spawn=deny does not let '%.160s' be started; spawn=allow would", argv[0]);
         return -EPERM;
     }
-    rc = broker_may_run(argv, text);
-    return rc < 0 ? rc : broker_do_spawn(argv, broker_asked.fd, broker_asked.req.mode, status);
+    broker_find(argv[0], &place);
+    rc = broker_may_run(argv, &place, text);
+    if (!rc)
+        rc = spawn_place(argv, place.real, status);
+    broker_place_free(&place);
+    return rc;
 }
 
 /* The same as the other side does: whoever has a monitor's words has its rights, no more. */
@@ -122,6 +159,8 @@ static int do_seal(void)
         return -errno;
     if (broker_asked.req.mode != (uint32_t)-1 && (setresgid(gid, gid, gid) < 0 ||
                                        setresuid(broker_asked.req.mode, broker_asked.req.mode, broker_asked.req.mode) < 0))
+        return -errno;
+    if (access(".", X_OK) < 0 && chdir("/") < 0) /* names there are out of reach, and broker_in_folder() has to come back */
         return -errno;
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* another user's process has lost it */
     broker_asked.sealed = true;

@@ -697,6 +697,89 @@ static void test_programs(void)
     g_assert_cmpint(status, ==, 0);
 }
 
+/* A guest makes and changes links in its folder while programs and sockets are asked for by names there. */
+static void *exchange(void *stop)
+{
+    g_autofree char *a = in_dir("shared/link"), *b = in_dir("shared/other");
+
+    while (!__atomic_load_n((bool *)stop, __ATOMIC_ACQUIRE))
+        CHECK(syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, 2 /* RENAME_EXCHANGE */) == 0);
+    return NULL;
+}
+
+static bool started_by_place(char **argv, const char *name)
+{
+    g_autofree char *end = g_strdup_printf("/%s\n", name);
+    char said[200] = "";
+    int pair[2], status;
+    bool ok;
+
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+    ok = viv_spawn(argv, pair[1], 10, &status, NULL) == 0 && status == 0 && read(pair[0], said, sizeof(said) - 1) > 0;
+    close(pair[0]);
+    close(pair[1]);
+    return ok && g_str_has_prefix(said, "/dev/fd/") && g_str_has_suffix(said, end);
+}
+
+static void names_of_guest(const void *arg)
+{
+    g_autofree char *folder = in_dir("shared"), *good = in_dir("good"), *link = in_dir("shared/link"), *own = in_dir("shared/own");
+    g_autofree char *sock = in_dir("shared/sock");
+    char *by_link[] = {link, NULL}, *inside[] = {own, NULL};
+    struct sockaddr_un a = {.sun_family = AF_UNIX}, got = {0};
+    socklen_t len = sizeof(got);
+    struct viv_err err = VIV_ERR_INIT;
+    bool stop = false;
+    pthread_t guest;
+    int status, l;
+
+    g_strlcpy(a.sun_path, sock, sizeof(a.sun_path));
+    viv_broker_note_program(good);
+    viv_broker_note_program(own);
+    viv_sandbox_share(folder, false);
+    close(viv_unix_listen((struct sockaddr *)&a, sizeof(a), 1, &err));
+    seal();
+    /* What runs, or is made, is of the folder that was judged, not what its name leads to by then. */
+    CHECK(started_by_place(by_link, "good"));
+    l = viv_unix_listen((struct sockaddr *)&a, sizeof(a), 1, &err);
+    CHECK(l >= 0 && getsockname(l, (struct sockaddr *)&got, &len) == 0 && !strcmp(got.sun_path, "sock"));
+    CHECK(viv_unix_connect((struct sockaddr *)&a, sizeof(a), &err) >= 0 && unlink(sock) == 0);
+    CHECK(viv_spawn(inside, -1, 0, &status, &err) == -EACCES && strstr(err.text, "the guest may write to"));
+    pthread_create(&guest, NULL, exchange, &stop);
+    for (int i = 0; i < 1000; i++)
+        CHECK(viv_spawn(by_link, -1, 5, &status, NULL) < 0 || status == 0);
+    __atomic_store_n(&stop, true, __ATOMIC_RELEASE);
+    pthread_join(guest, NULL);
+}
+
+static void test_names_of_guest(void)
+{
+    static const char *const scripts[] = {"good", "shared/own"}, *const names[] = {"shared/own", "shared/link", "shared/other", "shared/sock"};
+    g_autofree char *said = NULL, *folder = in_dir("shared"), *link = in_dir("shared/link"), *other = in_dir("shared/other");
+    int status;
+
+    g_assert_cmpint(g_mkdir(folder, 0700), ==, 0);
+    for (size_t i = 0; i < G_N_ELEMENTS(scripts); i++) {
+        g_autofree char *path = in_dir(scripts[i]);
+
+        g_assert_true(g_file_set_contents(path, i ? "#!/bin/sh\nexit 7\n" : "#!/bin/sh\n{ echo $0 >&3; } 2>/dev/null\nexit 0\n", -1, NULL));
+        g_assert_cmpint(chmod(path, 0700), ==, 0);
+    }
+    g_assert_cmpint(symlink("../good", link) | symlink("own", other), ==, 0);
+    status = confined(&lenient, names_of_guest, NULL, &said);
+    g_test_message("%s", said);
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *path = in_dir(names[i]);
+
+        g_unlink(path);
+    }
+    g_rmdir(folder);
+    if (strstr(said, "no Landlock"))
+        g_test_skip("this kernel has no Landlock");
+    else
+        g_assert_cmpint(status, ==, 0);
+}
+
 static void other_calls(const void *arg)
 {
     const struct viv_sandbox *s = arg;
@@ -810,6 +893,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sandbox/new-file", test_new_file);
     g_test_add_func("/sandbox/sockets", test_sockets);
     g_test_add_func("/sandbox/programs", test_programs);
+    g_test_add_func("/sandbox/names-of-guest", test_names_of_guest);
     g_test_add_func("/sandbox/other-calls", test_other_calls);
     g_test_add_func("/sandbox/hostile", test_hostile);
     g_test_add_func("/sandbox/user", test_user);
