@@ -111,9 +111,7 @@ static void note(char kind, const char *path)
 
     if (sock < 0 || sealed)
         return;
-    if (*path == '@') {
-        add_note(kind, path);
-    } else if (broker_find(path, &p) == 0) {
+    if (broker_find(path, &p) == 0) {
         add_note(kind, p.real);
         if (strcmp(p.name, p.real))
             add_note(kind, p.name);
@@ -123,6 +121,15 @@ static void note(char kind, const char *path)
 
         add_note(kind, full);
     }
+}
+
+/* A socket's; an abstract name is shown with '@', which a file's may begin with, too. A server that is not there yet is meant as well. */
+static void note_socket(char kind, const char *name, bool abstract)
+{
+    if (!abstract)
+        note(kind, name);
+    else if (sock >= 0 && !sealed)
+        add_note(kind, name);
 }
 
 void viv_broker_note_program(const char *path)
@@ -380,7 +387,7 @@ static int unix_socket(enum broker_op op, const struct sockaddr *a, socklen_t le
     if (!viv_broker_sealed()) {
         snprintf(name, sizeof(name), "%s%.*s", *un->sun_path ? "" : "@", (int)(sizeof(un->sun_path) - 1), un->sun_path + !*un->sun_path);
         ret = op == BROKER_CONNECT ? broker_do_connect(a, len) : broker_do_listen(a, len, backlog);
-        note(op == BROKER_CONNECT ? GRANT_SOCKET : GRANT_LISTEN, name); /* a server that is not there yet is meant as well */
+        note_socket(op == BROKER_CONNECT ? GRANT_SOCKET : GRANT_LISTEN, name, !*un->sun_path);
         return ret < 0 ? viv_fail(err, -ret, "%s", strerror(-ret)) : ret;
     }
     ret = ask(&q, a, NULL, -1, &ans);

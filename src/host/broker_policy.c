@@ -273,19 +273,23 @@ int broker_may_use_fd(int fd, int flags, char *text)
     return -EACCES;
 }
 
-/* Who connected at the start may do so again, but not take the server's place. */
+/* Who connected at the start may do so again, but not take the server's place. Listening makes the name, connecting goes where it leads:
+ * a link in place of the server's socket leads to one that nobody listened at. */
 int broker_may_connect(const char *said, const struct broker_place *p, bool listens, char *text)
 {
-    if (granted(GRANT_LISTEN, p->real) || granted(GRANT_LISTEN, p->name) || (!listens && granted(GRANT_SOCKET, p->real)))
+    const char *place = listens ? p->name : p->real;
+    bool abstract = *p->name == '@'; /* what is said may begin so and be a file's name */
+
+    if (granted(GRANT_LISTEN, place) || (!listens && granted(GRANT_SOCKET, place)))
         return 0;
-    if (!broker_is_named(*said == '@' ? said + 1 : said) && !in_words(said, p))
+    if (!(abstract && broker_is_named(said + 1)) && !in_words(said, p))
         return refuse(text, "use the socket", p->name, "neither the command line nor a monitor's command has named it; -sandbox off lifts this");
-    if (either(broker_is_hidden, p) || either(broker_is_agent, p) || (listens && *said != '@' && either(broker_is_system, p)))
+    if (either(broker_is_hidden, p) || either(broker_is_agent, p) || (listens && !abstract && either(broker_is_system, p)))
         return refuse(text, "use the socket", p->name, "the monitor reaches no sockets of the system's, of agents and desktops, and no hidden "
                                                        "ones; name it on the command line, or use -sandbox off");
     if (listens && is_program(p))
         return refuse(text, "use the socket", p->name, "it is a program that the sandbox may start");
-    broker_grant(listens ? GRANT_LISTEN : GRANT_SOCKET, p->real);
+    broker_grant(listens ? GRANT_LISTEN : GRANT_SOCKET, place);
     return 0;
 }
 

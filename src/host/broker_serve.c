@@ -71,6 +71,16 @@ static int connect_or_listen(const struct sockaddr_un *un, const struct broker_p
     return listen_place(p->name);
 }
 
+/* An abstract name with nothing but zeros after its first one: that much of it is judged. */
+static bool is_text(const char *name, size_t len)
+{
+    for (size_t i = strnlen(name, len); i < len; i++) {
+        if (name[i])
+            return false;
+    }
+    return true;
+}
+
 static int do_socket(char *text)
 {
     struct sockaddr_un un = {0};
@@ -82,11 +92,11 @@ static int do_socket(char *text)
     if (broker_asked.req.a_len <= head || broker_asked.req.a_len > sizeof(un))
         return -EINVAL;
     memcpy(&un, broker_asked.a, broker_asked.req.a_len);
-    if (un.sun_family != AF_UNIX)
+    if (un.sun_family != AF_UNIX || (!*un.sun_path && !is_text(un.sun_path + 1, broker_asked.req.a_len - head - 1)))
         return -EINVAL;
     /* An abstract name is shown with '@'. */
     snprintf(name, sizeof(name), "%s%.*s", *un.sun_path ? "" : "@", (int)(sizeof(un.sun_path) - 1), un.sun_path + !*un.sun_path);
-    if (*name == '@' && !*un.sun_path) {
+    if (!*un.sun_path) {
         p = (struct broker_place){g_strdup(name), g_strdup(name)};
         rc = 0;
     } else {

@@ -617,11 +617,45 @@ static void test_new_file(void)
     g_assert_cmpint(status, ==, 0);
 }
 
+/* '@' begins files' names as well as those of abstract sockets, which are nowhere in the system's folders. */
+static void at_sign(const void *arg)
+{
+    struct sockaddr_un file = {AF_UNIX, "@file"}, abstract = {AF_UNIX, "\0file"}, system = {AF_UNIX, "@folder/../../../../../usr/viv-none"};
+    struct viv_err err = VIV_ERR_INIT;
+    int fd;
+
+    CHECK(chdir(dir) == 0 && viv_sandbox_start(&lenient, &err) == 0);
+    CHECK((fd = viv_unix_listen((struct sockaddr *)&file, sizeof(file), 1, &err)) >= 0 && close(fd) == 0);
+    CHECK((fd = viv_open("@disk", O_RDWR | O_CREAT, 0600, &err)) >= 0 && close(fd) == 0);
+    viv_sandbox_need(VIV_SANDBOX_MONITOR);
+    seal();
+    CHECK(viv_unix_listen((struct sockaddr *)&file, sizeof(file), 1, &err) >= 0);
+    CHECK(viv_unix_listen((struct sockaddr *)&abstract, sizeof(abstract), 1, NULL) == -EACCES);
+    abstract.sun_path[20] = 'x'; /* no text could tell what this is */
+    CHECK(viv_unix_connect((struct sockaddr *)&abstract, sizeof(abstract), NULL) == -EINVAL);
+    CHECK((fd = viv_open("@disk", O_RDWR, 0, &err)) >= 0);
+    viv_broker_words("x @folder /usr/viv-none");
+    CHECK(viv_broker_mkdir("@folder", 0700) == 0);
+    CHECK(viv_unix_listen((struct sockaddr *)&system, sizeof(system), 1, &err) == -EACCES && strstr(err.text, "no sockets of the system's"));
+}
+
+static void test_at_sign(void)
+{
+    g_autofree char *said = NULL, *folder = in_dir("@folder");
+    int status = confined(NULL, at_sign, NULL, &said);
+
+    g_test_message("%s", said);
+    g_rmdir(folder);
+    g_assert_cmpint(status, ==, 0);
+}
+
 static void sockets(const void *arg)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX}, b = {.sun_family = AF_UNIX};
     g_autofree char *path = in_dir("socket"), *other = in_dir("another");
     struct viv_err err = VIV_ERR_INIT;
+    const int *go = arg;
+    char byte;
     int l, c;
 
     g_strlcpy(a.sun_path, path, sizeof(a.sun_path));
@@ -635,15 +669,32 @@ static void sockets(const void *arg)
     viv_err_clear(&err);
     CHECK(viv_unix_listen((struct sockaddr *)&b, sizeof(b), 1, &err) == -EACCES);
     CHECK(unlink(path) == 0);
+    /* Somebody else's link is there now, and leads to a socket that nobody named. */
+    CHECK(write(go[1], "", 1) == 1 && read(go[0], &byte, 1) == 1);
+    viv_err_clear(&err);
+    CHECK(viv_unix_connect((struct sockaddr *)&a, sizeof(a), &err) == -EACCES && strstr(err.text, "does not use the socket"));
 }
 
 static void test_sockets(void)
 {
-    g_autofree char *said = NULL;
-    int status = confined(&lenient, sockets, NULL, &said);
+    g_autofree char *said = NULL, *path = in_dir("socket"), *real = in_dir("real-socket");
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int to[2], from[2], status, server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char byte;
+    pid_t pid;
 
+    g_strlcpy(a.sun_path, real, sizeof(a.sun_path));
+    g_assert_cmpint(bind(server, (struct sockaddr *)&a, sizeof(a)) | listen(server, 4), ==, 0);
+    g_assert_cmpint(pipe2(to, O_CLOEXEC) | pipe2(from, O_CLOEXEC), ==, 0);
+    pid = fork();
+    if (pid == 0)
+        _exit(read(from[0], &byte, 1) != 1 || symlink("real-socket", path) || write(to[1], "", 1) != 1);
+    status = confined(&lenient, sockets, (int[]){to[0], from[1]}, &said);
     g_test_message("%s", said);
     g_assert_cmpint(status, ==, 0);
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    g_assert_cmpint(status, ==, 0);
+    close(server);
 }
 
 static void programs(const void *arg)
@@ -891,6 +942,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sandbox/beyond-words", test_beyond_words);
     g_test_add_func("/sandbox/share", test_share);
     g_test_add_func("/sandbox/new-file", test_new_file);
+    g_test_add_func("/sandbox/at-sign", test_at_sign);
     g_test_add_func("/sandbox/sockets", test_sockets);
     g_test_add_func("/sandbox/programs", test_programs);
     g_test_add_func("/sandbox/names-of-guest", test_names_of_guest);
