@@ -18,8 +18,11 @@ static int new_l2(struct qcow2 *q, uint32_t i, struct qcow2_table *old, struct q
     if (ret)
         return ret;
     ret = qcow2_set_add(&q->meta, offset >> q->cluster_bits);
-    if (!ret)
+    if (!ret) {
         ret = qcow2_table_get(q, &q->l2_cache, offset, true, &t);
+        if (ret)
+            qcow2_set_remove(&q->meta, offset >> q->cluster_bits);
+    }
     if (ret) {
         qcow2_clusters_unalloc(q, offset, 1);
         return ret;

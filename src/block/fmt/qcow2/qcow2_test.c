@@ -214,6 +214,38 @@ static void test_failing_write(void)
     }
 }
 
+/* Nothing is flushed until the caches are full, then making room in them fails: the next try works. */
+static void test_failing_room(void)
+{
+    enum { STEP = 32768, STEPS = 1056 }; /* an L2 table each; more tables and refcount blocks than the caches hold */
+    g_autofree uint8_t *buf = g_malloc(STEP), *got = g_malloc(STEP);
+    struct viv_blk_driver driver = mem_driver;
+    struct viv_node *file, *n;
+    struct mem m;
+
+    driver.pwritev = failing_pwritev;
+    make(&m, STEPS * STEP, 512, 64);
+    file = mem_node(&m);
+    file->drv = &driver;
+    n = open_rw(file);
+    for (unsigned i = 0; i < STEPS; i++) {
+        memset(buf, i + 1, STEP);
+        writes_left = 1;
+        g_assert_cmpint(viv_node_pwrite(n, (uint64_t)i * STEP, buf, STEP), ==, -ENOSPC);
+        g_assert_cmpint(viv_node_pwrite(n, (uint64_t)i * STEP, buf, STEP), ==, 0);
+    }
+    g_assert_cmpint(viv_node_put(&n), ==, 0);
+    n = open_rw(mem_node(&m));
+    check_sound(n, true);
+    for (unsigned i = 0; i < STEPS; i++) {
+        memset(buf, i + 1, STEP);
+        g_assert_cmpint(viv_node_pread(n, (uint64_t)i * STEP, got, STEP), ==, 0);
+        g_assert_cmpmem(buf, STEP, got, STEP);
+    }
+    viv_node_put(&n);
+    mem_fini(&m);
+}
+
 /* --- metadata is never overwritten --- */
 
 /* An L2 entry that points at the L1 table: reading shows it, writing marks the image corrupt and changes nothing. */
@@ -400,6 +432,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/block/qcow2/parallel/512", GUINT_TO_POINTER(512), test_parallel);
     g_test_add_data_func("/block/qcow2/parallel/64k", GUINT_TO_POINTER(65536), test_parallel);
     g_test_add_func("/block/qcow2/failing-write", test_failing_write);
+    g_test_add_func("/block/qcow2/failing-room", test_failing_room);
     g_test_add_func("/block/qcow2/overlap", test_overlap);
     g_test_add_func("/block/qcow2/dirty", test_dirty);
     g_test_add_func("/block/qcow2/mutations", test_mutations);

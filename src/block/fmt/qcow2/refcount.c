@@ -206,10 +206,13 @@ static int add_block(struct qcow2 *q, uint64_t cluster)
         return qcow2_corrupt(q, "metadata lies where no refcount block counts it",
                              first << q->cluster_bits);
     ret = qcow2_set_add(&q->meta, first);
-    if (!ret)
-        ret = qcow2_table_get(q, &q->refblock_cache, first << q->cluster_bits, true, &t);
     if (ret)
         return ret;
+    ret = qcow2_table_get(q, &q->refblock_cache, first << q->cluster_bits, true, &t);
+    if (ret) {
+        qcow2_set_remove(&q->meta, first);
+        return ret;
+    }
     qcow2_refblock_store(q, t->data, 0, 1);
     qcow2_table_put(t);
     qcow2_array_set(&q->rt, index, first << q->cluster_bits);
