@@ -39,7 +39,8 @@ int viv_plain_find(struct viv_node *n, bool writable, const struct viv_blk_req *
         (e.in_place || q->op == VIV_BLK_READ)) {
         out->file = e.where ? e.where : n->file;
         out->host = e.host;
-        fd = viv_file_fd_for(out->file, out->host, q->iov, q->iovcnt);
+        if (q->op == VIV_BLK_READ || !out->file->hooks)
+            fd = viv_file_fd_for(out->file, out->host, q->iov, q->iovcnt);
     }
     if (fd < 0)
         viv_io_unlock(n, &out->range);
@@ -57,6 +58,8 @@ void viv_plain_wrote(struct viv_node *n, const struct viv_plain *p, const struct
     if (whole)
         viv_file_grew(p->file, p->host + q->len);
     viv_bitmaps_wrote(n, q->offset, q->len); /* some of it may be there in any case */
+    if (p->file != n)
+        viv_bitmaps_wrote(p->file, p->host, q->len);
 }
 
 int viv_plain_try(struct viv_node *n, bool writable, const struct viv_blk_req *q)

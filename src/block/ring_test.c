@@ -3,6 +3,7 @@
 #include "block/bitmap.h"
 #include "block/blk.h"
 #include "block/fmt/qcow2/qcow2.h"
+#include "block/graph.h"
 #include "block/ring.h"
 
 #include <errno.h>
@@ -266,23 +267,64 @@ static void test_drain(void)
 static void test_bitmap(void)
 {
     struct request q = {.buf = g_malloc0(CLUSTER)}, other = {.buf = g_malloc0(CLUSTER)};
-    struct viv_bitmap *map = NULL;
+    struct viv_bitmap *map = NULL, *file = NULL;
     struct viv_err err = VIV_ERR_INIT;
     struct viv_blk *b;
 
     make("raw", SIZE);
     b = open_with("raw", VIV_AIO_URING, false);
     g_assert_cmpint(viv_bitmap_new(viv_blk_node(b), "m", CLUSTER, &map, &err), ==, 0);
+    g_assert_cmpint(viv_bitmap_new(viv_blk_node(b)->file, "m", CLUSTER, &file, &err), ==, 0);
     for (unsigned i = 0; i < 8; i++) {
         submit(b, &other, VIV_BLK_READ, SIZE - CLUSTER, CLUSTER); /* so that the write is not alone */
         submit(b, &q, VIV_BLK_WRITE, 2 * i * CLUSTER, 512);
         g_assert_cmpint(wait_for(&q), ==, 0);
         g_assert_cmpuint(viv_bitmap_count(map), ==, (i + 1) * CLUSTER);
+        g_assert_cmpuint(viv_bitmap_count(file), ==, (i + 1) * CLUSTER);
         g_assert_cmpint(wait_for(&other), ==, 0);
     }
     if (have_ring)
         g_assert_cmpuint(viv_ring_count(viv_blk_ring(b)), >, 8); /* the reads, and some writes at least */
     viv_bitmap_free(map);
+    viv_bitmap_free(file);
+    finish(b);
+    g_free(q.buf);
+    g_free(other.buf);
+}
+
+static unsigned hooked;
+
+static void before_write(struct viv_node_hook *h, uint64_t offset, uint64_t len)
+{
+    __atomic_add_fetch(&hooked, 1, __ATOMIC_RELAXED);
+}
+
+/* Who must know of writes to the file hears of those that come through the image, by whatever way. */
+static void test_file_hook(void)
+{
+    static struct viv_node_hook hook = {.before = before_write};
+    struct request q = {.buf = g_malloc0(CLUSTER)}, other = {.buf = g_malloc0(CLUSTER)};
+    struct viv_node *file;
+    struct viv_blk *b;
+    unsigned writes = 0;
+
+    make("raw", SIZE);
+    b = open_with("raw", VIV_AIO_URING, false);
+    file = viv_blk_node(b)->file;
+    viv_graph_begin();
+    viv_node_add_hook(file, &hook);
+    viv_graph_end();
+    for (unsigned i = 0; i < 8; i++) {
+        submit(b, &other, VIV_BLK_READ, SIZE - CLUSTER, CLUSTER);
+        submit(b, &q, VIV_BLK_WRITE, i * CLUSTER, 512);
+        g_assert_cmpint(wait_for(&q), ==, 0);
+        g_assert_cmpint(wait_for(&other), ==, 0);
+        writes += 1 + (viv_blk_try(b, &q.req) == 0);
+        g_assert_cmpuint(hooked, ==, writes);
+    }
+    viv_graph_begin();
+    viv_node_remove_hook(file, &hook);
+    viv_graph_end();
     finish(b);
     g_free(q.buf);
     g_free(other.buf);
@@ -360,6 +402,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block/ring/error", test_error);
     g_test_add_func("/block/ring/drain", test_drain);
     g_test_add_func("/block/ring/bitmap", test_bitmap);
+    g_test_add_func("/block/ring/file-hook", test_file_hook);
     g_test_add_func("/block/ring/refused", test_refused);
     g_test_add_func("/block/ring/native", test_native);
     ret = g_test_run();
