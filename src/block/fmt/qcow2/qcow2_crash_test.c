@@ -23,6 +23,7 @@ struct config {
     bool extended;  /* subclusters */
     bool compress, zstd; /* some writes are of compressed clusters */
     bool data_file, data_raw;
+    bool forget; /* no ops: what the backing file holds is written, and forgotten */
 };
 
 /* What a sector may hold: stamps in order of issue; [durable] is the newest that a flush covered. */
@@ -136,10 +137,20 @@ static void do_flush(struct world *w, struct viv_node *n)
     g_array_append_val(w->flushes, f);
 }
 
+/* As commit does it: here and below there is the same, then it is here no more. */
+static void do_forget(struct world *w, struct viv_node *n)
+{
+    g_assert_cmpint(viv_node_pwrite(n, 0, w->base.data, w->base.size), ==, 0);
+    do_flush(w, n);
+    g_assert_cmpint(viv_node_forget(n), ==, 0);
+}
+
 static void workload(struct world *w)
 {
     struct viv_node *n = open_image(w, &w->f);
 
+    if (w->cfg->forget)
+        do_forget(w, n);
     for (unsigned i = 0; i < w->cfg->ops; i++) {
         uint64_t first = g_rand_int_range(w->rand, 0, w->sectors);
         uint64_t count = 1 + g_rand_int_range(w->rand, 0, 24);
@@ -427,6 +438,8 @@ int main(int argc, char **argv)
         {"subclusters-device", 65536, 16, 3, true, 4 << 20, 150, 3, true, .extended = true},
         {"data-file", 4096, 16, 3, false, 512 * 1024, 200, 3, .data_file = true},
         {"data-file-backing", 4096, 16, 3, true, 512 * 1024, 200, 3, .data_file = true},
+        {"forget", 4096, 16, 3, true, 512 * 1024, 0, 1, .forget = true},
+        {"data-file-forget", 4096, 16, 3, true, 512 * 1024, 0, 1, .data_file = true, .forget = true},
         {"data-file-raw", 4096, 16, 3, false, 512 * 1024, 200, 3, .data_file = true, .data_raw = true},
         {"data-file-subclusters", 16384, 16, 3, true, 2 << 20, 200, 3, .data_file = true, .extended = true},
         {"data-file-raw-subclusters", 16384, 16, 3, false, 2 << 20, 200, 3, .data_file = true, .data_raw = true, .extended = true},

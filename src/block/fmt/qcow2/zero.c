@@ -149,7 +149,13 @@ int qcow2_forget(struct viv_node *n, uint64_t offset, uint64_t len)
     struct qcow2 *q = n->state;
     int ret = q->data_raw ? -ENOTSUP : zero_range(n, offset, len, FORGET);
 
-    if (!ret && q->external)
+    if (ret || !q->external)
+        return ret;
+    /* After a cut the old entries would show the holes, and not the backing file: they must be gone first. */
+    pthread_mutex_lock(&q->lock);
+    ret = qcow2_flush_all(q);
+    pthread_mutex_unlock(&q->lock);
+    if (!ret)
         viv_node_discard(q->data, offset, len); /* a hint */
     return ret;
 }
