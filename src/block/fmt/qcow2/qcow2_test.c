@@ -303,6 +303,30 @@ static void test_dirty(void)
     mem_fini(&m);
 }
 
+/* The same when they can only be made anew elsewhere: where the old ones lay is free then, and the next writes go there. */
+static void test_dirty_rebuilt(void)
+{
+    uint8_t buf[4096];
+    struct viv_node *n;
+    struct mem m;
+
+    make(&m, 1 << 20, 4096, 16);
+    n = open_rw(mem_node(&m));
+    memset(buf, 7, sizeof(buf));
+    for (int i = 0; i < 50; i++)
+        g_assert_cmpint(viv_node_pwrite(n, i * 8192, buf, sizeof(buf)), ==, 0);
+    viv_node_put(&n);
+    m.data[79] |= 1; /* the dirty bit */
+    viv_st_be64(m.data + viv_ld_be64(m.data + 48), 0);
+    n = open_rw(mem_node(&m));
+    check_sound(n, false);
+    for (int i = 0; i < 100; i++)
+        g_assert_cmpint(viv_node_pwrite(n, i * 8192, buf, sizeof(buf)), ==, 0);
+    check_sound(n, false);
+    viv_node_put(&n);
+    mem_fini(&m);
+}
+
 /* --- damaged images --- */
 
 static void mutate(uint8_t *data, uint64_t size, GRand *r)
@@ -435,6 +459,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block/qcow2/failing-room", test_failing_room);
     g_test_add_func("/block/qcow2/overlap", test_overlap);
     g_test_add_func("/block/qcow2/dirty", test_dirty);
+    g_test_add_func("/block/qcow2/dirty-rebuilt", test_dirty_rebuilt);
     g_test_add_func("/block/qcow2/mutations", test_mutations);
     g_test_add_func("/block/qcow2/empty-extension", test_empty_extension);
     g_test_add_func("/block/qcow2/name-in-header", test_name_in_header);

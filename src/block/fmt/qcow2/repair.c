@@ -162,11 +162,9 @@ int qcow2_repair_rebuild(struct qcow2_checker *k)
     q->rt = rt;
     qcow2_cache_fini(&q->refblock_cache);
     qcow2_cache_init(&q->refblock_cache, q->cluster_size, QCOW2_REFBLOCK_CACHE_BYTES);
-    for (uint64_t i = r.first; i < r.total; i++)
-        qcow2_set_add(&q->meta, i);
     q->free_hint = 0;
     /* What was wrong with refcounts is right now; entries that point nowhere still do. */
     k->c->corruptions_fixed = k->mendable;
     k->c->leaks_fixed = k->c->leaks;
-    return 0;
+    return qcow2_collect_meta(q, true, NULL); /* the old table and blocks are free */
 }
