@@ -250,7 +250,7 @@ int qcow2_reserve(struct viv_node *n, const struct viv_alloc *a)
     return link_now(n, a, !q->extended);
 }
 
-/* Gives back what nothing points at; a zero cluster's own place stays. */
+/* Gives back what nothing points at; a zero cluster's own place stays. Without the table nobody knows which it is: that leaks. */
 void qcow2_cancel(struct viv_node *n, const struct viv_alloc *a)
 {
     struct qcow2 *q = n->state;
@@ -258,14 +258,16 @@ void qcow2_cancel(struct viv_node *n, const struct viv_alloc *a)
     uint64_t end = a->host + a->len + a->tail;
     struct qcow2_entry e = {0};
     struct qcow2_table *t = NULL;
+    int ret;
 
     if (q->external)
         return;
     pthread_mutex_lock(&q->lock);
-    if (!qcow2_l2_get(q, a->offset, &t) && t)
+    ret = qcow2_l2_get(q, a->offset, &t);
+    if (!ret && t)
         qcow2_entry_load(q, t, qcow2_l2_index(q, a->offset), &e);
     qcow2_table_put(t);
-    if (!qcow2_has_place(q, &e) || (e.desc & QCOW2_OFFSET) != host)
+    if (!ret && (!qcow2_has_place(q, &e) || (e.desc & QCOW2_OFFSET) != host))
         qcow2_clusters_unalloc(q, host, qcow2_clusters(q, end - host));
     pthread_mutex_unlock(&q->lock);
 }
