@@ -57,6 +57,7 @@ struct viv_pci_dev {
     uint16_t ext_cap_end, ext_cap_last; /* the same of the extended ones; the last one there is */
     uint8_t pm_cap, msi_cap, pcie_cap;  /* offsets in config, 0: none */
     struct viv_region *rom; /* NULL: no expansion ROM */
+    struct viv_ram *rom_ram;
     uint32_t rom_size;
 
     /* MSI-X: table and pending bits in a BAR of the device's choice. */

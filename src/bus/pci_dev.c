@@ -68,8 +68,7 @@ void viv_pci_dev_fini(struct viv_pci_dev *d)
         viv_region_free(d->bar[i].region);
         d->bar[i].region = NULL;
     }
-    viv_region_free(d->rom);
-    d->rom = NULL;
+    viv_pci_rom_fini(d);
     if (viv_pci_on_bus(d)) {
         d->bus->dev[d->devfn] = NULL;
         if (d->bus->kind == VIV_PCIE_LINK && !d->dev.board->made)
@@ -279,6 +278,7 @@ const struct viv_state_table viv_pci_dev_state = {
             VIV_F_CONFIG(viv_pci_dev, msi_cap),
             VIV_F_CONFIG(viv_pci_dev, pcie_cap),
             VIV_F_CONFIG(viv_pci_dev, rom),
+            VIV_F_CONFIG(viv_pci_dev, rom_ram),
             VIV_F_CONFIG(viv_pci_dev, rom_size),
             VIV_F_CONFIG(viv_pci_dev, msix_cap),
             VIV_F_CONFIG(viv_pci_dev, msix_count),

@@ -104,6 +104,7 @@ static inline bool viv_pci_touches(unsigned off, unsigned len, unsigned start, u
 #define VIV_PCI_UNMAPPED UINT64_MAX
 /* romfile= and rombar=; `standard`: the class's own file, NULL: none. The rest of the header is filled. */
 int viv_pci_rom_init(struct viv_pci_dev *d, const char *standard, struct viv_opts *opts, struct viv_err *err);
+void viv_pci_rom_fini(struct viv_pci_dev *d);
 /* Where the guest has put an expansion ROM that is there, VIV_PCI_UNMAPPED while it is not decoded. */
 uint64_t viv_pci_rom_addr(const struct viv_pci_dev *d);
 

@@ -47,13 +47,13 @@ static int add_rom(struct viv_pci_dev *d, const uint8_t *data, size_t len, struc
     struct viv_region_desc desc = {.kind = VIV_REGION_ROM, .size = size};
     int r;
 
-    /* Borrowed by block and region, which can outlive the function: blocks are for ever. */
     desc.name = g_strdup_printf("%s/rom", d->dev.path);
     r = viv_ram_new(desc.name, MAX(size, VIV_PAGE_SIZE), &desc.ram, err);
     if (r < 0) {
         g_free((char *)desc.name);
         return r;
     }
+    d->rom_ram = desc.ram;
     memcpy(desc.ram->hva, data, len);
     match_ids(d, desc.ram->hva, len);
     viv_ram_written(desc.ram->hva, len);
@@ -61,6 +61,17 @@ static int add_rom(struct viv_pci_dev *d, const uint8_t *data, size_t len, struc
     d->rom_size = (uint32_t)size;
     viv_st_le32(d->wmask + PCI_ROM, (uint32_t)~(size - 1) | PCI_ROM_ENABLE);
     return 0;
+}
+
+void viv_pci_rom_fini(struct viv_pci_dev *d)
+{
+    const char *name = d->rom_ram ? d->rom_ram->name : NULL;
+
+    viv_region_free(d->rom);
+    viv_ram_release(d->rom_ram); /* saved state lists all blocks: this one is no part of the machine any more */
+    g_free((char *)name);
+    d->rom = NULL;
+    d->rom_ram = NULL;
 }
 
 int viv_pci_rom_init(struct viv_pci_dev *d, const char *standard, struct viv_opts *opts, struct viv_err *err)

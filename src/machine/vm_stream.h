@@ -36,4 +36,8 @@ int viv_vm_quiesce(struct viv_err *err); /* waits until no device is at work, an
 int viv_vm_put_machine(struct viv_vm_stream *s, struct viv_err *err); /* errors of writing are the stream's own */
 int viv_vm_get_machine(struct viv_vm_stream *s, struct viv_err *err);
 
+/* vm_save_ram.c */
+void viv_vm_save_ram(struct viv_vm_stream *s);
+int viv_vm_load_ram(struct viv_vm_stream *s, struct viv_err *err); /* each block that is here must be there, and no other */
+
 #endif
