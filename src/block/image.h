@@ -103,6 +103,8 @@ struct viv_snapshot_ops {
     /* Where in the offset space of map() and alloc() the VM state lies: behind the disk. The map has room for `len` bytes
      * of it afterwards; read-only: -ENODATA when it has not. */
     int (*state_area)(struct viv_node *n, uint64_t len, uint64_t *base);
+    /* From the VM state of a snapshot that is not applied. Nobody else uses the node meanwhile. */
+    int (*state_read)(struct viv_node *n, const char *which, uint64_t pos, void *buf, size_t len, struct viv_err *err);
 };
 /* VM state (io.c). savevm: write it from 0 on, then create() a snapshot with its vm_state_size. loadvm: apply() the
  * snapshot, or open with `snapshot`, then read. 0 or negative errno; -ENOTSUP: the format has no place for it. */

@@ -352,6 +352,35 @@ int viv_snapshot_set_find(struct viv_snapshot_set *s, const char *name, uint64_t
                     : viv_fail(err, EINVAL, "snapshot '%s' holds disks only: revert to it offline, with viv-img snapshot -a", name);
 }
 
+struct piece {
+    const char *id;
+    uint64_t pos;
+    void *buf;
+    size_t len;
+};
+
+static int read_piece(struct viv_node *n, const void *arg, struct viv_err *err)
+{
+    const struct piece *p = arg;
+
+    return n->drv->snapshots->state_read(n, p->id, p->pos, p->buf, p->len, err);
+}
+
+int viv_snapshot_set_read(struct viv_snapshot_set *s, const char *name, uint64_t pos, void *buf, size_t len, struct viv_err *err)
+{
+    struct viv_snapshot_disk *d = &s->disk[s->holder];
+    struct viv_snapshot *list = NULL, *found;
+    unsigned count = 0;
+    int rc = find(d, name, &list, &count, &found, err);
+
+    if (!rc && !found)
+        rc = missing(s, d, name, err);
+    if (!rc)
+        rc = drained(d, read_piece, &(struct piece){found->id, pos, buf, len}, err);
+    viv_snapshot_free(list, count);
+    return rc;
+}
+
 int viv_snapshot_set_revert(struct viv_snapshot_set *s, const char *name, struct viv_err *err)
 {
     int rc = 0;

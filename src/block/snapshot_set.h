@@ -5,6 +5,7 @@
 #include "base/err.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct viv_blk;
@@ -43,6 +44,8 @@ int viv_snapshot_set_check_new(struct viv_snapshot_set *s, const char *name, str
 int viv_snapshot_set_create(struct viv_snapshot_set *s, const char *name, uint64_t state, uint64_t clock_ns, struct viv_err *err);
 /* 0: all have it, of one moment, and the holder (the machine's disks: it is found) has *size bytes of state with it. */
 int viv_snapshot_set_find(struct viv_snapshot_set *s, const char *name, uint64_t *size, struct viv_err *err);
+/* From the state that was found. */
+int viv_snapshot_set_read(struct viv_snapshot_set *s, const char *name, uint64_t pos, void *buf, size_t len, struct viv_err *err);
 int viv_snapshot_set_revert(struct viv_snapshot_set *s, const char *name, struct viv_err *err);
 /* All of that name. *any: there was one. */
 int viv_snapshot_set_remove(struct viv_snapshot_set *s, const char *name, bool *any, struct viv_err *err);

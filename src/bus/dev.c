@@ -315,7 +315,7 @@ static int one_too_many(GHashTable *seen, struct viv_err *err)
     return 0;
 }
 
-static int load_one(struct viv_state_reader *r, GHashTable *seen, struct viv_err *err)
+static int load_one(struct viv_state_reader *r, GHashTable *seen, bool check, struct viv_err *err)
 {
     g_autofree char *path = viv_state_peek_section(r, err);
     struct viv_dev *d = path ? by_path(path) : NULL;
@@ -327,17 +327,27 @@ static int load_one(struct viv_state_reader *r, GHashTable *seen, struct viv_err
                         "places (one that was plugged in later by -device with its bus= and addr= or port=)", path);
     if (!g_hash_table_add(seen, d))
         return viv_fail(err, EINVAL, "saved state has the device '%.150s' twice", path);
-    return viv_state_load(r, d->path, d->cls->state, d, err);
+    return check ? viv_state_check(r, d->path, d->cls->state, err) : viv_state_load(r, d->path, d->cls->state, d, err);
 }
 
 /* By name, not by order: what was plugged in while the machine ran may be made earlier here. */
-int viv_dev_load_all(struct viv_state_reader *r, struct viv_err *err)
+static int load_all(struct viv_state_reader *r, bool check, struct viv_err *err)
 {
     g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
     uint32_t n;
     int rc = viv_state_get_u32(r, &n, err);
 
     for (uint32_t i = 0; i < n && rc == 0; i++)
-        rc = load_one(r, seen, err);
+        rc = load_one(r, seen, check, err);
     return rc ? rc : one_too_many(seen, err);
+}
+
+int viv_dev_load_all(struct viv_state_reader *r, struct viv_err *err)
+{
+    return load_all(r, false, err);
+}
+
+int viv_dev_check_all(struct viv_state_reader *r, struct viv_err *err)
+{
+    return load_all(r, true, err);
 }

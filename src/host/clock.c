@@ -236,11 +236,16 @@ uint64_t viv_tsc_hz(void)
     return tsc_hz;
 }
 
-int viv_tsc_hz_set(uint64_t hz)
+bool viv_tsc_hz_near(uint64_t hz)
 {
     uint64_t real = viv_tsc_hz(), apart = hz > real ? hz - real : real - hz;
 
-    if (apart > real / 4000)
+    return apart <= real / 4000;
+}
+
+int viv_tsc_hz_set(uint64_t hz)
+{
+    if (!viv_tsc_hz_near(hz))
         return -ERANGE;
     tsc_hz = hz;
     return 0;

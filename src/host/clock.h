@@ -36,6 +36,7 @@ void viv_guest_tsc_set(uint64_t value); /* only while stopped (load) */
  * runs; -ERANGE, nothing changed, when this TSC runs at another rate: more than 250 ppm apart, as clocks that are
  * disciplined by NTP may be at most 500 ppm off. */
 int viv_tsc_hz_set(uint64_t hz);
+bool viv_tsc_hz_near(uint64_t hz); /* viv_tsc_hz_set() would take it */
 
 /* A timer. Create and free with the device lock held; set and cancel from any thread (cheap: no system call
  * unless the earliest deadline of all comes earlier). Who cancels with the device lock held knows that fn does

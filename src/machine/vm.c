@@ -436,9 +436,14 @@ unsigned viv_vm_guest_wishes(void)
     return wishes;
 }
 
+bool viv_vm_knows_wishes(unsigned bits)
+{
+    return !(bits & ~(VIV_VM_WISHES | VIV_VM_WISH_CPUS)) && (!(bits & VIV_VM_WISH_CPUS) || bits >> VIV_VM_RESET & 1);
+}
+
 int viv_vm_set_guest_wishes(unsigned bits)
 {
-    if (bits & ~(VIV_VM_WISHES | VIV_VM_WISH_CPUS) || (bits & VIV_VM_WISH_CPUS && !(bits >> VIV_VM_RESET & 1)))
+    if (!viv_vm_knows_wishes(bits))
         return -EINVAL;
     vm.deferred = bits;
     return 0;

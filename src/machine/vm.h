@@ -64,6 +64,7 @@ void viv_vm_set_state(enum viv_run_state s);
 #define VIV_VM_WISH_CPUS (1u << 16)
 unsigned viv_vm_guest_wishes(void);
 int viv_vm_set_guest_wishes(unsigned bits);
+bool viv_vm_knows_wishes(unsigned bits);
 
 /* -no-reboot / -no-shutdown; listeners for QMP events (json_data: the text of an object, or NULL). */
 void viv_vm_set_policy(bool no_reboot, bool no_shutdown);

@@ -70,7 +70,12 @@ static void save_vcpu(struct viv_state_writer *w, struct viv_vcpu *v)
         viv_state_save(w, apic, &viv_apic_state, v->apic);
 }
 
-static int load_vcpu(struct viv_state_reader *r, struct viv_vcpu *v, struct viv_err *err)
+static int load_part(struct viv_state_reader *r, const char *path, const struct viv_state_table *t, void *obj, bool check, struct viv_err *err)
+{
+    return check ? viv_state_check(r, path, t, err) : viv_state_load(r, path, t, obj, err);
+}
+
+static int load_vcpu(struct viv_state_reader *r, struct viv_vcpu *v, bool check, struct viv_err *err)
 {
     g_autofree char *cpu = g_strdup_printf("cpu/%u", v->index);
     g_autofree char *apic = g_strdup_printf("cpu/%u/apic", v->index);
@@ -81,11 +86,11 @@ static int load_vcpu(struct viv_state_reader *r, struct viv_vcpu *v, struct viv_
         return rc;
     if (has_apic != (v->apic != NULL))
         return viv_fail(err, EINVAL, "saved state is of another kind of accelerator");
-    rc = viv_state_load(r, "vcpu", &viv_vcpu_state, v, err);
+    rc = load_part(r, "vcpu", &viv_vcpu_state, v, check, err);
     if (!rc)
-        rc = viv_state_load(r, cpu, &viv_x86_state, v->x86, err);
+        rc = load_part(r, cpu, &viv_x86_state, v->x86, check, err);
     if (!rc && v->apic)
-        rc = viv_state_load(r, apic, &viv_apic_state, v->apic, err);
+        rc = load_part(r, apic, &viv_apic_state, v->apic, check, err);
     return rc;
 }
 
@@ -109,7 +114,20 @@ static int make_state(uint8_t **blob, size_t *len, struct viv_err *err)
     return 0;
 }
 
-static int load_sections(struct viv_state_reader *r, struct viv_err *err)
+/* What an accelerator saves has always the same length. */
+static int skip_accel(struct viv_state_reader *r, struct viv_err *err)
+{
+    struct viv_state_writer *w = viv_state_writer_new();
+    g_autofree uint8_t *own = NULL;
+    size_t len;
+
+    viv_vm_accel()->save(w);
+    own = viv_state_writer_finish(w, &len);
+    viv_state_writer_free(w);
+    return viv_state_get(r, own, len, err);
+}
+
+static int load_sections(struct viv_state_reader *r, bool check, struct viv_err *err)
 {
     const struct viv_accel *a = viv_vm_accel();
     uint32_t word[VIV_FW_COUNT], has_accel;
@@ -119,7 +137,7 @@ static int load_sections(struct viv_state_reader *r, struct viv_err *err)
         rc = viv_fail(err, EINVAL, "saved state is of a CPU with other features: use the same -cpu "
                       "(not 'host' or 'max' on another host)");
     for (unsigned i = 0; i < viv_vcpu_count && !rc; i++)
-        rc = load_vcpu(r, viv_vcpus[i], err);
+        rc = load_vcpu(r, viv_vcpus[i], check, err);
     if (!rc)
         rc = viv_state_get_u32(r, &has_accel, err);
     if (rc < 0)
@@ -127,11 +145,13 @@ static int load_sections(struct viv_state_reader *r, struct viv_err *err)
     if (has_accel != (a->load != NULL))
         return viv_fail(err, EINVAL, "saved state is of another kind of accelerator");
     if (a->load)
-        rc = a->load(r, err);
-    return rc < 0 ? rc : viv_dev_load_all(r, err);
+        rc = check ? skip_accel(r, err) : a->load(r, err);
+    if (!rc)
+        rc = check ? viv_dev_check_all(r, err) : viv_dev_load_all(r, err);
+    return rc;
 }
 
-static int load_state(struct viv_vm_stream *s, struct viv_err *err)
+static int load_state(struct viv_vm_stream *s, bool check, struct viv_err *err)
 {
     struct viv_state_reader *r;
     uint8_t *blob;
@@ -145,11 +165,11 @@ static int load_state(struct viv_vm_stream *s, struct viv_err *err)
         return viv_fail(err, EINVAL, "saved state: %" PRIu64 " bytes of devices are too many", len);
     rc = viv_vm_stream_get(s, blob, len, err);
     /* The check sum before anything is made of the bytes. */
-    if (!rc)
+    if (!rc && !check)
         rc = viv_vm_stream_check_sum(s, err);
     if (!rc) {
         r = viv_state_reader_new(blob, len);
-        rc = load_sections(r, err);
+        rc = load_sections(r, check, err);
         viv_state_reader_free(r);
     }
     g_free(blob);
@@ -178,7 +198,7 @@ static void save_clocks(struct viv_vm_stream *s)
     viv_vm_stream_put_u64(s, base_ns);
 }
 
-static int load_clocks(struct viv_vm_stream *s, struct viv_err *err)
+static int load_clocks(struct viv_vm_stream *s, bool check, struct viv_err *err)
 {
     enum { NS, TSC, HZ, BASE_TSC, BASE_NS, COUNT };
     uint64_t v[COUNT];
@@ -190,22 +210,27 @@ static int load_clocks(struct viv_vm_stream *s, struct viv_err *err)
         return rc;
     if (v[NS] > INT64_MAX / 2 || v[BASE_NS] > v[NS])
         return viv_fail(err, EINVAL, "its clock is out of range");
-    if (viv_tsc_hz_set(v[HZ]) < 0)
+    if (!viv_tsc_hz_near(v[HZ]))
         return viv_fail(err, EINVAL, "it was saved where the TSC runs at %.3f MHz, here it is %.3f MHz",
                         v[HZ] / 1e6, viv_tsc_hz() / 1e6);
+    if (check)
+        return 0;
+    viv_tsc_hz_set(v[HZ]);
     viv_guest_clock_set_ns((int64_t)v[NS]);
     viv_guest_tsc_set(v[TSC]);
     viv_kvmclock_set_base(v[BASE_TSC], v[BASE_NS]);
     return 0;
 }
 
-static int load_wishes(struct viv_vm_stream *s, struct viv_err *err)
+static int load_wishes(struct viv_vm_stream *s, bool check, struct viv_err *err)
 {
     uint64_t bits;
     int rc = viv_vm_stream_get_u64(s, &bits, err);
 
-    if (!rc && (bits > UINT_MAX || viv_vm_set_guest_wishes((unsigned)bits) < 0))
-        rc = viv_fail(err, EINVAL, "its machine asked for something unknown (%#" PRIx64 ")", bits);
+    if (!rc && (bits > UINT_MAX || !viv_vm_knows_wishes((unsigned)bits)))
+        return viv_fail(err, EINVAL, "its machine asked for something unknown (%#" PRIx64 ")", bits);
+    if (!rc && !check)
+        viv_vm_set_guest_wishes((unsigned)bits);
     return rc;
 }
 
@@ -317,17 +342,27 @@ static int load_head(struct viv_vm_stream *s, struct viv_err *err)
     return rc;
 }
 
-int viv_vm_get_machine(struct viv_vm_stream *s, struct viv_err *err)
+static int get_machine(struct viv_vm_stream *s, bool check, struct viv_err *err)
 {
     int rc = load_head(s, err);
 
     if (!rc)
-        rc = load_clocks(s, err);
+        rc = load_clocks(s, check, err);
     if (!rc)
-        rc = load_wishes(s, err);
+        rc = load_wishes(s, check, err);
     if (!rc)
-        rc = viv_vm_load_ram(s, err);
-    return rc ? rc : load_state(s, err);
+        rc = viv_vm_load_ram(s, check, err);
+    return rc ? rc : load_state(s, check, err);
+}
+
+int viv_vm_get_machine(struct viv_vm_stream *s, struct viv_err *err)
+{
+    return get_machine(s, false, err);
+}
+
+int viv_vm_check_machine(struct viv_vm_stream *s, struct viv_err *err)
+{
+    return get_machine(s, true, err);
 }
 
 int viv_vm_load(const char *uri, struct viv_err *err)

@@ -126,7 +126,13 @@ static void clear_block(struct viv_ram *ram)
     }
 }
 
-static int load_runs(struct viv_vm_stream *s, struct viv_ram *ram, struct viv_err *err)
+/* NULL: they are looked at, and passed over. */
+static int get_pages(struct viv_vm_stream *s, uint8_t *hva, uint64_t len, struct viv_err *err)
+{
+    return hva ? viv_vm_stream_get(s, hva, len, err) : viv_vm_stream_skip(s, len, err);
+}
+
+static int load_runs(struct viv_vm_stream *s, struct viv_ram *ram, bool check, struct viv_err *err)
 {
     uint64_t pages = ram->size / VIV_PAGE_SIZE, next = 0, start, count;
     int rc;
@@ -140,7 +146,7 @@ static int load_runs(struct viv_vm_stream *s, struct viv_ram *ram, struct viv_er
             return rc;
         if (start < next || !viv_range_inside(start, count, pages))
             return viv_fail(err, EINVAL, "saved state: pages outside of RAM block '%s'", ram->name);
-        rc = viv_vm_stream_get(s, ram->hva + start * VIV_PAGE_SIZE, count * VIV_PAGE_SIZE, err);
+        rc = get_pages(s, check ? NULL : ram->hva + start * VIV_PAGE_SIZE, count * VIV_PAGE_SIZE, err);
         if (rc < 0)
             return rc;
         next = start + count;
@@ -158,7 +164,7 @@ static struct viv_ram *find_block(GHashTable *met, const char *name)
     return ram;
 }
 
-static int load_block(struct viv_vm_stream *s, size_t name_len, GHashTable *met, struct viv_err *err)
+static int load_block(struct viv_vm_stream *s, size_t name_len, GHashTable *met, bool check, struct viv_err *err)
 {
     g_autofree char *name = g_malloc0(name_len + 1);
     struct viv_ram *ram;
@@ -175,8 +181,10 @@ static int load_block(struct viv_vm_stream *s, size_t name_len, GHashTable *met,
     if (size != ram->size)
         return viv_fail(err, EINVAL, "saved state has RAM block '%.150s' of %" PRIu64 " bytes, here it has %" PRIu64, name, size, ram->size);
     g_hash_table_add(met, ram);
+    if (check)
+        return load_runs(s, ram, true, err);
     clear_block(ram);
-    rc = load_runs(s, ram, err);
+    rc = load_runs(s, ram, false, err);
     viv_ram_written(ram->hva, ram->size);
     return rc;
 }
@@ -191,7 +199,7 @@ static int one_too_many(GHashTable *met, struct viv_err *err)
     return 0;
 }
 
-int viv_vm_load_ram(struct viv_vm_stream *s, struct viv_err *err)
+int viv_vm_load_ram(struct viv_vm_stream *s, bool check, struct viv_err *err)
 {
     g_autoptr(GHashTable) met = g_hash_table_new(NULL, NULL);
     uint64_t name_len;
@@ -205,7 +213,7 @@ int viv_vm_load_ram(struct viv_vm_stream *s, struct viv_err *err)
             return one_too_many(met, err);
         if (name_len > MAX_NAME)
             return viv_fail(err, EINVAL, "saved state: a RAM block's name is too long");
-        rc = load_block(s, name_len, met, err);
+        rc = load_block(s, name_len, met, check, err);
         if (rc < 0)
             return rc;
     }

@@ -121,6 +121,33 @@ static int read_state(const struct viv_snapshot_disk *d, uint64_t size, struct v
     return rc;
 }
 
+struct found {
+    struct viv_snapshot_set *s;
+    const char *name;
+};
+
+static int read_found(void *opaque, uint64_t pos, void *buf, size_t len, struct viv_err *err)
+{
+    const struct found *f = opaque;
+
+    return viv_snapshot_set_read(f->s, f->name, pos, buf, len, err);
+}
+
+/* Is it of a machine like this one? Before the disks are changed: what was written to them since would be gone for nothing. */
+static int check_state(struct viv_snapshot_set *s, const char *name, uint64_t size, struct viv_err *err)
+{
+    struct found f = {s, name};
+    struct viv_vm_stream *in;
+    int rc;
+
+    viv_vm_stream_open_reader(read_found, &f, s->disk[s->holder].name, size, &in);
+    rc = viv_vm_check_machine(in, err);
+    viv_vm_stream_close(in, NULL);
+    if (rc < 0)
+        viv_err_prefix(err, "cannot load snapshot '%s' (machine and disks stay as they are)", name);
+    return rc;
+}
+
 static int load_all(struct viv_snapshot_set *s, const char *name, uint64_t size, struct viv_err *err)
 {
     int rc = viv_snapshot_set_revert(s, name, err);
@@ -139,6 +166,8 @@ static int load_standing(struct viv_snapshot_set *s, const char *name, const str
 
     if (!rc)
         rc = viv_snapshot_set_find(s, name, &size, err);
+    if (!rc)
+        rc = check_state(s, name, size, err);
     if (rc < 0) {
         go_on(before);
         return rc;

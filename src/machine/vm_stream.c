@@ -14,9 +14,11 @@
 #define BUFFER (256 * 1024)
 
 struct viv_vm_stream {
-    int fd; /* -1: a node */
+    int fd; /* -1: a node or a reader */
     struct viv_node *node;
-    uint64_t at, end; /* of the node: how far it was written or read, and where what there is to read ends */
+    viv_vm_stream_read_fn read;
+    void *opaque;
+    uint64_t at, end; /* of what is no file: how far it was written or read, and where what there is to read ends */
     bool write;
     char *path;
     int error; /* errno of the first failure */
@@ -53,6 +55,13 @@ void viv_vm_stream_open_node(struct viv_node *n, const char *name, bool write, u
     s->path = g_strdup(name);
     s->crc = crc32(0, NULL, 0);
     *out = s;
+}
+
+void viv_vm_stream_open_reader(viv_vm_stream_read_fn read, void *opaque, const char *name, uint64_t size, struct viv_vm_stream **out)
+{
+    viv_vm_stream_open_node(NULL, name, false, size, out);
+    (*out)->read = read;
+    (*out)->opaque = opaque;
 }
 
 uint64_t viv_vm_stream_size(const struct viv_vm_stream *s)
@@ -118,31 +127,39 @@ void viv_vm_stream_put_u64(struct viv_vm_stream *s, uint64_t v)
     viv_vm_stream_put(s, b, sizeof(b));
 }
 
+static int read_at(struct viv_vm_stream *s, size_t len, struct viv_err *err)
+{
+    int rc;
+
+    if (s->read)
+        return s->read(s->opaque, s->at, s->buf, len, err);
+    rc = viv_node_state_read(s->node, s->at, s->buf, len);
+    return rc < 0 ? viv_fail_os(err, -rc, "cannot read '%s'", s->path) : 0;
+}
+
 /* How many bytes came; 0: there are no more. */
-static ssize_t read_some(struct viv_vm_stream *s)
+static ssize_t read_some(struct viv_vm_stream *s, struct viv_err *err)
 {
     size_t n = (size_t)MIN(BUFFER, s->end - s->at);
     ssize_t got;
 
-    if (s->node) {
-        int rc = n ? viv_node_state_read(s->node, s->at, s->buf, n) : 0;
+    if (s->fd < 0) {
+        int rc = n ? read_at(s, n, err) : 0;
 
         return rc < 0 ? rc : (ssize_t)n;
     }
     do {
         got = read(s->fd, s->buf, BUFFER);
     } while (got < 0 && errno == EINTR);
-    return got < 0 ? -errno : got;
+    return got < 0 ? viv_fail_os(err, errno, "cannot read '%s'", s->path) : got;
 }
 
 static int refill(struct viv_vm_stream *s, struct viv_err *err)
 {
-    ssize_t n = read_some(s);
+    ssize_t n = read_some(s, err);
 
-    if (n < 0)
-        return viv_fail_os(err, (int)-n, "cannot read '%s'", s->path);
-    if (n == 0)
-        return viv_fail(err, EINVAL, "'%s' ends early: it was not completely written", s->path);
+    if (n <= 0)
+        return n < 0 ? (int)n : viv_fail(err, EINVAL, "'%s' ends early: it was not completely written", s->path);
     s->at += (uint64_t)n;
     s->pos = 0;
     s->len = (size_t)n;
@@ -170,6 +187,19 @@ int viv_vm_stream_get(struct viv_vm_stream *s, void *data, size_t len, struct vi
         left -= n;
     }
     s->crc = crc32_z(s->crc, data, len);
+    return 0;
+}
+
+int viv_vm_stream_skip(struct viv_vm_stream *s, uint64_t len, struct viv_err *err)
+{
+    size_t here = (size_t)MIN(len, s->len - s->pos);
+
+    g_assert(s->read);
+    s->pos += here;
+    len -= here;
+    if (len > s->end - s->at)
+        return viv_fail(err, EINVAL, "'%s' ends early: it was not completely written", s->path);
+    s->at += len;
     return 0;
 }
 

@@ -17,6 +17,9 @@ int viv_vm_stream_open(const char *path, bool write, struct viv_vm_stream **out,
  * `name` for errors. The node is borrowed, and nobody else's while the stream is open. */
 struct viv_node;
 void viv_vm_stream_open_node(struct viv_node *n, const char *name, bool write, uint64_t size, struct viv_vm_stream **out);
+/* Reading `size` bytes through `read`: 0, or it says why not. */
+typedef int (*viv_vm_stream_read_fn)(void *opaque, uint64_t pos, void *buf, size_t len, struct viv_err *err);
+void viv_vm_stream_open_reader(viv_vm_stream_read_fn read, void *opaque, const char *name, uint64_t size, struct viv_vm_stream **out);
 /* Bytes put so far. */
 uint64_t viv_vm_stream_size(const struct viv_vm_stream *s);
 /* Errors stick: the first is returned by viv_vm_stream_error and close. */
@@ -25,6 +28,8 @@ void viv_vm_stream_put_u64(struct viv_vm_stream *s, uint64_t v);
 /* -EINVAL where the file ends early. */
 int viv_vm_stream_get(struct viv_vm_stream *s, void *data, size_t len, struct viv_err *err);
 int viv_vm_stream_get_u64(struct viv_vm_stream *s, uint64_t *v, struct viv_err *err);
+/* Passes over bytes, of a reader alone: there is no check sum then. */
+int viv_vm_stream_skip(struct viv_vm_stream *s, uint64_t len, struct viv_err *err);
 /* Writes the check sum of all before it, or reads and compares it. */
 void viv_vm_stream_put_sum(struct viv_vm_stream *s);
 int viv_vm_stream_check_sum(struct viv_vm_stream *s, struct viv_err *err);
@@ -35,9 +40,12 @@ int viv_vm_stream_close(struct viv_vm_stream *s, struct viv_err *err);
 int viv_vm_quiesce(struct viv_err *err); /* waits until no device is at work, and flushes disks */
 int viv_vm_put_machine(struct viv_vm_stream *s, struct viv_err *err); /* errors of writing are the stream's own */
 int viv_vm_get_machine(struct viv_vm_stream *s, struct viv_err *err);
+/* 0: it is of a machine like this one: board, CPUs, memory, devices. Looks at no page and changes nothing. s: a reader. */
+int viv_vm_check_machine(struct viv_vm_stream *s, struct viv_err *err);
 
 /* vm_save_ram.c */
 void viv_vm_save_ram(struct viv_vm_stream *s);
-int viv_vm_load_ram(struct viv_vm_stream *s, struct viv_err *err); /* each block that is here must be there, and no other */
+/* Each block that is here must be there, and no other; check: nothing but that is looked at. */
+int viv_vm_load_ram(struct viv_vm_stream *s, bool check, struct viv_err *err);
 
 #endif

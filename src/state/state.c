@@ -363,37 +363,48 @@ static int load_field(struct viv_state_reader *r, const struct viv_field *f, uin
     return 0;
 }
 
-static int load_table(struct viv_state_reader *r, const struct viv_state_table *t, void *obj,
-                      struct viv_err *err)
+static int get_version(struct viv_state_reader *r, const struct viv_state_table *t, int *version, struct viv_err *err)
 {
-    uint64_t version;
-    int rc = get_int(r, 2, &version, err);
+    uint64_t v;
+    int rc = get_int(r, 2, &v, err);
 
     if (rc < 0)
         return rc;
-    if ((int)version > t->version || (int)version < t->min_version)
+    *version = (int)v;
+    if (*version > t->version || *version < t->min_version)
         return viv_fail(err, EINVAL, "saved state of %s: %s has version %d, known are %d to %d",
-                        r->path ? r->path : "?", t->name, (int)version, t->min_version, t->version);
+                        r->path ? r->path : "?", t->name, *version, t->min_version, t->version);
+    return 0;
+}
+
+static int load_table(struct viv_state_reader *r, const struct viv_state_table *t, void *obj,
+                      struct viv_err *err)
+{
+    int version, rc = get_version(r, t, &version, err);
+
     for (const struct viv_field *f = t->fields; f->name && rc == 0; f++) {
-        if (f->since <= (int)version)
-            rc = load_field(r, f, obj, (int)version, err);
+        if (f->since <= version)
+            rc = load_field(r, f, obj, version, err);
     }
     if (rc == 0 && t->post_load)
-        rc = t->post_load(obj, (int)version, err);
+        rc = t->post_load(obj, version, err);
     return rc;
 }
 
+/* Without an object it is only looked at. */
 static int load_body(struct viv_state_reader *r, const struct viv_state_table *t, void *obj,
                      struct viv_err *err)
 {
-    int rc = expect_text(r, "device", t->name, err);
+    int version, rc = expect_text(r, "device", t->name, err);
 
     if (rc == 0)
-        rc = load_table(r, t, obj, err);
+        rc = obj ? load_table(r, t, obj, err) : get_version(r, t, &version, err);
     if (rc < 0) {
         viv_err_prefix(err, "%s", r->path);
         return rc;
     }
+    if (!obj)
+        r->pos = r->end;
     if (r->pos != r->end)
         return viv_fail(err, EINVAL, "saved state of %s has %zu bytes that nobody knows", r->path,
                         r->end - r->pos);
@@ -425,6 +436,11 @@ int viv_state_load(struct viv_state_reader *r, const char *path, const struct vi
     r->path = outer_path;
     r->end = outer;
     return rc;
+}
+
+int viv_state_check(struct viv_state_reader *r, const char *path, const struct viv_state_table *t, struct viv_err *err)
+{
+    return viv_state_load(r, path, t, NULL, err);
 }
 
 char *viv_state_peek_section(struct viv_state_reader *r, struct viv_err *err)

@@ -148,5 +148,7 @@ char *viv_state_peek_section(struct viv_state_reader *r, struct viv_err *err);
 /* The next section must be `path`; on failure the object may be half loaded and must not run. */
 int viv_state_load(struct viv_state_reader *r, const char *path, const struct viv_state_table *t,
                    void *obj, struct viv_err *err);
+/* The same without an object: is the section of this path, kind and a version that is known? It is passed over. */
+int viv_state_check(struct viv_state_reader *r, const char *path, const struct viv_state_table *t, struct viv_err *err);
 
 #endif

@@ -99,8 +99,59 @@ def other_order(work):
     print("ok: devices are found by their place, in any order")
 
 
+def io(path, *words):
+    return subprocess.run([vm.tool("viv-io"), "-f", "qcow2", *[w for c in words for w in ("-c", c)], path], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True).stdout
+
+
+def kept(path, what):
+    out = io(path, "read -P 7 0 64k")
+    if "read 65536/65536" not in out or "failed" in out:
+        vm.fail(f"{what}: what was written since is gone: {out}")
+
+
+def refused_whole(work):
+    """A snapshot of another machine: neither disks nor machine change."""
+    path, words = image(work)
+    words += ["-device", "qemu-xhci,id=x"]
+    with Machine(work, *words) as m:
+        must("savevm", m.hmp("savevm a"), "")
+    io(path, "write -P 7 0 64k")
+    for odd, name in (["-device", "usb-kbd,id=k,bus=x.0"], "usb-kbd"), (["-m", "17"], "-m 17408K"), (["-smp", "2"], "-smp 2"), \
+                     (["-cpu", "max,-sse4.2"], "other features"), (["-device", "virtio-net-pci,addr=9"], "virtio-net-pci/rom"):
+        for paused, before in (True, "prelaunch"), (False, "running"):
+            with Machine(work, *words, *odd, paused=paused) as m:
+                text = m.hmp("loadvm a")
+                if name not in text or "stay as they are" not in text:
+                    vm.fail(f"loadvm with {odd}: {text}")
+                must(f"state after a refused loadvm with {odd}", m.status(), before)
+                m.q.cmd("cont")
+                must("state after cont", m.status(), "running")
+            kept(path, f"loadvm with {odd}")
+    with Machine(work, *words, "-device", "usb-kbd,id=k,bus=x.0") as m:
+        node = next(b["inserted"]["node-name"] for b in m.q.cmd("query-block"))
+        m.q.cmd("snapshot-load", **{"job-id": "j", "tag": "a", "vmstate": node, "devices": [node]})
+        while (job := m.q.cmd("query-jobs")[0])["status"] != "concluded":
+            time.sleep(0.01)
+        if "usb-kbd" not in job.get("error", ""):
+            vm.fail(f"snapshot-load: {job}")
+    kept(path, "snapshot-load")
+    p = subprocess.run(vm.emulator() + ["-M", "pc", "-m", "16", "-nodefaults", "-display", "none", "-bios", f"{work}/hlt.bin", *words, "-device",
+                                        "usb-kbd,bus=x.0", "-loadvm", "a"], stderr=subprocess.PIPE, text=True, timeout=30 * vm.SLOW)
+    if not p.returncode or "usb-kbd" not in p.stderr:
+        vm.fail(f"-loadvm: status {p.returncode}, {p.stderr}")
+    kept(path, "-loadvm")
+    with Machine(work, *words) as m:
+        m.q.cmd("device_add", driver="usb-kbd", id="k", bus="x.0")
+        m.unplug("k")
+        must("loadvm where it fits", m.hmp("loadvm a"), "")
+    if "verification failed" not in io(path, "read -P 7 0 64k"):
+        vm.fail("loadvm left the disk as it was")
+    print("ok: a snapshot that does not fit changes nothing")
+
+
 def main():
-    for case in came_and_went, other_order:
+    for case in came_and_went, other_order, refused_whole:
         case(vm.scratch())
 
 

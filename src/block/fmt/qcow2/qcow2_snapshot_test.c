@@ -228,6 +228,15 @@ static void test_vm_state(void)
     g_assert_cmpint(n->drv->snapshots->create(n, &s, NULL), ==, 0);
     g_assert_cmpint(viv_node_state_read(n, 0, buf, 70000), ==, 0);
     g_assert_true(viv_buf_is_zero(buf, 70000)); /* gone from the node */
+    g_assert_cmpint(viv_node_truncate(n, 1 << 20, VIV_PREALLOC_OFF, NULL), ==, 0);
+    g_assert_cmpint(n->drv->snapshots->state_read(n, "vm", 69000, buf, 1000, NULL), ==, 0); /* looked at where it is */
+    g_assert_cmpuint(buf[0], ==, 5);
+    g_assert_cmpuint(buf[999], ==, 5);
+    g_assert_cmpint(n->drv->snapshots->state_read(n, "vm", 1ull << 40, buf, 1, NULL), ==, -ENODATA);
+    g_assert_cmpint(n->drv->snapshots->state_read(n, "none", 0, buf, 1, NULL), ==, -ENOENT);
+    g_assert_false(n->read_only);
+    g_assert_cmpuint(viv_node_size(n), ==, 1 << 20);
+    expect_byte(n, 0, 1);
     g_assert_cmpint(n->drv->snapshots->apply(n, "vm", NULL), ==, 0);
     g_assert_cmpint(viv_node_state_read(n, 0, buf, 70000), ==, 0);
     for (int i = 0; i < 70000; i++)

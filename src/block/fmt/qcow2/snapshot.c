@@ -361,10 +361,67 @@ int qcow2_drop_state(struct qcow2 *q)
     return ret;
 }
 
+/* What the node shows, and that nothing is written to it. */
+struct look {
+    struct qcow2_array l1;
+    uint64_t size;
+    bool read_only;
+};
+
+static void exchange(struct qcow2 *q, struct look *v)
+{
+    struct look old = {q->l1, viv_node_size(q->node), q->node->read_only};
+
+    q->l1 = v->l1;
+    q->node->read_only = v->read_only;
+    __atomic_store_n(&q->node->size, v->size, __ATOMIC_RELEASE);
+    *v = old;
+}
+
+static int look_at(struct qcow2 *q, const char *which, struct look *v, struct viv_err *err)
+{
+    const struct qcow2_snapshot *s = qcow2_find_snapshot(q, which);
+    int ret;
+
+    if (!s)
+        return no_such(q, which, err);
+    *v = (struct look){.size = qcow2_snapshot_disk_size(q, s), .read_only = true};
+    if (v->size > INT64_MAX || qcow2_l1_need(q, v->size) > QCOW2_L1_BYTES_MAX / 8)
+        return viv_fail(err, EINVAL, "its disk of %" PRIu64 " bytes is impossible", v->size);
+    ret = read_l1(q, s, &v->l1);
+    if (ret)
+        return viv_fail_os(err, -ret, "cannot read snapshot '%s' of '%s'", which, q->node->filename);
+    exchange(q, v);
+    return 0;
+}
+
+/* Its tables stand for the active ones while it is read, in memory alone. */
+static int state_read(struct viv_node *n, const char *which, uint64_t pos, void *buf, size_t len, struct viv_err *err)
+{
+    struct qcow2 *q = n->state;
+    struct look v = {0};
+    int ret;
+
+    pthread_mutex_lock(&q->lock);
+    ret = look_at(q, which, &v, err);
+    pthread_mutex_unlock(&q->lock);
+    if (!ret) {
+        ret = viv_node_state_read(n, pos, buf, len);
+        if (ret)
+            viv_fail_os(err, -ret, "cannot read the VM state in '%s'", n->filename);
+        pthread_mutex_lock(&q->lock);
+        exchange(q, &v);
+        pthread_mutex_unlock(&q->lock);
+    }
+    g_free(v.l1.entry);
+    return ret;
+}
+
 const struct viv_snapshot_ops qcow2_snapshot_ops = {
     .list = list,
     .create = create,
     .apply = apply,
     .remove = remove_snapshot,
     .state_area = state_area,
+    .state_read = state_read,
 };
