@@ -483,7 +483,7 @@ void viv_chr_accept_input(struct viv_chr *c)
 size_t viv_chr_wants(struct viv_chr *c)
 {
     if (c->mux)
-        return SIZE_MAX; /* it must see Ctrl-A X whatever its fronts do */
+        return viv_chr_mux_wants(c->mux);
     return c->ops ? c->ops->can_read(c->front) : 0;
 }
 

@@ -72,6 +72,7 @@ void viv_chr_mux_detach(struct viv_chr_mux *m, void *front);
 void viv_chr_mux_input(struct viv_chr_mux *m, const uint8_t *buf, size_t len);
 void viv_chr_mux_event(struct viv_chr_mux *m, enum viv_chr_event ev);
 void viv_chr_mux_accept(struct viv_chr_mux *m);
+size_t viv_chr_mux_wants(struct viv_chr_mux *m);
 bool viv_chr_mux_attached(const struct viv_chr_mux *m);
 /* Adds the time stamps of Ctrl-A T. */
 size_t viv_chr_mux_write(struct viv_chr_mux *m, const uint8_t *buf, size_t len);

@@ -380,7 +380,7 @@ static void test_mux(void)
     for (int i = 0; i < 100; i++)
         g_assert_cmpint(write(fd, "0123456789012345678901234567890123456789", 40), ==, 40);
     g_assert_cmpint(write(fd, "\001x", 2), ==, 2);
-    pump_ms(30);
+    pump_ms(700);
     g_assert_cmpint(quits, ==, 1);
     close(fd);
     viv_chr_detach(c, mon);
@@ -389,6 +389,61 @@ static void test_mux(void)
     g_rmdir(dir);
     front_free(uart);
     front_free(mon);
+}
+
+/* A monitor: while it works on what it has it prints, and what prints says that it takes more. */
+static void monitor_read(void *p, const uint8_t *buf, size_t len)
+{
+    viv_chr_accept_input(viv_chr_find("m"));
+    front_read(p, buf, len);
+    ((struct front *)p)->room += len;
+}
+
+static const struct viv_chr_front monitor_ops = {front_can_read, monitor_read, front_event};
+
+static void expect_lines(const struct front *f, unsigned count)
+{
+    g_autoptr(GString) all = g_string_new(NULL);
+
+    for (unsigned i = 0; i < count; i++)
+        g_string_append_printf(all, "print %u\n", 1000000 + i);
+    g_assert_cmpstr(f->got->str, ==, all->str);
+}
+
+/* More than a ring holds, at once: in order, and all of it; also when the front takes nothing for a moment. */
+static void test_mux_much(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("viv-chr-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "s", NULL);
+    g_autofree char *text = g_strdup_printf("mon:unix:%s,server=on,wait=off", path);
+    g_autoptr(GString) lines = g_string_new(NULL);
+    struct front *f = front_new(37);
+    struct viv_chr *c;
+    int fd;
+
+    for (unsigned i = 0; i < 200; i++)
+        g_string_append_printf(lines, "print %u\n", 1000000 + i);
+    viv_dev_lock();
+    c = make("m", text);
+    g_assert_cmpint(viv_chr_attach(c, &monitor_ops, f, NULL), ==, 0);
+    fd = connect_unix(path);
+    g_assert_cmpint(write(fd, lines->str, lines->len), ==, lines->len);
+    pump_ms(30);
+    expect_lines(f, 200);
+    g_string_truncate(f->got, 0);
+    f->room = 0;
+    g_assert_cmpint(write(fd, lines->str, lines->len), ==, lines->len);
+    pump_ms(100);
+    g_assert_cmpuint(f->got->len, ==, 0);
+    f->room = 500;
+    viv_chr_accept_input(c);
+    pump_ms(30);
+    expect_lines(f, 200);
+    close(fd);
+    viv_chr_free_all();
+    viv_dev_unlock();
+    g_rmdir(dir);
+    front_free(f);
 }
 
 static void test_busy(void)
@@ -560,6 +615,7 @@ int main(int argc, char **argv)
     g_test_add_func("/chr/addresses", test_addresses);
     g_test_add_func("/chr/full-queue", test_full_queue);
     g_test_add_func("/chr/mux", test_mux);
+    g_test_add_func("/chr/mux-much", test_mux_much);
     g_test_add_func("/chr/busy", test_busy);
     g_test_add_func("/chr/pty", test_pty);
     g_test_add_func("/chr/change", test_change);

@@ -1,8 +1,8 @@
 /* Several front ends on one back end. Input goes to the one with the focus; Ctrl-A is the escape: see help_text. Output
  * of all goes out.
  *
- * Input is always taken, so that Ctrl-A X works when the guest reads nothing; what a front cannot take waits in its
- * ring, and what does not fit there is dropped. */
+ * What a front cannot take waits in its ring, and what does not fit there stays with the back end. Only a front that
+ * takes nothing for a while loses input: Ctrl-A X is seen when the guest reads nothing, too. */
 #include "chr/chr_int.h"
 
 #include "base/log.h"
@@ -13,8 +13,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_FRONTS 4
-#define RING       1024 /* power of two */
+#define MAX_FRONTS  4
+#define RING        1024 /* power of two */
+#define PATIENCE_NS (500 * (int64_t)VIV_NS_PER_MS) /* with a front whose ring is full */
 
 struct mux_front {
     const struct viv_chr_front *ops;
@@ -27,6 +28,9 @@ struct viv_chr_mux {
     struct viv_chr *chr;
     struct mux_front fronts[MAX_FRONTS];
     unsigned count, focus;
+    bool draining, again; /* a front is being given input; meanwhile one has said that it takes more */
+    bool dropping;        /* patience has ended: what does not fit is lost */
+    struct viv_timer *patience;
     bool escaped;
     bool timestamps;
     bool line_start;
@@ -46,17 +50,28 @@ void viv_chr_set_escape(uint8_t c)
     escape = c;
 }
 
+static void patience_ended(void *opaque)
+{
+    struct viv_chr_mux *m = opaque;
+
+    m->dropping = true;
+    if (m->chr->cls->accept_input)
+        m->chr->cls->accept_input(m->chr);
+}
+
 struct viv_chr_mux *viv_chr_mux_new(struct viv_chr *c)
 {
     struct viv_chr_mux *m = g_new0(struct viv_chr_mux, 1);
 
     m->chr = c;
     m->line_start = true;
+    m->patience = viv_timer_new(VIV_CLOCK_HOST, patience_ended, m);
     return m;
 }
 
 void viv_chr_mux_free(struct viv_chr_mux *m)
 {
+    viv_timer_free(m->patience);
     g_free(m);
 }
 
@@ -114,35 +129,70 @@ void viv_chr_mux_event(struct viv_chr_mux *m, enum viv_chr_event ev)
         tell(&m->fronts[i], ev);
 }
 
-static void drain(struct mux_front *f)
+static size_t room_in(const struct mux_front *f)
 {
-    while (f->head != f->tail) {
-        size_t room = f->ops->can_read(f->front);
-        unsigned at = f->head % RING;
-        size_t n = f->tail - f->head;
-
-        if (n > RING - at)
-            n = RING - at;
-        if (n > room)
-            n = room;
-        if (!n)
-            return;
-        f->head += n;
-        f->ops->read(f->front, &f->ring[at], n);
-    }
+    return RING - (f->tail - f->head);
 }
 
+/* What the front takes. It may say in between that it takes more, or even go: it gets a copy, and f is not used after. */
+static size_t give_some(struct mux_front *f)
+{
+    uint8_t buf[RING];
+    size_t n = f->tail - f->head, room = n ? f->ops->can_read(f->front) : 0;
+
+    n = n < room ? n : room;
+    for (size_t i = 0; i < n; i++)
+        buf[i] = f->ring[f->head++ % RING];
+    if (n)
+        f->ops->read(f->front, buf, n);
+    return n;
+}
+
+static void watch_patience(struct viv_chr_mux *m, bool progress)
+{
+    const struct mux_front *f = focused(m);
+
+    if (progress || !f || room_in(f)) {
+        m->dropping = false;
+        viv_timer_cancel(m->patience);
+    }
+    if (f && !room_in(f) && !m->dropping && viv_timer_expiry_ns(m->patience) == INT64_MAX)
+        viv_timer_set(m->patience, viv_clock_ns(VIV_CLOCK_HOST) + PATIENCE_NS);
+}
+
+/* A front that is given input may ask for more before it has done with what it has (a monitor that answers): that
+ * is its turn again when it returns, or the input would come in another order. */
 void viv_chr_mux_accept(struct viv_chr_mux *m)
 {
-    for (unsigned i = 0; i < m->count; i++)
-        drain(&m->fronts[i]);
+    bool progress = false;
+
+    m->again = true;
+    if (m->draining)
+        return;
+    m->draining = true;
+    while (m->again) {
+        m->again = false;
+        for (unsigned i = 0; i < m->count; i++) {
+            while (i < m->count && give_some(&m->fronts[i]))
+                progress = true;
+        }
+    }
+    m->draining = false;
+    watch_patience(m, progress);
+}
+
+size_t viv_chr_mux_wants(struct viv_chr_mux *m)
+{
+    const struct mux_front *f = focused(m);
+
+    return f && !m->dropping ? room_in(f) : RING;
 }
 
 static void put(struct viv_chr_mux *m, uint8_t c)
 {
     struct mux_front *f = focused(m);
 
-    if (f && f->tail - f->head < RING)
+    if (f && room_in(f))
         f->ring[f->tail++ % RING] = c;
 }
 
@@ -189,6 +239,8 @@ static void switch_focus(struct viv_chr_mux *m)
         return;
     tell(focused(m), VIV_CHR_MUX_OUT);
     m->focus = (m->focus + 1) % m->count;
+    m->dropping = false;
+    viv_timer_cancel(m->patience);
     tell(focused(m), VIV_CHR_MUX_IN);
 }
 
