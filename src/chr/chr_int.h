@@ -87,11 +87,17 @@ struct viv_chr_fdio {
     void (*eof)(struct viv_chr *c);
     /* Optional: rewrites input in place (telnet); returns the new length. */
     size_t (*filter)(struct viv_chr *c, uint8_t *buf, size_t len);
+    /* Sockets whose end matters although the front does not read what came before it (the next client waits, or it is
+     * to connect again): calls viv_chr_fdio_hung. The caller's; may be NULL. */
+    struct viv_timer *hung_timer;
+    bool unwanted; /* in_watch is there for the end alone */
+    bool hung;     /* the other side has gone, the timer runs */
     struct viv_watch *in_watch, *out_watch;
 };
 
 void viv_chr_fdio_start(struct viv_chr_fdio *io);
 void viv_chr_fdio_accept(struct viv_chr_fdio *io);
+void viv_chr_fdio_hung(void *io);
 size_t viv_chr_fdio_write(struct viv_chr_fdio *io, const uint8_t *buf, size_t len);
 /* Stops watching; closes nothing. */
 void viv_chr_fdio_stop(struct viv_chr_fdio *io);

@@ -336,6 +336,63 @@ static void test_socket(void)
     front_free(f);
 }
 
+/* The other side goes while what it wrote is unread: a front that reads gets it; one that does not keeps nobody away. */
+static void test_hang_up(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("viv-chr-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "s", NULL);
+    g_autofree char *text = g_strdup_printf("unix:%s,server,nowait", path);
+    g_autofree char *client = NULL;
+    struct front *f = front_new(4);
+    uint16_t port = 0;
+    int server = listen_v4(&port), fd, next;
+    struct viv_chr *c;
+
+    viv_dev_lock();
+    c = make("s", text);
+    g_assert_cmpint(viv_chr_attach(c, &front_ops, f, NULL), ==, 0);
+    fd = connect_unix(path);
+    g_assert_cmpint(write(fd, "abcdefgh", 8), ==, 8);
+    close(fd);
+    pump_ms(100);
+    g_assert_cmpstr(f->got->str, ==, "abcd");
+    g_assert_cmpint(f->closed, ==, 0);
+    f->room = 4; /* to the last byte: still no reason to ask for more */
+    viv_chr_accept_input(c);
+    fd = connect_unix(path);
+    pump_ms(1200);
+    g_assert_cmpstr(f->got->str, ==, "abcdefgh");
+    g_assert_cmpint(f->opened, ==, 2);
+    g_assert_cmpint(write(fd, "lost", 4), ==, 4);
+    pump_ms(1200);
+    g_assert_cmpint(f->closed, ==, 1);
+    close(fd);
+    next = connect_unix(path);
+    pump_ms(1200);
+    g_assert_cmpint(f->opened, ==, 3);
+    viv_chr_detach(c, f);
+    viv_chr_free(c);
+    close(next);
+
+    client = g_strdup_printf("tcp:127.0.0.1:%u,reconnect=1", port);
+    f->opened = f->closed = 0;
+    c = make("c", client);
+    g_assert_cmpint(viv_chr_attach(c, &front_ops, f, NULL), ==, 0);
+    fd = accept(server, NULL, NULL);
+    pump_ms(20);
+    g_assert_cmpint(f->opened, ==, 1);
+    g_assert_cmpint(write(fd, "lost", 4), ==, 4);
+    pump_ms(20);
+    close(fd);
+    pump_ms(2200);
+    g_assert_cmpint(f->opened, ==, 2);
+    viv_chr_free_all();
+    viv_dev_unlock();
+    close(server);
+    g_rmdir(dir);
+    front_free(f);
+}
+
 static int quits;
 
 static void on_request(enum viv_vm_request what, int code, const char *who)
@@ -613,6 +670,7 @@ int main(int argc, char **argv)
     g_test_add_func("/chr/file", test_file_and_log);
     g_test_add_func("/chr/socket", test_socket);
     g_test_add_func("/chr/addresses", test_addresses);
+    g_test_add_func("/chr/hang-up", test_hang_up);
     g_test_add_func("/chr/full-queue", test_full_queue);
     g_test_add_func("/chr/mux", test_mux);
     g_test_add_func("/chr/mux-much", test_mux_much);

@@ -1,6 +1,8 @@
 /* A pair of descriptors driven by the loop: input while the front wants it, output as far as it goes. */
 #include "chr/chr_int.h"
 
+#include "base/units.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -11,6 +13,8 @@
 #define CHUNK 4096
 /* Below what poll's POLLOUT promises a pipe (PIPE_BUF), and little enough for a terminal. */
 #define ASK_CHUNK 512
+/* A front that has taken nothing of what is unread for this long after the other side has gone will not have it. */
+#define PATIENCE_NS ((int64_t)VIV_NS_PER_SEC)
 
 int viv_fd_set_nonblock(int fd)
 {
@@ -50,6 +54,28 @@ static ssize_t receive(struct viv_chr_fdio *io, uint8_t *buf, size_t len)
     return n;
 }
 
+/* Hang-up comes even when nothing is asked: do not spin on it; viv_chr_fdio_accept watches again. A TCP connection does
+ * not hang up when the other side has closed it: there is no more to read. */
+static void input_unwanted(struct viv_chr_fdio *io, short revents)
+{
+    if (io->hung_timer && !(revents & (POLLHUP | POLLRDHUP | POLLERR))) {
+        viv_watch_set_events(io->in_watch, io->passes_fds ? 0 : POLLRDHUP);
+        io->unwanted = true;
+        return;
+    }
+    viv_watch_free(io->in_watch);
+    io->in_watch = NULL;
+    if (io->hung_timer) {
+        io->hung = true;
+        viv_timer_set(io->hung_timer, viv_clock_ns(VIV_CLOCK_HOST) + PATIENCE_NS);
+    }
+}
+
+void viv_chr_fdio_hung(void *io)
+{
+    input_ended(io);
+}
+
 static void on_input(void *opaque, int fd, short revents)
 {
     struct viv_chr_fdio *io = opaque;
@@ -58,9 +84,7 @@ static void on_input(void *opaque, int fd, short revents)
     ssize_t n;
 
     if (!want) {
-        /* Hang-up comes even when nothing is asked: do not spin on it; accept_input watches again. */
-        viv_watch_free(io->in_watch);
-        io->in_watch = NULL;
+        input_unwanted(io, revents);
         return;
     }
     n = receive(io, buf, want < sizeof(buf) ? want : sizeof(buf));
@@ -77,8 +101,20 @@ static void on_input(void *opaque, int fd, short revents)
 
 void viv_chr_fdio_accept(struct viv_chr_fdio *io)
 {
-    if (io->in >= 0 && !io->in_watch && viv_chr_wants(io->chr))
+    bool wants;
+
+    if (io->in < 0 || (io->in_watch && !io->unwanted))
+        return;
+    wants = viv_chr_wants(io->chr);
+    if (!wants && (!io->hung_timer || io->in_watch || io->hung))
+        return;
+    if (io->hung)
+        viv_timer_cancel(io->hung_timer);
+    if (io->in_watch)
+        viv_watch_set_events(io->in_watch, POLLIN);
+    else
         io->in_watch = viv_watch_new(io->in, POLLIN, on_input, io);
+    io->hung = io->unwanted = false;
 }
 
 void viv_chr_fdio_start(struct viv_chr_fdio *io)
@@ -136,4 +172,7 @@ void viv_chr_fdio_stop(struct viv_chr_fdio *io)
     viv_watch_free(io->in_watch);
     viv_watch_free(io->out_watch);
     io->in_watch = io->out_watch = NULL;
+    io->hung = io->unwanted = false;
+    if (io->hung_timer)
+        viv_timer_cancel(io->hung_timer);
 }

@@ -466,6 +466,8 @@ static int socket_open(struct viv_chr *c, struct viv_opts *o, struct viv_err *er
     rc = check_options(s, o, err);
     wait = viv_opts_given(o, "wait") ? viv_opts_bool(o, "wait") : !c->later;
     s->retry = viv_timer_new(VIV_CLOCK_HOST, on_retry, s);
+    if (s->server || s->retry_ns)
+        s->io.hung_timer = viv_timer_new(VIV_CLOCK_HOST, viv_chr_fdio_hung, &s->io);
     if (!rc && viv_opts_given(o, "fd")) {
         rc = open_passed(s, o, wait, err);
         if (rc < 0)
@@ -493,6 +495,7 @@ static void socket_close(struct viv_chr *c)
     viv_watch_free(s->listen_watch);
     viv_watch_free(s->connect_watch);
     viv_timer_free(s->retry);
+    viv_timer_free(s->io.hung_timer);
     if (s->io.in >= 0)
         close(s->io.in);
     if (s->pending_fd >= 0)
