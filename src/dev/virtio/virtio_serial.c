@@ -146,6 +146,11 @@ static void serial_kick(struct viv_virtio *v, unsigned queue)
     struct serial_port *p;
 
     if (queue == SERIAL_Q_CTRL_RX) {
+        /* After a load the host's side need not be what it was; this kick comes when the VM goes on. */
+        for (uint32_t i = 0; i < s->max_ports; i++) {
+            if (s->port[i])
+                serial_port_tell_open(s->port[i]);
+        }
         flush_pending(s);
         return;
     }

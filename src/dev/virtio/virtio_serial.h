@@ -20,6 +20,8 @@ enum { /* control events, 5.3.6.2 */
 
 enum { SERIAL_Q_CTRL_RX = 2, SERIAL_Q_CTRL_TX = 3 };
 
+enum serial_told { SERIAL_TOLD_NOTHING, SERIAL_TOLD_CLOSED, SERIAL_TOLD_OPEN, SERIAL_TOLD_UNKNOWN };
+
 struct serial_port;
 
 struct virtio_serial {
@@ -41,6 +43,7 @@ struct serial_port {
     struct viv_chr *chr; /* may be NULL: what is written vanishes */
     bool guest_open;
     bool host_open;
+    uint8_t told; /* what the guest knows of host_open: enum serial_told */
     uint32_t tx_done;    /* bytes of the oldest transmit buffer that the back end has taken */
     bool tx_waiting;     /* for the back end to have room */
 };
@@ -63,6 +66,7 @@ struct virtio_serial *serial_of(struct viv_dev *d);
 void serial_send_control(struct virtio_serial *s, uint32_t port, uint16_t event, uint16_t value);
 
 void serial_port_announce(struct serial_port *p); /* the driver has made the port: tell its nature */
+void serial_port_tell_open(struct serial_port *p); /* if it has that, and knows otherwise */
 void serial_port_guest_open(struct serial_port *p, bool open);
 void serial_port_reset(struct serial_port *p);
 void serial_port_transmit(struct serial_port *p);

@@ -55,13 +55,21 @@ static void chr_read(void *front, const uint8_t *buf, size_t len)
         viv_virtq_notify(&p->s->v, queue);
 }
 
+void serial_port_tell_open(struct serial_port *p)
+{
+    uint8_t now = p->host_open ? SERIAL_TOLD_OPEN : SERIAL_TOLD_CLOSED;
+
+    if (p->told == SERIAL_TOLD_NOTHING || p->told == now)
+        return;
+    p->told = now;
+    serial_send_control(p->s, p->nr, SERIAL_PORT_OPEN, p->host_open);
+}
+
 static void set_host_open(struct serial_port *p, bool open)
 {
-    if (p->host_open == open)
-        return;
     p->host_open = open;
     if (p->s)
-        serial_send_control(p->s, p->nr, SERIAL_PORT_OPEN, open);
+        serial_port_tell_open(p);
 }
 
 static void chr_event(void *front, enum viv_chr_event ev)
@@ -150,8 +158,8 @@ void serial_port_announce(struct serial_port *p)
         serial_send_control(p->s, p->nr, SERIAL_CONSOLE_PORT, 1);
     if (p->name)
         serial_send_control(p->s, p->nr, SERIAL_PORT_NAME, 1);
-    if (p->host_open)
-        serial_send_control(p->s, p->nr, SERIAL_PORT_OPEN, 1);
+    p->told = SERIAL_TOLD_CLOSED; /* what a new port is */
+    serial_port_tell_open(p);
 }
 
 void serial_port_guest_open(struct serial_port *p, bool open)
@@ -164,6 +172,7 @@ void serial_port_guest_open(struct serial_port *p, bool open)
 void serial_port_reset(struct serial_port *p)
 {
     p->guest_open = false;
+    p->told = SERIAL_TOLD_NOTHING;
     p->tx_done = 0;
     if (p->tx_waiting)
         viv_chr_on_writable(p->chr, NULL, p);
@@ -279,6 +288,15 @@ static void port_unrealize(struct viv_dev *d)
     g_free(p->name);
 }
 
+static int port_post_load(void *obj, int version, struct viv_err *err)
+{
+    struct serial_port *p = obj;
+
+    if (version < 2)
+        p->told = SERIAL_TOLD_UNKNOWN;
+    return p->told > SERIAL_TOLD_UNKNOWN ? viv_fail(err, EINVAL, "the guest knows %u of the host's side", p->told) : 0;
+}
+
 static const struct viv_field port_fields[] = {
     VIV_F_CONFIG(serial_port, dev),
     VIV_F_CONFIG(serial_port, s),
@@ -288,6 +306,7 @@ static const struct viv_field port_fields[] = {
     VIV_F_CONFIG(serial_port, chr),
     VIV_F_INT(serial_port, guest_open),
     VIV_F_DERIVED(serial_port, host_open, "the back end tells"),
+    {.name = "told", .kind = VIV_FIELD_INT, .offset = offsetof(struct serial_port, told), .size = 1, .count = 1, .since = 2},
     VIV_F_INT(serial_port, tx_done),
     VIV_F_DERIVED(serial_port, tx_waiting, "queues are kicked when the VM goes on: tried again then"),
     VIV_F_END,
@@ -296,9 +315,10 @@ static const struct viv_field port_fields[] = {
 static const struct viv_state_table port_state = {
     .name = "virtio-serial-port",
     .ctype = "serial_port",
-    .version = 1,
+    .version = 2, /* 2: told */
     .min_version = 1,
     .fields = port_fields,
+    .post_load = port_post_load,
 };
 
 static const struct viv_opt_def port_props[] = {

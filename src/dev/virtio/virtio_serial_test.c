@@ -356,6 +356,55 @@ static void test_refused(void)
     unmake();
 }
 
+/* The machine is saved with one state of the host's side and goes on with the other. */
+static void test_host_side_after_load(gconstpointer opened)
+{
+    struct virtio_serial *s = make();
+    struct viv_state_writer *w = viv_state_writer_new();
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_state_reader *r;
+    g_autofree uint8_t *state = NULL;
+    uint8_t m[8];
+    uint64_t buf[8];
+    uint32_t used;
+    uint16_t id;
+    size_t len;
+    struct td d;
+
+    start(&d, s, 1ull << SERIAL_F_MULTIPORT);
+    if (opened)
+        chr[1].ops->event(chr[1].front, VIV_CHR_CLOSED);
+    for (unsigned i = 0; i < 8; i++)
+        buf[i] = give(&d, SERIAL_Q_CTRL_RX, 64);
+    say(&d, 0, SERIAL_DEVICE_READY, 1);
+    say(&d, 1, SERIAL_PORT_READY, 1);
+    for (unsigned i = 0; i < (opened ? 3 : 4); i++) /* ADD, ADD, NAME and perhaps OPEN */
+        g_assert_true(td_used(&d, SERIAL_Q_CTRL_RX, &id, &used));
+    g_assert_false(td_used(&d, SERIAL_Q_CTRL_RX, &id, &used));
+    viv_dev_set_running_all(false);
+    viv_dev_save_all(w);
+    state = viv_state_writer_finish(w, &len);
+    viv_state_writer_free(w);
+    unmake();
+    s = make();
+    if (!opened)
+        chr[1].ops->event(chr[1].front, VIV_CHR_CLOSED);
+    r = viv_state_reader_new(state, len);
+    if (viv_dev_load_all(r, &err) < 0)
+        g_error("%s", err.text);
+    viv_state_reader_free(r);
+    d.v = &s->v;
+    d.mem = board.mem;
+    viv_dev_set_running_all(true);
+    g_assert_true(td_used(&d, SERIAL_Q_CTRL_RX, &id, &used));
+    td_read(&d, buf[opened ? 3 : 4], m, 8);
+    g_assert_cmpuint(viv_ld_le32(m), ==, 1);
+    g_assert_cmpuint(viv_ld_le16(m + 4), ==, SERIAL_PORT_OPEN);
+    g_assert_cmpuint(viv_ld_le16(m + 6), ==, opened != NULL);
+    g_assert_false(td_used(&d, SERIAL_Q_CTRL_RX, &id, &used));
+    unmake();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -363,6 +412,8 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-serial/console", test_console);
     g_test_add_func("/virtio-serial/slow", test_slow);
     g_test_add_func("/virtio-serial/places", test_places);
+    g_test_add_data_func("/virtio-serial/load/opened", "", test_host_side_after_load);
+    g_test_add_data_func("/virtio-serial/load/closed", NULL, test_host_side_after_load);
     g_test_add_func("/virtio-serial/refused", test_refused);
     return g_test_run();
 }
