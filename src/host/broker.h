@@ -65,6 +65,10 @@ int viv_broker_removexattr(int fd, const char *name);
 int viv_unix_connect(const struct sockaddr *a, unsigned len, struct viv_err *err);
 int viv_unix_listen(const struct sockaddr *a, unsigned len, int backlog, struct viv_err *err);
 
+/* The begin of abstract names that say which hardware addresses are in use (net/mac.c); twelve digits follow. Any may be listened on:
+ * nobody connects. */
+#define VIV_MAC_CLAIM "viv-mac-"
+
 /* Runs argv[0] to its end with `child_fd` (-1: none) as descriptor 3 and no others but 0 to 2; *status as of waitpid(2). -ETIMEDOUT: it
  * was killed after `seconds` (0: no limit). */
 int viv_spawn(char *const *argv, int child_fd, unsigned seconds, int *status, struct viv_err *err);

@@ -273,6 +273,14 @@ int broker_may_use_fd(int fd, int flags, char *text)
     return -EACCES;
 }
 
+/* `name` as of a place: a file's begins with '/'. */
+static bool is_mac_claim(const char *name)
+{
+    const char *digits = name + strlen("@" VIV_MAC_CLAIM);
+
+    return g_str_has_prefix(name, "@" VIV_MAC_CLAIM) && strlen(digits) == 12 && strspn(digits, "0123456789abcdef") == 12;
+}
+
 /* Who connected at the start may do so again, but not take the server's place. Listening makes the name, connecting goes where it leads:
  * a link in place of the server's socket leads to one that nobody listened at. */
 int broker_may_connect(const char *said, const struct broker_place *p, bool listens, char *text)
@@ -280,6 +288,8 @@ int broker_may_connect(const char *said, const struct broker_place *p, bool list
     const char *place = listens ? p->name : p->real;
     bool abstract = *p->name == '@'; /* what is said may begin so and be a file's name */
 
+    if (listens && is_mac_claim(p->name))
+        return 0;
     if (granted(GRANT_LISTEN, place) || (!listens && granted(GRANT_SOCKET, place)))
         return 0;
     if (!(abstract && broker_is_named(said + 1)) && !in_words(said, p))

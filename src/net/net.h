@@ -136,6 +136,8 @@ void viv_netdev_can_receive_changed(struct viv_netdev *n);
  * of what tells the VM from its neighbours, so that two VMs on one bridge differ) plus the number of addresses given out so
  * far. identity 0: counts from 12:34:56. One that another machine of this host has is passed over (viv_net_mac_keep). */
 int viv_net_mac(const char *text, uint32_t identity, uint8_t mac[6], struct viv_err *err);
+/* The NIC that was given it goes. */
+void viv_net_mac_release(const uint8_t mac[6]);
 
 /* The cable: pulled, frames of both directions are lost. By the id of a back end or of the NIC it belongs to. */
 int viv_netdev_set_link(const char *name, bool up, struct viv_err *err);

@@ -162,6 +162,30 @@ def files(work):
         m.quit()
 
 
+def addresses(work):
+    """Network cards that come later: no two machines give the same address, and one that goes is given back."""
+    def macs(m):
+        return set(re.findall("52:54:00(?::[0-9a-f]{2}){3}", m.hmp("info network")))
+
+    def fds(m):
+        return len(os.listdir(f"/proc/{m.p.pid}/fd"))
+
+    for sandbox in ("on", "off"):
+        os.makedirs(f"{work}/{sandbox}")
+        with Machine(work, sandbox=sandbox) as a, Machine(f"{work}/{sandbox}", sandbox=sandbox) as b:
+            for m in (a, b):
+                m.cmd("netdev_add", type="user", id="n")
+                m.cmd("device_add", driver="e1000", netdev="n")
+            check(f"{macs(a)}, {macs(b)}", len(macs(a)) == 1 and not macs(a) & macs(b))
+            before = fds(a)
+            for _ in range(20):
+                m.refused("no back end", "device_add", driver="e1000", netdev="nope")
+                m.refused("no back end", "device_add", driver="virtio-net-pci", netdev="nope")
+            check(f"sandbox={sandbox}: of {before} descriptors came {fds(a)}", fds(a) == before)
+            a.quit()
+            b.quit()
+
+
 def sockets(work):
     """A chardev that connects again, and one that listens; their paths go with the machine."""
     server = socket.socket(socket.AF_UNIX)
@@ -325,7 +349,7 @@ def words():
 
 def main():
     work = vm.scratch()
-    for f in (files, holders, shares, sockets, ends, daemon, user, shut_out, unconnected, programs):
+    for f in (files, holders, shares, addresses, sockets, ends, daemon, user, shut_out, unconnected, programs):
         if len(sys.argv) > 1 and f.__name__ not in sys.argv[1:]:
             continue
         sub = os.path.join(work, f.__name__)

@@ -89,15 +89,15 @@ int nic_init(struct nic *n, struct viv_pci_dev *d, struct viv_opts *opts, const 
 {
     int rc = viv_net_mac(viv_opts_str(opts, "mac"), d->dev.board->vm_identity, n->mac, err);
 
-    if (rc < 0)
+    if (rc < 0) {
         viv_err_prefix(err, "%s", viv_opts_what(opts));
-    if (!rc)
-        rc = nic_take_backend(opts, ops, d, &n->netdev, err);
-    if (!rc) {
-        rc = add_boot(n, d, opts, err);
-        if (rc < 0)
-            nic_fini(n);
+        return rc;
     }
+    rc = nic_take_backend(opts, ops, d, &n->netdev, err);
+    if (!rc)
+        rc = add_boot(n, d, opts, err);
+    if (rc < 0)
+        nic_fini(n);
     return rc;
 }
 
@@ -109,4 +109,5 @@ void nic_fini(struct nic *n)
     if (n->fw_path)
         viv_bootorder_remove(n->fw_path);
     g_clear_pointer(&n->fw_path, g_free);
+    viv_net_mac_release(n->mac);
 }

@@ -278,8 +278,10 @@ static int net_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err 
         return rc;
     }
     rc = nic_take_backend(opts, &nic_ops, n, &n->netdev, err);
-    if (rc < 0)
+    if (rc < 0) {
+        viv_net_mac_release(n->mac);
         return rc;
+    }
     n->usb.ops = &ops;
     n->usb.desc = &desc;
     n->usb.serial = g_strdup_printf("%02X%02X%02X%02X%02X%02X", m[0], m[1], m[2], m[3], m[4], m[5]);
@@ -287,6 +289,7 @@ static int net_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err 
     if (rc < 0) {
         if (n->netdev)
             viv_netdev_detach(n->netdev);
+        viv_net_mac_release(n->mac);
         viv_usb_dev_fini(&n->usb);
     }
     return rc;
@@ -299,6 +302,7 @@ static void net_unrealize(struct viv_dev *d)
     if (n->netdev)
         viv_netdev_detach(n->netdev);
     n->netdev = NULL;
+    viv_net_mac_release(n->mac);
     viv_usb_dev_fini(&n->usb);
 }
 

@@ -508,15 +508,18 @@ static int net_realize(struct viv_virtio *v, struct viv_opts *opts, struct viv_e
 
     if (!rc && ((rx & (rx - 1)) || (tx & (tx - 1))))
         rc = viv_fail(err, EINVAL, "%s: queue sizes are powers of two", viv_opts_what(opts));
-    if (!rc) {
-        rc = viv_net_mac(viv_opts_str(opts, "mac"), v->board->vm_identity, n->mac_given, err);
-        if (rc)
-            viv_err_prefix(err, "%s", viv_opts_what(opts));
-    }
-    if (!rc)
-        rc = take_pairs(n, opts, err);
     if (rc)
         return rc;
+    rc = viv_net_mac(viv_opts_str(opts, "mac"), v->board->vm_identity, n->mac_given, err);
+    if (rc) {
+        viv_err_prefix(err, "%s", viv_opts_what(opts));
+        return rc;
+    }
+    rc = take_pairs(n, opts, err);
+    if (rc) {
+        viv_net_mac_release(n->mac_given);
+        return rc;
+    }
     n->link_up = n->netdev && viv_netdev_link_up(n->netdev);
     n->offered = possible(n, n->offered);
     if (n->pairs < 2)
@@ -539,6 +542,7 @@ static void net_unrealize(struct viv_virtio *v)
         if (n->pair[i].netdev)
             viv_netdev_detach(n->pair[i].netdev);
     }
+    viv_net_mac_release(n->mac_given);
 }
 
 /* --- saved state --- */
