@@ -137,7 +137,7 @@ void viv_netdev_save(struct viv_netdev *n, struct viv_state_writer *w)
 {
 }
 
-int viv_netdev_load(struct viv_netdev *n, struct viv_state_reader *r, struct viv_err *err)
+int viv_netdev_load(struct viv_netdev *n, struct viv_state_reader *r, bool named, struct viv_err *err)
 {
     return 0;
 }

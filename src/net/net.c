@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define TYPE_NAME 16 /* in saved state */
+
 static struct viv_netdev *devs; /* one VM a process; in creation order */
 
 static const struct viv_netdev_type *const types[] = {
@@ -350,13 +352,50 @@ void viv_netdev_can_receive_changed(struct viv_netdev *n)
 
 void viv_netdev_save(struct viv_netdev *n, struct viv_state_writer *w)
 {
+    struct viv_state_writer *own = viv_state_writer_new();
+    g_autofree uint8_t *bytes = NULL;
+    char name[TYPE_NAME] = {0};
+    size_t len;
+
     if (n->type->save)
-        n->type->save(n, w);
+        n->type->save(n, own);
+    bytes = viv_state_writer_finish(own, &len);
+    viv_state_writer_free(own);
+    g_strlcpy(name, n->type->name, sizeof(name));
+    viv_state_put(w, name, sizeof(name));
+    viv_state_put_u32(w, bytes ? (uint32_t)len : 0);
+    viv_state_put(w, bytes, bytes ? len : 0);
 }
 
-int viv_netdev_load(struct viv_netdev *n, struct viv_state_reader *r, struct viv_err *err)
+static int skip(struct viv_state_reader *r, uint32_t len, struct viv_err *err)
 {
-    return n->type->load ? n->type->load(n, r, err) : 0;
+    uint8_t buf[4096];
+    int rc = 0;
+
+    for (uint32_t n; len && !rc; len -= n) {
+        n = MIN(len, sizeof(buf));
+        rc = viv_state_get(r, buf, n, err);
+    }
+    return rc;
+}
+
+int viv_netdev_load(struct viv_netdev *n, struct viv_state_reader *r, bool named, struct viv_err *err)
+{
+    char name[TYPE_NAME];
+    uint32_t len;
+    int rc;
+
+    if (!named)
+        return n->type->load ? n->type->load(n, r, err) : 0;
+    rc = viv_state_get(r, name, sizeof(name), err);
+    if (!rc)
+        rc = viv_state_get_u32(r, &len, err);
+    if (rc)
+        return rc;
+    name[sizeof(name) - 1] = '\0';
+    if (strcmp(name, n->type->name))
+        return skip(r, len, err);
+    return n->type->load && len ? n->type->load(n, r, err) : skip(r, len, err);
 }
 
 static int hostfwd(struct viv_netdev *n, const char *rule, bool add, struct viv_err *err)

@@ -161,9 +161,10 @@ void viv_netdev_spy_remove(struct viv_netdev *n, struct viv_net_spy *s);
 /* The machine continues one that was saved: its addresses are those of before, in use or not. */
 void viv_net_mac_keep(void);
 
-/* State of the back end itself (connections, leases), in the NIC's section. VM stopped. */
+/* State of the back end itself (leases, ARP), in the NIC's section. VM stopped. What a back end of another type saved is passed over.
+ * `named`: with type and length, as it is saved now; else it must be of this type. */
 void viv_netdev_save(struct viv_netdev *n, struct viv_state_writer *w);
-int viv_netdev_load(struct viv_netdev *n, struct viv_state_reader *r, struct viv_err *err);
+int viv_netdev_load(struct viv_netdev *n, struct viv_state_reader *r, bool named, struct viv_err *err);
 
 /* Port forwards at run time (monitor). -ENOTSUP where the back end has none. */
 int viv_netdev_hostfwd_add(struct viv_netdev *n, const char *rule, struct viv_err *err);

@@ -661,7 +661,7 @@ static void test_state(void)
     close_card();
     open_card("user,id=n0,ipv6=off");
     r = viv_state_reader_new(one, len1);
-    if (viv_netdev_load(card.dev, r, &err))
+    if (viv_netdev_load(card.dev, r, true, &err))
         g_error("%s", err.text);
     viv_state_reader_free(r);
     two = save(&len2);
@@ -672,9 +672,38 @@ static void test_state(void)
     close_card();
     open_card("user,id=n0,ipv6=off");
     r = viv_state_reader_new(one, len1 / 2);
-    g_assert_cmpint(viv_netdev_load(card.dev, r, &err), <, 0);
+    g_assert_cmpint(viv_netdev_load(card.dev, r, true, &err), <, 0);
     viv_state_reader_free(r);
     close_card();
+}
+
+/* A card saved on one kind of network goes on with another: what comes after the back end's part is found. */
+static void test_state_of_another_type(void)
+{
+    static const char *const words[] = {"user,id=n0,ipv6=off", "socket,id=n0,mcast=230.0.77.1:12377,localaddr=127.0.0.1"};
+    struct viv_err err = VIV_ERR_INIT;
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct viv_state_writer *w = viv_state_writer_new();
+        g_autofree uint8_t *data = NULL;
+        struct viv_state_reader *r;
+        uint32_t after;
+        size_t len;
+
+        open_card(words[i]);
+        viv_netdev_save(card.dev, w);
+        viv_state_put_u32(w, 0xaf7e4);
+        data = viv_state_writer_finish(w, &len);
+        viv_state_writer_free(w);
+        close_card();
+        open_card(words[!i]);
+        r = viv_state_reader_new(data, len);
+        if (viv_netdev_load(card.dev, r, true, &err) || viv_state_get_u32(r, &after, &err))
+            g_error("%s", err.text);
+        g_assert_cmphex(after, ==, 0xaf7e4);
+        viv_state_reader_free(r);
+        close_card();
+    }
 }
 
 /* Random frames: nothing to expect but that all is well afterwards. */
@@ -787,6 +816,7 @@ int main(int argc, char **argv)
     g_test_add_func("/net/user/forwards", test_run_time_forwards);
     g_test_add_func("/net/user/forward-while-busy", test_forward_while_busy);
     g_test_add_func("/net/user/state", test_state);
+    g_test_add_func("/net/user/state/another-type", test_state_of_another_type);
     g_test_add_func("/net/user/noise", test_noise);
     pthread_create(&loop, NULL, run_loop, NULL);
     rc = g_test_run();

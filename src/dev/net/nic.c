@@ -27,9 +27,11 @@ int nic_take_backend(struct viv_opts *opts, const struct viv_nic_ops *ops, void 
     return rc;
 }
 
+enum { SAVED_NONE, SAVED_UNNAMED /* by older programs */, SAVED_NAMED };
+
 void nic_save_backend(struct viv_state_writer *w, struct viv_netdev *n)
 {
-    viv_state_put_u32(w, n != NULL);
+    viv_state_put_u32(w, n ? SAVED_NAMED : SAVED_NONE);
     if (n)
         viv_netdev_save(n, w);
 }
@@ -39,10 +41,12 @@ int nic_load_backend(struct viv_state_reader *r, struct viv_netdev *n, struct vi
     uint32_t there;
     int rc = viv_state_get_u32(r, &there, err);
 
+    if (!rc && there > SAVED_NAMED)
+        rc = viv_fail(err, EINVAL, "the saved network card has a back end of an unknown kind");
     if (!rc && !!there != !!n)
         rc = viv_fail(err, EINVAL, "the saved network card has %s, this one %s", there ? "a back end" : "none",
                       there ? "none" : "one");
-    return rc || !there ? rc : viv_netdev_load(n, r, err);
+    return rc || !there ? rc : viv_netdev_load(n, r, there == SAVED_NAMED, err);
 }
 
 static void save_netdev(struct viv_state_writer *w, const void *obj)

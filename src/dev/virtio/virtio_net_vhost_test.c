@@ -153,7 +153,7 @@ bool viv_netdev_rx_trusted(const struct viv_netdev *n) { return true; }
 void viv_netdev_set_rx(struct viv_netdev *n, unsigned offloads) { }
 void viv_netdev_can_receive_changed(struct viv_netdev *n) { }
 void viv_netdev_save(struct viv_netdev *n, struct viv_state_writer *w) { }
-int viv_netdev_load(struct viv_netdev *n, struct viv_state_reader *r, struct viv_err *err) { return 0; }
+int viv_netdev_load(struct viv_netdev *n, struct viv_state_reader *r, bool named, struct viv_err *err) { return 0; }
 struct viv_vhost *viv_netdev_vhost(struct viv_netdev *n) { return n->vhost; }
 void viv_netdev_vhost_stop(struct viv_netdev *n) { viv_vhost_stop(n->vhost); }
 
