@@ -99,6 +99,16 @@ static void receive(struct tap_net *t)
     set_events(t);
 }
 
+static void deleted(struct tap_net *t)
+{
+    viv_watch_free(t->watch);
+    t->watch = NULL;
+    t->blocked = false;
+    viv_netdev_set_link(t->n.head ? t->n.head->id : t->n.id, false, NULL);
+    if (t->n.ops && t->n.ops->send_ready) /* what waited is lost, as all that comes */
+        t->n.ops->send_ready(t->n.nic);
+}
+
 static void on_event(void *opaque, int fd, short revents)
 {
     struct tap_net *t = opaque;
@@ -115,8 +125,7 @@ static void on_event(void *opaque, int fd, short revents)
 
         if (ioctl(fd, TUNGETIFF, &ifr) < 0 && errno == EBADFD) {
             viv_warn("%s: interface '%s' was deleted; the network card has no cable any more", t->n.id, t->ifname);
-            viv_watch_free(t->watch);
-            t->watch = NULL;
+            deleted(t);
             return;
         }
     }

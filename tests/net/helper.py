@@ -191,6 +191,28 @@ def check_fd():
             vm.fail(f"fd={fd}: {info}")
 
 
+def check_deleted():
+    """The host's interface goes away under the card: it has no cable then."""
+    with Recipe("an interface is deleted") as r:
+        qmp = os.path.join(vm.scratch(), "qmp")
+        p = subprocess.Popen(vm.emulator() + BASE + ["-netdev", "tap,id=n,ifname=gone0,script=no,downscript=no", "-device",
+                                                     "virtio-net-pci,netdev=n", "-qmp", f"unix:{qmp},server=on,wait=off"])
+        r.stack.callback(stop, p)
+        q = vm.QMP(qmp)
+
+        def info():
+            return q.cmd("human-monitor-command", **{"command-line": "info network"})
+
+        if "link down" in info():
+            vm.fail(f"at first: {info()}")
+        sh("ip link set gone0 up; ip link del gone0")
+        end = time.monotonic() + 20 * vm.SLOW
+        while "link down" not in info():
+            if time.monotonic() > end:
+                vm.fail(f"the card has a cable to nowhere: {info()}")
+            time.sleep(0.1)
+
+
 def check_words():
     """What -netdev tap and bridge refuse, and what they say."""
     with Recipe("what tap refuses") as r:
@@ -226,6 +248,7 @@ def main():
     check_rules()
     check_peers()
     check_fd()
+    check_deleted()
     check_words()
 
 

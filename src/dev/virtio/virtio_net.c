@@ -276,6 +276,7 @@ static void gone(void *nic)
     p->tx_blocked = false;
     if (!p->index)
         p->n->netdev = NULL;
+    viv_virtio_kick(&p->n->v, tx_queue(p)); /* for what waited, the driver may not kick again */
 }
 
 static const struct viv_nic_ops nic_ops = {

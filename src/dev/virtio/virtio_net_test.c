@@ -506,15 +506,23 @@ static void test_gone(void)
     struct virtio_net *n = make("netdev=n0");
     struct viv_net_hdr none = {0};
     struct viv_netdev was = net;
+    uint8_t f[112] = {0};
+    uint32_t used;
+    uint16_t id;
     struct td d;
 
     start(&d, n, FEATURES);
     net.full = true;
     sent_with(&d, &none, net.sent);
+    for (unsigned i = 0; i < 2; i++)
+        td_add(&d, NET_Q_TX, &(struct td_seg){td_put(&d, f, sizeof(f)), sizeof(f), false}, 1, false);
+    td_kick(&d, NET_Q_TX);
     g_assert_true(n->pair[0].tx_blocked);
     was.ops->link_changed(net.nic, false);
     was.ops->gone(net.nic);
     g_assert_null(n->netdev);
+    for (unsigned i = 0; i < 3; i++)
+        g_assert_true(td_used(&d, NET_Q_TX, &id, &used)); /* without another kick */
     sent_with(&d, &none, net.sent);
     td_kick(&d, NET_Q_RX);
     g_assert_false(n->v.broken);
