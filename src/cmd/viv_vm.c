@@ -121,6 +121,8 @@ static int assemble(struct vm_args *a, struct viv_err *err)
     if (a->incoming) {
         viv_vm_set_state(VIV_RUN_INMIGRATE);
         if (!strcmp(a->incoming, "defer")) {
+            if (a->paused)
+                viv_vm_pause();
             viv_log_release(true);
             return cmd_daemon_ready(err);
         }

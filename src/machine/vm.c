@@ -34,6 +34,7 @@ static struct {
     struct viv_cpuid *cpuid;
     struct viv_board board;
     bool made, no_reboot, no_shutdown;
+    bool stays; /* what -incoming waits for will not run by itself */
     int exit_code;
     unsigned deferred; /* viv_vm_guest_wishes(): asked for by a guest that does not run now */
     GSList *listeners;
@@ -297,8 +298,10 @@ int viv_vm_cont(struct viv_err *err)
     if (vm.state == VIV_RUN_SHUTDOWN || vm.state == VIV_RUN_INTERNAL_ERROR)
         return viv_fail(err, EBUSY, "the machine is in state '%s': a system_reset must come first",
                         viv_run_state_name(vm.state));
-    if (vm.state == VIV_RUN_INMIGRATE)
-        return viv_fail(err, EBUSY, "the machine waits for its saved state (-incoming)");
+    if (vm.state == VIV_RUN_INMIGRATE) {
+        vm.stays = false;
+        return 0;
+    }
     /* Another monitor can ask while a save waits for disks. */
     if (vm.state == VIV_RUN_SAVE || vm.state == VIV_RUN_RESTORE)
         return viv_fail(err, EBUSY, "the machine is being saved or loaded");
@@ -355,6 +358,13 @@ void viv_vm_pause(void)
 {
     if (vm.state == VIV_RUN_RUNNING)
         viv_vm_stop(VIV_RUN_PAUSED);
+    else if (vm.state == VIV_RUN_INMIGRATE)
+        vm.stays = true;
+}
+
+int viv_vm_cont_loaded(struct viv_err *err)
+{
+    return vm.stays ? 0 : viv_vm_cont(err);
 }
 
 int viv_vm_ask_reset(const char *reason, struct viv_err *err)

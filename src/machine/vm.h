@@ -37,8 +37,10 @@ bool viv_vm_exists(void); /* from create to destroy */
 /* Stops what runs, lets requests in flight end, frees devices. */
 void viv_vm_destroy(void);
 
-/* -EBUSY when the state does not allow it (after shutdown or an error a reset must come first). */
+/* -EBUSY when the state does not allow it (after shutdown or an error a reset must come first). While the machine waits for its saved
+ * state, this and viv_vm_pause() say whether it runs once it has that. */
 int viv_vm_cont(struct viv_err *err);
+int viv_vm_cont_loaded(struct viv_err *err); /* it has */
 void viv_vm_stop(enum viv_run_state why);
 /* `reason` as QMP's ShutdownCause has it ("guest-reset", "host-qmp-system-reset"). */
 void viv_vm_reset(const char *reason);

@@ -238,7 +238,7 @@ COMMAND(migrate_incoming)
     if (viv_vm_state() != VIV_RUN_INMIGRATE)
         return viv_fail(err, EBUSY, "'-incoming defer' was not given, or the state is loaded already");
     rc = viv_vm_load(viv_opts_str(o, "uri"), err);
-    return rc < 0 ? rc : viv_vm_cont(err);
+    return rc < 0 ? rc : viv_vm_cont_loaded(err);
 }
 
 /* --- what there is little to tell about --- */

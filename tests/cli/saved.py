@@ -99,6 +99,24 @@ def other_order(work):
     print("ok: devices are found by their place, in any order")
 
 
+def paused_or_not(work):
+    """-S, `stop` and `cont` while the machine waits say how it ends."""
+    state = f"{work}/state"
+    with Machine(work) as m:
+        m.q.cmd("migrate", uri=f"file:{state}")
+    for paused, words, end in (True, [], "paused"), (False, [], "running"), (False, ["stop"], "paused"), (True, ["cont"], "running"), \
+                              (True, ["cont", "stop"], "paused"):
+        with Machine(work, "-incoming", "defer", paused=paused) as m:
+            for w in words:
+                m.q.cmd(w)
+            must("before", m.status(), "inmigrate")
+            m.q.cmd("migrate-incoming", uri=f"file:{state}")
+            must(f"loaded, -S {paused}, {words}", m.status(), end)
+            m.q.cmd("cont")
+            must("after cont", m.status(), "running")
+    print("ok: what was loaded later runs when it was told to")
+
+
 def io(path, *words):
     return subprocess.run([vm.tool("viv-io"), "-f", "qcow2", *[w for c in words for w in ("-c", c)], path], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True).stdout
@@ -151,7 +169,7 @@ def refused_whole(work):
 
 
 def main():
-    for case in came_and_went, other_order, refused_whole:
+    for case in came_and_went, other_order, paused_or_not, refused_whole:
         case(vm.scratch())
 
 
