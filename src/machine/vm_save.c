@@ -287,8 +287,10 @@ int viv_vm_save(const char *uri, struct viv_err *err)
         return rc;
     if (before == VIV_RUN_INMIGRATE)
         return viv_fail(err, EBUSY, "the machine waits for its saved state (-incoming)");
-    if (before == VIV_RUN_SAVE)
-        return viv_fail(err, EBUSY, "the machine is being saved already");
+    if (before == VIV_RUN_SAVE || before == VIV_RUN_RESTORE)
+        return viv_fail(err, EBUSY, "the machine is being saved or loaded already");
+    if (before == VIV_RUN_INTERNAL_ERROR) /* half a load, say: saved, it would count as whole */
+        return viv_fail(err, EBUSY, "the machine has failed; there is nothing to save");
     rc = viv_dev_can_save_all(err);
     if (rc < 0)
         return rc;

@@ -117,6 +117,28 @@ def paused_or_not(work):
     print("ok: what was loaded later runs when it was told to")
 
 
+def failed_load(work):
+    """A machine whose load failed half way cannot be saved, nor made to run, before a reset."""
+    state = f"{work}/state"
+    with Machine(work) as m:
+        m.q.cmd("migrate", uri=f"file:{state}")
+    with open(state, "r+b") as f:
+        f.truncate(os.path.getsize(state) - 9) # into the devices' state
+    with Machine(work, *image(work)[1], "-incoming", "defer") as m:
+        m.refused("migrate-incoming", uri=f"file:{state}")
+        for _ in range(2):
+            must("state", m.status(), "internal-error")
+            if "failed" not in m.refused("migrate", uri=f"file:{work}/again") or os.path.exists(f"{work}/again"):
+                vm.fail("saved what was never loaded")
+            if "failed" not in m.hmp("savevm a"):
+                vm.fail("savevm of what was never loaded")
+            m.refused("cont")
+        m.q.cmd("system_reset")
+        m.q.cmd("cont")
+        must("after a reset", m.status(), "running")
+    print("ok: a machine whose load failed is not saved and does not run")
+
+
 def io(path, *words):
     return subprocess.run([vm.tool("viv-io"), "-f", "qcow2", *[w for c in words for w in ("-c", c)], path], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True).stdout
@@ -169,7 +191,7 @@ def refused_whole(work):
 
 
 def main():
-    for case in came_and_went, other_order, paused_or_not, refused_whole:
+    for case in came_and_went, other_order, paused_or_not, failed_load, refused_whole:
         case(vm.scratch())
 
 
