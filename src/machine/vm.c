@@ -416,15 +416,15 @@ void viv_vm_set_policy(bool no_reboot, bool no_shutdown)
     vm.no_shutdown = no_shutdown;
 }
 
-/* The guest is done: `reason` says how. */
+/* The guest is done: `reason` says how. First SHUTDOWN, then STOP: programs take a STOP by itself for a pause. */
 static void guest_ends(const char *reason)
 {
     if (!vm.no_shutdown) {
         viv_vm_quit(0, reason);
         return;
     }
-    viv_vm_stop(VIV_RUN_SHUTDOWN);
     emit_cause("SHUTDOWN", reason);
+    viv_vm_stop(VIV_RUN_SHUTDOWN);
 }
 
 /* The first one counts: a reset that follows another is of CPUs that should have stood by then. */

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """A guest that resets itself all the time, by port CF9h or by a triple fault, saved at odd moments.
 
-A reset that was asked for just before the stop belongs to the saved state: each loaded copy must reset and go on."""
+A reset that was asked for just before the stop belongs to the saved state: each loaded copy must reset and go on. Which events a guest's
+end makes."""
+import json
 import os
 import random
 import struct
@@ -45,8 +47,48 @@ def run(work, name, code):
     print(f"ok: {POINTS} copies of a guest that resets by {name}")
 
 
+POWER_OFF = b"\x66\xba\x04\x06\x66\xb8\x00\x20\x66\xef" + STOP  # mov $0x604,%dx; mov $0x2000,%ax; out %ax,%dx
+
+
+def ends(work, what, code, words, commands, want):
+    """`want`: the events, and the status in the end (None: it is gone)."""
+    image = multiboot.kernel(work, code.ljust(96, b"\0"), what.replace(" ", "-"))
+    with vm.Guest(["-M", "pc", "-m", "16M", "-nodefaults", "-display", "none", "-serial", "stdio", "-kernel", image, "-S", "-qmp",
+                   f"unix:{work}/q3,server=on,wait=off", *words], what) as g:
+        q = vm.QMP(f"{work}/q3")
+        try:
+            for c in commands:
+                q.cmd(c)
+            end = time.monotonic() + 10 * vm.SLOW
+            while q.cmd("query-status")["status"] != want[-1] and time.monotonic() < end:
+                time.sleep(0.01)
+            status = q.cmd("query-status")["status"]
+        except (EOFError, OSError):
+            status = None
+            q.events += [e for e in map(json.loads, q.f) if "event" in e]
+            if g.wait(20):
+                g.die("status is not 0")
+    seen = [(e["event"], e.get("data", {}).get("reason")) for e in q.events]
+    if seen != want[0] or status != want[1]:
+        vm.fail(f"{what}: {seen}, {status}, not {want}")
+
+
+def all_ends(work):
+    off, by_guest = ("SHUTDOWN", "guest-shutdown"), ("SHUTDOWN", "guest-reset")
+    stop, go = ("STOP", None), ("RESUME", None)
+    reset = WAYS["port CF9h"]
+    for what, code, words, commands, want in [
+            ("power off", POWER_OFF, [], ["cont"], ([go, off], None)),
+            ("power off kept", POWER_OFF, ["-no-shutdown"], ["cont"], ([go, off, stop], "shutdown")),
+            ("reset kept", reset, ["-no-shutdown", "-no-reboot"], ["cont"], ([go, by_guest, stop], "shutdown")),
+            ("told to reset", STOP, [], ["cont", "system_reset"], ([go, ("RESET", "host-qmp-system-reset")], "running"))]:
+        ends(work, what, code, words, commands, want)
+    print("ok: the events of all ends")
+
+
 def main():
     work = vm.scratch()
+    all_ends(work)
     for name, code in WAYS.items():
         run(work, name, code)
 
