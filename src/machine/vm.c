@@ -268,6 +268,19 @@ bool viv_vm_exists(void)
     return vm.made;
 }
 
+static bool halt(enum viv_run_state why)
+{
+    bool was_running = vm.state == VIV_RUN_RUNNING;
+
+    if (was_running) {
+        viv_vcpus_stop();
+        viv_guest_clock_stop();
+        viv_dev_set_running_all(false);
+    }
+    vm.state = why;
+    return was_running;
+}
+
 static bool all_idle(void *unused)
 {
     viv_dev_reap();
@@ -279,7 +292,7 @@ void viv_vm_destroy(void)
     if (!vm.made)
         return;
     if (vm.state == VIV_RUN_RUNNING)
-        viv_vm_stop(VIV_RUN_SHUTDOWN);
+        halt(VIV_RUN_SHUTDOWN); /* said already: SHUTDOWN */
     /* A disk that hangs must not keep the process for ever: its requests are then dropped. */
     if (!viv_loop_wait_for(all_idle, NULL, 30 * (int64_t)VIV_NS_PER_SEC))
         viv_warn("a disk or network request did not end within 30 seconds; leaving it");
@@ -321,15 +334,7 @@ int viv_vm_cont(struct viv_err *err)
 
 void viv_vm_stop(enum viv_run_state why)
 {
-    bool was_running = vm.state == VIV_RUN_RUNNING;
-
-    if (was_running) {
-        viv_vcpus_stop();
-        viv_guest_clock_stop();
-        viv_dev_set_running_all(false);
-    }
-    vm.state = why;
-    if (was_running)
+    if (halt(why))
         emit("STOP", NULL);
 }
 
@@ -365,14 +370,6 @@ void viv_vm_pause(void)
 int viv_vm_cont_loaded(struct viv_err *err)
 {
     return vm.stays ? 0 : viv_vm_cont(err);
-}
-
-int viv_vm_ask_reset(const char *reason, struct viv_err *err)
-{
-    if (vm.state == VIV_RUN_SAVE || vm.state == VIV_RUN_RESTORE || vm.state == VIV_RUN_INMIGRATE)
-        return viv_fail(err, EBUSY, "the machine is in state '%s'", viv_run_state_name(vm.state));
-    viv_vm_reset(reason);
-    return 0;
 }
 
 /* A pulse on the CPUs' reset line that the firmware answers by going on where the guest said: chips and memory stay. */
@@ -427,6 +424,22 @@ static void guest_ends(const char *reason)
     viv_vm_stop(VIV_RUN_SHUTDOWN);
 }
 
+static void reset_or_end(const char *reason)
+{
+    if (vm.no_reboot)
+        guest_ends(reason);
+    else
+        viv_vm_reset(reason);
+}
+
+int viv_vm_ask_reset(const char *reason, struct viv_err *err)
+{
+    if (vm.state == VIV_RUN_SAVE || vm.state == VIV_RUN_RESTORE || vm.state == VIV_RUN_INMIGRATE)
+        return viv_fail(err, EBUSY, "the machine is in state '%s'", viv_run_state_name(vm.state));
+    reset_or_end(reason);
+    return 0;
+}
+
 /* The first one counts: a reset that follows another is of CPUs that should have stood by then. */
 static unsigned wish(unsigned wishes, enum viv_vm_request what, int code)
 {
@@ -471,10 +484,7 @@ static void on_request(enum viv_vm_request what, int code, const char *who)
     case VIV_VM_RESET:
         if (reset_cpus_only(code))
             break;
-        if (vm.no_reboot)
-            guest_ends("guest-reset");
-        else
-            viv_vm_reset("guest-reset");
+        reset_or_end("guest-reset");
         break;
     case VIV_VM_SHUTDOWN:
         guest_ends("guest-shutdown");

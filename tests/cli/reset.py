@@ -2,7 +2,7 @@
 """A guest that resets itself all the time, by port CF9h or by a triple fault, saved at odd moments.
 
 A reset that was asked for just before the stop belongs to the saved state: each loaded copy must reset and go on. Which events a guest's
-end makes."""
+end makes, and a reset by the monitor."""
 import json
 import os
 import random
@@ -75,13 +75,16 @@ def ends(work, what, code, words, commands, want):
 
 def all_ends(work):
     off, by_guest = ("SHUTDOWN", "guest-shutdown"), ("SHUTDOWN", "guest-reset")
-    stop, go = ("STOP", None), ("RESUME", None)
+    told, stop, go = ("SHUTDOWN", "host-qmp-system-reset"), ("STOP", None), ("RESUME", None)
     reset = WAYS["port CF9h"]
     for what, code, words, commands, want in [
             ("power off", POWER_OFF, [], ["cont"], ([go, off], None)),
             ("power off kept", POWER_OFF, ["-no-shutdown"], ["cont"], ([go, off, stop], "shutdown")),
             ("reset kept", reset, ["-no-shutdown", "-no-reboot"], ["cont"], ([go, by_guest, stop], "shutdown")),
-            ("told to reset", STOP, [], ["cont", "system_reset"], ([go, ("RESET", "host-qmp-system-reset")], "running"))]:
+            ("told to reset", STOP, [], ["cont", "system_reset"], ([go, ("RESET", "host-qmp-system-reset")], "running")),
+            ("told, no reboot", STOP, ["-no-reboot"], ["cont", "system_reset"], ([go, told], None)),
+            ("told, no reboot, kept", STOP, ["-action", "reboot=shutdown,shutdown=pause"], ["cont", "system_reset"],
+             ([go, told, stop], "shutdown"))]:
         ends(work, what, code, words, commands, want)
     print("ok: the events of all ends")
 
