@@ -19,8 +19,7 @@ struct vnc_typing {
     bool layout_named; /* -k: keysyms count more than raw keys */
     int64_t key_delay_ns;
     struct viv_timer *timer;
-    unsigned buttons;
-    uint64_t buttons_of; /* the client that pressed them */
+    GArray *hands; /* struct vnc_hand: of each client that has said something */
 };
 
 /* ---- VNC thread ---- */
@@ -81,25 +80,54 @@ static bool take_event(struct vnc_server *s, struct vnc_event *e)
     return any;
 }
 
-static void apply_buttons(struct vnc_server *s, uint64_t client, unsigned buttons)
+static struct vnc_hand *hand_of(struct vnc_typing *t, uint64_t client)
+{
+    struct vnc_hand fresh = {.client = client};
+
+    for (guint i = 0; i < t->hands->len; i++) {
+        struct vnc_hand *h = &g_array_index(t->hands, struct vnc_hand, i);
+
+        if (h->client == client)
+            return h;
+    }
+    g_array_append_val(t->hands, fresh);
+    return &g_array_index(t->hands, struct vnc_hand, t->hands->len - 1);
+}
+
+/* A button of the guest's is down as long as anybody holds it. */
+static unsigned held_by_all(const struct vnc_typing *t)
+{
+    unsigned buttons = 0;
+
+    for (guint i = 0; i < t->hands->len; i++)
+        buttons |= g_array_index(t->hands, struct vnc_hand, i).buttons;
+    return buttons;
+}
+
+/* RFC 6143 section 7.5.5: the mask is of this client's buttons. */
+static void apply_buttons(struct vnc_server *s, struct vnc_hand *hand, unsigned buttons)
 {
     static const enum viv_button map[8] = {VIV_BUTTON_LEFT, VIV_BUTTON_MIDDLE, VIV_BUTTON_RIGHT, VIV_BUTTONS, VIV_BUTTONS, VIV_BUTTONS,
                                            VIV_BUTTONS, VIV_BUTTON_SIDE};
     static const signed char wheel[8][2] = {[3] = {1, 0}, [4] = {-1, 0}, [5] = {0, -1}, [6] = {0, 1}}; /* up and right */
-    unsigned changed = s->typing->buttons ^ buttons;
+    unsigned before = held_by_all(s->typing), clicks = buttons & ~hand->buttons, after;
 
+    hand->buttons = buttons;
+    after = held_by_all(s->typing);
     for (unsigned i = 0; i < 8; i++) {
-        bool down = buttons >> i & 1;
-
-        if (!(changed >> i & 1))
-            continue;
-        if (map[i] != VIV_BUTTONS)
-            viv_input_button(s->console_number, map[i], down);
-        else if (down)
+        if (map[i] != VIV_BUTTONS && (before ^ after) >> i & 1)
+            viv_input_button(s->console_number, map[i], after >> i & 1);
+        else if (map[i] == VIV_BUTTONS && clicks >> i & 1)
             viv_input_wheel(s->console_number, wheel[i][0], wheel[i][1]);
     }
-    s->typing->buttons = buttons;
-    s->typing->buttons_of = client;
+}
+
+static void release_buttons(struct vnc_server *s, struct vnc_hand *hand)
+{
+    if (!hand->buttons)
+        return;
+    apply_buttons(s, hand, 0);
+    viv_input_sync(s->console_number);
 }
 
 static void apply_pointer(struct vnc_server *s, const struct vnc_event *e)
@@ -110,7 +138,7 @@ static void apply_pointer(struct vnc_server *s, const struct vnc_event *e)
         viv_input_place(s->console_number, (unsigned)e->x, (unsigned)e->y, e->width, e->height);
     else if (e->dx || e->dy)
         viv_input_move(s->console_number, e->dx, e->dy);
-    apply_buttons(s, e->client, e->buttons);
+    apply_buttons(s, hand_of(s->typing, e->client), e->buttons);
     viv_input_sync(s->console_number);
 }
 
@@ -118,7 +146,7 @@ static void apply_key(struct vnc_server *s, const struct vnc_event *e)
 {
     struct vnc_typing *t = s->typing;
 
-    if (!vnc_switch_key(s, e))
+    if (!vnc_switch_key(s, hand_of(t, e->client), e))
         viv_typist_key(t->typist, e->client, e->code, e->keysym, t->layout_named, e->down);
 }
 
@@ -156,21 +184,22 @@ static void on_change(void *opaque);
 
 void vnc_input_switched(struct vnc_server *s)
 {
+    GArray *hands = s->typing->hands;
+
     viv_input_release_all();
-    if (s->typing->buttons) {
-        apply_buttons(s, 0, 0);
-        viv_input_sync(s->console_number);
-    }
+    for (guint i = 0; i < hands->len; i++)
+        release_buttons(s, &g_array_index(hands, struct vnc_hand, i));
     on_change(s);
 }
 
 static void apply_gone(struct vnc_server *s, const struct vnc_event *e)
 {
-    viv_typist_leave(s->typing->typist, e->client);
-    if (s->typing->buttons && s->typing->buttons_of == e->client) {
-        apply_buttons(s, 0, 0);
-        viv_input_sync(s->console_number);
-    }
+    struct vnc_typing *t = s->typing;
+    struct vnc_hand *hand = hand_of(t, e->client);
+
+    viv_typist_leave(t->typist, e->client);
+    release_buttons(s, hand);
+    g_array_remove_index_fast(t->hands, (guint)(hand - &g_array_index(t->hands, struct vnc_hand, 0)));
 }
 
 static bool waits_for_guest(struct vnc_typing *t)
@@ -233,6 +262,7 @@ int vnc_input_init(struct vnc_server *s, const char *layout, unsigned key_delay_
     if (rc < 0)
         viv_warn("-vnc: %s; only clients that send raw keys (TigerVNC, noVNC) can type", why.text);
     t->typist = viv_typist_new(t->map);
+    t->hands = g_array_new(FALSE, FALSE, sizeof(struct vnc_hand));
     t->layout_named = layout != NULL;
     t->key_delay_ns = (int64_t)key_delay_ms * 1000000;
     t->timer = viv_timer_new(VIV_CLOCK_HOST, serve_events, s);
@@ -250,5 +280,6 @@ void vnc_input_fini(struct vnc_server *s)
     viv_timer_free(s->typing->timer);
     viv_typist_free(s->typing->typist);
     viv_keymap_free(s->typing->map);
+    g_array_free(s->typing->hands, TRUE);
     g_clear_pointer(&s->typing, g_free);
 }

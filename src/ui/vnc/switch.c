@@ -31,19 +31,19 @@ static struct viv_console *text_shown(const struct vnc_server *s)
     return s->console && viv_console_is_text(s->console) ? s->console : NULL;
 }
 
-bool vnc_switch_key(struct vnc_server *s, const struct vnc_event *e)
+bool vnc_switch_key(struct vnc_server *s, struct vnc_hand *hand, const struct vnc_event *e)
 {
     unsigned mod = mod_of(e), digit = digit_of(e), both = VIV_MOD_CTRL | VIV_MOD_ALT;
 
-    s->mods = e->down ? s->mods | mod : s->mods & ~mod;
-    if (!e->down && digit && digit == s->digit) {
-        s->digit = 0;
+    hand->mods = e->down ? hand->mods | mod : hand->mods & ~mod;
+    if (!e->down && digit && digit == hand->digit) {
+        hand->digit = 0;
         return true;
     }
-    if (e->down && digit && !s->fixed && (s->mods & both) == both) {
+    if (e->down && digit && !s->fixed && (hand->mods & both) == both) {
         struct viv_console *c = viv_console_at(digit - 1);
 
-        s->digit = digit;
+        hand->digit = digit;
         if (c && c != s->console)
             vnc_screen_switch(s, c);
         return true;
@@ -51,7 +51,7 @@ bool vnc_switch_key(struct vnc_server *s, const struct vnc_event *e)
     if (!text_shown(s))
         return false;
     if (e->down && !mod && e->keysym)
-        viv_console_type(s->console, e->keysym, s->mods);
+        viv_console_type(s->console, e->keysym, hand->mods);
     return !mod; /* modifiers come up in the guest, too */
 }
 

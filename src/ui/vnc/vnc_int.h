@@ -35,6 +35,13 @@ struct vnc_event {
     unsigned width, height, buttons;
 };
 
+/* What a client holds down, as far as its events have been served. Loop thread. */
+struct vnc_hand {
+    uint64_t client;
+    unsigned mods, digit; /* switch.c's: VIV_MOD_* that are held; the digit of Ctrl-Alt-1 that is down */
+    unsigned buttons;
+};
+
 /* ---- a server ---- */
 
 struct vnc_listener {
@@ -64,7 +71,6 @@ struct vnc_server {
     struct viv_input_watch *watch;
     struct vnc_typing *typing; /* input.c's */
     bool fixed;                /* its console was named: clients cannot choose another */
-    unsigned mods, digit;      /* switch.c's: VIV_MOD_* that are held; the digit of Ctrl-Alt-1 that is down */
 
     pthread_mutex_t lock;
     struct viv_tls_creds *renewed; /* in the place of creds since display-reload, or NULL */
@@ -300,7 +306,7 @@ bool vnc_input_full(struct vnc_client *c);
 void vnc_input_switched(struct vnc_server *s); /* another console: what is held is let go */
 
 /* switch.c: true: it was for us, or for the text console that is shown. */
-bool vnc_switch_key(struct vnc_server *s, const struct vnc_event *e);
+bool vnc_switch_key(struct vnc_server *s, struct vnc_hand *hand, const struct vnc_event *e);
 bool vnc_switch_pointer(struct vnc_server *s, const struct vnc_event *e);
 
 /* clipboard.c */
