@@ -59,8 +59,6 @@ struct i8042 {
     struct ps2_mouse mouse;
     struct viv_region *region[2];
     struct viv_input_sink *keys, *pointer;
-    int move_x, move_y, move_z; /* since the last sync */
-    unsigned buttons;
 };
 
 /* ---- translation of scan code set 2 to set 1 ---- */
@@ -140,6 +138,12 @@ static bool from_queue(struct i8042 *c, struct ps2_queue *q, uint8_t source)
     return true;
 }
 
+static void mouse_byte_taken(struct i8042 *c)
+{
+    c->mouse.last = c->out;
+    ps2_mouse_more(&c->mouse);
+}
+
 /* Fills the output buffer if it is empty. */
 static void fetch(struct i8042 *c)
 {
@@ -148,7 +152,7 @@ static void fetch(struct i8042 *c)
     if (!from_queue(c, &c->answers, SRC_CONTROLLER) && !from_queue(c, &c->aux_answers, SRC_AUX) &&
         !from_kbd(c) && !(c->mode & MODE_AUX_OFF)) {
         if (from_queue(c, &c->mouse.q, SRC_AUX))
-            c->mouse.last = c->out;
+            mouse_byte_taken(c);
     }
     update_irqs(c);
 }
@@ -304,7 +308,14 @@ void viv_i8042_mouse(struct viv_dev *d, int dx, int dy, int dz, unsigned buttons
 {
     struct i8042 *c = (struct i8042 *)d;
 
-    ps2_mouse_move(&c->mouse, dx, dy, dz, buttons);
+    struct pointer *p = &c->mouse.pointer;
+
+    viv_pointer_move(p, dx, -dy);
+    viv_pointer_wheel(p, -dz, 0);
+    viv_pointer_button(p, VIV_BUTTON_LEFT, buttons & 1);
+    viv_pointer_button(p, VIV_BUTTON_RIGHT, buttons & 2);
+    viv_pointer_button(p, VIV_BUTTON_MIDDLE, buttons & 4);
+    ps2_mouse_sync(&c->mouse);
     fetch(c);
 }
 
@@ -324,10 +335,7 @@ static void on_key(void *opaque, unsigned code, bool down)
 
 static void on_move(void *opaque, int dx, int dy)
 {
-    struct i8042 *c = opaque;
-
-    if (__builtin_add_overflow(c->move_x, dx, &c->move_x) || __builtin_sub_overflow(c->move_y, dy, &c->move_y))
-        c->move_x = c->move_y = 0; /* nobody moves so far */
+    viv_pointer_move(&((struct i8042 *)opaque)->mouse.pointer, dx, dy);
 }
 
 static bool on_busy(void *opaque)
@@ -337,29 +345,23 @@ static bool on_busy(void *opaque)
 
 static void on_button(void *opaque, enum viv_button b, bool down)
 {
-    static const uint8_t bit[VIV_BUTTONS] = {[VIV_BUTTON_LEFT] = 1, [VIV_BUTTON_RIGHT] = 2, [VIV_BUTTON_MIDDLE] = 4};
-    struct i8042 *c = opaque;
-
-    c->buttons = (c->buttons & ~bit[b]) | (down ? bit[b] : 0u);
+    if (b <= VIV_BUTTON_RIGHT) /* it has three */
+        viv_pointer_button(&((struct i8042 *)opaque)->mouse.pointer, b, down);
 }
 
-/* A PS/2 wheel counts towards the user. */
 static void on_wheel(void *opaque, int dy, int dx)
 {
     struct i8042 *c = opaque;
 
-    if (__builtin_sub_overflow(c->move_z, dy, &c->move_z))
-        c->move_z = 0;
+    if (c->mouse.id == 3) /* others have no wheel */
+        viv_pointer_wheel(&c->mouse.pointer, dy, 0);
 }
 
 static void on_sync(void *opaque)
 {
     struct i8042 *c = opaque;
 
-    if (!c->move_x && !c->move_y && !c->move_z && c->buttons == c->mouse.buttons)
-        return;
-    ps2_mouse_move(&c->mouse, c->move_x, c->move_y, c->move_z, c->buttons);
-    c->move_x = c->move_y = c->move_z = 0;
+    ps2_mouse_sync(&c->mouse);
     fetch(c);
 }
 
@@ -407,8 +409,6 @@ static void i8042_reset(struct viv_dev *d)
     memset(&c->aux_answers, 0, sizeof(c->aux_answers));
     ps2_kbd_reset(&c->kbd);
     ps2_mouse_reset(&c->mouse);
-    c->move_x = c->move_y = c->move_z = 0;
-    c->buttons = 0;
     viv_input_set_leds(c->keys, 0);
     update_irqs(c);
 }
@@ -420,7 +420,6 @@ static int i8042_post_load(void *obj, int version, struct viv_err *err)
     if (c->source > SRC_AUX || (c->command && (c->command < 0x60 || c->command > 0x7f) &&
                                 (c->command < 0xd1 || c->command > 0xd4)))
         return viv_fail(err, EINVAL, "i8042 with source %u, command %02x", c->source, c->command);
-    c->buttons = c->mouse.buttons;
     viv_input_set_leds(c->keys, c->kbd.leds);
     return 0;
 }
@@ -448,10 +447,6 @@ static const struct viv_state_table i8042_state = {
             VIV_F_CONFIG(i8042, region),
             VIV_F_CONFIG(i8042, keys),
             VIV_F_CONFIG(i8042, pointer),
-            VIV_F_DERIVED(i8042, move_x, "what has come since a sync, which ends every batch of events"),
-            VIV_F_DERIVED(i8042, move_y, "as move_x"),
-            VIV_F_DERIVED(i8042, move_z, "as move_x"),
-            VIV_F_DERIVED(i8042, buttons, "those held on the viewer's side; the guest's are the mouse's"),
             VIV_F_END,
         },
     .post_load = i8042_post_load,

@@ -68,15 +68,22 @@ static void rest(struct pointer *p)
         p->now.x = p->now.y = 0;
 }
 
+/* From 1 on; NULL for none. */
+static struct pointer_event *nth(struct pointer *p, unsigned n)
+{
+    return n ? &p->event[(p->head + n - 1) % POINTER_EVENTS] : NULL;
+}
+
 bool viv_pointer_sync(struct pointer *p, bool driven)
 {
-    struct pointer_event *last = p->count ? &p->event[(p->head + p->count - 1) % POINTER_EVENTS] : NULL;
+    struct pointer_event *last = nth(p, p->count);
+    uint8_t before = p->count > 1 ? nth(p, p->count - 1)->buttons : p->told.buttons;
 
     if (!driven || (!last && nothing(p))) {
         rest(p);
         return false;
     }
-    if (last && (last->buttons == p->now.buttons || p->count == POINTER_EVENTS))
+    if (last && (last->buttons == before || p->count == POINTER_EVENTS))
         merge(p, last);
     else
         p->event[(p->head + p->count++) % POINTER_EVENTS] = p->now;

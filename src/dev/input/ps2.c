@@ -205,13 +205,25 @@ void ps2_kbd_command(struct ps2_kbd *k, uint8_t v)
 
 /* ---- mouse ---- */
 
+#define FARTHEST 16384 /* pixels that the guest is behind: the widest screen; more is forgotten */
+#define SPARE    4     /* bytes that packets leave to the answer to a command */
+
+/* What has not been reported is forgotten; the buttons are held as they are. */
+static void mouse_forget(struct ps2_mouse *m)
+{
+    uint8_t told = m->pointer.told.buttons;
+
+    viv_pointer_clear(&m->pointer);
+    m->pointer.told.buttons = told;
+}
+
 static void mouse_defaults(struct ps2_mouse *m)
 {
     m->command = 0;
     m->rate = 100;
     m->resolution = 2;
     m->reporting = m->remote = m->wrap = m->scale2 = false;
-    m->dx = m->dy = m->dz = 0;
+    mouse_forget(m);
 }
 
 void ps2_mouse_reset(struct ps2_mouse *m)
@@ -220,35 +232,46 @@ void ps2_mouse_reset(struct ps2_mouse *m)
     mouse_defaults(m);
 }
 
-static int clamp(int v, int low, int high)
+static uint8_t mouse_buttons(uint8_t held)
 {
-    return v < low ? low : v > high ? high : v;
+    return (uint8_t)((held >> VIV_BUTTON_LEFT & 1) | (held >> VIV_BUTTON_RIGHT & 1) << 1 | (held >> VIV_BUTTON_MIDDLE & 1) << 2);
 }
 
+static int part(int32_t *of, int low, int high)
+{
+    int n = CLAMP(*of, low, high);
+
+    *of = CLAMP(*of, -FARTHEST, FARTHEST) - n;
+    return n;
+}
+
+/* The oldest event, or as much of its motion as a packet can say: a button changes at the end of the way. */
 static void mouse_packet(struct ps2_mouse *m)
 {
-    int dx = clamp(m->dx, -255, 255), dy = clamp(m->dy, -255, 255), dz = clamp(m->dz, -8, 7);
+    struct pointer *p = &m->pointer;
+    struct pointer_event none = {.buttons = p->told.buttons}, *e = viv_pointer_first(p) ? viv_pointer_first(p) : &none;
+    int dx = part(&e->x, -255, 255), dy = -part(&e->y, -255, 255), dz = -part(&e->wheel, -7, 8);
+    bool all = !e->x && !e->y && !e->wheel;
 
-    if (room(&m->q) < 4)
-        return; /* stays counted until there is room */
-    put(&m->q, 0x08 | (m->buttons & 7) | (dx < 0 ? 0x10 : 0) | (dy < 0 ? 0x20 : 0));
+    put(&m->q, (uint8_t)(0x08 | mouse_buttons(all ? e->buttons : p->told.buttons) | (dx < 0 ? 0x10 : 0) | (dy < 0 ? 0x20 : 0)));
     put(&m->q, (uint8_t)dx);
     put(&m->q, (uint8_t)dy);
     if (m->id == 3)
         put(&m->q, (uint8_t)dz);
-    m->dx -= (int16_t)dx;
-    m->dy -= (int16_t)dy;
-    m->dz -= (int16_t)dz;
+    if (all && e != &none)
+        viv_pointer_taken(p);
 }
 
-void ps2_mouse_move(struct ps2_mouse *m, int dx, int dy, int dz, unsigned buttons)
+void ps2_mouse_more(struct ps2_mouse *m)
 {
-    m->dx = (int16_t)clamp(m->dx + clamp(dx, -4096, 4096), -8192, 8192);
-    m->dy = (int16_t)clamp(m->dy + clamp(dy, -4096, 4096), -8192, 8192);
-    m->dz = (int16_t)clamp(m->dz + clamp(dz, -64, 64), -64, 64);
-    m->buttons = buttons & 7;
-    if (m->reporting && !m->remote)
+    while (m->reporting && !m->remote && viv_pointer_first(&m->pointer) && room(&m->q) >= 4 + SPARE)
         mouse_packet(m);
+}
+
+void ps2_mouse_sync(struct ps2_mouse *m)
+{
+    viv_pointer_sync(&m->pointer, m->reporting || m->remote);
+    ps2_mouse_more(m);
 }
 
 static void mouse_set_rate(struct ps2_mouse *m, uint8_t v)
@@ -263,9 +286,11 @@ static void mouse_set_rate(struct ps2_mouse *m, uint8_t v)
 
 static void mouse_status(struct ps2_mouse *m)
 {
+    uint8_t held = m->pointer.now.buttons;
+
     put(&m->q, ACK);
-    put(&m->q, m->remote << 6 | m->reporting << 5 | m->scale2 << 4 | (m->buttons & 1) << 2 |
-                   (m->buttons & 4) >> 1 | (m->buttons & 2) >> 1);
+    put(&m->q, (uint8_t)(m->remote << 6 | m->reporting << 5 | m->scale2 << 4 | (held >> VIV_BUTTON_LEFT & 1) << 2 |
+                         (held >> VIV_BUTTON_MIDDLE & 1) << 1 | (held >> VIV_BUTTON_RIGHT & 1)));
     put(&m->q, m->resolution);
     put(&m->q, m->rate);
 }
@@ -285,6 +310,7 @@ static bool mouse_simple(struct ps2_mouse *m, uint8_t v)
     case 0xea: /* stream mode */
     case 0xf0: /* remote mode */
         m->remote = v == 0xf0;
+        mouse_forget(m);
         return true;
     case 0xec: /* leave wrap mode */
     case 0xee:
@@ -293,6 +319,7 @@ static bool mouse_simple(struct ps2_mouse *m, uint8_t v)
     case 0xf4:
     case 0xf5:
         m->reporting = v == 0xf4;
+        mouse_forget(m);
         return true;
     case 0xf6:
         mouse_defaults(m);
@@ -319,7 +346,8 @@ void ps2_mouse_command(struct ps2_mouse *m, uint8_t v)
         mouse_status(m);
     } else if (v == 0xeb) { /* read data */
         put(&m->q, ACK);
-        mouse_packet(m);
+        if (room(&m->q) >= 4)
+            mouse_packet(m);
     } else if (v == 0xf2) {
         put(&m->q, ACK);
         put(&m->q, m->id);
@@ -328,6 +356,7 @@ void ps2_mouse_command(struct ps2_mouse *m, uint8_t v)
     } else if (v == 0xff) {
         clear(&m->q);
         mouse_defaults(m);
+        m->pointer.told.buttons = 0;
         m->id = 0;
         put(&m->q, ACK);
         put(&m->q, BAT_OK);
@@ -363,9 +392,6 @@ static int mouse_post_load(void *obj, int version, struct viv_err *err)
 
     if (m->id != 0 && m->id != 3)
         return viv_fail(err, EINVAL, "PS/2 mouse with id %u", m->id);
-    m->dx = (int16_t)clamp(m->dx, -8192, 8192);
-    m->dy = (int16_t)clamp(m->dy, -8192, 8192);
-    m->dz = (int16_t)clamp(m->dz, -64, 64);
     return 0;
 }
 
@@ -403,24 +429,21 @@ const struct viv_state_table ps2_kbd_state = {
 const struct viv_state_table ps2_mouse_state = {
     .name = "ps2-mouse",
     .ctype = "ps2_mouse",
-    .version = 1,
-    .min_version = 1,
+    .version = 2, /* a queue of events in the place of counters */
+    .min_version = 2,
     .fields =
         (const struct viv_field[]){
             VIV_F_STRUCT(ps2_mouse, q, ps2_queue_state),
             VIV_F_INT(ps2_mouse, command),
             VIV_F_INT(ps2_mouse, rate),
             VIV_F_INT(ps2_mouse, resolution),
-            VIV_F_INT(ps2_mouse, buttons),
             VIV_F_INT(ps2_mouse, id),
             VIV_F_BYTES(ps2_mouse, knock),
             VIV_F_INT(ps2_mouse, reporting),
             VIV_F_INT(ps2_mouse, remote),
             VIV_F_INT(ps2_mouse, wrap),
             VIV_F_INT(ps2_mouse, scale2),
-            VIV_F_INT(ps2_mouse, dx),
-            VIV_F_INT(ps2_mouse, dy),
-            VIV_F_INT(ps2_mouse, dz),
+            VIV_F_STRUCT(ps2_mouse, pointer, viv_pointer_state),
             VIV_F_INT(ps2_mouse, last),
             VIV_F_END,
         },

@@ -3,6 +3,7 @@
 #ifndef VIV_DEV_INPUT_PS2_H
 #define VIV_DEV_INPUT_PS2_H
 
+#include "dev/input/pointer.h"
 #include "state/state.h"
 
 #include <stdbool.h>
@@ -27,10 +28,10 @@ struct ps2_kbd {
 struct ps2_mouse {
     struct ps2_queue q;
     uint8_t command;
-    uint8_t rate, resolution, buttons, id;
+    uint8_t rate, resolution, id;
     uint8_t knock[3]; /* the last sample rates: 200, 100, 80 switches the wheel on */
     bool reporting, remote, wrap, scale2;
-    int16_t dx, dy, dz; /* not yet reported */
+    struct pointer pointer; /* what is not reported yet */
     uint8_t last;
 };
 
@@ -49,8 +50,10 @@ void ps2_kbd_late(struct ps2_kbd *k);
 
 void ps2_mouse_reset(struct ps2_mouse *m);
 void ps2_mouse_command(struct ps2_mouse *m, uint8_t v);
-/* Movement (x to the right, y up, z of the wheel) and buttons (1 left, 2 right, 4 middle). */
-void ps2_mouse_move(struct ps2_mouse *m, int dx, int dy, int dz, unsigned buttons);
+/* What m->pointer has got belongs together, and is reported as there is room for it. Forgotten while reporting is off. */
+void ps2_mouse_sync(struct ps2_mouse *m);
+/* There may be room again. */
+void ps2_mouse_more(struct ps2_mouse *m);
 
 /* Next byte towards the controller, -1 when there is none. */
 int ps2_take(struct ps2_queue *q);

@@ -51,9 +51,9 @@ static bool pointer_news(const struct usb_hid *h)
 }
 
 /* Left, right, middle, and two more. */
-static uint8_t buttons(const struct pointer_event *e)
+static uint8_t buttons(uint8_t held)
 {
-    return (uint8_t)((e->buttons & ~6) | (e->buttons >> VIV_BUTTON_RIGHT & 1) << 1 | (e->buttons >> VIV_BUTTON_MIDDLE & 1) << 2);
+    return (uint8_t)((held & ~6) | (held >> VIV_BUTTON_RIGHT & 1) << 1 | (held >> VIV_BUTTON_MIDDLE & 1) << 2);
 }
 
 static uint8_t part(int32_t *of)
@@ -64,20 +64,12 @@ static uint8_t part(int32_t *of)
     return (uint8_t)n;
 }
 
-/* What is left of motion comes with the next report. */
-static void reported(struct pointer *p, const struct pointer_event *e, bool all)
-{
-    p->told.buttons = e->buttons;
-    if (all)
-        viv_pointer_taken(p);
-}
-
 static size_t tablet_report(struct usb_hid *h, uint8_t *out, bool take)
 {
     struct pointer *p = pointer_of(h);
     struct pointer_event none = p->told, *e = take ? viv_pointer_first(p) : &none;
 
-    out[0] = buttons(e);
+    out[0] = buttons(e->buttons);
     out[1] = (uint8_t)e->x;
     out[2] = (uint8_t)(e->x >> 8);
     out[3] = (uint8_t)e->y;
@@ -86,21 +78,27 @@ static size_t tablet_report(struct usb_hid *h, uint8_t *out, bool take)
     out[6] = part(&e->pan);
     p->told.x = e->x;
     p->told.y = e->y;
-    reported(p, e, take && !e->wheel && !e->pan);
+    p->told.buttons = e->buttons;
+    if (take && !e->wheel && !e->pan)
+        viv_pointer_taken(p);
     return 7;
 }
 
+/* What is left of motion comes with the next report; a button changes at the end of the way. */
 static size_t mouse_report(struct usb_hid *h, uint8_t *out, bool take)
 {
     struct pointer *p = pointer_of(h);
     struct pointer_event none = p->told, *e = take ? viv_pointer_first(p) : &none;
+    bool all;
 
-    out[0] = buttons(e);
     out[1] = part(&e->x);
     out[2] = part(&e->y);
     out[3] = part(&e->wheel);
     out[4] = part(&e->pan);
-    reported(p, e, take && !e->x && !e->y && !e->wheel && !e->pan);
+    all = !e->x && !e->y && !e->wheel && !e->pan;
+    out[0] = buttons(all ? e->buttons : p->told.buttons);
+    if (take && all)
+        viv_pointer_taken(p);
     return h->protocol ? 5 : 3; /* the boot report is the beginning */
 }
 

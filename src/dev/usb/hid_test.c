@@ -256,8 +256,8 @@ static void test_tablet(void)
     button(VIV_BUTTON_LEFT, false);
     viv_input_wheel(-1, 200, -1);
     viv_input_sync(-1);
-    expect_tablet(d, 0, AT(300), AT(400), 0);
-    expect_tablet(d, 1, AT(500), AT(600), 0);
+    expect_tablet(d, 1, AT(300), AT(400), 0);
+    expect_tablet(d, 0, AT(500), AT(600), 0);
     expect_tablet(d, 0, AT(500), AT(600), 127);
     g_assert_cmphex(usb_byte(6), ==, 0xff);
     expect_tablet(d, 0, AT(500), AT(600), 73);
@@ -295,6 +295,15 @@ static void test_mouse(void)
     g_assert_cmpint(poll_report(d), ==, 5);
     g_assert_cmphex(mem32(USB_DATA), ==, 0x00002e00);
     g_assert_cmpint(poll_report(d), ==, -VIV_USB_NAK);
+    viv_input_move(-1, 130, 0);
+    button(VIV_BUTTON_LEFT, true); /* where the way ends */
+    button(VIV_BUTTON_LEFT, false);
+    g_assert_cmpint(poll_report(d), ==, 5);
+    g_assert_cmphex(mem32(USB_DATA), ==, 0x00007f00);
+    g_assert_cmpint(poll_report(d), ==, 5);
+    g_assert_cmphex(mem32(USB_DATA), ==, 0x00000301);
+    g_assert_cmpint(poll_report(d), ==, 5);
+    g_assert_cmphex(mem32(USB_DATA), ==, 0);
     g_assert_cmpint(usb_control(d, 0x210b, 0, 0, 0), ==, 0); /* boot protocol */
     viv_input_button(-1, VIV_BUTTON_MIDDLE, true);
     viv_input_sync(-1);
