@@ -22,6 +22,7 @@ struct usb_kbd {
     uint8_t modifiers;
     uint8_t held[HELD], held_count; /* in the order they were pressed */
     uint8_t leds;                   /* as the report has them */
+    uint8_t ups[32];                /* one bit a usage: its release found no room yet */
 };
 
 static struct usb_kbd *kbd_of(const struct usb_hid *h)
@@ -30,6 +31,11 @@ static struct usb_kbd *kbd_of(const struct usb_hid *h)
 }
 
 /* ---- keys ---- */
+
+static void push(struct usb_kbd *k, uint16_t event)
+{
+    k->event[(k->head + k->count++) % EVENTS] = event;
+}
 
 static void apply(struct usb_kbd *k, uint16_t event)
 {
@@ -48,7 +54,8 @@ static void apply(struct usb_kbd *k, uint16_t event)
     }
 }
 
-/* Half of the queue is for releases alone, so that no key hangs. */
+/* Half of the queue is for releases alone, and those that find no room are kept, so that no key hangs. Presses get in again when the
+ * queue is half empty: all kept releases are in it then, and nothing overtakes. */
 static void on_key(void *opaque, unsigned code, bool down)
 {
     struct usb_kbd *k = opaque;
@@ -57,10 +64,20 @@ static void on_key(void *opaque, unsigned code, bool down)
     if (!usage || !usb_hid_driven(&k->hid) || (down && k->count >= EVENTS / 2))
         return;
     if (k->count == EVENTS)
-        apply(k, usage | UP);
+        k->ups[usage / 8] |= (uint8_t)(1 << usage % 8);
     else
-        k->event[(k->head + k->count++) % EVENTS] = usage | (down ? 0 : UP);
+        push(k, (uint16_t)(usage | (down ? 0 : UP)));
     usb_hid_tell(&k->hid);
+}
+
+static void take_up_kept(struct usb_kbd *k)
+{
+    for (unsigned usage = 0; usage < 8 * sizeof(k->ups) && k->count < EVENTS; usage++) {
+        if (k->ups[usage / 8] >> usage % 8 & 1) {
+            k->ups[usage / 8] &= (uint8_t)~(1 << usage % 8);
+            push(k, (uint16_t)(usage | UP));
+        }
+    }
 }
 
 /* Keys wait, and soon presses would be lost. A character is up to four events. */
@@ -81,7 +98,8 @@ static size_t kbd_report(struct usb_hid *h, uint8_t *out, bool take)
     if (take) {
         apply(k, k->event[k->head]);
         k->head = (uint8_t)((k->head + 1) % EVENTS);
-        k->count--;
+        if (k->count-- == EVENTS)
+            take_up_kept(k);
     }
     memset(out, 0, 8);
     out[0] = k->modifiers;
@@ -109,6 +127,7 @@ static void kbd_clear(struct usb_hid *h)
     struct usb_kbd *k = kbd_of(h);
 
     k->head = k->count = k->modifiers = k->held_count = k->leds = 0;
+    memset(k->ups, 0, sizeof(k->ups));
     if (h->sink)
         show_leds(k);
 }
@@ -163,7 +182,7 @@ static int post_load(void *obj, int version, struct viv_err *err)
 static const struct viv_state_table state = {
     .name = "usb-kbd",
     .ctype = "usb_kbd",
-    .version = 1,
+    .version = 2,
     .min_version = 1,
     .fields =
         (const struct viv_field[]){
@@ -175,6 +194,8 @@ static const struct viv_state_table state = {
             VIV_F_BYTES(usb_kbd, held),
             VIV_F_INT(usb_kbd, held_count),
             VIV_F_INT(usb_kbd, leds),
+            {.name = "ups", .kind = VIV_FIELD_BYTES, .offset = offsetof(struct usb_kbd, ups),
+             .size = sizeof(((struct usb_kbd *)0)->ups), .count = 1, .since = 2},
             VIV_F_END,
         },
     .post_load = post_load,

@@ -176,9 +176,38 @@ static void test_flood(void)
         press(KEY_Q + i % 10, true);
         press(KEY_Q + i % 10, false);
     }
-    for (unsigned i = 0; i < 64 && poll_report(d) == 8; i++)
+    for (unsigned i = 0; i < 64 + 10 && poll_report(d) == 8; i++)
         ;
     g_assert_cmpint(poll_report(d), ==, -VIV_USB_NAK);
+    g_assert_cmpint(usb_control(d, 0xa101, 0x0100, 0, 8), ==, 8);
+    g_assert_cmphex(mem64(USB_DATA), ==, 0);
+    rig_fini();
+}
+
+/* Half a queue of presses, and then so many releases that theirs find no room: they come last, also in another machine. */
+static void test_late_releases(void)
+{
+    g_autofree uint8_t *data = NULL;
+    struct viv_usb_dev *d;
+    size_t len;
+
+    usb_begin(false);
+    d = add("usb-kbd", NULL);
+    usb_configure(d, 1);
+    poll_report(d);
+    press(KEY_LEFTSHIFT, true);
+    for (unsigned i = 0; i < 50; i++) {
+        press(KEY_Q + i % 10, true);
+        press(KEY_Q + i % 10, false);
+    }
+    press(KEY_LEFTSHIFT, false);
+    viv_dev_lock();
+    data = rig_save(&len);
+    viv_dev_reset_all();
+    viv_dev_unlock();
+    rig_load(data, len);
+    while (poll_report(d) == 8)
+        ;
     g_assert_cmpint(usb_control(d, 0xa101, 0x0100, 0, 8), ==, 8);
     g_assert_cmphex(mem64(USB_DATA), ==, 0);
     rig_fini();
@@ -376,6 +405,7 @@ int main(int argc, char **argv)
     g_test_add_func("/usb/wakeup", test_wakeup);
     g_test_add_func("/hid/kbd", test_kbd);
     g_test_add_func("/hid/flood", test_flood);
+    g_test_add_func("/hid/late", test_late_releases);
     g_test_add_func("/hid/idle", test_idle);
     g_test_add_func("/hid/tablet", test_tablet);
     g_test_add_func("/hid/mouse", test_mouse);
