@@ -163,9 +163,13 @@ static bool make_picture(struct vnc_server *s, unsigned width, unsigned height)
 static void new_surface(struct vnc_server *s)
 {
     struct viv_surface *surface = s->surface;
+    unsigned width = surface ? surface->width : NO_WIDTH, height = surface ? surface->height : NO_HEIGHT;
+    bool flip = surface && s->pixels && s->width == width && s->height == height;
 
-    if (!make_picture(s, surface ? surface->width : NO_WIDTH, surface ? surface->height : NO_HEIGHT)) {
-        viv_warn("VNC: no memory for a picture of %ux%u", surface->width, surface->height);
+    if (flip)
+        return; /* what is another on it will be found when its rows are copied */
+    if (!make_picture(s, width, height)) {
+        viv_warn("VNC: no memory for a picture of %ux%u", width, height);
         viv_surface_put(&s->surface);
         if (!s->pixels)
             make_picture(s, 1, 1);

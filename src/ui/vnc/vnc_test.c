@@ -169,21 +169,56 @@ static void test_tiles(void)
     vnc_server_free(s);
 }
 
-/* Who cannot resize keeps the size, with black where there is nothing. */
+static void show(struct vnc_server *s, struct viv_surface *surface)
+{
+    viv_surface_put(&s->mail.surface);
+    s->mail.surface = surface;
+    s->mail.new_surface = true;
+    memset(s->mail.rows, 0xff, sizeof(s->mail.rows));
+    s->mail.first = 0;
+    s->mail.last = surface ? surface->height - 1 : 0;
+    vnc_screen_collect(s);
+}
+
+/* Another surface of the same size: what differs is sent. */
+static void test_flip(void)
+{
+    struct vnc_server *s = make_server(200, 50);
+    struct vnc_client *c = make_client(s);
+    struct viv_surface *next = viv_surface_new(200, 50);
+
+    request(c, false, 200, 50);
+    memset(next->pixels, 0xff, 4);
+    show(s, next);
+    request(c, true, 200, 50);
+    g_assert_cmpuint(c->out->len, ==, 4 + 12 + 64 * 16 * 4);
+    show(s, viv_surface_new(200, 50));
+    request(c, true, 200, 50);
+    g_assert_cmpuint(c->out->len, ==, 4 + 12 + 64 * 16 * 4);
+    show(s, viv_surface_new(200, 50));
+    request(c, true, 200, 50);
+    g_assert_cmpuint(c->out->len, ==, 0);
+    show(s, NULL); /* no picture: black */
+    request(c, true, 200, 50);
+    g_assert_cmpuint(c->out->len, ==, 4 + 12 + 200 * 50 * 4);
+    vnc_server_free(s);
+}
+
+/* Who cannot resize keeps the size, with black where there is nothing, and points at what it shows. */
 static void test_sizes(void)
 {
     struct vnc_server *s = make_server(100, 40);
     struct vnc_client *c = make_client(s);
     struct viv_surface *small = viv_surface_new(10, 10);
+    const struct vnc_event *e;
 
     memset(small->pixels, 0xff, 400);
-    viv_surface_put(&s->mail.surface);
-    s->mail.surface = small;
-    s->mail.new_surface = true;
-    memset(s->mail.rows, 0xff, sizeof(s->mail.rows));
-    s->mail.first = 0;
-    s->mail.last = 9;
-    vnc_screen_collect(s);
+    show(s, small);
+    vnc_client_input(c, (const uint8_t *)"\5\0\0\7\0\3", 6);
+    e = &g_array_index(s->events, struct vnc_event, 0);
+    g_assert_cmpint(e->x, ==, 7);
+    g_assert_cmpuint(e->width, ==, 10);
+    g_assert_cmpuint(e->height, ==, 10);
     request(c, true, 100, 40);
     g_assert_cmpuint(c->out->len, ==, 4 + 12 + 100 * 40 * 4);
     g_assert_cmpuint(viv_ld_le32(c->out->data + 16), ==, 0xffffff);
@@ -468,6 +503,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vnc/formats", test_formats);
     g_test_add_func("/vnc/palette", test_palette);
     g_test_add_func("/vnc/tiles", test_tiles);
+    g_test_add_func("/vnc/flip", test_flip);
     g_test_add_func("/vnc/sizes", test_sizes);
     g_test_add_func("/vnc/cursor", test_cursor);
     g_test_add_func("/vnc/pieces", test_pieces);
