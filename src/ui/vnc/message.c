@@ -52,7 +52,9 @@ static int raw_code(uint32_t xt)
 
 static void on_pointer(struct vnc_client *c, unsigned buttons, int x, int y)
 {
-    struct vnc_event e = {.kind = VNC_EV_POINTER, .buttons = buttons, .x = x, .y = y, .width = c->width, .height = c->height};
+    /* Of the guest's screen: a client that cannot resize shows its upper left part, or has black beside it. */
+    struct vnc_event e = {
+        .kind = VNC_EV_POINTER, .buttons = buttons, .x = x, .y = y, .width = c->server->width, .height = c->server->height};
 
     e.relative = (c->can & VNC_CAN_POINTER_TYPE) && c->told_state && !c->told_absolute;
     if (e.relative) {
