@@ -1,7 +1,8 @@
 /* VNC authentication (RFC 6143 section 7.2.2), and patience with those who guess.
  *
  * After a wrong password the next response from that host is judged later: 0.25 s, and twice that after each more, up to 8 s. A right
- * one clears it. The table is bounded: the host that has been quiet longest makes room. VNC thread. */
+ * one clears it. The table is bounded: the host that has been quiet longest makes room. Responses are judged in the order in which
+ * they came, so that who guesses delays others behind the same address but never keeps them out. VNC thread. */
 #include "ui/vnc/vnc_int.h"
 
 #include "host/clock.h"
@@ -13,6 +14,7 @@
 #define HOSTS    64
 #define FIRST_NS 250000000
 #define MOST     5 /* doublings */
+#define WAIT_MOST (VNC_CLIENTS_MAX / 2) /* that wait, of one host: places are left to others */
 
 /* Each byte of the key has its bits in reverse order: so it was done first, and so it must stay. */
 void vnc_des_response(const char *password, const uint8_t challenge[16], uint8_t out[16])
@@ -86,4 +88,52 @@ void vnc_auth_result(const char *host, bool ok)
     }
     h->not_before = viv_clock_ns(VIV_CLOCK_HOST) + ((int64_t)FIRST_NS << MIN(h->failures, MOST));
     h->failures++;
+}
+
+/* ---- responses that wait, of all servers ---- */
+
+static GList *waiting; /* struct vnc_client, in the order in which they came */
+
+static struct vnc_client *first_of(const char *host, unsigned *count)
+{
+    struct vnc_client *first = NULL;
+    char key[64], other[64];
+
+    *count = 0;
+    key_of(host, key);
+    for (GList *l = waiting; l; l = l->next) {
+        struct vnc_client *c = l->data;
+
+        key_of(c->host, other);
+        if (strcmp(key, other) != 0)
+            continue;
+        first = first ? first : c;
+        ++*count;
+    }
+    return first;
+}
+
+bool vnc_auth_wait(struct vnc_client *c)
+{
+    unsigned count;
+
+    first_of(c->host, &count);
+    if (count >= WAIT_MOST)
+        return false;
+    waiting = g_list_append(waiting, c);
+    c->deadline = count ? INT64_MAX : vnc_auth_not_before(c->host);
+    return true;
+}
+
+void vnc_auth_leave(struct vnc_client *c)
+{
+    struct vnc_client *next;
+    unsigned count;
+
+    if (!g_list_find(waiting, c))
+        return;
+    waiting = g_list_remove(waiting, c);
+    next = first_of(c->host, &count);
+    if (next)
+        next->deadline = vnc_auth_not_before(c->host);
 }

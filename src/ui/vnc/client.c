@@ -52,6 +52,7 @@ struct vnc_client *vnc_client_new(struct vnc_server *s, int fd, bool websocket, 
 
 void vnc_client_free(struct vnc_client *c)
 {
+    vnc_auth_leave(c);
     if (c->fd >= 0)
         close(c->fd);
     g_byte_array_unref(c->in);
@@ -76,6 +77,7 @@ void vnc_client_end(struct vnc_client *c, const char *why)
 {
     if (c->state == VNC_DEAD)
         return;
+    vnc_auth_leave(c);
     c->state = VNC_DEAD;
     c->deadline = viv_clock_ns(VIV_CLOCK_HOST) + VNC_HANDSHAKE_NS;
     g_debug("VNC client %s: %s", c->host, why);

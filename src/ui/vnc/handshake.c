@@ -125,14 +125,13 @@ void vnc_secured(struct vnc_client *c)
 
 static size_t on_response(struct vnc_client *c, const uint8_t *p, size_t len)
 {
-    int64_t now = viv_clock_ns(VIV_CLOCK_HOST);
-
     if (len < 16)
         return 0;
     memcpy(c->response, p, 16);
     c->state = VNC_JUDGE;
-    c->deadline = c->server->unix_only ? now : MAX(now, vnc_auth_not_before(c->host));
-    if (c->deadline <= now)
+    if (!c->server->unix_only && !vnc_auth_wait(c))
+        reject(c, "Too many from this host wait for their passwords to be judged");
+    else if (c->server->unix_only || c->deadline <= viv_clock_ns(VIV_CLOCK_HOST))
         vnc_judge(c);
     return 16;
 }
@@ -153,11 +152,6 @@ void vnc_judge(struct vnc_client *c)
     uint8_t want[16];
     bool ok = false;
 
-    /* Others of that host may have failed meanwhile. */
-    if (!s->unix_only && vnc_auth_not_before(c->host) > viv_clock_ns(VIV_CLOCK_HOST)) {
-        c->deadline = vnc_auth_not_before(c->host);
-        return;
-    }
     pthread_mutex_lock(&s->lock);
     if (s->password && viv_clock_wall_ns() / 1000000000 < s->expires) {
         vnc_des_response(s->password, c->challenge, want);
@@ -165,6 +159,7 @@ void vnc_judge(struct vnc_client *c)
     }
     pthread_mutex_unlock(&s->lock);
     vnc_auth_result(c->host, ok);
+    vnc_auth_leave(c);
     if (ok)
         pass(c);
     else

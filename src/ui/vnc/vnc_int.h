@@ -257,6 +257,9 @@ void vnc_des_response(const char *password, const uint8_t challenge[16], uint8_t
 /* When a host's next response is judged, and what came of it. */
 int64_t vnc_auth_not_before(const char *host);
 void vnc_auth_result(const char *host, bool ok);
+/* Its response waits for its turn, and is the host's next at c->deadline. false: too many do. */
+bool vnc_auth_wait(struct vnc_client *c);
+void vnc_auth_leave(struct vnc_client *c); /* judged, or gone; also if it does not wait */
 
 /* websocket.c */
 size_t vnc_ws_handshake(struct vnc_client *c, const uint8_t *p, size_t len);

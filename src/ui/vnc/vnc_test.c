@@ -58,6 +58,55 @@ static void test_patience_ipv6(void)
     vnc_auth_result("::ffff:192.0.2.1", true);
 }
 
+static struct vnc_server *make_server(unsigned width, unsigned height);
+
+static struct vnc_client *respond(struct vnc_server *s, const char *host)
+{
+    struct vnc_client *c = vnc_client_new(s, -1, false, false);
+
+    g_free(c->host);
+    c->host = g_strdup(host);
+    c->next = s->clients;
+    s->clients = c;
+    vnc_client_input(c, (const uint8_t *)"RFB 003.008\n\2", 13);
+    vnc_client_input(c, (const uint8_t *)"0123456789abcdef", 16);
+    return c;
+}
+
+/* One host's responses are judged in the order in which they came: who guesses on does not overtake. */
+static void test_turns(void)
+{
+    struct vnc_server *s = make_server(20, 20);
+    struct vnc_client *first, *second, *third, *last = NULL;
+
+    s->needs_password = true;
+    g_assert_cmpint(respond(s, "192.0.2.7")->state, ==, VNC_DEAD); /* judged, and wrong */
+    first = respond(s, "192.0.2.7");
+    second = respond(s, "192.0.2.7");
+    third = respond(s, "192.0.2.7");
+    g_assert_cmpint(first->state, ==, VNC_JUDGE);
+    g_assert_cmpint(first->deadline, ==, vnc_auth_not_before("192.0.2.7"));
+    g_assert_cmpint(second->deadline, ==, INT64_MAX);
+    g_assert_cmpint(respond(s, "192.0.2.8")->state, ==, VNC_DEAD); /* another host's is no matter of theirs */
+    vnc_judge(first);
+    g_assert_cmpint(first->state, ==, VNC_DEAD);
+    g_assert_cmpint(second->deadline, ==, vnc_auth_not_before("192.0.2.7"));
+    g_assert_cmpint(third->deadline, ==, INT64_MAX);
+    vnc_client_end(second, "gone");
+    g_assert_cmpint(third->deadline, ==, vnc_auth_not_before("192.0.2.7"));
+    for (unsigned i = 0; i < VNC_CLIENTS_MAX / 2; i++) {
+        g_assert_true(!last || last->state == VNC_JUDGE);
+        last = respond(s, "192.0.2.7");
+    }
+    g_assert_cmpint(last->state, ==, VNC_DEAD); /* too many */
+    s->password = g_strdup("right");
+    vnc_des_response("right", third->challenge, third->response);
+    vnc_judge(third);
+    g_assert_cmpint(third->state, ==, VNC_INIT);
+    vnc_auth_result("192.0.2.8", true);
+    vnc_server_free(s);
+}
+
 static void test_formats(void)
 {
     static const uint8_t rgb565[16] = {16, 16, 1, 1, 0, 31, 0, 63, 0, 31, 11, 5, 0};
@@ -498,6 +547,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vnc/des", test_des);
     g_test_add_func("/vnc/patience", test_patience);
     g_test_add_func("/vnc/patience-ipv6", test_patience_ipv6);
+    g_test_add_func("/vnc/turns", test_turns);
     g_test_add_func("/vnc/behind", test_behind);
     g_test_add_func("/vnc/origin", test_origin);
     g_test_add_func("/vnc/formats", test_formats);
