@@ -1,6 +1,7 @@
 /* qemu-xhci, nec-usb-xhci: an xHCI 1.0 host controller (xHCI 1.1, ch. 5): registers, and what is done when a doorbell rings.
  *
- * There is no timer: doorbells and devices that wake up say what to look at. Left out: streams, scratchpads and virtual functions,
+ * There is no timer: doorbells and devices that wake up say what to look at. While the VM is stopped nothing is done: guest memory stays
+ * as it is, and what has been asked for waits. Left out: streams, scratchpads and virtual functions,
  * interrupt moderation (IMODI is kept), saving and restoring its own state (CRS ends with an error, after which drivers reset),
  * debug port, bandwidth figures. */
 #include "dev/usb/xhci.h"
@@ -68,7 +69,7 @@ void xhci_work(struct xhci *x)
 {
     int budget = BUDGET;
 
-    if (x->busy)
+    if (x->busy || !x->vm_runs)
         return;
     x->busy = true;
     while (x->command_running && xhci_running(x) && !xhci_events_crowded(x) && budget > 0 && xhci_command(x))
@@ -376,6 +377,18 @@ static void xhci_unrealize(struct viv_dev *d)
     viv_pci_dev_fini(&x->pci);
 }
 
+static void xhci_vm_running(struct viv_dev *d, bool running)
+{
+    struct xhci *x = (struct xhci *)d;
+
+    x->vm_runs = running;
+    if (!running)
+        return;
+    if (xhci_running(x))
+        xhci_ports_announce(x);
+    xhci_work(x);
+}
+
 static void xhci_reset(struct viv_dev *d)
 {
     struct xhci *x = (struct xhci *)d;
@@ -405,6 +418,7 @@ static const struct viv_opt_def props[] = {
         .state = &xhci_state,                                                                                    \
         .realize = xhci_realize,                                                                                 \
         .reset = xhci_reset,                                                                                     \
+        .vm_running = xhci_vm_running,                                                                           \
         .unrealize = xhci_unrealize,                                                                             \
         .hotplug = &viv_pci_hotplug,                                                                             \
         .data = &symbol##_model,                                                                                 \

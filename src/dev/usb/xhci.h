@@ -78,6 +78,7 @@ struct xhci {
     struct xhci_ring command;
     bool command_running;
     bool busy; /* in xhci_work() */
+    bool vm_runs;
     struct xhci_slot slot[XHCI_SLOTS]; /* number 1 is the first */
     struct xhci_intr intr[XHCI_INTRS];
 };
@@ -110,7 +111,7 @@ static inline unsigned xhci_type(const struct xhci_trb *t)
 
 /* ---- xhci_port.c ---- */
 void xhci_ports_reset(struct xhci *x);
-void xhci_ports_announce(struct xhci *x); /* changes that came while it did not run */
+void xhci_ports_announce(struct xhci *x); /* changes that came while it, or the VM, did not run */
 void xhci_port_write(struct xhci *x, unsigned n, uint32_t v);
 void xhci_port_update(struct xhci *x, struct viv_usb_port *p);
 /* The device behind a root port (from 1) and a route; NULL: none. */

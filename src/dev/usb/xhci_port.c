@@ -62,7 +62,7 @@ struct viv_usb_dev *xhci_dev(struct xhci *x, unsigned port, uint32_t route)
 static void tell(struct xhci *x, unsigned reg)
 {
     x->sts |= STS_PORT_CHANGE;
-    if (xhci_running(x))
+    if (xhci_running(x) && x->vm_runs)
         xhci_event(x, 0, (uint64_t)(reg + 1) << 24, (uint32_t)CC_SUCCESS << 24, TRB_PORT_EVENT << 10, false);
 }
 

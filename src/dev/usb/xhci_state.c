@@ -123,6 +123,7 @@ const struct viv_state_table xhci_state = {
             VIV_F_STRUCT(xhci, command, ring_state),
             VIV_F_INT(xhci, command_running),
             VIV_F_DERIVED(xhci, busy, "false: nothing is under way"),
+            VIV_F_DERIVED(xhci, vm_runs, "told when the VM goes on"),
             VIV_F_STRUCTS(xhci, slot, slot_state),
             VIV_F_STRUCTS(xhci, intr, intr_state),
             VIV_F_END,

@@ -28,6 +28,13 @@ static void w64(uint64_t at, uint64_t v)
     set_mem32(at + 4, (uint32_t)(v >> 32));
 }
 
+static void set_running(bool running)
+{
+    viv_dev_lock();
+    viv_dev_set_running_all(running);
+    viv_dev_unlock();
+}
+
 static void begin(const char *opts)
 {
     usb_begin(true);
@@ -52,6 +59,7 @@ static void begin(const char *opts)
     w64(INTR + 0x18, EVENTS);
     w64(INTR + 0x10, TABLE);
     set_mem32(INTR, 2);
+    set_running(true);
     set_mem32(OPER, 5);
 }
 
@@ -346,6 +354,31 @@ static void test_late(void)
 }
 
 /* Software that does not take events: work waits, and goes on. */
+/* What happens while the VM is stopped changes nothing in its memory, and is told when it goes on. */
+static void test_stopped(void)
+{
+    uint64_t at;
+
+    begin(NULL);
+    address();
+    configure();
+    at = report_td();
+    set_running(false);
+    key(KEY_A, true);
+    rig_add("usb-kbd", "port=2");
+    expect_none();
+    set_running(true);
+    expect(34, 2 << 24, 1);
+    expect(32, at, 1);
+    expect_none();
+    g_assert_cmpuint(usb_byte(2), ==, 4);
+    set_mem32(PORT + 16, 1 << 9 | 1 << 17);
+    set_running(false);
+    set_running(true);
+    expect_none();
+    rig_fini();
+}
+
 static void test_full(void)
 {
     uint64_t p;
@@ -472,6 +505,7 @@ int main(int argc, char **argv)
     g_test_add_func("/xhci/rings", test_rings);
     g_test_add_func("/xhci/msix", test_msix);
     g_test_add_func("/xhci/late", test_late);
+    g_test_add_func("/xhci/stopped", test_stopped);
     g_test_add_func("/xhci/full", test_full);
     g_test_add_func("/xhci/suspend", test_suspend);
     g_test_add_func("/xhci/state", test_state);
