@@ -1,4 +1,4 @@
-/* The core moves the data: drivers only say where it lies. Reads, what lies where, flushes; write.c and zero.c change things.
+/* The core moves the data: drivers only say where it lies. Reads, what lies where; flush.c, write.c and zero.c change things.
  *
  * A read asks map() piece by piece and follows the answer, down the chain of backing files. */
 #include "block/bitmap.h"
@@ -277,29 +277,6 @@ int viv_node_pread(struct viv_node *n, uint64_t offset, void *buf, size_t len)
     struct iovec v = {buf, len};
 
     return viv_node_preadv(n, offset, &v, 1, len);
-}
-
-int viv_node_flush(struct viv_node *n)
-{
-    int ret = __atomic_load_n(&n->io_error, __ATOMIC_RELAXED);
-
-    /* After one failed fdatasync the kernel may have dropped the pages: a later success means nothing. */
-    if (ret || n->read_only)
-        return ret;
-    if (n->drv->protocol && n->no_flush)
-        return 0;
-    viv_node_event(n, n->drv->protocol ? VIV_EVENT_FLUSH_TO_DISK : VIV_EVENT_FLUSH_TO_OS);
-    for (unsigned i = 0; i < n->children && !ret; i++)
-        ret = viv_node_flush(n->child[i]);
-    if (ret)
-        return ret;
-    if (n->drv->flush)
-        ret = n->drv->flush(n); /* a format's own includes the file's */
-    else if (n->file)
-        ret = viv_node_flush(n->file);
-    if (ret && n->drv->protocol && !n->drv->filter) /* a filter's was not the kernel's */
-        __atomic_store_n(&n->io_error, ret, __ATOMIC_RELAXED);
-    return ret;
 }
 
 int viv_node_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,

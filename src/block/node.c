@@ -22,6 +22,7 @@ struct viv_node *viv_node_new(const struct viv_blk_driver *drv, const char *file
     n->refs = 1;
     viv_range_lock_init(&n->ranges);
     pthread_mutex_init(&n->bitmap_lock, NULL);
+    viv_flush_init(&n->flush);
     return n;
 }
 
@@ -65,6 +66,7 @@ static int close_node(struct viv_node *n)
     g_free(n->overlay);
     viv_bitmaps_free(n);
     pthread_mutex_destroy(&n->bitmap_lock);
+    viv_flush_fini(&n->flush);
     viv_range_lock_fini(&n->ranges);
     viv_raw_free(n->given);
     g_free(n->name);

@@ -230,6 +230,17 @@ struct viv_node_user {
     struct viv_node_user *next, *next_of_all;
 };
 
+/* flush.c: the flushes of a protocol node, counted. */
+struct viv_flush {
+    pthread_mutex_t lock;
+    pthread_cond_t over;
+    uint64_t started, ended;
+    int result; /* of the last one that ended */
+    int error;  /* one failed and lost what it was for: nothing can be called durable any more */
+};
+void viv_flush_init(struct viv_flush *f);
+void viv_flush_fini(struct viv_flush *f);
+
 struct viv_node {
     const struct viv_blk_driver *drv;
     char *name;     /* node-name, or NULL */
@@ -260,7 +271,7 @@ struct viv_node {
     bool probed_raw; /* raw by guess: writes that would change the guess are refused */
     int detect_zeroes;
     enum viv_aio aio; /* files */
-    int io_error; /* a flush failed: nothing can be called durable any more */
+    struct viv_flush flush;
     struct viv_range_lock ranges;
     struct viv_node_user *users;
     unsigned long entered[2]; /* users.c: by which walk last */
