@@ -3,6 +3,7 @@
  * began after it came, so however many come together, two flushes are enough. */
 #include "block/event.h"
 #include "block/node.h"
+#include "block/proto/file/file.h"
 
 void viv_flush_init(struct viv_flush *f)
 {
@@ -16,6 +17,13 @@ void viv_flush_fini(struct viv_flush *f)
     pthread_cond_destroy(&f->over);
 }
 
+/* May a failed flush have lost what was written? The kernel drops pages that it could not write, so a later success means nothing. With
+ * O_DIRECT there are none; and what fails in a filter was not the kernel's. */
+static bool loses(const struct viv_node *n)
+{
+    return !(n->direct && (n->drv == &viv_blk_file || n->drv == &viv_blk_host_device));
+}
+
 /* The lock is held, and nobody else is at it. */
 static void flush_once(struct viv_node *n, struct viv_flush *f)
 {
@@ -27,7 +35,7 @@ static void flush_once(struct viv_node *n, struct viv_flush *f)
     pthread_mutex_lock(&f->lock);
     f->ended = f->started;
     f->result = ret;
-    if (ret) /* the kernel may have dropped the pages: a later success means nothing */
+    if (ret && loses(n))
         __atomic_store_n(&f->error, ret, __ATOMIC_RELAXED);
     pthread_cond_broadcast(&f->over);
 }

@@ -2,6 +2,8 @@
 #include "block/mem_test.h"
 #include "block/node.h"
 
+#include <unistd.h>
+
 enum { THREADS = 8, ROUNDS = 200 };
 
 static unsigned flushes, written, durable;
@@ -121,11 +123,46 @@ static void test_covered(void)
     mem_fini(&m);
 }
 
+static int fail_fdatasync; /* so many of them */
+
+int fdatasync(int fd) /* in place of the C library's */
+{
+    if (!fail_fdatasync)
+        return 0;
+    fail_fdatasync--;
+    errno = EIO;
+    return -1;
+}
+
+/* A page that could not be written is gone from the page cache; with O_DIRECT there is none, and the guest's next try counts. */
+static void test_direct(void)
+{
+    g_autofree char *path = g_strdup_printf("%s/viv-flush-%d", g_get_tmp_dir(), getpid());
+
+    g_assert_true(g_file_set_contents(path, "data", 4, NULL));
+    for (int direct = 0; direct < 2; direct++) {
+        struct viv_node_opts o = {.direct = direct};
+        struct viv_err err = VIV_ERR_INIT;
+        struct viv_node *n = NULL;
+
+        if (viv_node_open_file(path, &o, &n, &err)) {
+            g_test_skip(err.text);
+            break;
+        }
+        fail_fdatasync = 1;
+        g_assert_cmpint(viv_node_flush(n), ==, -EIO);
+        g_assert_cmpint(viv_node_flush(n), ==, direct ? 0 : -EIO);
+        viv_node_put(&n);
+    }
+    unlink(path);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/block/flush/loss", test_loss);
     g_test_add_func("/block/flush/shared", test_shared);
     g_test_add_func("/block/flush/covered", test_covered);
+    g_test_add_func("/block/flush/direct", test_direct);
     return g_test_run();
 }

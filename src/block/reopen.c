@@ -308,8 +308,13 @@ static int exchange_cache(struct viv_node_change *c, struct viv_err *err)
 {
     struct viv_node *n = c->n;
     bool was = n->direct;
-    int ret = is_file(n) && c->direct != was ? viv_file_reopen(n, n->read_only, c->direct, err) : 0;
+    int ret = 0;
 
+    /* With O_DIRECT a failed flush counts as no loss (flush.c), so what is in the page cache goes out before. */
+    if (is_file(n) && c->direct && !was && (ret = viv_node_flush(n)) != 0)
+        viv_fail_os(err, -ret, "'%s' could not be written completely", n->filename);
+    if (!ret && is_file(n) && c->direct != was)
+        ret = viv_file_reopen(n, n->read_only, c->direct, err);
     if (!ret) {
         n->direct = c->direct;
         c->direct = was;
