@@ -131,6 +131,7 @@ bool broker_is_hidden(const char *path);
 bool broker_is_others(const char *path);
 bool broker_is_private(const char *path);
 bool broker_is_agent(const char *socket);
+bool broker_is_foreign_device(const char *path); /* of a character device */
 const char *broker_device_refusal(const char *path, bool writes); /* NULL: none */
 /* Files of the system that everybody may read need no grant: before the open, and after it with where it led. */
 bool broker_is_public(const char *path, int flags);

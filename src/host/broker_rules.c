@@ -67,15 +67,15 @@ static bool is_used_disk(const char *path, const struct stat *st, bool writes)
     return fd < 0 && errno == EBUSY;
 }
 
-/* Keyboards, screens, terminals, memory: only what is there to be given to a machine. */
-static bool is_foreign_device(const char *path, const struct stat *st)
+/* Keyboards, screens, terminals, memory: only what is there to be given to a machine. Not /dev/sg*, /dev/bsg, /dev/bus/usb and
+ * /dev/vhost-scsi: commands to any disk, also one that is in use here, which nothing tells. */
+bool broker_is_foreign_device(const char *path)
 {
-    static const char *const kinds[] = {"/dev/ttyS", "/dev/ttyUSB", "/dev/ttyACM", "/dev/ttyAMA", "/dev/net/tun", "/dev/bus/usb/",
-                                        "/dev/sg", "/dev/bsg/", "/dev/vhost-", "/dev/vfio/", "/dev/parport", "/dev/hwrng",
-                                        "/dev/random", "/dev/urandom", "/dev/null", "/dev/zero", "/dev/full", "/dev/ptmx", "/dev/kvm"};
+    static const char *const kinds[] = {"/dev/ttyS", "/dev/ttyUSB", "/dev/ttyACM", "/dev/ttyAMA", "/dev/net/tun", "/dev/vhost-net",
+                                        "/dev/vhost-vsock", "/dev/vhost-vdpa", "/dev/vfio/", "/dev/parport",
+                                        "/dev/hwrng", "/dev/random", "/dev/urandom", "/dev/null", "/dev/zero",
+                                        "/dev/full", "/dev/ptmx", "/dev/kvm"};
 
-    if (!S_ISCHR(st->st_mode))
-        return false;
     for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
         if (g_str_has_prefix(path, kinds[i]))
             return false;
@@ -91,9 +91,10 @@ const char *broker_device_refusal(const char *path, bool writes)
         return NULL;
     if (is_used_disk(path, &st, writes))
         return "it is a disk that is in use here (mounted, or part of another device)";
-    return is_foreign_device(path, &st) ? "the monitor reaches no keyboards, terminals and memory of this host; name it on the command line, "
-                                          "or pass a descriptor (getfd)"
-                                        : NULL;
+    if (!S_ISCHR(st.st_mode) || !broker_is_foreign_device(path))
+        return NULL;
+    return "the monitor reaches no keyboards, terminals, memory, buses and raw commands of disks of this host; name it on the command line, "
+           "or pass a descriptor (getfd)";
 }
 
 /* Does a variable name this socket, as a path or "unix:path=PATH,..." or "PATH,1,0"? Those beside it are of the same program. */

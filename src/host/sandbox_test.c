@@ -1,7 +1,7 @@
 /* Each forbidden thing is tried by a process that is confined for the purpose; what became of it is its status and what it said. */
 #include "host/sandbox.h"
 
-#include "host/broker.h"
+#include "host/broker_int.h"
 #include "host/open.h"
 
 #include <errno.h>
@@ -502,6 +502,19 @@ static void test_beyond_words(void)
     g_assert_cmpint(status, ==, 0);
 }
 
+/* By name: a host of tests has none of them. A disk in use is reached by its generic device as well. */
+static void test_devices(void)
+{
+    static const char *const theirs[] = {"/dev/sg0", "/dev/bsg/0:0:0:0", "/dev/bus/usb/001/002", "/dev/vhost-scsi",
+                                        "/dev/nvme0", "/dev/input/event0", "/dev/mem"};
+    static const char *const ours[] = {"/dev/ttyS0", "/dev/net/tun", "/dev/vhost-net", "/dev/vfio/12", "/dev/parport0"};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(theirs); i++)
+        g_assert_true(broker_is_foreign_device(theirs[i]));
+    for (size_t i = 0; i < G_N_ELEMENTS(ours); i++)
+        g_assert_false(broker_is_foreign_device(ours[i]));
+}
+
 /* Mode, owner, times, attributes of an open file. */
 static void change(int fd, bool may)
 {
@@ -940,6 +953,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sandbox/no-room", test_no_room);
     g_test_add_func("/sandbox/folder", test_folder);
     g_test_add_func("/sandbox/beyond-words", test_beyond_words);
+    g_test_add_func("/sandbox/devices", test_devices);
     g_test_add_func("/sandbox/share", test_share);
     g_test_add_func("/sandbox/new-file", test_new_file);
     g_test_add_func("/sandbox/at-sign", test_at_sign);
