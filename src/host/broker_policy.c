@@ -14,10 +14,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define GRANTS_MAX 4096u
+#define GRANTS_MAX 4096u /* by words; the oldest go */
 #define WORDS_MAX  (256u << 10) /* bytes; the oldest go */
 
-static GPtrArray *grants; /* kind letter and path */
+static GPtrArray *grants; /* kind letter and path; those of the start first, which stay */
+static guint of_start;
 static GQueue words = G_QUEUE_INIT;
 static size_t words_bytes;
 static bool takes_words;
@@ -42,9 +43,13 @@ void broker_grant(char kind, const char *path)
 {
     if (!grants)
         grants = g_ptr_array_new_with_free_func(g_free);
-    if (granted(kind, path) || grants->len >= GRANTS_MAX)
+    if (granted(kind, path))
         return;
     g_ptr_array_add(grants, g_strdup_printf("%c%s", kind, path));
+    if (!broker_asked.sealed)
+        of_start = grants->len;
+    else if (grants->len - of_start > GRANTS_MAX)
+        g_ptr_array_remove_index(grants, of_start);
 }
 
 void broker_each_name(void (*fn)(const char *name))

@@ -428,6 +428,46 @@ static void test_no_room(void)
     g_assert_cmpint(status, ==, 0);
 }
 
+/* Of a long life with many commands the last names are known, and those of the start; not all. */
+static void many_words(const void *arg)
+{
+    g_autofree char *start = in_dir("named"), *first = in_dir("first"), *last = in_dir("last");
+    int start_fd = viv_open(start, O_RDONLY, 0, NULL), first_fd, last_fd;
+
+    CHECK(start_fd >= 0);
+    viv_sandbox_need(VIV_SANDBOX_MONITOR);
+    seal();
+    viv_broker_words(first);
+    CHECK((first_fd = viv_open(first, O_RDONLY, 0, NULL)) >= 0 && viv_open_again(first_fd, O_RDWR, NULL) >= 0);
+    for (int i = 0; i < 4096; i++) {
+        g_autofree char *base = g_strdup_printf("shot%d", i), *shot = in_dir(base);
+        int fd;
+
+        viv_broker_words(shot);
+        CHECK((fd = viv_open(shot, O_WRONLY | O_CREAT, 0600, NULL)) >= 0 && unlink(shot) == 0);
+        close(fd);
+    }
+    viv_broker_words(last);
+    CHECK((last_fd = viv_open(last, O_RDONLY, 0, NULL)) >= 0 && viv_open_again(last_fd, O_RDWR, NULL) >= 0);
+    CHECK(viv_open_again(start_fd, O_RDWR, NULL) >= 0 && viv_open_again(first_fd, O_RDWR, NULL) == -EACCES);
+}
+
+static void test_many_words(void)
+{
+    static const char *const names[] = {"named", "first", "last"};
+    g_autofree char *said = NULL;
+    int status;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *path = in_dir(names[i]);
+
+        g_assert_true(g_file_set_contents(path, "x", 1, NULL));
+    }
+    status = confined(&lenient, many_words, NULL, &said);
+    g_test_message("%s", said);
+    g_assert_cmpint(status, ==, 0);
+}
+
 /* What words of a monitor never reach, wherever it lies: they may be a guest's. */
 static void beyond_words(const void *arg)
 {
@@ -953,6 +993,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sandbox/no-room", test_no_room);
     g_test_add_func("/sandbox/folder", test_folder);
     g_test_add_func("/sandbox/beyond-words", test_beyond_words);
+    g_test_add_func("/sandbox/many-words", test_many_words);
     g_test_add_func("/sandbox/devices", test_devices);
     g_test_add_func("/sandbox/share", test_share);
     g_test_add_func("/sandbox/new-file", test_new_file);
