@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define GRANTS_MAX 4096u /* by words; the oldest go */
 #define WORDS_MAX  (256u << 10) /* bytes; the oldest go */
@@ -257,11 +258,32 @@ int broker_may_open(const char *said, const struct broker_place *p, int flags, c
     return rc;
 }
 
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* The name alone would not do: a folder on the way may have become a link to one that has a file of that name. */
+static bool lies_there(const char *place, const struct stat *is)
+{
+    struct stat st;
+    bool does;
+    int fd;
+
+    if (lstat(place, &st) < 0 || !same_file(is, &st))
+        return false;
+    fd = broker_open_place(place, O_PATH, 0);
+    does = fd >= 0 && fstat(fd, &st) == 0 && same_file(is, &st);
+    if (fd >= 0)
+        close(fd);
+    return does;
+}
+
 /* The name may be another than the granted one (links), or gone: what counts is which file it is. */
 int broker_may_use_fd(int fd, int flags, char *text)
 {
     bool writes = (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC;
-    struct stat is, st;
+    struct stat is;
 
     if (flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)))
         return -EINVAL;
@@ -270,7 +292,7 @@ int broker_may_use_fd(int fd, int flags, char *text)
     for (guint i = 0; grants && i < grants->len; i++) {
         const char *g = grants->pdata[i];
 
-        if (grants_open(g, writes) && lstat(g + 1, &st) == 0 && st.st_dev == is.st_dev && st.st_ino == is.st_ino)
+        if (grants_open(g, writes) && lies_there(g + 1, &is))
             return 0;
     }
     snprintf(text, BROKER_TEXT, "the sandbox does not open a file again for %s that the command line or a monitor did not name",

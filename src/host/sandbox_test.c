@@ -825,8 +825,21 @@ static bool started_by_place(char **argv, const char *name)
     return ok && g_str_has_prefix(said, "/dev/fd/") && g_str_has_suffix(said, end);
 }
 
+/* A file of the share is granted for writing; its folder becomes a link to one whose file of that name is there to be read. */
+static void folder_of_guest(const char *to_read)
+{
+    g_autofree char *sub = in_dir("shared/sub"), *away = in_dir("shared/away");
+    int fd = viv_open(to_read, O_RDONLY, 0, NULL);
+
+    CHECK(fd >= 0 && rename(sub, away) == 0 && symlinkat("../tftp", AT_FDCWD, sub) == 0);
+    CHECK(viv_open_again(fd, O_RDWR, NULL) == -EACCES);
+    close(fd);
+    CHECK(unlink(sub) == 0 && rename(away, sub) == 0);
+}
+
 static void names_of_guest(const void *arg)
 {
+    g_autofree char *sub = in_dir("shared/sub"), *disk = in_dir("shared/sub/disk"), *tftp = in_dir("tftp"), *to_read = in_dir("tftp/disk");
     g_autofree char *folder = in_dir("shared"), *good = in_dir("good"), *link = in_dir("shared/link"), *own = in_dir("shared/own");
     g_autofree char *sock = in_dir("shared/sock");
     char *by_link[] = {link, NULL}, *inside[] = {own, NULL};
@@ -841,6 +854,8 @@ static void names_of_guest(const void *arg)
     viv_broker_note_program(good);
     viv_broker_note_program(own);
     viv_sandbox_share(folder, false);
+    viv_broker_note_folder(tftp);
+    CHECK(mkdir(sub, 0700) == 0 && (l = viv_open(disk, O_RDWR | O_CREAT, 0600, NULL)) >= 0);
     close(viv_unix_listen((struct sockaddr *)&a, sizeof(a), 1, &err));
     seal();
     /* What runs, or is made, is of the folder that was judged, not what its name leads to by then. */
@@ -848,6 +863,8 @@ static void names_of_guest(const void *arg)
     l = viv_unix_listen((struct sockaddr *)&a, sizeof(a), 1, &err);
     CHECK(l >= 0 && getsockname(l, (struct sockaddr *)&got, &len) == 0 && !strcmp(got.sun_path, "sock"));
     CHECK(viv_unix_connect((struct sockaddr *)&a, sizeof(a), &err) >= 0 && unlink(sock) == 0);
+    folder_of_guest(to_read);
+    CHECK(unlink(disk) == 0 && unlinkat(AT_FDCWD, sub, AT_REMOVEDIR) == 0);
     CHECK(viv_spawn(inside, -1, 0, &status, &err) == -EACCES && strstr(err.text, "the guest may write to"));
     pthread_create(&guest, NULL, exchange, &stop);
     for (int i = 0; i < 1000; i++)
@@ -860,9 +877,11 @@ static void test_names_of_guest(void)
 {
     static const char *const scripts[] = {"good", "shared/own"}, *const names[] = {"shared/own", "shared/link", "shared/other", "shared/sock"};
     g_autofree char *said = NULL, *folder = in_dir("shared"), *link = in_dir("shared/link"), *other = in_dir("shared/other");
+    g_autofree char *tftp = in_dir("tftp"), *to_read = in_dir("tftp/disk");
     int status;
 
-    g_assert_cmpint(g_mkdir(folder, 0700), ==, 0);
+    g_assert_cmpint(g_mkdir(folder, 0700) | g_mkdir(tftp, 0700), ==, 0);
+    g_assert_true(g_file_set_contents(to_read, "x", 1, NULL));
     for (size_t i = 0; i < G_N_ELEMENTS(scripts); i++) {
         g_autofree char *path = in_dir(scripts[i]);
 
@@ -877,6 +896,8 @@ static void test_names_of_guest(void)
 
         g_unlink(path);
     }
+    g_unlink(to_read);
+    g_rmdir(tftp);
     g_rmdir(folder);
     if (strstr(said, "no Landlock"))
         g_test_skip("this kernel has no Landlock");
