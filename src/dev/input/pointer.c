@@ -83,7 +83,7 @@ bool viv_pointer_sync(struct pointer *p, bool driven)
         rest(p);
         return false;
     }
-    if (last && (last->buttons == before || p->count == POINTER_EVENTS))
+    if (last && ((last->buttons == before && p->now.buttons == before) || p->count == POINTER_EVENTS))
         merge(p, last);
     else
         p->event[(p->head + p->count++) % POINTER_EVENTS] = p->now;

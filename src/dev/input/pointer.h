@@ -1,7 +1,8 @@
 /* What pointing devices of all buses do with motion: a queue of events that the guest has not fetched yet.
  *
- * An event is motion, and what the buttons are where it ends. Motion is one event up to the next change of buttons, so that the
- * queue keeps clicks in their places and is bounded; when it is full all that comes is one event. */
+ * An event is motion, and what the buttons are where it ends. Motion between two changes of buttons is one event, and a change is
+ * one of its own (some guests take a report's buttons before its motion), so that the queue keeps clicks in their places and is
+ * bounded; when it is full all that comes is one event. */
 #ifndef VIV_DEV_INPUT_POINTER_H
 #define VIV_DEV_INPUT_POINTER_H
 

@@ -285,7 +285,9 @@ static void test_tablet(void)
     button(VIV_BUTTON_LEFT, false);
     viv_input_wheel(-1, 200, -1);
     viv_input_sync(-1);
+    expect_tablet(d, 0, AT(300), AT(400), 0);
     expect_tablet(d, 1, AT(300), AT(400), 0);
+    expect_tablet(d, 1, AT(500), AT(600), 0);
     expect_tablet(d, 0, AT(500), AT(600), 0);
     expect_tablet(d, 0, AT(500), AT(600), 127);
     g_assert_cmphex(usb_byte(6), ==, 0xff);

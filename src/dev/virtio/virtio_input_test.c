@@ -321,10 +321,12 @@ static void test_waiting(void)
     expect_end();
     expect(EV_REL, REL_X, 45);
     expect(EV_REL, REL_Y, -18);
+    expect_end();
     expect(EV_KEY, BTN_LEFT, 1);
     expect_end();
     expect(EV_REL, REL_X, 1);
     expect(EV_REL, REL_Y, 1);
+    expect_end();
     expect(EV_KEY, BTN_LEFT, 0);
     expect_end();
     expect_nothing();
