@@ -38,9 +38,14 @@ uint16_t ehci_index(const struct ehci *e)
 
 /* ---- schedules ---- */
 
+static uint32_t list_size(const struct ehci *e)
+{
+    return 1024u >> (e->cmd >> 2 & 3);
+}
+
 static void run_periodic(struct ehci_walk *w, uint32_t frame)
 {
-    uint32_t size = 1024u >> (w->e->cmd >> 2 & 3), link;
+    uint32_t size = list_size(w->e), link;
     uint8_t raw[4];
 
     if (viv_dma_read(ehci_mem(w->e), w->e->periodic + 4 * (frame & (size - 1)), raw, 4) < 0) {
@@ -133,9 +138,12 @@ void ehci_soon(struct ehci *e)
 void ehci_timer(void *opaque)
 {
     struct ehci *e = opaque;
-    uint64_t now = elapsed(e);
+    uint64_t now = elapsed(e), first = (e->index >> 3) + e->done;
     bool async = true, any;
 
+    /* 2.3.2: when the index goes from the list's last place to the first, in frames that are passed over, too. */
+    if (((e->index >> 3) + now) / list_size(e) != first / list_size(e))
+        e->sts |= EHCI_STS_ROLL;
     if (now - e->done > MOST_LATE)
         e->done = now - MOST_LATE;
     any = on(e) && run(e, false, true, 0);
@@ -144,8 +152,6 @@ void ehci_timer(void *opaque)
 
         async = run(e, true, async, frame);
         any |= async;
-        if (!(frame & 1023))
-            e->sts |= EHCI_STS_ROLL;
         e->quiet = async ? 0 : MIN(e->quiet + 1, 1000000);
     }
     e->done = MAX(e->done, now);

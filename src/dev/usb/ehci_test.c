@@ -1,6 +1,7 @@
 /* EHCI: registers, ports and their companions, both schedules, hostile lists. */
 #include "bus/pci.h"
 #include "dev/usb/usb_test.h"
+#include "host/clock.h"
 #include "ui/input.h"
 
 #include <linux/input-event-codes.h>
@@ -164,6 +165,27 @@ static void test_periodic(void)
     rig_fini();
 }
 
+/* 2.3.2: also with a list of 256, and when frames are passed over. */
+static void test_rollover(void)
+{
+    begin(NULL);
+    enable();
+    set_mem32(OPER, 0x80019); /* 256, periodic */
+    rig_step(250 * MS);
+    g_assert_cmphex(mem32(OPER + 4) & 8, ==, 0);
+    rig_step(30 * MS);
+    g_assert_cmphex(mem32(OPER + 4) & 8, ==, 8);
+    set_mem32(OPER + 4, 8);
+    rig_step(200 * MS);
+    g_assert_cmphex(mem32(OPER + 4) & 8, ==, 0);
+    viv_dev_lock();
+    viv_guest_clock_set_ns(viv_clock_ns(VIV_CLOCK_GUEST) + 100 * MS); /* it is late */
+    viv_dev_unlock();
+    rig_step(MS);
+    g_assert_cmphex(mem32(OPER + 4) & 8, ==, 8);
+    rig_fini();
+}
+
 static void test_state(void)
 {
     g_autofree uint8_t *data = NULL;
@@ -226,6 +248,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ehci/companion", test_companion);
     g_test_add_func("/ehci/async", test_async);
     g_test_add_func("/ehci/periodic", test_periodic);
+    g_test_add_func("/ehci/rollover", test_rollover);
     g_test_add_func("/ehci/state", test_state);
     g_test_add_func("/ehci/hostile", test_hostile);
     return g_test_run();
