@@ -50,7 +50,7 @@ void viv_msi_notify(struct viv_pci_dev *d, unsigned vector)
     unsigned have = 1u << MIN(control(d) >> 1 & 7, control(d) >> 4 & 7);
     uint32_t data;
 
-    if (!viv_msi_enabled(d))
+    if (!viv_msi_enabled(d) || !viv_pci_bus_master(d)) /* a message is a write to memory (6.2.2) */
         return;
     data = (viv_ld_le16(c + MSI_DATA) & ~(have - 1)) | (vector & (have - 1));
     viv_msi_send(d->dev.board->intc, viv_ld_le64(c + MSI_ADDRESS), data);

@@ -1,7 +1,7 @@
 /* MSI-X (PCI 3.0, 6.8.2): the table, the pending bits, masking.
  *
  * A message whose vector or function is masked is remembered in its pending bit and sent when the mask goes
- * away. */
+ * away. A message is a write to memory: a function that may not make one (command register, bus master) keeps it likewise. */
 #include "bus/pci_int.h"
 
 #include "base/bytes.h"
@@ -33,7 +33,7 @@ static void deliver(struct viv_pci_dev *d, unsigned vector)
 {
     const struct viv_msix_vector *v = &d->msix[vector];
 
-    if (viv_msix_masked(d, vector)) {
+    if (viv_msix_masked(d, vector) || !viv_pci_bus_master(d)) {
         d->msix_pending[vector] = 1;
         return;
     }
@@ -55,7 +55,7 @@ static void vector_changed(struct viv_pci_dev *d, unsigned vector)
         deliver(d, vector);
 }
 
-void viv_msix_control_written(struct viv_pci_dev *d)
+void viv_msix_send_pending(struct viv_pci_dev *d)
 {
     for (unsigned v = 0; v < d->msix_count; v++)
         vector_changed(d, v);

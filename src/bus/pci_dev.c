@@ -140,6 +140,7 @@ void viv_pci_remap(struct viv_pci_dev *d)
         d->remapped(d);
     viv_space_commit(board->io);
     viv_space_commit(board->mem);
+    viv_msix_send_pending(d);
 }
 
 /* ---- capabilities ---- */
@@ -194,7 +195,7 @@ void viv_pci_dev_write(struct viv_pci_dev *d, unsigned off, uint32_t value, unsi
         viv_pci_remap(d);
     viv_pci_update_intx(d, true);
     if (d->msix_cap && viv_pci_touches(off, len, d->msix_cap + MSIX_CONTROL, 2))
-        viv_msix_control_written(d);
+        viv_msix_send_pending(d);
     if (d->pcie_cap)
         viv_pcie_slot_written(d, off, len, slot);
     if (d->config_written)

@@ -128,7 +128,7 @@ void viv_pcie_slot_loaded(struct viv_pci_dev *port);
 void viv_pcie_reset(struct viv_pci_dev *d);
 
 /* After the guest wrote the message control word: sends what a mask held back. */
-void viv_msix_control_written(struct viv_pci_dev *d);
+void viv_msix_send_pending(struct viv_pci_dev *d); /* its control or command register was written, or a bridge's */
 void viv_msix_save(struct viv_state_writer *w, const void *obj);
 int viv_msix_load(struct viv_state_reader *r, void *obj, int version, struct viv_err *err);
 

@@ -300,7 +300,7 @@ static void test_msix(void)
     g_assert_cmphex(rd(&r, 0x18, cap + 4, 4), ==, 4);
     g_assert_cmphex(rd(&r, 0x18, cap + 8, 4), ==, 0x44);
     wr(&r, 0x18, 0x20, 0xe0000000, 4);
-    wr(&r, 0x18, 4, 2, 2);
+    wr(&r, 0x18, 4, 6, 2);
     g_assert_cmphex(viv_space_read(r.board.mem, 0xe000001c, 4), ==, 1); /* masked after reset */
     viv_space_write(r.board.mem, 0xe0000010, 0xfee0300400000000ull >> 32, 4);
     viv_space_write(r.board.mem, 0xe0000014, 1, 4);
@@ -323,6 +323,13 @@ static void test_msix(void)
     g_assert_cmpuint(r.msis, ==, 1);
     wr(&r, 0x18, cap + 2, 0x8000, 2);
     g_assert_cmpuint(r.msis, ==, 2);
+    wr(&r, 0x18, 4, 2, 2); /* not a bus master */
+    viv_msix_notify(&t->pci, 1);
+    g_assert_cmpuint(r.msis, ==, 2);
+    g_assert_cmphex(viv_space_read(r.board.mem, 0xe0000040, 8), ==, 2);
+    wr(&r, 0x18, 4, 6, 2);
+    g_assert_cmpuint(r.msis, ==, 3);
+    g_assert_cmphex(viv_space_read(r.board.mem, 0xe0000040, 8), ==, 0);
     viv_msix_notify(&t->pci, 4); /* no such vector */
     viv_space_write(r.board.mem, 0xe0000040, 0xff, 4);
     g_assert_cmphex(viv_space_read(r.board.mem, 0xe0000040, 4), ==, 0);
@@ -465,7 +472,7 @@ static void test_state(void)
     t = add(&a, "addr=1");
     u = add(&a, "addr=5");
     wr(&a, 0x08, 0x20, 0xe0000000, 4);
-    wr(&a, 0x08, 4, 2, 2);
+    wr(&a, 0x08, 4, 6, 2);
     wr(&a, 0x08, rd(&a, 0x08, 0x34, 1) + 2, 0x8000, 2);
     viv_space_write(a.board.mem, 0xe0000010, 0xfee01000, 4);
     viv_msix_notify(&t->pci, 1);

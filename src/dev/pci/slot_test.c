@@ -140,6 +140,7 @@ static void test_registers(void)
 static void test_plug(void)
 {
     begin("", false);
+    viv_pci_config_write(rig.board.pci, 0x10, 4, 7, 2);
     viv_pci_config_write(rig.board.pci, 0x10, msi + 4, 0xfee00000, 4);
     viv_pci_config_write(rig.board.pci, 0x10, msi + 12, 0x4041, 2);
     viv_pci_config_write(rig.board.pci, 0x10, msi + 2, 1, 2);
