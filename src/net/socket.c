@@ -8,6 +8,8 @@
 #include "host/sandbox.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
@@ -57,11 +59,12 @@ static void hang_up(struct socket_net *s, const char *why)
 static void on_listen(void *opaque, int fd, short revents)
 {
     struct socket_net *s = opaque;
-    int peer = viv_accept(fd, SOCK_NONBLOCK);
+    int peer = viv_accept(fd, SOCK_NONBLOCK), one = 1;
 
     if (peer < 0)
         return;
     viv_watch_set_events(s->listen_watch, 0);
+    setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* as who connects does: frames do not wait for each other */
     start(s, peer);
 }
 

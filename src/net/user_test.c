@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <glib.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -706,6 +707,46 @@ static void test_state_of_another_type(void)
     }
 }
 
+/* The end of a connection that this process has accepted at `port`. */
+static int accepted(uint16_t port)
+{
+    for (int fd = 3; fd < 256; fd++) {
+        struct sockaddr_in own, peer;
+        socklen_t len = sizeof(own), peer_len = sizeof(peer);
+
+        if (!getsockname(fd, (struct sockaddr *)&own, &len) && own.sin_family == AF_INET && ntohs(own.sin_port) == port &&
+            !getpeername(fd, (struct sockaddr *)&peer, &peer_len))
+            return fd;
+    }
+    return -1;
+}
+
+/* Small frames do not wait for the answer to others, whoever has connected. */
+static void test_socket_delay(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    g_autofree char *words = NULL;
+    int nodelay = 0, fd, peer = socket(AF_INET, SOCK_STREAM, 0);
+    socklen_t len = sizeof(nodelay);
+    uint16_t port;
+
+    close(host_socket(SOCK_STREAM, &port));
+    words = g_strdup_printf("socket,id=n0,listen=127.0.0.1:%u", port);
+    open_card(words);
+    a.sin_port = htons(port);
+    g_assert_cmpint(connect(peer, (struct sockaddr *)&a, sizeof(a)), ==, 0);
+    viv_dev_unlock();
+    for (int i = 0; accepted(port) < 0 && i < 500; i++)
+        g_usleep(10000);
+    viv_dev_lock();
+    fd = accepted(port);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &nodelay, &len), ==, 0);
+    g_assert_cmpint(nodelay, !=, 0);
+    close(peer);
+    close_card();
+}
+
 /* Random frames: nothing to expect but that all is well afterwards. */
 static void test_noise(void)
 {
@@ -817,6 +858,7 @@ int main(int argc, char **argv)
     g_test_add_func("/net/user/forward-while-busy", test_forward_while_busy);
     g_test_add_func("/net/user/state", test_state);
     g_test_add_func("/net/user/state/another-type", test_state_of_another_type);
+    g_test_add_func("/net/socket/delay", test_socket_delay);
     g_test_add_func("/net/user/noise", test_noise);
     pthread_create(&loop, NULL, run_loop, NULL);
     rc = g_test_run();
