@@ -361,6 +361,40 @@ static void test_stop(void)
     teardown();
 }
 
+/* The same with a request that waits because the drive is drained: it is not sent, and told of, after the stop. */
+static void test_stop_drained(void)
+{
+    struct viv_front *f;
+
+    setup("ide-hd", "drive=d0");
+    f = viv_front_next(NULL);
+    viv_dev_lock();
+    f->drained++;
+    viv_dev_unlock();
+    header(0, 0, 1, DATA, 4096);
+    fis(0, 0x60, 0, 0, 8, 0x40);
+    wr(P_SACT, 1);
+    wr(P_CI, 1);
+    g_assert_cmpuint(disk.n, ==, 0);
+    disk.lifted = 0;
+    wr(P_CMD, FRE);
+    g_assert_cmphex(rd(P_CMD) & (CR | ST), ==, CR);
+    g_assert_cmpuint(disk.lifted, ==, 1);
+    viv_dev_lock();
+    viv_front_resume(f);
+    viv_dev_unlock();
+    complete();
+    g_assert_cmphex(rd(P_CMD) & (CR | ST), ==, 0);
+    g_assert_cmphex(rd(P_IS), ==, 0);
+    wr(P_CMD, FRE | ST);
+    wr(P_SACT, 1);
+    wr(P_CI, 1);
+    complete();
+    g_assert_cmphex(rd(P_SACT), ==, 0);
+    check_data(DATA, 0, 4096);
+    teardown();
+}
+
 static void control(unsigned slot, uint8_t v)
 {
     uint8_t f[20] = {0x27, [15] = v};
@@ -549,6 +583,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ahci/queued", test_queued);
     g_test_add_func("/ahci/queued-error", test_queued_error);
     g_test_add_func("/ahci/stop", test_stop);
+    g_test_add_func("/ahci/stop-drained", test_stop_drained);
     g_test_add_func("/ahci/soft-reset", test_soft_reset);
     g_test_add_func("/ahci/hostile", test_hostile);
     g_test_add_func("/ahci/atapi", test_atapi);

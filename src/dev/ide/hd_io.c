@@ -199,14 +199,22 @@ static void forget(struct ide_hd *h)
     h->queued = h->held = 0;
 }
 
+/* With the image, or kept back because a monitor's command has drained the drive. */
+static bool under_way(const struct ide_hd *h)
+{
+    return h->front.in_flight || h->front.waiting;
+}
+
 static bool reset(struct ide_unit *u)
 {
     struct ide_hd *h = hd_of(u);
 
     viv_front_drop_held(&h->front);
     h->multiple = 0;
-    if (h->front.in_flight)
+    if (under_way(h)) {
+        viv_front_hurry(&h->front); /* the guest waits */
         return false;
+    }
     forget(h);
     return true;
 }
@@ -214,7 +222,7 @@ static bool reset(struct ide_unit *u)
 /* A request has ended that a reset waits for: is it the last one? */
 void ide_hd_reset_ended(struct ide_hd *h)
 {
-    if (h->front.in_flight)
+    if (under_way(h))
         return;
     forget(h);
     ide_reset_done(&h->unit);
