@@ -109,13 +109,21 @@ static void resized(void *opaque)
 
 static const struct viv_front_ops front_ops = {.resend = resend, .told = told, .resized = resized};
 
+/* In whole logical blocks, one at least: a driver cuts larger ranges there, and half a block would be refused. */
+static uint32_t whole_blocks(const struct virtio_blk *b, int64_t sectors)
+{
+    uint32_t block = b->front.logical / BLK_SECTOR;
+
+    return MAX((uint32_t)sectors / block, 1) * block;
+}
+
 static void take_limits(struct virtio_blk *b, struct viv_opts *opts)
 {
     b->discard = viv_opts_bool(opts, "discard") && !b->front.ro;
     b->write_zeroes = viv_opts_bool(opts, "write-zeroes") && !b->front.ro;
     b->config_wce = viv_opts_bool(opts, "config-wce");
-    b->max_discard = viv_opts_int(opts, "max-discard-sectors");
-    b->max_write_zeroes = viv_opts_int(opts, "max-write-zeroes-sectors");
+    b->max_discard = whole_blocks(b, viv_opts_int(opts, "max-discard-sectors"));
+    b->max_write_zeroes = whole_blocks(b, viv_opts_int(opts, "max-write-zeroes-sectors"));
     b->wce = b->front.wce_default;
     b->queue_num = viv_opts_int(opts, "num-queues");
     b->queue_size = viv_opts_int(opts, "queue-size");

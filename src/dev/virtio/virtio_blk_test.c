@@ -229,6 +229,25 @@ static void test_data(void)
     unmake();
 }
 
+static void expect_limits(const char *opts, uint32_t discard, uint32_t zeroes)
+{
+    struct viv_virtio_mmio *m = make(opts);
+    struct virtio_blk_config c;
+
+    viv_virtio_config_read(m->v, 0, &c, sizeof(c));
+    g_assert_cmpuint(viv_ld_le32(&c.max_discard_sectors), ==, discard);
+    g_assert_cmpuint(viv_ld_le32(&c.max_write_zeroes_sectors), ==, zeroes);
+    unmake();
+}
+
+/* Where a driver cuts long ranges, blocks stay whole. */
+static void test_range_limits(void)
+{
+    expect_limits("drive=d0", 4194303, 4194303);
+    expect_limits("drive=d0,logical_block_size=4096,physical_block_size=4096", 4194296, 4194296);
+    expect_limits("drive=d0,logical_block_size=4096,physical_block_size=4096,max-discard-sectors=5,max-write-zeroes-sectors=17", 8, 16);
+}
+
 static void test_ranges(void)
 {
     struct viv_virtio_mmio *m = make("drive=d0");
@@ -628,6 +647,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/virtio-blk/data", test_data);
     g_test_add_func("/virtio-blk/ranges", test_ranges);
+    g_test_add_func("/virtio-blk/ranges/limits", test_range_limits);
     g_test_add_func("/virtio-blk/cache", test_cache);
     g_test_add_func("/virtio-blk/errors", test_errors);
     g_test_add_data_func("/virtio-blk/state-split", NULL, test_state);
