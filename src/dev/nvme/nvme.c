@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum { BAR_REGISTERS = 0, BAR_MSIX = 4 };
-enum { CC_MPS = 7, CC_SHN = 3 << 14, CC_AMS = 7 << 11, CC_CSS = 7 << 4, MPS_MOST = 4 };
+enum { CC_MPS = 7, CC_SHN = 3 << 14, CC_SIZES = 0xff << 16, CC_AMS = 7 << 11, CC_CSS = 7 << 4, MPS_MOST = 4 };
 /* 3.1.1: 2048 entries, queues in one piece; 15 s to become ready or not; the NVM command set; pages of 4 to 64 KiB. */
 #define CAP (0x7ffull | 1ull << 16 | 30ull << 24 | 1ull << 37 | (uint64_t)MPS_MOST << 52)
 
@@ -72,12 +72,27 @@ static void stop(struct nvme *n)
     nvme_idle(n);
 }
 
+static bool has_io_queue(const struct nvme *n)
+{
+    for (unsigned i = 1; i <= n->queues; i++) {
+        if (n->sq[i].size || n->cq[i].size)
+            return true;
+    }
+    return false;
+}
+
 static void write_cc(struct nvme *n, uint32_t v)
 {
     uint32_t old = n->cc;
 
-    /* 3.1.5: the rest changes only while the controller is disabled. */
-    n->cc = old & v & NVME_CC_EN ? (old & ~(uint32_t)CC_SHN) | (v & CC_SHN) : v;
+    /* 3.1.5: the rest changes only while the controller is disabled; 7.6.1 lets a driver say sizes of entries before its first queue. */
+    if (old & v & NVME_CC_EN) {
+        uint32_t free = has_io_queue(n) ? CC_SHN : CC_SHN | CC_SIZES;
+
+        n->cc = (old & ~free) | (v & free);
+    } else {
+        n->cc = v;
+    }
     if (!(old & NVME_CC_EN) && v & NVME_CC_EN && !n->stopping) {
         enable(n);
     } else if (old & NVME_CC_EN && !(v & NVME_CC_EN) && !n->stopping) {

@@ -166,6 +166,13 @@ static void test_registers(void)
     g_assert_cmpuint(disk.flushes, ==, 1);
     set_mem32(BAR + NVME_R_CC, 0);
     enable();
+    set_mem32(BAR + NVME_R_CC, NVME_CC_EN | 1 << 7); /* entries have no size yet; pages keep theirs */
+    g_assert_cmphex(mem32(BAR + NVME_R_CC), ==, NVME_CC_EN);
+    g_assert_cmphex(create(1, ENTRIES, ENTRIES), !=, 0);
+    set_mem32(BAR + NVME_R_CC, ENABLE);
+    g_assert_cmphex(create(1, ENTRIES, ENTRIES), ==, 0);
+    set_mem32(BAR + NVME_R_CC, NVME_CC_EN); /* too late */
+    g_assert_cmphex(mem32(BAR + NVME_R_CC), ==, ENABLE);
     unmake();
     rig_init();
     viv_drive_add("d0", &disk, NULL, NULL);
