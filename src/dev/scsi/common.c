@@ -85,9 +85,11 @@ void scsi_inquiry(struct scsi_unit *u, struct viv_scsi_req *r, const uint8_t *pa
     switch (page) {
     case 0x00:
         body[0] = 0x00;
-        body[1] = 0x80;
-        body[2] = 0x83;
-        for (len = 3; *pages; pages++)
+        len = 1;
+        if (u->front.serial[0])
+            body[len++] = 0x80;
+        body[len++] = 0x83;
+        for (; *pages; pages++)
             body[len++] = *pages;
         break;
     case 0x80:

@@ -123,6 +123,12 @@ static void test_cd_answers(void)
     g_assert_cmpmem(a.data, 8, "\5\x80\0\4AB12", 8);
     g_assert_cmpint(run(CDB(0x12, 1, 0, 0, 255), ALL), ==, 0);
     g_assert_cmpmem(a.data, 7, "\5\0\0\3\0\x80\x83", 7);
+    teardown();
+    setup("scsi-cd", "drive=d0"); /* no number, no page of it */
+    g_assert_cmpint(run(CDB(0x12, 1, 0, 0, 255), ALL), ==, 0);
+    g_assert_cmpmem(a.data, 6, "\5\0\0\2\0\x83", 6);
+    run(CDB(0x12, 1, 0x80, 0, 255), ALL);
+    assert_sense(5, 0x2400);
     run(CDB(0x12, 1, 0xc0, 0, 255), ALL);
     assert_sense(5, 0x2400);
     g_assert_cmpint(run(CDB(0x25), ALL), ==, 0);
