@@ -156,7 +156,8 @@ static bool take_apart(void)
     viv_dev_lock();
     end_block_work();
     ok = vm_free_displays();
-    viv_vm_destroy();
+    if (!viv_vm_destroy())
+        vm_leave_hung();
     viv_gdb_free();
     viv_mon_free_all();
     end_block_work(); /* what a monitor has begun while the guest's last requests were waited for */

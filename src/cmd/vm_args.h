@@ -116,6 +116,8 @@ const struct viv_opt_def *vm_option_table(unsigned i, const char **name);
 
 /* vm_monitor.c: the commands of this program's monitors. */
 void vm_use_monitor(void);
+/* vm_hung.c: ends the process, with status 1; device lock held. */
+G_NORETURN void vm_leave_hung(void);
 
 /* Schemas of options that are no device's, for help. */
 extern const struct viv_opt_def vm_smp_opts[], vm_rtc_opts[], vm_name_opts[], vm_action_opts[], vm_mon_opts[], vm_sandbox_opts[], vm_add_fd_opts[];

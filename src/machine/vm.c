@@ -287,19 +287,22 @@ static bool all_idle(void *unused)
     return viv_dev_idle_all();
 }
 
-void viv_vm_destroy(void)
+bool viv_vm_destroy(void)
 {
     if (!vm.made)
-        return;
+        return true;
     if (vm.state == VIV_RUN_RUNNING)
         halt(VIV_RUN_SHUTDOWN); /* said already: SHUTDOWN */
-    /* A disk that hangs must not keep the process for ever: its requests are then dropped. */
-    if (!viv_loop_wait_for(all_idle, NULL, 30 * (int64_t)VIV_NS_PER_SEC))
+    /* A disk that hangs must not keep the process for ever; nor can its device go. */
+    if (!viv_loop_wait_for(all_idle, NULL, 30 * (int64_t)VIV_NS_PER_SEC)) {
         viv_warn("a disk or network request did not end within 30 seconds; leaving it");
+        return false;
+    }
     viv_vm_request_set_handler(NULL);
     viv_vm_event_set_handler(NULL);
     viv_dev_free_all();
     vm.made = false;
+    return true;
 }
 
 /* --- running --- */

@@ -34,8 +34,8 @@ const struct viv_accel *viv_vm_accel(void);
 struct viv_cpuid;
 const struct viv_cpuid *viv_vm_cpuid(void);
 bool viv_vm_exists(void); /* from create to destroy */
-/* Stops what runs, lets requests in flight end, frees devices. */
-void viv_vm_destroy(void);
+/* Stops what runs, lets requests in flight end, frees devices. False: some do not end, and devices are still there. */
+bool viv_vm_destroy(void);
 
 /* -EBUSY when the state does not allow it (after shutdown or an error a reset must come first). While the machine waits for its saved
  * state, this and viv_vm_pause() say whether it runs once it has that. */
