@@ -10,6 +10,7 @@
 #include "bus/vmevent.h"
 #include "bus/vmreq.h"
 #include "cpu/x86/cpuid.h"
+#include "dev/storage/front.h"
 #include "host/clock.h"
 #include "host/lock.h"
 #include "host/loop.h"
@@ -21,6 +22,7 @@
 
 #define PHYS_BITS 52
 #define IO_BITS   16
+#define LOOK_NS   (5 * 1000 * 1000)
 
 struct listener {
     viv_vm_event_fn fn;
@@ -34,6 +36,11 @@ static struct {
     struct viv_cpuid *cpuid;
     struct viv_board board;
     bool made, no_reboot, no_shutdown;
+    struct {
+        struct viv_timer *look;
+        const char *reason;
+        enum viv_run_state then;
+    } reset; /* one that waits for disks: the state is VIV_RUN_RESTORE meanwhile */
     bool stays; /* what -incoming waits for will not run by itself */
     int exit_code;
     unsigned deferred; /* viv_vm_guest_wishes(): asked for by a guest that does not run now */
@@ -293,6 +300,8 @@ bool viv_vm_destroy(void)
         return true;
     if (vm.state == VIV_RUN_RUNNING)
         halt(VIV_RUN_SHUTDOWN); /* said already: SHUTDOWN */
+    viv_timer_free(vm.reset.look);
+    vm.reset.look = NULL;
     /* A disk that hangs must not keep the process for ever; nor can its device go. */
     if (!viv_loop_wait_for(all_idle, NULL, 30 * (int64_t)VIV_NS_PER_SEC)) {
         viv_warn("a disk or network request did not end within 30 seconds; leaving it");
@@ -320,7 +329,7 @@ int viv_vm_cont(struct viv_err *err)
     }
     /* Another monitor can ask while a save waits for disks. */
     if (vm.state == VIV_RUN_SAVE || vm.state == VIV_RUN_RESTORE)
-        return viv_fail(err, EBUSY, "the machine is being saved or loaded");
+        return viv_fail(err, EBUSY, "the machine is being saved, loaded or reset");
     vm.state = VIV_RUN_RUNNING;
     emit("RESUME", NULL);
     viv_guest_clock_start();
@@ -341,16 +350,11 @@ void viv_vm_stop(enum viv_run_state why)
         emit("STOP", NULL);
 }
 
-void viv_vm_reset(const char *reason)
+/* Nothing runs. */
+static void reset_now(const char *reason)
 {
     bool was_running = vm.state == VIV_RUN_RUNNING;
 
-    if (was_running) {
-        viv_vcpus_stop();
-        viv_dev_set_running_all(false);
-    } else if (vm.state == VIV_RUN_SHUTDOWN || vm.state == VIV_RUN_INTERNAL_ERROR) {
-        vm.state = VIV_RUN_PAUSED;
-    }
     emit_cause("RESET", reason);
     viv_dev_unplug_asked();
     vm.deferred = 0;
@@ -360,6 +364,47 @@ void viv_vm_reset(const char *reason)
         viv_dev_set_running_all(true);
         viv_vcpus_start();
     }
+}
+
+static bool disks_idle(void)
+{
+    bool idle = true;
+
+    for (struct viv_front *f = viv_front_next(NULL); f; f = viv_front_next(f))
+        idle &= viv_front_idle(f); /* each: I/O limits do not hold them up */
+    return idle;
+}
+
+static void look(void *unused)
+{
+    if (!disks_idle()) {
+        viv_timer_set(vm.reset.look, viv_clock_ns(VIV_CLOCK_HOST) + LOOK_NS);
+        return;
+    }
+    vm.state = vm.reset.then;
+    reset_now(vm.reset.reason);
+}
+
+/* Devices wait in their reset for their requests, and nobody is served then. Storage may take its time, or hang: that is waited for
+ * first, and meanwhile monitors answer, and the process can be ended. */
+void viv_vm_reset(const char *reason)
+{
+    if (vm.state == VIV_RUN_RUNNING) {
+        viv_vcpus_stop();
+        viv_dev_set_running_all(false);
+    } else if (vm.state == VIV_RUN_SHUTDOWN || vm.state == VIV_RUN_INTERNAL_ERROR) {
+        vm.state = VIV_RUN_PAUSED;
+    }
+    if (disks_idle()) {
+        reset_now(reason);
+        return;
+    }
+    vm.reset.then = vm.state;
+    vm.reset.reason = reason;
+    vm.state = VIV_RUN_RESTORE;
+    if (!vm.reset.look)
+        vm.reset.look = viv_timer_new(VIV_CLOCK_HOST, look, NULL);
+    viv_timer_set(vm.reset.look, viv_clock_ns(VIV_CLOCK_HOST) + LOOK_NS);
 }
 
 void viv_vm_pause(void)

@@ -43,7 +43,7 @@ int viv_vm_cont(struct viv_err *err);
 int viv_vm_cont_loaded(struct viv_err *err); /* it has */
 void viv_vm_stop(enum viv_run_state why);
 /* `reason` as QMP's ShutdownCause has it ("guest-reset", "host-qmp-system-reset"). */
-void viv_vm_reset(const char *reason);
+void viv_vm_reset(const char *reason); /* at once; where disks are at work, as soon as they are idle */
 /* What people ask for, by a monitor or a window's menu. Pausing changes nothing where it does not run; a reset is -EBUSY while the
  * machine waits for its saved state, is saved or loaded. */
 void viv_vm_pause(void);

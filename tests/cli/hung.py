@@ -61,7 +61,6 @@ class Server:
             pass
 
     def let_go(self):
-        self.hold.clear()
         while self.held:
             handle, size = self.held.pop()
             self.answer(handle, bytes(size))
@@ -110,7 +109,42 @@ def ends():
     print("ok: quit ends where a disk hangs, names it, and no other")
 
 
+def resets():
+    """system_reset: the monitor answers, and it happens when the disk is there again."""
+    for device in DEVICES:
+        with Machine(device) as m:
+            m.q.cmd("system_reset")
+            must("state", m.q.cmd("query-status")["status"], "restore-vm")
+            for c in "system_reset", "cont":
+                try:
+                    m.q.cmd(c)
+                except RuntimeError:
+                    continue
+                vm.fail(f"{c} while a reset waits: not refused")
+            must("events", [e["event"] for e in m.q.events if e["event"] != "RESUME"], [])
+            m.server.asked.clear()
+            m.server.let_go()
+            end = time.monotonic() + 20 * vm.SLOW
+            while m.q.cmd("query-status")["status"] != "running" and time.monotonic() < end:
+                time.sleep(0.01)
+            must("state", m.q.cmd("query-status")["status"], "running")
+            must("events", [e["event"] for e in m.q.events if e["event"] != "RESUME"], ["RESET"])
+            if not m.server.asked.wait(30 * vm.SLOW):
+                vm.fail("the firmware does not read again")
+            m.server.hold.clear()
+            m.server.let_go()
+            m.q.cmd("quit")
+            must("status", m.p.wait(20 * vm.SLOW), 0)
+    print("ok: a reset waits for a disk that hangs, and everybody else does not")
+
+
+def must(what, got, want):
+    if got != want:
+        vm.fail(f"{what}: {got!r}, not {want!r}")
+
+
 def main():
+    resets()
     ends()
 
 
