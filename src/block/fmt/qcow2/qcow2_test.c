@@ -1,6 +1,7 @@
 /* qcow2 under parallel requests, failing disks and damaged images. Power cuts: qcow2_crash_test.c. */
 #include "block/blk.h"
 #include "block/fmt/qcow2/exercise_test.h"
+#include "block/fmt/qcow2/qcow2_int.h"
 #include "block/mem_test.h"
 
 #include "base/bytes.h"
@@ -217,7 +218,7 @@ static void test_failing_write(void)
 /* Nothing is flushed until the caches are full, then making room in them fails: the next try works. */
 static void test_failing_room(void)
 {
-    enum { STEP = 32768, STEPS = 1056 }; /* an L2 table each; more tables and refcount blocks than the caches hold */
+    enum { STEP = 32768, STEPS = 1056 }; /* an L2 table and a refcount block each; the cache has room for 1024 tables */
     g_autofree uint8_t *buf = g_malloc(STEP), *got = g_malloc(STEP);
     struct viv_blk_driver driver = mem_driver;
     struct viv_node *file, *n;
@@ -228,6 +229,7 @@ static void test_failing_room(void)
     file = mem_node(&m);
     file->drv = &driver;
     n = open_rw(file);
+    ((struct qcow2 *)n->state)->refblock_cache.max = 8; /* a larger refcount table has all blocks written: 1024 never wait */
     for (unsigned i = 0; i < STEPS; i++) {
         memset(buf, i + 1, STEP);
         writes_left = 1;
