@@ -29,6 +29,12 @@ static uint64_t smp_product(const struct viv_smp *s)
     return p > UINT32_MAX ? UINT32_MAX : (uint64_t)p;
 }
 
+/* CPUs per one of what was left out. The product of the others can be more than 64 bits hold. */
+static unsigned smp_share(unsigned total, unsigned a, unsigned b, unsigned c)
+{
+    return (unsigned)(total / ((unsigned __int128)a * b * c));
+}
+
 /* What was left out, as QEMU's pc machines since 6.2 fill it in: cores before sockets before threads. */
 static void smp_complete(struct viv_smp *s)
 {
@@ -43,13 +49,13 @@ static void smp_complete(struct viv_smp *s)
     } else if (!s->cores) {
         s->sockets = s->sockets ? s->sockets : 1;
         s->threads = s->threads ? s->threads : 1;
-        s->cores = total / ((uint64_t)s->sockets * s->dies * s->threads);
+        s->cores = smp_share(total, s->sockets, s->dies, s->threads);
     } else if (!s->sockets) {
         s->threads = s->threads ? s->threads : 1;
-        s->sockets = total / ((uint64_t)s->cores * s->dies * s->threads);
+        s->sockets = smp_share(total, s->cores, s->dies, s->threads);
     }
     if (!s->threads)
-        s->threads = total / ((uint64_t)s->sockets * s->dies * s->cores);
+        s->threads = smp_share(total, s->sockets, s->dies, s->cores);
     s->maxcpus = total;
     s->cpus = s->cpus ? s->cpus : total;
 }

@@ -53,6 +53,9 @@ bad "unknown option 'foo'" -m 1G,foo=2
 bad "9999 CPUs are too many: machine 'pc' takes 255" -smp 9999
 bad "greater than zero" -smp cpus=0
 bad "sockets (3) * dies (1) * cores (1) * threads (1) != maxcpus (4)" -smp 4,sockets=3
+bad "!= maxcpus (4)" -smp 4,sockets=1073741824,dies=1073741824,threads=16
+bad "!= maxcpus (4)" -smp 4,cores=1073741824,dies=1073741824,threads=16
+bad "!= maxcpus (4)" -smp 4,sockets=1073741824,dies=1073741824,cores=16
 bad "cannot be added to a running machine" -smp 2,maxcpus=4
 bad "did you mean 'threads'" -smp 2,thraeds=2
 bad "x86 has no clusters" -smp 4,clusters=2
