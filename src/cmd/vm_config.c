@@ -228,6 +228,22 @@ static const char *disk_texts(const struct vm_args *a)
     return g_string_free(s, FALSE);
 }
 
+/* What only a PC has or does. */
+static int check_pc(const struct vm_args *a, struct viv_err *err)
+{
+    const char *name = a->cfg.cls->name;
+
+    if (a->cfg.cls->pc)
+        return 0;
+    if (a->option_roms)
+        return viv_fail(err, ENOTSUP, "-option-rom: machine '%s' runs no firmware that would run it; pc and q35 do", name);
+    if (a->cfg.no_fd_bootchk)
+        return viv_fail(err, ENOTSUP, "-no-fd-bootchk: machine '%s' boots no diskettes; leave it out", name);
+    if (a->cfg.no_hpet)
+        return viv_fail(err, ENOTSUP, "-no-hpet: machine '%s' has no HPET; leave it out", name);
+    return 0;
+}
+
 void vm_config_warn(const struct vm_args *a)
 {
     if (!viv_bios_wanted(&a->cfg) && (a->cfg.boot || a->option_roms))
@@ -239,6 +255,8 @@ int vm_config_fill(struct vm_args *a, struct viv_err *err)
     struct viv_machine_config *cfg = &a->cfg;
     int rc = fill_machine(a, err);
 
+    if (!rc)
+        rc = check_pc(a, err);
     if (!rc)
         rc = vm_smp_parse(a->smp, &cfg->smp, err);
     if (!rc && cfg->smp.cpus > cfg->cls->max_cpus)

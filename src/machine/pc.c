@@ -119,6 +119,7 @@ const struct viv_machine_class viv_machine_pc = {
     .usb = (const char *const[]){"piix3-usb-uhci,addr=01.2", NULL},
     .props = pc_props,
     .max_cpus = 255,
+    .pc = true,
     .smm = true,
     .floppy = VIV_FLOPPY_BUILT_IN,
     .ide_buses = 2,

@@ -103,6 +103,7 @@ const struct viv_machine_class viv_machine_q35 = {
     .usb = q35_usb,
     .props = q35_props,
     .max_cpus = 255,
+    .pc = true,
     .smm = true,
     .floppy = VIV_FLOPPY_ON_REQUEST,
     .ide_buses = 6,

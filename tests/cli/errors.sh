@@ -157,6 +157,9 @@ bad "there is no file 'none.bin'" -bios none.bin
 bad "65537 bytes is not a multiple of 64 KiB" -bios odd.bin
 bad "this firmware would need a program" -bios rom.bin -kernel notakernel
 bad "-option-rom: there is no file 'none.rom'" -option-rom none.rom
+bad "-option-rom: machine 'microvm' runs no firmware" -M microvm -option-rom none.rom
+bad "-no-fd-bootchk: machine 'microvm' boots no diskettes" -M microvm -no-fd-bootchk
+bad "-no-hpet: machine 'microvm' has no HPET" -M microvm -no-hpet
 bad "nodrive" -device virtio-blk-pci,drive=nodrive
 bad "-global foo: it must be DRIVER.PROPERTY=VALUE" -global foo
 bad "-global foo.bar: 'foo' is not a device we have" -global foo.bar=1
