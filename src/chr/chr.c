@@ -250,6 +250,11 @@ bool viv_chr_attached(const struct viv_chr *c)
     return c->mux ? viv_chr_mux_attached(c->mux) : c->ops != NULL;
 }
 
+bool viv_chr_front_open(const struct viv_chr *c)
+{
+    return viv_chr_attached(c) && (c->mux || !c->ops->open || c->ops->open(c->front));
+}
+
 bool viv_chr_uses_stdio(void)
 {
     for (struct viv_chr *c = all; c; c = c->next) {

@@ -21,6 +21,7 @@ struct viv_chr_front {
     void (*event)(void *front, enum viv_chr_event ev); /* may be NULL */
     /* viv_chr_change: the back end is this one from now on, which has what waited for room. NULL: it must stay. */
     void (*moved)(void *front, struct viv_chr *to);
+    bool (*open)(void *front); /* is anybody there to read? NULL: always */
 };
 
 /* `-chardev backend,id=...`; "backend" is the implied key. Waits for a client where it says so (wait=on). */
@@ -53,6 +54,7 @@ bool viv_chr_help(const char *backend); /* its options, or (NULL) the back ends,
 struct viv_chr *viv_chr_next(const struct viv_chr *prev);
 const char *viv_chr_filename(const struct viv_chr *c);
 bool viv_chr_attached(const struct viv_chr *c);
+bool viv_chr_front_open(const struct viv_chr *c); /* attached, and that front is open */
 /* Does some back end use the standard input and output of the process? */
 bool viv_chr_uses_stdio(void);
 

@@ -122,7 +122,7 @@ COMMAND(query_chardev)
 {
     *result = json_array();
     for (struct viv_chr *c = viv_chr_next(NULL); c; c = viv_chr_next(c))
-        json_array_append_new(*result, json_pack("{s:b, s:s, s:s}", "frontend-open", viv_chr_attached(c),
+        json_array_append_new(*result, json_pack("{s:b, s:s, s:s}", "frontend-open", viv_chr_front_open(c),
                                                  "label", viv_chr_id(c), "filename",
                                                  viv_chr_filename(c)));
     return 0;

@@ -322,6 +322,7 @@ static const struct viv_mon_event_def machine_events[] = {
     {"BLOCK_IO_ERROR", "device: str, node-name?: str, operation: IoOperationType, action: BlockErrorAction, nospace?: bool, reason: str",
      "a disk could not be read or written"},
     {"DEVICE_TRAY_MOVED", "device: str, id: str, tray-open: bool", "a drive's tray opened or closed"},
+    {"VSERPORT_CHANGE", "id: str, open: bool", "a program in the guest has opened or closed a virtio-serial port"},
     {"NIC_RX_FILTER_CHANGED", "name?: str, path: str", "a driver has changed what its network card lets through; once until query-rx-filter"},
     {"VNC_CONNECTED", "server: VncServerInfo, client: VncBasicInfo", "a VNC client has connected"},
     {"VNC_INITIALIZED", "server: VncServerInfo, client: VncClientInfo", "a VNC client is let in"},

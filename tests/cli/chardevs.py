@@ -312,16 +312,23 @@ def one(emulator, *parts):
         m.end()
 
 
+def opened(m):
+    """Nobody in the guest has opened the port; other devices are always there."""
+    seen = {c["label"]: c["frontend-open"] for c in m.q.cmd("query-chardev")}
+    if not (seen["com1"] and seen["shared"]) or seen["old"] or seen["port"]:
+        vm.fail(f"frontend-open: {seen}")
+
+
 def main():
     mine = one(vm.emulator(), steps)[0]
-    one(vm.emulator(), serial, hotplug, descriptors, odd, ours)
+    one(vm.emulator(), opened, serial, hotplug, descriptors, odd, ours)
     inherited(vm.emulator())
     one(vm.emulator() + ["-sandbox", "off"], terminal_alone)
     if not shutil.which("qemu-system-x86_64"):
         print("ok: (no QEMU to compare with)")
         return
     qemu = ["qemu-system-x86_64"]
-    one(qemu, serial, hotplug, descriptors)
+    one(qemu, opened, serial, hotplug, descriptors)
     inherited(qemu)
     theirs = one(qemu, steps)[0]
     for (step, same), a, b in zip(STEPS, mine, theirs):

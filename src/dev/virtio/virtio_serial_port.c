@@ -4,9 +4,11 @@
 #include "dev/virtio/virtio_serial.h"
 
 #include "base/log.h"
+#include "bus/vmevent.h"
 
 #include <errno.h>
 #include <glib.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -87,11 +89,19 @@ static void chr_moved(void *front, struct viv_chr *to)
     ((struct serial_port *)front)->chr = to;
 }
 
+static bool chr_open(void *front)
+{
+    const struct serial_port *p = front;
+
+    return p->console || p->guest_open;
+}
+
 static const struct viv_chr_front chr_front = {
     .can_read = chr_can_read,
     .read = chr_read,
     .event = chr_event,
     .moved = chr_moved,
+    .open = chr_open,
 };
 
 void serial_port_accept(struct serial_port *p)
@@ -162,16 +172,25 @@ void serial_port_announce(struct serial_port *p)
     serial_port_tell_open(p);
 }
 
+static void set_guest_open(struct serial_port *p, bool open)
+{
+    if (p->guest_open == open)
+        return;
+    p->guest_open = open;
+    if (p->dev.id)
+        viv_vm_event_json("VSERPORT_CHANGE", json_pack("{s:s, s:b}", "id", p->dev.id, "open", open));
+}
+
 void serial_port_guest_open(struct serial_port *p, bool open)
 {
-    p->guest_open = open;
+    set_guest_open(p, open);
     if (open)
         serial_port_accept(p);
 }
 
 void serial_port_reset(struct serial_port *p)
 {
-    p->guest_open = false;
+    set_guest_open(p, false);
     p->told = SERIAL_TOLD_NOTHING;
     p->tx_done = 0;
     if (p->tx_waiting)

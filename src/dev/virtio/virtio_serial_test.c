@@ -1,9 +1,11 @@
 /* virtio-serial with a console and a named port on ring-buffer back ends. */
 #include "base/bytes.h"
 #include "bus/virtio_driver.h"
+#include "bus/vmevent.h"
 #include "bus/virtio_mmio.h"
 #include "dev/virtio/virtio_serial.h"
 #include "host/lock.h"
+#include "host/loop.h"
 
 #include <glib.h>
 #include <string.h>
@@ -343,6 +345,52 @@ static void test_places(void)
     unmake();
 }
 
+static GString *told;
+
+static void on_event(const char *event, const char *data)
+{
+    g_string_append_printf(told, "%s %s\n", event, data);
+}
+
+/* And nothing else was told since the last time. */
+static void expect_told(const char *want)
+{
+    viv_dev_unlock();
+    viv_loop_serve(false);
+    viv_dev_lock();
+    g_assert_cmpstr(told->str, ==, want);
+    g_string_truncate(told, 0);
+}
+
+/* Who waits for a program in the guest learns of it by an event, and may ask. */
+static void test_guest_open(void)
+{
+    struct virtio_serial *s = make();
+    struct td d;
+
+    told = g_string_new(NULL);
+    viv_vm_event_set_handler(on_event);
+    viv_dev_free(&s->port[1]->dev);
+    add("virtserialport", "agent", "chardev=c1,nr=1", NULL);
+    start(&d, s, 1ull << SERIAL_F_MULTIPORT);
+    g_assert_true(chr[0].ops->open(chr[0].front)); /* a console */
+    g_assert_false(chr[1].ops->open(chr[1].front));
+    expect_told("");
+    say(&d, 1, SERIAL_PORT_OPEN, 1);
+    say(&d, 1, SERIAL_PORT_OPEN, 1);
+    g_assert_true(chr[1].ops->open(chr[1].front));
+    expect_told("VSERPORT_CHANGE {\"id\": \"agent\", \"open\": true}\n");
+    say(&d, 1, SERIAL_PORT_OPEN, 0);
+    expect_told("VSERPORT_CHANGE {\"id\": \"agent\", \"open\": false}\n");
+    say(&d, 1, SERIAL_PORT_OPEN, 1);
+    viv_dev_reset_all();
+    g_assert_false(chr[1].ops->open(chr[1].front));
+    expect_told("VSERPORT_CHANGE {\"id\": \"agent\", \"open\": true}\nVSERPORT_CHANGE {\"id\": \"agent\", \"open\": false}\n");
+    viv_vm_event_set_handler(NULL);
+    g_string_free(told, TRUE);
+    unmake();
+}
+
 static void test_refused(void)
 {
     make();
@@ -414,6 +462,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-serial/places", test_places);
     g_test_add_data_func("/virtio-serial/load/opened", "", test_host_side_after_load);
     g_test_add_data_func("/virtio-serial/load/closed", NULL, test_host_side_after_load);
+    g_test_add_func("/virtio-serial/guest-open", test_guest_open);
     g_test_add_func("/virtio-serial/refused", test_refused);
     return g_test_run();
 }
