@@ -344,6 +344,7 @@ static void test_hang_up(void)
     g_autofree char *text = g_strdup_printf("unix:%s,server,nowait", path);
     g_autofree char *client = NULL;
     struct front *f = front_new(4);
+    uint8_t big[4096] = {0};
     uint16_t port = 0;
     int server = listen_v4(&port), fd, next;
     struct viv_chr *c;
@@ -386,6 +387,16 @@ static void test_hang_up(void)
     close(fd);
     pump_ms(2200);
     g_assert_cmpint(f->opened, ==, 2);
+    fd = accept(server, NULL, NULL); /* it has no more to say, and does not read yet: it may still want to */
+    while (viv_chr_write(c, big, sizeof(big)) == sizeof(big))
+        ;
+    g_assert_cmpint(write(fd, "more", 4), ==, 4);
+    shutdown(fd, SHUT_WR);
+    pump_ms(1500);
+    g_assert_cmpint(f->closed, ==, 1);
+    close(fd);
+    pump_ms(2500);
+    g_assert_cmpint(f->closed, ==, 2);
     viv_chr_free_all();
     viv_dev_unlock();
     close(server);

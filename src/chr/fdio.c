@@ -71,9 +71,14 @@ static void input_unwanted(struct viv_chr_fdio *io, short revents)
     }
 }
 
-void viv_chr_fdio_hung(void *io)
+void viv_chr_fdio_hung(void *opaque)
 {
-    input_ended(io);
+    struct viv_chr_fdio *io = opaque;
+
+    if (io->out_watch) /* it has said all, and still takes what it is told */
+        viv_timer_set(io->hung_timer, viv_clock_ns(VIV_CLOCK_HOST) + PATIENCE_NS);
+    else
+        input_ended(io);
 }
 
 static void on_input(void *opaque, int fd, short revents)
