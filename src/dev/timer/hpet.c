@@ -55,8 +55,8 @@ struct hpet {
     struct viv_dev dev;
     uint64_t config;
     uint64_t status;   /* of level-triggered timers */
-    uint64_t counter;  /* while halted */
-    int64_t origin_ns; /* while running: guest time at which the counter was 0 */
+    uint64_t counter;  /* while halted; while running: at origin_ns */
+    int64_t origin_ns; /* while running: the guest time of that */
     struct hpet_timer t[TIMERS];
 
     uint32_t routes;          /* I/O APIC pins to choose from */
@@ -76,13 +76,13 @@ static uint64_t counter(const struct hpet *h)
 {
     if (!running(h))
         return h->counter;
-    return ((uint64_t)viv_clock_ns(VIV_CLOCK_GUEST) - (uint64_t)h->origin_ns) / TICK_NS;
+    return h->counter + ((uint64_t)viv_clock_ns(VIV_CLOCK_GUEST) - (uint64_t)h->origin_ns) / TICK_NS;
 }
 
 static void set_counter(struct hpet *h, uint64_t v)
 {
     h->counter = v;
-    h->origin_ns = (int64_t)((uint64_t)viv_clock_ns(VIV_CLOCK_GUEST) - v * TICK_NS);
+    h->origin_ns = viv_clock_ns(VIV_CLOCK_GUEST);
 }
 
 /* ---- interrupts ---- */
@@ -406,6 +406,8 @@ static int hpet_post_load(void *obj, int version, struct viv_err *err)
     h->config &= CONFIG_ENABLE | CONFIG_LEGACY;
     h->status &= (1 << TIMERS) - 1;
     h->legacy_in &= 3;
+    if (version < 2 && running(h))
+        h->counter = 0; /* as it was at origin_ns then */
     return 0;
 }
 
@@ -431,7 +433,7 @@ static const struct viv_state_table timer_state = {
 static const struct viv_state_table hpet_state = {
     .name = "hpet",
     .ctype = "hpet",
-    .version = 1,
+    .version = 2,
     .min_version = 1,
     .fields =
         (const struct viv_field[]){

@@ -1,7 +1,9 @@
+#include "base/bytes.h"
 #include "base/units.h"
 #include "dev/test_rig.h"
 
 #include <glib.h>
+#include <string.h>
 
 extern const struct viv_dev_class viv_dev_hpet, viv_dev_i8254;
 const struct viv_dev_class *const rig_classes[] = {&viv_dev_hpet, &viv_dev_i8254, NULL};
@@ -27,6 +29,17 @@ static void test_counter(void)
     rig_step(20);
     g_assert_cmphex(mem64(H + 0xf0), ==, 0x100000001);
     g_assert_cmphex(mem32(H + 0xf4), ==, 1);
+    /* All 64 bits count. */
+    for (unsigned i = 0; i < 64; i += 7) {
+        set_mem32(H + 0x10, 0);
+        set_mem64(H + 0xf0, 1ull << 63 >> i);
+        set_mem32(H + 0x10, 1);
+        rig_step(100);
+        g_assert_cmphex(mem64(H + 0xf0), ==, (1ull << 63 >> i) + 10);
+        set_mem64(H + 0xf0, UINT64_MAX - i);
+        rig_step(1000);
+        g_assert_cmphex(mem64(H + 0xf0), ==, 99 - i);
+    }
     rig_fini();
 }
 
@@ -144,6 +157,34 @@ static void test_state(void)
     g_free(b);
 }
 
+/* Version 1 had the time at which the counter was 0, and in `counter` what was written last. */
+static void test_old_state(void)
+{
+    uint8_t *a, *at;
+    size_t len;
+
+    rig_init();
+    rig_add("hpet", NULL);
+    rig_step(20000);
+    set_mem64(H + 0xf0, 1000);
+    set_mem32(H + 0x10, 1);
+    rig_step(500);
+    a = rig_save(&len);
+    at = memmem(a, len, "hpet\2", 5);
+    g_assert_nonnull(at);
+    at[4] = 1;
+    g_assert_cmpuint(viv_ld_le64(at + 6 + 16), ==, 1000);
+    viv_st_le64(at + 6 + 24, viv_ld_le64(at + 6 + 24) - 10000);
+    rig_fini();
+    rig_init();
+    rig_step(20500);
+    rig_add("hpet", NULL);
+    rig_load(a, len);
+    g_assert_cmpuint(mem64(H + 0xf0), ==, 1050);
+    rig_fini();
+    g_free(a);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -152,5 +193,6 @@ int main(int argc, char **argv)
     g_test_add_func("/hpet/periodic", test_periodic);
     g_test_add_func("/hpet/legacy", test_legacy);
     g_test_add_func("/hpet/state", test_state);
+    g_test_add_func("/hpet/old-state", test_old_state);
     return g_test_run();
 }
