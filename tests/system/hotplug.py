@@ -34,7 +34,7 @@ class Machine:
 
     def __init__(self, machine, work, extra=(), name="guest"):
         qmp = os.path.join(work, f"qmp-{name}")
-        self.g = vm.Guest(vm.base_args(machine, "256M", 1) + list(extra) + [
+        self.g = vm.Guest(vm.base_args(machine, "256M", 1) + ["-action", "reboot=reset"] + list(extra) + [
             "-kernel", vm.kernel("generic"), "-initrd", vm.initramfs(SHELL, MODULES, arch="generic"),
             "-append", "console=ttyS0 panic=-1 quiet", "-qmp", f"unix:{qmp},server=on,wait=off"], name)
         self.q = vm.QMP(qmp)
