@@ -40,6 +40,7 @@ static struct {
         struct viv_timer *look;
         const char *reason;
         enum viv_run_state then;
+        bool waits, stop, go; /* stop, cont: what was asked for meanwhile */
     } reset; /* one that waits for disks: the state is VIV_RUN_RESTORE meanwhile */
     bool stays; /* what -incoming waits for will not run by itself */
     int exit_code;
@@ -327,9 +328,14 @@ int viv_vm_cont(struct viv_err *err)
         vm.stays = false;
         return 0;
     }
+    if (vm.reset.waits) {
+        vm.reset.go = true;
+        vm.reset.stop = false;
+        return 0;
+    }
     /* Another monitor can ask while a save waits for disks. */
     if (vm.state == VIV_RUN_SAVE || vm.state == VIV_RUN_RESTORE)
-        return viv_fail(err, EBUSY, "the machine is being saved, loaded or reset");
+        return viv_fail(err, EBUSY, "the machine is being saved or loaded");
     vm.state = VIV_RUN_RUNNING;
     emit("RESUME", NULL);
     viv_guest_clock_start();
@@ -381,8 +387,13 @@ static void look(void *unused)
         viv_timer_set(vm.reset.look, viv_clock_ns(VIV_CLOCK_HOST) + LOOK_NS);
         return;
     }
+    vm.reset.waits = false;
     vm.state = vm.reset.then;
     reset_now(vm.reset.reason);
+    if (vm.reset.stop)
+        viv_vm_pause();
+    else if (vm.reset.go)
+        viv_vm_cont(NULL);
 }
 
 /* Devices wait in their reset for their requests, and nobody is served then. Storage may take its time, or hang: that is waited for
@@ -401,6 +412,8 @@ void viv_vm_reset(const char *reason)
     }
     vm.reset.then = vm.state;
     vm.reset.reason = reason;
+    vm.reset.waits = true;
+    vm.reset.stop = vm.reset.go = false;
     vm.state = VIV_RUN_RESTORE;
     if (!vm.reset.look)
         vm.reset.look = viv_timer_new(VIV_CLOCK_HOST, look, NULL);
@@ -413,6 +426,8 @@ void viv_vm_pause(void)
         viv_vm_stop(VIV_RUN_PAUSED);
     else if (vm.state == VIV_RUN_INMIGRATE)
         vm.stays = true;
+    vm.reset.stop = vm.reset.waits;
+    vm.reset.go = false;
 }
 
 int viv_vm_cont_loaded(struct viv_err *err)
@@ -482,6 +497,8 @@ static void reset_or_end(const char *reason)
 
 int viv_vm_ask_reset(const char *reason, struct viv_err *err)
 {
+    if (vm.reset.waits)
+        return 0; /* it comes */
     if (vm.state == VIV_RUN_SAVE || vm.state == VIV_RUN_RESTORE || vm.state == VIV_RUN_INMIGRATE)
         return viv_fail(err, EBUSY, "the machine is in state '%s'", viv_run_state_name(vm.state));
     reset_or_end(reason);
