@@ -4,20 +4,15 @@
 #include <errno.h>
 #include <string.h>
 
-/* "host:port" or "[v6]:port"; host may be empty. */
 static int split_host_port(const char *what, const char *addr, struct viv_raw_opts *r,
                            struct viv_err *err)
 {
-    const char *colon = strrchr(addr, ':');
-    g_autofree char *host = NULL;
+    g_autofree char *host = NULL, *port = NULL;
 
-    if (!colon || !colon[1])
+    if (!viv_split_host_port(addr, &host, &port))
         return viv_fail(err, EINVAL, "%s: '%.80s' is not HOST:PORT", what, addr);
-    host = addr[0] == '[' && colon > addr + 1 && colon[-1] == ']'
-               ? g_strndup(addr + 1, colon - addr - 2)
-               : g_strndup(addr, colon - addr);
     viv_raw_set(r, "host", host);
-    viv_raw_set(r, "port", colon + 1);
+    viv_raw_set(r, "port", port);
     return 0;
 }
 

@@ -114,38 +114,28 @@ static const struct viv_opt_def start_args[] = {
 /* "host:port" or "unix:path", as nbd-server-start takes it. */
 static int set_address(struct viv_raw_opts *raw, const char *uri, struct viv_err *err)
 {
-    const char *colon = strrchr(uri, ':');
-    g_autofree char *host = colon ? g_strndup(uri, (size_t)(colon - uri)) : NULL;
-    size_t len = host ? strlen(host) : 0;
+    g_autofree char *host = NULL, *port = NULL;
 
     if (g_str_has_prefix(uri, "unix:")) {
         viv_raw_set(raw, "addr.type", "unix");
         viv_raw_set(raw, "addr.path", uri + 5);
         return 0;
     }
-    if (!colon)
+    if (!viv_split_host_port(uri, &host, &port))
         return viv_fail(err, EINVAL, "'%s': HOST:PORT or unix:PATH is expected", uri);
-    if (len > 1 && host[0] == '[' && host[len - 1] == ']') {
-        host[len - 1] = 0;
-        memmove(host, host + 1, len - 1);
-    }
     viv_raw_set(raw, "addr.type", "inet");
     viv_raw_set(raw, "addr.host", host);
-    viv_raw_set(raw, "addr.port", colon + 1);
+    viv_raw_set(raw, "addr.port", port);
     return 0;
 }
 
 static int export_drive(const struct viv_drive *d, bool writable, struct viv_err *err)
 {
-    struct viv_opts *o = viv_opts_new("nbd_server_start", nbd_add_args);
-    int ret = viv_opts_set(o, "device", d->id, err);
+    struct viv_raw_opts *raw = viv_raw_new("nbd_server_start");
 
-    if (!ret)
-        ret = viv_opts_set(o, "writable", writable ? "on" : "off", err);
-    if (!ret)
-        ret = nbd_add(o, NULL, err);
-    viv_opts_free(o);
-    return ret;
+    viv_raw_set(raw, "device", d->id);
+    viv_raw_set(raw, "writable", writable ? "on" : "off");
+    return viv_mon_run("nbd-server-add", raw, err);
 }
 
 COMMAND(start_for_people)
@@ -176,15 +166,11 @@ static const struct viv_opt_def people_remove_args[] = {
 
 COMMAND(remove_for_people)
 {
-    struct viv_opts *same = viv_opts_new("nbd_server_remove", nbd_remove_args);
-    int ret = viv_opts_set(same, "name", viv_opts_str(o, "name"), err);
+    struct viv_raw_opts *raw = viv_raw_new("nbd_server_remove");
 
-    if (!ret && viv_opts_bool(o, "force"))
-        ret = viv_opts_set(same, "mode", "hard", err);
-    if (!ret)
-        ret = nbd_remove(same, result, err);
-    viv_opts_free(same);
-    return ret;
+    viv_raw_set(raw, "name", viv_opts_str(o, "name"));
+    viv_raw_set(raw, "mode", viv_opts_bool(o, "force") ? "hard" : "safe");
+    return viv_mon_run("nbd-server-remove", raw, err);
 }
 
 /* --- events and tables --- */

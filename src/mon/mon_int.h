@@ -96,7 +96,9 @@ extern const struct viv_mon_cmd viv_mon_media[];
 
 /* fds.c */
 extern const struct viv_mon_cmd viv_mon_fds[];
-/* qmp.c: whose command is being run; NULL: no program's. */
+/* qmp.c: a QMP command, which there is, in HMP's words: its answer is dropped. */
+int viv_mon_run(const char *qmp, struct viv_raw_opts *raw_take, struct viv_err *err);
+/* whose command is being run; NULL: no program's. */
 struct viv_chr *viv_mon_current(void);
 
 /* commands_about.c, commands_pci.c, commands_qom.c */

@@ -1,5 +1,4 @@
 /* HMP's commands about disks' images that QMP has in other words, and commit. */
-#include "mon/job_args.h"
 #include "mon/mon_int.h"
 #include "mon/transaction.h"
 
@@ -13,6 +12,23 @@
 
 #define COMMAND(name) static int name(struct viv_opts *o, json_t **result, struct viv_err *err)
 #define DEVICE        {.name = "device", .type = VIV_OPT_STR, .required = true}
+
+/* Those of the arguments that were given, as they are. */
+static struct viv_raw_opts *with_args(const char *what, struct viv_opts *o, const char *const *names)
+{
+    struct viv_raw_opts *raw = viv_raw_new(what);
+
+    for (; *names; names++)
+        if (viv_opts_str(o, *names))
+            viv_raw_set(raw, *names, viv_opts_str(o, *names));
+    return raw;
+}
+
+/* Of a new image. */
+static const char *mode_of(struct viv_opts *o)
+{
+    return viv_opts_bool(o, "no-create") ? "existing" : "absolute-paths";
+}
 
 /* --- commit --- */
 
@@ -91,47 +107,36 @@ static int set_speed(struct viv_raw_opts *raw, const char *text, struct viv_err 
     return 0;
 }
 
-/* The QMP command `c`, with these arguments. */
-static int run(const struct viv_mon_cmd *c, const char *qmp, struct viv_raw_opts *raw, struct viv_err *err)
+/* "device", and the speed if there is one: what both have. */
+static int job_raw(const char *what, struct viv_opts *o, struct viv_raw_opts **out, struct viv_err *err)
 {
-    struct viv_opts *o = NULL;
-    json_t *result = NULL;
     int ret;
 
-    while (c->qmp && strcmp(c->qmp, qmp) != 0)
-        c++;
-    ret = viv_mon_take_opts(c->qmp, c->args, raw, &o, err);
-    if (!ret)
-        ret = c->fn(o, &result, err);
-    json_decref(result);
-    viv_opts_free(o);
+    *out = with_args(what, o, (const char *const[]){"device", NULL});
+    ret = set_speed(*out, viv_opts_str(o, "speed"), err);
+    if (ret)
+        viv_raw_free(*out);
     return ret;
 }
 
 COMMAND(block_job_set_speed)
 {
-    struct viv_raw_opts *raw = viv_raw_new("block_job_set_speed");
-    int ret = set_speed(raw, viv_opts_str(o, "speed"), err);
+    struct viv_raw_opts *raw;
+    int ret = job_raw("block_job_set_speed", o, &raw, err);
 
-    viv_raw_set(raw, "device", viv_opts_str(o, "device"));
-    if (!ret)
-        ret = run(viv_mon_jobs, "block-job-set-speed", raw, err);
-    viv_raw_free(raw);
-    return ret;
+    return ret ? ret : viv_mon_run("block-job-set-speed", raw, err);
 }
 
 COMMAND(block_stream)
 {
-    struct viv_raw_opts *raw = viv_raw_new("block_stream");
-    int ret = set_speed(raw, viv_opts_str(o, "speed"), err);
+    struct viv_raw_opts *raw;
+    int ret = job_raw("block_stream", o, &raw, err);
 
-    viv_raw_set(raw, "device", viv_opts_str(o, "device"));
+    if (ret)
+        return ret;
     if (viv_opts_str(o, "base"))
         viv_raw_set(raw, "base", viv_opts_str(o, "base"));
-    if (!ret)
-        ret = run(viv_mon_jobs, "block-stream", raw, err);
-    viv_raw_free(raw);
-    return ret;
+    return viv_mon_run("block-stream", raw, err);
 }
 
 /* --- copies into files --- */
@@ -145,35 +150,24 @@ static const struct viv_opt_def backup_args[] = {COPY_ARGS, {.name = "compress",
 
 static struct viv_raw_opts *copy_raw(const char *what, struct viv_opts *o)
 {
-    struct viv_raw_opts *raw = viv_raw_new(what);
+    struct viv_raw_opts *raw = with_args(what, o, (const char *const[]){"device", "target", "format", NULL});
 
-    viv_raw_set(raw, "device", viv_opts_str(o, "device"));
-    viv_raw_set(raw, "target", viv_opts_str(o, "target"));
-    if (viv_opts_str(o, "format"))
-        viv_raw_set(raw, "format", viv_opts_str(o, "format"));
     viv_raw_set(raw, "sync", viv_opts_bool(o, "full") ? "full" : "top");
-    viv_raw_set(raw, "mode", viv_opts_bool(o, "no-create") ? "existing" : "absolute-paths");
+    viv_raw_set(raw, "mode", mode_of(o));
     return raw;
 }
 
 COMMAND(drive_mirror)
 {
-    struct viv_raw_opts *raw = copy_raw("drive_mirror", o);
-    int ret = run(viv_mon_mirrors, "drive-mirror", raw, err);
-
-    viv_raw_free(raw);
-    return ret;
+    return viv_mon_run("drive-mirror", copy_raw("drive_mirror", o), err);
 }
 
 COMMAND(drive_backup)
 {
     struct viv_raw_opts *raw = copy_raw("drive_backup", o);
-    int ret;
 
     viv_raw_set(raw, "compress", viv_opts_bool(o, "compress") ? "on" : "off");
-    ret = viv_mon_act(&viv_mon_action_drive_backup, raw, err);
-    viv_raw_free(raw);
-    return ret;
+    return viv_mon_run("drive-backup", raw, err);
 }
 
 /* --- snapshots of one disk --- */
@@ -199,43 +193,21 @@ static const struct viv_opt_def delete_args[] = {
 
 COMMAND(snapshot_blkdev)
 {
-    struct viv_raw_opts *raw = viv_raw_new("snapshot_blkdev");
-    int ret;
+    struct viv_raw_opts *raw = with_args("snapshot_blkdev", o, (const char *const[]){"device", "snapshot-file", "format", NULL});
 
-    viv_raw_set(raw, "device", viv_opts_str(o, "device"));
-    viv_raw_set(raw, "snapshot-file", viv_opts_str(o, "snapshot-file"));
-    if (viv_opts_str(o, "format"))
-        viv_raw_set(raw, "format", viv_opts_str(o, "format"));
-    viv_raw_set(raw, "mode", viv_opts_bool(o, "no-create") ? "existing" : "absolute-paths");
-    ret = viv_mon_act(&viv_mon_action_snapshot_sync, raw, err);
-    viv_raw_free(raw);
-    return ret;
+    viv_raw_set(raw, "mode", mode_of(o));
+    return viv_mon_run("blockdev-snapshot-sync", raw, err);
 }
 
 COMMAND(snapshot_internal)
 {
-    struct viv_raw_opts *raw = viv_raw_new("snapshot_blkdev_internal");
-    int ret;
-
-    viv_raw_set(raw, "device", viv_opts_str(o, "device"));
-    viv_raw_set(raw, "name", viv_opts_str(o, "name"));
-    ret = viv_mon_act(&viv_mon_action_snapshot_internal, raw, err);
-    viv_raw_free(raw);
-    return ret;
+    return viv_mon_run("blockdev-snapshot-internal-sync", with_args("snapshot_blkdev_internal", o, (const char *const[]){"device", "name", NULL}), err);
 }
 
 COMMAND(delete_internal)
 {
-    struct viv_raw_opts *raw = viv_raw_new("snapshot_delete_blkdev_internal");
-    int ret;
-
-    viv_raw_set(raw, "device", viv_opts_str(o, "device"));
-    viv_raw_set(raw, "name", viv_opts_str(o, "name"));
-    if (viv_opts_str(o, "id"))
-        viv_raw_set(raw, "id", viv_opts_str(o, "id"));
-    ret = run(viv_mon_disk_snapshots, "blockdev-snapshot-delete-internal-sync", raw, err);
-    viv_raw_free(raw);
-    return ret;
+    return viv_mon_run("blockdev-snapshot-delete-internal-sync",
+                       with_args("snapshot_delete_blkdev_internal", o, (const char *const[]){"device", "name", "id", NULL}), err);
 }
 
 #define COPY_FORM "[-n] [-f] device:drive target:file [format]"

@@ -132,6 +132,21 @@ static int run_parsed(const struct viv_mon_cmd *c, struct viv_raw_opts *raw, jso
     return rc;
 }
 
+static int run_row(const struct viv_mon_cmd *c, struct viv_raw_opts *raw, json_t **result, struct viv_err *err)
+{
+    return c->raw ? c->raw(raw, result, err) : run_parsed(c, raw, result, err);
+}
+
+int viv_mon_run(const char *qmp, struct viv_raw_opts *raw, struct viv_err *err)
+{
+    json_t *result = NULL;
+    int rc = run_row(find(qmp), raw, &result, err);
+
+    json_decref(result);
+    viv_raw_free(raw);
+    return rc;
+}
+
 /* What a person's words name may be opened. Secrets ("data" of an object; that of an address holds its path) name nothing. */
 static void tell_words(json_t *v)
 {
@@ -169,7 +184,7 @@ static void run(struct qmp *q, json_t *id, const char *name, json_t *args)
         tell_words(args);
     rc = read_args(c, args, &raw, &err);
     if (!rc)
-        rc = c->raw ? c->raw(raw, &result, &err) : run_parsed(c, raw, &result, &err);
+        rc = run_row(c, raw, &result, &err);
     viv_raw_free(raw);
     current = NULL;
     if (rc < 0) {

@@ -100,6 +100,8 @@ int viv_opts_from_raw(const char *what, const struct viv_opt_def *def, const str
 /* "1G" -> 1073741824, "1.5G"; a bare number is in units of `unit` bytes. Rejects trailing junk, negatives,
  * overflow. The error is a clause ("'12Q' is not a size: ..."): the caller puts its option in front. */
 int viv_parse_size(const char *text, uint64_t unit, uint64_t *out, struct viv_err *err);
+/* "host:port" or "[v6]:port", in two (g_free). False: it is neither, or the port is missing; the host may be empty. */
+bool viv_split_host_port(const char *text, char **host, char **port);
 int viv_parse_i64(const char *text, int64_t *out, struct viv_err *err);
 int viv_parse_u64(const char *text, uint64_t *out, struct viv_err *err);
 int viv_parse_bool(const char *text, bool *out, struct viv_err *err);

@@ -98,6 +98,20 @@ static const char *scan_fraction(const char *p, uint64_t *num, uint64_t *den)
     return p == start ? NULL : p;
 }
 
+bool viv_split_host_port(const char *text, char **host, char **port)
+{
+    const char *colon = strrchr(text, ':');
+
+    if (!colon || !colon[1])
+        return false;
+    if (text[0] == '[' && colon > text + 1 && colon[-1] == ']')
+        *host = g_strndup(text + 1, (size_t)(colon - text) - 2);
+    else
+        *host = g_strndup(text, (size_t)(colon - text));
+    *port = g_strdup(colon + 1);
+    return true;
+}
+
 int viv_parse_size(const char *text, uint64_t unit, uint64_t *out, struct viv_err *err)
 {
     uint64_t whole, num = 0, den = 1, bytes;

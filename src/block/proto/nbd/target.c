@@ -128,7 +128,7 @@ static int parse_uri(const char *uri, const struct scheme *s, struct viv_nbd_tar
 /* nbd:HOST:PORT[:exportname=NAME]: the name goes to the end, whatever it holds. */
 static int parse_legacy(const char *text, struct viv_nbd_target *t, struct viv_err *err)
 {
-    const char *mark = strstr(text, ":exportname="), *colon;
+    const char *mark = strstr(text, ":exportname=");
     size_t len = mark ? (size_t)(mark - text) : strlen(text);
     g_autofree char *where = g_strndup(text, len);
 
@@ -137,14 +137,8 @@ static int parse_legacy(const char *text, struct viv_nbd_target *t, struct viv_e
         t->path = g_strdup(where + 5);
         return *t->path ? 0 : viv_fail(err, EINVAL, "the socket's path is missing");
     }
-    colon = strrchr(where, ':');
-    if (!colon || colon == where || !colon[1])
+    if (strrchr(where, ':') == where || !viv_split_host_port(where, &t->host, &t->port))
         return viv_fail(err, EINVAL, "nbd:HOST:PORT is expected, or a URI: nbd://HOST/NAME");
-    if (where[0] == '[' && colon[-1] == ']')
-        t->host = g_strndup(where + 1, colon - where - 2);
-    else
-        t->host = g_strndup(where, colon - where);
-    t->port = g_strdup(colon + 1);
     return 0;
 }
 
