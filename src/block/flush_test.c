@@ -41,6 +41,23 @@ static int result_of(pthread_t thread)
     return GPOINTER_TO_INT(ret);
 }
 
+static struct viv_node *begin(struct mem *m, const struct viv_blk_driver *drv)
+{
+    struct viv_node *n;
+
+    mem_init(m);
+    n = mem_node(m);
+    n->drv = drv;
+    return n;
+}
+
+static void end(struct viv_node **n, struct mem *m)
+{
+    (*n)->drv = &mem_driver;
+    viv_node_put(n);
+    mem_fini(m);
+}
+
 static void test_loss(void)
 {
     struct viv_blk_driver drv = mem_driver;
@@ -49,9 +66,7 @@ static void test_loss(void)
     struct mem m;
 
     drv.flush = slow_flush;
-    mem_init(&m);
-    n = mem_node(&m);
-    n->drv = &drv;
+    n = begin(&m, &drv);
     flushes = 0;
     page_lost = true;
     g_assert_cmpint(pthread_create(&first, NULL, flush_now, n), ==, 0);
@@ -60,9 +75,7 @@ static void test_loss(void)
     g_assert_cmpint(result_of(first), ==, -EIO);
     g_assert_cmpint(result_of(second), ==, -EIO);
     g_assert_cmpint(viv_node_flush(n), ==, -EIO); /* for ever */
-    n->drv = &mem_driver;
-    viv_node_put(&n);
-    mem_fini(&m);
+    end(&n, &m);
 }
 
 static void test_shared(void)
@@ -73,9 +86,7 @@ static void test_shared(void)
     struct mem m;
 
     drv.flush = slow_flush;
-    mem_init(&m);
-    n = mem_node(&m);
-    n->drv = &drv;
+    n = begin(&m, &drv);
     flushes = 0;
     for (unsigned i = 0; i < THREADS; i++) {
         g_assert_cmpint(pthread_create(&thread[i], NULL, flush_now, n), ==, 0);
@@ -87,9 +98,7 @@ static void test_shared(void)
         g_assert_cmpint(result_of(thread[i]), ==, 0);
     g_assert_cmpuint(flushes, >=, 2);
     g_assert_cmpuint(flushes, <, THREADS); /* two, but for threads that start late */
-    n->drv = &mem_driver;
-    viv_node_put(&n);
-    mem_fini(&m);
+    end(&n, &m);
 }
 
 static void *write_and_flush(void *n)
@@ -111,16 +120,12 @@ static void test_covered(void)
     struct mem m;
 
     drv.flush = quick_flush;
-    mem_init(&m);
-    n = mem_node(&m);
-    n->drv = &drv;
+    n = begin(&m, &drv);
     for (unsigned i = 0; i < THREADS; i++)
         g_assert_cmpint(pthread_create(&thread[i], NULL, write_and_flush, n), ==, 0);
     for (unsigned i = 0; i < THREADS; i++)
         result_of(thread[i]);
-    n->drv = &mem_driver;
-    viv_node_put(&n);
-    mem_fini(&m);
+    end(&n, &m);
 }
 
 static int fail_fdatasync; /* so many of them */

@@ -279,6 +279,20 @@ static void test_overlap(void)
     mem_fini(&m);
 }
 
+/* 50 clusters of what `buf` is made to hold, in an image that says it was not closed. */
+static void make_dirty(struct mem *m, uint8_t buf[4096])
+{
+    struct viv_node *n;
+
+    make(m, 1 << 20, 4096, 16);
+    n = open_rw(mem_node(m));
+    memset(buf, 7, 4096);
+    for (int i = 0; i < 50; i++)
+        g_assert_cmpint(viv_node_pwrite(n, i * 8192, buf, 4096), ==, 0);
+    viv_node_put(&n);
+    m->data[79] |= 1; /* the dirty bit */
+}
+
 /* An image that a lazy writer did not close: opening mends its refcounts. */
 static void test_dirty(void)
 {
@@ -287,13 +301,7 @@ static void test_dirty(void)
     uint64_t rt, block;
     struct mem m;
 
-    make(&m, 1 << 20, 4096, 16);
-    n = open_rw(mem_node(&m));
-    memset(buf, 7, sizeof(buf));
-    for (int i = 0; i < 50; i++)
-        g_assert_cmpint(viv_node_pwrite(n, i * 8192, buf, sizeof(buf)), ==, 0);
-    viv_node_put(&n);
-    m.data[79] |= 1; /* the dirty bit */
+    make_dirty(&m, buf);
     rt = viv_ld_be64(m.data + 48);
     block = viv_ld_be64(m.data + rt);
     for (int i = 8; i < 60; i++) /* the counts of the data never reached the disk */
@@ -312,13 +320,7 @@ static void test_dirty_rebuilt(void)
     struct viv_node *n;
     struct mem m;
 
-    make(&m, 1 << 20, 4096, 16);
-    n = open_rw(mem_node(&m));
-    memset(buf, 7, sizeof(buf));
-    for (int i = 0; i < 50; i++)
-        g_assert_cmpint(viv_node_pwrite(n, i * 8192, buf, sizeof(buf)), ==, 0);
-    viv_node_put(&n);
-    m.data[79] |= 1; /* the dirty bit */
+    make_dirty(&m, buf);
     viv_st_be64(m.data + viv_ld_be64(m.data + 48), 0);
     n = open_rw(mem_node(&m));
     check_sound(n, false);
