@@ -428,6 +428,16 @@ static int load_queues(struct viv_state_reader *r, void *obj, int version, struc
     return rc;
 }
 
+/* A running queue keeps what its ring was mapped to. Where that is no more in the guest's memory map (a BAR over it), a queue that is
+ * loaded would find none: then the device is broken from here on. */
+static void pre_save(void *obj)
+{
+    struct viv_virtio *v = obj;
+
+    for (unsigned i = 0; i < v->queue_count && !v->broken; i++)
+        viv_virtq_remap(&v->queues[i]);
+}
+
 static const struct viv_field virtio_fields[] = {
     VIV_F_CONFIG(viv_virtio, cls),
     VIV_F_CONFIG(viv_virtio, board),
@@ -455,4 +465,5 @@ const struct viv_state_table viv_virtio_state = {
     .version = 1,
     .min_version = 1,
     .fields = virtio_fields,
+    .pre_save = pre_save,
 };

@@ -605,6 +605,38 @@ static void test_late_features(void)
     viv_dev_unlock();
 }
 
+/* A ring that something else was mapped over is lost when the machine is saved, not when it is loaded. */
+static void test_covered(void)
+{
+    struct viv_virtio_mmio *m = make();
+    struct viv_region_desc over = {.name = "over", .kind = VIV_REGION_IO, .size = 0x1000};
+    static const struct viv_region_ops none = {0};
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_state_writer *w;
+    struct viv_state_reader *r;
+    g_autofree uint8_t *data = NULL;
+    size_t len;
+    struct td d;
+
+    viv_dev_lock();
+    begin(&d, m, F(VIV_VIRTIO_F_VERSION_1), 16);
+    g_assert_false(m->v->broken);
+    over.ops = &none;
+    viv_region_map(viv_region_new(board.mem, &over), m->v->queues[0].desc_gpa & ~0xfffull, 1);
+    w = viv_state_writer_new();
+    viv_dev_save_all(w);
+    data = viv_state_writer_finish(w, &len);
+    viv_state_writer_free(w);
+    g_assert_true(m->v->broken);
+    r = viv_state_reader_new(data, len);
+    if (viv_dev_load_all(r, &err) < 0)
+        g_error("%s", err.text);
+    viv_state_reader_free(r);
+    g_assert_true(m->v->broken);
+    unmake();
+    viv_dev_unlock();
+}
+
 /* --- a ring that is filled as fast as it is emptied --- */
 
 static bool all_answered(void *opaque)
@@ -788,6 +820,7 @@ int main(int argc, char **argv)
     }
     g_test_add_func("/virtio/setup", test_bad_setup);
     g_test_add_func("/virtio/late-features", test_late_features);
+    g_test_add_func("/virtio/covered", test_covered);
     g_test_add_func("/virtio/endless", test_endless);
     g_test_add_func("/virtio/mmio", test_mmio);
     g_test_add_func("/virtio/stopped", test_stopped);
