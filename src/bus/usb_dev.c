@@ -310,10 +310,22 @@ void viv_usb_handle(struct viv_usb_dev *d, struct viv_usb_packet *k)
 
 /* ---- state ---- */
 
+/* A device that is not loaded goes after that, and its port asks it for its speed. */
+static bool speed_is_one_of_its_own(struct viv_usb_dev *d)
+{
+    if (d->speed < VIV_USB_SPEEDS && d->desc->face[d->speed])
+        return true;
+    for (unsigned s = 0; s < VIV_USB_SPEEDS; s++) {
+        if (d->desc->face[s])
+            d->speed = (enum viv_usb_speed)s;
+    }
+    return false;
+}
+
 static int post_load(void *obj, int version, struct viv_err *err)
 {
     struct viv_usb_dev *d = obj;
-    bool good = d->speed < VIV_USB_SPEEDS && d->desc->face[d->speed] && d->address < VIV_USB_ADDRESSES && d->configuration <= 1 && d->stage <= VIV_USB_STALLED &&
+    bool good = speed_is_one_of_its_own(d) && d->address < VIV_USB_ADDRESSES && d->configuration <= 1 && d->stage <= VIV_USB_STALLED &&
                 d->control_len <= VIV_USB_CONTROL_MOST && d->control_at <= d->control_len;
 
     for (unsigned i = 0; i < VIV_USB_INTERFACES; i++)

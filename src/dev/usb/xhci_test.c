@@ -436,6 +436,19 @@ static void test_state(void)
     rig_fini();
 }
 
+/* What refuses to be loaded is unplugged after that, with a speed that there is. */
+static void test_bad_speed(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    begin(NULL);
+    kbd->speed = (enum viv_usb_speed)0x40000002;
+    g_assert_cmpint(viv_usb_dev_state.post_load(kbd, 1, &err), <, 0);
+    g_assert_cmpuint(kbd->speed, <, VIV_USB_SPEEDS);
+    g_assert_nonnull(kbd->desc->face[kbd->speed]);
+    rig_fini();
+}
+
 /* Events that go nowhere stop the controller (4.10.2), whatever its endpoints still have to do; a reset wakes it. */
 static void test_dead(void)
 {
@@ -509,6 +522,7 @@ int main(int argc, char **argv)
     g_test_add_func("/xhci/full", test_full);
     g_test_add_func("/xhci/suspend", test_suspend);
     g_test_add_func("/xhci/state", test_state);
+    g_test_add_func("/xhci/bad-speed", test_bad_speed);
     g_test_add_func("/xhci/dead", test_dead);
     g_test_add_func("/xhci/hostile", test_hostile);
     return g_test_run();
