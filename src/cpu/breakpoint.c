@@ -5,6 +5,7 @@
 #include "cpu/x86/debug.h"
 
 #include <errno.h>
+#include <string.h>
 
 struct point {
     enum viv_break_kind kind;
@@ -12,7 +13,7 @@ struct point {
 };
 
 static struct point points[VIV_BREAKS_MAX];
-static unsigned count;
+static unsigned count, epoch;
 static bool (*stands_in_memory)(uint64_t lin);
 
 static struct point *find(enum viv_break_kind kind, uint64_t lin, uint64_t len)
@@ -34,6 +35,7 @@ static void tell_cpus(void)
 {
     uint8_t on = 0;
 
+    epoch++;
     for (unsigned i = 0; i < count; i++)
         on |= is_exec(&points[i]) ? VIV_BREAK_ON_EXEC : VIV_BREAK_ON_DATA;
     for (unsigned i = 0; i < viv_vcpu_count; i++) {
@@ -198,6 +200,22 @@ bool viv_break_at(uint64_t lin)
             return true;
     }
     return false;
+}
+
+unsigned viv_break_epoch(void)
+{
+    return epoch;
+}
+
+void viv_break_offsets(uint64_t bits[64])
+{
+    memset(bits, 0, 64 * sizeof(*bits));
+    for (unsigned i = 0; i < count; i++) {
+        unsigned off = points[i].lin & 4095;
+
+        if (is_exec(&points[i]))
+            bits[off / 64] |= 1ull << off % 64;
+    }
 }
 
 bool viv_break_watches(uint64_t lin, uint64_t len)

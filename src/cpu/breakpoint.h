@@ -61,7 +61,8 @@ bool viv_break_exec(unsigned n, uint64_t *lin);
 
 /* ---- for the CPUs themselves; on the vCPU's thread ---- */
 
-/* A CPU's own part. Bits of `on` say what to look at. */
+/* A CPU's own part. Bits of `on` say what to look at. An interpreter that has any of them runs one instruction at a time, the translator
+ * one that steps (cpu/x86/debug.h). */
 enum { VIV_BREAK_ON_EXEC = 1 << 0, VIV_BREAK_ON_DATA = 1 << 1, VIV_BREAK_ON_STEP = 1 << 2, VIV_BREAK_ON_MASK = 1 << 3 };
 
 struct viv_break_cpu {
@@ -73,6 +74,10 @@ struct viv_break_cpu {
 
 /* Is there a breakpoint at `lin`? */
 bool viv_break_at(uint64_t lin);
+/* Another number whenever the lists have changed. */
+unsigned viv_break_epoch(void);
+/* The offsets within a page at which there are breakpoints, a bit each. */
+void viv_break_offsets(uint64_t bits[64]);
 /* Is anything in [lin, lin + len) watched? */
 bool viv_break_watches(uint64_t lin, uint64_t len);
 /* An access: notes a hit. */

@@ -109,6 +109,35 @@ static void watches_only_its_kind(void)
     g_assert_cmpint(test_cpu_run(t), ==, VIV_RUN_HALT);
 }
 
+/* An interrupt leads to its handler, whose first instruction has not run yet. */
+static void stops_at_a_handler(void)
+{
+    struct test_cpu *t = start();
+    uint64_t handler = TEST_HANDLERS + 16 * VIV_NMI;
+
+    viv_break_set(VIV_BREAK_EXEC, handler, 1, NULL);
+    t->c->nmi_pending = true;
+    t->c->attention |= VIV_ATT_EVENT;
+    g_assert_cmphex(stops(t).lin, ==, handler);
+    g_assert_cmphex(t->c->rip, ==, handler);
+    g_assert_cmpuint(t->c->gpr[VIV_RAX], ==, 0);
+}
+
+/* So does the guest's own one (SDM 3B 18.3.1.1): a fault of the handler's first instruction. */
+static void faults_at_a_handler(void)
+{
+    struct test_cpu *t = start();
+
+    t->c->dr[0] = TEST_HANDLERS + 16 * VIV_NMI;
+    t->c->dr[7] |= 1;
+    viv_x86_update_mode(t->c);
+    t->c->nmi_pending = true;
+    t->c->attention |= VIV_ATT_EVENT;
+    g_assert_cmpint(test_cpu_run(t), ==, VIV_RUN_HALT);
+    g_assert_cmpint(test_cpu_exception(t), ==, VIV_DB);
+    g_assert_cmphex(t->c->dr[6] & 15, ==, 1);
+}
+
 /* A CPU that sleeps is not at the instruction behind HLT. */
 static void not_while_halted(void)
 {
@@ -172,6 +201,8 @@ int main(int argc, char **argv)
     g_test_add_func("/breakpoint/step", steps_one_instruction);
     g_test_add_func("/breakpoint/watch", stops_after_the_access);
     g_test_add_func("/breakpoint/kinds", watches_only_its_kind);
+    g_test_add_func("/breakpoint/handler", stops_at_a_handler);
+    g_test_add_func("/breakpoint/handler-fault", faults_at_a_handler);
     g_test_add_func("/breakpoint/halted", not_while_halted);
     g_test_add_func("/breakpoint/refused", refuses_nonsense);
     g_test_add_func("/breakpoint/debug-registers", debug_registers);

@@ -63,8 +63,10 @@ static void hit(struct viv_x86 *c, uint64_t lin, unsigned len, bool io, bool wri
 void viv_debug_data_slow(struct viv_x86 *c, uint64_t lin, unsigned len, bool write)
 {
     hit(c, lin, len, false, write);
-    if (c->breaks.on & VIV_BREAK_ON_DATA)
+    if (c->breaks.on & VIV_BREAK_ON_DATA) {
         viv_break_data(&c->breaks, lin, len, write);
+        viv_debug_attention(c);
+    }
 }
 
 void viv_debug_io_slow(struct viv_x86 *c, uint16_t port, unsigned len)
@@ -86,15 +88,22 @@ uint32_t viv_debug_exec(const struct viv_x86 *c, uint64_t lin)
     return any ? matched : 0;
 }
 
+void viv_debug_attention(struct viv_x86 *c)
+{
+    uint8_t single = c->xlate ? VIV_BREAK_ON_STEP | VIV_BREAK_ON_MASK : UINT8_MAX;
+
+    if (c->breaks.on & single || c->breaks.is_hit)
+        c->attention |= VIV_ATT_BREAKS;
+    else
+        c->attention &= ~VIV_ATT_BREAKS;
+}
+
 void viv_debug_changed(struct viv_x86 *c)
 {
     if (c->dr[7] & 0xff)
         c->attention |= VIV_ATT_DEBUG;
     else
         c->attention &= ~VIV_ATT_DEBUG;
-    if (c->breaks.on)
-        c->attention |= VIV_ATT_BREAKS;
-    else
-        c->attention &= ~VIV_ATT_BREAKS;
+    viv_debug_attention(c);
     viv_tlb_flush_data(c);
 }

@@ -22,6 +22,15 @@ void viv_debug_io_slow(struct viv_x86 *c, uint16_t port, unsigned len);
 uint32_t viv_debug_exec(const struct viv_x86 *c, uint64_t lin);
 /* DR0-DR7 or c->breaks changed: attention, watched pages. */
 void viv_debug_changed(struct viv_x86 *c);
+/* The part of it that concerns c->breaks and attention. The translator ends blocks at breakpoints and leaves them for what is watched
+ * (xlate/breaks.c): only its steps are one instruction at a time. */
+void viv_debug_attention(struct viv_x86 *c);
+
+/* Linear address of the next instruction. */
+static inline uint64_t viv_debug_next(const struct viv_x86 *c)
+{
+    return c->mode == VIV_MODE_LONG ? c->rip : (uint32_t)(c->seg[VIV_CS].base + c->rip);
+}
 
 static inline bool viv_debug_any(const struct viv_x86 *c)
 {

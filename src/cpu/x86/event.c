@@ -131,8 +131,7 @@ static void check_exec_breakpoint(struct viv_x86 *c)
         return;
     if (c->mov_ss_shadow && c->cpuid->kind == VIV_VENDOR_INTEL)
         return; /* inhibited by Intel's CPUs, not by AMD's */
-    bits = viv_debug_exec(c, c->mode == VIV_MODE_LONG ? c->rip
-                                                      : (uint32_t)(c->seg[VIV_CS].base + c->rip));
+    bits = viv_debug_exec(c, viv_debug_next(c));
     if (bits) {
         set_db(c, bits);
         viv_x86_raise(c, VIV_DB);

@@ -278,7 +278,7 @@ enum {
     VIV_ATT_TRAP = 1 << 3,   /* pending_db, or step_armed */
     VIV_ATT_EVENT = 1 << 4,  /* an interrupt may have become deliverable */
     VIV_ATT_RF = 1 << 5,     /* EFLAGS.RF to be cleared after the next instruction */
-    VIV_ATT_BREAKS = 1 << 6, /* a debugger outside has breakpoints or steps: one instruction at a time */
+    VIV_ATT_BREAKS = 1 << 6, /* a debugger outside steps, or has breakpoints (viv_debug_attention): one instruction at a time */
 };
 
 enum viv_cpu_mode {

@@ -8,6 +8,7 @@
  * Faults come back through _longjmp to the one _setjmp of viv_interp_run; everything live across
  * it is in memory. */
 #include "cpu/vcpu.h"
+#include "cpu/x86/debug.h"
 #include "cpu/x86/exc.h"
 #include "cpu/x86/interp/block.h"
 #include "cpu/x86/interp/interp.h"
@@ -112,10 +113,21 @@ static u64 next_insn(const struct viv_x86 *c)
 {
     if (c->halted || c->wait_sipi)
         return VIV_NO_SHADOW;
-    return c->mode == VIV_MODE_LONG ? c->rip : (u32)(c->seg[VIV_CS].base + c->rip);
+    return viv_debug_next(c);
 }
 
-enum verdict { GO_ON, ONE_INSN, LEAVE };
+/* Does a debugger outside want the CPU to stop here? */
+static bool breaks_here(struct viv_x86 *c)
+{
+    if (!c->breaks.on && !(c->attention & VIV_ATT_BREAKS))
+        return false;
+    if (viv_break_boundary(&c->breaks, next_insn(c)))
+        return true;
+    viv_debug_attention(c); /* what was hit has been told */
+    return false;
+}
+
+enum verdict { GO_ON, ONE_INSN, LEAVE, AGAIN };
 
 /* At an instruction boundary where something is to be looked at. */
 static enum verdict boundary(struct viv_x86 *c, struct viv_interp *in, enum viv_run *why)
@@ -131,14 +143,17 @@ static enum verdict boundary(struct viv_x86 *c, struct viv_interp *in, enum viv_
         viv_x86_note_shadow(c);
         return LEAVE;
     }
-    if (c->attention & VIV_ATT_BREAKS && viv_break_boundary(&c->breaks, next_insn(c))) {
+    if (breaks_here(c)) {
         viv_x86_note_shadow(c);
         *why = VIV_RUN_BREAK;
         return LEAVE;
     }
     if ((r & EVENTS) || c->attention) {
-        viv_x86_take_event(c);
+        bool delivered = viv_x86_take_event(c);
+
         viv_interp_context(c);
+        if (delivered && (c->breaks.on || c->attention))
+            return AGAIN; /* there may be a breakpoint at the handler, the guest's or a debugger's */
     }
     if (c->halted || c->wait_sipi) {
         *why = VIV_RUN_HALT;
@@ -191,7 +206,7 @@ enum viv_run viv_interp_run(struct viv_x86 *c)
             return why;
         if (v == ONE_INSN)
             one(c, in);
-        else
+        else if (v == GO_ON)
             run(c);
     }
 }

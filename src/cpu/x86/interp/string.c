@@ -79,6 +79,8 @@ static inline void repeat(struct viv_x86 *c, const struct viv_insn *i, iteration
         if (left == done || repeat_ends(c, i, compares))
             return;
         c->arith = arith; /* flags change with the last iteration only, as silicon does */
+        if (c->breaks.is_hit) /* a debugger's watchpoint: the CPU stops after this iteration */
+            break;
         budget -= done < budget ? done : budget;
     }
     c->next_rip = c->rip;

@@ -516,6 +516,8 @@ static struct xl_block *next_block(struct viv_xlate *x, unsigned mode, const str
     renamed(x, mode);
     if (!b)
         return NULL;
+    if (viv_xl_splits(x, c->rip))
+        return b;
     /* The fetch may have changed it: then the page need not be the one that the jump to be patched lies in. */
     if (w->link && same && flushes == x->stats.flushes)
         viv_xl_link(x, w->link, b, viv_mmu_exec_global(c, c->rip));
@@ -530,6 +532,7 @@ static void run(struct viv_x86 *c)
     struct viv_xlate *x = c->xlate;
     struct wish w = {NULL};
 
+    viv_xl_take_breaks(x);
     for (;;) {
         uint64_t flushes = x->stats.flushes;
         struct xl_block *b;
@@ -540,13 +543,20 @@ static void run(struct viv_x86 *c)
 
         if (must_look(c))
             return;
+        if (mode == XL_NONE && c->breaks.on) {
+            if (viv_xl_at_break(x))
+                return;
+            w = (struct wish){NULL};
+            interpret(x);
+            continue;
+        }
         if (mode == XL_NONE) {
             ((struct viv_interp *)c->interp)->blocks->most = VIV_BLOCK_INSNS;
             viv_interp_run_blocks(c);
             return;
         }
         settle(x, mode);
-        if (must_look(c))
+        if (must_look(c) || (x->splits && viv_xl_at_break(x)))
             return;
         if (flushes != x->stats.flushes) /* notices did it */
             w = (struct wish){NULL, .interpret = w.interpret};

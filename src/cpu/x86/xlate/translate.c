@@ -306,8 +306,8 @@ static void translate_one(struct gen *g, const struct viv_insn *insn, unsigned a
     viv_xl_flags_end(g);
 }
 
-/* How many instructions the block has, and whether the last is of a kind that ends one. */
-static unsigned decode(struct gen *g, const uint8_t *code, unsigned have, bool whole, struct viv_insn *insn)
+/* How many instructions the block has, the first at `off`. */
+static unsigned decode(struct gen *g, const uint8_t *code, unsigned have, bool whole, int32_t off, struct viv_insn *insn)
 {
     struct viv_x86 *c = g->x->c;
     unsigned n = 0, most = most_insns(g->x), at = 0;
@@ -315,7 +315,7 @@ static unsigned decode(struct gen *g, const uint8_t *code, unsigned have, bool w
     while (n < most && at < have) {
         enum xl_class k;
 
-        if (!whole && have - at < 15)
+        if ((!whole && have - at < 15) || (n && viv_xl_splits(g->x, (uint64_t)off + at)))
             break;
         if (viv_decode(code + at, have - at, c->mode, c->cpuid, &insn[n]) != VIV_DECODE_OK)
             break; /* goes on in the next page, or faults: a block of its own, or nobody's */
@@ -348,7 +348,7 @@ static bool loops(const struct viv_insn *insn, unsigned count, int32_t off)
 static unsigned body(struct gen *g, const uint8_t *code, unsigned have, bool whole, int32_t *off)
 {
     struct viv_insn insn[MOST_POSSIBLE];
-    unsigned count = decode(g, code, have, whole, insn), n;
+    unsigned count = decode(g, code, have, whole, *off, insn), n;
     const int32_t first = *off;
     bool end = false;
 

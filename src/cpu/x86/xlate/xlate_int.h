@@ -119,6 +119,11 @@ struct viv_xlate {
     struct cold *cold; /* translate.c's */
     uint8_t across[3 * 64]; /* what is read across two pages, as aligned as it is there */
 
+    /* Breakpoints of a debugger outside: instructions at these offsets begin a block that nothing leads to but the dispatcher. */
+    bool splits;
+    unsigned break_epoch;
+    uint64_t split[64]; /* a bit each */
+
     struct xl_l1_log l1[2];
 
     /* Pages whose code has changed, from any thread. */
@@ -152,6 +157,18 @@ void viv_xl_page_changed(struct viv_xlate *x, size_t page);
 void viv_xl_take_notices(struct viv_xlate *x);
 /* Is this host address in the cache, and if so, which guest instruction does it belong to? */
 bool viv_xl_fault_at(struct viv_xlate *x, uintptr_t host, unsigned *off);
+
+/* ---- breaks.c ---- */
+/* The breakpoints of now; blocks that go on across a new one are forgotten. */
+void viv_xl_take_breaks(struct viv_xlate *x);
+/* Is there a breakpoint of a debugger at c->rip? */
+bool viv_xl_at_break(const struct viv_xlate *x);
+
+/* Does an instruction at this address, or offset in its page, begin a block of its own? */
+static inline bool viv_xl_splits(const struct viv_xlate *x, uint64_t at)
+{
+    return __builtin_expect(x->splits, 0) && (x->split[(at & 4095) / 64] >> at % 64 & 1);
+}
 
 /* ---- translate.c ---- */
 /* Makes the block at hva; NULL when its first instruction cannot be translated. */
