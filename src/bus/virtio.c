@@ -139,7 +139,7 @@ void viv_virtio_config_changed(struct viv_virtio *v)
 {
     VIV_ASSERT_DEV_LOCKED();
     v->config_generation++;
-    if (v->status & VIV_VIRTIO_S_DRIVER_OK)
+    if (viv_virtio_driven(v))
         v->transport.notify_config(v->transport.opaque);
 }
 
@@ -165,10 +165,15 @@ void viv_virtio_set_broken(struct viv_virtio *v, const char *fmt, ...)
         v->transport.notify_config(v->transport.opaque);
 }
 
+/* 3.1.1: from FEATURES_OK on. Legacy drivers, which never set it, stop when they are up. */
+static bool features_settled(const struct viv_virtio *v)
+{
+    return (v->status & VIV_VIRTIO_S_FEATURES_OK) || viv_virtio_driven(v);
+}
+
 void viv_virtio_set_guest_features(struct viv_virtio *v, uint64_t features)
 {
-    /* 3.1.1: not after FEATURES_OK. Legacy drivers, which never set it, stop at DRIVER_OK. */
-    if (v->status & (VIV_VIRTIO_S_FEATURES_OK | VIV_VIRTIO_S_DRIVER_OK)) {
+    if (features_settled(v)) {
         viv_guest_error(viv_virtio_name(v), "features written after they were settled");
         return;
     }
@@ -183,6 +188,12 @@ static void settle_features(struct viv_virtio *v)
         v->cls->set_features(v, v->guest_features);
     for (unsigned i = 0; i < v->queue_count; i++)
         viv_virtq_remap(&v->queues[i]);
+}
+
+static void settle_legacy(struct viv_virtio *v)
+{
+    v->guest_features &= v->host_features & UINT32_MAX; /* bits 0-31 */
+    settle_features(v);
 }
 
 static bool features_acceptable(struct viv_virtio *v)
@@ -222,15 +233,13 @@ void viv_virtio_set_status(struct viv_virtio *v, uint8_t status)
         else
             status &= ~VIV_VIRTIO_S_FEATURES_OK;
     }
-    if ((status & ~old & VIV_VIRTIO_S_DRIVER_OK) && !(status & VIV_VIRTIO_S_FEATURES_OK)) {
-        v->guest_features &= v->host_features & UINT32_MAX; /* a legacy driver: bits 0-31 */
-        settle_features(v);
-    }
+    if ((status & ~old & VIV_VIRTIO_S_DRIVER_OK) && !(status & VIV_VIRTIO_S_FEATURES_OK) && !v->early)
+        settle_legacy(v);
     v->status = status | (v->status & VIV_VIRTIO_S_NEEDS_RESET);
     if (((status ^ old) & VIV_VIRTIO_S_DRIVER_OK) && v->cls->status)
         v->cls->status(v, v->status);
     if (status & ~old & VIV_VIRTIO_S_DRIVER_OK)
-        kick_all(v); /* legacy drivers fill queues, and may kick, before DRIVER_OK */
+        kick_all(v); /* queues may be filled before */
 }
 
 /* Device lock held, or before threads start (when devices are made). */
@@ -255,7 +264,7 @@ void viv_virtio_reset(struct viv_virtio *v)
     }
     v->guest_features = 0;
     v->status = 0;
-    v->broken = false;
+    v->early = v->broken = false;
     v->resetting = false;
 }
 
@@ -288,7 +297,7 @@ static void queue_rekick(struct viv_virtio *v)
 
 void viv_virtio_queue_changed(struct viv_virtio *v)
 {
-    if (v->status & VIV_VIRTIO_S_DRIVER_OK && v->cls->status && !v->resetting)
+    if (viv_virtio_driven(v) && v->cls->status && !v->resetting)
         v->cls->status(v, v->status);
 }
 
@@ -340,6 +349,19 @@ void viv_virtio_kick(struct viv_virtio *v, unsigned queue)
         viv_iojob_ring(v->queues[queue].job);
     else
         serve(v, &v->queues[queue]);
+}
+
+/* Linux before 3.18 reads partition tables before it sets DRIVER_OK. Features are written, and this queue is set up, by then. */
+void viv_virtio_kick_legacy(struct viv_virtio *v, unsigned queue)
+{
+    const struct viv_virtq *q = viv_virtio_queue(v, queue);
+
+    if (q && q->ready && !v->resetting && !features_settled(v)) {
+        v->early = true;
+        settle_legacy(v);
+        viv_virtio_queue_changed(v);
+    }
+    viv_virtio_kick(v, queue);
 }
 
 void viv_virtio_vm_running(struct viv_virtio *v, bool running)
@@ -415,15 +437,14 @@ static int load_queues(struct viv_state_reader *r, void *obj, int version, struc
         rc = viv_fail(err, EINVAL, "%s: %u queues in the saved state, %u here", v->cls->name, n,
                       v->queue_count);
     /* Before they are settled the driver may have written any. */
-    if (!rc && (v->status & (VIV_VIRTIO_S_FEATURES_OK | VIV_VIRTIO_S_DRIVER_OK)) &&
-        (v->guest_features & ~v->host_features))
+    if (!rc && features_settled(v) && (v->guest_features & ~v->host_features))
         rc = viv_fail(err, EINVAL, "%s: the guest uses features 0x%llx that this device lacks",
                       v->cls->name, (unsigned long long)(v->guest_features & ~v->host_features));
     for (unsigned i = 0; !rc && i < n; i++) {
         viv_virtq_disable(&v->queues[i]);
         rc = viv_state_load(r, "q", &viv_virtq_state, &v->queues[i], err);
     }
-    if (!rc && v->cls->set_features && (v->status & (VIV_VIRTIO_S_FEATURES_OK | VIV_VIRTIO_S_DRIVER_OK)))
+    if (!rc && v->cls->set_features && features_settled(v))
         v->cls->set_features(v, v->guest_features);
     return rc;
 }
@@ -447,6 +468,7 @@ static const struct viv_field virtio_fields[] = {
     VIV_F_INT(viv_virtio, guest_features),
     VIV_F_INT(viv_virtio, status),
     VIV_F_INT(viv_virtio, config_generation),
+    {.name = "early", .kind = VIV_FIELD_BOOL, .offset = offsetof(struct viv_virtio, early), .size = 1, .count = 1, .since = 2},
     VIV_F_INT(viv_virtio, broken),
     VIV_F_DERIVED(viv_virtio, running, "the run state, told again by vm_running"),
     VIV_F_DERIVED(viv_virtio, resetting, "false whenever the VM is stopped and idle"),
@@ -462,7 +484,7 @@ static const struct viv_field virtio_fields[] = {
 const struct viv_state_table viv_virtio_state = {
     .name = "virtio",
     .ctype = "viv_virtio",
-    .version = 1,
+    .version = 2, /* 2: early */
     .min_version = 1,
     .fields = virtio_fields,
     .pre_save = pre_save,

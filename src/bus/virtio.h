@@ -90,7 +90,7 @@ struct viv_virtio_class {
     void (*get_config)(struct viv_virtio *v, uint8_t *config);     /* fills config_len bytes; may be NULL if 0 */
     void (*set_config)(struct viv_virtio *v, unsigned off, unsigned len, const uint8_t *val); /* may be NULL */
     void (*kick)(struct viv_virtio *v, unsigned queue);
-    /* DRIVER_OK was set or cleared; or, while it is set, a queue was stopped or started, or the bus lets the device reach memory or
+    /* The driver came up (DRIVER_OK, or `early`) or went; or, while it is up, a queue was stopped or started, or the bus lets the device reach memory or
      * not: whoever works on buffers by himself looks whether he may. May be NULL. */
     void (*status)(struct viv_virtio *v, uint8_t status);
     /* Gives up everything taken from the queues: drops held elements, waits (viv_dev_wait) until
@@ -118,6 +118,7 @@ struct viv_virtio {
     uint64_t host_features, guest_features;
     uint8_t status;
     uint8_t config_generation;
+    bool early; /* up without DRIVER_OK: a legacy driver at its first kick */
     bool broken;
     bool running;   /* the VM runs */
     bool resetting; /* cls->reset is waiting: kicks are dropped */
@@ -168,10 +169,16 @@ static inline bool viv_virtio_has(const struct viv_virtio *v, unsigned feature)
     return v->guest_features >> feature & 1;
 }
 
+/* Is the driver up? 3.1.2: a legacy one may use the device before it says so. */
+static inline bool viv_virtio_driven(const struct viv_virtio *v)
+{
+    return v->early || (v->status & VIV_VIRTIO_S_DRIVER_OK);
+}
+
 /* Is the driver up and the ring trusted: may the function touch its queues? */
 static inline bool viv_virtio_live(const struct viv_virtio *v)
 {
-    return v->running && !v->broken && !v->resetting && !v->barred && (v->status & VIV_VIRTIO_S_DRIVER_OK);
+    return v->running && !v->broken && !v->resetting && !v->barred && viv_virtio_driven(v);
 }
 
 void viv_virtio_config_changed(struct viv_virtio *v);

@@ -119,6 +119,8 @@ void viv_virtio_reset(struct viv_virtio *v);
 /* The driver's choice so far; bits that are not offered make FEATURES_OK fail. */
 void viv_virtio_set_guest_features(struct viv_virtio *v, uint64_t features);
 void viv_virtio_vm_running(struct viv_virtio *v, bool running);
+/* A kick by the legacy registers, perhaps before DRIVER_OK. */
+void viv_virtio_kick_legacy(struct viv_virtio *v, unsigned queue);
 /* A queue was stopped or started, perhaps while the driver is up. */
 void viv_virtio_queue_changed(struct viv_virtio *v);
 /* May it reach memory? What was taken by then ends; queues are kicked, by the loop, when it may again. */

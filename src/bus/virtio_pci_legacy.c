@@ -101,7 +101,7 @@ static void legacy_write(void *opaque, uint64_t off, uint64_t value, unsigned si
         p->queue_sel = value;
         return;
     case L_QUEUE_NOTIFY:
-        viv_virtio_kick(v, value & 0xffff);
+        viv_virtio_kick_legacy(v, value & 0xffff);
         return;
     case L_STATUS:
         viv_virtio_pci_set_status(p, value);

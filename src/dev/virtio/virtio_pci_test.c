@@ -205,8 +205,8 @@ static void test_ids(void)
     unmake();
 }
 
-/* From reset to one answered request, through the modern registers. */
-static void negotiate(void)
+/* From reset to a queue that is set up, through the modern registers. */
+static void set_up(void)
 {
     wr(0x14, 0, 1);
     wr(0x14, 3, 1);
@@ -228,6 +228,11 @@ static void negotiate(void)
     g_assert_cmphex(rd(0x28, 4), ==, 0x11000);
     g_assert_cmpuint(rd(0x1e, 2), ==, 0);
     wr(0x1c, 1, 2);
+}
+
+static void negotiate(void)
+{
+    set_up();
     wr(0x14, 15, 1);
 }
 
@@ -358,22 +363,18 @@ static uint8_t *save(size_t *len)
     return data;
 }
 
-static void test_state(void)
+/* The device ends, and goes on in another machine with the same memory. */
+static void move(const char *cls, const char *opts)
 {
     struct viv_err err = VIV_ERR_INIT;
     struct viv_state_reader *r;
     g_autofree uint8_t *one = NULL, *two = NULL, *guest = NULL;
     size_t len1, len2;
 
-    make("virtio-rng-pci", "addr=3,max-bytes=1000,period=10000");
-    map_bars();
-    negotiate();
-    ask(1, 0x10000, 0x11000);
-    wr(0x3000, 0, 2);
     one = save(&len1);
     guest = g_memdup2(ram->hva, RAM_SIZE);
     unmake();
-    make("virtio-rng-pci", "addr=3,max-bytes=1000,period=10000");
+    make(cls, opts);
     memcpy(ram->hva, guest, RAM_SIZE);
     r = viv_state_reader_new(one, len1);
     viv_dev_lock();
@@ -383,9 +384,65 @@ static void test_state(void)
     viv_state_reader_free(r);
     two = save(&len2);
     g_assert_cmpmem(one, len1, two, len2);
+}
+
+static void test_state(void)
+{
+
+    make("virtio-rng-pci", "addr=3,max-bytes=1000,period=10000");
+    map_bars();
+    negotiate();
+    ask(1, 0x10000, 0x11000);
+    wr(0x3000, 0, 2);
+    move("virtio-rng-pci", "addr=3,max-bytes=1000,period=10000");
     ask(2, 0x10000, 0x11000);
     wr(0x3000, 0, 2);
     answered(2, 0x12000);
+    unmake();
+}
+
+/* A legacy driver may use the device before DRIVER_OK (3.1.2), and is no other one afterwards. */
+static void test_legacy_early(void)
+{
+    struct viv_virtio_pci *p = make("virtio-rng-pci-transitional", "addr=3");
+
+    map_bars();
+    viv_space_write(board.io, BAR0 + 18, 3, 1);
+    viv_space_write(board.io, BAR0 + 16, 0, 2); /* of a ring that is not there */
+    g_assert_false(p->v->early);
+    viv_space_write(board.io, BAR0 + 4, 1u << VIV_VIRTIO_F_INDIRECT, 4);
+    viv_space_write(board.io, BAR0 + 8, 0x10, 4);
+    ask(1, 0x10000, 0x10080);
+    viv_space_write(board.io, BAR0 + 16, 0, 2);
+    answered(1, 0x11000);
+    g_assert_cmpint(line, ==, 1);
+    viv_space_write(board.io, BAR0 + 4, 0, 4); /* too late */
+    g_assert_cmphex(viv_space_read(board.io, BAR0 + 4, 4), ==, 1u << VIV_VIRTIO_F_INDIRECT);
+    move("virtio-rng-pci-transitional", "addr=3");
+    ask(2, 0x10000, 0x10080);
+    viv_space_write(board.io, BAR0 + 16, 0, 2);
+    answered(2, 0x11000);
+    viv_space_write(board.io, BAR0 + 18, 7, 1);
+    ask(3, 0x10000, 0x10080);
+    viv_space_write(board.io, BAR0 + 16, 0, 2);
+    answered(3, 0x11000);
+    viv_space_write(board.io, BAR0 + 18, 0, 1);
+    viv_space_write(board.io, BAR0 + 16, 0, 2);
+    unmake();
+}
+
+/* One that knows FEATURES_OK is held to it: nothing before DRIVER_OK. */
+static void test_modern_early(void)
+{
+    make("virtio-rng-pci", "addr=3");
+    map_bars();
+    set_up();
+    ask(1, 0x10000, 0x11000);
+    wr(0x3000, 0, 2);
+    viv_space_write(board.io, BAR0 + 16, 0, 2);
+    g_assert_cmpuint(viv_ld_le16(ram->hva + 0x12002), ==, 0);
+    wr(0x14, 15, 1);
+    answered(1, 0x12000);
     unmake();
 }
 
@@ -538,6 +595,8 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-pci/modern-intx", test_modern_intx);
     g_test_add_func("/virtio-pci/window", test_window);
     g_test_add_func("/virtio-pci/legacy", test_legacy);
+    g_test_add_func("/virtio-pci/legacy-early", test_legacy_early);
+    g_test_add_func("/virtio-pci/modern-early", test_modern_early);
     g_test_add_func("/virtio-pci/state", test_state);
     g_test_add_func("/virtio-pci/rate", test_rate);
     g_test_add_func("/virtio-pci/master", test_master);

@@ -86,7 +86,7 @@ static void scsi_reset(struct viv_virtio *v)
 
 static void scsi_vm_running(struct viv_virtio *v, bool running)
 {
-    if (running && !v->broken && v->status & VIV_VIRTIO_S_DRIVER_OK)
+    if (running && !v->broken && viv_virtio_driven(v))
         vscsi_resume((struct virtio_scsi *)v);
 }
 

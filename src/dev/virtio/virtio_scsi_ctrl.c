@@ -212,7 +212,7 @@ static void send_event(struct virtio_scsi *s, uint32_t event, const struct viv_s
 {
     struct viv_virtq_elem *e;
 
-    if (!(s->v.status & VIV_VIRTIO_S_DRIVER_OK) || s->v.broken || s->v.resetting)
+    if (!viv_virtio_driven(&s->v) || s->v.broken || s->v.resetting)
         return;
     e = viv_virtio_live(&s->v) ? pop_event(s) : NULL;
     if (e)
