@@ -91,6 +91,7 @@ static void send(struct viv_p9 *p, struct p9_out *o)
 
     viv_p9_announce(p, &t, msg, 2);
     n = viv_p9_serve(p, &t, msg, 2, o->len, &room, 1, ROOM);
+    viv_p9_done(p, &t);
     if (!n) {
         g_assert(o->len < P9_HEAD);
         return;

@@ -62,7 +62,7 @@ void viv_p9_announce(struct viv_p9 *p, struct viv_p9_ticket *t, const struct iov
     pthread_mutex_unlock(&p->tickets_lock);
 }
 
-static void finish(struct viv_p9 *p, struct viv_p9_ticket *t)
+void viv_p9_done(struct viv_p9 *p, struct viv_p9_ticket *t)
 {
     pthread_mutex_lock(&p->tickets_lock);
     *(t->prev ? &t->prev->next : &p->oldest) = t->next;
@@ -190,7 +190,6 @@ size_t viv_p9_serve(struct viv_p9 *p, struct viv_p9_ticket *t, const struct iove
         total = put_answer(&r, rc);
         viv_iov_from_buf(reply, rn, 0, out, r.out.len);
     }
-    finish(p, t);
     return total;
 }
 

@@ -21,7 +21,8 @@ void viv_p9_free(struct viv_p9 *p); /* NULL allowed; no request under way */
 /* Files made by this thread get the mode that the guest says (its umask is its own from now on). */
 void viv_p9_thread_init(void);
 
-/* A request is announced in the order of arrival (any thread, one at a time), for Tflush; then served on some thread. */
+/* A request is announced in the order of arrival (any thread, one at a time), for Tflush; then served on some thread; and done when the
+ * client has its answer. */
 struct viv_p9_ticket {
     uint16_t tag;
     uint64_t number;
@@ -32,6 +33,8 @@ void viv_p9_announce(struct viv_p9 *p, struct viv_p9_ticket *t, const struct iov
  * the message is so short, or the room so small, that there can be none. May block on the file system. */
 size_t viv_p9_serve(struct viv_p9 *p, struct viv_p9_ticket *t, const struct iovec *msg, int n, size_t len, const struct iovec *reply,
                     int rn, size_t room);
+/* The answer is sent, or dropped: a Tflush that waits for it may be answered now. Any thread, never waits long. */
+void viv_p9_done(struct viv_p9 *p, struct viv_p9_ticket *t);
 
 /* Forgets all fids: the client is gone. No request under way. */
 void viv_p9_reset(struct viv_p9 *p);

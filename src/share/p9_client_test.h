@@ -74,6 +74,7 @@ static inline int client_send(struct client *c)
 
     viv_p9_announce(c->p9, &t, msg, 3);
     n = viv_p9_serve(c->p9, &t, msg, 3, c->len, room, 2, CLIENT_ROOM);
+    viv_p9_done(c->p9, &t);
     if (!n)
         return -1;
     g_assert_cmpuint(n, >=, P9_HEAD);

@@ -161,10 +161,12 @@ static void test_room(void)
     msg.iov_len = c->len;
     viv_p9_announce(c->p9, &t, &msg, 1);
     n = viv_p9_serve(c->p9, &t, &msg, 1, c->len, &room, 1, 20);
+    viv_p9_done(c->p9, &t);
     g_assert_cmpuint(n, ==, 11);
     g_assert_cmpuint(viv_ld_le32(c->answer + 7), ==, EMSGSIZE);
     viv_p9_announce(c->p9, &t, &msg, 1);
     g_assert_cmpuint(viv_p9_serve(c->p9, &t, &msg, 1, c->len, &room, 1, 10), ==, 0);
+    viv_p9_done(c->p9, &t);
     viv_st_le32(c->msg, 100);
     g_assert_cmpint(client_send(c), ==, EMSGSIZE);
     g_assert_cmpint(create(c, A, "f"), ==, 0);
@@ -503,6 +505,8 @@ static void test_ring(void)
     client_free(c);
 }
 
+static int flushed;
+
 static void *flusher(void *opaque)
 {
     struct client *c = opaque;
@@ -512,10 +516,12 @@ static void *flusher(void *opaque)
 
     viv_p9_announce(c->p9, &t, &m, 1);
     g_assert_cmpuint(viv_p9_serve(c->p9, &t, &m, 1, sizeof(msg), &room, 1, sizeof(answer)), ==, 7);
+    viv_p9_done(c->p9, &t);
+    g_atomic_int_inc(&flushed);
     return GINT_TO_POINTER(answer[4]);
 }
 
-/* Tflush is answered after the request that it names, and at once when there is none. */
+/* Tflush is answered after the answer to the request that it names is sent, and at once when there is none. */
 static void test_flush(void)
 {
     struct client *c = with_secret(VIV_SHARE_NONE);
@@ -531,6 +537,9 @@ static void test_flush(void)
     t = g_thread_new("flusher", flusher, c);
     g_usleep(20000);
     g_assert_cmpuint(viv_p9_serve(c->p9, &old, &m, 1, c->len, &room, 1, sizeof(answer)), >, 100);
+    g_usleep(20000);
+    g_assert_cmpint(g_atomic_int_get(&flushed), ==, 1);
+    viv_p9_done(c->p9, &old);
     g_assert_cmpint(GPOINTER_TO_INT(g_thread_join(t)), ==, P9_FLUSH + 1);
     client_free(c);
 }

@@ -53,7 +53,6 @@ static void serve(void *opaque, struct virtio_9p_job *job)
     struct viv_virtq_elem *e = job->elem;
     size_t n = viv_p9_serve(d->p9, &job->ticket, e->out, (int)e->out_num, e->out_len, e->in, (int)e->in_num, e->in_len);
 
-    g_free(job);
     viv_dev_lock();
     if (!n && !d->v.resetting)
         viv_virtio_set_broken(&d->v, "9P message of %lu bytes with room for %lu cannot be answered", (unsigned long)e->out_len,
@@ -64,6 +63,8 @@ static void serve(void *opaque, struct virtio_9p_job *job)
         viv_virtq_push(e, (uint32_t)n);
         viv_virtq_notify(&d->v, 0);
     }
+    viv_p9_done(d->p9, &job->ticket); /* flush(5): no sooner does the client get Rflush */
+    g_free(job);
     if (!--d->in_flight)
         pthread_cond_broadcast(&d->idle);
     if (viv_virtio_live(&d->v))
