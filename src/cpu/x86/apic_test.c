@@ -163,11 +163,43 @@ static void test_late_count(void)
     end(t);
 }
 
+/* The shortest period does not keep the loop thread busy; the count that the guest reads is not coarser for it. */
+static void test_short_period(void)
+{
+    struct test_cpu *t = test_cpu_get(VIV_MODE_LONG);
+    struct viv_apic *a = new_apic(t);
+    int64_t now = viv_clock_ns(VIV_CLOCK_GUEST);
+
+    viv_apic_timer_set_divide(a, 0xb); /* by 1 */
+    viv_apic_timer_set_lvt(a, VIV_LVT_PERIODIC | 0x61);
+    for (uint32_t n = 1; n < 1000000; n = n * 3 + 1) {
+        viv_apic_timer_start(a, n);
+        for (int i = 0; i < 3; i++) {
+            int64_t left = viv_timer_expiry_ns(a->timer) - now;
+
+            g_assert_cmpint(left, >=, 20000);
+            g_assert_cmpint(left, <, 20000 + n);
+            g_assert_cmpint(left % n, ==, 0);
+            advance(left);
+            now += left;
+            g_assert_cmpint(viv_apic_take(a), ==, 0x61);
+            viv_apic_mmio_write(a, 0xb0, 0, 4);
+        }
+    }
+    viv_apic_timer_start(a, 1000);
+    advance(300);
+    g_assert_cmpuint(viv_apic_timer_current(a), ==, 700);
+    advance(1300);
+    g_assert_cmpuint(viv_apic_timer_current(a), ==, 400);
+    end(t);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/apic/early-deadline", test_early_deadline);
     g_test_add_func("/apic/late-count", test_late_count);
+    g_test_add_func("/apic/short-period", test_short_period);
     g_test_add_func("/apic/behind-extint", test_behind_extint);
     g_test_add_func("/apic/hostile-state", test_hostile_state);
     return g_test_run();

@@ -14,6 +14,9 @@ _Static_assert(VIV_APIC_HZ == VIV_NS_PER_SEC, "one count is one nanosecond");
 /* timer_start_ns of a one-shot count that ran out: a later change to periodic does not start it again. */
 #define RAN_OUT INT64_MAX
 
+/* Faster than this nothing fires, whatever the guest programs: each firing costs the loop thread. */
+#define SHORTEST_NS 20000ll
+
 static unsigned divide_shift(const struct viv_apic *a)
 {
     unsigned d = (a->timer_divide & 3) | (a->timer_divide >> 1 & 4);
@@ -99,20 +102,25 @@ static bool count_over(struct viv_apic *a)
     return true;
 }
 
+/* When a periodic count next runs out; of counts too short to be told apart only some. */
+static int64_t next_tick(const struct viv_apic *a, int64_t period)
+{
+    int64_t step = (SHORTEST_NS + period - 1) / period * period; /* a period at least */
+    int64_t now = viv_clock_ns(VIV_CLOCK_GUEST), since = now - a->timer_start_ns;
+
+    return since < 0 ? a->timer_start_ns + step : now + step - since % step;
+}
+
 static void arm_count(struct viv_apic *a)
 {
-    int64_t period = period_ns(a), now, next;
+    int64_t period = period_ns(a);
 
     /* Over already: the host let us wait since the count began. Dropping it would stop a guest's clock for good. */
     if (!period || a->timer_start_ns == RAN_OUT || count_over(a)) {
         viv_timer_cancel(a->timer);
         return;
     }
-    now = viv_clock_ns(VIV_CLOCK_GUEST);
-    next = a->timer_start_ns + period;
-    if (next <= now && mode(a) == VIV_LVT_PERIODIC)
-        next = now + period - (now - a->timer_start_ns) % period;
-    viv_timer_set(a->timer, next);
+    viv_timer_set(a->timer, mode(a) == VIV_LVT_PERIODIC ? next_tick(a, period) : a->timer_start_ns + period);
 }
 
 static void update_locked(struct viv_apic *a)
@@ -145,10 +153,10 @@ static void fired_locked(struct viv_apic *a)
         return;
     }
     if ((lvt & VIV_LVT_TIMER_MODE) == VIV_LVT_PERIODIC) {
-        int64_t period = period_ns(a), now = viv_clock_ns(VIV_CLOCK_GUEST);
+        int64_t period = period_ns(a);
 
         if (period && a->timer_start_ns != RAN_OUT)
-            viv_timer_set(a->timer, now + period - (now - a->timer_start_ns) % period);
+            viv_timer_set(a->timer, next_tick(a, period));
     }
     if (!(lvt & VIV_LVT_MASKED))
         viv_apic_accept(a, (uint8_t)lvt, false);
