@@ -68,6 +68,11 @@ static uint32_t feature_msr(uint32_t index)
     return (uint32_t)m.e[0].data;
 }
 
+static uint32_t bit(enum viv_feature f)
+{
+    return 1u << (f & 31);
+}
+
 int viv_kvm_filter_cpuid(struct viv_cpuid *model, struct viv_err *err)
 {
     g_autofree struct kvm_cpuid2 *c = supported(err);
@@ -89,6 +94,10 @@ int viv_kvm_filter_cpuid(struct viv_cpuid *model, struct viv_err *err)
     if (viv_kvm_cap(KVM_CAP_TSC_DEADLINE_TIMER) > 0)
         have[VIV_FW_1_ECX] |= 1u << 24;
     have[VIV_FW_ARCH_CAP] = feature_msr(MSR_ARCH_CAPABILITIES);
+    /* The kernel keeps a guest hypervisor's state apart from the registers, and we neither save nor reset it. */
+    have[VIV_FW_1_ECX] &= ~bit(VIV_FT_VMX);
+    have[VIV_FW_E1_ECX] &= ~bit(VIV_FT_SVM);
+    have[VIV_FW_EA_EDX] = 0;
     return viv_cpuid_restrict(model, have, "KVM", err);
 }
 
