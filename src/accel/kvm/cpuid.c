@@ -1,6 +1,7 @@
 /* CPUID: the model restricted to KVM_GET_SUPPORTED_CPUID, then handed to each vCPU as a table. */
 #include "accel/kvm/kvm_int.h"
 
+#include "base/log.h"
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/state.h"
 
@@ -195,5 +196,11 @@ int viv_kvm_set_cpuid(struct kvm_cpu *k, struct viv_err *err)
     add_range(&t, 0x40000000, host);
     add_range(&t, 0x80000000, host);
     ret = viv_kvm_ioctl(k->fd, KVM_SET_CPUID2, c);
-    return ret < 0 ? viv_fail_os(err, -ret, "KVM does not take the CPUID of CPU model %s", t.model->model) : 0;
+    if (ret < 0)
+        return viv_fail_os(err, -ret, "KVM does not take the CPUID of CPU model %s", t.model->model);
+    /* Part of the model like a leaf; left alone, it is the host's. Some kernels have it and take nothing. */
+    if (viv_cpuid_has(t.model, VIV_FT_ARCH_CAPABILITIES) &&
+        !viv_kvm_put_msr(k, MSR_ARCH_CAPABILITIES, t.model->word[VIV_FW_ARCH_CAP]))
+        viv_log(VIV_LOG_UNIMP, "kvm: MSR 0x%x is not taken by this kernel", MSR_ARCH_CAPABILITIES);
+    return 0;
 }

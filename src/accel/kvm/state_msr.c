@@ -44,6 +44,7 @@ static const struct msr_map map[] = {
     M(0x4b564d00, kvm_wall_clock), M(0x4b564d01, kvm_system_time), M(0x4b564d05, kvm_poll_control),
     M(0x4b564d06, kvm_async_pf_int), M(0x4b564d02, kvm_async_pf_en), /* the vector before what may use it */
     M(0x4b564d03, kvm_steal_time), M(0x4b564d04, kvm_pv_eoi),
+    M(0x122, tsx_ctrl), M(0xe1, umwait_control), M(0x140, misc_features_enables),
     M(0x17b, mcg_ctl), BANK(0), BANK(1), BANK(2), BANK(3), BANK(4), BANK(5), BANK(6), BANK(7), BANK(8), BANK(9),
 };
 

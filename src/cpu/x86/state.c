@@ -221,8 +221,8 @@ static const struct viv_state_table dtr_state = {
 
 #define M(f)  VIV_F_INT(viv_x86_msrs, f)
 #define MS(f) VIV_F_INTS(viv_x86_msrs, f)
-#define M2(f) {.name = #f, .kind = VIV_FIELD_KIND_OF(((struct viv_x86_msrs *)0)->f), .offset = offsetof(struct viv_x86_msrs, f), \
-               .size = sizeof(uint64_t), .count = 1, .since = 2}
+#define SINCE(n, f) {.name = #f, .kind = VIV_FIELD_KIND_OF(((struct viv_x86_msrs *)0)->f), .offset = offsetof(struct viv_x86_msrs, f), \
+               .size = sizeof(uint64_t), .count = 1, .since = n}
 static const struct viv_field msr_fields[] = {
     M(efer), M(star), M(lstar), M(cstar), M(fmask), M(kernel_gs_base), M(sysenter_cs),
     M(sysenter_esp), M(sysenter_eip), M(pat), M(apic_base), M(misc_enable), M(spec_ctrl), M(xss),
@@ -230,10 +230,11 @@ static const struct viv_field msr_fields[] = {
     MS(mtrr_mask), M(mcg_status), M(mcg_ctl), MS(mc_ctl), MS(mc_status), MS(mc_addr), MS(mc_misc),
     M(debugctl), M(smbase), M(pkrs), M(platform_info), M(feature_control), M(virt_spec_ctrl), M(hwcr),
     M(bios_sign_id), M(kvm_wall_clock), M(kvm_system_time), M(kvm_async_pf_en), M(kvm_steal_time),
-    M(kvm_pv_eoi), M2(kvm_poll_control), M2(kvm_async_pf_int), VIV_F_END,
+    M(kvm_pv_eoi), SINCE(2, kvm_poll_control), SINCE(2, kvm_async_pf_int),
+    SINCE(3, tsx_ctrl), SINCE(3, umwait_control), SINCE(3, misc_features_enables), VIV_F_END,
 };
 static const struct viv_state_table msr_state = {
-    .name = "msrs", .ctype = "viv_x86_msrs", .version = 2, .min_version = 1, .fields = msr_fields,
+    .name = "msrs", .ctype = "viv_x86_msrs", .version = 3, .min_version = 1, .fields = msr_fields,
 };
 
 #define F(f)  VIV_F_INT(viv_x86_fpu, f)

@@ -127,6 +127,7 @@ struct viv_x86_msrs {
     uint64_t debugctl, smbase, pkrs, platform_info, feature_control, virt_spec_ctrl, hwcr, bios_sign_id;
     uint64_t kvm_wall_clock, kvm_system_time, kvm_async_pf_en, kvm_steal_time, kvm_pv_eoi;
     uint64_t kvm_poll_control, kvm_async_pf_int;
+    uint64_t tsx_ctrl, umwait_control, misc_features_enables; /* only KVM has them */
 };
 
 /* x87 and vector state. It begins as FXSAVE64 writes it and XRSTOR reads it (SDM 1, table 10-2 and 13.4), which the
