@@ -140,12 +140,28 @@ static void emit_cause(const char *event, const char *reason)
 
 /* --- making --- */
 
+/* Each level of the topology takes whole bits of the APIC ID, of which xAPIC mode has eight; FFH means all. */
+static int check_apic_ids(const struct viv_smp *s, struct viv_err *err)
+{
+    uint32_t highest = viv_cpuid_apic_id(vm.cpuid, s->cpus - 1);
+
+    if (highest > 254)
+        return viv_fail(err, EINVAL, "-smp %u,sockets=%u,dies=%u,cores=%u,threads=%u: the last CPU's APIC ID would be %u, and 254 is "
+                        "the highest: dies, cores and threads are rounded up to powers of 2 in it", s->cpus, s->sockets,
+                        s->dies, s->cores, s->threads, highest);
+    return 0;
+}
+
 static int make_cpus(const struct viv_machine_config *cfg, const struct viv_accel_env *env,
                      struct viv_err *err)
 {
     const struct viv_smp *s = &cfg->smp;
     int rc = viv_cpuid_parse(cfg->cpu, &vm.cpuid, err);
 
+    if (rc < 0)
+        return rc;
+    viv_cpuid_set_topology(vm.cpuid, s->sockets, s->dies, s->cores, s->threads);
+    rc = check_apic_ids(s, err);
     if (rc < 0)
         return rc;
     if (s->threads > 1 && vm.cpuid->kind == VIV_VENDOR_AMD && !viv_cpuid_has(vm.cpuid, VIV_FT_TOPOEXT))
@@ -156,7 +172,6 @@ static int make_cpus(const struct viv_machine_config *cfg, const struct viv_acce
     rc = cfg->cpu_32bit ? viv_cpuid_drop_long_mode(vm.cpuid, err) : 0;
     if (rc < 0)
         return rc;
-    viv_cpuid_set_topology(vm.cpuid, s->sockets, s->dies, s->cores, s->threads);
     rc = vm.accel->filter_cpuid ? vm.accel->filter_cpuid(vm.cpuid, err) : 0;
     if (rc < 0)
         return rc;

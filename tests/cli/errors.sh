@@ -51,6 +51,7 @@ bad "slots= is not supported" -m 1G,slots=2
 bad "maxmem= is not supported" -m 1G,maxmem=2G
 bad "unknown option 'foo'" -m 1G,foo=2
 bad "9999 CPUs are too many: machine 'pc' takes 255" -smp 9999
+bad "-smp 135,sockets=3,dies=1,cores=9,threads=5: the last CPU's APIC ID would be 324, and 254 is the highest" -smp 135,sockets=3,cores=9,threads=5
 bad "greater than zero" -smp cpus=0
 bad "sockets (3) * dies (1) * cores (1) * threads (1) != maxcpus (4)" -smp 4,sockets=3
 bad "!= maxcpus (4)" -smp 4,sockets=1073741824,dies=1073741824,threads=16
