@@ -238,6 +238,16 @@ def server_ends(work, kind, image):
     print("ok: the X server ends, the guest does not")
 
 
+def nowhere(work, x, kind):
+    """No server answers."""
+    env = dict(x.env, DISPLAY=":12345", WAYLAND_DISPLAY=f"{work}/nobody", XDG_RUNTIME_DIR=work)
+    p = subprocess.run(vm.emulator() + ["-M", "pc", "-m", "64M", "-accel", "interp", "-S", "-serial", "null", "-display", kind],
+                       env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60 * vm.SLOW)
+    if p.returncode != 1 or f"-display {kind}: " not in p.stderr or "is there a desktop" not in p.stderr:
+        vm.fail(f"without a display: status {p.returncode}, {p.stderr}")
+    print("ok: no display, no window")
+
+
 def late(work):
     """A desktop that answers after half a minute: the machine runs on without its window, which is not left there."""
     x = desktop.Screen(work, "us")
@@ -286,6 +296,7 @@ def main():
     closing(work, x, kind, image)
     if kind == "gtk":
         menu(work, x, image)
+    nowhere(work, x, kind)
     server_ends(work, kind, image)
     if kind == "gtk":  # the kind that is taken when none is named
         late(work)

@@ -243,6 +243,12 @@ static SDL_Cursor *no_cursor(void)
     return SDL_CreateCursor(nothing, nothing, 8, 8, 0, 0);
 }
 
+/* SDL's last resort is a window that nobody sees. Who asks for it by SDL_VIDEODRIVER gets it. */
+static bool is_offscreen(void)
+{
+    return !SDL_getenv("SDL_VIDEODRIVER") && !SDL_strcmp(SDL_GetCurrentVideoDriver(), "offscreen");
+}
+
 static bool sdl_open(struct viv_window *w, const struct viv_window_host *host, char *why, size_t size)
 {
     struct sdl *s = &sdl;
@@ -256,6 +262,11 @@ static bool sdl_open(struct viv_window *w, const struct viv_window_host *host, c
     SDL_SetHint(SDL_HINT_RENDER_SCALE_QUALITY, "linear");
     if (SDL_Init(SDL_INIT_VIDEO) < 0) {
         snprintf(why, size, "%s; is there a desktop (DISPLAY, WAYLAND_DISPLAY)?", SDL_GetError());
+        return false;
+    }
+    if (is_offscreen()) {
+        snprintf(why, size, "SDL finds no display; is there a desktop (DISPLAY, WAYLAND_DISPLAY)?");
+        SDL_Quit();
         return false;
     }
     s->asked_width = 640;
