@@ -129,15 +129,27 @@ int vm_display_parse(struct vm_args *a, const char *text, struct viv_err *err)
     return rc;
 }
 
-/* A desktop that a window can be shown on: the first kind that is there. */
+static bool is_available(const char *kind)
+{
+    struct viv_err why = VIV_ERR_INIT;
+    bool yes = viv_window_available(kind, &why);
+
+    viv_err_clear(&why);
+    return yes;
+}
+
+/* A desktop that a window can be shown on: the first kind that is there. Under Wayland alone SDL comes first, as GTK ends the process
+ * when the compositor goes. */
 static const char *desktop_kind(void)
 {
-    if (!g_getenv("DISPLAY") && !g_getenv("WAYLAND_DISPLAY"))
-        return NULL;
-    for (const char *const *k = viv_window_kinds(); *k; k++) {
-        struct viv_err why = VIV_ERR_INIT;
+    bool x = g_getenv("DISPLAY");
 
-        if (strcmp(*k, "curses") && viv_window_available(*k, &why))
+    if (!x && !g_getenv("WAYLAND_DISPLAY"))
+        return NULL;
+    if (!x && is_available("sdl"))
+        return "sdl";
+    for (const char *const *k = viv_window_kinds(); *k; k++) {
+        if (strcmp(*k, "curses") && is_available(*k))
             return *k;
     }
     return NULL;

@@ -3,6 +3,7 @@
 Ctrl-Alt-N with a monitor in one, sizes, titles, closing it; and an X server that stands still, which holds nobody up."""
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -248,6 +249,47 @@ def nowhere(work, x, kind):
     print("ok: no display, no window")
 
 
+def compositors(work, x, image):
+    """A desktop with Wayland and Xwayland: GTK would end the machine with the compositor, so it takes the X server."""
+    env = dict(x.env)
+    x.env["XDG_RUNTIME_DIR"] = work
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{work}/wayland")
+    listener.listen()
+    listener.setblocking(False)
+    x.env["WAYLAND_DISPLAY"] = f"{work}/wayland"
+    with Machine(work, x, "gtk", image) as g:
+        g.q.cmd("quit")
+        must(g.wait(20) == 0, g, "quit")
+        try:
+            listener.accept()
+            g.die("GTK asks the compositor, not the X server")
+        except BlockingIOError:
+            pass
+    listener.close()
+    x.env = env
+    print("ok: GTK takes the X server of a desktop with Wayland")
+
+
+def default_on_wayland(work, x):
+    """With Wayland alone SDL is asked first; nobody answers, so the screen goes to VNC."""
+    env = dict(x.env, WAYLAND_DISPLAY=f"{work}/nobody", XDG_RUNTIME_DIR=work)
+    del env["DISPLAY"]
+    with open(f"{work}/alone", "w+") as log:
+        p = subprocess.Popen(vm.emulator() + ["-M", "pc", "-m", "64M", "-accel", "interp", "-serial", "null", "-S",
+                                              "-qmp", f"unix:{work}/alone-qmp,server=on,wait=off"],
+                             env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            vm.QMP(f"{work}/alone-qmp", 60 * vm.SLOW).cmd("quit")
+            said = p.wait(30), open(log.name).read()
+        finally:
+            p.kill()
+            p.wait()
+    if said[0] or "-display sdl: " not in said[1]:
+        vm.fail(f"with Wayland alone: {said}")
+    print("ok: Wayland alone is left to SDL")
+
+
 def late(work):
     """A desktop that answers after half a minute: the machine runs on without its window, which is not left there."""
     x = desktop.Screen(work, "us")
@@ -296,6 +338,9 @@ def main():
     closing(work, x, kind, image)
     if kind == "gtk":
         menu(work, x, image)
+        compositors(work, x, image)
+    else:
+        default_on_wayland(work, x)
     nowhere(work, x, kind)
     server_ends(work, kind, image)
     if kind == "gtk":  # the kind that is taken when none is named

@@ -157,12 +157,15 @@ static bool vgtk_open(struct viv_window *w, const struct viv_window_host *host, 
     vgtk = (struct vgtk){.w = w, .host = host, .scale = 1};
     gtk_disable_setlocale(); /* numbers are written as ever */
     gdk_set_program_class("Vivarium");
+    gdk_set_allowed_backends("x11,*"); /* Wayland's ends the process when the compositor goes */
     if (!gtk_init_check(NULL, NULL)) {
         g_snprintf(why, size, "GTK finds no display; is there a desktop (DISPLAY, WAYLAND_DISPLAY)?");
         return false;
     }
     if (GDK_IS_X11_DISPLAY(gdk_display_get_default()))
         XSetIOErrorHandler(on_server_gone);
+    else
+        host->warn("-display gtk: without an X server (DISPLAY) GTK ends the machine when the Wayland compositor goes; -display sdl runs on");
     make_window();
     g_unix_fd_add(host->wake_fd, G_IO_IN, on_wake, NULL);
     on_wake(host->wake_fd, G_IO_IN, NULL);
