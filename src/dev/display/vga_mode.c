@@ -28,7 +28,14 @@ static void blank(struct vga_mode *m, uint32_t width, uint32_t height)
     m->height = height;
 }
 
-/* Dark unless all of it is in video memory. */
+/* Not all of it is in video memory: dark, and of its own size only where a smaller offset would do, as registers name any size. */
+static void blank_outside(const struct vga *v, struct vga_mode *m)
+{
+    bool small = (uint64_t)m->width * m->height * m->bits / 8 <= v->ram->size;
+
+    blank(m, small ? m->width : 640, small ? m->height : 480);
+}
+
 static void set_linear(const struct vga *v, struct vga_mode *m, uint64_t start, uint64_t stride)
 {
     uint64_t bytes = m->width * ((m->bits + 7) / 8ull);
@@ -37,7 +44,21 @@ static void set_linear(const struct vga *v, struct vga_mode *m, uint64_t start, 
     m->start = (uint32_t)start;
     m->stride = (uint32_t)stride;
     if (stride < bytes || start + (m->height - 1) * stride + bytes > v->ram->size)
-        blank(m, m->width, m->height);
+        blank_outside(v, m);
+}
+
+static void set_planar(const struct vga *v, struct vga_mode *m, uint32_t x, uint32_t y, uint32_t virtual_width)
+{
+    uint64_t stride = virtual_width / 8, start = y * stride + x / 8, bytes = (m->width + (x & 7) + 7) / 8;
+
+    m->kind = VGA_PLANAR;
+    m->stride = (uint32_t)stride;
+    m->mask = (uint32_t)(v->ram->size / 4 - 1);
+    m->start = (uint32_t)start;
+    m->pan = x & 7;
+    m->cr17 = CR17_BYTE | CR17_NO_BANKS;
+    if (stride < m->width / 8 || start + (m->height - 1) * stride + bytes > v->ram->size / 4)
+        blank_outside(v, m);
 }
 
 static void dispi_mode(const struct vga *v, struct vga_mode *m)
@@ -56,12 +77,7 @@ static void dispi_mode(const struct vga *v, struct vga_mode *m)
     m->split = UINT32_MAX;
     m->bits = bits;
     if (bits == 4) {
-        m->kind = VGA_PLANAR;
-        m->stride = d[VGA_DISPI_VIRT_WIDTH] / 8;
-        m->mask = (uint32_t)(v->ram->size / 4 - 1);
-        m->start = (d[VGA_DISPI_Y_OFFSET] * m->stride + d[VGA_DISPI_X_OFFSET] / 8) & m->mask;
-        m->pan = d[VGA_DISPI_X_OFFSET] & 7;
-        m->cr17 = CR17_BYTE | CR17_NO_BANKS;
+        set_planar(v, m, d[VGA_DISPI_X_OFFSET], d[VGA_DISPI_Y_OFFSET], d[VGA_DISPI_VIRT_WIDTH]);
         return;
     }
     start = d[VGA_DISPI_Y_OFFSET] * stride + d[VGA_DISPI_X_OFFSET] * bytes;

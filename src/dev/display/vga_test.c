@@ -432,8 +432,9 @@ static void test_vbe(void)
 static void test_vbe_limits(void)
 {
     begin();
+    set_mode(&mode12);
     vbe_mode(16384, 16384, 32); /* 1 GiB in 16 MiB: dark, and nothing is cleared outside */
-    look();
+    expect_size(look(), 640, 480);
     vbe_mode(2048, 2048, 32);
     expect_size(look(), 2048, 2048);
     g_assert_false(viv_console_surface(console)->own);
@@ -454,10 +455,18 @@ static void test_vbe_limits(void)
     g_assert_cmpuint(dispi_get(3), ==, 32);
     dispi(1, 16385);
     g_assert_cmpuint(dispi_get(1), ==, 2048);
-    vbe_mode(800, 600, 4); /* planar; with the last line wrapping */
+    vbe_mode(800, 600, 4); /* planar */
     dispi(9, 65535);
     dispi(8, 799);
-    look();
+    expect_size(look(), 800, 600);
+    dispi(8, 0);
+    dispi(9, 41343); /* the last line that lets 60,000 bytes of each plane be shown */
+    set_mem32(LFB + 4 * 4134300, 0xff);
+    g_assert_cmphex(pixel(look(), 0, 0), ==, dac(1));
+    dispi(9, 41344);
+    g_assert_cmphex(pixel(look(), 0, 0), ==, 0);
+    vbe_mode(16384, 16384, 4); /* 128 MiB */
+    expect_size(look(), 640, 480);
     end();
     begin_with("addr=2,vgamem_mb=3,edid=off");
     g_assert_cmpuint(dispi_get(10), ==, 64);
