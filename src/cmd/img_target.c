@@ -109,6 +109,49 @@ static int read_backing(struct img_target *t, const struct viv_blk_driver *drv, 
     return 0;
 }
 
+/* Is `name`, as the header of `image` would hold it, the file `other`? */
+static bool names_file(const char *image, const char *name, const char *other)
+{
+    g_autofree char *full = viv_blk_backing_path(image, name);
+    const char *a, *b;
+
+    viv_blk_local_path(full, &a);
+    viv_blk_local_path(other, &b);
+    return img_same_file(a, b);
+}
+
+/* What the new image is to show must not be what it is made over. */
+static int check_names(const struct img_target *t, const struct viv_blk_driver *drv, const char *path, struct viv_err *err)
+{
+    const char *data = viv_create_knows(drv, "data_file") ? viv_opts_str(t->opts, "data_file") : NULL;
+    const char *backing = t->spec.backing_file;
+
+    if (backing && names_file(path, backing, path))
+        return viv_fail(err, EINVAL, "Error: Trying to create an image with the same filename as the backing file");
+    if (data && names_file(path, data, path))
+        return viv_fail(err, EINVAL, "'%s' cannot be image and data file at once", data);
+    if (data && backing) {
+        g_autofree char *full = viv_blk_backing_path(path, data);
+
+        if (names_file(path, backing, full))
+            return viv_fail(err, EINVAL, "'%s' cannot be data file and backing file at once", data);
+    }
+    return 0;
+}
+
+/* Is a file of the chain from `n` down the one that the image is made over? */
+static bool lies_on(const struct viv_node *n, const char *path)
+{
+    for (; n; n = n->backing) {
+        if (n->file && names_file("", n->file->filename, path))
+            return true;
+        for (unsigned i = 0; i < n->children; i++)
+            if (names_file("", n->child[i]->filename, path))
+                return true;
+    }
+    return false;
+}
+
 /* Opens the backing file for its size, and for its format when that can be told safely. */
 static int look_at_backing(struct img_target *t, const char *path, uint64_t *size,
                            struct viv_err *err)
@@ -121,6 +164,8 @@ static int look_at_backing(struct img_target *t, const char *path, uint64_t *siz
 
     if (ret) {
         viv_err_prefix(err, "Could not open backing image");
+    } else if (lies_on(n, path)) {
+        ret = viv_fail(err, EINVAL, "'%s' is a file of the backing image '%s': it would be overwritten", path, full);
     } else if (!c->backing_fmt && n->probed_raw) {
         ret = viv_fail(
             err, EINVAL,
@@ -199,6 +244,8 @@ int img_target_plan(struct img_target *t, const char *path, const char *format,
     ret = read_opts(t, path, drv, co->text->str, err);
     if (!ret)
         ret = read_backing(t, drv, co, err);
+    if (!ret)
+        ret = check_names(t, drv, path, err);
     if (!ret)
         ret = plan_size(t, path, co, size, err);
     if (ret)

@@ -25,6 +25,32 @@ expect 0 "" $VIV_IMG convert -f raw -O raw new.raw old.raw
 cmp new.raw old.raw || fail "the old file shows through a new raw image"
 rm old.raw new.raw
 
+# An image is not made over its own backing or data file, however that is spelled, nor over what lies below.
+mkdir keep
+yes keep | head -c 1M >keep/base.raw
+cp keep/base.raw kept
+ln -s base.raw keep/link.raw
+$VIV_IMG create -q -f qcow2 -b base.raw -F raw keep/over.qcow2
+over_itself()
+{
+    expect 1 "$@"
+    cmp keep/base.raw kept || fail "'$*' overwrote its own backing or data file"
+}
+for name in base.raw ./base.raw "$PWD/keep/base.raw" link.raw "file:$PWD/keep/base.raw"; do
+    for f in qcow2 qed; do
+        over_itself "same filename as the backing file" $VIV_IMG create -f $f -b "$name" -F raw keep/base.raw
+        over_itself "same filename as the backing file" $VIV_IMG create -u -f $f -b "$name" -F raw keep/base.raw 1M
+    done
+    over_itself "same filename as the backing file" $VIV_IMG convert -f raw -O qcow2 -B "$name" -F raw kept keep/base.raw
+    over_itself "image and data file at once" $VIV_IMG create -f qcow2 -o data_file="$name" keep/base.raw 1M
+    over_itself "data file and backing file at once" $VIV_IMG create -f qcow2 -o data_file="$name" -b base.raw -F raw keep/new 1M
+done
+over_itself "same filename as the backing file" $VIV_IMG create -f qcow2 -b base.raw -F raw keep/link.raw
+over_itself "a file of the backing image" $VIV_IMG create -f qcow2 -b over.qcow2 -F qcow2 keep/base.raw
+over_itself "a file of the backing image" $VIV_IMG create -f qcow2 -F raw keep/base.raw \
+    -b 'json:{"driver":"raw","file":{"driver":"file","filename":"keep/base.raw"}}'
+rm -r keep kept
+
 # Backing format told safely: done, and said.
 $VIV_IMG create -q -f qcow2 base.qcow2 1M
 expect 0 "-F qcow2" $VIV_IMG create -f qcow2 -b base.qcow2 over.qcow2
@@ -40,7 +66,8 @@ expect 1 "marked corrupt" $VIV_IMG resize base.qcow2 2M
 expect 0 "corrupt: true" $VIV_IMG info base.qcow2
 expect 0 "No errors" $VIV_IMG check -r all base.qcow2
 expect 0 "resized" $VIV_IMG resize base.qcow2 2M
-$VIV_IMG create -q -f qcow2 -u -b loop.qcow2 -F qcow2 loop.qcow2 1M
+$VIV_IMG create -q -f qcow2 loop.qcow2 1M
+$VIV_IMG rebase -u -b loop.qcow2 -F qcow2 loop.qcow2
 expect 1 "a loop?" $VIV_IMG convert -O raw loop.qcow2 o
 [ ! -e o ] || fail "left o"
 
