@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-int img_bitmaps_check_copy(struct viv_node *from, struct viv_node *to, bool skip_broken, struct viv_err *err)
+int img_bitmaps_check_copy(struct viv_node *from, const struct viv_blk_driver *to, bool skip_broken, struct viv_err *err)
 {
     struct viv_bitmap_info *list = NULL;
     unsigned count = 0;
@@ -13,8 +13,8 @@ int img_bitmaps_check_copy(struct viv_node *from, struct viv_node *to, bool skip
 
     if (!from->drv->bitmaps)
         return viv_fail(err, ENOTSUP, "Format driver '%s' does not support bitmaps", from->drv->name);
-    if (!to->drv->bitmaps)
-        return viv_fail(err, ENOTSUP, "Format driver '%s' does not support bitmaps", to->drv->name);
+    if (!to->bitmaps)
+        return viv_fail(err, ENOTSUP, "Format driver '%s' does not support bitmaps", to->name);
     ret = from->drv->bitmaps->list(from, &list, &count, err);
     if (ret)
         return ret;

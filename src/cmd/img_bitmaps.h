@@ -4,9 +4,9 @@
 
 #include "cmd/img.h"
 
-/* Can all bitmaps of `from` go to `to`? Ones that were in use when their writer died cannot: refused, or, with
- * `skip_broken`, left out. Before data is copied. */
-int img_bitmaps_check_copy(struct viv_node *from, struct viv_node *to, bool skip_broken, struct viv_err *err);
+/* Can all bitmaps of `from` go to an image of format `to`? Ones that were in use when their writer died cannot: refused, or, with
+ * `skip_broken`, left out. Before the target is touched. */
+int img_bitmaps_check_copy(struct viv_node *from, const struct viv_blk_driver *to, bool skip_broken, struct viv_err *err);
 /* Copies them, with a warning for each that is left out. */
 int img_bitmaps_copy(struct viv_node *from, struct viv_node *to, bool skip_broken, struct viv_err *err);
 

@@ -203,6 +203,11 @@ static int open_sources(struct work *w, struct viv_err *err)
     return ret;
 }
 
+static int check_bitmaps(const struct work *w, const struct viv_blk_driver *to, struct viv_err *err)
+{
+    return w->a->bitmaps ? img_bitmaps_check_copy(w->source[0], to, w->a->skip_broken, err) : 0;
+}
+
 /* -n: an image that is there. */
 static int open_target(struct work *w, struct img_copy *c, struct viv_err *err)
 {
@@ -219,7 +224,7 @@ static int open_target(struct work *w, struct img_copy *c, struct viv_err *err)
     if (!ret && a->co.backing_file && !w->out->backing)
         ret = viv_fail(err, EINVAL, "-B: '%s' has no backing file", a->target);
     c->target_zero = a->target_zero;
-    return ret;
+    return ret ? ret : check_bitmaps(w, w->out->drv, err);
 }
 
 /* -c, for a new image: what can be said before it is made. */
@@ -247,6 +252,8 @@ static int make_target(struct work *w, struct img_copy *c, struct viv_err *err)
     int ret = img_target_plan(&w->target, a->target, a->out_format, &a->co, w->total, err);
 
     if (!ret && (ret = check_compression(w, err)) != 0)
+        return ret;
+    if (!ret && (ret = check_bitmaps(w, viv_blk_driver_find(a->out_format), err)) != 0)
         return ret;
     if (!ret) {
         o.unmap = true;
@@ -295,8 +302,6 @@ static int convert(const struct args *a)
     }
     if (!ret && c.compressed)
         ret = img_packer_check(w.out, &err);
-    if (!ret && a->bitmaps)
-        ret = img_bitmaps_check_copy(w.source[0], w.out, a->skip_broken, &err);
     if (!ret)
         ret = copy_all(&w, c, &err);
     if (!ret && a->bitmaps)

@@ -51,6 +51,23 @@ over_itself "a file of the backing image" $VIV_IMG create -f qcow2 -F raw keep/b
     -b 'json:{"driver":"raw","file":{"driver":"file","filename":"keep/base.raw"}}'
 rm -r keep kept
 
+# Nor is a file that is there touched before what was asked is known to be possible.
+yes keep | head -c 1M >keep
+cp keep kept
+$VIV_IMG create -q -f qcow2 with.qcow2 1M
+$VIV_IMG bitmap --add with.qcow2 b
+untouched()
+{
+    expect 1 "$@"
+    cmp keep kept || fail "'$*' is refused when the old file is gone"
+}
+untouched "'raw' does not support bitmaps" $VIV_IMG convert --bitmaps -f raw -O qcow2 kept keep
+untouched "'raw' does not support bitmaps" $VIV_IMG convert --bitmaps -f qcow2 -O raw with.qcow2 keep
+untouched "No secret with id 'nope'" $VIV_IMG create -f luks -o key-secret=nope keep 1M
+untouched "No secret with id 'nope'" $VIV_IMG create -f qcow2 -o encrypt.format=luks,encrypt.key-secret=nope keep 1M
+untouched "No secret with id 'nope'" $VIV_IMG convert -f raw -O qcow2 -o encrypt.format=luks,encrypt.key-secret=nope kept keep
+rm keep kept with.qcow2
+
 # Backing format told safely: done, and said.
 $VIV_IMG create -q -f qcow2 base.qcow2 1M
 expect 0 "-F qcow2" $VIV_IMG create -f qcow2 -b base.qcow2 over.qcow2

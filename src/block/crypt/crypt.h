@@ -39,6 +39,8 @@ struct viv_crypt *viv_crypt_locked(const char *format, bool by_host);
  * number of the guest's sector as IV. `no_data`: locked, key_secret is not looked at. */
 struct viv_err;
 int viv_crypt_qcow_aes(const char *key_secret, bool no_data, struct viv_crypt **out, struct viv_err *err);
+/* Is there such a secret, and is it text? To be asked before the file of a new image is touched. */
+int viv_crypt_check_secret(const char *id, struct viv_err *err);
 /* What "encryption", "encrypt.format" and "encrypt.key-secret" of a new qcow or qcow2 image ask for: *out becomes NULL, "aes" or
  * "luks", with a key-secret. */
 struct viv_opts;

@@ -36,8 +36,7 @@ int viv_crypt_qcow_aes(const char *key_secret, bool no_data, struct viv_crypt **
     return ret;
 }
 
-/* Nothing of it goes into the image, but who forgot it should hear of it now. */
-static int check_secret(const char *id, struct viv_err *err)
+int viv_crypt_check_secret(const char *id, struct viv_err *err)
 {
     char *password = NULL;
     int ret = viv_secret_get_text(id, &password, err);
@@ -58,5 +57,5 @@ int viv_crypt_qcow_asked(struct viv_opts *o, const char **out, struct viv_err *e
     if ((alias || format) && !key)
         return viv_fail(err, EINVAL, NEEDS_SECRET);
     *out = alias ? "aes" : format;
-    return !*out || strcmp(*out, "aes") != 0 ? 0 : check_secret(viv_opts_str(o, "encrypt.key-secret"), err);
+    return !*out || strcmp(*out, "aes") != 0 ? 0 : viv_crypt_check_secret(viv_opts_str(o, "encrypt.key-secret"), err);
 }

@@ -119,7 +119,7 @@ static const char *const create_shown[] = {"size",      "key-secret",     "ciphe
 
 static const struct viv_opt_def amend_opts[] = {VIV_LUKS_AMEND_OPTS(""), VIV_OPT_END};
 
-/* Size and header in this order: on a device, what was there before stays what it is until the header is. */
+/* Nothing is touched before all that can be refused has been. Size and header in this order: on a device, what was there before stays what it is until the header is. */
 static int create(const struct viv_create *c, struct viv_node *file, struct viv_err *err)
 {
     struct viv_luks_spec s;
@@ -130,7 +130,9 @@ static int create(const struct viv_create *c, struct viv_node *file, struct viv_
         return ret;
     if (!viv_add_u64(c->size, viv_luks_payload(&s), &whole) || whole > INT64_MAX)
         return viv_fail(err, EFBIG, "%" PRIu64 " bytes are too large for a LUKS image", c->size);
-    ret = viv_node_truncate(file, 0, VIV_PREALLOC_OFF, err);
+    ret = viv_crypt_check_secret(s.key_secret, err);
+    if (!ret)
+        ret = viv_node_truncate(file, 0, VIV_PREALLOC_OFF, err);
     if (!ret)
         ret = viv_node_truncate(file, whole, c->prealloc, err);
     return ret ? ret : viv_luks_create(&s, file, 0, err);

@@ -99,7 +99,8 @@ int qcow2_read_encrypt_options(struct viv_opts *o, struct viv_qcow2_create *out,
         return viv_fail(err, EINVAL, "data_file_raw=on and encryption exclude each other: the data file would be no raw disk");
     if (strcmp(format, "luks") == 0) {
         out->crypt = QCOW2_CRYPT_LUKS;
-        return viv_luks_read_spec(o, "encrypt.", &out->luks, err);
+        ret = viv_luks_read_spec(o, "encrypt.", &out->luks, err);
+        return ret ? ret : viv_crypt_check_secret(out->luks.key_secret, err);
     }
     out->crypt = QCOW2_CRYPT_AES;
     return refuse_luks_options(o, "it is for encrypt.format=luks", err);
