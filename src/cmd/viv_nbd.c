@@ -25,6 +25,7 @@ struct service {
     struct nbd_kernel *kernel;
     int listen[NBD_LISTEN_MAX];
     unsigned listens;
+    char *socket; /* ours, to be removed at the end: --fork leaves the folder that -k counts from */
     int ended_fd, signal_fd;
     bool served; /* atomic: a client that had chosen the export has gone */
 };
@@ -102,6 +103,8 @@ static int start_server(struct service *s, struct viv_err *err)
     if (!ret) {
         ret = nbd_listen(s->a, s->listen, NBD_LISTEN_MAX, err);
         s->listens = MAX(ret, 0);
+        if (s->listens && s->a->path && !nbd_is_activated())
+            s->socket = g_canonicalize_filename(s->a->path, NULL);
     }
     return MIN(ret, 0);
 }
@@ -174,8 +177,9 @@ static int finish(struct service *s, struct viv_err *err)
 
     for (unsigned i = 0; i < s->listens; i++)
         close(s->listen[i]);
-    if (s->a->path && s->listens && !nbd_is_activated())
-        unlink(s->a->path);
+    if (s->socket)
+        unlink(s->socket);
+    g_free(s->socket);
     nbd_kernel_free(s->kernel);
     viv_nbd_server_free(s->server);
     ret = viv_blk_close(s->blk, err);

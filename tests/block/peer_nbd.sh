@@ -164,7 +164,7 @@ serve s "$VIV_NBD" -k "$here/s" -o 1M -f raw r.raw # once, from 1 MiB on
 for _ in $(seq 100); do kill -0 "$server" 2>/dev/null || break; sleep 0.05; done
 kill -0 "$server" 2>/dev/null && fail "it stays after its one client"
 [ -e s ] && fail "the socket stays"
-"$VIV_NBD" --fork --pid-file="$here/pid" -t -e 3 -k "$here/s" -s -f raw r.raw || fail "--fork"
+"$VIV_NBD" --fork --pid-file="$here/pid" -t -e 3 -k s -s -f raw r.raw || fail "--fork"
 server=$(cat pid)
 cleanup_pids="$cleanup_pids $server"
 before=$(cksum <r.raw)
@@ -173,6 +173,7 @@ qemu-io -f raw -c 'write -P 77 0 1M' -c 'read -P 77 0 1M' "nbd+unix://?socket=$h
 kill "$server"
 for _ in $(seq 100); do [ -e pid ] || break; sleep 0.05; done
 [ -e pid ] && fail "the pid file stays"
+[ -e s ] && fail "the socket of -k s stays after --fork: another file of that name was removed"
 qemu-img snapshot -c one r.qcow2
 qemu-io -c 'write -P 3 0 1M' r.qcow2 >/dev/null
 serve s "$VIV_NBD" -t -k "$here/s" -l one -f qcow2 r.qcow2
