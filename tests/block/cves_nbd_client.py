@@ -219,6 +219,37 @@ def client(what, script, *words, want=1):
         os.unlink("out")
 
 
+def lone_after_break():
+    """A server that allows several connections goes; the one that is there next does not: it gets one at a time."""
+    lock = threading.Lock()
+    seen = {"first": True, "now": 0, "most": 0}
+
+    def slow(p, cookie, offset, length):
+        time.sleep(0.03)
+        p.data(cookie, offset, length)
+
+    def script(p):
+        with lock:
+            first, seen["first"] = seen["first"], False
+        if first:
+            p.negotiate(size=32 * SIZE, flags=0x1 | 0x4 | 0x20 | 0x40 | 0x100)
+            p.request()
+            return
+        with lock:
+            seen["now"] += 1
+            seen["most"] = max(seen["most"], seen["now"])
+        try:
+            answering(read=slow, size=32 * SIZE)(p)
+        finally:
+            with lock:
+                seen["now"] -= 1
+
+    client("several connections before a reconnect", script, "convert", "-m", "8", "--image-opts", "-O", "raw",
+           "driver=raw,file.driver=nbd,file.path=SOCK,file.reconnect-delay=20", "out", want=0)
+    if seen["most"] != 1:
+        wrong("a server that comes back without NBD_FLAG_CAN_MULTI_CONN", "gets %d connections at once" % seen["most"])
+
+
 def main():
     start = time.monotonic()
     u64 = (1 << 64) - 1
@@ -255,6 +286,7 @@ def main():
     client("a chunk of 4 GiB", answering(read=lambda p, c, o, n: p.chunk(c, 1, struct.pack(">Q", o), length=0xffffffff)))
     client("an answer nobody asked for", answering(read=lambda p, c, o, n: p.data(c + 5, o, n)))
     client("an unknown chunk", answering(read=lambda p, c, o, n: p.chunk(c, 77, b"x")))
+    lone_after_break()
     for f in failures:
         print("FAIL: " + f)
     print("%d failures, %.0f s" % (len(failures), time.monotonic() - start))

@@ -89,6 +89,15 @@ static bool agrees(const struct viv_nbd_pool *p, const struct viv_nbd_info *i)
            !(p->writable && (i->flags & VIV_NBD_READ_ONLY));
 }
 
+/* Lock held. Several connections are for a server that allows them, and after a reconnect it may be another one. */
+static int may_join(struct viv_nbd_pool *p, const struct viv_nbd_info *i, struct viv_err *err)
+{
+    if (i->flags & VIV_NBD_MULTI_CONN)
+        return 0;
+    p->links_max = 1;
+    return p->links ? viv_fail(err, EBUSY, "the server does not allow several connections any more") : 0;
+}
+
 /* Lock held, released while it connects. */
 static int one_more(struct viv_nbd_pool *p, struct viv_err *err)
 {
@@ -98,14 +107,14 @@ static int one_more(struct viv_nbd_pool *p, struct viv_err *err)
 
     pthread_mutex_unlock(&p->lock);
     ret = make_chan(&p->target, p, now_ns() + AGAIN_SECONDS * (int64_t)VIV_NS_PER_SEC, &c, &info, err);
-    if (!ret && !agrees(p, &info)) {
+    if (!ret && !agrees(p, &info))
         ret = viv_fail(err, ESTALE, "the server's export is not the same any more (size, access or abilities)");
-        viv_nbd_chan_free(c);
-    }
     pthread_mutex_lock(&p->lock);
+    if (!ret)
+        ret = may_join(p, &info, err);
     if (!ret && p->links < VIV_NBD_LINKS)
         add_link(p, c, &info);
-    else if (!ret)
+    else if (c)
         viv_nbd_chan_free(c);
     viv_nbd_info_fini(&info);
     return ret;
