@@ -404,6 +404,13 @@ int viv_unix_listen(const struct sockaddr *a, unsigned len, int backlog, struct 
     return unix_socket(BROKER_LISTEN, a, len, backlog, err);
 }
 
+char *viv_unix_path(const char *path)
+{
+    g_autofree char *full = g_canonicalize_filename(path, NULL);
+
+    return strlen(full) < sizeof(((struct sockaddr_un *)NULL)->sun_path) ? g_steal_pointer(&full) : g_strdup(path);
+}
+
 int viv_spawn(char *const *argv, int child_fd, unsigned seconds, int *status, struct viv_err *err)
 {
     struct broker_req q = {.op = BROKER_SPAWN, .mode = seconds};

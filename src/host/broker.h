@@ -64,6 +64,8 @@ int viv_broker_removexattr(int fd, const char *name);
  * the socket that a dead process left at the path. The error is the reason alone. */
 int viv_unix_connect(const struct sockaddr *a, unsigned len, struct viv_err *err);
 int viv_unix_listen(const struct sockaddr *a, unsigned len, int backlog, struct viv_err *err);
+/* `path` for connecting later: absolute, as -daemonize leaves this folder, unless that does not fit into an address. g_free. */
+char *viv_unix_path(const char *path);
 
 /* The begin of abstract names that say which hardware addresses are in use (net/mac.c); twelve digits follow. Any may be listened on:
  * nobody connects. */

@@ -149,19 +149,20 @@ static int take_ipv6(struct viv_opts *o, SlirpConfig *c, struct viv_err *err)
     return rc;
 }
 
-static int take_names(struct viv_opts *o, SlirpConfig *c, struct viv_err *err)
+static int take_names(struct user_net *u, struct viv_opts *o, SlirpConfig *c, struct viv_err *err)
 {
     const char *tftp = viv_opts_str(o, "tftp");
 
     c->vhostname = viv_opts_str(o, "hostname");
     c->vdomainname = viv_opts_str(o, "domainname");
     c->tftp_server_name = viv_opts_str(o, "tftp-server-name");
-    c->tftp_path = tftp;
     c->bootfile = viv_opts_str(o, "bootfile");
     if (tftp && !g_file_test(tftp, G_FILE_TEST_IS_DIR))
         return viv_fail(err, ENOENT, "tftp=%s is no folder", tftp);
-    if (tftp)
-        viv_broker_note_folder(tftp); /* opened when the guest asks */
+    if (tftp) { /* opened when the guest asks, and -daemonize leaves this folder */
+        c->tftp_path = u->tftp = g_canonicalize_filename(tftp, NULL);
+        viv_broker_note_folder(tftp);
+    }
     if (c->vdomainname && strlen(c->vdomainname) > 255)
         return viv_fail(err, EINVAL, "domainname is longer than 255 characters");
     if (c->bootfile && strlen(c->bootfile) > 127) /* the BOOTP field has 128 bytes (RFC 2131) */
@@ -185,7 +186,7 @@ static int make_slirp(struct user_net *u, struct viv_opts *o, struct viv_err *er
     if (!rc)
         rc = take_ipv6(o, &c, err);
     if (!rc)
-        rc = take_names(o, &c, err);
+        rc = take_names(u, o, &c, err);
     if (rc)
         return rc;
     for (size_t i = 0; i < n; i++)
@@ -221,6 +222,7 @@ static void release(struct user_net *u)
     viv_frameq_fini(&u->to_host);
     viv_frameq_fini(&u->to_guest);
     g_free(u->big.buf);
+    g_free(u->tftp);
     close(u->wake_fd);
     pthread_mutex_destroy(&u->lock);
     pthread_cond_destroy(&u->exited_cond);

@@ -35,6 +35,7 @@ struct user_timer {
 struct user_net {
     struct viv_netdev n;
     Slirp *slirp;
+    char *tftp; /* libslirp's, whole; NULL: none */
     pthread_mutex_t lock; /* around every call of libslirp, and the timers */
     struct user_timer *timers;
     struct viv_frameq to_host, to_guest;

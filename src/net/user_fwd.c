@@ -1,6 +1,7 @@
 /* Port forwards of `-netdev user`: rules, and who is in the way when a port is taken. */
 #include "net/user.h"
 
+#include "host/broker.h"
 #include "host/sandbox.h"
 
 #include <arpa/inet.h>
@@ -119,6 +120,7 @@ int user_hostfwd_remove(struct user_net *u, const char *rule, struct viv_err *er
 int user_guestfwd_add(struct user_net *u, const char *rule, struct viv_err *err)
 {
     const char *p = rule, *dash = strchr(rule, '-');
+    g_autofree char *path = NULL;
     struct endpoint server;
     bool udp;
     int rc;
@@ -130,11 +132,13 @@ int user_guestfwd_add(struct user_net *u, const char *rule, struct viv_err *err)
         return bad_rule("guestfwd", rule, GUESTFWD_FORM, err);
     if ((server.addr.s_addr & u->mask.s_addr) != u->net.s_addr)
         return viv_fail(err, EINVAL, "guestfwd=%s: the address is not in the guest's network", rule);
+    if (!strncmp(dash + 1, "unix:", 5))
+        path = viv_unix_path(dash + 6);
     pthread_mutex_lock(&u->lock);
     if (!strncmp(dash + 1, "cmd:", 4))
         rc = slirp_add_exec(u->slirp, dash + 5, &server.addr, server.port);
-    else if (!strncmp(dash + 1, "unix:", 5))
-        rc = slirp_add_unix(u->slirp, dash + 6, &server.addr, server.port);
+    else if (path)
+        rc = slirp_add_unix(u->slirp, path, &server.addr, server.port);
     else
         rc = -2;
     pthread_mutex_unlock(&u->lock);

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { ETH = 14, IP = 20, UDP = 8, TCP = 20 };
@@ -519,6 +520,83 @@ static void test_download(gconstpointer large)
     close(listener);
 }
 
+static char *left; /* the folder */
+
+/* In a new folder with a file `hello`, which is left once the card is there, as -daemonize does. What is in it counts still. */
+static void open_card_and_leave(const char *text)
+{
+    g_autofree char *from = g_get_current_dir();
+    g_autofree char *dir = g_dir_make_tmp("viv-net-XXXXXX", NULL);
+
+    g_assert_cmpint(chdir(dir), ==, 0);
+    g_assert_true(g_file_set_contents("hello", "here", -1, NULL));
+    open_card(text);
+    g_assert_cmpint(chdir(from), ==, 0);
+    learn_gateway();
+    left = g_steal_pointer(&dir);
+}
+
+static void remove_left(void)
+{
+    static const char *const names[] = {"hello", "sock"};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *path = g_build_filename(left, names[i], NULL);
+
+        unlink(path);
+    }
+    rmdir(left);
+    g_clear_pointer(&left, g_free);
+}
+
+static void test_tftp_elsewhere(void)
+{
+    static const char ask[] = "\0\1/hello\0octet";
+    const uint8_t *m;
+    size_t len;
+
+    open_card_and_leave("user,id=n0,tftp=.");
+    send_udp(GUEST, 4001, GATEWAY, 69, ask, sizeof(ask));
+    m = expect_udp(4001, &len);
+    g_assert_cmpmem(m, len, "\0\3\0\1here", 8);
+    close_card();
+    remove_left();
+}
+
+static int listen_at(const char *path)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    g_strlcpy(a.sun_path, path, sizeof(a.sun_path));
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&a, sizeof(a)), ==, 0);
+    g_assert_cmpint(listen(fd, 1), ==, 0);
+    return fd;
+}
+
+static void test_guestfwd_elsewhere(void)
+{
+    struct conn c = {.port = 4002, .peer = 0x0a000264, .peer_port = 80, .seq = 1000};
+    g_autofree char *path = NULL;
+    struct pollfd p = {.events = POLLIN};
+    uint8_t flags;
+    size_t len;
+
+    open_card_and_leave("user,id=n0,guestfwd=tcp:10.0.2.100:80-unix:sock");
+    path = g_build_filename(left, "sock", NULL);
+    p.fd = listen_at(path);
+    send_tcp(&c, SYN, "", 0);
+    g_assert_nonnull(next_tcp(&c, &flags, &len));
+    g_assert_cmphex(flags, ==, SYN | ACK);
+    send_tcp(&c, ACK, "", 0);
+    viv_dev_unlock();
+    g_assert_cmpint(poll(&p, 1, 5000), ==, 1);
+    viv_dev_lock();
+    close_card();
+    close(p.fd);
+    remove_left();
+}
+
 static void test_restrict(void)
 {
     uint16_t port;
@@ -853,6 +931,8 @@ int main(int argc, char **argv)
     g_test_add_func("/net/user/hostfwd", test_hostfwd);
     g_test_add_data_func("/net/user/download", NULL, test_download);
     g_test_add_data_func("/net/user/download-large", "", test_download);
+    g_test_add_func("/net/user/tftp-elsewhere", test_tftp_elsewhere);
+    g_test_add_func("/net/user/guestfwd-elsewhere", test_guestfwd_elsewhere);
     g_test_add_func("/net/user/restrict", test_restrict);
     g_test_add_func("/net/user/forwards", test_run_time_forwards);
     g_test_add_func("/net/user/forward-while-busy", test_forward_while_busy);

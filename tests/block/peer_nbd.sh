@@ -317,6 +317,17 @@ unserve
 kill "$keep"
 wait "$keep" 2>/dev/null || true
 cmp r.raw e.raw || fail "the image after cuts"
+# A daemon has left the folder that its server's socket was named in.
+serve up "$VIV_NBD" -r -t -e 0 -k "$here/up" -x exp -f raw r.raw
+"$VIV_NBD" --fork --pid-file="$here/pid" -t -r -k front --image-opts driver=raw,file.driver=nbd,file.path=up,file.export=exp,file.reconnect-delay=20 ||
+    fail "--fork with a relative server"
+cleanup_pids="$cleanup_pids $(cat pid)"
+$VIV_IMG compare -q -f raw "nbd+unix:///?socket=front" r.raw || fail "through two servers"
+unserve
+serve up "$VIV_NBD" -r -t -e 0 -k "$here/up" -x exp -f raw r.raw
+timeout 40 $VIV_IMG compare -q -f raw "nbd+unix:///?socket=front" r.raw || fail "a daemon does not find its server again"
+kill "$(cat pid)"
+unserve
 # Nobody there yet.
 (sleep 1; exec "$VIV_NBD" -r -t -k "$here/late" -f raw r.raw) &
 cleanup_pids="$cleanup_pids $!"

@@ -64,7 +64,7 @@ static int connect_to(int family, const struct sockaddr *sa, socklen_t len, int6
     return blocking(fd, ret);
 }
 
-static int connect_path(const struct sockaddr_un *sun, int64_t deadline_ns, const bool *stop, struct viv_err *err)
+static int connect_path(const struct sockaddr_un *sun, const char *said, int64_t deadline_ns, const bool *stop, struct viv_err *err)
 {
     struct viv_err own = VIV_ERR_INIT;
     int fd, ret;
@@ -74,12 +74,12 @@ static int connect_path(const struct sockaddr_un *sun, int64_t deadline_ns, cons
               : deadline_ns && viv_clock_ns(VIV_CLOCK_HOST) > deadline_ns ? -ETIMEDOUT
                                                                                   : 0;
         if (ret)
-            return viv_fail_os(err, -ret, "Failed to connect to '%s'", sun->sun_path);
+            return viv_fail_os(err, -ret, "Failed to connect to '%s'", said);
         viv_err_clear(&own);
         g_usleep(SLICE_MS * 1000);
     }
     if (fd < 0)
-        return viv_fail(err, -fd, "Failed to connect to '%s': %s", sun->sun_path, own.text);
+        return viv_fail(err, -fd, "Failed to connect to '%s': %s", said, own.text);
     return blocking(fd, 0);
 }
 
@@ -90,8 +90,8 @@ static int connect_unix(const struct viv_nbd_target *t, int64_t deadline_ns, con
     if (strlen(t->path) >= sizeof(sun.sun_path))
         return viv_fail(err, ENAMETOOLONG, "UNIX socket path '%s' is too long: %zu bytes are allowed", t->path,
                         sizeof(sun.sun_path) - 1);
-    g_strlcpy(sun.sun_path, t->path, sizeof(sun.sun_path));
-    return connect_path(&sun, deadline_ns, stop, err);
+    g_strlcpy(sun.sun_path, t->full ? t->full : t->path, sizeof(sun.sun_path));
+    return connect_path(&sun, t->path, deadline_ns, stop, err);
 }
 
 int viv_nbd_target_connect(const struct viv_nbd_target *t, int64_t deadline_ns, const bool *stop, struct viv_err *err)

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "host/broker.h"
 #include "host/clock.h"
 #include "host/thread.h"
 
@@ -268,6 +269,8 @@ static struct viv_nbd_pool *pool_new(struct viv_nbd_target *t, bool writable)
     pthread_condattr_t attr;
 
     p->target = *t;
+    if (t->path)
+        p->target.full = viv_unix_path(t->path);
     *t = (struct viv_nbd_target){0};
     p->writable = writable;
     pthread_mutex_init(&p->lock, NULL);

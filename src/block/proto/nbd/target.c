@@ -167,6 +167,7 @@ void viv_nbd_target_fini(struct viv_nbd_target *t)
     g_free(t->host);
     g_free(t->port);
     g_free(t->path);
+    g_free(t->full);
     g_free(t->export_name);
     g_free(t->context);
     g_free(t->tls_hostname);

@@ -10,7 +10,8 @@
 
 struct viv_nbd_target {
     char *host, *port;     /* TCP */
-    char *path;            /* UNIX socket; NULL: TCP */
+    char *path;            /* UNIX socket, as it was typed; NULL: TCP */
+    char *full;            /* for connecting, from wherever we are then; NULL: as path */
     char *export_name;     /* never NULL */
     char *context;         /* what to ask block status of; NULL: base:allocation */
     char *tls_hostname;    /* NULL: host */
