@@ -69,7 +69,7 @@ void serial_port_announce(struct serial_port *p); /* the driver has made the por
 void serial_port_tell_open(struct serial_port *p); /* if it has that, and knows otherwise */
 void serial_port_guest_open(struct serial_port *p, bool open);
 void serial_port_reset(struct serial_port *p);
-void serial_port_transmit(struct serial_port *p);
+void serial_port_transmit(struct serial_port *p); /* in a kick of its queue */
 /* The guest can take bytes now, perhaps. */
 void serial_port_accept(struct serial_port *p);
 

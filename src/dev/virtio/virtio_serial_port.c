@@ -112,17 +112,19 @@ void serial_port_accept(struct serial_port *p)
 
 /* --- guest to host --- */
 
+enum { KICK_MOST = 1 << 20 }; /* bytes: one chain can name memory by gigabytes, and all the machine waits meanwhile */
+
 static void writable(void *opaque)
 {
     struct serial_port *p = opaque;
 
     p->tx_waiting = false;
-    if (p->s && viv_virtio_live(&p->s->v))
-        serial_port_transmit(p);
+    if (p->s)
+        viv_virtio_kick(&p->s->v, serial_rx_queue(p) + 1);
 }
 
-/* True when all of the buffer is through. */
-static bool write_out(struct serial_port *p, struct viv_virtq_elem *e)
+/* True when all of the buffer is through, within *budget bytes. */
+static bool write_out(struct serial_port *p, struct viv_virtq_elem *e, size_t *budget)
 {
     uint64_t start = 0;
 
@@ -131,11 +133,13 @@ static bool write_out(struct serial_port *p, struct viv_virtq_elem *e)
 
         while (p->tx_done < start + len) {
             uint64_t skip = p->tx_done - start;
-            size_t n = viv_chr_write(p->chr, (uint8_t *)e->out[i].iov_base + skip, len - skip);
+            size_t most = MIN(len - skip, *budget);
+            size_t n = most ? viv_chr_write(p->chr, (uint8_t *)e->out[i].iov_base + skip, most) : 0;
 
             if (!n)
                 return false;
             p->tx_done += n;
+            *budget -= n;
         }
         start += len;
     }
@@ -146,10 +150,15 @@ void serial_port_transmit(struct serial_port *p)
 {
     unsigned queue = serial_rx_queue(p) + 1;
     struct viv_virtq_elem *e;
+    size_t budget = KICK_MOST;
 
     while (!p->tx_waiting && (e = viv_virtq_pop(&p->s->v, queue))) {
-        if (p->chr && !write_out(p, e)) {
+        if (p->chr && !write_out(p, e, &budget)) {
             viv_virtq_unpop(e);
+            if (!budget) {
+                viv_virtq_yield(&p->s->v, queue);
+                continue;
+            }
             p->tx_waiting = true;
             viv_chr_on_writable(p->chr, writable, p);
             break;

@@ -311,6 +311,49 @@ static void test_slow(void)
     unmake();
 }
 
+static void serve_loop(void)
+{
+    viv_dev_unlock();
+    viv_loop_serve(false);
+    viv_dev_lock();
+}
+
+/* A chain that names much memory goes out in parts, between which others have the device lock. */
+static void test_much(void)
+{
+    enum { SEG = 512 << 10, SEGS = 7, PART = 1 << 20 };
+    struct virtio_serial *s = make();
+    g_autofree uint8_t *text = g_malloc(SEG);
+    struct td_seg seg[SEGS];
+    uint16_t id;
+    uint32_t used;
+    struct td d;
+
+    for (unsigned i = 0; i < SEG; i++)
+        text[i] = (uint8_t)(i * 7 + (i >> 8));
+    start(&d, s, 0);
+    seg[0] = (struct td_seg){td_put(&d, text, SEG), SEG, false};
+    for (unsigned i = 1; i < SEGS; i++)
+        seg[i] = seg[0];
+    td_add(&d, 1, seg, SEGS, false);
+    td_kick(&d, 1);
+    g_assert_cmpuint(chr[0].out->len, ==, PART);
+    g_assert_false(td_used(&d, 1, &id, &used));
+    chr[0].room = 100;
+    serve_loop();
+    g_assert_cmpuint(chr[0].out->len, ==, PART + 100);
+    chr[0].room = SIZE_MAX;
+    chr[0].writable(chr[0].writable_opaque);
+    g_assert_cmpuint(chr[0].out->len, ==, 2 * PART + 100);
+    for (unsigned i = 0; i < 10 && chr[0].out->len < SEGS * SEG; i++)
+        serve_loop();
+    g_assert_true(td_used(&d, 1, &id, &used));
+    for (unsigned i = 0; i < SEGS; i++)
+        g_assert_cmpmem(chr[0].out->data + i * SEG, SEG, text, SEG);
+    g_assert_cmpuint(chr[0].out->len, ==, SEGS * SEG);
+    unmake();
+}
+
 /* A port is found again by its place: others that came before it and have gone do not count. */
 static void test_places(void)
 {
@@ -355,9 +398,7 @@ static void on_event(const char *event, const char *data)
 /* And nothing else was told since the last time. */
 static void expect_told(const char *want)
 {
-    viv_dev_unlock();
-    viv_loop_serve(false);
-    viv_dev_lock();
+    serve_loop();
     g_assert_cmpstr(told->str, ==, want);
     g_string_truncate(told, 0);
 }
@@ -459,6 +500,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-serial/conversation", test_conversation);
     g_test_add_func("/virtio-serial/console", test_console);
     g_test_add_func("/virtio-serial/slow", test_slow);
+    g_test_add_func("/virtio-serial/much", test_much);
     g_test_add_func("/virtio-serial/places", test_places);
     g_test_add_data_func("/virtio-serial/load/opened", "", test_host_side_after_load);
     g_test_add_data_func("/virtio-serial/load/closed", NULL, test_host_side_after_load);
