@@ -111,14 +111,8 @@ int viv_share_set(struct viv_share_attrs *a, const struct viv_share_file *f, con
         take(&m, st, parts);
         return viv_share_xattr_write(f->fd, &m);
     }
-    if (!fresh) {
-        pthread_mutex_lock(&a->lock);
-        rc = viv_share_meta_read(f, &m);
-    }
-    take(&m, st, parts);
-    if (!rc)
-        rc = viv_share_meta_write(f, &m);
     if (!fresh)
-        pthread_mutex_unlock(&a->lock);
-    return rc;
+        rc = viv_share_meta_read(f, &m);
+    take(&m, st, parts);
+    return rc ? rc : viv_share_meta_write(f, &m);
 }

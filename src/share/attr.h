@@ -21,7 +21,7 @@ enum viv_share_model { VIV_SHARE_PASSTHROUGH, VIV_SHARE_NONE, VIV_SHARE_MAPPED_X
 struct viv_share_attrs {
     enum viv_share_model model;
     mode_t fmode, dmode;   /* on the host, of what is made in the mapped models */
-    pthread_mutex_t lock;  /* mapped-file: a name and its attributes change together */
+    pthread_mutex_t lock;  /* mapped-file: a name and its attributes change, and are looked up, together */
 };
 
 /* Parts of the attributes that are to change. */
@@ -42,6 +42,7 @@ struct viv_share_file {
     const char *name;
 };
 
+/* mapped-file: lock held, since before the name was looked up. */
 int viv_share_stat(struct viv_share_attrs *a, const struct viv_share_file *f, struct stat *st);
 /* Sets the `parts` of st_uid, st_gid, st_mode, st_rdev. With `fresh`: of what was just made and has no attributes. */
 int viv_share_set(struct viv_share_attrs *a, const struct viv_share_file *f, const struct stat *st, unsigned parts, bool fresh);

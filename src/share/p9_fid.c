@@ -174,34 +174,52 @@ uint8_t *p9_xattr_alloc(struct viv_p9 *p, size_t size)
 
 /* ---- descriptors ---- */
 
-int p9_where(struct viv_p9 *p, struct viv_share_node *node, struct where *w)
+/* The name, and the folder it is in: attributes go by that. */
+static int where_named(struct viv_p9 *p, struct where *w)
 {
-    int fd = viv_share_use(p->tree, node);
-
-    if (fd < 0)
-        return fd;
-    *w = (struct where){.node = node, .file = {.fd = fd, .dir = fd, .name = w->name}};
-    w->name[0] = '\0';
-    if (p->attrs.model != VIV_SHARE_MAPPED_FILE || viv_share_is_root(p->tree, node))
-        return 0;
-    if (!viv_share_listed(p->tree, node)) {
+    if (!viv_share_listed(p->tree, w->node)) {
         w->file.name = NULL;
         return 0;
     }
-    w->dir = viv_share_parent(p->tree, node, w->name);
+    w->dir = viv_share_parent(p->tree, w->node, w->name);
     w->file.dir = viv_share_use(p->tree, w->dir);
-    if (w->file.dir < 0) {
-        int rc = w->file.dir;
+    if (w->file.dir >= 0)
+        return 0;
+    viv_share_unref(p->tree, w->dir);
+    w->dir = NULL;
+    return w->file.dir;
+}
 
-        viv_share_done(p->tree, node);
-        viv_share_unref(p->tree, w->dir);
-        return rc;
+int p9_where(struct viv_p9 *p, struct viv_share_node *node, struct where *w)
+{
+    int fd, rc = 0;
+
+    *w = (struct where){.node = node, .locked = p->attrs.model == VIV_SHARE_MAPPED_FILE};
+    if (w->locked)
+        pthread_mutex_lock(&p->attrs.lock);
+    fd = viv_share_use(p->tree, node);
+    if (fd < 0) {
+        p9_where_unlock(p, w);
+        return fd;
     }
-    return 0;
+    w->file = (struct viv_share_file){.fd = fd, .dir = fd, .name = w->name};
+    if (w->locked && !viv_share_is_root(p->tree, node))
+        rc = where_named(p, w);
+    if (rc < 0)
+        p9_where_end(p, w);
+    return rc;
+}
+
+void p9_where_unlock(struct viv_p9 *p, struct where *w)
+{
+    if (w->locked)
+        pthread_mutex_unlock(&p->attrs.lock);
+    w->locked = false;
 }
 
 void p9_where_end(struct viv_p9 *p, struct where *w)
 {
+    p9_where_unlock(p, w);
     viv_share_done(p->tree, w->node);
     if (w->dir) {
         viv_share_done(p->tree, w->dir);

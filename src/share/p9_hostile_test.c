@@ -374,6 +374,48 @@ static void test_xattr_race(void)
     client_free(c);
 }
 
+static void *renamer(void *opaque)
+{
+    struct client *own = g_new0(struct client, 1);
+
+    own->p9 = ((struct client *)opaque)->p9;
+    while (!g_atomic_int_get(&stop)) {
+        OK(own, P9_RENAMEAT, "dsds", D(ROOT), "here", D(B), "there");
+        OK(own, P9_RENAMEAT, "dsds", D(B), "there", D(ROOT), "here");
+    }
+    g_free(own);
+    return NULL;
+}
+
+/* Attributes that lie beside a file stay its own while it goes to and fro. */
+static void test_rename_race(void)
+{
+    struct client *c = client_new(VIV_SHARE_MAPPED_FILE, false);
+    uint32_t mode = 0640;
+    GThread *t;
+
+    client_mount(c);
+    OK(c, P9_MKDIR, "dsdd", D(ROOT), "dir", D(0700), D(2000));
+    g_assert_cmpint(walk(c, B, "dir"), ==, 0);
+    OK(c, P9_SYMLINK, "dssd", D(ROOT), "here", "target", D(2000));
+    g_assert_cmpint(walk(c, A, "here"), ==, 0);
+    stop = 0;
+    t = g_thread_new("renamer", renamer, c);
+    for (gint64 end = g_get_monotonic_time() + 2 * G_USEC_PER_SEC; g_get_monotonic_time() < end;) {
+        struct attr a;
+
+        mode ^= 0111;
+        OK(c, P9_SETATTR, "dddddqqqqq", D(A), D(1), mode, D(0), D(0), Q(0), Q(0), Q(0), Q(0), Q(0));
+        a = attr_of(c, A);
+        g_assert_cmphex(a.mode, ==, S_IFLNK | mode);
+        g_assert_cmpuint(a.uid, ==, 1000);
+        OK(c, P9_READLINK, "d", D(A));
+    }
+    g_atomic_int_set(&stop, 1);
+    g_thread_join(t);
+    client_free(c);
+}
+
 /* Through a link of the host's nothing outside changes, whichever call it is. */
 static void test_link_calls(gconstpointer model)
 {
@@ -624,6 +666,7 @@ int main(int argc, char **argv)
     g_test_add_func("/9p/bound/nodes", test_node_bound);
     g_test_add_func("/9p/bound/msize", test_msize);
     g_test_add_func("/9p/race/xattrs", test_xattr_race);
+    g_test_add_func("/9p/race/rename", test_rename_race);
     g_test_add_data_func("/9p/links/none", GINT_TO_POINTER(VIV_SHARE_NONE), test_link_calls);
     g_test_add_data_func("/9p/links/passthrough", GINT_TO_POINTER(VIV_SHARE_PASSTHROUGH), test_link_calls);
     g_test_add_data_func("/9p/links/mapped-xattr", GINT_TO_POINTER(VIV_SHARE_MAPPED_XATTR), test_link_calls);

@@ -99,13 +99,16 @@ void p9_open_end(struct viv_p9 *p);
 uint8_t *p9_xattr_alloc(struct viv_p9 *p, size_t size);
 void p9_xattr_release(struct viv_p9 *p, uint8_t *data, size_t size);
 
-/* A node's descriptor with that of the folder it is in, for share/attr.h. */
+/* A node's descriptor with that of the folder it is in, for share/attr.h, whose lock is held in mapped-file: a rename waits until the end,
+ * or until p9_where_unlock(), after which only file.fd is of use. */
 struct where {
     struct viv_share_node *node, *dir;
+    bool locked;
     char name[VIV_SHARE_NAME_MAX + 1];
     struct viv_share_file file;
 };
 int p9_where(struct viv_p9 *p, struct viv_share_node *node, struct where *w);
+void p9_where_unlock(struct viv_p9 *p, struct where *w);
 void p9_where_end(struct viv_p9 *p, struct where *w);
 int p9_node_stat(struct viv_p9 *p, struct viv_share_node *node, struct stat *st);
 

@@ -85,6 +85,7 @@ static int open_node(struct req *r, struct viv_share_node *node, uint32_t asked,
         if (!rc && p->dev->readonly && (*flags & (O_ACCMODE | O_TRUNC)) != O_RDONLY)
             rc = -EROFS;
     }
+    p9_where_unlock(p, &w); /* to open it may take long: somebody may have a lease on it */
     if (!rc)
         rc = open_file(p, w.file.fd, *flags);
     p9_where_end(p, &w);

@@ -102,9 +102,9 @@ static int make(struct viv_p9 *p, struct folder *d, const char *name, const stru
             unlinkat(d->fd, name, S_ISDIR(st->st_mode) ? AT_REMOVEDIR : 0);
         }
     }
-    pthread_mutex_unlock(&p->attrs.lock);
     if (!rc)
         rc = viv_share_stat(&p->attrs, &file, &now);
+    pthread_mutex_unlock(&p->attrs.lock);
     if (!rc)
         rc = p9_qid(p, &now, q);
     if (file.fd >= 0)
@@ -221,10 +221,8 @@ int p9_link(struct req *r)
     if (!rc) {
         rc = p9_where(r->p, node, &w);
         if (!rc) {
-            pthread_mutex_lock(&r->p->attrs.lock);
             /* Before anything is touched: attributes of what has the name now must stay. */
             rc = faccessat(d.fd, name, F_OK, AT_SYMLINK_NOFOLLOW) ? link_locked(r->p, &w.file, d.fd, name) : -EEXIST;
-            pthread_mutex_unlock(&r->p->attrs.lock);
             p9_where_end(r->p, &w);
         }
         folder_end(r->p, &d);
