@@ -160,7 +160,7 @@ static int set_times(struct where *w, struct change *c)
     return utimensat(AT_FDCWD, p.text, c->times, 0) < 0 ? -errno : 0;
 }
 
-/* Who and how, then size (which clears set-id bits by itself), then times. */
+/* Size (which clears set-id bits by itself), then who and how, then times. */
 static int set_all(struct req *r, struct fid *f, struct where *w, struct change *c)
 {
     struct stat st = {.st_uid = c->uid, .st_gid = c->gid}, now;
