@@ -14,6 +14,24 @@ static void test_tables(void)
     g_string_free(out, TRUE);
 }
 
+/* What a guest can cause as often as it likes is told once a second at most. */
+static void test_slow_events(void)
+{
+    static const char *const at_will[] = {"RTC_CHANGE", "BALLOON_CHANGE", "VSERPORT_CHANGE"};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(at_will); i++) {
+        const struct viv_mon_event_def *e;
+        struct viv_mon_iter it;
+
+        viv_mon_iter_init(&it);
+        do {
+            e = viv_mon_next_event(&it);
+        } while (e && strcmp(e->name, at_will[i]) != 0);
+        if (!e || !e->slow)
+            g_error("%s: %s", at_will[i], e ? "not limited" : "in no table");
+    }
+}
+
 static const struct viv_opt_def opts[] = {
     {.name = "force", .type = VIV_OPT_BOOL},
     {.name = "device", .type = VIV_OPT_STR, .required = true},
@@ -186,6 +204,7 @@ int main(int argc, char **argv)
     viv_mon_use(viv_mon_chardev);
     viv_mon_use_machine();
     g_test_add_func("/schema/tables", test_tables);
+    g_test_add_func("/schema/slow-events", test_slow_events);
     g_test_add_func("/schema/form", test_form);
     g_test_add_func("/schema/check", test_check);
     g_test_add_func("/schema/query", test_query);
