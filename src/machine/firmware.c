@@ -46,6 +46,11 @@ static void memory_map(struct viv_firmware *f, const struct viv_firmware_config 
     add_range(b, 4 * VIV_GIB, 4 * VIV_GIB + c->high_size, VIV_E820_RAM);
 }
 
+static bool has_vga(const struct viv_firmware *f)
+{
+    return f->board->pci && viv_firmware_find_vga(f->board->pci) >= 0;
+}
+
 static int build_acpi(struct viv_firmware *f, const struct viv_firmware_config *c, struct viv_err *err)
 {
     struct viv_acpi_info info = c->acpi;
@@ -71,6 +76,7 @@ int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **
     f->boot.no_long_mode = !viv_cpuid_has(viv_vcpus[0]->x86->cpuid, VIV_FT_LM);
     f->uncached = MAX(c->low_end, c->acpi.ecam_base ? c->acpi.ecam_base : 3 * VIV_GIB);
     f->com_ports = c->acpi.com_ports;
+    f->boot.vga_text = has_vga(f);
     memory_map(f, c);
     ret = build_acpi(f, c, err);
     if (!ret)
@@ -145,6 +151,7 @@ void viv_firmware_reset(struct viv_firmware *f)
 {
     struct viv_err err = VIV_ERR_INIT;
 
+    f->boot.vga_text = has_vga(f);
     if (!f->loaded && viv_boot_load(&f->boot, &f->entry, &err)) {
         viv_error("reset: %s", err.text); /* the file was there at start: it changed since */
         f->entry = (struct viv_boot_entry){.kind = VIV_BOOT_NONE};
@@ -152,6 +159,8 @@ void viv_firmware_reset(struct viv_firmware *f)
     }
     f->loaded = false;
     viv_firmware_low_memory(f->board->mem, f->com_ports);
+    if (f->boot.vga_text)
+        viv_firmware_vga(f->board);
     put_blob(f, VIV_BIOS_ACPI, f->acpi, f->acpi_len);
     put_blob(f, VIV_BIOS_SMBIOS, f->smbios, f->smbios_len);
     put_blob(f, 0xffff0, reset_vector, sizeof(reset_vector));

@@ -1,5 +1,5 @@
 /* What a PC's firmware would leave behind, for a kernel that is entered directly: tables in the BIOS area, PCI BARs,
- * interrupt routing, MTRRs, and the kernel itself. Done again at each reset. */
+ * interrupt routing, the VGA's text mode, MTRRs, and the kernel itself. Done again at each reset. */
 #ifndef VIV_MACHINE_FIRMWARE_H
 #define VIV_MACHINE_FIRMWARE_H
 
@@ -48,6 +48,10 @@ struct viv_pci_windows {
     uint64_t mem64_first, mem64_last; /* prefetchable 64-bit BARs that do not fit below; last 0: none */
 };
 void viv_firmware_pci(struct viv_pci_bus *bus, const struct viv_pci_windows *w, const uint8_t pirq_line[VIV_PCI_PIRQS]);
+/* Which function of a root bus is the VGA: the first; -1: none. */
+int viv_firmware_find_vga(struct viv_pci_bus *bus);
+/* Text mode on it, and what the BIOS data area says of that. After viv_firmware_pci(). */
+void viv_firmware_vga(struct viv_board *board);
 /* ICW1-ICW4 of the 8259 pair with vectors 08h and 70h, as a BIOS leaves them: all lines masked but the cascade and the
  * timer's, where there is one. */
 void viv_firmware_pic(struct viv_space *io, bool pit);

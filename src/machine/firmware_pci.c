@@ -262,24 +262,24 @@ static void place(struct bus *root, const struct viv_pci_windows *w)
     }
 }
 
-/* The first VGA also answers on the ports and addresses that VGAs have had before PCI. */
-static void enable_vga(struct viv_pci_bus *bus)
+int viv_firmware_find_vga(struct viv_pci_bus *bus)
 {
     for (unsigned devfn = 0; devfn < 256; devfn++) {
-        if (!viv_pci_at(bus, devfn) || viv_pci_config_read(bus, devfn, 0x0a, 2) != 0x0300)
-            continue;
-        decode(bus, devfn, 3);
-        return;
+        if (viv_pci_at(bus, devfn) && viv_pci_config_read(bus, devfn, 0x0a, 2) == 0x0300)
+            return (int)devfn;
     }
+    return -1;
 }
 
 void viv_firmware_pci(struct viv_pci_bus *bus, const struct viv_pci_windows *w, const uint8_t pirq_line[VIV_PCI_PIRQS])
 {
     unsigned last = 0;
     struct bus *root = survey(bus, &last, pirq_line);
+    int vga = viv_firmware_find_vga(bus);
 
     close_windows(root);
     place(root, w);
-    enable_vga(bus);
+    if (vga >= 0) /* it answers on the ports and addresses, too, that VGAs have had before PCI */
+        decode(bus, (unsigned)vga, 3);
     bus_free(root);
 }

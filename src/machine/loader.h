@@ -28,6 +28,7 @@ struct viv_boot_info {
     uint64_t low_end;  /* RAM goes from 0 to here, below 4 GiB */
     uint32_t rsdp;     /* 0: no ACPI */
     bool no_long_mode; /* the CPUs are 32-bit ones */
+    bool vga_text;     /* a VGA is in mode 3, 80 by 25 */
     const char *kernel, *initrd, *append; /* paths and text; the last two may be NULL */
 };
 

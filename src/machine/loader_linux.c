@@ -12,7 +12,8 @@
 
 /* Offsets in the file and in boot_params alike. */
 enum {
-    BP_ACPI_RSDP = 0x070, BP_ALT_MEM_K = 0x1e0, BP_E820_ENTRIES = 0x1e8, BP_HDR = 0x1f1,
+    BP_VIDEO_MODE = 0x006, BP_VIDEO_COLS = 0x007, BP_VIDEO_EGA_BX = 0x00a, BP_VIDEO_LINES = 0x00e, BP_VIDEO_IS_VGA = 0x00f,
+    BP_VIDEO_POINTS = 0x010, BP_ACPI_RSDP = 0x070, BP_ALT_MEM_K = 0x1e0, BP_E820_ENTRIES = 0x1e8, BP_HDR = 0x1f1,
     BP_SETUP_SECTS = 0x1f1, BP_VID_MODE = 0x1fa, BP_BOOT_FLAG = 0x1fe, BP_HDR_LEN = 0x201, BP_MAGIC = 0x202,
     BP_VERSION = 0x206, BP_TYPE_OF_LOADER = 0x210, BP_LOADFLAGS = 0x211, BP_CODE32_START = 0x214,
     BP_RAMDISK_IMAGE = 0x218, BP_RAMDISK_SIZE = 0x21c, BP_CMD_LINE_PTR = 0x228, BP_INITRD_MAX = 0x22c,
@@ -101,6 +102,17 @@ static void fill_e820(const struct viv_boot_info *info, uint8_t *params)
     viv_st_le32(params + BP_ALT_MEM_K, (uint32_t)((info->low_end - VIV_MIB) / VIV_KIB));
 }
 
+/* screen_info, as the kernel's own real-mode part would have it of the BIOS. All 0: no screen. */
+static void fill_screen(uint8_t *params)
+{
+    params[BP_VIDEO_MODE] = 3;
+    params[BP_VIDEO_COLS] = 80;
+    params[BP_VIDEO_LINES] = 25;
+    viv_st_le16(params + BP_VIDEO_EGA_BX, 3); /* colour, 256 KiB */
+    params[BP_VIDEO_IS_VGA] = 1;
+    viv_st_le16(params + BP_VIDEO_POINTS, 16);
+}
+
 static int fill_params(struct viv_loader *l, struct bzimage *k, struct viv_err *err)
 {
     uint64_t cmdline;
@@ -119,6 +131,8 @@ static int fill_params(struct viv_loader *l, struct bzimage *k, struct viv_err *
     if (k->version >= 0x20e)
         viv_st_le64(k->params + BP_ACPI_RSDP, l->info->rsdp);
     fill_e820(l->info, k->params);
+    if (l->info->vga_text)
+        fill_screen(k->params);
     return viv_loader_write(l, VIV_BOOT_PARAMS, k->params, sizeof(k->params), err);
 }
 

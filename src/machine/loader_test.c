@@ -118,6 +118,13 @@ static void test_bzimage(void)
     g_assert_cmpuint(ram32(e.info + 0x21c), ==, 6);
     expect_text(ram32(e.info + 0x218), "INITRD");
     g_assert_cmphex(ram32(e.info + 0x218), ==, RAM_BYTES - 4096);
+    g_assert_cmphex(ram32(e.info + 4), ==, 0); /* no screen */
+    g_assert_cmphex(ram32(e.info + 0x0c), ==, 0);
+    i.vga_text = true;
+    e = good(&i);
+    g_assert_cmphex(ram32(e.info + 4), ==, 0x50030000);    /* mode 3, 80 columns */
+    g_assert_cmphex(ram32(e.info + 0x0c), ==, 0x01190000); /* 25 lines, VGA */
+    g_assert_cmphex(ram32(e.info + 0x10), ==, 16);
 
     i.no_long_mode = true;
     bad(&i, "64-bit kernel");

@@ -15,4 +15,6 @@ extern const uint8_t viv_font_glyphs[][VIV_FONT_HEIGHT]; /* the highest bit is t
 extern const struct viv_font_char viv_font_chars[];      /* sorted */
 extern const unsigned viv_font_count;
 
+extern const uint8_t viv_font_cp437[256][VIV_FONT_HEIGHT]; /* the font of a VGA's BIOS; cp437.c is made as font.c is */
+
 #endif
