@@ -123,6 +123,19 @@ uint64_t viv_loader_find_high(const struct viv_loader *l, uint64_t len, uint64_t
     }
 }
 
+uint64_t viv_loader_find_low(const struct viv_loader *l, uint64_t len)
+{
+    uint64_t start = VIV_BOOT_LOW_FREE, last;
+
+    do {
+        last = start;
+        for (unsigned i = 0; i < l->taken_count; i++)
+            if (l->taken[i].start < start + len && start < l->taken[i].end)
+                start = (l->taken[i].end + 15) & ~15ull;
+    } while (start != last && start < VIV_BOOT_LOW_END);
+    return viv_range_inside(start, len, VIV_BOOT_LOW_END) ? start : 0;
+}
+
 /* Calls fn on each stretch of host memory behind [gpa, gpa + len). */
 static int each_stretch(struct viv_loader *l, uint64_t gpa, uint64_t len, struct viv_err *err,
                         int (*fn)(void *opaque, uint8_t *hva, uint64_t done, uint64_t n,
@@ -220,15 +233,17 @@ int viv_loader_cmdline(struct viv_loader *l, const char *text, uint32_t max, uin
     return ret;
 }
 
-/* A GDT for the entry protocols: 10h is flat code (64-bit: L), 18h flat data. The hidden parts of the segment
- * registers are set beside it; the table is there for kernels that reload them. */
-static int write_gdt(struct viv_loader *l, bool long_mode, struct viv_err *err)
+/* A GDT for the entry protocols, where flat code (64-bit: L) and data behind it begin at viv_boot_code(). The hidden parts of the
+ * segment registers are set beside it; the table is there for kernels that reload them. */
+static int write_gdt(struct viv_loader *l, enum viv_boot_kind kind, struct viv_err *err)
 {
-    uint64_t gdt[4] = {0, 0, long_mode ? 0x00af9b000000ffffull : 0x00cf9b000000ffffull,
-                       0x00cf93000000ffffull};
+    unsigned code = viv_boot_code(kind) / 8;
+    uint64_t gdt[4] = {0};
     uint8_t bytes[sizeof(gdt)];
     int ret;
 
+    gdt[code] = kind == VIV_BOOT_LINUX64 ? 0x00af9b000000ffffull : 0x00cf9b000000ffffull;
+    gdt[code + 1] = 0x00cf93000000ffffull;
     for (int i = 0; i < 4; i++)
         viv_st_le64(bytes + 8 * i, gdt[i]);
     ret = viv_loader_take(l, VIV_BOOT_GDT, sizeof(bytes), "descriptor table", err);
@@ -268,7 +283,7 @@ static int load(struct viv_loader *l, struct viv_boot_entry *out, struct viv_err
                         l->kernel.path);
     if (ret)
         return ret;
-    ret = write_gdt(l, out->kind == VIV_BOOT_LINUX64, err);
+    ret = write_gdt(l, out->kind, err);
     if (!ret && out->kind == VIV_BOOT_LINUX64)
         ret = write_page_tables(l, err);
     return ret;

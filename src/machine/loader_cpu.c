@@ -5,15 +5,17 @@
 
 #include <glib.h>
 
-static void flat_segments(struct viv_x86 *c, bool long_mode)
+static void flat_segments(struct viv_x86 *c, enum viv_boot_kind kind)
 {
+    uint16_t sel = viv_boot_code(kind);
+    bool long_mode = kind == VIV_BOOT_LINUX64;
     uint32_t code = 0xb | VIV_SEG_S | VIV_SEG_P | VIV_SEG_G | (long_mode ? VIV_SEG_L : VIV_SEG_DB);
     uint32_t data = 0x3 | VIV_SEG_S | VIV_SEG_P | VIV_SEG_G | VIV_SEG_DB;
     static const int data_segs[] = {VIV_ES, VIV_SS, VIV_DS, VIV_FS, VIV_GS};
 
-    c->seg[VIV_CS] = (struct viv_seg){.sel = 0x10, .limit = 0xffffffff, .attr = code};
+    c->seg[VIV_CS] = (struct viv_seg){.sel = sel, .limit = 0xffffffff, .attr = code};
     for (size_t i = 0; i < G_N_ELEMENTS(data_segs); i++)
-        c->seg[data_segs[i]] = (struct viv_seg){.sel = 0x18, .limit = 0xffffffff, .attr = data};
+        c->seg[data_segs[i]] = (struct viv_seg){.sel = sel + 8, .limit = 0xffffffff, .attr = data};
     c->gdtr = (struct viv_dtr){.base = VIV_BOOT_GDT, .limit = 31};
     c->idtr = (struct viv_dtr){.base = 0, .limit = 0};
 }
@@ -24,7 +26,7 @@ void viv_boot_set_cpu(struct viv_x86 *c, const struct viv_boot_entry *e)
 
     if (e->kind == VIV_BOOT_NONE)
         return;
-    flat_segments(c, long_mode);
+    flat_segments(c, e->kind);
     c->cr0 = VIV_CR0_PE | VIV_CR0_ET;
     c->rip = c->next_rip = e->rip;
     c->gpr[VIV_RSP] = VIV_BOOT_STACK;

@@ -11,6 +11,7 @@
 #define VIV_BOOT_PARAMS     0x7000u  /* boot_params, hvm_start_info: one page */
 #define VIV_BOOT_PVH_LISTS  0x8000u  /* module list and memory map: one page */
 #define VIV_BOOT_PAGES      0x9000u  /* PML4, PDPT, four page directories */
+#define VIV_BOOT_LOW_FREE   0x9500u  /* multiboot information: where QEMU has it */
 #define VIV_BOOT_STACK      0x18000u /* top */
 #define VIV_BOOT_CMDLINE    0x20000u
 #define VIV_BOOT_CMDLINE_MAX 0x10000u
@@ -34,6 +35,13 @@ struct viv_loader {
     unsigned taken_count;
 };
 
+/* Selector of the flat code segment at entry; data's is the next. Linux's protocol names both; kernels of the others that have no GDT of
+ * their own count on 8, the first there is. */
+static inline uint16_t viv_boot_code(enum viv_boot_kind kind)
+{
+    return kind == VIV_BOOT_LINUX64 || kind == VIV_BOOT_LINUX32 ? 0x10 : 0x08;
+}
+
 int viv_boot_open(struct viv_boot_file *f, const char *option, const char *path, struct viv_err *err);
 void viv_boot_close(struct viv_boot_file *f);
 /* Exactly len bytes at off, or an error that names the file. */
@@ -44,6 +52,8 @@ int viv_loader_take(struct viv_loader *l, uint64_t start, uint64_t len, const ch
                     struct viv_err *err);
 /* Highest page-aligned free place for len bytes below `limit`; 0: none. */
 uint64_t viv_loader_find_high(const struct viv_loader *l, uint64_t len, uint64_t limit);
+/* Lowest free place for len bytes in low memory from VIV_BOOT_LOW_FREE on; 0: none. */
+uint64_t viv_loader_find_low(const struct viv_loader *l, uint64_t len);
 /* File bytes, buffer or zeros into RAM that was taken. */
 int viv_loader_read(struct viv_loader *l, const struct viv_boot_file *f, uint64_t off, uint64_t gpa,
                     uint64_t len, struct viv_err *err);

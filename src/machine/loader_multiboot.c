@@ -1,7 +1,8 @@
 /* Multiboot 1 (specification 0.6.96): ELF32 images and images with address fields ("a.out kludge").
  *
  * -initrd "FILE ARGS,FILE2 ..." gives modules; each one's string is its whole text, as QEMU and GRUB have it. The command
- * line begins with the kernel's path. Modules and the information structure lie behind the image. */
+ * line begins with the kernel's path. Modules lie behind the image,
+ * the information structure in low memory: kernels begin their heap where their image ends. */
 #include "machine/loader_int.h"
 
 #include "base/bytes.h"
@@ -202,16 +203,13 @@ static void add_mods(GByteArray *b, const struct module *mods, unsigned count, u
 }
 
 /* 3.3: the block begins with the information structure. */
-static int write_info(struct viv_loader *l, uint64_t at, const struct module *mods, unsigned count,
-                      struct viv_boot_entry *out, struct viv_err *err)
+static GByteArray *build_info(const struct viv_boot_info *info, uint32_t base, const struct module *mods, unsigned count)
 {
-    const struct viv_boot_info *info = l->info;
-    g_autoptr(GByteArray) b = g_byte_array_new();
+    GByteArray *b = g_byte_array_new();
     g_autofree char *cmdline = g_strdup_printf("%s%s%s", info->kernel, info->append ? " " : "",
                                                info->append ? info->append : "");
-    uint32_t base = (uint32_t)at, s;
     uint8_t head[INFO_BYTES] = {0};
-    int ret;
+    uint32_t s;
 
     viv_st_le32(head, INFO_MEMORY | INFO_BOOTDEV | INFO_CMDLINE | INFO_MODS | INFO_MMAP | INFO_LOADER);
     viv_st_le32(head + 4, VIV_BOOT_LOW_END / VIV_KIB);
@@ -224,10 +222,24 @@ static int write_info(struct viv_loader *l, uint64_t at, const struct module *mo
     viv_st_le32(b->data + 64, base + s);
     add_mods(b, mods, count, base);
     add_mmap(b, info, base);
+    return b;
+}
+
+/* In low memory, or, should there be no room, behind the modules. */
+static int write_info(struct viv_loader *l, uint64_t behind, const struct module *mods, unsigned count,
+                      struct viv_boot_entry *out, struct viv_err *err)
+{
+    g_autoptr(GByteArray) sized = build_info(l->info, 0, mods, count), b = NULL;
+    uint64_t at = viv_loader_find_low(l, sized->len);
+    int ret;
+
+    if (!at)
+        at = (behind + VIV_PAGE_SIZE - 1) & VIV_PAGE_MASK;
+    b = build_info(l->info, (uint32_t)at, mods, count);
     ret = viv_loader_take(l, at, b->len, "multiboot information", err);
     if (!ret)
         ret = viv_loader_write(l, at, b->data, b->len, err);
-    out->info = base;
+    out->info = at;
     return ret;
 }
 
@@ -254,7 +266,7 @@ int viv_load_multiboot(struct viv_loader *l, const uint8_t *head, size_t len,
     if (!ret) {
         out->kind = VIV_BOOT_MULTIBOOT;
         out->rip = m.entry;
-        ret = write_info(l, (next + VIV_PAGE_SIZE - 1) & VIV_PAGE_MASK, mods, count, out, err);
+        ret = write_info(l, next, mods, count, out, err);
     }
     for (unsigned i = 0; i < count; i++)
         g_free(mods[i].text);

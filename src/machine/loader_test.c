@@ -126,6 +126,8 @@ static void test_bzimage(void)
     g_assert_cmphex(ram32(e.info + 0x0c), ==, 0x01190000); /* 25 lines, VGA */
     g_assert_cmphex(ram32(e.info + 0x10), ==, 16);
 
+    g_assert_cmphex(ram32(0x600 + 0x14), ==, 0x00af9b00); /* Linux's selectors: code 10h, data 18h */
+    g_assert_cmphex(ram32(0x600 + 0x1c), ==, 0x00cf9300);
     i.no_long_mode = true;
     bad(&i, "64-bit kernel");
     viv_st_le16(k + 0x236, 0); /* no 64-bit entry */
@@ -308,6 +310,31 @@ static void test_multiboot(void)
     g_assert_cmpuint(ram32(e.info + 8), ==, (RAM_BYTES - VIV_MIB) / 1024);
 }
 
+/* What kernels without a GDT and with a heap behind their image count on. */
+static void test_multiboot_entry(void)
+{
+    uint8_t f[512];
+    g_autofree char *kp = file("mb", f, make_multiboot(f, 0x10003)), *low = NULL;
+    struct viv_boot_info i = info(kp, NULL, "x=1");
+    struct viv_boot_entry e = good(&i);
+
+    g_assert_cmphex(e.info, ==, 0x9500);
+    g_assert_cmphex(ram32(0x608), ==, 0x0000ffff); /* code at 08h, data at 10h */
+    g_assert_cmphex(ram32(0x60c), ==, 0x00cf9b00);
+    g_assert_cmphex(ram32(0x614), ==, 0x00cf9300);
+    viv_st_le32(f + 76, 0x9040); /* the kernel itself lies there */
+    viv_st_le32(f + 80, 0x9000);
+    viv_st_le32(f + 88, 0x9a04);
+    viv_st_le32(f + 92, 0x9060);
+    low = file("mblow", f, sizeof(f));
+    i = info(low, NULL, "x=1");
+    g_assert_cmphex(good(&i).info, ==, 0x9a10);
+    viv_st_le32(f + 88, 0x9fc00); /* up to the end of it */
+    g_free(low);
+    i.kernel = low = file("mbfull", f, sizeof(f));
+    g_assert_cmphex(good(&i).info, ==, 0x100000);
+}
+
 static void test_multiboot_refused(void)
 {
     uint8_t f[512];
@@ -380,6 +407,7 @@ int main(int argc, char **argv)
     g_test_add_func("/loader/pvh", test_pvh);
     g_test_add_func("/loader/elf-refused", test_elf_refused);
     g_test_add_func("/loader/multiboot", test_multiboot);
+    g_test_add_func("/loader/multiboot-entry", test_multiboot_entry);
     g_test_add_func("/loader/multiboot-refused", test_multiboot_refused);
     g_test_add_func("/loader/fuzz", test_fuzz);
     ret = g_test_run();

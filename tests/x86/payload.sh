@@ -36,7 +36,7 @@ run a20 -M pc
 run firmware -M microvm,pic=on,pit=on
 # KVM without VT-x or SVM under it does not know all their instructions; with it, this is the host's CPU.
 if [ "${accel%%,*}" != kvm ]; then
-    for p in smc latency precise debug ferr; do
+    for p in smc latency precise debug ferr multiboot; do
         run $p
     done
     run smp -smp 2
