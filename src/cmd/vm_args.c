@@ -293,6 +293,8 @@ HANDLER(on_fsdev)
 
 HANDLER(on_net)
 {
+    if (strcmp(option, "-netdev") && vm_nic_help(option, text))
+        return 1;
     a->given_net = true;
     return add_item(&a->nets, option, text);
 }

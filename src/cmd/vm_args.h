@@ -84,6 +84,10 @@ int vm_sandbox_parse(struct vm_args *a, const char *option, const char *text, st
 int vm_sandbox_start(struct vm_args *a, struct viv_err *err);      /* before threads */
 int vm_sandbox_seal(const struct vm_args *a, struct viv_err *err); /* before the guest runs */
 
+/* vm_nets.c: network back ends and the cards that -nic and -net stand for (device lock held). */
+int vm_make_nets(struct vm_args *a, struct viv_err *err);
+bool vm_nic_help(const char *option, const char *text); /* model=help: printed */
+
 /* vm_usb.c: the controllers of -usb, and after all -device what -usbdevice asks for (device lock held). */
 int vm_make_usb(struct vm_args *a, struct viv_err *err);
 int vm_make_usb_devices(struct vm_args *a, struct viv_err *err);

@@ -12,127 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- network --- */
-
-/* Splits "-nic user,model=...,mac=...,hostfwd=..." into a back end and a card. */
-static int add_nic(struct vm_args *a, const char *option, struct viv_raw_opts *back, char *model,
-                   const char *card, struct viv_err *err)
-{
-    static unsigned count;
-    g_autofree char *text = NULL;
-    const char *cls = model ? model : a->cfg.cls->default_nic;
-    struct viv_netdev *n;
-    int rc;
-
-    if (!viv_raw_get(back, "id")) {
-        g_autofree char *id = g_strdup_printf("nic%u", count++);
-
-        viv_raw_set(back, "id", id);
-    }
-    rc = viv_netdev_new(back, &n, err);
-    if (rc < 0)
-        return rc;
-    if (cls && !strcmp(cls, "e1000-82540em"))
-        cls = "e1000";
-    /* "virtio" is what -nic and -net call the virtio card. */
-    if (!cls || !strcmp(cls, "virtio") || !strcmp(cls, "virtio-net"))
-        cls = vm_has_pci(a) ? "virtio-net-pci" : "virtio-net-device";
-    text = g_strdup_printf("%s,netdev=%s%s", cls, viv_netdev_id(n), card);
-    return vm_make_device(a, text, err);
-}
-
-/* Card properties out of `r`, as the tail of a -device text. */
-static char *take_card(struct viv_raw_opts *r)
-{
-    g_autofree char *mac = viv_raw_take(r, "mac"), *macaddr = viv_raw_take(r, "macaddr");
-    g_autofree char *addr = viv_raw_take(r, "addr");
-
-    if (!mac)
-        mac = g_steal_pointer(&macaddr);
-    return g_strdup_printf("%s%s%s%s", mac ? ",mac=" : "", mac ? mac : "", addr ? ",addr=" : "",
-                           addr ? addr : "");
-}
-
-static int one_nic(struct vm_args *a, const char *option, const char *text, struct viv_err *err)
-{
-    g_autofree char *model = NULL, *card = NULL;
-    struct viv_raw_opts *r;
-    int rc = viv_raw_parse(option, "type", text, &r, err);
-
-    if (rc < 0)
-        return rc;
-    if (g_strcmp0(viv_raw_get(r, "type"), "none")) {
-        model = viv_raw_take(r, "model");
-        card = take_card(r);
-        rc = add_nic(a, option, r, model, card, err);
-    }
-    viv_raw_free(r);
-    return rc;
-}
-
-/* -net nic and -net user: the n-th card is for the n-th back end. */
-static int old_nets(struct vm_args *a, struct viv_err *err)
-{
-    g_autoptr(GPtrArray) cards = g_ptr_array_new_with_free_func((GDestroyNotify)viv_raw_free);
-    g_autoptr(GPtrArray) backs = g_ptr_array_new_with_free_func((GDestroyNotify)viv_raw_free);
-    int rc = 0;
-
-    FOR_ITEMS(a->nets, it) {
-        struct viv_raw_opts *r;
-
-        if (strcmp(it->option, "-net") || !strcmp(it->text, "none"))
-            continue;
-        rc = viv_raw_parse("-net", "type", it->text, &r, err);
-        if (rc < 0)
-            return rc;
-        g_ptr_array_add(g_strcmp0(viv_raw_get(r, "type"), "nic") ? backs : cards, r);
-    }
-    if (cards->len != backs->len)
-        return viv_fail(err, EINVAL, "-net: %u cards (-net nic) and %u back ends (-net user, -net tap): there must be as many "
-                        "of each, for the n-th card gets the n-th back end; -nic says both in one", cards->len, backs->len);
-    for (guint i = 0; i < cards->len && !rc; i++) {
-        struct viv_raw_opts *card = g_ptr_array_index(cards, i), *back = g_ptr_array_index(backs, i);
-        g_autofree char *type = viv_raw_take(card, "type"), *model = viv_raw_take(card, "model");
-        g_autofree char *netdev = viv_raw_take(card, "netdev");
-        g_autofree char *props = take_card(card);
-        const char *key, *value;
-
-        if (viv_raw_count(card)) {
-            viv_raw_at(card, 0, &key, &value);
-            return viv_fail(err, EINVAL, "-net nic: unknown option '%.60s'; it takes model, macaddr, addr", key);
-        }
-        rc = add_nic(a, "-net", back, model, props, err);
-    }
-    return rc;
-}
-
-static int make_nets(struct vm_args *a, struct viv_err *err)
-{
-    int rc = 0;
-
-    FOR_ITEMS(a->nets, it) {
-        if (!strcmp(it->option, "-nic")) {
-            rc = one_nic(a, it->option, it->text, err);
-        } else if (!strcmp(it->option, "-netdev")) {
-            struct viv_raw_opts *r;
-            struct viv_netdev *n;
-
-            rc = viv_raw_parse("-netdev", "type", it->text, &r, err);
-            if (!rc) {
-                rc = viv_netdev_new(r, &n, err);
-                viv_raw_free(r);
-            }
-        }
-        if (rc < 0)
-            return rc;
-    }
-    rc = old_nets(a, err);
-    /* A machine without a word about networks has a card on user networking, as in QEMU. */
-    if (!rc && !a->given_net && !a->nodefaults && a->cfg.cls->default_nic && vm_has_pci(a))
-        rc = one_nic(a, "-nic", "user", err);
-    return rc;
-}
-
 /* --- devices --- */
 
 /* driver=D,property=P,value=V: the long form, for drivers with a dot in their name. */
@@ -249,7 +128,7 @@ int vm_make_devices(struct vm_args *a, struct viv_err *err)
     if (!rc)
         rc = vm_make_usb(a, err);
     if (!rc)
-        rc = make_nets(a, err);
+        rc = vm_make_nets(a, err);
 
     for (guint i = 0; !rc && a->devices && i < a->devices->len; i++)
         rc = vm_make_device(a, g_array_index(a->devices, struct vm_item, i).text, err);

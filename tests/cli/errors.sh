@@ -187,7 +187,8 @@ bad "the id 'x' is already in use" -object rng-builtin,id=x -object rng-builtin,
 bad "rng=y: there is no -object" -object rng-builtin,id=x -device virtio-rng-pci,rng=y
 bad "id" -netdev user
 bad "there is no type 'foo'" -nic foo
-bad "1 cards (-net nic) and 0 back ends" -net nic
+bad "it takes model, macaddr, addr, netdev" -net nic,modle=e1000
+bad "there is no back end 'n9'" -net nic,netdev=n9
 bad "did you mean 'stdio'" -serial stdoi
 bad "no chardev 'zz'" -serial chardev:zz
 bad "cannot connect" -serial unix:nothere

@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""Words of command lines written for QEMU that are taken although there is less behind them here: the machine starts, says in
+at most one line what is different, and is what the words asked for. (Refusals: errors.sh.)"""
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import vm  # noqa: E402
+
+BASE = ["-S", "-m", "16", "-display", "none", "-monitor", "stdio", "-serial", "null"]
+ACCEL = ["-accel", "interp"]
+failures = []
+
+# (arguments, what the one line on stderr says; None: there is none, {monitor command: a pattern in its answer})
+CASES = [
+    # Cards of -net: with a back end of their own, with the next of the old ones, with none.
+    (["-netdev", "user,id=n0", "-net", "nic,netdev=n0,model=e1000"], None, {"info network": r"(?s)n0.*e1000|e1000.*n0"}),
+    (["-net", "nic,model=e1000"], "the network card has no cable", {"info pci": "(?i)ethernet"}),
+    (["-net", "nic,model=e1000", "-net", "nic,model=rtl8139", "-net", "user"], "the network card has no cable",
+     {"info network": "nic0", "info pci": "(?is)ethernet.*ethernet"}),
+    (["-net", "user"], "has no card", {"info network": "nic0"}),
+    (["-net", "nic,model=e1000", "-net", "user,net=10.9.0.0/24"], None, {"info network": "e1000"}),
+]
+
+
+def start(args, commands=""):
+    extra = [] if any(a.startswith("accel=") or ",accel=" in a or a == "-accel" for a in args) else ACCEL
+    return subprocess.run(vm.emulator() + BASE + extra + args, input=commands + "quit\n", capture_output=True, text=True, timeout=60 * vm.SLOW)
+
+
+def one(args, line, answers):
+    r = start(args, "".join(c + "\n" for c in answers))
+    said = r.stderr.splitlines()
+    if r.returncode or (line is None and said) or (line is not None and (len(said) != 1 or not re.search(line, said[0]))):
+        failures.append(f"{args}: status {r.returncode}, wanted {line!r} on stderr, got {said}")
+    for command, want in answers.items():
+        if not re.search(want, r.stdout):
+            failures.append(f"{args}: {command}: no '{want}' in\n{r.stdout}")
+
+
+def listed():
+    for args in (["-net", "nic,model=help"], ["-net", "nic,model=?"], ["-nic", "user,model=help"]):
+        r = subprocess.run(vm.emulator() + args, capture_output=True, text=True, timeout=20 * vm.SLOW)
+        if r.returncode or r.stderr or not {"virtio", "e1000", "rtl8139"} <= set(r.stdout.split()):
+            failures.append(f"{args}: {r}")
+
+
+def main():
+    for case in CASES:
+        one(*case)
+    listed()
+    for f in failures:
+        print(f)
+    if failures:
+        vm.fail(f"{len(failures)} not taken as they should be")
+    print(f"{len(CASES)} command lines: ok")
+
+
+main()
