@@ -51,20 +51,32 @@ static int choose_automatically(const struct viv_accel **out, struct viv_err *er
     return viv_fail(err, ENODEV, "no accelerator works here: %s", why->str);
 }
 
-/* A list such as "kvm:xlate": the first that works, and the reasons of those that did not. */
+static bool any_known(char **names)
+{
+    while (*names && !viv_accel_find(*names))
+        names++;
+    return *names != NULL;
+}
+
+/* A list such as "kvm:hvf:xlate": the first that works, and the reasons of those that did not. Scripts for several systems
+ * name accelerators of all of them. */
 static int choose_from_list(const char *text, const struct viv_accel **out, struct viv_err *err)
 {
     g_auto(GStrv) names = g_strsplit(text, ":", -1);
     g_autoptr(GString) why = g_string_new(NULL);
 
+    if (!any_known(names))
+        return fail_unknown(text, err);
     for (char **n = names; *n; n++) {
         const struct viv_accel *a = viv_accel_find(*n);
         struct viv_err reason = VIV_ERR_INIT;
 
-        if (!a)
-            return fail_unknown(*n, err);
+        if (!a) {
+            g_string_append_printf(why, "%s%.60s: no such accelerator", why->len ? "; " : "", *n);
+            continue;
+        }
         /* The last one may have a substitute, which viv_accel_settle() takes. */
-        if (a->probe(&reason) == 0 || (!n[1] && a->instead)) {
+        if (a->probe(&reason) == 0 || (a->instead && !any_known(n + 1))) {
             if (why->len)
                 viv_info("-accel %s: %s; using %s", text, why->str, a->name);
             *out = a;

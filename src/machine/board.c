@@ -17,6 +17,8 @@
 const char *const viv_on_off_split[] = {"on", "off", "split", NULL};
 const char *const viv_on_off_auto[] = {"on", "off", "auto", NULL};
 
+/* What is asked for is KVM's affair: where software runs the guest it has no effect, as in QEMU, so that a list of
+ * accelerators can fall back. */
 static int check_irqchip(const struct viv_machine_config *cfg, struct viv_board *board, const char *key,
                          struct viv_err *err)
 {
@@ -25,8 +27,10 @@ static int check_irqchip(const struct viv_machine_config *cfg, struct viv_board 
 
     if (!v || !strcmp(v, kernel ? "on" : "off"))
         return 0;
-    if (!strcmp(v, "on"))
-        return viv_fail(err, EINVAL, "-machine %s=on: only -accel kvm has interrupt controllers in the kernel", key);
+    if (!kernel) {
+        viv_warn("-machine %s=%s has no effect: only -accel kvm has interrupt controllers in the kernel", key, v);
+        return 0;
+    }
     return viv_fail(err, ENOTSUP, "-machine %s=%s: with -accel kvm only \"on\" exists so far", key, v);
 }
 

@@ -22,6 +22,13 @@ CASES = [
      {"info network": "nic0", "info pci": "(?is)ethernet.*ethernet"}),
     (["-net", "user"], "has no card", {"info network": "nic0"}),
     (["-net", "nic,model=e1000", "-net", "user,net=10.9.0.0/24"], None, {"info network": "e1000"}),
+    # Accelerators of other systems in a list are passed over, and what is KVM's affair has no effect elsewhere.
+    (["-accel", "hvf", "-accel", "interp"], "hvf: no such accelerator; using interp", {"info status": "prelaunch"}),
+    (["-machine", "pc,accel=whpx:hvf:interp"], "whpx: no such accelerator; hvf: no such accelerator; using interp", {}),
+    (["-machine", "pc,accel=interp:hvf"], None, {}),
+    (["-machine", "q35,accel=interp,kernel_irqchip=on"], "kernel_irqchip=on has no effect", {}),
+    (["-machine", "q35,accel=interp,kernel-irqchip=split"], "kernel-irqchip=split has no effect", {}),
+    (["-machine", "q35,accel=interp,kernel_irqchip=off"], None, {}),
 ]
 
 
