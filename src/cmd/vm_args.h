@@ -22,6 +22,7 @@ struct vm_args {
     struct viv_machine_config cfg;
     const char *default_machine, *default_cpu;
     struct viv_raw_opts *machine; /* all -machine together, or NULL */
+    const char *machine_version;  /* said instead of the machine's name, or NULL */
     struct viv_raw_opts *smp, *mem, *rtc, *boot;
     GPtrArray *option_roms, *fw_cfgs;
     GPtrArray *accels;         /* each -accel; ends with NULL once all is parsed */

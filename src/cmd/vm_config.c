@@ -147,6 +147,11 @@ static int find_machine(struct vm_args *a, const char *type, struct viv_err *err
     a->cfg.cls = viv_machine_find(type);
     if (a->cfg.cls)
         return 0;
+    a->cfg.cls = viv_machine_of_version(type);
+    if (a->cfg.cls) {
+        a->machine_version = g_strdup(type);
+        return 0;
+    }
     for (const struct viv_machine_class *const *m = viv_machines(); *m && n < 63; m++)
         names[n++] = (*m)->name;
     names[n] = NULL;
@@ -246,6 +251,9 @@ static int check_pc(const struct vm_args *a, struct viv_err *err)
 
 void vm_config_warn(const struct vm_args *a)
 {
+    if (a->machine_version)
+        viv_info("-machine %.60s: that is machine '%s' here, which has one version (%s)", a->machine_version, a->cfg.cls->name,
+                 a->cfg.cls->aliases[0]);
     if (!viv_bios_wanted(&a->cfg) && (a->cfg.boot || a->option_roms))
         viv_warn("%s has no effect: -kernel is started directly, no firmware runs", a->cfg.boot ? "-boot" : "-option-rom");
 }

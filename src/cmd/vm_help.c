@@ -18,6 +18,8 @@ static bool machine_help(const char *name)
 {
     const struct viv_machine_class *cls = name ? viv_machine_find(name) : NULL;
 
+    if (name && !cls)
+        cls = viv_machine_of_version(name);
     if (cls)
         viv_opts_print_help(name, cls->props, stdout);
     if (name)

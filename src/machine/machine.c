@@ -1,5 +1,6 @@
 #include "machine/machine.h"
 
+#include <glib.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -12,6 +13,22 @@ static const struct viv_machine_class *const machines[] = {&viv_machine_pc, &viv
 const struct viv_machine_class *const *viv_machines(void)
 {
     return machines;
+}
+
+/* "pc-q35-" begins a version, "ubuntu" is a whole name. */
+static bool is_version(const char *word, const char *name)
+{
+    return g_str_has_suffix(word, "-") ? g_str_has_prefix(name, word) && name[strlen(word)] : !strcmp(word, name);
+}
+
+const struct viv_machine_class *viv_machine_of_version(const char *name)
+{
+    for (size_t i = 0; machines[i]; i++) {
+        for (const char *const *v = machines[i]->versions; v && *v; v++)
+            if (is_version(*v, name))
+                return machines[i];
+    }
+    return NULL;
 }
 
 const struct viv_machine_class *viv_machine_find(const char *name)

@@ -52,6 +52,7 @@ enum viv_floppy_place { VIV_FLOPPY_NONE, VIV_FLOPPY_ON_REQUEST, VIV_FLOPPY_BUILT
 struct viv_machine_class {
     const char *name; /* "pc" */
     const char *const *aliases; /* "pc-i440fx-7.2", ... */
+    const char *const *versions; /* what else QEMU and distributions call it: "ubuntu"; ending with '-': and a version */
     const char *desc;
     const char *default_nic; /* model for -nic / -net without one */
     const char *const *usb;  /* its USB controller, as after -device, ending with NULL; NULL: none can be had */
@@ -78,6 +79,8 @@ int viv_machine_add_fw_cfg(const struct viv_machine_config *cfg, struct viv_err 
 extern const struct viv_opt_def viv_fw_cfg_opts[]; /* "name" without a key */
 
 const struct viv_machine_class *viv_machine_find(const char *name);
+/* By a version's name, "pc-q35-9.2+pve0": there is one version here, of the aliases' names. */
+const struct viv_machine_class *viv_machine_of_version(const char *name);
 const struct viv_machine_class *const *viv_machines(void); /* NULL-terminated; first is the default */
 
 #endif

@@ -98,6 +98,7 @@ static const char *const q35_usb[] = {
 const struct viv_machine_class viv_machine_q35 = {
     .name = "q35",
     .aliases = q35_aliases,
+    .versions = (const char *const[]){"pc-q35-", "ubuntu-q35", NULL},
     .desc = "Standard PC (Q35 + ICH9, 2009)",
     .default_nic = "virtio-net-pci",
     .usb = q35_usb,

@@ -62,6 +62,7 @@ bad "did you mean 'threads'" -smp 2,thraeds=2
 bad "x86 has no clusters" -smp 4,clusters=2
 bad "did you mean 'pc'" -M pcc
 bad "no such machine" -M isapc
+bad "no such machine" -M pc-q35-
 bad "-machine pc: unknown option 'foo'" -M pc,foo=1
 bad "neither 'on' nor 'off'" -M pc,hpet=perhaps
 bad "no such accelerator; there are kvm, xlate and interp" -accel foo

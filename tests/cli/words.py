@@ -29,6 +29,12 @@ CASES = [
     (["-machine", "q35,accel=interp,kernel_irqchip=on"], "kernel_irqchip=on has no effect", {}),
     (["-machine", "q35,accel=interp,kernel-irqchip=split"], "kernel-irqchip=split has no effect", {}),
     (["-machine", "q35,accel=interp,kernel_irqchip=off"], None, {}),
+    # Versions of machines, and distributions' names for them.
+    (["-M", "pc-i440fx-9.2"], "machine 'pc' here, which has one version", {"info pci": "8086:1237"}),
+    (["-M", "pc-q35-10.0+pve0"], "machine 'q35' here", {"info pci": "8086:29c0"}),
+    (["-M", "pc-i440fx-jammy"], "machine 'pc' here", {}),
+    (["-M", "ubuntu-q35"], "machine 'q35' here", {}),
+    (["-M", "pc-q35-7.2"], None, {}),
 ]
 
 
