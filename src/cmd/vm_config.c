@@ -214,11 +214,11 @@ static int fill_memory(struct vm_args *a, struct viv_err *err)
 }
 
 static const char *const rtc_clocks[] = {"host", "vm", NULL};
-static const char *const rtc_drift[] = {"none", NULL};
+static const char *const rtc_drift[] = {"none", "slew", NULL};
 const struct viv_opt_def vm_rtc_opts[] = {
     {.name = "base", .type = VIV_OPT_STR, .help = "utc, localtime or a date", .def = "utc"},
     {.name = "clock", .type = VIV_OPT_ENUM, .values = rtc_clocks, .def = "host"},
-    {.name = "driftfix", .type = VIV_OPT_ENUM, .values = rtc_drift, .def = "none"},
+    {.name = "driftfix", .type = VIV_OPT_ENUM, .values = rtc_drift, .def = "none", .help = "periodic ticks that came too late are lost, or made up for"},
     VIV_OPT_END,
 };
 

@@ -182,7 +182,9 @@ int viv_board_add_rtc(const struct viv_machine_config *cfg, struct viv_board *bo
 {
     const char *base = cfg->rtc ? viv_opts_str(cfg->rtc, "base") : NULL;
     const char *clock = cfg->rtc ? viv_opts_str(cfg->rtc, "clock") : NULL;
-    g_autofree char *opts = g_strdup_printf("base=%s,clock=%s", base ? base : "utc", clock ? clock : "host");
+    bool slew = cfg->rtc && !strcmp(viv_opts_str(cfg->rtc, "driftfix"), "slew");
+    g_autofree char *opts = g_strdup_printf("base=%s,clock=%s%s", base ? base : "utc", clock ? clock : "host",
+                                            slew ? ",lost_tick_policy=slew" : "");
 
     return viv_board_add(board, "mc146818rtc", opts, out, err);
 }

@@ -13,6 +13,8 @@ const char *viv_device_alias(const char *name, bool pci)
                                         "virtio-keyboard", "virtio-mouse", "virtio-tablet", NULL};
     g_autofree char *whole = NULL;
 
+    if (!strcmp(name, "kvm-pit") || !strcmp(name, "isa-pit"))
+        return "i8254";
     if (!g_strv_contains(names, name))
         return name;
     whole = g_strdup_printf("%s-%s", name, pci ? "pci" : "device");

@@ -3,8 +3,8 @@
  *
  * The date is not counted: it is the host's wall clock (clock=host) or the guest clock (clock=vm) plus an offset, which
  * the guest changes by setting the time. While B.SET holds updates the registers keep what is written. Flags of
- * events without an interrupt are worked out when C is read. Periodic ticks that the loop was too late for are
- * lost.
+ * events without an interrupt are worked out when C is read. Periodic ticks that the loop or the guest was
+ * too late for are lost, or (lost_tick_policy=slew) made up for.
  *
  * Left out: square-wave output, daylight saving (B.DSE is kept, nothing else), the divider's test modes. */
 #include "dev/rtc/mc146818.h"
@@ -25,6 +25,7 @@
 #define NVRAM         128
 #define LINE          8
 #define UIP_NS        244000 /* update in progress shows this long before the second ends */
+#define MAX_OWED      8192   /* a second of the fastest ticks */
 #define MIN_TICK_NS   100000 /* 8192 Hz and half of that are what drivers use; no more than 10 kHz */
 #define MAX_OFFSET_NS 8000000000000000000 /* year 2223; the registers are clamped before that */
 #define DONT_CARE(v)  (((v)&0xc0) == 0xc0)
@@ -70,9 +71,10 @@ struct mc146818 {
     int64_t base_ns;     /* what -rtc base= made that */
     int64_t seen_second; /* up to which U and alarm flags are worked out */
     int64_t seen_tick;   /* the same for the periodic flag */
+    uint32_t owed;       /* slew: ticks that found the flag set still, at most a second of them */
     struct viv_timer *update_timer, *periodic_timer;
 
-    bool host_clock;
+    bool host_clock, slew;
     struct viv_region *region;
 };
 
@@ -200,13 +202,23 @@ static bool alarm_at(const struct mc146818 *r, int64_t s)
            (DONT_CARE(a[REG_HOUR_ALARM]) || decode_hour(r, a[REG_HOUR_ALARM]) == d.hour);
 }
 
+/* `passed` ticks since the last look, of which one fits into the flag. */
+static void collect_ticks(struct mc146818 *r, int64_t passed)
+{
+    int64_t lost = passed - !(r->reg[REG_C] & C_PF);
+
+    r->reg[REG_C] |= C_PF;
+    if (r->slew && (r->reg[REG_B] & B_PIE) && passed > 0)
+        r->owed = (uint32_t)MIN(r->owed + lost, (int64_t)VIV_NS_PER_SEC / tick_ns(r));
+}
+
 /* Brings the flags in C up to date. */
 static void collect(struct mc146818 *r)
 {
     int64_t s = date_s(r), tick = tick_now(r);
 
     if (tick != r->seen_tick)
-        r->reg[REG_C] |= C_PF;
+        collect_ticks(r, tick - r->seen_tick);
     r->seen_tick = tick;
     if (r->reg[REG_B] & B_SET)
         return;
@@ -231,12 +243,23 @@ static void update_irq(struct mc146818 *r)
     viv_isa_set_irq(&r->dev, LINE, level);
 }
 
+/* When the timer for the periodic flag is due: with the next tick, or half a period after the guest has taken the last one if it
+ * has others to catch up with. */
+static int64_t next_tick(const struct mc146818 *r, int64_t now, int64_t period)
+{
+    int64_t next = (now / period + 1) * period;
+
+    if (r->owed && !(r->reg[REG_C] & C_PF))
+        next = MIN(next, now + period / 2);
+    return MAX(next, now + MIN_TICK_NS);
+}
+
 static void schedule(struct mc146818 *r)
 {
     int64_t now = viv_clock_ns(VIV_CLOCK_GUEST), period = tick_ns(r);
 
     if (period && (r->reg[REG_B] & B_PIE))
-        viv_timer_set(r->periodic_timer, MAX((now / period + 1) * period, now + MIN_TICK_NS));
+        viv_timer_set(r->periodic_timer, next_tick(r, now, period));
     else
         viv_timer_cancel(r->periodic_timer);
     if ((r->reg[REG_B] & (B_AIE | B_UIE)) && !(r->reg[REG_B] & B_SET))
@@ -251,6 +274,10 @@ static void event(void *opaque)
     struct mc146818 *r = opaque;
 
     collect(r);
+    if (r->owed && !(r->reg[REG_C] & C_PF)) {
+        r->owed--;
+        r->reg[REG_C] |= C_PF;
+    }
     update_irq(r);
     schedule(r);
 }
@@ -287,6 +314,8 @@ static void write_b(struct mc146818 *r, uint8_t v)
     if ((v & B_SET) && !(old & B_SET))
         date_to_regs(r);
     r->reg[REG_B] = v;
+    if (!(v & B_PIE))
+        r->owed = 0;
     if (!(v & B_SET) && (old & B_SET))
         regs_to_date(r, 0); /* half a second would be the divider's; setting starts a new second */
     update_irq(r);
@@ -306,6 +335,7 @@ static void data_write(struct mc146818 *r, uint8_t v)
         collect(r);
         r->reg[REG_A] = v & 0x7f;
         r->seen_tick = tick_now(r);
+        r->owed = 0;
         schedule(r);
         break;
     case REG_B:
@@ -344,6 +374,8 @@ static uint8_t data_read(struct mc146818 *r)
         v = r->reg[REG_C];
         r->reg[REG_C] = 0;
         update_irq(r);
+        if (r->owed)
+            schedule(r);
         return v;
     case REG_D:
         return D_VRT;
@@ -426,6 +458,7 @@ static int mc146818_realize(struct viv_dev *d, struct viv_opts *opts, struct viv
     int rc;
 
     r->host_clock = !strcmp(viv_opts_str(opts, "clock"), "host");
+    r->slew = !strcmp(viv_opts_str(opts, "lost_tick_policy"), "slew");
     rc = set_base(r, opts, err);
     if (rc < 0)
         return rc;
@@ -478,13 +511,17 @@ static int mc146818_post_load(void *obj, int version, struct viv_err *err)
 
     if (r->offset_ns > MAX_OFFSET_NS || r->offset_ns < -MAX_OFFSET_NS)
         return viv_fail(err, EINVAL, "real-time clock with an impossible date");
+    if (r->owed > MAX_OWED)
+        return viv_fail(err, EINVAL, "real-time clock with %u lost ticks", r->owed);
+    if (!r->slew)
+        r->owed = 0; /* the one that was saved made up for them */
     return 0;
 }
 
 static const struct viv_state_table mc146818_state = {
     .name = "mc146818",
     .ctype = "mc146818",
-    .version = 1,
+    .version = 2,
     .min_version = 1,
     .fields =
         (const struct viv_field[]){
@@ -495,9 +532,12 @@ static const struct viv_state_table mc146818_state = {
             VIV_F_CONFIG(mc146818, base_ns),
             VIV_F_INT(mc146818, seen_second),
             VIV_F_INT(mc146818, seen_tick),
+            {.name = "owed", .kind = VIV_FIELD_INT, .offset = offsetof(struct mc146818, owed),
+             .size = sizeof(((struct mc146818 *)0)->owed), .count = 1, .since = 2},
             VIV_F_TIMER(mc146818, update_timer),
             VIV_F_TIMER(mc146818, periodic_timer),
             VIV_F_CONFIG(mc146818, host_clock),
+            VIV_F_CONFIG(mc146818, slew),
             VIV_F_CONFIG(mc146818, region),
             VIV_F_END,
         },
@@ -505,6 +545,7 @@ static const struct viv_state_table mc146818_state = {
     .post_load = mc146818_post_load,
 };
 
+static const char *const lost_tick_policies[] = {"discard", "slew", NULL};
 static const char *const clocks[] = {"host", "vm", NULL};
 static const struct viv_opt_def props[] = {
     {.name = "base", .type = VIV_OPT_STR, .def = "utc", .help = "utc, localtime or a date"},
@@ -513,6 +554,8 @@ static const struct viv_opt_def props[] = {
      .def = "host",
      .values = clocks,
      .help = "what it follows"},
+    {.name = "lost_tick_policy", .type = VIV_OPT_ENUM, .values = lost_tick_policies, .def = "discard",
+     .help = "what becomes of periodic ticks that came too late"},
     VIV_OPT_END,
 };
 

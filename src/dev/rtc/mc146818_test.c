@@ -144,6 +144,43 @@ static void test_interrupts(void)
     rig_fini();
 }
 
+/* Reads C whenever the line is up, for `ms` ms; how often that was. */
+static unsigned serve(unsigned ms)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < ms * 10; i++) {
+        rig_step(VIV_NS_PER_MS / 10);
+        if (rig.line[8]) {
+            (void)get(0x0c);
+            n++;
+        }
+    }
+    return n;
+}
+
+/* A guest that was busy for half a second: 32 ticks at 64 Hz, of which the flag keeps one. */
+static void test_lost_ticks(void)
+{
+    for (int slew = 0; slew < 2; slew++) {
+        rig_init();
+        rig_add("mc146818rtc", slew ? "clock=vm,lost_tick_policy=slew" : "clock=vm");
+        put(0x0a, 0x2a);
+        (void)get(0x0c);
+        put(0x0b, 0x42);
+        g_assert_cmpuint(serve(500), ==, 32);
+        rig_step(VIV_NS_PER_SEC / 2);
+        g_assert_cmpuint(serve(500), ==, slew ? 64 : 33);
+        g_assert_cmpuint(serve(500), ==, 32);
+        rig_step(5 * (int64_t)VIV_NS_PER_SEC);
+        (void)get(0x0c);
+        put(0x0b, 0x02); /* who does not want ticks any more does not get old ones */
+        put(0x0b, 0x42);
+        g_assert_cmpuint(serve(500), ==, 32);
+        rig_fini();
+    }
+}
+
 static void test_nvram(void)
 {
     struct viv_dev *d;
@@ -195,6 +232,7 @@ int main(int argc, char **argv)
     g_test_add_func("/rtc/set", test_set);
     g_test_add_func("/rtc/update-in-progress", test_update_in_progress);
     g_test_add_func("/rtc/interrupts", test_interrupts);
+    g_test_add_func("/rtc/lost-ticks", test_lost_ticks);
     g_test_add_func("/rtc/nvram", test_nvram);
     g_test_add_func("/rtc/state", test_state);
     return g_test_run();

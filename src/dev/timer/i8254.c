@@ -7,12 +7,14 @@
  * see in an edge-triggered line, is not made). A period that the loop was too late for is lost.
  *
  * Left out: reading back a count in the tick between writing and loading it. */
+#include "base/log.h"
 #include "base/units.h"
 #include "bus/isa.h"
 #include "host/clock.h"
 
 #include <errno.h>
 #include <glib.h>
+#include <string.h>
 
 #define HZ            1193182
 #define REFRESH_NS    15085 /* the refresh request toggles at this rate */
@@ -373,12 +375,23 @@ static void port61_write(void *opaque, uint64_t off, uint64_t v, unsigned size)
 
 /* ---- class ---- */
 
+/* "delay" is what QEMU's own way of saying so, -global kvm-pit.lost_tick_policy=delay, asks for; managers write it into every
+ * machine. Few guests count these ticks once they run. */
+static const char *const lost_tick_policies[] = {"discard", "delay", NULL};
+static const struct viv_opt_def props[] = {
+    {.name = "lost_tick_policy", .type = VIV_OPT_ENUM, .values = lost_tick_policies, .def = "discard",
+     .help = "what becomes of ticks that came too late: they are discarded"},
+    VIV_OPT_END,
+};
+
 static int i8254_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
     static const struct viv_region_ops pit = {pit_read, pit_write, 1, 1, false, false};
     static const struct viv_region_ops b = {port61_read, port61_write, 1, 1, false, false};
     struct i8254 *t = (struct i8254 *)d;
 
+    if (strcmp(viv_opts_str(opts, "lost_tick_policy"), "discard"))
+        viv_warn("%s: lost_tick_policy=delay has no effect: ticks of the 8254 that come too late are discarded", viv_opts_what(opts));
     t->timer = viv_timer_new(VIV_CLOCK_GUEST, fire, t);
     t->ports[0] = viv_isa_add_ports(d, "pit", 0x40, 4, &pit);
     t->ports[1] = viv_isa_add_ports(d, "port61", 0x61, 1, &b);
@@ -472,6 +485,7 @@ const struct viv_dev_class viv_dev_i8254 = {
     .bus = VIV_BUS_ISA,
     .internal = true,
     .size = sizeof(struct i8254),
+    .props = props,
     .state = &i8254_state,
     .realize = i8254_realize,
     .reset = i8254_reset,
