@@ -11,6 +11,8 @@
 uint32_t viv_log_mask;
 
 static const char *program = "viv";
+static bool stamped;
+static const char *guest; /* NULL: lines do not name it */
 static FILE *sink; /* NULL: stderr */
 static pthread_mutex_t sink_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -96,12 +98,36 @@ static void print_line(FILE *out, const char *prefix, const char *fmt, va_list a
     pthread_mutex_unlock(&sink_lock);
 }
 
+void viv_log_stamp(bool timestamp, const char *name)
+{
+    stamped = timestamp;
+    guest = name;
+}
+
+/* "viv-vm: warning: ", and before that what viv_log_stamp() wants. Returns its length. */
+static size_t open_line(char *to, size_t size, const char *word)
+{
+    size_t len = 0;
+
+    if (stamped) {
+        struct timespec now;
+        struct tm tm;
+
+        clock_gettime(CLOCK_REALTIME, &now);
+        gmtime_r(&now.tv_sec, &tm);
+        len = strftime(to, size, "%Y-%m-%dT%H:%M:%S", &tm);
+        len += (size_t)snprintf(to + len, size - len, ".%06ldZ ", now.tv_nsec / 1000);
+    }
+    snprintf(to + len, size - len, "%.60s%s%.60s: %s", guest ? guest : "", guest ? " " : "", program, word);
+    return strlen(to);
+}
+
 #define DEFINE_LEVEL(fn, word)                                                                     \
     void fn(const char *fmt, ...)                                                                  \
     {                                                                                              \
-        char prefix[96];                                                                           \
+        char prefix[192];                                                                          \
         va_list ap;                                                                                \
-        snprintf(prefix, sizeof(prefix), "%s: " word, program);                                    \
+        open_line(prefix, sizeof(prefix), word);                                                   \
         va_start(ap, fmt);                                                                         \
         print_line(stderr, prefix, fmt, ap);                                                       \
         va_end(ap);                                                                                \
@@ -135,7 +161,7 @@ void viv_info(const char *fmt, ...)
     va_list ap;
     size_t len;
 
-    len = (size_t)snprintf(line, sizeof(line), "%s: info: ", program);
+    len = open_line(line, sizeof(line), "info: ");
     va_start(ap, fmt);
     vsnprintf(line + len, sizeof(line) - len - 1, fmt, ap);
     va_end(ap);

@@ -53,6 +53,9 @@ void viv_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void viv_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void viv_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* What those lines begin with: the time (UTC, as QEMU writes it), the guest's name (borrowed; NULL: not). */
+void viv_log_stamp(bool timestamp, const char *guest);
+
 /* While a program is set up: viv_info lines wait, so that a refusal stays the only line. viv_log_release prints
  * (or drops) them and ends the waiting. Main thread. */
 void viv_log_hold(void);

@@ -193,6 +193,9 @@ static int run(struct vm_args *a, struct viv_err *err)
         rc = cmd_pidfile_write("-pidfile", a->pidfile, err);
     if (rc < 0)
         return rc;
+    rc = vm_process_start(a, err);
+    if (rc < 0)
+        return rc;
     viv_thread_name(a->process_name ? a->process_name : "viv-vm");
     viv_signals_init(on_signal);
     viv_ram_early();

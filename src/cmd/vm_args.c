@@ -410,6 +410,21 @@ HANDLER(on_echr)
     return 0;
 }
 
+HANDLER(on_msg)
+{
+    return vm_msg_parse(a, option, text, err);
+}
+
+HANDLER(on_overcommit)
+{
+    return vm_overcommit_parse(a, option, text, err);
+}
+
+HANDLER(on_audiodev)
+{
+    return vm_audiodev_parse(a, option, text, err);
+}
+
 /* --- logs --- */
 
 HANDLER(on_log)
@@ -533,6 +548,9 @@ static const struct option options[] = {
      "confines the process once the machine is made (default: on); files are opened by another one then", on_sandbox},
     {"runas", "user|uid:gid", "becomes that user once the machine is made", on_runas},
     {"chroot", "dir", "has that folder as / once the machine is made", on_chroot},
+    {"overcommit", "mem-lock=on|off|on-fault", "locks all of the process in the host's memory", on_overcommit},
+    {"audiodev", "none,id=id", "taken for the sake of command lines that say that there is no sound", on_audiodev},
+    {"msg", "[timestamp=on|off][,guest-name=on|off]", "what messages begin with", on_msg},
     {"d", "item1,...", "enables logging of items ('-d help' lists them)", on_log},
     {"D", "logfile", "writes the log to a file (default: stderr)", on_log_file},
 
@@ -544,11 +562,9 @@ static const struct option options[] = {
     {"g", "wxh", NULL, NULL, "a PC's guest chooses its mode itself; a virtio-gpu is told how large the window is"},
     {"tpmdev", "o", NULL, NULL, "there is no TPM yet"},
     {"audio", "o", NULL, NULL, "there is no sound yet"},
-    {"audiodev", "o", NULL, NULL, "there is no sound yet"},
     {"soundhw", "o", NULL, NULL, "there is no sound yet"},
     {"acpitable", "o", NULL, NULL, LATER},
     {"numa", "o", NULL, NULL, "there are no NUMA nodes yet"},
-    {"overcommit", "o", NULL, NULL, LATER},
     {"balloon", "o", NULL, NULL, "it is a device: -device virtio-balloon"},
     {"watchdog", "o", NULL, NULL, "there is no watchdog yet"},
     {"watchdog-action", "o", NULL, NULL, "there is no watchdog yet"},
@@ -563,7 +579,6 @@ static const struct option options[] = {
     {"run-with", "o", NULL, NULL, LATER},
     {"set", "o", NULL, NULL, "give the property where the device is defined"},
     {"preconfig", NULL, NULL, NULL, LATER},
-    {"msg", "o", NULL, NULL, LATER},
     {"compat", "o", NULL, NULL, LATER},
     {"qtest", "d", NULL, NULL, LATER},
     {"seed", "n", NULL, NULL, LATER},

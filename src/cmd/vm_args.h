@@ -31,8 +31,11 @@ struct vm_args {
         *globals, *usbdevices, *vncs, *add_fds; /* of struct vm_item */
     bool nodefaults, nographic, display_none, full_screen, no_quit, daemonize, paused, no_reboot, no_shutdown, usb;
     GArray *fsdevs; /* of struct vm_item: -fsdev, -virtfs */
+    GPtrArray *audiodevs; /* ids */
     const char *mem_path;
     bool mem_prealloc;
+    int mem_lock; /* flags of mlockall(2), 0: is not locked */
+    bool msg_timestamp, msg_guest_name;
     const char *pidfile, *incoming, *loadvm, *process_name;
     const char *gdb; /* -gdb, -s */
     const char *vga; /* class of -vga, NULL: none */
@@ -89,6 +92,13 @@ int vm_sandbox_seal(const struct vm_args *a, struct viv_err *err); /* before the
 int vm_make_nets(struct vm_args *a, struct viv_err *err);
 bool vm_nic_help(const char *option, const char *text); /* model=help: printed */
 
+/* vm_process.c: -msg, -overcommit, -audiodev. */
+int vm_msg_parse(struct vm_args *a, const char *option, const char *text, struct viv_err *err);
+int vm_overcommit_parse(struct vm_args *a, const char *option, const char *text, struct viv_err *err);
+int vm_audiodev_parse(struct vm_args *a, const char *option, const char *text, struct viv_err *err);
+int vm_audiodev_check(const struct vm_args *a, const char *option, const char *id, struct viv_err *err); /* was it made? */
+int vm_process_start(const struct vm_args *a, struct viv_err *err); /* in the process that stays, before its memory is made */
+
 /* vm_usb.c: the controllers of -usb, and after all -device what -usbdevice asks for (device lock held). */
 int vm_make_usb(struct vm_args *a, struct viv_err *err);
 int vm_make_usb_devices(struct vm_args *a, struct viv_err *err);
@@ -125,6 +135,7 @@ void vm_use_monitor(void);
 G_NORETURN void vm_leave_hung(void);
 
 /* Schemas of options that are no device's, for help. */
-extern const struct viv_opt_def vm_smp_opts[], vm_rtc_opts[], vm_name_opts[], vm_action_opts[], vm_mon_opts[], vm_sandbox_opts[], vm_add_fd_opts[];
+extern const struct viv_opt_def vm_smp_opts[], vm_rtc_opts[], vm_name_opts[], vm_action_opts[], vm_mon_opts[], vm_sandbox_opts[], vm_add_fd_opts[],
+    vm_msg_opts[], vm_overcommit_opts[];
 
 #endif

@@ -213,7 +213,10 @@ static int serve(struct vm_args *a, const char *option, const char *text, struct
 
     if (rc < 0)
         return rc;
-    rc = viv_vnc_new(o, a->layout, a->cfg.name, err);
+    if (viv_opts_given(o, "audiodev"))
+        rc = vm_audiodev_check(a, option, viv_opts_str(o, "audiodev"), err);
+    if (!rc)
+        rc = viv_vnc_new(o, a->layout, a->cfg.name, err);
     viv_opts_free(o);
     return rc;
 }

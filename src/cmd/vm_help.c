@@ -88,6 +88,8 @@ static const struct {
     {"-mon", "chardev", NULL, vm_mon_opts},
     {"-monitor", "help", monitor_help},
     {"-vnc", "vnc", NULL, viv_vnc_opts},
+    {"-msg", "timestamp", NULL, vm_msg_opts},
+    {"-overcommit", "help", NULL, vm_overcommit_opts},
     {"-add-fd", "help", NULL, vm_add_fd_opts},
 };
 

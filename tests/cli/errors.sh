@@ -251,7 +251,11 @@ bad "goes with on" -sandbox off,spawn=deny
 bad "is not like" -uuid 1234
 bad "threads have names" -name x,debug-threads=off
 bad "did you mean 'guest'" -name gest=x
-bad "possible: none" -rtc driftfix=slew
+bad "possible: none, slew" -rtc driftfix=slow
+bad "did you mean 'timestamp'" -msg timestmp=on
+bad "did you mean 'mem-lock'" -overcommit memlock=on
+bad "there is no sound yet" -audiodev pa,id=a
+bad "there is no -audiodev with that id" -audiodev none,id=a -vnc 127.0.0.1:77,audiodev=b
 bad "utc, localtime, 2026-01-31" -rtc base=locatime
 bad "no such log category" -d foo
 bad "-d op: no such log category; there are int, cpu_reset, guest_errors, unimp, mmu, pci, virtio, in_asm, out_asm" -d in_asm,op

@@ -12,6 +12,7 @@ import vm  # noqa: E402
 BASE = ["-S", "-m", "16", "-display", "none", "-monitor", "stdio", "-serial", "null"]
 ACCEL = ["-accel", "interp"]
 failures = []
+work = vm.scratch()
 
 # (arguments, what the one line on stderr says; None: there is none, {monitor command: a pattern in its answer})
 CASES = [
@@ -35,11 +36,24 @@ CASES = [
     (["-M", "pc-i440fx-jammy"], "machine 'pc' here", {}),
     (["-M", "ubuntu-q35"], "machine 'q35' here", {}),
     (["-M", "pc-q35-7.2"], None, {}),
+    # What managers write into every command line.
+    (["-msg", "timestamp=on"], None, {}),
+    (["-name", "guest=dolly", "-msg", "timestamp=on,guest-name=on", "-machine", "q35,accel=interp,kernel_irqchip=on"],
+     r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z dolly viv-vm: warning: ", {}),
+    (["-overcommit", "mem-lock=off,cpu-pm=off"], None, {}),
+    (["-overcommit", "cpu-pm=on"], "cpu-pm=on has no effect", {}),
+    (["-rtc", "base=utc,driftfix=slew"], None, {}),
+    (["-global", "kvm-pit.lost_tick_policy=discard"], None, {}),
+    (["-global", "kvm-pit.lost_tick_policy=delay"], "lost_tick_policy=delay has no effect", {}),
+    (["-global", "mc146818rtc.lost_tick_policy=slew"], None, {}),
+    (["-audiodev", "none,id=a", "-vnc", "unix:WORK/v,audiodev=a"], None, {}),
+    (["-audiodev", '{"id":"a","driver":"none"}'], None, {}),
 ]
 
 
 def start(args, commands=""):
     extra = [] if any(a.startswith("accel=") or ",accel=" in a or a == "-accel" for a in args) else ACCEL
+    args = [a.replace("WORK", work) for a in args]
     return subprocess.run(vm.emulator() + BASE + extra + args, input=commands + "quit\n", capture_output=True, text=True, timeout=60 * vm.SLOW)
 
 
@@ -60,10 +74,26 @@ def listed():
             failures.append(f"{args}: {r}")
 
 
+def locked():
+    """-overcommit mem-lock=on: all of the process is in memory."""
+    p = subprocess.Popen(vm.emulator() + BASE + ACCEL + ["-overcommit", "mem-lock=on"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+    said = ""
+    while "(viv)" not in said:
+        said += p.stdout.read(1) or "(viv) never came"
+    status = open(f"/proc/{p.pid}/status").read()
+    err = p.communicate("quit\n", timeout=60 * vm.SLOW)[1]
+    if p.returncode and "cannot lock memory" in err and os.geteuid():
+        return
+    if p.returncode or int(re.search(r"VmLck:\s*(\d+)", status)[1]) < 16384:
+        failures.append(f"mem-lock=on: {p.returncode} {err} {status}")
+
+
 def main():
     for case in CASES:
         one(*case)
     listed()
+    locked()
     for f in failures:
         print(f)
     if failures:

@@ -39,7 +39,7 @@ const struct viv_opt_def viv_vnc_opts[] = {
     {.name = "tls-authz", .type = VIV_OPT_REFUSED, .help = "there are no authz objects yet; verify-peer=on of tls-creds-x509 works"},
     {.name = "sasl", .type = VIV_OPT_REFUSED, .help = "there is no SASL; password=on wants a password"},
     {.name = "sasl-authz", .type = VIV_OPT_REFUSED, .help = "there is no SASL; password=on wants a password"},
-    {.name = "audiodev", .type = VIV_OPT_REFUSED, .help = "there is no sound yet"},
+    {.name = "audiodev", .type = VIV_OPT_STR, .help = "id of a -audiodev none: there is no sound yet"},
     {.name = "power-control", .type = VIV_OPT_REFUSED, .help = "the monitor has system_powerdown and system_reset"},
     VIV_OPT_END,
 };
