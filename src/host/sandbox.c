@@ -87,15 +87,27 @@ int viv_sandbox_start(const struct viv_sandbox *s, struct viv_err *err)
     return rc;
 }
 
+static int change_root(struct viv_err *err)
+{
+    if (chroot(wanted->root) < 0 || chdir("/") < 0)
+        return viv_fail_os(err, errno, "-chroot %s", wanted->root);
+    /* share/tree.h: its files are opened by descriptor there. Without it a guest would mount the folder and could open nothing. */
+    if (needs & VIV_SANDBOX_SHARE && access("/proc/self/fd", X_OK) < 0)
+        return viv_fail(err, ENOENT, "-chroot %s: a shared folder (-virtfs, -fsdev) needs /proc, which is not there; mount it there, "
+                        "or leave one of the two out", wanted->root);
+    return 0;
+}
+
 /* Groups first, while that is allowed. glibc does it in all threads. */
 static int change_user_and_root(struct viv_err *err)
 {
+    int rc;
+
     if (become.uid != (uid_t)-1 && (become.name ? initgroups(become.name, become.gid) : setgroups(1, &become.gid)) < 0)
         return viv_fail_os(err, errno, "-runas: cannot set the groups of '%s'", wanted->user);
-    if (wanted->root && (chroot(wanted->root) < 0 || chdir("/") < 0))
-        return viv_fail_os(err, errno, "-chroot %s", wanted->root);
-    if (become.uid == (uid_t)-1)
-        return 0;
+    rc = wanted->root ? change_root(err) : 0;
+    if (rc < 0 || become.uid == (uid_t)-1)
+        return rc;
     if (setresgid(become.gid, become.gid, become.gid) < 0 || setresuid(become.uid, become.uid, become.uid) < 0)
         return viv_fail_os(err, errno, "-runas: cannot become '%s'", wanted->user);
     if (become.uid && setuid(0) == 0)

@@ -310,6 +310,18 @@ def shut_out(work):
         os.path.exists(f"{work}/mon") and os.unlink(f"{work}/mon")
 
 
+def shut_in(work):
+    """A shared folder's files are opened by /proc, which a new root has not."""
+    if os.geteuid():
+        return
+    os.mkdir(f"{work}/root", 0o755)
+    for sandbox in ("on", "off"):
+        p = subprocess.run(vm.emulator() + ["-sandbox", sandbox] + BASE + ["-virtfs", f"local,path={work},mount_tag=t,security_model=none", "-chroot",
+                                                                           f"{work}/root", "-monitor", "stdio"],
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, input="quit\n", text=True, timeout=60 * vm.SLOW)
+        check(f"-virtfs -chroot: {p.stdout}", p.returncode == 1 and "needs /proc" in p.stdout)
+
+
 def unconnected(work):
     """No UNIX socket that is neither connected nor listens: who took the process over could connect it to anybody's."""
     with Machine(work, "-netdev", "user,id=n", "-device", "e1000,netdev=n", "-chardev", "socket,id=c,path=listen,server=on,wait=off",
@@ -349,7 +361,7 @@ def words():
 
 def main():
     work = vm.scratch()
-    for f in (files, holders, shares, addresses, sockets, ends, daemon, user, shut_out, unconnected, programs):
+    for f in (files, holders, shares, addresses, sockets, ends, daemon, user, shut_out, shut_in, unconnected, programs):
         if len(sys.argv) > 1 and f.__name__ not in sys.argv[1:]:
             continue
         sub = os.path.join(work, f.__name__)
