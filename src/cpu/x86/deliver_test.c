@@ -1,6 +1,7 @@
 /* Entering and leaving handlers: what lies on the stack, which error code, which privilege; nested faults up to the
  * third. Each case runs real instructions on the interpreter. */
 #include "base/bytes.h"
+#include "cpu/x86/debug.h"
 #include "cpu/x86/exc.h"
 #include "cpu/x86/interp/test_cpu.h"
 
@@ -165,12 +166,50 @@ static void test_single_step(void)
     g_assert_cmphex(word(t, t->c->gpr[VIV_RSP]), ==, TEST_CODE + 17);
 }
 
+/* mov byte [TEST_ABSENT], 1, watched: the fault is all there is; the breakpoint comes when the access is done. */
+static void test_watched_fault(void)
+{
+    struct test_cpu *t = test_cpu_get(VIV_MODE_LONG);
+
+    t->c->dr[0] = TEST_ABSENT;
+    t->c->dr[7] = VIV_DR7_FIXED | 2 | 1 << 16;
+    CODE(t, "\xc6\x04\x25\x00\x00\x00\x03\x01\xf4");
+    viv_x86_update_mode(t->c);
+    test_cpu_run(t);
+    g_assert_cmpint(test_cpu_exception(t), ==, VIV_PF);
+    g_assert_cmphex(t->c->dr[6], ==, VIV_DR6_FIXED);
+
+    /* movsb from a watched byte to where nothing is: the read was done, the instruction was not */
+    t = test_cpu_get(VIV_MODE_LONG);
+    t->c->gpr[VIV_RSI] = t->c->dr[0] = TEST_DATA;
+    t->c->gpr[VIV_RDI] = TEST_ABSENT;
+    t->c->dr[7] = VIV_DR7_FIXED | 2 | 3 << 16;
+    CODE(t, "\xa4\xf4");
+    viv_x86_update_mode(t->c);
+    test_cpu_run(t);
+    g_assert_cmpint(test_cpu_exception(t), ==, VIV_PF);
+    g_assert_cmphex(t->c->dr[6], ==, VIV_DR6_FIXED);
+
+    /* mov ss, [TEST_DATA], watched; mov byte [TEST_ABSENT], 1: what was held off is not lost */
+    t = test_cpu_get(VIV_MODE_LONG);
+    t->ram[TEST_DATA] = 16;
+    t->c->dr[0] = TEST_DATA;
+    t->c->dr[7] = VIV_DR7_FIXED | 2 | 3 << 16;
+    CODE(t, "\x8e\x14\x25\x00\x00\x02\x00\xc6\x04\x25\x00\x00\x00\x03\x01\xf4");
+    viv_x86_update_mode(t->c);
+    test_cpu_run(t);
+    g_assert_cmpint(test_cpu_exception(t), ==, VIV_DB);
+    g_assert_cmphex(word(t, t->c->gpr[VIV_RSP]), ==, TEST_HANDLERS + 16 * VIV_PF);
+    g_assert_cmphex(t->c->dr[6] & 15, ==, 1);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/deliver/ud-64", test_ud64);
     g_test_add_func("/deliver/user-fault", test_user_fault);
     g_test_add_func("/deliver/ist", test_ist);
+    g_test_add_func("/deliver/watched-fault", test_watched_fault);
     g_test_add_func("/deliver/int-dpl", test_int_dpl);
     g_test_add_func("/deliver/not-present-gate", test_not_present_gate);
     g_test_add_func("/deliver/double-and-triple", test_double_and_triple);

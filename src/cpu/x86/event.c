@@ -38,6 +38,7 @@ static bool take_trap(struct viv_x86 *c)
         if (!c->mov_ss_shadow) /* MOV SS loses its own single-step trap, not its data breakpoints */
             c->pending_db |= VIV_DR6_BS;
     }
+    c->deferred_db = c->mov_ss_shadow ? c->pending_db : 0;
     if (!c->pending_db || c->mov_ss_shadow)
         return false;
     bits = (uint32_t)c->pending_db;

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "bus/vmreq.h"
 #include "cpu/vcpu.h"
+#include "cpu/x86/debug.h"
 #include "cpu/x86/interp/interp.h"
 #include "cpu/x86/seg.h"
 
@@ -74,6 +75,16 @@ static void triple_fault(struct viv_x86 *c)
     c->shutdown = true;
 }
 
+/* Data breakpoints and a debugger's watchpoints are traps: of an instruction that did not come to its end nothing remains (17.3.1.2). */
+static void drop_data_hits(struct viv_x86 *c)
+{
+    c->pending_db = c->deferred_db;
+    if (c->breaks.is_hit) {
+        c->breaks.is_hit = false;
+        viv_debug_attention(c);
+    }
+}
+
 void viv_x86_deliver_pending(struct viv_x86 *c)
 {
     struct viv_interp *it = c->interp;
@@ -85,6 +96,7 @@ void viv_x86_deliver_pending(struct viv_x86 *c)
         return;
     it->exc_pending = false;
     c->step_armed = false;
+    drop_data_hits(c);
     if (c->delivering && c->deliver_kind == VIV_EV_FAULT) {
         enum class first = class_of(c->deliver_vector), second = class_of(vector);
 

@@ -186,7 +186,7 @@ void viv_x86_reset(struct viv_x86 *c, bool init, bool bsp)
     c->dr[6] = VIV_DR6_FIXED;
     c->dr[7] = VIV_DR7_FIXED;
     c->msr.efer = 0;
-    c->pending_db = 0;
+    c->pending_db = c->deferred_db = 0;
     c->sti_shadow = c->mov_ss_shadow = c->halted = c->monitor_armed = false;
     c->shadow_rip = VIV_NO_SHADOW;
     c->step_armed = c->intr_latched = c->delivering = c->event_injected = c->shutdown = false;
@@ -301,6 +301,7 @@ static const struct viv_field x86_fields[] = {
     VIV_F_STRUCT(viv_x86, fpu, fpu_state), X(sti_shadow), X(mov_ss_shadow), X(nmi_blocked),
     X(nmi_pending), X(smi_pending), X(in_smm), X(init_held), X(halted), X(wait_sipi), X(shutdown), X(event_injected),
     X(event_vector), X(event_has_error), X(event_error), X(tsc_offset), X(pending_db),
+    VIV_F_DERIVED(viv_x86, deferred_db, "at the first boundary"),
     VIV_F_DERIVED(viv_x86, attention, "viv_x86_update_mode"),
     VIV_F_DERIVED(viv_x86, shadow_rip, "sti_shadow is set when the CPU stops there"), X(step_armed),
     VIV_F_DERIVED(viv_x86, intr_latched, "the first boundary looks at the APIC"),

@@ -246,6 +246,7 @@ struct viv_x86 {
     uint64_t pending_db; /* DR6 bits of debug traps waiting for the end of the instruction */
 
     /* Not architectural. */
+    uint64_t deferred_db; /* of pending_db what MOV SS held off, which a fault of the next instruction leaves alone */
     uint32_t attention;  /* VIV_ATT_*: nonzero makes the run loop call viv_x86_take_event() before the next
                           * instruction */
     uint64_t shadow_rip; /* where an STI shadow ends that nobody had to wait for; VIV_NO_SHADOW: nowhere */

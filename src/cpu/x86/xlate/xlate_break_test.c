@@ -172,6 +172,22 @@ static void test_watch_rep(void)
     end();
 }
 
+GUEST(faults, "movsb\n"
+              "hlt");
+
+/* An instruction that read what is watched and then faulted has not ended. */
+static void test_watch_fault(void)
+{
+    begin();
+    LOAD(TEST_CODE, faults);
+    c->gpr[VIV_RDI] = TEST_ABSENT;
+    c->gpr[VIV_RSI] = TEST_DATA;
+    viv_break_set(VIV_BREAK_READ, TEST_DATA, 1, NULL);
+    g_assert_cmpint(test_cpu_run(t), ==, VIV_RUN_HALT);
+    g_assert_cmpint(test_cpu_exception(t), ==, 14);
+    end();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -180,5 +196,6 @@ int main(int argc, char **argv)
     g_test_add_func("/xlate-break/speed", test_speed);
     g_test_add_func("/xlate-break/watch", test_watch);
     g_test_add_func("/xlate-break/watch-rep", test_watch_rep);
+    g_test_add_func("/xlate-break/watch-fault", test_watch_fault);
     return run_tests();
 }
