@@ -131,6 +131,7 @@ static void deliver_protected(struct viv_x86 *c, const struct event *e)
     if (!viv_desc_present(&g))
         viv_x86_raise_error(c, VIV_NP, idt_error(c, e));
     if (type == 5) {
+        c->eflags |= e->flags & VIV_FL_RF; /* for the old task's TSS */
         viv_task_switch(c, (uint16_t)(g.lo >> 16), VIV_TASK_GATE, e->rip, e->has_error, e->error);
         c->rip = c->next_rip;
         return;

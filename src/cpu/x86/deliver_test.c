@@ -166,6 +166,63 @@ static void test_single_step(void)
     g_assert_cmphex(word(t, t->c->gpr[VIV_RSP]), ==, TEST_CODE + 17);
 }
 
+/* A breakpoint at a repeated instruction comes once, not with each iteration; what interrupts these pushes RF. */
+static void test_repeat_rf(void)
+{
+    /* or dword [rsp + 16], RF; inc rbx; iretq */
+    static const uint8_t counts[] = {0x81, 0x4c, 0x24, 0x10, 0, 0, 1, 0, 0x48, 0xff, 0xc3, 0x48, 0xcf};
+    struct test_cpu *t = test_cpu_get(VIV_MODE_LONG);
+
+    memcpy(t->ram + TEST_HANDLERS + 16, counts, sizeof(counts));
+    t->c->gpr[VIV_RCX] = 5;
+    t->c->gpr[VIV_RDI] = TEST_DATA;
+    t->c->dr[0] = TEST_CODE + 1;
+    t->c->dr[7] = VIV_DR7_FIXED | 2;
+    CODE(t, "\x90\xf3\xaa\xf4"); /* nop; rep stosb; hlt */
+    viv_x86_update_mode(t->c);
+    test_cpu_run(t);
+    g_assert_cmphex(t->c->rip, ==, TEST_CODE + 4);
+    g_assert_cmpuint(t->c->gpr[VIV_RBX], ==, 1);
+
+    for (unsigned n = 1; n < 3; n++) { /* a trap after the first iteration, of n */
+        t = test_cpu_get(VIV_MODE_LONG);
+        t->c->gpr[VIV_RCX] = n;
+        t->c->gpr[VIV_RDI] = TEST_DATA;
+        t->c->eflags |= VIV_FL_TF;
+        CODE(t, "\xf3\xaa\xf4");
+        viv_x86_update_mode(t->c);
+        test_cpu_run(t);
+        g_assert_cmpint(test_cpu_exception(t), ==, VIV_DB);
+        g_assert_cmphex(word(t, t->c->gpr[VIV_RSP]), ==, n > 1 ? TEST_CODE : TEST_CODE + 2);
+        g_assert_cmphex(word(t, t->c->gpr[VIV_RSP] + 16) & VIV_FL_RF, ==, n > 1 ? VIV_FL_RF : 0);
+    }
+}
+
+/* A fault's RF also goes where a task gate saves the flags. */
+static void test_task_gate_rf(void)
+{
+    struct test_cpu *t = test_cpu_get(VIV_MODE_PROT32);
+    uint8_t *new = t->ram + TSS + 0x100, *gdt = t->ram + TEST_GDT;
+
+    t->c->gdtr.limit = 0x3f;
+    viv_st_le64(gdt + 0x30, 0x0000890000000067ull | (uint64_t)(TSS + 0x100) << 16);
+    viv_st_le64(gdt + 0x38, 0x00008b0000000067ull | (uint64_t)TSS << 16);
+    t->c->seg[VIV_TR] = (struct viv_seg){.sel = 0x38, .base = TSS, .limit = 0x67, .attr = 0x8b};
+    memset(t->ram + TSS, 0, 0x200);
+    viv_st_le32(new + 0x20, TEST_HANDLERS);
+    viv_st_le32(new + 0x24, 2);
+    viv_st_le32(new + 0x38, TEST_STACK);
+    for (unsigned n = 0; n < 4; n++) /* ES, CS, SS, DS */
+        viv_st_le32(new + 0x48 + n * 4, n == 1 ? 8 : 16);
+    viv_st_le64(t->ram + TEST_IDT + VIV_UD * 8, 0x0000850000300000ull);
+    CODE(t, "\x0f\x0b");
+    test_cpu_run(t);
+    g_assert_cmphex(t->c->rip, ==, TEST_HANDLERS + 1);
+    g_assert_cmphex(word(t, TSS + 0x20), ==, TEST_CODE);
+    g_assert_cmphex(word(t, TSS + 0x24) & VIV_FL_RF, ==, VIV_FL_RF);
+    g_assert_false(t->c->eflags & VIV_FL_RF);
+}
+
 /* mov byte [TEST_ABSENT], 1, watched: the fault is all there is; the breakpoint comes when the access is done. */
 static void test_watched_fault(void)
 {
@@ -210,6 +267,8 @@ int main(int argc, char **argv)
     g_test_add_func("/deliver/user-fault", test_user_fault);
     g_test_add_func("/deliver/ist", test_ist);
     g_test_add_func("/deliver/watched-fault", test_watched_fault);
+    g_test_add_func("/deliver/repeat-rf", test_repeat_rf);
+    g_test_add_func("/deliver/task-gate-rf", test_task_gate_rf);
     g_test_add_func("/deliver/int-dpl", test_int_dpl);
     g_test_add_func("/deliver/not-present-gate", test_not_present_gate);
     g_test_add_func("/deliver/double-and-triple", test_double_and_triple);

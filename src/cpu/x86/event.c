@@ -139,8 +139,13 @@ static void check_exec_breakpoint(struct viv_x86 *c)
     }
 }
 
-void viv_x86_note_shadow(struct viv_x86 *c)
+void viv_x86_note_boundary(struct viv_x86 *c)
 {
+    if (c->repeating) { /* 17.3.1.1: what is pushed between iterations, and no breakpoint at each of them */
+        c->eflags |= VIV_FL_RF;
+        c->attention |= VIV_ATT_RF;
+        c->repeating = false;
+    }
     if (c->rip == c->shadow_rip) {
         c->sti_shadow = true;
         c->attention |= VIV_ATT_SHADOW;
@@ -158,7 +163,7 @@ bool viv_x86_take_event(struct viv_x86 *c)
 {
     bool shadowed;
 
-    viv_x86_note_shadow(c);
+    viv_x86_note_boundary(c);
     shadowed = c->sti_shadow || c->mov_ss_shadow;
     c->next_rip = c->rip;
     c->attention &= ~(VIV_ATT_TRAP | VIV_ATT_SHADOW);

@@ -136,6 +136,7 @@ void viv_x86_update_mode(struct viv_x86 *c)
         else
             cpl = VIV_SEG_DPL(ss->attr);
     }
+    c->repeating = false; /* RIP may be another's; if not, RF says it */
     c->attention = VIV_ATT_EVENT;
     if (c->pending_db || c->step_armed)
         c->attention |= VIV_ATT_TRAP;
@@ -304,6 +305,7 @@ static const struct viv_field x86_fields[] = {
     VIV_F_DERIVED(viv_x86, deferred_db, "at the first boundary"),
     VIV_F_DERIVED(viv_x86, attention, "viv_x86_update_mode"),
     VIV_F_DERIVED(viv_x86, shadow_rip, "sti_shadow is set when the CPU stops there"), X(step_armed),
+    VIV_F_DERIVED(viv_x86, repeating, "EFLAGS.RF is set when the CPU stops there"),
     VIV_F_DERIVED(viv_x86, intr_latched, "the first boundary looks at the APIC"),
     VIV_F_DERIVED(viv_x86, delivering, "false at an instruction boundary"),
     VIV_F_DERIVED(viv_x86, deliver_vector, "only while delivering"),

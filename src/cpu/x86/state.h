@@ -250,6 +250,7 @@ struct viv_x86 {
     uint32_t attention;  /* VIV_ATT_*: nonzero makes the run loop call viv_x86_take_event() before the next
                           * instruction */
     uint64_t shadow_rip; /* where an STI shadow ends that nobody had to wait for; VIV_NO_SHADOW: nowhere */
+    bool repeating;      /* RIP stands at a string instruction that has done some of its iterations */
     bool step_armed;     /* TF was set when the current instruction began */
     bool intr_latched;   /* an interrupt waits for IF, a shadow or TPR */
     bool delivering;     /* viv_x86_deliver() is at work: a fault now is a nested one */

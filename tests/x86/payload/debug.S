@@ -117,6 +117,20 @@ code_breakpoint:
         call    clear_counts
         call    hot
         check_eq $0, debugs
+        step    'j'                     /* at a repeated instruction: once, not with each iteration */
+        movl    $repeated, %eax
+        movq    %rax, %dr0
+        movl    $2, %eax
+        movq    %rax, %dr7
+        movl    $POOL, %esi
+        movl    $(POOL + 0x1000), %edi
+        movl    $7, %ecx
+repeated:
+        rep movsb
+        xorl    %eax, %eax
+        movq    %rax, %dr7
+        check_eq $1, debugs
+        check_eq $repeated, last_rip
         ret
 
 hot:    movl    $100, %ecx

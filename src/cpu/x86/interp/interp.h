@@ -85,9 +85,9 @@ void viv_interp_fini(struct viv_x86 *c);
  * 6-5 says (sets c->shutdown on the third). Returns with the handler's first instruction in
  * c->rip. */
 void viv_x86_deliver_pending(struct viv_x86 *c);
-/* Asked of exc.c: if c->rip is in the shadow of an STI (c->shadow_rip) says so in c->sti_shadow. Before the state is looked
- * at by others. */
-void viv_x86_note_shadow(struct viv_x86 *c);
+/* Asked of exc.c: if c->rip is in the shadow of an STI (c->shadow_rip) says so in c->sti_shadow; if it is within a repeated
+ * instruction, in EFLAGS.RF. Before the state is looked at by others. */
+void viv_x86_note_boundary(struct viv_x86 *c);
 /* Asked of exc.c: takes the most urgent of SMI, NMI, maskable interrupt that can be taken now
  * (IF, shadows, NMI blocking) and clears its request bit, or leaves the bits of those that stay
  * pending. True when something was delivered. c->rip is the next instruction to run, c->next_rip

@@ -140,11 +140,11 @@ static enum verdict boundary(struct viv_x86 *c, struct viv_interp *in, enum viv_
         return LEAVE;
     }
     if (r & OUTSIDE) {
-        viv_x86_note_shadow(c);
+        viv_x86_note_boundary(c);
         return LEAVE;
     }
     if (breaks_here(c)) {
-        viv_x86_note_shadow(c);
+        viv_x86_note_boundary(c);
         *why = VIV_RUN_BREAK;
         return LEAVE;
     }

@@ -60,6 +60,7 @@ static inline void repeat(struct viv_x86 *c, const struct viv_insn *i, iteration
         one(c, i);
         return;
     }
+    c->repeating = false;
     if (i->asz == 4)
         cut_registers(c, i);
     for (u64 budget = single ? 1 : BATCH; budget > 0;) {
@@ -84,6 +85,7 @@ static inline void repeat(struct viv_x86 *c, const struct viv_insn *i, iteration
         budget -= done < budget ? done : budget;
     }
     c->next_rip = c->rip;
+    c->repeating = true;
 }
 
 /* Where an element is in the host, with what the processor checks of it; NULL: one at a time. Segments that need a look at their
