@@ -143,7 +143,7 @@ static bool fetch_visible(struct viv_x86 *c, u16 sel, struct viv_desc *d)
 
 SYS(lar)
 {
-    u16 sel = read_w(c, i), system = viv_x86_long_active(c) ? 0x1204 | 1 << 11 : 0x1a36 | 1 << 11;
+    u16 sel = read_w(c, i), system = viv_x86_long_active(c) ? 0x1204 | 1 << 11 : 0x1a3e | 1 << 11;
     struct viv_desc d;
     bool ok = fetch_visible(c, sel, &d);
 

@@ -325,6 +325,23 @@ static void single_step(void)
     g_assert_cmphex(t->c->dr[6] & 0x4000, ==, 0x4000);
 }
 
+/* Which system descriptors LAR and LSL know outside IA-32e mode (SDM vol. 2, tables of LAR and LSL). */
+static void lar_and_lsl(void)
+{
+    static const uint16_t known[2] = {0x1a3e, 0x0a0e};
+
+    for (unsigned n = 0; n < 32; n++) {
+        unsigned lsl = n / 16, type = n % 16;
+        /* mov eax, 30h; lar ebx, eax or lsl ebx, eax; hlt */
+        struct test_cpu *t = with_code(VIV_MODE_PROT32, lsl ? "b830000000 0f03d8 f4" : "b830000000 0f02d8 f4");
+
+        t->c->gdtr.limit = 0x3f;
+        viv_st_le64(t->ram + TEST_GDT + 0x30, 0x0000800012340067ull | (uint64_t)type << 40);
+        g_assert_cmpint(run(t), ==, -1);
+        g_assert_cmpuint(viv_x86_get_eflags(t->c) >> 6 & 1, ==, known[lsl] >> type & 1);
+    }
+}
+
 static void step_runs_one(void)
 {
     struct test_cpu *t = with_code(VIV_MODE_LONG, "ffc0 ffc0 eb00 ffc0 f4");
@@ -440,6 +457,7 @@ int main(int argc, char **argv)
     g_test_add_func("/interp/string/compare", scas_and_cmps);
     g_test_add_func("/interp/string/zero", rep_zero);
     g_test_add_func("/interp/single-step", single_step);
+    g_test_add_func("/interp/lar-lsl", lar_and_lsl);
     g_test_add_func("/interp/step", step_runs_one);
     g_test_add_func("/interp/count", counts_instructions);
     g_test_add_func("/interp/request", request_stops);
