@@ -276,7 +276,7 @@ static bool write_reg(struct viv_apic *a, unsigned reg, uint32_t v)
     switch (reg) {
     case VIV_REG_ID:
         __atomic_store_n(&a->id, v >> 24, __ATOMIC_SEQ_CST);
-        return !x2(a);
+        return true;
     case VIV_REG_TPR:
         a->tpr = v & 0xff;
         reconsider(a);
@@ -286,10 +286,10 @@ static bool write_reg(struct viv_apic *a, unsigned reg, uint32_t v)
         return true;
     case VIV_REG_LDR:
         __atomic_store_n(&a->ldr, v & 0xff000000, __ATOMIC_SEQ_CST);
-        return !x2(a);
+        return true;
     case VIV_REG_DFR:
         __atomic_store_n(&a->dfr, v | 0x0fffffff, __ATOMIC_SEQ_CST);
-        return !x2(a);
+        return true;
     case VIV_REG_SVR:
         write_svr(a, v);
         return true;
@@ -302,7 +302,7 @@ static bool write_reg(struct viv_apic *a, unsigned reg, uint32_t v)
         return true;
     case VIV_REG_ICR2:
         a->icr_high = v & 0xff000000;
-        return !x2(a);
+        return true;
     case VIV_REG_TIMER_INITIAL:
         viv_apic_timer_start(a, v);
         return true;
@@ -367,7 +367,7 @@ bool viv_apic_msr_read(struct viv_apic *a, uint32_t msr, uint64_t *v)
     return true;
 }
 
-/* Bits that must be 0; all-ones: read-only or absent. */
+/* Bits that must be 0. */
 static uint64_t x2_reserved(unsigned reg)
 {
     switch (reg) {
@@ -386,11 +386,17 @@ static uint64_t x2_reserved(unsigned reg)
     }
 }
 
+/* Those that only the page has, or has as writable. */
+static bool x2_writable(unsigned reg)
+{
+    return reg != VIV_REG_ID && reg != VIV_REG_LDR && reg != VIV_REG_DFR && reg != VIV_REG_ICR2;
+}
+
 bool viv_apic_msr_write(struct viv_apic *a, uint32_t msr, uint64_t v)
 {
     unsigned reg = msr - 0x800;
 
-    if (!x2(a) || (v & x2_reserved(reg)))
+    if (!x2(a) || !x2_writable(reg) || (v & x2_reserved(reg)))
         return false;
     if (reg == VIV_REG_ICR)
         a->icr_high = (uint32_t)(v >> 32);

@@ -163,6 +163,25 @@ static void test_late_count(void)
     end(t);
 }
 
+/* In x2APIC mode ID, LDR, DFR and the upper half of ICR are read-only or not there; as long as it lasts, and after it. */
+static void test_x2_refused(void)
+{
+    static const uint8_t reg[] = {VIV_REG_ID, VIV_REG_LDR, VIV_REG_DFR, VIV_REG_ICR2};
+    struct test_cpu *t = test_cpu_get(VIV_MODE_LONG);
+    struct viv_apic *a = new_apic(t);
+    struct viv_apic before;
+
+    g_assert_true(viv_apic_set_base(a, viv_apic_get_base(a) | VIV_APIC_BASE_X2));
+    before = *a;
+    for (unsigned n = 0; n < G_N_ELEMENTS(reg); n++)
+        g_assert_false(viv_apic_msr_write(a, 0x800 + reg[n], 0x05000000));
+    g_assert_cmphex(a->id, ==, before.id);
+    g_assert_cmphex(a->ldr, ==, before.ldr);
+    g_assert_cmphex(a->dfr, ==, before.dfr);
+    g_assert_cmphex(a->icr_high, ==, before.icr_high);
+    end(t);
+}
+
 /* The shortest period does not keep the loop thread busy; the count that the guest reads is not coarser for it. */
 static void test_short_period(void)
 {
@@ -199,6 +218,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/apic/early-deadline", test_early_deadline);
     g_test_add_func("/apic/late-count", test_late_count);
+    g_test_add_func("/apic/x2-refused", test_x2_refused);
     g_test_add_func("/apic/short-period", test_short_period);
     g_test_add_func("/apic/behind-extint", test_behind_extint);
     g_test_add_func("/apic/hostile-state", test_hostile_state);

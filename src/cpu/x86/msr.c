@@ -262,12 +262,16 @@ static bool write_efer(struct viv_x86 *c, uint64_t v)
     return true;
 }
 
+static bool write_if(bool allowed, uint64_t *slot, uint64_t v)
+{
+    if (allowed)
+        *slot = v;
+    return allowed;
+}
+
 static bool write_canonical(struct viv_x86 *c, uint64_t *slot, uint64_t v)
 {
-    if (!viv_x86_canonical_base(c, v))
-        return false;
-    *slot = v;
-    return true;
+    return write_if(viv_x86_canonical_base(c, v), slot, v);
 }
 
 static bool write_extended(struct viv_x86 *c, uint32_t index, uint64_t v)
@@ -276,10 +280,10 @@ static bool write_extended(struct viv_x86 *c, uint32_t index, uint64_t v)
 
     switch (index) {
     case 0xc0000080: return (lm || has(c, VIV_FT_NX) || has(c, VIV_FT_SYSCALL)) && write_efer(c, v);
-    case 0xc0000081: c->msr.star = v; return has(c, VIV_FT_SYSCALL);
+    case 0xc0000081: return write_if(has(c, VIV_FT_SYSCALL), &c->msr.star, v);
     case 0xc0000082: return lm && write_canonical(c, &c->msr.lstar, v);
     case 0xc0000083: return lm && write_canonical(c, &c->msr.cstar, v);
-    case 0xc0000084: c->msr.fmask = (uint32_t)v; return lm && !(v >> 32);
+    case 0xc0000084: return write_if(lm && !(v >> 32), &c->msr.fmask, v);
     case 0xc0000100: return lm && write_canonical(c, &c->seg[VIV_FS].base, v);
     case 0xc0000101: return lm && write_canonical(c, &c->seg[VIV_GS].base, v);
     case 0xc0000102: return lm && write_canonical(c, &c->msr.kernel_gs_base, v);
@@ -344,10 +348,10 @@ static bool write_common(struct viv_x86 *c, uint32_t index, uint64_t v)
     case 0x49: return (has(c, VIV_FT_SPEC_CTRL) || has(c, VIV_FT_IBPB)) && v <= 1;
     case 0x8b: c->msr.bios_sign_id = v; return true;
     case 0x10b: return has(c, VIV_FT_FLUSH_L1D) && v <= 1;
-    case 0x174: c->msr.sysenter_cs = v & 0xffff; return has(c, VIV_FT_SEP);
+    case 0x174: return write_if(has(c, VIV_FT_SEP), &c->msr.sysenter_cs, v & 0xffff);
     case 0x175: return has(c, VIV_FT_SEP) && write_canonical(c, &c->msr.sysenter_esp, v);
     case 0x176: return has(c, VIV_FT_SEP) && write_canonical(c, &c->msr.sysenter_eip, v);
-    case 0x17a: c->msr.mcg_status = v; return has(c, VIV_FT_MCA) && !(v & ~7ull);
+    case 0x17a: return write_if(has(c, VIV_FT_MCA) && !(v & ~7ull), &c->msr.mcg_status, v);
     case 0x17b:
         if (!has(c, VIV_FT_MCA) || (v && v != ~0ull))
             return false;
@@ -386,7 +390,7 @@ static bool write_common(struct viv_x86 *c, uint32_t index, uint64_t v)
             return false;
         c->msr.hwcr = v & ((1 << 18) | (1 << 24)); /* McStatusWrEn, TscFreqSel; cache bits are dropped */
         return true;
-    case 0xc001011f: c->msr.virt_spec_ctrl = v & 4; return has(c, VIV_FT_VIRT_SSBD);
+    case 0xc001011f: return write_if(has(c, VIV_FT_VIRT_SSBD), &c->msr.virt_spec_ctrl, v & 4);
     default: return false;
     }
 }

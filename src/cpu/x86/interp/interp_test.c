@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "cpu/x86/mmu.h"
+#include "cpu/x86/msr.h"
 
 #include <glib.h>
 #include <string.h>
@@ -342,6 +343,35 @@ static void lar_and_lsl(void)
     }
 }
 
+static uint64_t msr(struct test_cpu *t, uint32_t index)
+{
+    uint64_t v = 0;
+
+    viv_msr_read(t->c, index, &v);
+    return v;
+}
+
+/* A WRMSR that faults leaves the register alone. */
+static void refused_msr(void)
+{
+    struct test_cpu *t = test_cpu_get(VIV_MODE_LONG);
+
+    g_assert_true(viv_msr_write(t->c, 0xc0000084, 0x47700));
+    g_assert_false(viv_msr_write(t->c, 0xc0000084, 0x100000001));
+    g_assert_cmphex(msr(t, 0xc0000084), ==, 0x47700);
+    g_assert_true(viv_msr_write(t->c, 0x17a, 5));
+    g_assert_false(viv_msr_write(t->c, 0x17a, 8));
+    g_assert_cmphex(msr(t, 0x17a), ==, 5);
+    /* Of a model that lacks them. */
+    t->cpuid->word[VIV_FW_1_EDX] &= ~((1u << (VIV_FT_SEP & 31)) | 1u << (VIV_FT_MCA & 31));
+    t->cpuid->word[VIV_FW_E1_EDX] &= ~(1u << (VIV_FT_SYSCALL & 31));
+    t->c->msr = (struct viv_x86_msrs){0};
+    g_assert_false(viv_msr_write(t->c, 0x174, 1) || viv_msr_write(t->c, 0x17a, 1) || viv_msr_write(t->c, 0xc0000081, 1));
+    g_assert_cmphex(t->c->msr.sysenter_cs | t->c->msr.mcg_status | t->c->msr.star, ==, 0);
+    t->cpuid->word[VIV_FW_1_EDX] |= 1u << (VIV_FT_SEP & 31) | 1u << (VIV_FT_MCA & 31);
+    t->cpuid->word[VIV_FW_E1_EDX] |= 1u << (VIV_FT_SYSCALL & 31);
+}
+
 static void step_runs_one(void)
 {
     struct test_cpu *t = with_code(VIV_MODE_LONG, "ffc0 ffc0 eb00 ffc0 f4");
@@ -458,6 +488,7 @@ int main(int argc, char **argv)
     g_test_add_func("/interp/string/zero", rep_zero);
     g_test_add_func("/interp/single-step", single_step);
     g_test_add_func("/interp/lar-lsl", lar_and_lsl);
+    g_test_add_func("/interp/refused-msr", refused_msr);
     g_test_add_func("/interp/step", step_runs_one);
     g_test_add_func("/interp/count", counts_instructions);
     g_test_add_func("/interp/request", request_stops);
