@@ -16,8 +16,8 @@ from desktop import must, until  # noqa: E402
 
 
 class Machine(vm.Guest):
-    def __init__(self, work, x, kind, image, options="", args=()):
-        self.work, self.x, self.kind, self.height = work, x, kind, 480
+    def __init__(self, work, x, kind, image, options="", args=(), window="doll"):
+        self.work, self.x, self.kind, self.height, self.mark = work, x, kind, 480, 0
         env = dict(os.environ)
         os.environ.update(x.env)
         name = f"{kind}-{len(os.listdir(work))}"
@@ -26,8 +26,8 @@ class Machine(vm.Guest):
         os.environ.clear()
         os.environ.update(env)
         self.q = vm.QMP(f"{work}/{name}")
-        must(until(lambda: x.window("doll"), 20), self, "there is no window")
-        self.window = x.window("doll")
+        must(until(lambda: x.window(window), 20), self, "there is no window")
+        self.window = x.window(window)
         x.do("windowfocus", "--sync", self.window)
 
     def title(self):
@@ -60,6 +60,22 @@ class Machine(vm.Guest):
         must(until(lambda: self._pump(0.05) and len(self.log) - self.mark >= len(data), 20) and bytes(self.log[self.mark:]) == data, self,
              f"scan codes {bytes(self.log[self.mark:]).hex()}, not {data.hex()}")
         self.mark = len(self.log)
+
+    def read(self, seconds):
+        """What it has said since the mark."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._pump(0.05)
+        return bytes(self.log[self.mark:])
+
+    def point(self, x, y):
+        self.x.do("mousemove", x, y)
+        time.sleep(0.05)
+
+    def moved(self):
+        """How far right the guest's mouse has gone since the mark."""
+        data = self.read(0.5)
+        return sum(data[i + 1] - (data[i] << 4 & 0x100) for i in range(0, len(data) - 2, 3))
 
 
 def hmp(q, line):
@@ -152,6 +168,32 @@ def sizes(g):
     g.height = h
     must(until(lambda: g.area()[2:] == (w, h), 10) and g.same(), g, "Ctrl-Alt-U does not bring its own size back")
     print("ok: twice the size, and its own")
+
+
+def start_mouse(g):
+    """What the PS/2 mouse says comes on the serial port from here on."""
+    g.read(0.5)
+    g.mark = len(g.log)
+    hmp(g.q, "o /b 0x64 0xa8")
+    hmp(g.q, "o /b 0x64 0xd4")
+    hmp(g.q, "o /b 0x60 0xf4")
+    g.codes(b"\xfa")
+
+
+def mouse(g):
+    start_mouse(g)
+    x, y, w, h = g.area()
+    g.point(x + w // 2, y + h // 2)
+    g.x.do("click", 1)
+    must(until(lambda: "to release" in g.title(), 10), g, "a click does not take the pointer")
+    g.read(0.5)
+    g.mark = len(g.log)
+    g.x.do("mousedown", 1)
+    g.codes(b"\x09\0\0")
+    g.x.do("key", "ctrl+alt+g")
+    must(b"\x08\0\0" in g.read(0.5), g, f"a button stays down without a grab: {g.read(0).hex()}")
+    g.x.do("mouseup", 1)
+    print("ok: a click takes the pointer; what is held when it is given back is let go")
 
 
 def stalls(g):
@@ -334,6 +376,7 @@ def main():
         consoles(g)
         titles(g)
         sizes(g)
+        mouse(g)
         stalls(g)
     closing(work, x, kind, image)
     if kind == "gtk":

@@ -44,6 +44,7 @@ void vgtk_grab(bool on)
         vgtk.last_x = vgtk.last_y = -1;
     } else if (on != vgtk.grabbed) {
         gdk_seat_ungrab(seat());
+        vgtk_send(&(struct viv_window_event){.kind = VIV_WIN_RELEASE}); /* a button that is held comes up unheard */
     }
     vgtk.grabbed = on;
     vgtk_show_cursor();

@@ -28,6 +28,8 @@ void sdl_grab(struct sdl *s, bool on)
     if (on != s->grabbed) {
         s->grabbed = on;
         SDL_SetWindowGrab(s->window, on);
+        if (!on) /* a button that is held comes up unheard */
+            sdl_send(s, &(struct viv_window_event){.kind = VIV_WIN_RELEASE});
     }
     SDL_SetRelativeMouseMode(on && !s->news.absolute);
     sdl_show_cursor(s);
