@@ -147,6 +147,8 @@ static void make_window(void)
 static int on_server_gone(Display *d)
 {
     vgtk.host->warn("-display gtk: the X server has gone; the machine runs on without its window");
+    vgtk_send(&(struct viv_window_event){.kind = VIV_WIN_RELEASE}); /* what is held comes up unheard */
+    vgtk_send(&(struct viv_window_event){.kind = VIV_WIN_VISIBLE, .down = false});
     for (;;)
         pause();
     return 0;

@@ -119,9 +119,20 @@ static void on_window(struct sdl *s, const SDL_WindowEvent *e)
     }
 }
 
+/* Nobody looks, and what is held comes up unheard. May be called from inside SDL. */
+static void display_gone(struct sdl *s, const char *what)
+{
+    s->host->warn("-display sdl: the %s has gone; the machine runs on without its window", what);
+    sdl_send(s, &(struct viv_window_event){.kind = VIV_WIN_RELEASE});
+    sdl_send(s, &(struct viv_window_event){.kind = VIV_WIN_VISIBLE, .down = false});
+}
+
 static void on_event(struct sdl *s, const SDL_Event *e)
 {
     switch (e->type) {
+    case SDL_QUIT:
+        display_gone(s, "Wayland compositor");
+        break;
     case SDL_WINDOWEVENT:
         on_window(s, &e->window);
         break;
@@ -218,7 +229,7 @@ static void sdl_run(void)
 /* Xlib's rule: it must not return, else the process ends. */
 static int on_server_gone(Display *d)
 {
-    sdl.host->warn("-display sdl: the X server has gone; the machine runs on without its window");
+    display_gone(&sdl, "X server");
     for (;;)
         pause();
     return 0;
@@ -255,6 +266,7 @@ static bool sdl_open(struct viv_window *w, const struct viv_window_host *host, c
 
     *s = (struct sdl){.w = w, .host = host};
     SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
+    SDL_SetHint(SDL_HINT_QUIT_ON_LAST_WINDOW_CLOSE, "0"); /* SDL_QUIT is the compositor's end, then */
     SDL_SetHint(SDL_HINT_APP_NAME, "Vivarium");
     SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
     SDL_SetHint(SDL_HINT_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR, "0");
