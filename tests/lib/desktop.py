@@ -68,9 +68,9 @@ class Screen:
             out += rgb
         return bytes(out)
 
-    def window(self, name="Vivarium"):
+    def window(self, name="Vivarium", by="--name"):
         """The id of a window, or None."""
-        names = self.do("search", "--onlyvisible", "--name", name).split()
+        names = self.do("search", "--onlyvisible", by, name).split()
         return names[0] if names else None
 
     def geometry(self, window):

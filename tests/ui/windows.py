@@ -2,6 +2,7 @@
 """Windows under Xvfb, with a guest of a few bytes: windows.py sdl|gtk. What the window shows beside what screendump says, keys, consoles by
 Ctrl-Alt-N with a monitor in one, sizes, titles, closing it; and an X server that stands still, which holds nobody up."""
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from desktop import must, until  # noqa: E402
 
 
 class Machine(vm.Guest):
-    def __init__(self, work, x, kind, image, options="", args=(), window="doll"):
+    def __init__(self, work, x, kind, image, options="", args=(), window=("doll",)):
         self.work, self.x, self.kind, self.height, self.mark = work, x, kind, 480, 0
         env = dict(os.environ)
         os.environ.update(x.env)
@@ -26,8 +27,8 @@ class Machine(vm.Guest):
         os.environ.clear()
         os.environ.update(env)
         self.q = vm.QMP(f"{work}/{name}")
-        must(until(lambda: x.window(window), 20), self, "there is no window")
-        self.window = x.window(window)
+        must(until(lambda: x.window(*window), 20), self, "there is no window")
+        self.window = x.window(*window)
         x.do("windowfocus", "--sync", self.window)
 
     def title(self):
@@ -316,6 +317,49 @@ def compositors(work, x, image):
     print("ok: GTK takes the X server of a desktop with Wayland")
 
 
+def wayland(work, kind, image):
+    """A compositor in a window of Xvfb, where there is one: the mouse reaches the edges; when it ends, SDL goes on."""
+    if not shutil.which("weston"):
+        return
+    x = desktop.Screen(work, "us")
+    words = ["weston", "--backend=x11-backend.so", "--shell=kiosk-shell.so", "--use-pixman", "--no-config", "--socket=wayland", "--width=800", "--height=600"]
+    x.env["XDG_RUNTIME_DIR"] = work
+    log = f"{work}/weston"
+    server = subprocess.Popen(words, env=x.env, stdin=subprocess.DEVNULL, stdout=open(log, "wb"), stderr=subprocess.STDOUT)
+    try:
+        if not until(lambda: x.window("weston", "--class"), 20):
+            vm.fail(f"weston has no window: {open(log).read()}")
+        x.env.update(WAYLAND_DISPLAY="wayland", GDK_BACKEND="wayland", SDL_VIDEODRIVER="wayland")
+        with Machine(work, x, kind, image, window=("weston", "--class")) as g:
+            g.expect("A", 60)
+            g.send("x")
+            g.expect("B", 20)
+            start_mouse(g)
+            left, top, w, h = x.geometry(g.window)
+            g.point(left + w // 2, top + h // 2)
+            x.do("click", 1)
+            g.read(1)
+            for part in 0.4, 0.9:
+                g.point(left + int(w * part), top + h // 2)
+                g.read(0.5)
+                g.mark = len(g.log)
+                for step in range(1, 11):
+                    g.point(left + int(w * part) + 5 * step, top + h // 2)
+                must(g.moved() == 50, g, f"at {part} of the window the guest's mouse goes {g.moved()}, not 50")
+            if kind == "sdl":
+                g.mark = len(g.log)
+                x.do("keydown", "shift")
+                g.codes(b"\x2a")
+                server.terminate()
+                must(until(lambda: b"\xaa" in g.read(0.1), 10), g, "a key stays down")
+            g.q.cmd("quit")
+            must(g.wait(30) == 0, g, "quit")
+    finally:
+        server.kill()
+        server.wait()
+    print("ok: Wayland")
+
+
 def default_on_wayland(work, x):
     """With Wayland alone SDL is asked first; nobody answers, so the screen goes to VNC."""
     env = dict(x.env, WAYLAND_DISPLAY=f"{work}/nobody", XDG_RUNTIME_DIR=work)
@@ -389,6 +433,7 @@ def main():
         default_on_wayland(work, x)
     nowhere(work, x, kind)
     server_ends(work, kind, image)
+    wayland(work, kind, image)
     if kind == "gtk":  # the kind that is taken when none is named
         late(work)
 

@@ -1,6 +1,7 @@
 /* Keys and pointer of a GTK window. Hardware key codes are Linux's plus 8, on X11 and on Wayland. */
 #include "ui/window/gtk_int.h"
 
+#include <gdk/gdkx.h>
 #include <linux/input-event-codes.h>
 
 #define WHEEL_LINES 3
@@ -119,12 +120,14 @@ static bool send_place(double x, double y)
     return true;
 }
 
-/* Back to the middle before it meets an edge. */
+/* Back to the middle before it meets an edge. Wayland moves nobody's pointer: there it ends at the edge. */
 static void keep_inside(GdkEventMotion *m)
 {
     GdkWindow *w = gtk_widget_get_window(vgtk.area);
     int width = gdk_window_get_width(w), height = gdk_window_get_height(w), x, y;
 
+    if (!GDK_IS_X11_DISPLAY(gdk_window_get_display(w)))
+        return;
     if (m->x > width / 4.0 && m->x < width * 0.75 && m->y > height / 4.0 && m->y < height * 0.75)
         return;
     gdk_window_get_root_coords(w, width / 2, height / 2, &x, &y);
