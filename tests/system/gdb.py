@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import multiboot  # noqa: E402
 import vm  # noqa: E402
 
 SCRIPT = """
@@ -80,6 +81,27 @@ def run_gdb(g, script):
     return out
 
 
+def narrow(work, cpu):
+    """A CPU without long mode: gdb takes the 32-bit description and stands before the first instruction."""
+    sock = f"{work}/gdb-{cpu}"
+    kernel = multiboot.kernel(work, b"\x40\xeb\xfd")  # 1: inc eax; jmp 1b
+    args = ["-m", "64M", "-nodefaults", "-display", "none", "-serial", "stdio", "-cpu", cpu, "-kernel", kernel, "-S", "-gdb",
+            f"unix:{sock},server=on,wait=off"]
+    with open(f"{work}/cmds32", "w") as f:
+        f.write(f"""set pagination off
+target remote {sock}
+stepi
+stepi
+stepi
+printf "at %x %x %x %d\\n", $eip, $eax, $ebx, $cr0 & 1
+""")
+    with vm.Guest(args, cpu) as g:
+        out = run_gdb(g, f"{work}/cmds32")
+        if f"at {multiboot.CODE + 1:x} 2badb004 " not in out:
+            g.die(f"gdb with a CPU of 32 bits:\n{out}")
+    print(f"ok: {cpu} by its 32-bit description")
+
+
 def junk(sock):
     """Packets that no gdb sends: each gets an answer or none, and the server lives."""
     rng = random.Random(4)
@@ -107,6 +129,8 @@ def main():
     vm.need("gdb")
     work = vm.scratch()
     sock = f"{work}/gdb"
+    narrow(work, "qemu32")
+    narrow(work, "pentium3")
     args = vm.base_args("pc", "256M", 2) + ["-kernel", vm.kernel(), "-initrd", vm.initramfs(SCRIPT, []), "-append",
                                             "console=ttyS0 panic=-1 nokaslr", "-gdb", f"unix:{sock}"]
     with vm.Guest(args + sys.argv[1:], "guest") as g:

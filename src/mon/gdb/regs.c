@@ -1,5 +1,5 @@
 /* Registers as gdb numbers them, and the target description that says so (gdb's manual, appendix G.5, "i386 features"). What the
- * features core, sse, avx, segments want is fixed; system registers have a feature of their own. */
+ * features core, sse, avx, segments want is fixed (segments: in 64-bit descriptions only); system registers have a feature of their own. */
 #include "mon/gdb/gdb_int.h"
 
 #include "base/bytes.h"
@@ -56,8 +56,8 @@ static const struct reg regs[] = {
     F(MXCSR, "mxcsr"),
     {.feature = "org.gnu.gdb.i386.avx", .name = "ymm0h", .name32 = "ymm0h", .type = "uint128", .kind = YMMH, .bits = 128},
     Y32(1), Y32(2), Y32(3), Y32(4), Y32(5), Y32(6), Y32(7), Y64(8), Y64(9), Y64(10), Y64(11), Y64(12), Y64(13), Y64(14), Y64(15),
-    {.feature = "org.gnu.gdb.i386.segments", .name = "fs_base", .name32 = "fs_base", .type = "int", .kind = BASE, .n = VIV_FS},
-    {.name = "gs_base", .name32 = "gs_base", .type = "int", .kind = BASE, .n = VIV_GS},
+    {.feature = "org.gnu.gdb.i386.segments", .name = "fs_base", .type = "int", .kind = BASE, .n = VIV_FS},
+    {.name = "gs_base", .type = "int", .kind = BASE, .n = VIV_GS},
     {.feature = "org.vivarium.i386.system", .name = "k_gs_base", .type = "int", .kind = KGS},
     C(CR0, "cr0"), C(CR2, "cr2"), C(CR3, "cr3"), C(CR4, "cr4"), C(CR8, "cr8"), C(EFER, "efer"),
 };
@@ -107,20 +107,25 @@ char *gdb_target_xml(void)
                                  "<field name=\"v4_int32\" type=\"v4i32\"/><field name=\"v2_int64\" type=\"v2i64\"/>"
                                  "<field name=\"uint128\" type=\"uint128\"/></union>";
     GString *x = g_string_new("<?xml version=\"1.0\"?><!DOCTYPE target SYSTEM \"gdb-target.dtd\"><target>");
+    const char *feature = NULL; /* to be opened: one without registers in this size is not there */
     bool open = false;
 
     g_string_append_printf(x, "<architecture>%s</architecture>", gdb_wide() ? "i386:x86-64" : "i386");
     for (size_t i = 0; i < G_N_ELEMENTS(regs); i++) {
         const struct reg *r = &regs[i];
 
-        if (r->feature) {
-            g_string_append_printf(x, "%s<feature name=\"%s\">", open ? "</feature>" : "", r->feature);
+        if (r->feature)
+            feature = r->feature;
+        if (!name_of(r))
+            continue;
+        if (feature) {
+            g_string_append_printf(x, "%s<feature name=\"%s\">", open ? "</feature>" : "", feature);
             if (r->kind == XMM)
                 g_string_append(x, vec128);
+            feature = NULL;
             open = true;
         }
-        if (name_of(r))
-            put_type(x, r);
+        put_type(x, r);
     }
     g_string_append(x, "</feature></target>");
     return g_string_free(x, FALSE);
