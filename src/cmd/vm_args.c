@@ -309,6 +309,16 @@ HANDLER(on_serial)
 
 LIST_HANDLER(on_parallel, parallels)
 
+HANDLER(on_debugcon)
+{
+    if (a->debugcon)
+        return viv_fail(err, EEXIST, "-debugcon %.60s: there is one already; -device isa-debugcon,iobase=P,chardev=ID adds another", text);
+    if (g_str_has_prefix(text, "mon:"))
+        a->given_monitor = true;
+    a->debugcon = text;
+    return 0;
+}
+
 HANDLER(on_monitor)
 {
     if (!strcmp(option, "-monitor"))
@@ -510,6 +520,7 @@ static const struct option options[] = {
     {"serial", "dev", "where the serial port goes: stdio, mon:stdio, vc, pty, file:F, unix:P,server, "
      "tcp:H:P, telnet:..., null, none", on_serial},
     {"parallel", "dev", "a parallel port, and who prints (forms as for -serial)", on_parallel},
+    {"debugcon", "dev", "where bytes written to port 0xe9 go (an isa-debugcon; forms as for -serial)", on_debugcon},
     {"object", "type,id=id[,prop=value]...", "makes an object for devices to use ('-object help' lists them)", on_object},
 
     {"virtfs", "local,path=folder,mount_tag=tag,security_model=mapped|mapped-file|passthrough|none[,id=id][,readonly=on]...",
@@ -568,7 +579,6 @@ static const struct option options[] = {
     {"balloon", "o", NULL, NULL, "it is a device: -device virtio-balloon"},
     {"watchdog", "o", NULL, NULL, "there is no watchdog yet"},
     {"watchdog-action", "o", NULL, NULL, "there is no watchdog yet"},
-    {"debugcon", "d", NULL, NULL, LATER},
     {"singlestep", NULL, NULL, NULL, "it is an option of the translator: -accel xlate,one-insn-per-tb=on"},
     {"icount", "o", NULL, NULL, LATER},
     {"trace", "o", NULL, NULL, "-d has what is there"},

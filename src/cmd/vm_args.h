@@ -38,6 +38,8 @@ struct vm_args {
     bool msg_timestamp, msg_guest_name;
     const char *pidfile, *incoming, *loadvm, *process_name;
     const char *gdb; /* -gdb, -s */
+    const char *debugcon;
+    struct viv_chr *debugcon_mux; /* shared with a monitor; or NULL */
     const char *vga; /* class of -vga, NULL: none */
     const char *layout; /* -k */
     const char *window; /* of -display sdl and the like, or the default; NULL: none */

@@ -246,6 +246,19 @@ static int make_parallels(struct vm_args *a, struct viv_err *err)
     return n || a->nodefaults || !vm_has_pci(a) || names_one_of(a, ports) ? 0 : make_parallel(a, 0, vm_has_screens(a) ? VC : "null", err);
 }
 
+/* It takes the terminal before default ports and monitors do. */
+static int make_debugcon(struct vm_args *a, struct viv_err *err)
+{
+    struct viv_chr *c = NULL;
+    int rc = a->debugcon ? viv_chr_new_short("-debugcon", "debugcon", a->debugcon, &c, err) : 0;
+
+    if (!rc && c && g_str_has_prefix(a->debugcon, "mon:"))
+        a->debugcon_mux = c;
+    if (!rc && c)
+        vm_add_device(a, g_strdup_printf("isa-debugcon,chardev=%s", viv_chr_id(c)));
+    return rc;
+}
+
 /* Where the first serial port and the monitor go when nobody said. */
 static int default_serial(struct vm_args *a, struct viv_err *err)
 {
@@ -279,7 +292,9 @@ int vm_make_chardevs(struct vm_args *a, struct viv_err *err)
         if (rc < 0)
             return rc;
     }
-    rc = make_monitor_consoles(a, err);
+    rc = make_debugcon(a, err);
+    if (!rc)
+        rc = make_monitor_consoles(a, err);
     if (rc < 0)
         return rc;
     FOR_ITEMS(a->serials, it) {
@@ -354,6 +369,8 @@ int vm_make_monitors(struct vm_args *a, struct viv_err *err)
             (!said || g_str_has_prefix(g_array_index(a->serials, struct vm_item, i).text, "mon:")))
             rc = viv_hmp_new(a->cfg.serial[i], err);
     }
+    if (!rc && a->debugcon_mux)
+        rc = viv_hmp_new(a->debugcon_mux, err);
     if (!rc && a->nographic && !a->given_monitor && !a->nodefaults && !a->mons && !viv_chr_uses_stdio())
         rc = short_monitor("-monitor", "stdio", err);
     return rc;

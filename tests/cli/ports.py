@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Serial and parallel ports: -device instead of a default port, and what the ACPI tables name."""
+"""Serial and parallel ports: -device instead of a default port, and what the ACPI tables name. -debugcon."""
 import os
 import re
 import sys
@@ -25,6 +25,25 @@ def ports(work, image, args):
     return {int(m, 16) for m in re.findall(r"^ *0*([0-9a-f]+)-[0-9a-f]+.*\b(?:uart|parallel)\b", tree, re.M)}, names
 
 
+def debugcon(work):
+    """What a kernel writes to E9h, or elsewhere by -global; mon: has the monitor beside it."""
+    code = b"\xb0D\xe6\xe9\xb0E\xba\x02\x04\x00\x00\xee" + HALT  # out e9h: D; out 402h: E
+    base = ["-m", "16M", "-nodefaults", "-display", "none", "-kernel", multiboot.kernel(work, code, "debug")]
+    for args, want in ((["stdio"], "^D"), (["stdio", "-global", "isa-debugcon.iobase=0x402"], "^E"), (["mon:stdio"], "^D"),
+                       (["chardev:c", "-chardev", "stdio,id=c"], "^D")):
+        with vm.Guest(base + ["-debugcon"] + args, " ".join(args)) as g:
+            g.expect(want, 30)
+            if args[0] == "mon:stdio":
+                g.send("\x01cinfo status\r")
+                g.expect("VM status: running", 30)
+    for args, want in ((["null", "-debugcon", "null"], "there is one already"), (["bogus"], "no back end 'bogus'"),
+                       (["mon:chardev:c", "-chardev", "null,id=c"], "needs mux=on")):
+        with vm.Guest(base + ["-debugcon"] + args, " ".join(args)) as g:
+            if g.wait(30) != 1 or want not in g.text:
+                g.die(f"not refused with '{want}'")
+    print("ok: -debugcon")
+
+
 def main():
     work = vm.scratch()
     image = multiboot.kernel(work, HALT)  # with a kernel the tables lie at E0000h
@@ -43,6 +62,7 @@ def main():
         if have != (want, names):
             vm.fail(f"{args}: ports {sorted(map(hex, have[0]))}, named {sorted(have[1])}")
     print(f"ok: {len(cases)} sets of ports")
+    debugcon(work)
 
 
 main()
