@@ -15,8 +15,8 @@
 
 /* -d categories. The list is data: `-d help` prints it. */
 #define VIV_LOG_CATEGORIES(_)                                                                      \
-    _(INT, "int", "interrupts and exceptions")                                                     \
-    _(CPU_RESET, "cpu_reset", "triple faults, which reset the machine")                            \
+    _(INT, "int", "interrupts and exceptions, with the registers")                                                     \
+    _(CPU_RESET, "cpu_reset", "triple faults, which reset the machine, with the registers")                            \
     _(GUEST_ERRORS, "guest_errors", "what the guest does that hardware would not expect")          \
     _(UNIMP, "unimp", "guest use of functions that are not implemented")                           \
     _(MMU, "mmu", "page walks that fault")                                                         \

@@ -4,7 +4,7 @@
 #include "accel/accel.h"
 #include "bus/dev.h"
 #include "bus/usb.h"
-#include "cpu/x86/state.h"
+#include "cpu/x86/regs_text.h"
 #include "machine/vm.h"
 
 #include <errno.h>
@@ -74,36 +74,6 @@ int viv_mon_info_usb(struct viv_opts *o, json_t **result, struct viv_err *err)
     return finish(s, result);
 }
 
-static void put_seg(GString *s, const char *name, const struct viv_seg *g)
-{
-    g_string_append_printf(s, "%s =%04x %016" PRIx64 " %08x %08x\n", name, g->sel, g->base, g->limit,
-                           g->attr);
-}
-
-static void put_cpu(GString *s, const struct viv_vcpu *v)
-{
-    static const char *const gpr[] = {"RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI",
-                                      "R8 ", "R9 ", "R10", "R11", "R12", "R13", "R14", "R15"};
-    static const char *const seg[VIV_SEG_COUNT] = {"ES", "CS", "SS", "DS", "FS", "GS"};
-    const struct viv_x86 *c = v->x86;
-
-    g_string_append_printf(s, "CPU#%u\n", v->index);
-    for (int i = 0; i < 16; i++)
-        g_string_append_printf(s, "%s=%016" PRIx64 "%s", gpr[i], c->gpr[i], i % 4 == 3 ? "\n" : " ");
-    g_string_append_printf(s, "RIP=%016" PRIx64 " RFL=%08x CPL=%u HLT=%d SMM=%d\n", c->rip,
-                           (unsigned)viv_x86_get_eflags(c),
-                           c->cpl, c->halted, c->in_smm);
-    for (int i = 0; i < VIV_SEG_COUNT; i++) {
-        if (seg[i])
-            put_seg(s, seg[i], &c->seg[i]);
-    }
-    g_string_append_printf(s, "GDT=     %016" PRIx64 " %08x\nIDT=     %016" PRIx64 " %08x\n", c->gdtr.base,
-                           c->gdtr.limit, c->idtr.base, c->idtr.limit);
-    g_string_append_printf(s, "CR0=%08" PRIx64 " CR2=%016" PRIx64 " CR3=%016" PRIx64 " CR4=%08" PRIx64
-                              " EFER=%016" PRIx64 "\n",
-                           c->cr0, c->cr2, c->cr3, c->cr4, c->msr.efer);
-}
-
 bool viv_mon_freeze(void)
 {
     bool running = viv_vm_state() == VIV_RUN_RUNNING;
@@ -124,8 +94,10 @@ int viv_mon_info_registers(struct viv_opts *o, json_t **result, struct viv_err *
     bool running = viv_mon_freeze();
     GString *s = g_string_new(NULL);
 
-    for (unsigned i = 0; i < viv_vcpu_count; i++)
-        put_cpu(s, viv_vcpus[i]);
+    for (unsigned i = 0; i < viv_vcpu_count; i++) {
+        g_string_append_printf(s, "CPU#%u\n", viv_vcpus[i]->index);
+        viv_x86_put_regs(s, viv_vcpus[i]->x86);
+    }
     viv_mon_thaw(running);
     return finish(s, result);
 }

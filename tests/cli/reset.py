@@ -2,10 +2,11 @@
 """A guest that resets itself all the time, by port CF9h or by a triple fault, saved at odd moments.
 
 A reset that was asked for just before the stop belongs to the saved state: each loaded copy must reset and go on. Which events a guest's
-end makes, and a reset by the monitor."""
+end makes, and a reset by the monitor. What -d int,cpu_reset says on the way to a triple fault."""
 import json
 import os
 import random
+import re
 import struct
 import sys
 import time
@@ -89,9 +90,39 @@ def all_ends(work):
     print("ok: the events of all ends")
 
 
+def logged(work):
+    """Each event comes with the registers, as people who write kernels read them; the engines agree."""
+    code = b"\xb8\x78\x56\x34\x12" + WAYS["triple fault"][7:]
+    image = multiboot.kernel(work, code.ljust(96, b"\0"), "logged")
+    texts = []
+    for accel in ("xlate", "interp"):
+        log = f"{work}/log-{accel}"
+        with vm.Guest(["-accel", accel, "-m", "16M", "-nodefaults", "-display", "none", "-kernel", image, "-no-reboot", "-d", "int,cpu_reset", "-D",
+                       log], accel) as g:
+            g.wait(30)
+        with open(log) as f:
+            texts.append(f.read())
+    at = multiboot.CODE + 12  # int3
+    parts = re.split(r"^(?=int: |cpu_reset: )", texts[0], flags=re.M)[1:]
+    heads = [rf"int: cpu0: v=03 e=0000 i=1 cpl=0 IP=0008:{at:016x} ", r"int: cpu0: v=0d e=001a i=0 ", r"int: cpu0: v=08 e=0000 i=0 ",
+             rf"cpu_reset: cpu0: Triple fault at 0008:{at:x}"]
+    wants = ["EAX=12345678 EBX=00009500 ECX=00000000 EDX=", f"EIP={at:08x} EFL=00000002 [-------] CPL=0 ",
+             "CS =0008 00000000 ffffffff 00cf9b00 DPL=0 CS32 [-RA]", "DS =0010 00000000 ffffffff 00cf9300 DPL=0 DS   [-WA]",
+             "GDT=     00000600 0000001f", "IDT=     00000000 00000000", "CR0=00000011 CR2=00000000 CR3=00000000 CR4=00000000",
+             "EFER=0000000000000000"]
+    for part, head in zip(parts, heads, strict=True):
+        lacking = [w for w in wants if "\n" + w not in part]
+        if not re.match(head, part) or lacking:
+            vm.fail(f"not '{head}', or without {lacking}:\n{part}")
+    if texts[0] != texts[1]:
+        vm.fail(f"another log by the interpreter:\n{texts[1]}")
+    print("ok: -d int,cpu_reset has the registers")
+
+
 def main():
     work = vm.scratch()
     all_ends(work)
+    logged(work)
     for name, code in WAYS.items():
         run(work, name, code)
 

@@ -5,6 +5,7 @@
 #include "cpu/vcpu.h"
 #include "cpu/x86/interp/interp.h"
 #include "cpu/x86/mmu_int.h"
+#include "cpu/x86/regs_text.h"
 #include "cpu/x86/seg.h"
 
 #include <stddef.h>
@@ -233,14 +234,26 @@ static void deliver_long(struct viv_x86 *c, const struct event *e)
     finish(c, VIV_FL_TF | VIV_FL_NT | VIV_FL_RF | VIV_FL_VM | (type == 15 ? 0 : VIV_FL_IF));
 }
 
+/* In the words of QEMU's log, which tools for writers of kernels read. */
+static void log_event(const struct viv_x86 *c, const struct event *e)
+{
+    static const char *const kinds[] = {
+        [VIV_EV_FAULT] = "fault", [VIV_EV_TRAP] = "trap", [VIV_EV_SOFT_INT] = "software", [VIV_EV_ICEBP] = "icebp", [VIV_EV_EXT] = "hardware"};
+    bool soft = e->kind == VIV_EV_SOFT_INT || e->kind == VIV_EV_ICEBP, fault = e->kind == VIV_EV_FAULT && e->vector == VIV_PF;
+
+    viv_x86_log_regs(VIV_LOG_INT, c, "v=%02x e=%04x i=%d cpl=%u IP=%04x:%016llx pc=%016llx SP=%04x:%016llx %s=%016llx (%s)", e->vector, e->error,
+                     soft, c->cpl, c->seg[VIV_CS].sel, (unsigned long long)c->rip, (unsigned long long)(c->seg[VIV_CS].base + c->rip),
+                     c->seg[VIV_SS].sel, (unsigned long long)c->gpr[VIV_RSP], fault ? "CR2" : "EAX",
+                     (unsigned long long)(fault ? c->cr2 : c->gpr[VIV_RAX]), kinds[e->kind]);
+}
+
 void viv_x86_deliver(struct viv_x86 *c, enum viv_event_kind kind, unsigned vector, bool has_error,
                      uint32_t error)
 {
     struct event e = {.kind = kind, .vector = vector, .has_error = has_error, .error = error};
 
-    viv_log(VIV_LOG_INT, "cpu%u: vector %02x kind %d error %#x at %04x:%llx cpl %u cr2 %llx",
-            c->vcpu ? c->vcpu->index : 0, vector, kind, error, c->seg[VIV_CS].sel,
-            (unsigned long long)c->rip, c->cpl, (unsigned long long)c->cr2);
+    if (viv_log_on(VIV_LOG_INT))
+        log_event(c, &e);
     /* A fault while this is delivered is judged against it; software interrupts and external ones are benign
      * whatever their vector is. */
     c->delivering = true;

@@ -6,6 +6,7 @@
 #include "cpu/vcpu.h"
 #include "cpu/x86/debug.h"
 #include "cpu/x86/interp/interp.h"
+#include "cpu/x86/regs_text.h"
 #include "cpu/x86/seg.h"
 
 static _Noreturn void raise_any(struct viv_x86 *c, unsigned vector, bool has_error, uint32_t error)
@@ -68,9 +69,9 @@ static enum class class_of(unsigned vector)
 
 static void triple_fault(struct viv_x86 *c)
 {
-    viv_log(VIV_LOG_CPU_RESET, "cpu%u: triple fault at %04x:%llx, last vector %u",
-            c->vcpu ? c->vcpu->index : 0, c->seg[VIV_CS].sel, (unsigned long long)c->rip,
-            c->deliver_vector);
+    if (viv_log_on(VIV_LOG_CPU_RESET))
+        viv_x86_log_regs(VIV_LOG_CPU_RESET, c, "Triple fault at %04x:%llx, last vector %u", c->seg[VIV_CS].sel,
+                         (unsigned long long)c->rip, c->deliver_vector);
     c->delivering = false;
     c->shutdown = true;
 }
