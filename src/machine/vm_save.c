@@ -29,7 +29,8 @@
 #include <string.h>
 
 #define MAGIC     "VIVSAVE"
-#define VERSION   2
+#define VERSION   3
+#define OLDEST    2 /* said nothing of the CPU but its features */
 #define MAX_TEXT  4096
 
 static const char *file_of(const char *uri)
@@ -56,7 +57,49 @@ static char *describe(void)
                            s->cores, s->threads);
 }
 
+/* What a guest may have looked at beside the features: they are compared as words. As -cpu takes it. */
+static char *describe_cpu(void)
+{
+    const struct viv_cpuid *m = viv_vm_cpuid();
+
+    return g_strdup_printf("vendor=%s,family=%u,model=%u,stepping=%u,level=%#x,xlevel=%#x,phys-bits=%u", m->vendor, m->family,
+                           m->family_model, m->stepping, m->level, m->xlevel, m->phys_bits);
+}
+
 /* --- vCPUs and devices --- */
+
+static void save_cpu_model(struct viv_state_writer *w)
+{
+    g_autofree char *desc = describe_cpu();
+
+    viv_state_put(w, viv_vm_cpuid()->word, sizeof(viv_vm_cpuid()->word));
+    viv_state_put_u32(w, (uint32_t)strlen(desc));
+    viv_state_put(w, desc, strlen(desc));
+}
+
+static int load_cpu_model(struct viv_state_reader *r, uint64_t version, struct viv_err *err)
+{
+    g_autofree char *mine = describe_cpu(), *theirs = NULL;
+    uint32_t word[VIV_FW_COUNT], len = 0;
+    int rc = viv_state_get(r, word, sizeof(word), err);
+
+    if (!rc && memcmp(word, viv_vm_cpuid()->word, sizeof(word)))
+        rc = viv_fail(err, EINVAL, "saved state is of a CPU with other features: use the same -cpu "
+                      "(not 'host' or 'max' on another host)");
+    if (rc < 0 || version == OLDEST)
+        return rc;
+    rc = viv_state_get_u32(r, &len, err);
+    if (!rc && len > MAX_TEXT)
+        rc = viv_fail(err, EINVAL, "its CPU's description is too long");
+    if (rc < 0)
+        return rc;
+    theirs = g_malloc0(len + 1);
+    rc = viv_state_get(r, theirs, len, err);
+    if (!rc && strcmp(mine, theirs))
+        rc = viv_fail(err, EINVAL, "saved state is of a CPU with '%.200s', this one has '%s': -cpu MODEL,... takes these words",
+                      g_str_is_ascii(theirs) ? theirs : "?", mine);
+    return rc;
+}
 
 static void save_vcpu(struct viv_state_writer *w, struct viv_vcpu *v)
 {
@@ -99,7 +142,7 @@ static int make_state(uint8_t **blob, size_t *len, struct viv_err *err)
     const struct viv_accel *a = viv_vm_accel();
     struct viv_state_writer *w = viv_state_writer_new();
 
-    viv_state_put(w, viv_vm_cpuid()->word, sizeof(viv_vm_cpuid()->word));
+    save_cpu_model(w);
     for (unsigned i = 0; i < viv_vcpu_count; i++)
         save_vcpu(w, viv_vcpus[i]);
     viv_state_put_u32(w, a->save != NULL);
@@ -127,15 +170,12 @@ static int skip_accel(struct viv_state_reader *r, struct viv_err *err)
     return viv_state_get(r, own, len, err);
 }
 
-static int load_sections(struct viv_state_reader *r, bool check, struct viv_err *err)
+static int load_sections(struct viv_state_reader *r, uint64_t version, bool check, struct viv_err *err)
 {
     const struct viv_accel *a = viv_vm_accel();
-    uint32_t word[VIV_FW_COUNT], has_accel;
-    int rc = viv_state_get(r, word, sizeof(word), err);
+    uint32_t has_accel;
+    int rc = load_cpu_model(r, version, err);
 
-    if (!rc && memcmp(word, viv_vm_cpuid()->word, sizeof(word)))
-        rc = viv_fail(err, EINVAL, "saved state is of a CPU with other features: use the same -cpu "
-                      "(not 'host' or 'max' on another host)");
     for (unsigned i = 0; i < viv_vcpu_count && !rc; i++)
         rc = load_vcpu(r, viv_vcpus[i], check, err);
     if (!rc)
@@ -151,7 +191,7 @@ static int load_sections(struct viv_state_reader *r, bool check, struct viv_err 
     return rc;
 }
 
-static int load_state(struct viv_vm_stream *s, bool check, struct viv_err *err)
+static int load_state(struct viv_vm_stream *s, uint64_t version, bool check, struct viv_err *err)
 {
     struct viv_state_reader *r;
     uint8_t *blob;
@@ -169,7 +209,7 @@ static int load_state(struct viv_vm_stream *s, bool check, struct viv_err *err)
         rc = viv_vm_stream_check_sum(s, err);
     if (!rc) {
         r = viv_state_reader_new(blob, len);
-        rc = load_sections(r, check, err);
+        rc = load_sections(r, version, check, err);
         viv_state_reader_free(r);
     }
     g_free(blob);
@@ -315,21 +355,21 @@ int viv_vm_save(const char *uri, struct viv_err *err)
     return 0;
 }
 
-static int load_head(struct viv_vm_stream *s, struct viv_err *err)
+static int load_head(struct viv_vm_stream *s, uint64_t *version, struct viv_err *err)
 {
     g_autofree char *mine = describe(), *theirs = NULL;
     char magic[sizeof(MAGIC)];
-    uint64_t version, len;
+    uint64_t len;
     int rc = viv_vm_stream_get(s, magic, sizeof(magic), err);
 
     if (rc < 0)
         return rc;
     if (memcmp(magic, MAGIC, sizeof(magic)))
         return viv_fail(err, EINVAL, "it is not a saved machine of Vivarium");
-    rc = viv_vm_stream_get_u64(s, &version, err);
-    if (!rc && version != VERSION)
-        rc = viv_fail(err, EINVAL, "saved by another version (format %" PRIu64 ", this one reads %d)",
-                      version, VERSION);
+    rc = viv_vm_stream_get_u64(s, version, err);
+    if (!rc && (*version < OLDEST || *version > VERSION))
+        rc = viv_fail(err, EINVAL, "saved by another version (format %" PRIu64 ", this one reads %d to %d)",
+                      *version, OLDEST, VERSION);
     if (!rc)
         rc = viv_vm_stream_get_u64(s, &len, err);
     if (!rc && len > MAX_TEXT)
@@ -346,7 +386,8 @@ static int load_head(struct viv_vm_stream *s, struct viv_err *err)
 
 static int get_machine(struct viv_vm_stream *s, bool check, struct viv_err *err)
 {
-    int rc = load_head(s, err);
+    uint64_t version;
+    int rc = load_head(s, &version, err);
 
     if (!rc)
         rc = load_clocks(s, check, err);
@@ -354,7 +395,7 @@ static int get_machine(struct viv_vm_stream *s, bool check, struct viv_err *err)
         rc = load_wishes(s, check, err);
     if (!rc)
         rc = viv_vm_load_ram(s, check, err);
-    return rc ? rc : load_state(s, check, err);
+    return rc ? rc : load_state(s, version, check, err);
 }
 
 int viv_vm_get_machine(struct viv_vm_stream *s, struct viv_err *err)

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Saved machines and those that do not fit them: devices that came and went, others than were saved, loads that are refused or fail."""
 import os
+import struct
 import subprocess
 import sys
 import time
+import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import vm  # noqa: E402
@@ -158,7 +160,9 @@ def refused_whole(work):
         must("savevm", m.hmp("savevm a"), "")
     io(path, "write -P 7 0 64k")
     for odd, name in (["-device", "usb-kbd,id=k,bus=x.0"], "usb-kbd"), (["-m", "17"], "-m 17408K"), (["-smp", "2"], "-smp 2"), \
-                     (["-cpu", "max,-sse4.2"], "other features"), (["-device", "virtio-net-pci,addr=9"], "virtio-net-pci/rom"):
+                     (["-cpu", "max,-sse4.2"], "other features"), \
+                     (["-cpu", "qemu64,phys-bits=45"], "phys-bits=45"), (["-cpu", "qemu64,stepping=7"], "stepping=7"), \
+                     (["-device", "virtio-net-pci,addr=9"], "virtio-net-pci/rom"):
         for paused, before in (True, "prelaunch"), (False, "running"):
             with Machine(work, *words, *odd, paused=paused) as m:
                 text = m.hmp("loadvm a")
@@ -190,8 +194,38 @@ def refused_whole(work):
     print("ok: a snapshot that does not fit changes nothing")
 
 
+def older_format(path):
+    """Format 2 had no text about the CPU; the rest is the same."""
+    with open(path, "rb") as f:
+        data = bytearray(f.read()[:-8])
+    text = data.index(b"vendor=") - 4
+    end = text + 4 + struct.unpack_from("<I", data, text)[0]
+    blob = next(p for p in range(text - 8, 0, -1) if struct.unpack_from("<Q", data, p)[0] == len(data) - p - 8)
+    del data[text:end]
+    struct.pack_into("<Q", data, blob, len(data) - blob - 8)
+    struct.pack_into("<Q", data, 8, 2)
+    with open(path, "wb") as f:
+        f.write(data + struct.pack("<Q", zlib.crc32(data)))
+
+
+def other_cpu(work):
+    """Same features, another CPU; and a file that does not tell."""
+    state = f"{work}/state"
+    with Machine(work) as m:
+        m.q.cmd("migrate", uri=f"file:{state}")
+    for words in ["-cpu", "qemu64,phys-bits=45"], ["-cpu", "qemu64,vendor=GenuineIntel"]:
+        with Machine(work, *words, "-incoming", "defer") as m:
+            text = m.refused("migrate-incoming", uri=f"file:{state}")
+            if "saved state is of a CPU with 'vendor=" not in text:
+                vm.fail(f"{words}: {text}")
+    older_format(state)
+    with Machine(work, "-cpu", "qemu64,phys-bits=45", "-incoming", "defer") as m:
+        m.q.cmd("migrate-incoming", uri=f"file:{state}")
+    print("ok: state of another CPU is refused, where it tells")
+
+
 def main():
-    for case in came_and_went, other_order, paused_or_not, failed_load, refused_whole:
+    for case in came_and_went, other_cpu, other_order, paused_or_not, failed_load, refused_whole:
         case(vm.scratch())
 
 
