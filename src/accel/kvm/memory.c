@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "cpu/vcpu.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -108,13 +109,19 @@ static bool same_place(const struct kvm_slot *a, const struct kvm_slot *b)
 
 static int sync_slot(unsigned n, const struct viv_ram *ram, unsigned long *bitmap);
 
-/* A slot's log goes with it: what it knows is told to the clients as if we had written there. */
+static bool others_run(void)
+{
+    return viv_vcpu_count > (viv_vcpu_self ? 1 : 0);
+}
+
+/* A slot's log goes with it: what it knows is told to the clients as if we had written there. What CPUs write between that and the
+ * slot's end nobody would know; it cannot be made read-only first. */
 static void keep_log(unsigned n)
 {
     const struct kvm_slot *s = &viv_kvm->slots[n];
     struct viv_ram *ram = s->flags & KVM_MEM_LOG_DIRTY_PAGES ? ram_of(s->hva) : NULL;
     size_t bits = 8 * sizeof(unsigned long), pages = ram ? ram->size >> VIV_PAGE_SHIFT : 0;
-    g_autofree unsigned long *map = ram ? g_try_malloc0((pages + bits - 1) / bits * sizeof(*map)) : NULL;
+    g_autofree unsigned long *map = ram && !others_run() ? g_try_malloc0((pages + bits - 1) / bits * sizeof(*map)) : NULL;
 
     if (!ram)
         return;
