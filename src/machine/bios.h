@@ -16,6 +16,7 @@ int viv_bios_add_flash(const struct viv_machine_config *cfg, struct viv_board *b
 void viv_bios_map_low(struct viv_board *board, struct viv_ram *rom); /* the last 128 KiB below 1 MiB */
 
 /* Everything that fw_cfg tells firmware: memory map, tables, boot order, -option-rom. After all devices. */
+int viv_bios_add_acpi(const struct viv_firmware_config *c, struct viv_dev *fw_cfg, struct viv_err *err); /* a part of it */
 int viv_bios_add_kernel(const struct viv_machine_config *cfg, struct viv_dev *fw_cfg, struct viv_err *err); /* a part of it */
 int viv_bios_add_files(const struct viv_firmware_config *c, struct viv_dev *fw_cfg, struct viv_err *err);
 

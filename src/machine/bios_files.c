@@ -46,32 +46,6 @@ static int add_memory(const struct viv_firmware_config *c, struct viv_dev *d, st
     return r ? r : add(d, "etc/reserved-memory-end", end, sizeof(end), err);
 }
 
-static int add_acpi(const struct viv_firmware_config *c, struct viv_dev *d, struct viv_err *err)
-{
-    struct viv_acpi_info info = c->acpi;
-    g_autofree struct viv_acpi_cpu *cpus = viv_firmware_cpus(&info);
-    /* S0 and S5 (with its SLP_TYP); neither S3 nor S4 */
-    const uint8_t states[6] = {0x80, 0, 0, 0, 0, (uint8_t)(0x80 | info.s5_type)};
-    struct viv_acpi_files f;
-    int r;
-
-    if (!c->with_acpi)
-        return 0;
-    r = viv_acpi_build_files(&info, &f, err);
-    if (r < 0)
-        return r;
-    r = add(d, "etc/acpi/rsdp", f.blob, VIV_ACPI_RSDP_BYTES, err);
-    if (!r)
-        r = add(d, "etc/acpi/tables", f.blob, f.blob_len, err);
-    if (!r)
-        r = add(d, "etc/table-loader", f.script, f.script_len, err);
-    if (!r)
-        r = add(d, "etc/system-states", states, sizeof(states), err);
-    g_free(f.blob);
-    g_free(f.script);
-    return r;
-}
-
 static int add_smbios(const struct viv_firmware_config *c, struct viv_dev *d, struct viv_err *err)
 {
     g_autofree uint8_t *blob = NULL;
@@ -135,8 +109,8 @@ int viv_bios_add_files(const struct viv_firmware_config *c, struct viv_dev *fw_c
 {
     int r = add_memory(c, fw_cfg, err);
 
-    if (!r)
-        r = add_acpi(c, fw_cfg, err);
+    if (!r && c->with_acpi)
+        r = viv_bios_add_acpi(c, fw_cfg, err);
     if (!r)
         r = add_smbios(c, fw_cfg, err);
     if (!r)

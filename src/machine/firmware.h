@@ -26,6 +26,8 @@ struct viv_firmware_config {
     const char *product;
     struct viv_acpi_info acpi; /* cpus are filled in here; with_acpi false: no tables */
     bool with_acpi;
+    /* Firmware that runs, and places things by itself: changes what lies elsewhere than `acpi` says. */
+    void (*placed)(struct viv_board *board, struct viv_acpi_info *info);
 };
 
 /* Points info->cpus at an array of the vCPUs, which is the caller's. */

@@ -61,6 +61,13 @@ static void describe(struct viv_pc *pc, struct viv_acpi_info *info)
         add_hot_buses(viv_piix4_pm_hotplug(pc->south), info, 0);
 }
 
+static void placed(struct viv_pc *pc, struct viv_acpi_info *info)
+{
+    uint16_t base = viv_piix4_pm_base(pc->south);
+
+    info->pm_base = base ? base : info->pm_base;
+}
+
 static void setup(struct viv_pc *pc, struct viv_board *board)
 {
     viv_i440fx_open_shadow(pc->bridge);
@@ -88,6 +95,7 @@ static const struct viv_pc_chipset chipset = {
     .pirq_line = pirq_line,
     .add = add_pci,
     .describe = describe,
+    .placed = placed,
     .setup = setup,
     .acpi_mode = acpi_mode,
 };

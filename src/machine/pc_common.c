@@ -160,13 +160,18 @@ static struct viv_pci_windows windows(const struct viv_pc *pc)
     };
 }
 
+static void placed(struct viv_board *board, struct viv_acpi_info *info)
+{
+    pc_of(board)->chip->placed(pc_of(board), info);
+}
+
 int viv_pc_finish(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err)
 {
     struct viv_pc *pc = pc_of(board);
     struct viv_pci_windows w = windows(pc);
     struct viv_firmware_config f = {
         .cfg = cfg, .board = board, .low_end = pc->ram.low_end, .high_size = pc->ram.high_size,
-        .product = pc->chip->product, .with_acpi = pc->acpi,
+        .product = pc->chip->product, .with_acpi = pc->acpi, .placed = placed,
         .acpi = {
             .com_ports = viv_board_com_ports(), .lpt_ports = viv_board_lpt_ports(), .rtc = true, .i8042 = true, .pic = true, .pit = pc->pit,
             .floppy = viv_floppy_info(), .hpet = pc->hpet, .fw_cfg = true, .ioapic = true, .pci = true,

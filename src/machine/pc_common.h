@@ -17,6 +17,8 @@ struct viv_pc_chipset {
     int (*add)(struct viv_pc *pc, struct viv_board *board, struct viv_err *err); /* host bridge, south bridge, what is in it */
     /* What the tables say of it. */
     void (*describe)(struct viv_pc *pc, struct viv_acpi_info *info);
+    /* The same after firmware has run: where it put things, as far as it did. */
+    void (*placed)(struct viv_pc *pc, struct viv_acpi_info *info);
     /* After a reset, without firmware: what a BIOS leaves in the chipset; with it: ACPI mode. */
     void (*setup)(struct viv_pc *pc, struct viv_board *board);
     void (*acpi_mode)(struct viv_pc *pc);

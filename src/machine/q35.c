@@ -37,6 +37,15 @@ static void describe(struct viv_pc *pc, struct viv_acpi_info *info)
     info->ecam_base = VIV_MCH_ECAM;
 }
 
+static void placed(struct viv_pc *pc, struct viv_acpi_info *info)
+{
+    uint16_t pm = viv_ich9_pm_base(pc->south);
+    uint32_t ecam = viv_mch_ecam(pc->bridge);
+
+    info->pm_base = pm ? pm : info->pm_base;
+    info->ecam_base = ecam ? ecam : info->ecam_base;
+}
+
 static void setup(struct viv_pc *pc, struct viv_board *board)
 {
     viv_mch_setup(pc->bridge);
@@ -62,6 +71,7 @@ static const struct viv_pc_chipset chipset = {
     .pirq_line = pirq_line,
     .add = add_pci,
     .describe = describe,
+    .placed = placed,
     .setup = setup,
     .acpi_mode = acpi_mode,
     .add_files = add_files,

@@ -144,7 +144,8 @@ def test_kernel(work):
         g.expect("UEFI-22", 150)
         g.expect("viv=fwcfg", 10)
         g.expect("item-of-mine", 10)
-        g.wait(60)
+        if g.wait(60) or b"reboot: Power down" not in g.log:
+            g.die("no power-off")
     print("ok: -kernel through the firmware")
 
 

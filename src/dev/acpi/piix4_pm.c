@@ -104,13 +104,20 @@ static void smb_write(void *opaque, uint64_t off, uint64_t v, unsigned size)
 
 /* ---- mapping ---- */
 
+uint16_t viv_piix4_pm_base(struct viv_dev *d)
+{
+    const uint8_t *c = ((struct piix4_pm *)d)->pci.config;
+
+    return c[PMREGMISC] & 1 ? viv_ld_le16(c + PMBASE) & 0xffc0 : 0;
+}
+
 static void update_map(struct piix4_pm *p)
 {
     const uint8_t *c = p->pci.config;
 
     uint32_t smb = c[SMBHSTCFG] & 1 ? viv_ld_le16(c + SMBBASE) & 0xfff0 : 0;
 
-    viv_acpi_pm_map(&p->pm, c[PMREGMISC] & 1 ? viv_ld_le16(c + PMBASE) & 0xffc0 : 0);
+    viv_acpi_pm_map(&p->pm, viv_piix4_pm_base(&p->pci.dev));
     if (smb)
         viv_region_map(p->smbus, smb, 1);
     else

@@ -10,6 +10,8 @@
 void viv_piix4_pm_setup(struct viv_dev *d, uint16_t base);
 /* The second half alone: the tables name no SMI_CMD, so the hardware is in ACPI mode from the start. */
 void viv_piix4_pm_acpi_mode(struct viv_dev *d);
+/* Where the I/O block is now; 0: nowhere. */
+uint16_t viv_piix4_pm_base(struct viv_dev *d);
 /* The hot-plug registers: for the board, which adds buses and describes them. */
 struct viv_pcihp;
 struct viv_pcihp *viv_piix4_pm_hotplug(struct viv_dev *d);

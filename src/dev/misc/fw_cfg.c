@@ -33,6 +33,7 @@ struct fw_cfg {
     uint16_t key;
     uint32_t offset;   /* in the selected item */
     uint64_t dma_addr; /* what was written of it */
+    bool loaded;       /* and nothing was read since: what is selected has not been asked for in this process */
 
     struct item item[KEYS];
     struct item arch[KEYS];
@@ -182,13 +183,24 @@ static void select_key(struct fw_cfg *f, uint16_t key)
 
     f->key = key;
     f->offset = 0;
+    f->loaded = false;
     if (i && i->asked)
         i->asked(i->opaque);
 }
 
-static uint8_t next_byte(struct fw_cfg *f)
+static const struct item *selected(struct fw_cfg *f)
 {
     const struct item *i = item_of(f, f->key);
+
+    if (f->loaded && i && i->asked)
+        i->asked(i->opaque); /* not at load: its device may have been loaded later */
+    f->loaded = false;
+    return i;
+}
+
+static uint8_t next_byte(struct fw_cfg *f)
+{
+    const struct item *i = selected(f);
 
     return i && f->offset < i->len ? i->data[f->offset++] : 0;
 }
@@ -210,7 +222,7 @@ static int copy_out(struct fw_cfg *f, uint64_t gpa, uint32_t len)
 {
     static const uint8_t zeros[4096];
     struct viv_space *mem = f->dev.board->mem;
-    const struct item *i = item_of(f, f->key);
+    const struct item *i = selected(f);
     uint32_t have = i && f->offset < i->len ? MIN(len, i->len - f->offset) : 0;
     int r = 0;
 
@@ -339,6 +351,12 @@ static void fw_cfg_reset(struct viv_dev *d)
     f->dma_addr = 0;
 }
 
+static int fw_cfg_post_load(void *obj, int version, struct viv_err *err)
+{
+    ((struct fw_cfg *)obj)->loaded = true;
+    return 0;
+}
+
 static const struct viv_state_table fw_cfg_state = {
     .name = "fw_cfg",
     .ctype = "fw_cfg",
@@ -350,6 +368,7 @@ static const struct viv_state_table fw_cfg_state = {
             VIV_F_INT(fw_cfg, key),
             VIV_F_INT(fw_cfg, offset),
             VIV_F_INT(fw_cfg, dma_addr),
+            VIV_F_DERIVED(fw_cfg, loaded, "set by loading"),
             VIV_F_CONFIG(fw_cfg, item),
             VIV_F_CONFIG(fw_cfg, arch),
             VIV_F_CONFIG(fw_cfg, names),
@@ -357,6 +376,7 @@ static const struct viv_state_table fw_cfg_state = {
             VIV_F_CONFIG(fw_cfg, dma_ports),
             VIV_F_END,
         },
+    .post_load = fw_cfg_post_load,
 };
 
 const struct viv_dev_class viv_dev_fw_cfg = {

@@ -259,12 +259,19 @@ static void reset_rcba(struct ich9 *p)
 
 /* ---- configuration ---- */
 
+uint16_t viv_ich9_pm_base(struct viv_dev *d)
+{
+    const uint8_t *c = ((struct ich9 *)d)->pci.config;
+
+    return c[ACPI_CNTL] & ACPI_EN ? viv_ld_le16(c + PMBASE) & 0xff80 : 0;
+}
+
 static void update_map(struct ich9 *p)
 {
     const uint8_t *c = p->pci.config;
     uint32_t rcba = viv_ld_le32(c + RCBA);
 
-    viv_acpi_pm_map(&p->pm, c[ACPI_CNTL] & ACPI_EN ? viv_ld_le16(c + PMBASE) & 0xff80 : 0);
+    viv_acpi_pm_map(&p->pm, viv_ich9_pm_base(&p->pci.dev));
     if ((rcba & RCBA_EN) && (rcba & ~(RCBA_SIZE - 1u)))
         viv_region_map(p->rcba_region, rcba & ~(RCBA_SIZE - 1u), 1);
     else

@@ -13,6 +13,8 @@
 void viv_ich9_setup(struct viv_dev *d, const uint8_t pirq_line[VIV_PCI_PIRQS]);
 /* The last part alone: the tables name no SMI_CMD, so the hardware is in ACPI mode from the start. */
 void viv_ich9_acpi_mode(struct viv_dev *d);
+/* Where the PM block is now; 0: nowhere. */
+uint16_t viv_ich9_pm_base(struct viv_dev *d);
 void viv_ich9_power_button(struct viv_dev *d);
 /* etc/smi/...: what firmware may choose about SMIs. Nothing where there is nothing to choose. */
 int viv_ich9_add_smi_files(struct viv_dev *d, struct viv_dev *fw_cfg, struct viv_err *err);

@@ -81,6 +81,14 @@ static void update_ecam(struct mch *m)
     }
 }
 
+uint32_t viv_mch_ecam(struct viv_dev *d)
+{
+    uint64_t v = viv_ld_le64(((struct mch *)d)->pci.config + PCIEXBAR), base = v & 0xfffffffffull & ~(VIV_MCH_ECAM_SIZE - 1ull);
+
+    /* The length's code is 0: 256 MiB. */
+    return (v & 7) == PCIEXBAR_ENABLE && base <= UINT32_MAX ? (uint32_t)base : 0;
+}
+
 /* ---- TSEG ---- */
 
 static uint64_t hidden_read(void *opaque, uint64_t off, unsigned size)

@@ -9,5 +9,7 @@
 
 /* What firmware does: C0000h-FFFFFh is RAM, configuration space is at VIV_MCH_ECAM. A reset undoes it. */
 void viv_mch_setup(struct viv_dev *d);
+/* Where all of configuration space is now, if that is below 4 GiB; 0: it is not. */
+uint32_t viv_mch_ecam(struct viv_dev *d);
 
 #endif
