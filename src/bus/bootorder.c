@@ -2,9 +2,9 @@
 
 #include <errno.h>
 #include <glib.h>
-#include <string.h>
 
 struct entry {
+    const struct viv_dev *dev;
     int64_t index;
     char *path;
 };
@@ -18,7 +18,7 @@ static gint by_index(gconstpointer pa, gconstpointer pb)
     return a->index < b->index ? -1 : a->index > b->index;
 }
 
-int viv_bootorder_add(int64_t index, const char *path, struct viv_err *err)
+int viv_bootorder_add(const struct viv_dev *d, int64_t index, const char *path, struct viv_err *err)
 {
     struct entry *e;
 
@@ -28,17 +28,17 @@ int viv_bootorder_add(int64_t index, const char *path, struct viv_err *err)
             return viv_fail(err, EBUSY, "bootindex=%lld is already that of %s", (long long)index, e->path);
     }
     e = g_new(struct entry, 1);
-    *e = (struct entry){index, g_strdup(path)};
+    *e = (struct entry){d, index, g_strdup(path)};
     entries = g_slist_insert_sorted(entries, e, by_index);
     return 0;
 }
 
-void viv_bootorder_remove(const char *path)
+void viv_bootorder_remove(const struct viv_dev *d)
 {
     for (GSList *i = entries; i; i = i->next) {
         struct entry *e = i->data;
 
-        if (strcmp(e->path, path))
+        if (e->dev != d)
             continue;
         entries = g_slist_delete_link(entries, i);
         g_free(e->path);
@@ -51,8 +51,12 @@ char *viv_bootorder_text(bool strict)
 {
     GString *s = g_string_new(NULL);
 
-    for (GSList *i = entries; i; i = i->next)
-        g_string_append_printf(s, "%s%s", s->len ? "\n" : "", ((struct entry *)i->data)->path);
+    for (GSList *i = entries; i; i = i->next) {
+        const struct entry *e = i->data;
+
+        if (e->dev->life != VIV_DEV_LEAVING)
+            g_string_append_printf(s, "%s%s", s->len ? "\n" : "", e->path);
+    }
     if (strict)
         g_string_append_printf(s, "%sHALT", s->len ? "\n" : "");
     return g_string_free(s, FALSE);

@@ -117,7 +117,7 @@ static int add_boot(struct viv_scsi_dev *d, struct viv_opts *opts, struct viv_er
     if (!at)
         return viv_fail(err, ENOTSUP, "%s: bootindex: firmware does not boot from this adapter; leave it out", viv_opts_what(opts));
     d->fw_path = g_strdup_printf("%s/disk@%x,%x", at, d->id, d->lun);
-    if (viv_bootorder_add(viv_opts_int(opts, "bootindex"), d->fw_path, err) == 0)
+    if (viv_bootorder_add(d->dev, viv_opts_int(opts, "bootindex"), d->fw_path, err) == 0)
         return 0;
     viv_err_prefix(err, "%s", viv_opts_what(opts));
     g_clear_pointer(&d->fw_path, g_free);
@@ -184,7 +184,7 @@ void viv_scsi_dev_fini(struct viv_scsi_dev *d)
     struct viv_scsi_dev **p;
 
     if (d->fw_path)
-        viv_bootorder_remove(d->fw_path);
+        viv_bootorder_remove(d->dev);
     g_clear_pointer(&d->fw_path, g_free);
     if (!d->bus)
         return;

@@ -295,7 +295,7 @@ static int add_boot(struct viv_virtio_pci *p, const struct viv_virtio_class *fn,
         return 0;
     at = viv_pci_fw_path(&p->pci, fn->fw_kind);
     p->fw_path = g_strconcat(at, fn->fw_unit, NULL);
-    if (viv_bootorder_add(viv_opts_int(opts, "bootindex"), p->fw_path, err) == 0)
+    if (viv_bootorder_add(&p->pci.dev, viv_opts_int(opts, "bootindex"), p->fw_path, err) == 0)
         return 0;
     viv_err_prefix(err, "%s", viv_opts_what(opts));
     g_clear_pointer(&p->fw_path, g_free);
@@ -305,7 +305,7 @@ static int add_boot(struct viv_virtio_pci *p, const struct viv_virtio_class *fn,
 static void remove_boot(struct viv_virtio_pci *p)
 {
     if (p->fw_path)
-        viv_bootorder_remove(p->fw_path);
+        viv_bootorder_remove(&p->pci.dev);
     g_clear_pointer(&p->fw_path, g_free);
 }
 

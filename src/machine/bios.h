@@ -20,6 +20,9 @@ int viv_bios_add_acpi(const struct viv_firmware_config *c, struct viv_dev *fw_cf
 int viv_bios_add_kernel(const struct viv_machine_config *cfg, struct viv_dev *fw_cfg, struct viv_err *err); /* a part of it */
 int viv_bios_add_files(const struct viv_firmware_config *c, struct viv_dev *fw_cfg, struct viv_err *err);
 
+/* A part of it that changes when devices come and go: to be done again at each reset. Empty without any bootindex. */
+int viv_bios_add_bootorder(const struct viv_machine_config *cfg, struct viv_dev *fw_cfg, struct viv_err *err);
+
 /* -boot order= (once=, until the first reset) as CMOS has it: 3Dh in the low byte, 38h in the high one. */
 uint16_t viv_bios_boot_cmos(struct viv_opts *boot, bool first_start);
 /* Refuses letters that no firmware knows. */

@@ -57,16 +57,20 @@ static int add_smbios(const struct viv_firmware_config *c, struct viv_dev *d, st
     return r ? r : add(d, "etc/smbios/smbios-tables", blob + VIV_SMBIOS_ENTRIES, len - VIV_SMBIOS_ENTRIES, err);
 }
 
+int viv_bios_add_bootorder(const struct viv_machine_config *cfg, struct viv_dev *fw_cfg, struct viv_err *err)
+{
+    g_autofree char *order = viv_bootorder_text(cfg->boot && viv_opts_bool(cfg->boot, "strict"));
+
+    return add(fw_cfg, "bootorder", order, *order ? strlen(order) + 1 : 0, err);
+}
+
 static int add_boot(const struct viv_machine_config *cfg, struct viv_dev *d, struct viv_err *err)
 {
     struct viv_opts *boot = cfg->boot;
-    g_autofree char *order = viv_bootorder_text(boot && viv_opts_bool(boot, "strict"));
     uint8_t wait[4];
-    int r = 0;
+    int r = viv_bios_add_bootorder(cfg, d, err);
 
     viv_fw_cfg_add_u16(d, VIV_FW_CFG_BOOT_MENU, boot && viv_opts_bool(boot, "menu"));
-    if (*order)
-        r = add(d, "bootorder", order, strlen(order) + 1, err);
     if (!r && boot && viv_opts_given(boot, "splash-time")) {
         viv_st_le16(wait, (uint16_t)viv_opts_int(boot, "splash-time"));
         r = add(d, "etc/boot-menu-wait", wait, 2, err);

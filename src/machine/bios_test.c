@@ -55,20 +55,22 @@ static void test_letters(void)
 static void test_order(void)
 {
     struct viv_err err = VIV_ERR_INIT;
+    struct viv_dev disk = {.life = VIV_DEV_THERE}, nic = {.life = VIV_DEV_THERE};
     char *s;
 
-    g_assert_cmpint(viv_bootorder_add(7, "/pci@i0cf8/scsi@4/disk@0,0", &err), ==, 0);
-    g_assert_cmpint(viv_bootorder_add(2, "/pci@i0cf8/ethernet@3/ethernet-phy@0", &err), ==, 0);
-    g_assert_cmpint(viv_bootorder_add(2, "/x", &err), ==, -EBUSY);
+    g_assert_cmpint(viv_bootorder_add(&disk, 7, "/pci@i0cf8/scsi@4/disk@0,0", &err), ==, 0);
+    g_assert_cmpint(viv_bootorder_add(&nic, 2, "/pci@i0cf8/ethernet@3/ethernet-phy@0", &err), ==, 0);
+    g_assert_cmpint(viv_bootorder_add(&disk, 2, "/x", &err), ==, -EBUSY);
     g_assert_nonnull(strstr(err.text, "ethernet@3"));
     s = viv_bootorder_text(false);
     g_assert_cmpstr(s, ==, "/pci@i0cf8/ethernet@3/ethernet-phy@0\n/pci@i0cf8/scsi@4/disk@0,0");
     g_free(s);
-    viv_bootorder_remove("/pci@i0cf8/ethernet@3/ethernet-phy@0");
+    nic.life = VIV_DEV_LEAVING;
     s = viv_bootorder_text(true);
     g_assert_cmpstr(s, ==, "/pci@i0cf8/scsi@4/disk@0,0\nHALT");
     g_free(s);
-    viv_bootorder_remove("/pci@i0cf8/scsi@4/disk@0,0");
+    viv_bootorder_remove(&nic);
+    viv_bootorder_remove(&disk);
     s = viv_bootorder_text(false);
     g_assert_cmpstr(s, ==, "");
     g_free(s);

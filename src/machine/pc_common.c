@@ -199,11 +199,14 @@ static void set_elcr(struct viv_board *board)
     viv_space_write_locked(board->io, 0x4d1, 1u << (9 - 8) | 1u << (10 - 8) | 1u << (11 - 8), 1);
 }
 
-/* Chipset and CPUs are as power-on left them; the battery kept the boot order. */
+/* Chipset and CPUs are as power-on left them; the battery kept the boot order. Devices may have come and gone since. */
 static void reset_to_bios(struct viv_pc *pc)
 {
     uint16_t order = viv_bios_boot_cmos(pc->cfg->boot, !pc->started);
+    struct viv_err err = VIV_ERR_INIT;
 
+    if (viv_bios_add_bootorder(pc->cfg, pc->fw_cfg, &err) < 0) /* the file is there: it has a key */
+        g_assert_not_reached();
     viv_mc146818_set_nvram(pc->rtc, 0x3d, (uint8_t)order);
     viv_mc146818_set_nvram(pc->rtc, 0x38, (uint8_t)(order >> 8 | pc->cfg->no_fd_bootchk));
     pc->started = true;

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What firmware reads through fw_cfg follows the machine: ACPI tables name the places that firmware has chosen.
+"""What firmware reads through fw_cfg follows the machine: ACPI tables name the places that firmware has chosen, the
+boot order the devices that have come.
 
 No guest runs: the monitor writes and reads the ports as firmware would."""
 import os
@@ -110,13 +111,35 @@ def q35(work):
             vm.fail("q35: MCFG names another place than PCIEXBAR")
 
 
+def order(work):
+    """The boot order is that of the devices there are at the reset."""
+    first, second = (f"/pci@i0cf8/ethernet@{n}/ethernet-phy@0" for n in (3, 4))
+    with Machine(work, "pc", "-device", "virtio-net-pci,addr=3,bootindex=5,id=old") as m:
+        def now(*want):
+            said = m.file("bootorder").rstrip(b"\0").decode().split("\n")
+            if [line for line in said if line] != list(want):
+                vm.fail(f"boot order: {said}, not {want}")
+
+        now(first)
+        m.q.cmd("device_add", driver="virtio-net-pci", addr="4", bootindex=1, id="new")
+        m.q.cmd("system_reset")
+        now(second, first)
+        m.q.cmd("device_del", id="old")
+        m.q.cmd("system_reset")  # nobody has ejected it: it goes now
+        now(second)
+        m.q.cmd("device_del", id="new")
+        m.q.cmd("system_reset")
+        now()
+
+
 def main():
     if not os.path.exists("/usr/share/seabios/bios-256k.bin"):
         vm.skip("needs Debian's seabios")
     work = vm.scratch()
     pc(work)
     q35(work)
-    print("ok: the tables say where firmware has put things")
+    order(work)
+    print("ok: the tables say where firmware has put things, the boot order what there is")
 
 
 main()

@@ -88,7 +88,7 @@ static int add_boot(struct fdc_drive *d, struct viv_err *err)
     if (index < 0)
         return 0;
     d->fw_path = g_strdup_printf("/pci@i0cf8/isa@%s/fdc@%04x/floppy@%u", d->dev.board->isa_at, d->fdc->iobase, d->unit);
-    rc = viv_bootorder_add(index, d->fw_path, err);
+    rc = viv_bootorder_add(&d->dev, index, d->fw_path, err);
     if (rc < 0)
         g_clear_pointer(&d->fw_path, g_free);
     return rc;
@@ -140,7 +140,7 @@ static void drive_unrealize(struct viv_dev *dev)
         d->fdc->drive[d->unit] = NULL;
     }
     if (d->fw_path)
-        viv_bootorder_remove(d->fw_path);
+        viv_bootorder_remove(&d->dev);
     g_clear_pointer(&d->fw_path, g_free);
     viv_front_close(&d->front);
 }

@@ -445,7 +445,7 @@ int ide_unit_boot(struct ide_unit *u, int index, struct viv_err *err)
 
     if (index < 0)
         return 0;
-    if (viv_bootorder_add(index, path, err) < 0)
+    if (viv_bootorder_add(u->dev, index, path, err) < 0)
         return -EBUSY;
     u->fw_path = g_steal_pointer(&path);
     return 0;
@@ -456,7 +456,7 @@ void ide_unit_fini(struct ide_unit *u)
     if (!u->ch)
         return;
     if (u->fw_path)
-        viv_bootorder_remove(u->fw_path);
+        viv_bootorder_remove(u->dev);
     g_clear_pointer(&u->fw_path, g_free);
     u->irq = false;
     update_irq(u->ch);

@@ -340,7 +340,7 @@ static void e1000_unrealize(struct viv_dev *d)
 {
     struct e1000 *e = (struct e1000 *)d;
 
-    nic_fini(&e->nic);
+    nic_fini(&e->nic, &e->pci);
     viv_timer_free(e->itr_timer);
     viv_timer_free(e->tx_timer);
     g_free(e->tx.buf);

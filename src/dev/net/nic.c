@@ -82,7 +82,7 @@ static int add_boot(struct nic *n, struct viv_pci_dev *d, struct viv_opts *opts,
         return 0;
     at = viv_pci_fw_path(d, "ethernet");
     n->fw_path = g_strconcat(at, "/ethernet-phy@0", NULL);
-    if (viv_bootorder_add(viv_opts_int(opts, "bootindex"), n->fw_path, err) == 0)
+    if (viv_bootorder_add(&d->dev, viv_opts_int(opts, "bootindex"), n->fw_path, err) == 0)
         return 0;
     g_clear_pointer(&n->fw_path, g_free);
     viv_err_prefix(err, "%s", viv_opts_what(opts));
@@ -101,17 +101,17 @@ int nic_init(struct nic *n, struct viv_pci_dev *d, struct viv_opts *opts, const 
     if (!rc)
         rc = add_boot(n, d, opts, err);
     if (rc < 0)
-        nic_fini(n);
+        nic_fini(n, d);
     return rc;
 }
 
-void nic_fini(struct nic *n)
+void nic_fini(struct nic *n, const struct viv_pci_dev *d)
 {
     if (n->netdev)
         viv_netdev_detach(n->netdev);
     n->netdev = NULL;
     if (n->fw_path)
-        viv_bootorder_remove(n->fw_path);
+        viv_bootorder_remove(&d->dev);
     g_clear_pointer(&n->fw_path, g_free);
     viv_net_mac_release(n->mac);
 }

@@ -400,7 +400,7 @@ static void rtl8139_unrealize(struct viv_dev *d)
 {
     struct rtl8139 *r = (struct rtl8139 *)d;
 
-    nic_fini(&r->nic);
+    nic_fini(&r->nic, &r->pci);
     viv_timer_free(r->timer);
     viv_timer_free(r->tx_timer);
     viv_timer_free(r->rx_timer);

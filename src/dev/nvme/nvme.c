@@ -232,7 +232,7 @@ static int add_boot(struct nvme *n, struct viv_opts *opts, struct viv_err *err)
         return 0;
     at = viv_pci_fw_path(&n->pci, "nvme");
     n->fw_path = g_strconcat(at, "/namespace@1,0", NULL);
-    if (viv_bootorder_add(n->front.bootindex, n->fw_path, err) == 0)
+    if (viv_bootorder_add(&n->pci.dev, n->front.bootindex, n->fw_path, err) == 0)
         return 0;
     viv_err_prefix(err, "%s", viv_opts_what(opts));
     g_clear_pointer(&n->fw_path, g_free);
@@ -315,7 +315,7 @@ static void nvme_unrealize(struct viv_dev *d)
     nvme_reset(d);
     viv_front_close(&n->front);
     if (n->fw_path)
-        viv_bootorder_remove(n->fw_path);
+        viv_bootorder_remove(&n->pci.dev);
     g_free(n->fw_path);
     g_free(n->sq);
     g_free(n->cq);

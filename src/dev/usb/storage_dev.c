@@ -74,7 +74,7 @@ static int add_to_boot_order(struct usb_storage *s, struct viv_err *err)
     if (f->bootindex < 0 || !at)
         return 0;
     s->boot_path = g_strdup_printf("%s/channel@0/disk@0,0", at);
-    rc = viv_bootorder_add(f->bootindex, s->boot_path, err);
+    rc = viv_bootorder_add(&s->usb.dev, f->bootindex, s->boot_path, err);
     if (rc < 0) {
         g_free(s->boot_path);
         s->boot_path = NULL;
@@ -87,7 +87,7 @@ static void storage_unrealize(struct viv_dev *d)
     struct usb_storage *s = (struct usb_storage *)d;
 
     if (s->boot_path)
-        viv_bootorder_remove(s->boot_path);
+        viv_bootorder_remove(&s->usb.dev);
     g_free(s->boot_path);
     viv_usb_dev_fini(&s->usb);
     storage_reset(s);
