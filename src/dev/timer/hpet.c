@@ -138,11 +138,29 @@ static uint64_t width_mask(const struct hpet_timer *t)
     return t->config & T_32 ? UINT32_MAX : UINT64_MAX;
 }
 
+/* Moves a periodic comparator past `now`. Periods that the loop was too late for are lost; a period that is too short runs as
+ * fast as we let it. */
+static void advance(struct hpet_timer *t, uint64_t now)
+{
+    uint64_t mask = width_mask(t), period = t->period & mask, behind = (now - t->comparator) & mask;
+    uint64_t least = MIN_PERIOD_NS / TICK_NS;
+
+    if (!period || behind > mask / 2)
+        return; /* it lies ahead */
+    t->comparator = (t->comparator + (behind / period + 1) * period) & mask;
+    if (period < least)
+        t->comparator = (now + least) & mask;
+}
+
+/* The counter is read once: a periodic comparator that it passed meanwhile would have to wait until it has come round. */
 static void schedule(struct hpet_timer *t)
 {
-    uint64_t mask = width_mask(t), left = (t->comparator - counter(t->hpet)) & mask;
+    uint64_t mask = width_mask(t), at = counter(t->hpet), left;
     int64_t now = viv_clock_ns(VIV_CLOCK_GUEST);
 
+    if (t->config & T_PERIODIC)
+        advance(t, at);
+    left = (t->comparator - at) & mask;
     /* Further than 292 years away is a comparator that lies behind. */
     if (!running(t->hpet) || left > (uint64_t)(INT64_MAX - now) / TICK_NS) {
         viv_timer_cancel(t->timer);
@@ -156,36 +174,22 @@ static void schedule(struct hpet_timer *t)
         viv_timer_set(t->timer, now + (int64_t)left * TICK_NS);
 }
 
-/* Moves a periodic comparator past the counter. Periods that the loop was too late for are lost; a period that is
- * too short runs as fast as we let it. */
-static void advance(struct hpet_timer *t)
-{
-    uint64_t mask = width_mask(t), period = t->period & mask, behind;
-    uint64_t least = MIN_PERIOD_NS / TICK_NS;
-
-    if (!period)
-        return;
-    behind = (counter(t->hpet) - t->comparator) & mask;
-    if (behind > mask / 2)
-        return; /* it lies ahead */
-    t->comparator = (t->comparator + (behind / period + 1) * period) & mask;
-    if (period < least)
-        t->comparator = (counter(t->hpet) + least) & mask;
-}
-
 static void fire(void *opaque)
 {
     struct hpet_timer *t = opaque;
 
-    if (t->config & T_PERIODIC)
-        advance(t);
     raise_irq(t);
-    if (t->config & T_PERIODIC) {
-        if (t->period & width_mask(t))
-            schedule(t);
-    } else if (t->config & T_32) {
-        schedule(t); /* comes round */
-    }
+    if (t->config & T_PERIODIC ? t->period & width_mask(t) : t->config & T_32)
+        schedule(t); /* the next period; or it comes round */
+}
+
+/* A comparator that was reached, when the loop has not looked yet. */
+static void fire_if_due(struct hpet_timer *t)
+{
+    if (viv_timer_expiry_ns(t->timer) > viv_clock_ns(VIV_CLOCK_GUEST))
+        return;
+    viv_timer_cancel(t->timer);
+    fire(t);
 }
 
 /* ---- registers, as 64-bit quantities ---- */
@@ -289,9 +293,12 @@ static void comparator_write(struct hpet_timer *t, uint64_t v, uint64_t mask)
 
 static void reg_write(struct hpet *h, unsigned reg, uint64_t v, uint64_t mask)
 {
-    uint64_t whole = (reg_read(h, reg) & ~mask) | (v & mask);
+    uint64_t whole;
     struct hpet_timer *t;
 
+    for (unsigned n = 0; n < TIMERS; n++)
+        fire_if_due(&h->t[n]); /* before what is written changes it */
+    whole = (reg_read(h, reg) & ~mask) | (v & mask);
     switch (reg) {
     case 0x10:
         config_write(h, whole);

@@ -1,6 +1,7 @@
 #include "base/bytes.h"
 #include "base/units.h"
 #include "dev/test_rig.h"
+#include "host/clock.h"
 
 #include <glib.h>
 #include <string.h>
@@ -99,6 +100,59 @@ static void test_periodic(void)
     rig_fini();
 }
 
+static int64_t irq_takes; /* guest time that passes while the next interrupt is raised */
+
+static void slow_irq(void *opaque, int n, int level)
+{
+    rig.rises[n] += level;
+    if (level && irq_takes)
+        viv_guest_clock_set_ns(viv_clock_ns(VIV_CLOCK_GUEST) + irq_takes);
+    irq_takes = 0;
+}
+
+/* The counter passes the next comparator while the last one is served, or before somebody writes a register. */
+static void test_late(unsigned width)
+{
+    rig_init();
+    rig.board.gsi_irq[16] = (struct viv_irq){slow_irq, NULL, 16};
+    rig_add("hpet", NULL);
+    set_mem32(H + 0x10, 1);
+    set_mem32(H + 0x100, 16 << 9 | 0x4c | width);
+    set_mem64(H + 0x108, 100000);
+    set_mem64(H + 0x108, 100000); /* 1 ms */
+    rig_step(VIV_NS_PER_MS - 1);
+    irq_takes = 3 * VIV_NS_PER_MS / 2;
+    rig_step(10 * VIV_NS_PER_MS);
+    g_assert_cmpuint(rig.rises[16], ==, 9); /* one is lost */
+    /* It is due, the loop has not looked, and the guest masks another timer, then writes this one's registers. */
+    viv_guest_clock_set_ns(viv_clock_ns(VIV_CLOCK_GUEST) + 3 * VIV_NS_PER_MS / 2);
+    set_mem32(H + 0x120, 0);
+    g_assert_cmpuint(rig.rises[16], ==, 10);
+    viv_guest_clock_set_ns(viv_clock_ns(VIV_CLOCK_GUEST) + 3 * VIV_NS_PER_MS / 2);
+    set_mem32(H + 0x100, 16 << 9 | 0x0c | width);
+    g_assert_cmpuint(rig.rises[16], ==, 11);
+    rig_step(10 * VIV_NS_PER_MS);
+    g_assert_cmpuint(rig.rises[16], ==, 21);
+    /* A one-shot timer, too. */
+    set_mem32(H + 0x100, 16 << 9 | 4 | width);
+    set_mem64(H + 0x108, mem64(H + 0xf0) + 100);
+    viv_guest_clock_set_ns(viv_clock_ns(VIV_CLOCK_GUEST) + 2000);
+    set_mem32(H + 0x100, 16 << 9 | 4 | width);
+    rig_step(VIV_NS_PER_MS);
+    g_assert_cmpuint(rig.rises[16], ==, 22);
+    rig_fini();
+}
+
+static void test_late_32(void)
+{
+    test_late(0x100);
+}
+
+static void test_late_64(void)
+{
+    test_late(0);
+}
+
 static void test_legacy(void)
 {
     rig_init();
@@ -191,6 +245,8 @@ int main(int argc, char **argv)
     g_test_add_func("/hpet/counter", test_counter);
     g_test_add_func("/hpet/one-shot", test_one_shot);
     g_test_add_func("/hpet/periodic", test_periodic);
+    g_test_add_func("/hpet/late-32", test_late_32);
+    g_test_add_func("/hpet/late-64", test_late_64);
     g_test_add_func("/hpet/legacy", test_legacy);
     g_test_add_func("/hpet/state", test_state);
     g_test_add_func("/hpet/old-state", test_old_state);
