@@ -324,6 +324,13 @@ static void hd_unrealize(struct viv_dev *d)
     ide_hd_queue_free(h);
 }
 
+/* With 16 heads and 63 sectors a track. Firmware takes a disk of no cylinder for none; 2 is what other machine emulators say of
+ * the smallest, and what BIOSes of the time wanted at least. */
+uint16_t ide_hd_cylinders(const struct ide_hd *h)
+{
+    return (uint16_t)CLAMP(h->sectors / (16 * 63), 2, 16383);
+}
+
 void ide_hd_defaults(struct ide_hd *h)
 {
     h->write_cache = h->front.wce_default;
@@ -332,7 +339,7 @@ void ide_hd_defaults(struct ide_hd *h)
     h->udma = 1 << 5;
     h->heads = 16;
     h->track = 63;
-    h->cylinders = (uint16_t)MIN(h->sectors / (16 * 63), 16383);
+    h->cylinders = ide_hd_cylinders(h);
     h->failed = (struct hd_failed){.tag = HD_NO_TAG};
     h->fua = false;
     h->at = h->left = 0;

@@ -72,6 +72,7 @@ extern const struct viv_state_table ide_hd_failed_state;
 uint64_t ide_hd_lba48(const struct ide_unit *u);
 void ide_hd_command(struct ide_unit *u, uint8_t cmd);
 /* After a reset that the guest made, and defaults at power on. */
+uint16_t ide_hd_cylinders(const struct ide_hd *h); /* of the default geometry */
 void ide_hd_defaults(struct ide_hd *h);
 
 /* ---- hd_identify.c ---- */

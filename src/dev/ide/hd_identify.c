@@ -13,10 +13,9 @@ static void word(uint8_t *p, unsigned n, uint16_t v)
 
 static void geometry(const struct ide_hd *h, uint8_t *p)
 {
-    uint64_t cylinders = MIN(h->sectors / (16 * 63), 16383);
     uint32_t now = (uint32_t)h->cylinders * h->heads * h->track;
 
-    word(p, 1, (uint16_t)cylinders);
+    word(p, 1, ide_hd_cylinders(h));
     word(p, 3, 16);
     word(p, 6, 63);
     word(p, 53, 7); /* words 54-58, 64-70, 88 hold something */

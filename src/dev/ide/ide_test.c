@@ -115,6 +115,24 @@ static void test_identify(void)
     teardown();
 }
 
+/* A disk without cylinders is none for a BIOS. */
+static void test_tiny(void)
+{
+    uint8_t id[512];
+
+    disk.cut = DISK_SIZE - 512;
+    setup("ide-hd", "drive=d0");
+    out8(0x1f6, 0xa0);
+    out8(0x1f7, 0xec);
+    g_assert_cmphex(status(), ==, 0x58);
+    read_words(id, 512);
+    g_assert_cmpuint(viv_ld_le32(id + 120), ==, 1);
+    g_assert_cmpuint(viv_ld_le16(id + 2), ==, 2);
+    g_assert_cmpuint(viv_ld_le16(id + 108), ==, 2);
+    teardown();
+    disk.cut = 0;
+}
+
 static void test_pio(void)
 {
     uint8_t buf[4096];
@@ -510,6 +528,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/ide/identify", test_identify);
+    g_test_add_func("/ide/tiny", test_tiny);
     g_test_add_func("/ide/pio", test_pio);
     g_test_add_func("/ide/dma", test_dma);
     g_test_add_func("/ide/hostile-dma", test_hostile_dma);
