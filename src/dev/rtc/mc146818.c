@@ -2,7 +2,9 @@
  * MC146818A, 1984; the century at 32h is what ACPI's FADT calls it.)
  *
  * The date is not counted: it is the host's wall clock (clock=host) or the guest clock (clock=vm) plus an offset, which
- * the guest changes by setting the time. While B.SET holds updates the registers keep what is written. Flags of
+ * the guest changes by setting the time. While B.SET or the divider's reset (A.DV = 11x) hold updates the registers keep what is
+ * written; they do so without, too, until the second is over, and are taken for the date then, together: day and month of a new date may
+ * not fit the old ones. The first update is half a second after the divider has left its reset. Flags of
  * events without an interrupt are worked out when C is read. Periodic ticks that the loop or the guest was
  * too late for are lost, or (lost_tick_policy=slew) made up for.
  *
@@ -28,6 +30,7 @@
 #define MAX_OWED      8192   /* a second of the fastest ticks */
 #define MIN_TICK_NS   100000 /* 8192 Hz and half of that are what drivers use; no more than 10 kHz */
 #define MAX_OFFSET_NS 8000000000000000000 /* year 2223; the registers are clamped before that */
+#define DIVIDER_NS    500000000 /* from the end of its reset to the first update */
 #define DONT_CARE(v)  (((v)&0xc0) == 0xc0)
 
 enum {
@@ -48,6 +51,7 @@ enum {
     REG_CENTURY = 0x32,
 
     A_UIP = 0x80,
+    A_DV_RESET = 0x60, /* and bit 4, either way */
     B_SET = 0x80,
     B_PIE = 0x40,
     B_AIE = 0x20,
@@ -66,8 +70,10 @@ struct mc146818 {
     struct viv_dev dev;
     uint8_t index;
     uint8_t reg
-        [NVRAM]; /* time bytes are valid while B.SET; A without UIP; C without what is worked out */
+        [NVRAM]; /* time bytes are valid while updates are held or `edited`; A without UIP; C without what is worked out */
     int64_t offset_ns;   /* date = clock + offset */
+    bool edited;         /* time bytes were written in second `edited_s` of the date, and are not the date yet */
+    int64_t edited_s;
     int64_t base_ns;     /* what -rtc base= made that */
     int64_t seen_second; /* up to which U and alarm flags are worked out */
     int64_t seen_tick;   /* the same for the periodic flag */
@@ -124,9 +130,9 @@ static int decode_hour(const struct mc146818 *r, uint8_t v)
     return decode(r, v & 0x7f) % 12 + (v & 0x80 ? 12 : 0);
 }
 
-static void date_to_regs(struct mc146818 *r)
+static void date_to_regs(struct mc146818 *r, int64_t s)
 {
-    struct rtc_date d = rtc_from_seconds(date_s(r));
+    struct rtc_date d = rtc_from_seconds(s);
 
     r->reg[REG_SECOND] = encode(r, d.second);
     r->reg[REG_MINUTE] = encode(r, d.minute);
@@ -166,9 +172,41 @@ static void regs_to_date(struct mc146818 *r, int64_t fraction)
 
     /* ns since 1970 in 64 bits end in 2262. */
     d.year = clamp(d.year, 1900, 2200);
-    r->offset_ns = rtc_to_seconds(&d) * (int64_t)VIV_NS_PER_SEC + fraction - clock_ns(r);
-    r->seen_second = date_s(r);
+    r->seen_second = rtc_to_seconds(&d);
+    r->offset_ns = (int64_t)((uint64_t)r->seen_second * VIV_NS_PER_SEC + (uint64_t)fraction - (uint64_t)clock_ns(r));
     tell_change(r);
+}
+
+static void take_edited(struct mc146818 *r)
+{
+    if (r->edited)
+        regs_to_date(r, (int64_t)((uint64_t)date_ns(r) - (uint64_t)r->edited_s * VIV_NS_PER_SEC));
+    r->edited = false;
+}
+
+/* What was written without holding the updates is the date when its second is over. */
+static void settle(struct mc146818 *r)
+{
+    if (date_s(r) != r->edited_s)
+        take_edited(r);
+}
+
+static bool divider_is_reset(uint8_t a)
+{
+    return (a & A_DV_RESET) == A_DV_RESET;
+}
+
+static bool held(const struct mc146818 *r)
+{
+    return (r->reg[REG_B] & B_SET) || divider_is_reset(r->reg[REG_A]);
+}
+
+/* From now on the registers are what counts. */
+static void hold(struct mc146818 *r)
+{
+    if (!r->edited)
+        date_to_regs(r, date_s(r));
+    r->edited = false;
 }
 
 /* ---- events ---- */
@@ -215,13 +253,15 @@ static void collect_ticks(struct mc146818 *r, int64_t passed)
 /* Brings the flags in C up to date. */
 static void collect(struct mc146818 *r)
 {
-    int64_t s = date_s(r), tick = tick_now(r);
+    int64_t s, tick = tick_now(r);
 
     if (tick != r->seen_tick)
         collect_ticks(r, tick - r->seen_tick);
     r->seen_tick = tick;
-    if (r->reg[REG_B] & B_SET)
+    if (held(r))
         return;
+    settle(r);
+    s = date_s(r);
     if (s != r->seen_second)
         r->reg[REG_C] |= C_UF;
     /* An alarm comes round within a day. */
@@ -262,7 +302,7 @@ static void schedule(struct mc146818 *r)
         viv_timer_set(r->periodic_timer, next_tick(r, now, period));
     else
         viv_timer_cancel(r->periodic_timer);
-    if ((r->reg[REG_B] & (B_AIE | B_UIE)) && !(r->reg[REG_B] & B_SET))
+    if (((r->reg[REG_B] & (B_AIE | B_UIE)) || r->edited) && !held(r))
         viv_timer_set(r->update_timer,
                       now + (date_s(r) + 1) * (int64_t)VIV_NS_PER_SEC - date_ns(r));
     else
@@ -292,32 +332,48 @@ static bool is_time(unsigned i)
 
 static void write_time(struct mc146818 *r, unsigned i, uint8_t v)
 {
-    int64_t fraction = date_ns(r) - date_s(r) * (int64_t)VIV_NS_PER_SEC;
-
-    if (r->reg[REG_B] & B_SET) {
-        r->reg[i] = v;
-        return;
+    collect(r);
+    if (!held(r) && !r->edited) {
+        r->edited = true;
+        r->edited_s = r->seen_second; /* now */
+        date_to_regs(r, r->edited_s);
     }
-    date_to_regs(r);
     r->reg[i] = v;
-    regs_to_date(r, fraction);
+    schedule(r);
+}
+
+static void write_a(struct mc146818 *r, uint8_t v)
+{
+    bool was_held = held(r);
+
+    collect(r);
+    if (!was_held && divider_is_reset(v))
+        hold(r);
+    r->reg[REG_A] = v & 0x7f;
+    if (was_held && !held(r))
+        regs_to_date(r, (int64_t)VIV_NS_PER_SEC - DIVIDER_NS);
+    r->seen_tick = tick_now(r);
+    r->owed = 0;
     schedule(r);
 }
 
 static void write_b(struct mc146818 *r, uint8_t v)
 {
     uint8_t old = r->reg[REG_B];
+    bool was_held = held(r);
 
     collect(r);
     if (v & B_SET)
         v &= ~B_UIE; /* setting SET clears UIE */
-    if ((v & B_SET) && !(old & B_SET))
-        date_to_regs(r);
+    if (!was_held && (v & B_SET))
+        hold(r);
+    else if ((v ^ old) & (B_BINARY | B_24H))
+        take_edited(r); /* in the form that it was written in */
     r->reg[REG_B] = v;
     if (!(v & B_PIE))
         r->owed = 0;
-    if (!(v & B_SET) && (old & B_SET))
-        regs_to_date(r, 0); /* half a second would be the divider's; setting starts a new second */
+    if (was_held && !held(r))
+        regs_to_date(r, 0); /* setting starts a new second */
     update_irq(r);
     schedule(r);
 }
@@ -332,11 +388,7 @@ static void data_write(struct mc146818 *r, uint8_t v)
     }
     switch (i) {
     case REG_A:
-        collect(r);
-        r->reg[REG_A] = v & 0x7f;
-        r->seen_tick = tick_now(r);
-        r->owed = 0;
-        schedule(r);
+        write_a(r, v);
         break;
     case REG_B:
         write_b(r, v);
@@ -360,13 +412,16 @@ static uint8_t data_read(struct mc146818 *r)
     unsigned i = r->index & 0x7f;
     uint8_t v;
 
-    if (is_time(i) && !(r->reg[REG_B] & B_SET))
-        date_to_regs(r);
+    if (is_time(i) && !held(r)) {
+        settle(r);
+        if (!r->edited)
+            date_to_regs(r, date_s(r));
+    }
     switch (i) {
     case REG_A: {
         int64_t left = (date_s(r) + 1) * (int64_t)VIV_NS_PER_SEC - date_ns(r);
 
-        return r->reg[REG_A] | (left <= UIP_NS && !(r->reg[REG_B] & B_SET) ? A_UIP : 0);
+        return r->reg[REG_A] | (left <= UIP_NS && !held(r) ? A_UIP : 0);
     }
     case REG_C:
         collect(r);
@@ -497,7 +552,7 @@ static void mc146818_pre_save(void *obj)
 {
     struct mc146818 *r = obj;
 
-    if (r->reg[REG_B] & B_SET)
+    if (held(r) || r->edited)
         return;
     for (unsigned i = 0; i < NVRAM; i++) {
         if (is_time(i))
@@ -511,6 +566,12 @@ static int mc146818_post_load(void *obj, int version, struct viv_err *err)
 
     if (r->offset_ns > MAX_OFFSET_NS || r->offset_ns < -MAX_OFFSET_NS)
         return viv_fail(err, EINVAL, "real-time clock with an impossible date");
+    if (r->edited_s > MAX_OFFSET_NS / (int64_t)VIV_NS_PER_SEC || r->edited_s < -MAX_OFFSET_NS / (int64_t)VIV_NS_PER_SEC)
+        return viv_fail(err, EINVAL, "real-time clock whose date was set at an impossible one");
+    if (held(r))
+        r->edited = false;
+    if (version < 3 && !(r->reg[REG_B] & B_SET) && held(r))
+        date_to_regs(r, r->seen_second); /* the divider did not hold it then */
     if (r->owed > MAX_OWED)
         return viv_fail(err, EINVAL, "real-time clock with %u lost ticks", r->owed);
     if (!r->slew)
@@ -521,7 +582,7 @@ static int mc146818_post_load(void *obj, int version, struct viv_err *err)
 static const struct viv_state_table mc146818_state = {
     .name = "mc146818",
     .ctype = "mc146818",
-    .version = 2,
+    .version = 3,
     .min_version = 1,
     .fields =
         (const struct viv_field[]){
@@ -534,6 +595,10 @@ static const struct viv_state_table mc146818_state = {
             VIV_F_INT(mc146818, seen_tick),
             {.name = "owed", .kind = VIV_FIELD_INT, .offset = offsetof(struct mc146818, owed),
              .size = sizeof(((struct mc146818 *)0)->owed), .count = 1, .since = 2},
+            {.name = "edited", .kind = VIV_FIELD_BOOL, .offset = offsetof(struct mc146818, edited),
+             .size = sizeof(((struct mc146818 *)0)->edited), .count = 1, .since = 3},
+            {.name = "edited_s", .kind = VIV_FIELD_INT, .offset = offsetof(struct mc146818, edited_s),
+             .size = sizeof(((struct mc146818 *)0)->edited_s), .count = 1, .since = 3},
             VIV_F_TIMER(mc146818, update_timer),
             VIV_F_TIMER(mc146818, periodic_timer),
             VIV_F_CONFIG(mc146818, host_clock),

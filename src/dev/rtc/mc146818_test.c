@@ -84,7 +84,90 @@ static void test_set(void)
     g_assert_cmphex(get(0x32), ==, 0x20);
     put(8, 0x77); /* nonsense: clamped, no harm */
     put(7, 0xff);
+    rig_step(VIV_NS_PER_SEC);
     g_assert_cmphex(get(8), ==, 0x12);
+    rig_fini();
+}
+
+/* Without SET the registers are independent of each other until the second is over. */
+static void test_set_piecemeal(void)
+{
+    size_t len;
+    uint8_t *a;
+
+    rig_init();
+    rig_add("mc146818rtc", "base=2024-01-31T12:00:00,clock=vm");
+    rig_step(VIV_NS_PER_SEC / 4);
+    put(8, 0x02);
+    g_assert_cmphex(get(8), ==, 0x02);
+    g_assert_cmphex(get(7), ==, 0x31);
+    rig_step(VIV_NS_PER_SEC / 4);
+    a = rig_save(&len);
+    rig_fini();
+    rig_init();
+    rig_step(VIV_NS_PER_SEC / 2);
+    rig_add("mc146818rtc", "clock=vm");
+    rig_load(a, len);
+    g_free(a);
+    put(7, 0x15);
+    put(0x0b, 0x12); /* the same form, with an interrupt at each update */
+    rig_step(VIV_NS_PER_SEC / 2 - 1);
+    g_assert_cmphex(get(0), ==, 0);
+    g_assert_cmpint(rig.line[8], ==, 0);
+    rig_step(1);
+    g_assert_cmpint(rig.line[8], ==, 1);
+    g_assert_cmphex(get(0), ==, 1);
+    g_assert_cmphex(get(7), ==, 0x15);
+    g_assert_cmphex(get(8), ==, 0x02);
+    put(8, 0x04); /* looked at long after */
+    rig_step(2 * 86400 * VIV_NS_PER_SEC);
+    g_assert_cmphex(get(7), ==, 0x17);
+    g_assert_cmphex(get(8), ==, 0x04);
+    g_assert_cmphex(get(0), ==, 1);
+    put(7, 0x31); /* 31 April, the second ends */
+    rig_step(VIV_NS_PER_SEC);
+    g_assert_cmphex(get(7), ==, 0x01);
+    g_assert_cmphex(get(8), ==, 0x05);
+    put(7, 0x30); /* goes on with SET, or in another form */
+    put(0x0b, 0x82);
+    g_assert_cmphex(get(7), ==, 0x30);
+    put(0x0b, 0x02);
+    put(7, 0x29);
+    put(0x0b, 0x06);
+    g_assert_cmpuint(get(7), ==, 29);
+    g_assert_cmpuint(get(8), ==, 5);
+    rig_fini();
+}
+
+/* The date stands while the divider is held in reset; the first update comes half a second after. As Linux sets it. */
+static void test_divider(void)
+{
+    rig_init();
+    rig_add("mc146818rtc", "base=2024-01-01T10:00:00,clock=vm");
+    put(0x0b, 0x82);
+    put(0x0a, 0x76);
+    put(0, 0x30);
+    put(0x0b, 0x02);
+    rig_step(5 * VIV_NS_PER_SEC + 123);
+    g_assert_cmphex(get(0), ==, 0x30);
+    g_assert_cmphex(get(0x0a), ==, 0x76);
+    put(0, 0x31);
+    g_assert_cmphex(get(0x0c), ==, 0);
+    put(0x0a, 0x26);
+    rig_step(VIV_NS_PER_SEC / 2 - 1);
+    g_assert_cmphex(get(0), ==, 0x31);
+    g_assert_cmphex(get(0x0c) & 0x10, ==, 0);
+    rig_step(1);
+    g_assert_cmphex(get(0), ==, 0x32);
+    g_assert_cmphex(get(0x0c) & 0x10, ==, 0x10);
+    rig_step(VIV_NS_PER_SEC - 1);
+    g_assert_cmphex(get(0), ==, 0x32);
+    put(0x0a, 0x66); /* alone */
+    rig_step(VIV_NS_PER_SEC);
+    g_assert_cmphex(get(0), ==, 0x32);
+    put(0x0a, 0x26);
+    rig_step(VIV_NS_PER_SEC / 2);
+    g_assert_cmphex(get(0), ==, 0x33);
     rig_fini();
 }
 
@@ -230,6 +313,8 @@ int main(int argc, char **argv)
     g_test_add_func("/rtc/calendar", test_calendar);
     g_test_add_func("/rtc/time", test_time);
     g_test_add_func("/rtc/set", test_set);
+    g_test_add_func("/rtc/set-piecemeal", test_set_piecemeal);
+    g_test_add_func("/rtc/divider", test_divider);
     g_test_add_func("/rtc/update-in-progress", test_update_in_progress);
     g_test_add_func("/rtc/interrupts", test_interrupts);
     g_test_add_func("/rtc/lost-ticks", test_lost_ticks);
