@@ -59,19 +59,19 @@ static int best(const struct chip *c, uint8_t set)
     return -1;
 }
 
+/* In special fully nested mode the master lets a slave in service interrupt again; lower lines wait for it as ever. */
+static bool may_nest(const struct chip *c, unsigned serving, unsigned request)
+{
+    return rank(c, request) < rank(c, serving) || (request == serving && request == CASCADE && c->special_nested && c->master);
+}
+
 /* The request that INT stands for, or -1. */
 static int pending(const struct chip *c)
 {
-    uint8_t blocking = c->isr;
-    int request = best(c, c->irr & ~c->imr), serving;
+    uint8_t blocking = c->special_mask ? c->isr & ~c->imr : c->isr;
+    int request = best(c, c->irr & ~c->imr), serving = best(c, blocking);
 
-    if (c->special_mask)
-        blocking &= ~c->imr;
-    /* In special fully nested mode the master lets a slave in service interrupt again. */
-    if (c->special_nested && c->master)
-        blocking &= ~(1 << CASCADE);
-    serving = best(c, blocking);
-    if (request < 0 || (serving >= 0 && rank(c, (unsigned)serving) <= rank(c, (unsigned)request)))
+    if (request < 0 || (serving >= 0 && !may_nest(c, (unsigned)serving, (unsigned)request)))
         return -1;
     return request;
 }

@@ -79,9 +79,19 @@ static void test_cascade(void)
     program(0x11); /* special fully nested */
     pulse(12);
     g_assert_cmphex(inta(), ==, 0x2c);
+    pulse(5);
+    g_assert_cmpint(rig.extint, ==, 0); /* lower than the slave */
     pulse(9);
     g_assert_cmpint(rig.extint, ==, 1);
     g_assert_cmphex(inta(), ==, 0x29);
+    pulse(1);
+    g_assert_cmphex(inta(), ==, 0x21);
+    out8(0x20, 0x20);
+    out8(0xa0, 0x20);
+    out8(0xa0, 0x20);
+    g_assert_cmpint(rig.extint, ==, 0);
+    out8(0x20, 0x20);
+    g_assert_cmphex(inta(), ==, 0x25);
     rig_fini();
 }
 
