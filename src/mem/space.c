@@ -322,6 +322,11 @@ void viv_space_set_a20(struct viv_space *s, bool on)
     changed(s);
 }
 
+bool viv_space_a20(const struct viv_space *s)
+{
+    return !s->a20_off;
+}
+
 void viv_space_listen(struct viv_space *s, viv_space_changed_fn fn, void *opaque)
 {
     struct listener l = {fn, opaque};
@@ -392,6 +397,11 @@ const struct viv_region_desc *viv_region_desc_of(const struct viv_region *r)
 uint64_t viv_region_addr(const struct viv_region *r)
 {
     return r->addr;
+}
+
+int viv_region_priority(const struct viv_region *r)
+{
+    return r->priority;
 }
 
 const char *viv_region_name(const struct viv_region *r)

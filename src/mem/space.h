@@ -61,6 +61,7 @@ void viv_region_map(struct viv_region *r, uint64_t addr, int priority);
 void viv_region_unmap(struct viv_region *r);
 bool viv_region_mapped(const struct viv_region *r);
 uint64_t viv_region_addr(const struct viv_region *r);
+int viv_region_priority(const struct viv_region *r);
 const char *viv_region_name(const struct viv_region *r); /* for people */
 
 /* Several changes as one (one rebuild, one call of each listener). Nests. */
@@ -70,6 +71,7 @@ void viv_space_commit(struct viv_space *s);
 /* Address line 20 off: what lies in the first MiB is seen in the second one as well, over all else. (Higher odd MiB are not masked:
  * nobody looks there.) On when the space is made. */
 void viv_space_set_a20(struct viv_space *s, bool on);
+bool viv_space_a20(const struct viv_space *s);
 
 /* One flattened range. */
 struct viv_range {

@@ -197,15 +197,22 @@ COMMAND(ringbuf_write)
 
 static const struct viv_opt_def hmp_args[] = {
     {.name = "command-line", .type = VIV_OPT_STR, .required = true},
-    {.name = "cpu-index", .type = VIV_OPT_INT, .max = 0},
+    {.name = "cpu-index", .type = VIV_OPT_INT, .help = "the CPU that it is about"},
     VIV_OPT_END,
 };
 
 COMMAND(human_command)
 {
-    GString *out = g_string_new(NULL);
+    unsigned was = viv_mon_current_cpu();
+    int rc = viv_opts_given(o, "cpu-index") ? viv_mon_choose_cpu(viv_opts_int(o, "cpu-index"), err) : 0;
+    GString *out;
 
+    if (rc < 0)
+        return rc;
+    out = g_string_new(NULL);
     viv_hmp_run(viv_opts_str(o, "command-line"), out);
+    if (viv_opts_given(o, "cpu-index"))
+        viv_mon_choose_cpu(was, err);
     g_string_replace(out, "\n", "\r\n", 0);
     *result = json_string(out->str);
     g_string_free(out, TRUE);

@@ -23,7 +23,8 @@ static const struct viv_front *front_of(const struct viv_drive *d)
     return NULL;
 }
 
-COMMAND(query_block)
+/* "info block" and query-block. */
+int viv_mon_query_block(struct viv_opts *o, json_t **result, struct viv_err *err)
 {
     *result = json_array();
     for (struct viv_drive *d = viv_drive_next(NULL); d; d = viv_drive_next(d)) {
@@ -44,55 +45,6 @@ COMMAND(query_block)
         json_array_append_new(*result, row);
     }
     return 0;
-}
-
-static const char *text_of(const json_t *o, const char *key)
-{
-    return json_string_value(json_object_get(o, key));
-}
-
-static void show_image(const json_t *in, GString *out)
-{
-    const json_t *cache = json_object_get(in, "cache");
-
-    g_string_append_printf(out, "    Cache mode:       %s%s%s\n", json_is_true(json_object_get(cache, "writeback")) ? "writeback" : "writethrough",
-                           json_is_true(json_object_get(cache, "direct")) ? ", direct" : "",
-                           json_is_true(json_object_get(cache, "no-flush")) ? ", ignore flushes" : "");
-    if (text_of(in, "backing_file"))
-        g_string_append_printf(out, "    Backing file:     %s (chain depth: %lld)\n", text_of(in, "backing_file"),
-                               (long long)json_integer_value(json_object_get(in, "backing_file_depth")));
-    viv_mon_show_limits(in, out);
-}
-
-static void show_row(const json_t *d, GString *out)
-{
-    const json_t *in = json_object_get(d, "inserted"), *tray = json_object_get(d, "tray_open");
-
-    g_string_append(out, text_of(d, "device"));
-    if (in)
-        g_string_append_printf(out, " (%s): %s (%s%s)\n", text_of(in, "node-name"), text_of(in, "file"), text_of(in, "drv"),
-                               json_is_true(json_object_get(in, "ro")) ? ", read-only" : "");
-    else
-        g_string_append(out, ": [not inserted]\n");
-    if (text_of(d, "qdev"))
-        g_string_append_printf(out, "    Attached to:      %s\n", text_of(d, "qdev"));
-    if (json_is_true(json_object_get(d, "removable")))
-        g_string_append_printf(out, "    Removable device: %slocked%s\n", json_is_true(json_object_get(d, "locked")) ? "" : "not ",
-                               !tray ? "" : json_is_true(tray) ? ", tray open" : ", tray closed");
-    if (in)
-        show_image(in, out);
-}
-
-static void show_block(const json_t *r, GString *out)
-{
-    size_t i;
-    json_t *d;
-
-    json_array_foreach((json_t *)r, i, d) {
-        if (i)
-            g_string_append_c(out, '\n');
-        show_row(d, out);
-    }
 }
 
 /* --- figures --- */
@@ -302,8 +254,16 @@ COMMAND(change_medium)
     return viv_front_close_tray(f, err);
 }
 
+static const struct viv_opt_def info_block_args[] = {
+    {.name = "verbose", .type = VIV_OPT_BOOL},
+    {.name = "nodes", .type = VIV_OPT_BOOL},
+    {.name = "device", .type = VIV_OPT_STR},
+    VIV_OPT_END,
+};
+
 const struct viv_mon_cmd viv_mon_media[] = {
-    {"info block", "query-block", NULL, NULL, "show the disks", query_block, show_block, .returns = "[BlockInfo]"},
+    {"info block", NULL, "[-v] [-n] [device:drive]", info_block_args, "show the disks, or one; -n: the named nodes instead, -v: with their images", viv_mon_info_block},
+    {NULL, "query-block", NULL, NULL, "the disks", viv_mon_query_block, .returns = "[BlockInfo]"},
     {"info blockstats", "query-blockstats", NULL, blockstats_args, "show what the disks have read and written", query_blockstats, show_blockstats,
      .returns = "[BlockStats]"},
     {"eject", "eject", "[-f] device:drive", force_args, "take the medium out of a drive", do_eject},

@@ -258,15 +258,21 @@ static const struct viv_opt_def nodes_args[] = {
     VIV_OPT_END,
 };
 
-COMMAND(query_nodes)
+json_t *viv_mon_nodes_json(bool flat)
 {
     g_auto(GStrv) names = viv_node_names();
+    json_t *all = json_array();
 
-    *result = json_array();
     viv_graph_enter(); /* jobs close and open drivers, and free bitmaps, without the device lock */
     for (char **name = names; *name; name++)
-        json_array_append_new(*result, node_json(viv_node_find(*name), viv_opts_bool(o, "flat")));
+        json_array_append_new(all, node_json(viv_node_find(*name), flat));
     viv_graph_leave();
+    return all;
+}
+
+COMMAND(query_nodes)
+{
+    *result = viv_mon_nodes_json(viv_opts_bool(o, "flat"));
     return 0;
 }
 

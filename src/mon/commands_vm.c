@@ -248,6 +248,19 @@ static const struct viv_opt_def device_args[] = {
     VIV_OPT_END,
 };
 
+static const struct viv_opt_def mtree_args[] = {
+    {.name = "flatview", .type = VIV_OPT_BOOL},
+    {.name = "dispatch-tree", .type = VIV_OPT_REFUSED, .help = "a range leads straight to its region, there is no tree in between; -f has the ranges"},
+    {.name = "owner", .type = VIV_OPT_REFUSED, .help = "regions are named, not owned; info pci has who has which"},
+    {.name = "Disabled", .type = VIV_OPT_REFUSED, .help = "what is not mapped is not kept"},
+    VIV_OPT_END,
+};
+static const struct viv_opt_def registers_args[] = {
+    {.name = "all", .type = VIV_OPT_BOOL},
+    {.name = "vcpu", .type = VIV_OPT_INT, .min = 0, .max = INT32_MAX},
+    VIV_OPT_END,
+};
+
 COMMAND(info_numa)
 {
     *result = json_string("0 nodes\n");
@@ -298,7 +311,7 @@ static const struct viv_mon_cmd machine_cmds[] = {
      show_migrate, .returns = "MigrationInfo"},
     {"info usb", NULL, NULL, NULL, "show the USB devices", viv_mon_info_usb},
     {"info qtree", NULL, NULL, NULL, "show the devices", viv_mon_info_qtree},
-    {"info mtree", NULL, NULL, NULL, "show the memory map", viv_mon_info_mtree},
+    {"info mtree", NULL, "[-f]", mtree_args, "show the memory map; -f: as flat views", viv_mon_info_mtree},
     {"info jit", "x-query-jit", NULL, NULL, "show the translator's figures", viv_mon_info_jit, show_text, .returns = "HumanReadableText"},
     {"info mem", NULL, NULL, NULL, "show what the current CPU's page tables map, as ranges", viv_mon_info_mem},
     {"info tlb", NULL, NULL, NULL, "show the pages of the current CPU's page tables", viv_mon_info_tlb},
@@ -308,7 +321,7 @@ static const struct viv_mon_cmd machine_cmds[] = {
     {"info numa", NULL, NULL, NULL, "show the NUMA nodes: none", info_numa},
     {"info roms", NULL, NULL, NULL, "show the firmware that is mapped", info_roms},
     {"info usbhost", NULL, NULL, NULL, "show the host's USB devices: refused", info_usbhost},
-    {"info registers", NULL, NULL, NULL, "show the CPU registers", viv_mon_info_registers},
+    {"info registers", NULL, "[-a] [vcpu]", registers_args, "show the registers of the current CPU, of another one, or (-a) of all", viv_mon_info_registers},
     {0},
 };
 

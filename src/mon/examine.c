@@ -29,6 +29,14 @@ unsigned viv_mon_current_cpu(void)
     return current;
 }
 
+int viv_mon_choose_cpu(int64_t n, struct viv_err *err)
+{
+    if (n < 0 || n >= viv_vcpu_count)
+        return viv_fail(err, EINVAL, "there is no CPU %" PRId64 ": 0 to %u", n, viv_vcpu_count - 1);
+    current = (unsigned)n;
+    return 0;
+}
+
 /* ---- formats: /COUNT FORMAT SIZE, in any order ---- */
 
 struct format {
@@ -346,12 +354,7 @@ static const struct viv_opt_def cpu_args[] = {
 
 COMMAND(choose_cpu)
 {
-    int64_t n = viv_opts_int(o, "index");
-
-    if (n >= viv_vcpu_count)
-        return viv_fail(err, EINVAL, "there is no CPU %" PRId64 ": 0 to %u", n, viv_vcpu_count - 1);
-    current = (unsigned)n;
-    return 0;
+    return viv_mon_choose_cpu(viv_opts_int(o, "index"), err);
 }
 
 const struct viv_mon_cmd viv_mon_examine[] = {

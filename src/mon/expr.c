@@ -28,7 +28,7 @@ static int named(struct parser *p, uint64_t *value)
     const char *start = ++p->at;
     g_autofree char *name = NULL;
 
-    while (g_ascii_isalnum(*p->at) || *p->at == '_')
+    while (g_ascii_isalnum(*p->at) || *p->at == '_' || *p->at == '.')
         p->at++;
     name = g_strndup(start, (gsize)(p->at - start));
     if (!gdb_value_of(p->v, name, value))

@@ -91,7 +91,10 @@ extern const struct viv_mon_cmd viv_mon_limits[];
 void viv_mon_put_limits(json_t *info, const struct viv_blk *blk);
 void viv_mon_show_limits(const json_t *info, GString *out);
 
-/* commands_block.c */
+/* commands_block.c, commands_node.c, info_block.c */
+int viv_mon_query_block(struct viv_opts *o, json_t **result, struct viv_err *err);
+json_t *viv_mon_nodes_json(bool flat);
+int viv_mon_info_block(struct viv_opts *o, json_t **result, struct viv_err *err);
 extern const struct viv_mon_cmd viv_mon_media[];
 
 /* fds.c */
@@ -105,6 +108,7 @@ struct viv_chr *viv_mon_current(void);
 extern const struct viv_mon_cmd viv_mon_memdev[], viv_mon_about[], viv_mon_pci[], viv_mon_qom[];
 /* examine.c: the CPU that "cpu N" chose. */
 unsigned viv_mon_current_cpu(void);
+int viv_mon_choose_cpu(int64_t n, struct viv_err *err);
 /* info_paging.c, info_state.c */
 int viv_mon_info_mem(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_tlb(struct viv_opts *o, json_t **result, struct viv_err *err);

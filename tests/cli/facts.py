@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""What a machine says of its memory back ends, of its cards' filters and of its display, beside what QEMU says of the same machine."""
+"""What a machine says of its memory back ends, its cards' filters, its display, its disks and its memory map, beside what QEMU says of the same
+machine."""
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -64,6 +66,55 @@ def set_clock(emulator):
         p.wait()
 
 
+DISKS = ["-drive", "if=none,id=d0,file=WORK/top,werror=stop", "-device", "ide-hd,drive=d0,id=hd", "-drive", "if=none,id=c0,media=cdrom", "-device", "ide-cd,drive=c0,id=cc",
+         "-drive", "if=none,id=raw,file=WORK/raw,format=raw,detect-zeroes=on", "-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=raw,id=s7"]
+DISK_LINES = ["info block", "info block -v", "info block d0", "info block -v raw", "info block nothing"]
+
+
+def show_disks(emulator):
+    """`info block` in its forms, without what differs by nature: names of nodes that nobody named."""
+    work = vm.scratch()
+    img = vm.tool("viv-img")
+    subprocess.run([img, "create", "-q", "-f", "qcow2", f"{work}/base", "4M"], check=True)
+    subprocess.run([img, "create", "-q", "-f", "qcow2", "-b", f"{work}/base", "-F", "qcow2", f"{work}/top"], check=True)
+    subprocess.run([img, "create", "-q", "-f", "raw", f"{work}/raw", "1M"], check=True)
+    hmp = [("human-monitor-command", {"command-line": line}) for line in DISK_LINES + ["info block -n"]]
+    said = [re.sub(r"#block\d+", "#block", a).replace(work, "WORK").replace("\r", "") for a in ask(emulator, [d.replace("WORK", work) for d in DISKS], hmp)]
+    nodes = said.pop()
+    if "#block: WORK/raw (raw)\n    Cache mode:       writeback\n    Detect zeroes:    on\n" not in nodes:
+        vm.fail(f"info block -n: {nodes}")
+    return said
+
+
+def check_disks(peer):
+    ours = show_disks(vm.emulator())
+    theirs = show_disks([peer]) if peer else ours
+    for line, mine, other in zip(DISK_LINES, ours, theirs):
+        if mine != other.lstrip("\n"):  # QEMU's begins with an empty line, if others are left out before
+            vm.fail(f"{line}:\n{mine}\nQEMU:\n{other}")
+
+
+def check_map(peer):
+    """info mtree: QEMU's headings and form of a line; what stands at the same place is of the same kind."""
+    def views(emulator, line):
+        text = ask(emulator, ["-M", "pc"], [("human-monitor-command", {"command-line": line})])[0].replace("\r", "")
+        return dict((name, view) for view in text.split("\n\n") for name in re.findall(r' AS "(.*)", root|^address-space: (.*)', view, re.M) for name in name if name), text
+    for line in "info mtree -f", "info mtree":
+        ours, text = views(vm.emulator(), line)
+        theirs = views([peer], line)[0] if peer else ours
+        form = re.compile(r" +([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?\d+, (ram|rom|i/o)\): \S.*")
+        for name, where in ("memory", "00000000fec00000"), ("memory", "0000000000100000"), ("cpu-memory-0", "00000000fffc0000"), ("I/O", "0000000000000040"):
+            pair = [[m.groups() for m in map(form.fullmatch, v[name].splitlines()) if m and m[1] == where] for v in (ours, theirs)]
+            if not pair[0] or (line.endswith("-f") and pair[0] != pair[1]):
+                vm.fail(f"{line}: {where} of {name}: {pair}\n{text}")
+        bad = [r for v in ours.values() for r in v.splitlines() if not form.fullmatch(r) and not re.match(r'FlatView #\d+$| AS "| Root memory region: |address-space: ', r)]
+        if bad:
+            vm.fail(f"{line}: {bad}")
+    for letter in "dDo":
+        if "is not supported" not in (said := ask(vm.emulator(), [], [("human-monitor-command", {"command-line": f"info mtree -{letter}"})])[0]):
+            vm.fail(f"info mtree -{letter}: {said}")
+
+
 def difference(mine, other):
     if not isinstance(mine, list) or not isinstance(other, list) or len(mine) != len(other):
         return [f"{mine}", "QEMU:", f"{other}"]
@@ -86,6 +137,8 @@ def main():
             if mine != other:
                 vm.fail(f"{args}: {command}:\n" + "\n".join(difference(mine, other)))
             answers += 1
+    check_disks(peer)
+    check_map(peer)
     offset = set_clock(vm.emulator())
     if abs(offset - 365 * 86400) > 2 or (peer and abs(set_clock([peer]) - offset) > 2):
         vm.fail(f"RTC_CHANGE: {offset}")

@@ -291,6 +291,20 @@ bool gdb_read_one(const struct viv_vcpu *v, unsigned n, GString *hex)
     return r;
 }
 
+/* "cs.base", "cs.limit": of the segments whose selectors are registers. */
+static bool segment_value(const struct viv_x86 *c, const char *name, uint64_t *value)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(regs); i++) {
+        const struct viv_seg *g = &c->seg[regs[i].n];
+
+        if (regs[i].kind != SEG || strncmp(name, regs[i].name, 2))
+            continue;
+        *value = !strcmp(name + 2, ".base") ? g->base : g->limit;
+        return !strcmp(name + 2, ".base") || !strcmp(name + 2, ".limit");
+    }
+    return false;
+}
+
 bool gdb_value_of(const struct viv_vcpu *v, const char *name, uint64_t *value)
 {
     const struct viv_x86 *c = v->x86;
@@ -304,12 +318,18 @@ bool gdb_value_of(const struct viv_vcpu *v, const char *name, uint64_t *value)
     for (size_t i = 0; i < G_N_ELEMENTS(regs); i++) {
         const struct reg *r = &regs[i];
 
-        if (name_of(r) && !strcmp(name_of(r), name) && !place(v->x86, r)) {
+        if (place(v->x86, r))
+            continue;
+        if (name_of(r) && !strcmp(name_of(r), name)) {
             *value = scalar(c, r);
             return true;
         }
+        if (r->name32 && !strcmp(r->name32, name)) { /* "eax" of a CPU that has RAX: its low half */
+            *value = (uint32_t)scalar(c, r);
+            return true;
+        }
     }
-    return false;
+    return segment_value(c, name, value);
 }
 
 bool gdb_write_one(struct viv_vcpu *v, unsigned n, const char *hex)
