@@ -91,7 +91,7 @@ void viv_dev_set_asked(struct viv_dev *d, bool asked)
 
 char *viv_dev_object_path(const struct viv_dev *d)
 {
-    return d->id ? g_strdup_printf("/machine/peripheral/%s", d->id) : g_strdup_printf("/machine/peripheral-anon/%s", d->path);
+    return d->id ? g_strdup_printf("/machine/peripheral/%s", d->id) : g_strdup_printf("/machine/unattached/%s", d->path);
 }
 
 static json_t *name_of(const struct viv_dev *d)

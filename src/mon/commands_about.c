@@ -33,19 +33,26 @@ static json_t *machine_json(const struct viv_machine_class *m, const char *name)
                      cpu_type(viv_vm_config()->cpu_32bit ? "qemu32" : "qemu64"));
 }
 
-/* A versioned name ("pc-i440fx-7.2") is an alias here as it is in -machine: each one is a row, for who looks for it. */
+/* As QEMU has it, the version ("pc-i440fx-7.2") is what the machine is, and the name without one is the alias of the newest. */
+static void add_machine(json_t *list, const struct viv_machine_class *m, bool is_default)
+{
+    const char *const *versions = m->aliases;
+    json_t *row = machine_json(m, versions ? versions[0] : m->name);
+
+    if (versions)
+        json_object_set_new(row, "alias", json_string(m->name));
+    if (is_default)
+        json_object_set_new(row, "is-default", json_true());
+    json_array_append_new(list, row);
+    for (unsigned i = 1; versions && versions[i]; i++)
+        json_array_append_new(list, machine_json(m, versions[i]));
+}
+
 COMMAND(query_machines)
 {
     *result = json_array();
-    for (const struct viv_machine_class *const *m = viv_machines(); *m; m++) {
-        json_t *row = machine_json(*m, (*m)->name);
-
-        if (m == viv_machines())
-            json_object_set_new(row, "is-default", json_true());
-        json_array_append_new(*result, row);
-        for (const char *const *a = (*m)->aliases; a && *a; a++)
-            json_array_append_new(*result, machine_json(*m, *a));
-    }
+    for (const struct viv_machine_class *const *m = viv_machines(); *m; m++)
+        add_machine(*result, *m, m == viv_machines());
     return 0;
 }
 

@@ -23,17 +23,31 @@ static const struct viv_front *front_of(const struct viv_drive *d)
     return NULL;
 }
 
+static const char *name_of(const struct viv_drive *d, const struct viv_front *f)
+{
+    return f ? viv_front_drive_name(f) : d->id;
+}
+
+static void put_device(json_t *row, const struct viv_front *f)
+{
+    g_autofree char *name = f ? viv_front_device_name(f) : NULL;
+
+    if (name)
+        json_object_set_new(row, "qdev", json_string(name));
+}
+
 /* "info block" and query-block. */
 int viv_mon_query_block(struct viv_opts *o, json_t **result, struct viv_err *err)
 {
     *result = json_array();
     for (struct viv_drive *d = viv_drive_next(NULL); d; d = viv_drive_next(d)) {
         const struct viv_front *f = front_of(d);
-        json_t *row = json_pack("{s:s, s:s, s:b, s:b}", "device", d->id, "type", "unknown", "locked", f && f->tray_locked,
-                                "removable", f && f->removable);
+        json_t *row = json_pack("{s:s, s:s, s:b, s:b}", "device", name_of(d, f), "type", "unknown", "locked",
+                                f && f->tray_locked, "removable", f && f->removable);
 
-        if (f && f->dev->id)
-            json_object_set_new(row, "qdev", json_string(f->dev->id));
+        put_device(row, f);
+        if (f && viv_front_io_status(f))
+            json_object_set_new(row, "io-status", json_string(viv_front_io_status(f)));
         if (f && f->ops->eject_asked)
             json_object_set_new(row, "tray_open", json_boolean(f->tray_open));
         if (d->blk) {
@@ -95,10 +109,11 @@ COMMAND(query_blockstats)
     *result = json_array();
     for (struct viv_drive *d = viv_drive_next(NULL); d; d = viv_drive_next(d)) {
         const struct viv_front *f = front_of(d);
-        json_t *row = json_pack("{s:s, s:o}", "device", d->id, "stats", stats_json(d->blk ? viv_blk_counters(d->blk) : NULL));
+        json_t *row = json_pack("{s:s, s:o}", "device", name_of(d, f), "stats", stats_json(d->blk ? viv_blk_counters(d->blk) : NULL));
 
-        if (f && f->dev->id)
-            json_object_set_new(row, "qdev", json_string(f->dev->id));
+        put_device(row, f);
+        if (d->blk)
+            json_object_set_new(row, "node-name", json_string(viv_mon_name_blk(d->blk)));
         json_array_append_new(*result, row);
     }
     return 0;
@@ -114,7 +129,9 @@ static void show_blockstats(const json_t *r, GString *out)
     json_array_foreach((json_t *)r, i, d) {
         const json_t *stats = json_object_get(d, "stats");
 
-        g_string_append_printf(out, "%s:", json_string_value(json_object_get(d, "device")));
+        const char *name = json_string_value(json_object_get(d, "device")), *node = json_string_value(json_object_get(d, "node-name"));
+
+        g_string_append_printf(out, "%s:", !*name && node ? node : name);
         for (unsigned k = 0; k < G_N_ELEMENTS(shown); k++)
             if (json_object_get(stats, shown[k]))
                 g_string_append_printf(out, " %s=%lld", shown[k], (long long)json_integer_value(json_object_get(stats, shown[k])));

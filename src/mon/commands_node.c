@@ -202,6 +202,16 @@ const char *viv_mon_name_node(struct viv_node *n)
     return n->name;
 }
 
+const char *viv_mon_name_blk(struct viv_blk *blk)
+{
+    const char *name;
+
+    viv_graph_enter();
+    name = viv_mon_name_node(viv_blk_node(blk));
+    viv_graph_leave();
+    return name;
+}
+
 char **viv_mon_node_names(void)
 {
     return viv_node_names();

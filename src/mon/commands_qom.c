@@ -174,14 +174,24 @@ static struct viv_dev *unattached(const char *path)
     return NULL;
 }
 
+/* A virtio device and its transport are one here: ".../virtio-backend" is the device itself. */
+static char *without_backend(const char *path)
+{
+    static const char backend[] = "/virtio-backend";
+
+    return g_strndup(path, strlen(path) - (g_str_has_suffix(path, backend) ? strlen(backend) : 0));
+}
+
 static int find_place(const char *path, struct place *p, struct viv_err *err)
 {
+    g_autofree char *whole = without_backend(path);
     unsigned cpu;
     char end;
 
     *p = (struct place){AT_ROOT};
     if (!strcmp(path, "/"))
         return 0;
+    path = whole;
     if (g_str_has_prefix(path, "/machine/peripheral/"))
         *p = (struct place){AT_DEVICE, viv_dev_find(path + strlen("/machine/peripheral/"))};
     else if (g_str_has_prefix(path, "/machine/unattached/"))

@@ -119,15 +119,16 @@ static void show_file(const json_t *in, GString *out)
 static void show_disk(const json_t *d, bool verbose, GString *out)
 {
     const json_t *in = json_object_get(d, "inserted");
-    const char *status = text_of(d, "io-status");
+    const char *device = text_of(d, "device"), *status = text_of(d, "io-status");
 
-    g_string_append(out, text_of(d, "device"));
-    if (in) {
-        g_string_append_printf(out, " (%s)", text_of(in, "node-name"));
+    if (*device && in)
+        g_string_append_printf(out, "%s (%s)", device, text_of(in, "node-name"));
+    else
+        g_string_append(out, *device ? device : in ? text_of(in, "node-name") : text_of(d, "qdev"));
+    if (in)
         show_file(in, out);
-    } else {
+    else
         g_string_append(out, ": [not inserted]\n");
-    }
     if (text_of(d, "qdev"))
         g_string_append_printf(out, "    Attached to:      %s\n", text_of(d, "qdev"));
     if (status && strcmp(status, "ok"))

@@ -67,8 +67,14 @@ def set_clock(emulator):
 
 
 DISKS = ["-drive", "if=none,id=d0,file=WORK/top,werror=stop", "-device", "ide-hd,drive=d0,id=hd", "-drive", "if=none,id=c0,media=cdrom", "-device", "ide-cd,drive=c0,id=cc",
-         "-drive", "if=none,id=raw,file=WORK/raw,format=raw,detect-zeroes=on", "-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=raw,id=s7"]
+         "-drive", "if=none,id=raw,file=WORK/raw,format=raw,detect-zeroes=on", "-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=raw,id=s7,werror=report",
+         "-blockdev", "raw,node-name=nn,file.driver=file,file.filename=WORK/node", "-device", "virtio-blk-pci,drive=nn,id=v0"]
 DISK_LINES = ["info block", "info block -v", "info block d0", "info block -v raw", "info block nothing"]
+# What of query-block and query-blockstats is compared: how disks are named, and how they are.
+FACTS = ["device", "qdev", "io-status", "removable", "tray_open", "locked"]
+
+
+NODE = 'json:{"driver": "raw", "file": {"driver": "file", "filename": "WORK/node"}}'  # QEMU's, of one that was described, not named
 
 
 def show_disks(emulator):
@@ -78,17 +84,22 @@ def show_disks(emulator):
     subprocess.run([img, "create", "-q", "-f", "qcow2", f"{work}/base", "4M"], check=True)
     subprocess.run([img, "create", "-q", "-f", "qcow2", "-b", f"{work}/base", "-F", "qcow2", f"{work}/top"], check=True)
     subprocess.run([img, "create", "-q", "-f", "raw", f"{work}/raw", "1M"], check=True)
+    shutil.copy(f"{work}/raw", f"{work}/node")
     hmp = [("human-monitor-command", {"command-line": line}) for line in DISK_LINES + ["info block -n"]]
-    said = [re.sub(r"#block\d+", "#block", a).replace(work, "WORK").replace("\r", "") for a in ask(emulator, [d.replace("WORK", work) for d in DISKS], hmp)]
+    facts = [{k: row.get(k) for k in FACTS} for answer in ask(emulator, [d.replace("WORK", work) for d in DISKS], [("query-block", {}), ("query-blockstats", {})])
+             for row in answer]
+    said = [re.sub(r"#block\d+", "#block", a).replace(work, "WORK").replace(NODE, "WORK/node").replace("\r", "") for a in ask(emulator, [d.replace("WORK", work) for d in DISKS], hmp)]
     nodes = said.pop()
     if "#block: WORK/raw (raw)\n    Cache mode:       writeback\n    Detect zeroes:    on\n" not in nodes:
         vm.fail(f"info block -n: {nodes}")
-    return said
+    return said, facts
 
 
 def check_disks(peer):
-    ours = show_disks(vm.emulator())
-    theirs = show_disks([peer]) if peer else ours
+    ours, facts = show_disks(vm.emulator())
+    theirs, their_facts = show_disks([peer]) if peer else (ours, facts)
+    if facts != their_facts or facts[-1]["qdev"] != "/machine/peripheral/v0/virtio-backend" or facts[0]["io-status"] != "ok":
+        vm.fail("\n".join(str(pair) for pair in zip(facts, their_facts)))
     for line, mine, other in zip(DISK_LINES, ours, theirs):
         if mine != other.lstrip("\n"):  # QEMU's begins with an empty line, if others are left out before
             vm.fail(f"{line}:\n{mine}\nQEMU:\n{other}")

@@ -175,7 +175,8 @@ def abouts(q):
         return r["return"]
     check("target", ask("query-target") == {"arch": "x86_64"})
     machines = ask("query-machines")
-    check("default machine", [m["name"] for m in machines if m.get("is-default")] == ["pc"] and "q35" in [m["name"] for m in machines])
+    check("default machine", [m["name"] for m in machines if m.get("is-default")] == ["pc-i440fx-7.2"] and
+          {m.get("alias") for m in machines} == {"pc", "q35", None} and "microvm" in [m["name"] for m in machines])
     models = {m["name"]: m for m in ask("query-cpu-definitions")}
     check(f"models {list(models)}", {"base", "host", "max", "qemu64", "EPYC"} <= set(models) and models["base"]["static"])
     full = ask("query-cpu-model-expansion", type="full", model={"name": "qemu64", "props": {"avx2": True}})["model"]

@@ -137,6 +137,9 @@ def stops(work):
             try:
                 if q.cmd("query-status")["status"] == "io-error":
                     stopped += 1
+                    status = [b.get("io-status") for b in q.cmd("query-block")]
+                    if status != ["nospace", "ok"]:
+                        g.die(f"query-block says {status}")
                     q.cmd("cont")
             except (EOFError, OSError):
                 break

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "block/options.h"
+#include "bus/virtio.h"
 #include "bus/vmevent.h"
 #include "bus/vmreq.h"
 #include "host/lock.h"
@@ -302,11 +303,38 @@ static enum viv_front_action decide(enum viv_drive_error policy, int error)
     return VIV_FRONT_REPORT;
 }
 
+const char *viv_front_drive_name(const struct viv_front *f)
+{
+    return f->of_node ? "" : f->drive->id;
+}
+
+char *viv_front_device_name(const struct viv_front *f)
+{
+    const struct viv_dev *d = f->dev;
+    bool behind = d->cls->bus == VIV_BUS_PCI && viv_virtio_of(f->dev); /* the disk is what is behind the transport */
+    g_autofree char *path = viv_dev_object_path(d);
+
+    return behind ? g_strconcat(path, "/virtio-backend", NULL) : d->id ? g_strdup(d->id) : g_steal_pointer(&path);
+}
+
+/* As QEMU has it: of disks whose errors could stop the machine. */
+const char *viv_front_io_status(const struct viv_front *f)
+{
+    bool stops = f->werror == VIV_DRIVE_ERROR_AUTO || f->werror == VIV_DRIVE_ERROR_ENOSPC || f->werror == VIV_DRIVE_ERROR_STOP ||
+                 f->rerror == VIV_DRIVE_ERROR_ENOSPC || f->rerror == VIV_DRIVE_ERROR_STOP;
+
+    if (f->trayless || !stops)
+        return NULL;
+    return !f->holding ? "ok" : f->held_error == ENOSPC ? "nospace" : "failed";
+}
+
 static void tell(const struct viv_front *f, bool write, int error, const char *action)
 {
-    json_t *data = json_pack("{s:s, s:s, s:s, s:b, s:s}", "device", f->drive->id, "operation", write ? "write" : "read", "action",
+    json_t *data = json_pack("{s:s, s:s, s:s, s:b, s:s}", "device", viv_front_drive_name(f), "operation", write ? "write" : "read", "action",
                              action, "nospace", error == ENOSPC, "reason", strerror(error));
 
+    if (f->of_node) /* as it was named; what lies on top of it by now is not for this thread to look at */
+        json_object_set_new(data, "node-name", json_string(f->drive->id));
     viv_vm_event_json("BLOCK_IO_ERROR", data);
 }
 
@@ -320,6 +348,7 @@ enum viv_front_action viv_front_failed(struct viv_front *f, bool write, int erro
         viv_error("drive '%s': a %s failed: %s; the VM stops, `cont` tries again", f->drive->id, write ? "write" : "read",
                   strerror(error));
         f->holding = true;
+        f->held_error = error;
         viv_vm_request(VIV_VM_IO_ERROR, 0, f->dev->cls->name);
     }
     return action;
@@ -342,8 +371,9 @@ void viv_front_drop_held(struct viv_front *f)
 
 static void tell_tray(const struct viv_front *f)
 {
-    viv_vm_event_json("DEVICE_TRAY_MOVED", json_pack("{s:s, s:s, s:b}", "device", f->drive->id, "id", f->dev->id ? f->dev->id : "",
-                                                     "tray-open", f->tray_open));
+    g_autofree char *device = viv_front_device_name(f);
+
+    viv_vm_event_json("DEVICE_TRAY_MOVED", json_pack("{s:s, s:s, s:b}", "device", viv_front_drive_name(f), "id", device, "tray-open", f->tray_open));
 }
 
 void viv_front_set_tray(struct viv_front *f, bool open)
@@ -391,6 +421,7 @@ const struct viv_state_table viv_front_state = {
             VIV_F_INT(viv_front, tray_open),
             VIV_F_INT(viv_front, tray_locked),
             VIV_F_INT(viv_front, holding),
+            VIV_F_DERIVED(viv_front, held_error, "for people only: after a load it is any error"),
             VIV_F_DERIVED(viv_front, in_flight, "0: the device is idle when it is saved"),
             VIV_F_DERIVED(viv_front, drained, "0: only within a monitor's command"),
             VIV_F_DERIVED(viv_front, waiting, "none, as nothing is drained"),

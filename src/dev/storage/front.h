@@ -39,6 +39,7 @@ struct viv_front {
     bool trayless;                           /* a removable one without a tray: media come and go at once (a diskette drive) */
     bool tray_open, tray_locked;
     bool holding; /* a request waits for `resend`; the device's table saves which */
+    int held_error; /* why it failed; 0: not known any more */
     unsigned in_flight;   /* in the block layer or on `ended` */
     unsigned drained;     /* depth: requests wait in `waiting` */
     struct viv_front_req *waiting, **waiting_end;
@@ -96,7 +97,12 @@ void viv_front_lock_tray(struct viv_front *f, bool locked);
  * is held: it would find another medium ---- */
 
 struct viv_front *viv_front_next(struct viv_front *f); /* NULL starts and ends the walk */
-/* By the id of the drive or, else, of the device. NULL and why: there is no such (or, removable, it is not). */
+/* As answers and events have them: the id of the drive ("" where it is a handle on a block node); the device's id or path, to be freed;
+ * "ok", "failed", "nospace" (NULL: nobody keeps it). */
+const char *viv_front_drive_name(const struct viv_front *f);
+char *viv_front_device_name(const struct viv_front *f);
+const char *viv_front_io_status(const struct viv_front *f);
+/* By the id of the drive or, else, by id, path or name (viv_front_device_name) of the device. NULL and why: there is no such (or, removable, it is not). */
 struct viv_front *viv_front_named(const char *drive, const char *device, struct viv_err *err);
 struct viv_front *viv_front_removable(const char *drive, const char *device, struct viv_err *err);
 /* A locked tray: the guest is asked, and nothing else happens, unless forced. */

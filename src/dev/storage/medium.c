@@ -8,10 +8,17 @@
 #include <glib.h>
 #include <string.h>
 
+static bool is_device(const struct viv_front *f, const char *device)
+{
+    g_autofree char *name = viv_front_device_name(f), *path = viv_dev_object_path(f->dev);
+
+    return !g_strcmp0(f->dev->id, device) || !strcmp(name, device) || !strcmp(path, device);
+}
+
 static struct viv_front *find(const char *drive, const char *device)
 {
     for (struct viv_front *f = viv_front_next(NULL); f; f = viv_front_next(f)) {
-        if (drive ? !strcmp(f->drive->id, drive) : f->dev->id && !strcmp(f->dev->id, device))
+        if (drive ? !strcmp(f->drive->id, drive) : is_device(f, device))
             return f;
     }
     return NULL;
