@@ -12,11 +12,14 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Small enough that what four threads have read is still in the CPU's cache when it is written; a cluster of the target at least. */
 #define CHUNK_MIN  (512u << 10)
 #define CHUNK_MAX  (2u << 20)
 #define HOST_CHUNK (8u << 20) /* what the host is asked to copy at once */
+
+#define PATIENCE_SECONDS 3 /* for taking back what an interrupted copy has made */
 
 /* The signal that is to end this program, once the copy has been taken back. */
 static volatile sig_atomic_t interrupted;
@@ -24,15 +27,25 @@ static volatile sig_atomic_t interrupted;
 static void on_signal(int sig)
 {
     interrupted = sig;
+    alarm(PATIENCE_SECONDS);
 }
 
-/* Ctrl-C and the like end the copy between two chunks; a second one ends the program at once. */
+/* Its default action is the signal's by now. */
+static void on_alarm(int sig)
+{
+    (void)sig;
+    raise(interrupted);
+}
+
+/* Ctrl-C and the like end the copy between two chunks; a second one ends the program at once, and so does a chunk that takes long (a
+ * server that does not answer). */
 static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
 
 static void catch_signals(struct sigaction old[3])
 {
-    struct sigaction mine = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
+    struct sigaction mine = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND}, late = {.sa_handler = on_alarm};
 
+    sigaction(SIGALRM, &late, NULL);
     for (int i = 0; i < 3; i++) {
         sigaction(signals[i], NULL, &old[i]);
         if (old[i].sa_handler != SIG_IGN) /* as nohup has it */

@@ -4,6 +4,7 @@
 CVE-2017-2630 (long replies), 2020-1711 and 2023-5871 (block status longer than asked), 2021-20286 (servers that go, replies out of turn),
 2022-0485 (read errors lost), 2023-5215 (sizes beyond 2^63)."""
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -250,6 +251,37 @@ def lone_after_break():
         wrong("a server that comes back without NBD_FLAG_CAN_MULTI_CONN", "gets %d connections at once" % seen["most"])
 
 
+def interrupted():
+    """Ctrl-C ends a copy from a server that does not answer."""
+    asked = threading.Event()
+
+    def silent(p):
+        p.negotiate()
+        while True:
+            kind, cookie, _, length = p.request()
+            if kind == STATUS:
+                p.status(cookie, (length, 0))
+            else:
+                asked.set()
+
+    for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asked.clear()
+        fake = Fake(silent)
+        p = subprocess.Popen([*IMG, "convert", "-f", "raw", "-O", "raw", "nbd+unix:///?socket=" + fake.path, "out"], stderr=subprocess.DEVNULL)
+        asked.wait(20)
+        p.send_signal(sig)
+        try:
+            if p.wait(20) != -sig:
+                wrong("%s while a server is silent" % sig.name, "ends with %d" % p.returncode)
+        except subprocess.TimeoutExpired:
+            wrong("%s while a server is silent" % sig.name, "is swallowed")
+            p.kill()
+            p.wait()
+        fake.close()
+        if os.path.exists("out"):
+            wrong(sig.name, "leaves a target")
+
+
 def main():
     start = time.monotonic()
     u64 = (1 << 64) - 1
@@ -287,6 +319,7 @@ def main():
     client("an answer nobody asked for", answering(read=lambda p, c, o, n: p.data(c + 5, o, n)))
     client("an unknown chunk", answering(read=lambda p, c, o, n: p.chunk(c, 77, b"x")))
     lone_after_break()
+    interrupted()
     for f in failures:
         print("FAIL: " + f)
     print("%d failures, %.0f s" % (len(failures), time.monotonic() - start))
