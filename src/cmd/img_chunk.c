@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECTOR 512u
-
 static int write_zero(struct img_copier *k, uint64_t offset, uint64_t len)
 {
     uint64_t at = k->c->target_offset + offset;
@@ -125,7 +123,8 @@ static int salvage(struct img_copier *k, const struct img_chunk *ch, uint8_t *da
         if (!ret)
             continue;
         memset(data + at, 0, n);
-        viv_warn("error while reading offset %" PRIu64 ": %s", offset, strerror(-ret));
+        if (!k->c->quiet)
+            viv_warn("error while reading offset %" PRIu64 ": %s", offset, strerror(-ret));
     }
     return 0;
 }

@@ -276,6 +276,7 @@ static int copy_all(struct work *w, struct img_copy c, struct viv_err *err)
 
     img_progress_start(&progress, w->a->common.progress, w->total);
     c.progress = &progress;
+    c.quiet = w->a->common.quiet;
     c.target = w->out;
     for (unsigned i = 0; i < w->a->paths && !ret; i++) {
         c.source = w->source[i];

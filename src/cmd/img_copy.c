@@ -5,6 +5,7 @@
 #include "cmd/img_copy_int.h"
 
 #include "base/checked.h"
+#include "base/log.h"
 #include "block/proto/file/file.h"
 
 #include <errno.h>
@@ -76,6 +77,26 @@ void img_copy_failed(struct img_copier *k, int ret, const char *what, uint64_t o
     pthread_mutex_unlock(&k->lock);
 }
 
+static int status_of(const struct img_copy *c, uint64_t at, uint64_t len, struct viv_extent *e)
+{
+    return c->look ? c->look(c, c->source_offset + at, len, e) : viv_node_status(c->source, c->source_offset + at, len, e);
+}
+
+/* --salvage: as far as the map can be told; what cannot be told of is for reading to find out. */
+static void status_salvaged(const struct img_copy *c, uint64_t at, struct viv_extent *e)
+{
+    uint64_t unit = MAX(c->source->granule, SECTOR), least = MIN(c->len - at, unit - (c->source_offset + at) % unit), len = c->len - at;
+    int ret;
+
+    while ((ret = status_of(c, at, len, e)) != 0 && len > least)
+        len = MAX(len / 4, least);
+    if (!ret)
+        return;
+    if (!c->quiet)
+        viv_warn("error while reading block status at offset %" PRIu64 ": %s", c->source_offset + at, strerror(-ret));
+    *e = (struct viv_extent){.len = least, .kind = VIV_MAP_DATA};
+}
+
 /* What lies at k->next. Extents may be much longer than chunks: each is asked for once. */
 static int look(struct img_copier *k, struct viv_extent *e)
 {
@@ -84,8 +105,11 @@ static int look(struct img_copier *k, struct viv_extent *e)
     int ret = 0;
 
     if (at >= k->seen_end) {
-        ret = c->look ? c->look(c, c->source_offset + at, c->len - at, &k->seen)
-                      : viv_node_status(c->source, c->source_offset + at, c->len - at, &k->seen);
+        ret = status_of(c, at, c->len - at, &k->seen);
+        if (ret && c->salvage) {
+            status_salvaged(c, at, &k->seen);
+            ret = 0;
+        }
         k->seen_end = ret ? 0 : at + k->seen.len;
     }
     *e = k->seen;

@@ -22,6 +22,7 @@ struct img_copy {
     enum img_offload offload; /* what the host may do itself; not with compression, `compare`, `salvage` or a backing file */
     bool compressed;  /* whole clusters of data are compressed (img_pack.h) */
     bool salvage;     /* sectors that cannot be read become zeroes, with a warning */
+    bool quiet;       /* no such warnings */
     bool writethrough; /* each piece is durable before the next one of its thread */
     /* What the source has at an offset of its own: DATA, ZERO, or BACKING for what is not to be copied. NULL:
      * viv_node_status(), and chunks of data may take in zeroes that follow. */

@@ -7,6 +7,8 @@
 
 #include <pthread.h>
 
+#define SECTOR 512u /* what is salvaged at once */
+
 struct img_chunk {
     uint64_t offset, len, number;
     bool zero;

@@ -169,6 +169,26 @@ cp bad.qcow2 ours
 cp bad.qcow2 theirs
 pair convert --salvage bad.qcow2 c.raw
 cmp ours/c.raw theirs/c.raw || fail "convert --salvage"
+qemu-img convert -f raw -O qcow2 -o cluster_size=4k text.raw map.qcow2
+python3 - <<'END'
+import struct
+
+f = open("map.qcow2", "r+b")
+f.seek(40)
+l1, = struct.unpack(">Q", f.read(8))
+f.seek(l1)
+f.write(struct.pack(">Q", 0x8000000000040200))
+END
+cp map.qcow2 ours
+cp map.qcow2 theirs
+run_both convert --salvage map.qcow2 c.raw
+[ "$code/$peer" = 0/0 ] || fail "convert --salvage over a broken map gives $code, qemu-img $peer"
+cmp ours/c.raw theirs/c.raw || fail "convert --salvage over a broken map"
+grep -q "error while reading block status at offset 0:" ours.out || fail "no word of a broken map"
+for image in bad map; do
+    $VIV_IMG convert -q --salvage $image.qcow2 c.raw 2>said || fail "convert -q --salvage"
+    ! grep warning said || fail "-q does not silence the warnings of --salvage"
+done
 apart 1/1 "error while reading at byte" "error while reading at byte" convert bad.qcow2 c.raw
 pair convert --image-opts driver=qcow2,file.filename=over.qcow2 c.raw
 pair convert -n --target-image-opts over.qcow2 driver=raw,file.filename=c.raw
