@@ -52,6 +52,7 @@ struct img_syntax {
     const char *shorts;          /* as getopt has them, opening ':' included */
     const struct option *longs;  /* the verb's own, ended by zeroes; NULL: none */
     bool output;
+    int bad_value; /* exit code when an option's argument is refused; 0: 1, as for all that is not understood */
     /* One of the verb's own: its letter, argument in optarg. 0, or an exit code after a message. */
     int (*take)(void *args, int c);
 };

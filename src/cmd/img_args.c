@@ -105,7 +105,7 @@ int img_read_options(struct img_common *common, const struct img_syntax *s, void
         common->progress = false;
     if (!ret && common->image_opts && common->format)
         ret = img_error("--image-opts and --format are mutually exclusive");
-    return ret ? 1 + ret : 0;
+    return ret ? 1 + MAX(ret, s->bad_value) : 0;
 }
 
 int img_open(const struct img_common *common, const char *name, const char *format, const struct viv_node_opts *o,

@@ -1,5 +1,5 @@
-/* viv-img compare: do two images hold the same bytes? Exit codes: 0 yes, 1 no, 2 an image cannot be opened, 3 its allocation
- * cannot be read, 4 its data cannot be read. */
+/* viv-img compare: do two images hold the same bytes? Exit codes: 0 yes, 1 no (or no such command line), 2 an image cannot be opened
+ * as the options say, 3 its allocation cannot be read, 4 its data cannot be read. */
 #include "cmd/img.h"
 
 #include <inttypes.h>
@@ -41,7 +41,7 @@ static int take(void *args, int c)
 
 static int parse(int argc, char **argv, struct args *a)
 {
-    static const struct img_syntax syntax = {":hf:F:T:pqsU", .take = take};
+    static const struct img_syntax syntax = {":hf:F:T:pqsU", .bad_value = EXIT_OPEN, .take = take};
     int ret = img_read_options(&a->common, &syntax, a, argc, argv);
 
     if (ret)

@@ -15,6 +15,11 @@ expect 1 "-F raw" sh -c "truncate -s 1M base; $VIV_IMG create -f qcow2 -b base a
 expect 1 "No such file" $VIV_IMG create -f qcow2 no/such/folder/a 1M
 expect 1 "nfs images are not implemented" $VIV_IMG info nfs://localhost/x
 expect 1 "is a directory" $VIV_IMG info .
+# compare's 1 is for images that differ.
+expect 2 "Invalid source cache option: bogus" $VIV_IMG compare -f raw -T bogus base base
+expect 2 "invalid object type: bogus" $VIV_IMG compare -f raw --object bogus,id=x base base
+expect 2 "mutually exclusive" $VIV_IMG compare --image-opts -f raw base base
+expect 1 "unrecognized option" $VIV_IMG compare --bogus base base
 for f in a o; do [ ! -e $f ] || fail "a refused command left '$f'"; done
 [ -z "$(ls -A | grep -v '^base$' || true)" ] || fail "left behind: $(ls -A)"
 
