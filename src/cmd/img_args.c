@@ -43,6 +43,19 @@ static int take_object(const char *text)
     return cmd_object_add(text, &err) ? img_error("%s", err.text) : 0;
 }
 
+/* Joined by a comma to those that came before. One at either end, unless doubled, would join others than were written. */
+static int take_create(GString *all, const char *text)
+{
+    size_t end = strlen(text), commas = 0;
+
+    while (commas < end && text[end - 1 - commas] == ',')
+        commas++;
+    if (!end || *text == ',' || commas % 2)
+        return img_error("Invalid option list: %s", text);
+    g_string_append_printf(all, "%s%s", all->len ? "," : "", text);
+    return 0;
+}
+
 /* -1: not one that everybody has. */
 static int take_common(struct img_common *common, int c)
 {
@@ -60,10 +73,7 @@ static int take_common(struct img_common *common, int c)
         common->progress = true;
         return 0;
     case 'o':
-        if (!common->create)
-            return -1;
-        g_string_append_printf(common->create, "%s%s", common->create->len ? "," : "", optarg);
-        return 0;
+        return common->create ? take_create(common->create, optarg) : -1;
     case IMG_OPT_OUTPUT:
         return img_parse_output(optarg, &common->json);
     case IMG_OPT_IMAGE_OPTS:

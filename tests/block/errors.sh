@@ -15,6 +15,11 @@ expect 1 "-F raw" sh -c "truncate -s 1M base; $VIV_IMG create -f qcow2 -b base a
 expect 1 "No such file" $VIV_IMG create -f qcow2 no/such/folder/a 1M
 expect 1 "nfs images are not implemented" $VIV_IMG info nfs://localhost/x
 expect 1 "is a directory" $VIV_IMG info .
+for o in '' , ,size=1M backing_fmt=raw, backing_file=a,,,; do
+    expect 1 "Invalid option list: $o" $VIV_IMG create -u -f qcow2 -o "$o" -o backing_fmt=raw a 1M
+done
+expect 0 "backing_file=a,,,," $VIV_IMG create -u -f qcow2 -o backing_file=a,,,, -o backing_fmt=raw a 1M
+rm a
 # compare's 1 is for images that differ.
 expect 2 "Invalid source cache option: bogus" $VIV_IMG compare -f raw -T bogus base base
 expect 2 "invalid object type: bogus" $VIV_IMG compare -f raw --object bogus,id=x base base
