@@ -85,8 +85,10 @@ const char *img_bool(bool b)
 
 void img_json_string(FILE *f, const char *text)
 {
+    g_autofree char *clean = g_utf8_make_valid(text, -1); /* names of files are any bytes */
+
     fputc('"', f);
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+    for (const unsigned char *p = (const unsigned char *)clean; *p; p++) {
         if (*p == '"' || *p == '\\')
             fprintf(f, "\\%c", *p);
         else if (*p < ' ' || *p == 127)

@@ -122,9 +122,9 @@ COMMAND(query_chardev)
 {
     *result = json_array();
     for (struct viv_chr *c = viv_chr_next(NULL); c; c = viv_chr_next(c))
-        json_array_append_new(*result, json_pack("{s:b, s:s, s:s}", "frontend-open", viv_chr_front_open(c),
+        json_array_append_new(*result, json_pack("{s:b, s:s, s:o}", "frontend-open", viv_chr_front_open(c),
                                                  "label", viv_chr_id(c), "filename",
-                                                 viv_chr_filename(c)));
+                                                 viv_mon_text(viv_chr_filename(c))));
     return 0;
 }
 
@@ -214,7 +214,7 @@ COMMAND(human_command)
     if (viv_opts_given(o, "cpu-index"))
         viv_mon_choose_cpu(was, err);
     g_string_replace(out, "\n", "\r\n", 0);
-    *result = json_string(out->str);
+    *result = viv_mon_text(out->str);
     g_string_free(out, TRUE);
     return 0;
 }

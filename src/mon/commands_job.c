@@ -20,7 +20,7 @@ static json_t *block_data(const struct viv_job_info *i)
                           (json_int_t)i->offset, "speed", (json_int_t)i->speed);
 
     if (i->error)
-        json_object_set_new(d, "error", json_string(i->error));
+        json_object_set_new(d, "error", viv_mon_text(i->error));
     return d;
 }
 
@@ -91,7 +91,7 @@ COMMAND(query_jobs)
         row = json_pack("{s:s, s:s, s:s, s:I, s:I}", "id", i.id, "type", i.type, "status", viv_job_status_name(i.status), "current-progress",
                         (json_int_t)i.offset, "total-progress", (json_int_t)i.len);
         if (i.error)
-            json_object_set_new(row, "error", json_string(i.error));
+            json_object_set_new(row, "error", viv_mon_text(i.error));
         json_array_append_new(*result, row);
     }
     return 0;

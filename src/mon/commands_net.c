@@ -131,7 +131,7 @@ COMMAND(info_network)
         }
         put_back_end(s, n);
     }
-    *result = json_string(s->str);
+    *result = viv_mon_text(s->str);
     g_string_free(s, TRUE);
     return 0;
 }
@@ -146,7 +146,7 @@ COMMAND(info_usernet)
         if (text)
             g_string_append_printf(s, "%s:\n%s", viv_netdev_id(n), text);
     }
-    *result = json_string(s->str);
+    *result = viv_mon_text(s->str);
     g_string_free(s, TRUE);
     return 0;
 }

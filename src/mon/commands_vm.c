@@ -211,7 +211,7 @@ COMMAND(query_migrate)
     json_object_set_new(*result, "status", json_string(last_migration.status));
     json_object_set_new(*result, "total-time", json_integer(last_migration.ms));
     if (last_migration.err.code)
-        json_object_set_new(*result, "error-desc", json_string(last_migration.err.text));
+        json_object_set_new(*result, "error-desc", viv_mon_text(last_migration.err.text));
     return 0;
 }
 

@@ -104,10 +104,8 @@ static void add_row(void *opaque, int64_t set, int fd, const char *text)
 {
     json_t *list = opaque, *last = json_array_get(list, json_array_size(list) - 1), *row = json_pack("{s:i}", "fd", fd);
 
-    g_autofree char *clean = text ? g_utf8_make_valid(text, -1) : NULL;
-
     if (text)
-        json_object_set_new(row, "opaque", json_string(clean));
+        json_object_set_new(row, "opaque", viv_mon_text(text));
     if (!last || json_integer_value(json_object_get(last, "fdset-id")) != set) {
         last = json_pack("{s:I, s:[]}", "fdset-id", (json_int_t)set, "fds");
         json_array_append_new(list, last);

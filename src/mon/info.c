@@ -10,11 +10,16 @@
 #include <errno.h>
 #include <inttypes.h>
 
+json_t *viv_mon_text(const char *text)
+{
+    g_autofree char *clean = g_utf8_make_valid(text, -1);
+
+    return json_string(clean);
+}
+
 static int finish(GString *s, json_t **result)
 {
-    g_autofree char *text = g_utf8_make_valid(s->str, (gssize)s->len);
-
-    *result = json_string(text);
+    *result = viv_mon_text(s->str);
     g_string_free(s, TRUE);
     return 0;
 }

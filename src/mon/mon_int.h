@@ -100,6 +100,9 @@ extern const struct viv_mon_cmd viv_mon_media[];
 
 /* fds.c */
 extern const struct viv_mon_cmd viv_mon_fds[];
+/* info.c: text that may be any bytes (a file's name), as JSON can have it: what is no UTF-8 becomes U+FFFD. */
+json_t *viv_mon_text(const char *text);
+
 /* qmp.c: a QMP command, which there is, in HMP's words: its answer is dropped. */
 int viv_mon_run(const char *qmp, struct viv_raw_opts *raw_take, struct viv_err *err);
 /* whose command is being run; NULL: no program's. */

@@ -20,6 +20,10 @@ for o in '' , ,size=1M backing_fmt=raw, backing_file=a,,,; do
 done
 expect 0 "backing_file=a,,,," $VIV_IMG create -u -f qcow2 -o backing_file=a,,,, -o backing_fmt=raw a 1M
 rm a
+odd=$(printf 'l\351.raw')
+truncate -s 1M "$odd"
+expect 0 "$(printf '"filename": "l\357\277\275.raw"')" $VIV_IMG info --output=json -f raw "$odd"
+rm "$odd"
 # compare's 1 is for images that differ.
 expect 2 "Invalid source cache option: bogus" $VIV_IMG compare -f raw -T bogus base base
 expect 2 "invalid object type: bogus" $VIV_IMG compare -f raw --object bogus,id=x base base

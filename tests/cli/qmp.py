@@ -68,7 +68,8 @@ def main():
     base = ["-M", "pc", "-m", "16", "-accel", "interp", "-nodefaults", "-display", "none", "-kernel", kernel,
             "-name", "probe", "-uuid", "550e8400-e29b-41d4-a716-446655440000", "-chardev", "ringbuf,id=rb,size=64",
             "-no-shutdown"]
-    with vm.Guest(base + ["-S", "-qmp", f"unix:{path},server=on,wait=off"], "qmp") as g:
+    with vm.Guest(base + ["-S", "-qmp", f"unix:{path},server=on,wait=off",
+                          "-chardev", f"socket,id=odd,path={work}/l\udce9,server=on,wait=off", "-vnc", f"unix:{work}/v\udce9"], "qmp") as g:
         q = Raw(path)
         hello = q.get()
         check(f"greeting {hello}", hello["QMP"]["version"]["qemu"]["major"] >= 7 and hello["QMP"]["capabilities"] == [])
@@ -85,8 +86,11 @@ def main():
         check("cpus", len(q.ask({"execute": "query-cpus-fast"})["return"]) == 1)
         names = {c["name"] for c in q.ask({"execute": "query-commands"})["return"]}
         check(f"commands {names}", {"quit", "stop", "migrate", "query-status"} <= names)
-        labels = {c["label"] for c in q.ask({"execute": "query-chardev"})["return"]}
-        check(f"chardevs {labels}", {"rb", "compat_monitor0"} <= labels)
+        labels = {c["label"]: c["filename"] for c in q.ask({"execute": "query-chardev"})["return"]}
+        check(f"chardevs {labels}", {"rb", "compat_monitor0"} <= set(labels))
+        check(f"a name that is no UTF-8: {labels}", "/l\ufffd," in labels.get("odd", ""))
+        vnc = q.ask({"execute": "query-vnc"})["return"]
+        check(f"a screen's name that is no UTF-8: {vnc}", vnc.get("service", "").endswith("/v\ufffd"))
 
         # Errors.
         error(q.ask({"execute": "nonsense"}), "CommandNotFound", "nonsense")

@@ -270,7 +270,7 @@ static void name_address(int fd, bool peer, char **host, char **service, const c
         }
     }
     *host = g_strdup(h);
-    *service = g_strdup(s);
+    *service = g_utf8_make_valid(s, -1); /* a path is any bytes */
 }
 
 void vnc_client_facts(struct vnc_client *c)
