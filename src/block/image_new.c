@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static int fill(struct viv_node *file, const struct viv_blk_driver *drv, const struct viv_create *spec, struct viv_err *err)
@@ -54,7 +55,8 @@ int viv_image_new(const char *path, const struct viv_blk_driver *drv, const stru
 void viv_image_new_undo(const char *path)
 {
     const char *local;
+    g_autofree char *real = viv_blk_local_path(path, &local) ? NULL : realpath(local, NULL);
 
-    if (!viv_blk_local_path(path, &local))
-        unlink(local);
+    if (real)
+        unlink(real); /* what a link named, not the link */
 }

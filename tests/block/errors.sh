@@ -65,6 +65,23 @@ over_itself "a file of the backing image" $VIV_IMG create -f qcow2 -F raw keep/b
     -b 'json:{"driver":"raw","file":{"driver":"file","filename":"keep/base.raw"}}'
 rm -r keep kept
 
+# A link that points nowhere: the file that it names is made.
+mkdir links
+ln -s ../target links/one
+ln -s one links/two
+expect 0 "" $VIV_IMG create -q -f qcow2 links/two 1M
+[ -f target ] && [ ! -L target ] && [ -L links/two ] && [ -L links/one ] || fail "a link that points nowhere: $(ls -l links target)"
+expect 0 "virtual size: 1 MiB" $VIV_IMG info links/two
+ln -s "$PWD/links/three" links/abs
+truncate -s 1M data.raw
+expect 0 "" $VIV_IMG convert -f raw -O raw data.raw links/abs
+cmp data.raw links/three || fail "convert over a link that points nowhere"
+ln -s nowhere/x links/bad
+expect 1 "No such file" $VIV_IMG create -f qcow2 links/bad 1M
+ln -s loop links/loop
+expect 1 "Too many levels" $VIV_IMG create -f qcow2 links/loop 1M
+rm -r links target data.raw
+
 # Nor is a file that is there touched before what was asked is known to be possible.
 yes keep | head -c 1M >keep
 cp keep kept

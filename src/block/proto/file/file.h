@@ -14,7 +14,8 @@ int viv_file_open(const char *path, const struct viv_node_opts *o, struct viv_no
 
 /* A new file that has no name yet: it gets `path` only when viv_file_publish() says that it is whole; put
  * without that, or killed, nothing of it remains (or, where the file system has no O_TMPFILE, a
- * ".name.XXXXXX.part" is removed at put). -EEXIST when path exists. */
+ * ".name.XXXXXX.part" is removed at put). -EEXIST when path exists; a link
+ * that points nowhere is followed. */
 struct viv_file_new;
 int viv_file_new(const char *path, const struct viv_node_opts *o, struct viv_file_new **out,
                  struct viv_node **node, struct viv_err *err);

@@ -54,17 +54,50 @@ static int open_unnamed(struct viv_file_new *f, const struct viv_node_opts *o, s
     return fd;
 }
 
+#define LINKS_MAX 40 /* as the kernel's */
+
+/* As fs.protected_symlinks has it: in /tmp and the like only links of one's own, or of the folder's owner. */
+static bool may_follow(const char *dir, const struct stat *link)
+{
+    struct stat st;
+
+    return stat(dir, &st) == 0 && ((st.st_mode & (S_ISVTX | S_IWOTH)) != (S_ISVTX | S_IWOTH) || link->st_uid == geteuid() ||
+                                   link->st_uid == st.st_uid);
+}
+
+/* Where the new file is to lie: a link that points nowhere is followed, as open(2) does. */
+static int find_place(const char *path, char **out, struct viv_err *err)
+{
+    g_autofree char *at = g_strdup(path);
+    struct stat st;
+
+    if (stat(path, &st) == 0)
+        return viv_fail_os(err, EEXIST, "Could not create '%s'", path);
+    if (errno == ELOOP)
+        return viv_fail_os(err, ELOOP, "Could not create '%s'", path);
+    for (unsigned i = 0; i < LINKS_MAX && lstat(at, &st) == 0; i++) {
+        g_autofree char *dir = g_path_get_dirname(at), *to = g_file_read_link(at, NULL);
+
+        if (!to || !may_follow(dir, &st))
+            return viv_fail_os(err, EACCES, "Could not create '%s'", path);
+        g_free(at);
+        at = g_path_is_absolute(to) ? g_steal_pointer(&to) : g_build_filename(dir, to, NULL);
+    }
+    *out = g_steal_pointer(&at);
+    return 0;
+}
+
 int viv_file_new(const char *path, const struct viv_node_opts *o, struct viv_file_new **out,
                  struct viv_node **node, struct viv_err *err)
 {
     struct viv_file_new *f;
-    struct stat st;
-    int fd, ret;
+    char *place;
+    int fd, ret = find_place(path, &place, err);
 
-    if (lstat(path, &st) == 0)
-        return viv_fail_os(err, EEXIST, "Could not create '%s'", path);
+    if (ret)
+        return ret;
     f = g_new0(struct viv_file_new, 1);
-    f->path = g_strdup(path);
+    f->path = place;
     f->fd = -1;
     fd = open_unnamed(f, o, err);
     if (fd >= 0)
