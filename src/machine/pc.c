@@ -124,7 +124,7 @@ const struct viv_machine_class viv_machine_pc = {
     .aliases = pc_aliases,
     .versions = (const char *const[]){"pc-i440fx-", "ubuntu", NULL},
     .desc = "Standard PC (i440FX + PIIX, 1996)",
-    .default_nic = "virtio-net-pci",
+    .default_nic = "e1000",
     .usb = (const char *const[]){"piix3-usb-uhci,addr=01.2", NULL},
     .props = pc_props,
     .max_cpus = 255,

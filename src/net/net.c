@@ -244,7 +244,7 @@ int viv_netdev_attach(struct viv_netdev *n, const struct viv_nic_ops *ops, void 
     if (n->ops)
         return viv_fail(err, EBUSY, "back end '%s' has a NIC already; each needs one of its own", n->id);
     if (n->vhost && !ops->vhost)
-        return viv_fail(err, ENOTSUP, "back end '%s' has vhost=on, which works with virtio-net cards only; leave it out", n->id);
+        return viv_fail(err, ENOTSUP, "back end '%s' has vhost=on, which works with virtio-net cards only; leave it out, or take one (-nic tap,model=virtio,...)", n->id);
     n->ops = ops;
     n->nic = nic;
     n->type->attached(n);

@@ -174,7 +174,7 @@ bad "secure=on needs system management mode" -M q35,smm=off -drive if=pflash,uni
 bad "ICH9-LPC.disable_s3=0: the machine cannot be suspended" -M q35 -global ICH9-LPC.disable_s3=0
 bad "-global mc146818rtc.frob=1: mc146818rtc: unknown option 'frob'" -global mc146818rtc.frob=1
 bad "-global virtio-rng-pci.period=1: this machine has no such device" -global virtio-rng-pci.period=1
-bad "unknown option 'frob'" -global virtio-net-pci.frob=1
+bad "unknown option 'frob'" -global e1000.frob=1
 bad "did you mean 'rng-random'" -object rng-randmo,id=x
 bad "leave it out" -object iothread,id=x,poll-max-ns=1000
 bad "there is an iothread 'x' already" -object iothread,id=x -object iothread,id=x

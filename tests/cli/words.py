@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import multiboot  # noqa: E402
 import vm  # noqa: E402
 
 BASE = ["-S", "-m", "16", "-display", "none", "-monitor", "stdio", "-serial", "null"]
@@ -23,6 +24,12 @@ CASES = [
      {"info network": "nic0", "info pci": "(?is)ethernet.*ethernet"}),
     (["-net", "user"], "has no card", {"info network": "nic0"}),
     (["-net", "nic,model=e1000", "-net", "user,net=10.9.0.0/24"], None, {"info network": "e1000"}),
+    # The card that nobody chose is one that every system has a driver for.
+    ([], None, {"info network": "e1000"}),
+    (["-M", "q35", "-nic", "user"], None, {"info network": "e1000"}),
+    (["-net", "nic", "-net", "user"], None, {"info network": "e1000"}),
+    (["-nic", "user,model=virtio"], None, {"info network": "virtio-net-pci"}),
+    (["-M", "microvm", "-kernel", "WORK/k", "-nic", "user"], None, {"info network": "virtio-net-device"}),
     # Accelerators of other systems in a list are passed over, and what is KVM's affair has no effect elsewhere.
     (["-accel", "hvf", "-accel", "interp"], "hvf: no such accelerator; using interp", {"info status": "prelaunch"}),
     (["-machine", "pc,accel=whpx:hvf:interp"], "whpx: no such accelerator; hvf: no such accelerator; using interp", {}),
@@ -90,6 +97,7 @@ def locked():
 
 
 def main():
+    multiboot.kernel(work, b"\xf4", "k")
     for case in CASES:
         one(*case)
     listed()

@@ -39,7 +39,7 @@ def transfer(one, two, addr, mib=8):
 
 def recipe_user():
     with Recipe("user networking with two forwards") as r:
-        g = r.guest(["-nic", "user,hostfwd=tcp::2222-:22,hostfwd=tcp::8080-:80"])
+        g = r.guest(["-nic", "user,model=virtio,hostfwd=tcp::2222-:22,hostfwd=tcp::8080-:80"])
         if lease(g) != "10.0.2.15":
             g.die("not the usual address")
         g.do("mkdir -p /w22 /w80; echo port-22 > /w22/x; echo port-80 > /w80/x; httpd -p 22 -h /w22; httpd -p 80 -h /w80")
@@ -140,7 +140,7 @@ def recipe_helper():
         # The second as -nic, whose helper is found beside the program or where the other one's is: so it is named here, too.
         guests = [r.guest(["-netdev", f"bridge,id=n0,br=br0,helper={HELPER}", "-device", f"virtio-net-pci,netdev=n0,mac={macs[0]}"],
                           "guest 0", user=NOBODY),
-                  r.guest(["-nic", f"bridge,br=br0,helper={HELPER},mac={macs[1]}"], "guest 1", user=NOBODY)]
+                  r.guest(["-nic", f"bridge,model=virtio,br=br0,helper={HELPER},mac={macs[1]}"], "guest 1", user=NOBODY)]
         for i, g in enumerate(guests):
             static(g, f"10.9.2.{i + 1}")
             if mac_of(g) != macs[i]:
@@ -156,7 +156,7 @@ def recipe_private():
         sh(PAIR)
         r.undo("ip link del br0")
         install_helper()
-        guests = [r.guest(["-nic", f"bridge,br=br0,helper={HELPER}"], f"guest {i}", user=NOBODY) for i in range(2)]
+        guests = [r.guest(["-nic", f"bridge,model=virtio,br=br0,helper={HELPER}"], f"guest {i}", user=NOBODY) for i in range(2)]
         for i, g in enumerate(guests):
             static(g, f"192.168.77.{i + 1}")
         if mac_of(guests[0]) == mac_of(guests[1]):
@@ -191,7 +191,7 @@ def recipe_hostonly():
         r.undo("ip link del br0")
         dnsmasq(r, "br0", "192.168.78.10", "192.168.78.20")
         install_helper()
-        guests = [r.guest(["-nic", f"bridge,br=br0,helper={HELPER}"], f"guest {i}", user=NOBODY) for i in range(2)]
+        guests = [r.guest(["-nic", f"bridge,model=virtio,br=br0,helper={HELPER}"], f"guest {i}", user=NOBODY) for i in range(2)]
         addrs = [lease(g) for g in guests]
         if addrs[0] == addrs[1] or any(not a.startswith("192.168.78.1") for a in addrs):
             vm.fail(f"leases {addrs}")
@@ -229,7 +229,7 @@ def recipe_nat():
         dnsmasq(r, "br0", "192.168.79.10", "192.168.79.20")
         web_server(r, out, "203.0.113.9")
         install_helper()
-        g = r.guest(["-nic", f"bridge,br=br0,helper={HELPER}"], user=NOBODY)
+        g = r.guest(["-nic", f"bridge,model=virtio,br=br0,helper={HELPER}"], user=NOBODY)
         lease(g)
         ping(g, "203.0.113.9")
         if "you are 203.0.113.1" not in g.do("wget -q -O - http://203.0.113.9/; echo"):
@@ -249,7 +249,7 @@ def recipe_public():
         dnsmasq(r, "lan0", "198.51.100.50", "198.51.100.60", outside=out)
         web_server(r, out, "198.51.100.1")
         install_helper()
-        g = r.guest(["-nic", f"bridge,br=br0,helper={HELPER}"], user=NOBODY)
+        g = r.guest(["-nic", f"bridge,model=virtio,br=br0,helper={HELPER}"], user=NOBODY)
         addr = lease(g)
         if f"you are {addr}" not in g.do("wget -q -O - http://198.51.100.1/; echo"):
             g.die("the LAN did not see the guest's own address")
