@@ -33,7 +33,7 @@ struct vm_args {
     GArray *fsdevs; /* of struct vm_item: -fsdev, -virtfs */
     GPtrArray *audiodevs; /* ids */
     const char *mem_path;
-    bool mem_prealloc;
+    bool mem_prealloc, mem_room; /* room: more can be added, -m said */
     int mem_lock; /* flags of mlockall(2), 0: is not locked */
     bool msg_timestamp, msg_guest_name;
     const char *pidfile, *incoming, *loadvm, *process_name;
@@ -58,7 +58,7 @@ int vm_args_parse(struct vm_args *a, int argc, char **argv, struct viv_err *err)
 int vm_config_fill(struct vm_args *a, struct viv_err *err);
 void vm_config_warn(const struct vm_args *a); /* once drives are open: what was said and does nothing */
 int vm_smp_parse(struct viv_raw_opts *r, struct viv_smp *out, struct viv_err *err);
-int vm_mem_parse(struct viv_raw_opts *r, uint64_t *bytes, struct viv_err *err);
+int vm_mem_parse(struct viv_raw_opts *r, uint64_t *bytes, bool *room, struct viv_err *err);
 
 #define FOR_ITEMS(list, it)                                                                        \
     for (guint i_ = 0; (list) && i_ < (list)->len; i_++)                                           \

@@ -70,9 +70,6 @@ static int smp_check(const struct viv_smp *s, struct viv_err *err)
     if (s->maxcpus < s->cpus)
         return viv_fail(err, EINVAL, "-smp: maxcpus (%u) must be equal to or greater than cpus (%u)",
                         s->maxcpus, s->cpus);
-    if (s->maxcpus > s->cpus)
-        return viv_fail(err, ENOTSUP, "-smp: maxcpus=%u above cpus=%u: CPUs cannot be added to a running machine "
-                        "yet; make them equal", s->maxcpus, s->cpus);
     return 0;
 }
 
@@ -107,11 +104,29 @@ int vm_smp_parse(struct viv_raw_opts *r, struct viv_smp *out, struct viv_err *er
     return smp_check(out, err);
 }
 
-int vm_mem_parse(struct viv_raw_opts *r, uint64_t *bytes, struct viv_err *err)
+/* slots= and maxmem= make room for memory that is added later. None can be: they are read to see whether that was asked for. */
+static int mem_room(struct viv_raw_opts *r, uint64_t bytes, bool *wanted, struct viv_err *err)
+{
+    const char *slots = viv_raw_get(r, "slots"), *maxmem = viv_raw_get(r, "maxmem");
+    struct viv_err why = VIV_ERR_INIT;
+    uint64_t n = 0, most = bytes;
+
+    if ((slots && viv_parse_u64(slots, &n, &why) < 0) || (maxmem && viv_parse_size(maxmem, VIV_MIB, &most, &why) < 0))
+        return viv_fail(err, EINVAL, "-m: %s", why.text);
+    if (n > 256)
+        return viv_fail(err, EINVAL, "-m: slots=%s: QEMU has 256 at most, and here memory cannot be added at all; leave it out", slots);
+    if (most < bytes)
+        return viv_fail(err, EINVAL, "-m: maxmem=%s is less than the memory that the machine has at once", maxmem);
+    *wanted = n || most > bytes;
+    return 0;
+}
+
+int vm_mem_parse(struct viv_raw_opts *r, uint64_t *bytes, bool *room, struct viv_err *err)
 {
     struct viv_err why = VIV_ERR_INIT;
 
     *bytes = 128 * VIV_MIB;
+    *room = false;
     if (!r)
         return 0;
     for (size_t i = 0; i < viv_raw_count(r); i++) {
@@ -119,10 +134,9 @@ int vm_mem_parse(struct viv_raw_opts *r, uint64_t *bytes, struct viv_err *err)
 
         viv_raw_at(r, i, &key, &value);
         if (!strcmp(key, "slots") || !strcmp(key, "maxmem"))
-            return viv_fail(err, ENOTSUP, "-m: %s= is not supported: memory cannot be added to a running machine yet",
-                            key);
+            continue;
         if (strcmp(key, "size"))
-            return viv_fail(err, EINVAL, "-m: unknown option '%.60s'; it takes size", key);
+            return viv_fail(err, EINVAL, "-m: unknown option '%.60s'; it takes size, slots, maxmem", key);
         /* A bare number is MiB. */
         if (viv_parse_size(value, VIV_MIB, bytes, &why) < 0)
             return viv_fail(err, EINVAL, "-m: %s", why.text);
@@ -135,7 +149,7 @@ int vm_mem_parse(struct viv_raw_opts *r, uint64_t *bytes, struct viv_err *err)
             return viv_fail(err, ERANGE, "-m %s: that is more than a machine can have", value);
         *bytes = (*bytes + 8191) & ~8191ull;
     }
-    return 0;
+    return mem_room(r, *bytes, room, err);
 }
 
 static int find_machine(struct vm_args *a, const char *type, struct viv_err *err)
@@ -254,6 +268,10 @@ void vm_config_warn(const struct vm_args *a)
     if (a->machine_version)
         viv_info("-machine %.60s: that is machine '%s' here, which has one version (%s)", a->machine_version, a->cfg.cls->name,
                  a->cfg.cls->aliases[0]);
+    if (a->cfg.smp.maxcpus > a->cfg.smp.cpus)
+        viv_warn("-smp maxcpus=%u: CPUs cannot be added to a running machine yet: there are %u", a->cfg.smp.maxcpus, a->cfg.smp.cpus);
+    if (a->mem_room)
+        viv_warn("-m slots= and maxmem= have no effect: memory cannot be added to a running machine yet");
     if (!viv_bios_wanted(&a->cfg) && (a->cfg.boot || a->option_roms))
         viv_warn("%s has no effect: -kernel is started directly, no firmware runs", a->cfg.boot ? "-boot" : "-option-rom");
 }
@@ -271,7 +289,7 @@ int vm_config_fill(struct vm_args *a, struct viv_err *err)
         rc = viv_fail(err, EINVAL, "-smp: %u CPUs are too many: machine '%s' takes %u", cfg->smp.cpus,
                       cfg->cls->name, cfg->cls->max_cpus);
     if (!rc)
-        rc = vm_mem_parse(a->mem, &cfg->ram_bytes, err);
+        rc = vm_mem_parse(a->mem, &cfg->ram_bytes, &a->mem_room, err);
     if (!rc)
         rc = fill_memory(a, err);
     if (!rc && a->rtc)

@@ -15,7 +15,7 @@ static void smp(const char *text, unsigned cpus, unsigned sockets, unsigned dies
         g_error("-smp %s: %s", text, err.text);
     viv_raw_free(r);
     g_assert_cmpuint(s.cpus, ==, cpus);
-    g_assert_cmpuint(s.maxcpus, ==, cpus);
+    g_assert_cmpuint(s.maxcpus, ==, sockets * dies * cores * threads);
     g_assert_cmpuint(s.sockets, ==, sockets);
     g_assert_cmpuint(s.dies, ==, dies);
     g_assert_cmpuint(s.cores, ==, cores);
@@ -52,32 +52,35 @@ static void test_smp(void)
     no_smp("4,sockets=3", "must match maxcpus");
     no_smp("0", "greater than zero");
     no_smp("-1", "out of range");
-    no_smp("4,maxcpus=8", "maxcpus=8 above cpus=4");
+    smp("4,maxcpus=8", 4, 1, 1, 8, 1); /* half of the places are empty, and stay so */
+    smp("2,maxcpus=8,sockets=2", 2, 2, 1, 4, 1);
     no_smp("4,maxcpus=2", "equal to or greater");
     no_smp("4,sockets=2147483647,threads=2147483647", "must match");
 }
 
-static void mem(const char *text, uint64_t want)
+static bool mem(const char *text, uint64_t want)
 {
+    bool room = false;
     struct viv_err err = VIV_ERR_INIT;
     struct viv_raw_opts *r;
     uint64_t bytes;
 
     g_assert_cmpint(viv_raw_parse("-m", "size", text, &r, NULL), ==, 0);
     if (want) {
-        if (vm_mem_parse(r, &bytes, &err) < 0)
+        if (vm_mem_parse(r, &bytes, &room, &err) < 0)
             g_error("-m %s: %s", text, err.text);
         g_assert_cmpuint(bytes, ==, want);
     } else {
-        g_assert_cmpint(vm_mem_parse(r, &bytes, &err), <, 0);
+        g_assert_cmpint(vm_mem_parse(r, &bytes, &room, &err), <, 0);
         g_assert_true(g_str_has_prefix(err.text, "-m"));
     }
     viv_raw_free(r);
+    return room;
 }
 
 static void test_mem(void)
 {
-    static const char *const bad[] = {"0", "0G", "-1", "1X", "1k", "", "8G,slots=1", "size=1G,maxmem=2G",
+    static const char *const bad[] = {"0", "0G", "-1", "1X", "1k", "", "8G,slots=x", "8G,slots=257", "size=2G,maxmem=1G", "1G,maxmem=1X",
                                       "16E", "15E", "1G,mem=1", NULL};
 
     mem("512", 512ull << 20);
@@ -85,6 +88,9 @@ static void test_mem(void)
     mem("size=2G", 2ull << 30);
     mem("1.5G", 3ull << 29);
     mem("2097152k", 2ull << 30);
+    g_assert_true(mem("8G,slots=1", 8ull << 30));
+    g_assert_true(mem("slots=2,maxmem=16G,size=8G", 8ull << 30));
+    g_assert_false(mem("8G,slots=0,maxmem=8G", 8ull << 30));
     mem("3000001k", (3000001ull * 1024 + 8191) & ~8191ull);
     for (size_t i = 0; bad[i]; i++) {
         if (bad[i][0])

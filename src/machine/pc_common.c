@@ -144,7 +144,7 @@ static void set_fw_cfg(struct viv_pc *pc)
 
     viv_fw_cfg_add_u64(pc->fw_cfg, VIV_FW_CFG_RAM_SIZE, cfg->ram_bytes);
     viv_fw_cfg_add_u16(pc->fw_cfg, VIV_FW_CFG_NB_CPUS, (uint16_t)cfg->smp.cpus);
-    viv_fw_cfg_add_u16(pc->fw_cfg, VIV_FW_CFG_MAX_CPUS, (uint16_t)MAX(cfg->smp.maxcpus, cfg->smp.cpus));
+    viv_fw_cfg_add_u16(pc->fw_cfg, VIV_FW_CFG_MAX_CPUS, (uint16_t)cfg->smp.cpus);
     viv_fw_cfg_add(pc->fw_cfg, VIV_FW_CFG_UUID, cfg->uuid, sizeof(cfg->uuid)); /* zeros: none */
 }
 

@@ -24,6 +24,10 @@ CASES = [
      {"info network": "nic0", "info pci": "(?is)ethernet.*ethernet"}),
     (["-net", "user"], "has no card", {"info network": "nic0"}),
     (["-net", "nic,model=e1000", "-net", "user,net=10.9.0.0/24"], None, {"info network": "e1000"}),
+    # Room for what cannot be added.
+    (["-m", "32M,slots=2,maxmem=64M"], "memory cannot be added", {"info memory_size_summary": "base memory: 33554432"}),
+    (["-smp", "2,maxcpus=4"], "CPUs cannot be added to a running machine yet: there are 2", {"info cpus": r"CPU #1"}),
+    (["-m", "32M,slots=0,maxmem=32M", "-smp", "2,maxcpus=2"], None, {}),
     # The card that nobody chose is one that every system has a driver for.
     ([], None, {"info network": "e1000"}),
     (["-M", "q35", "-nic", "user"], None, {"info network": "e1000"}),
