@@ -2,7 +2,10 @@
  *
  * Both are a host counter plus a base while the VM runs, and stand still while it is stopped. Readers take no
  * lock: the two bases and the flag are published under a sequence count, because a vCPU that reads between
- * "base" and "running" of a stop would see time jump. */
+ * "base" and "running" of a stop would see time jump.
+ *
+ * While the host sleeps its clock stands still, and its TSC begins anew at 0 or goes on: the guest's has to stay with the
+ * guest clock. So a reading that is not within a second after the last look compares the two first (look). */
 #include "host/clock_int.h"
 
 #include "base/units.h"
@@ -21,7 +24,12 @@ static struct {
     _Atomic bool running;
     _Atomic int64_t ns_base;   /* running: guest = host + base; stopped: guest = base */
     _Atomic uint64_t tsc_base; /* the same for the TSC */
+    _Atomic uint64_t tsc_seen; /* running: the host's TSC at the last look */
 } guest;
+
+static pthread_mutex_t write_lock = PTHREAD_MUTEX_INITIALIZER; /* last of all */
+static _Atomic uint64_t tsc_hz; /* 0: not yet known */
+static int64_t seen_ns; /* CLOCK_MONOTONIC_RAW at the last look; write_lock */
 
 static bool manual; /* driven by a test */
 
@@ -38,48 +46,120 @@ int64_t viv_clock_wall_ns(void)
     return clock_now(CLOCK_REALTIME);
 }
 
-static void read_bases(bool *running, int64_t *ns, uint64_t *tsc)
+struct bases {
+    bool running;
+    int64_t ns;
+    uint64_t tsc, seen;
+};
+
+static struct bases read_bases(void)
 {
+    struct bases b;
     uint32_t seq;
 
     do {
         seq = atomic_load_explicit(&guest.seq, memory_order_acquire);
-        *running = atomic_load_explicit(&guest.running, memory_order_relaxed);
-        *ns = atomic_load_explicit(&guest.ns_base, memory_order_relaxed);
-        *tsc = atomic_load_explicit(&guest.tsc_base, memory_order_relaxed);
+        b.running = atomic_load_explicit(&guest.running, memory_order_relaxed);
+        b.ns = atomic_load_explicit(&guest.ns_base, memory_order_relaxed);
+        b.tsc = atomic_load_explicit(&guest.tsc_base, memory_order_relaxed);
+        b.seen = atomic_load_explicit(&guest.tsc_seen, memory_order_relaxed);
         atomic_thread_fence(memory_order_acquire);
     } while ((seq & 1) || seq != atomic_load_explicit(&guest.seq, memory_order_relaxed));
+    return b;
 }
 
-static void write_bases(bool running, int64_t ns, uint64_t tsc)
+static void write_locked(bool running, int64_t ns, uint64_t tsc, uint64_t seen)
 {
     atomic_fetch_add_explicit(&guest.seq, 1, memory_order_acq_rel);
     atomic_store_explicit(&guest.running, running, memory_order_relaxed);
     atomic_store_explicit(&guest.ns_base, ns, memory_order_relaxed);
     atomic_store_explicit(&guest.tsc_base, tsc, memory_order_relaxed);
+    atomic_store_explicit(&guest.tsc_seen, seen, memory_order_relaxed);
     atomic_fetch_add_explicit(&guest.seq, 1, memory_order_release);
+}
+
+/* The clock and the TSC at one moment: of several tries the one in which the two reads lay closest. */
+static void sample(int64_t *ns, uint64_t *tsc)
+{
+    uint64_t best = UINT64_MAX;
+
+    for (int i = 0; i < 8; i++) {
+        uint64_t before = __rdtsc();
+        int64_t now = clock_now(CLOCK_MONOTONIC_RAW);
+        uint64_t after = __rdtsc();
+
+        if (after - before < best) {
+            best = after - before;
+            *ns = now;
+            *tsc = before + best / 2;
+        }
+    }
+}
+
+static void write_bases(bool running, int64_t ns, uint64_t tsc)
+{
+    uint64_t seen = 0;
+
+    pthread_mutex_lock(&write_lock);
+    if (running)
+        sample(&seen_ns, &seen);
+    write_locked(running, ns, tsc, seen);
+    pthread_mutex_unlock(&write_lock);
 }
 
 int64_t viv_clock_ns(enum viv_clock clock)
 {
-    bool running;
-    int64_t ns;
-    uint64_t tsc;
+    struct bases b;
 
     if (clock == VIV_CLOCK_HOST)
         return clock_now(CLOCK_MONOTONIC);
-    read_bases(&running, &ns, &tsc);
-    return running ? clock_now(CLOCK_MONOTONIC) + ns : ns;
+    b = read_bases();
+    return b.running ? clock_now(CLOCK_MONOTONIC) + b.ns : b.ns;
+}
+
+int64_t viv_tsc_step(int64_t ns, int64_t ticks)
+{
+    int64_t want = (int64_t)((__int128)ns * viv_tsc_hz() / VIV_NS_PER_SEC), off = want - ticks;
+    int64_t allowed = (int64_t)viv_tsc_hz() / 20 + want / 1000; /* its rate is a measurement */
+
+    return off < -allowed || off > allowed ? off : 0;
+}
+
+static void look(void)
+{
+    int64_t ns, step;
+    uint64_t tsc;
+
+    pthread_mutex_lock(&write_lock);
+    if (guest.running) {
+        sample(&ns, &tsc);
+        step = viv_tsc_step(ns - seen_ns, (int64_t)(tsc - guest.tsc_seen));
+        seen_ns = ns;
+        write_locked(true, guest.ns_base, guest.tsc_base + (uint64_t)step, tsc);
+    }
+    pthread_mutex_unlock(&write_lock);
+}
+
+void viv_host_tsc_test_step(int64_t ticks)
+{
+    pthread_mutex_lock(&write_lock);
+    write_locked(guest.running, guest.ns_base, guest.tsc_base + (uint64_t)ticks, guest.tsc_seen - (uint64_t)ticks);
+    pthread_mutex_unlock(&write_lock);
 }
 
 uint64_t viv_guest_tsc(void)
 {
-    bool running;
-    int64_t ns;
+    struct bases b = read_bases();
     uint64_t tsc;
 
-    read_bases(&running, &ns, &tsc);
-    return running ? __rdtsc() + tsc : tsc;
+    if (!b.running)
+        return b.tsc;
+    tsc = __rdtsc();
+    if (__builtin_expect(tsc - b.seen < atomic_load_explicit(&tsc_hz, memory_order_relaxed), 1))
+        return tsc + b.tsc;
+    look();
+    b = read_bases();
+    return b.running ? __rdtsc() + b.tsc : b.tsc;
 }
 
 bool viv_guest_clock_running(void)
@@ -89,14 +169,12 @@ bool viv_guest_clock_running(void)
 
 int64_t viv_guest_clock_to_host_ns(int64_t guest_ns)
 {
-    bool running;
-    int64_t base, host;
-    uint64_t tsc;
+    struct bases b = read_bases();
+    int64_t host;
 
-    read_bases(&running, &base, &tsc);
-    if (!running)
+    if (!b.running)
         return INT64_MAX;
-    return __builtin_sub_overflow(guest_ns, base, &host) ? INT64_MAX : host;
+    return __builtin_sub_overflow(guest_ns, b.ns, &host) ? INT64_MAX : host;
 }
 
 void viv_guest_clock_start(void)
@@ -171,24 +249,6 @@ static uint64_t tsc_hz_from_cpuid(void)
     return (uint64_t)a * 1000;
 }
 
-/* The clock and the TSC at one moment: of several tries the one in which the two reads lay closest. */
-static void sample(int64_t *ns, uint64_t *tsc)
-{
-    uint64_t best = UINT64_MAX;
-
-    for (int i = 0; i < 8; i++) {
-        uint64_t before = __rdtsc();
-        int64_t now = clock_now(CLOCK_MONOTONIC_RAW);
-        uint64_t after = __rdtsc();
-
-        if (after - before < best) {
-            best = after - before;
-            *ns = now;
-            *tsc = before + best / 2;
-        }
-    }
-}
-
 /* A measurement begins when the program does, so that hardly anything is left to wait for when it is needed. */
 static struct {
     int64_t ns;
@@ -211,8 +271,6 @@ static uint64_t measure_tsc_hz(void)
     sample(&ns, &tsc);
     return (uint64_t)((unsigned __int128)(tsc - start.tsc) * VIV_NS_PER_SEC / (uint64_t)(ns - start.ns));
 }
-
-static _Atomic uint64_t tsc_hz;
 
 static bool plausible_hz(uint64_t hz)
 {

@@ -26,7 +26,7 @@ void viv_guest_clock_set_ns(int64_t ns); /* only while stopped (load) */
  * thread. Device lock held. */
 void viv_guest_clock_test_advance(int64_t ns);
 
-/* The guest's time stamp counter: host TSC minus the time the VM was stopped. Any thread.
+/* The guest's time stamp counter: host TSC minus the time the VM was stopped, or the host slept. Any thread.
  * Frequency in Hz: from CPUID 15h or the hypervisor leaf where the host has it, else measured
  * once (under 10 ms; sleeps). */
 uint64_t viv_guest_tsc(void);

@@ -7,6 +7,11 @@
 /* Host time at which the guest clock will show guest_ns; INT64_MAX while it stands still. */
 int64_t viv_guest_clock_to_host_ns(int64_t guest_ns);
 
+/* By how much a TSC that went on by `ticks` in `ns` of the host's clock has left it; 0: no more than its rate is uncertain. */
+int64_t viv_tsc_step(int64_t ns, int64_t ticks);
+/* For unit tests: as if the host's TSC had leapt by so much. */
+void viv_host_tsc_test_step(int64_t ticks);
+
 /* The guest clock has started (or jumped): deadlines have moved. */
 void viv_timers_guest_clock_changed(void);
 /* For the hand-driven clock: the first guest deadline (INT64_MAX: none); fires all that are due. */

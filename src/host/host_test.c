@@ -1,5 +1,5 @@
 /* Clock, timers and loop. */
-#include "host/clock.h"
+#include "host/clock_int.h"
 #include "host/huge.h"
 #include "host/iothread.h"
 #include "host/library.h"
@@ -32,6 +32,28 @@ static void note(void *opaque)
 {
     g_assert_true(viv_dev_locked());
     fired_at[fired++] = viv_clock_ns(VIV_CLOCK_GUEST);
+}
+
+/* The host slept: its clock stood still, its TSC began anew or went on. The guest's stays with the guest clock. */
+static void test_host_slept(void)
+{
+    int64_t hz = (int64_t)viv_tsc_hz();
+    const int64_t steps[] = {-3600 * hz, -hz / 2, 3600 * hz, 5 * hz, INT64_MIN / 2};
+
+    viv_dev_lock();
+    viv_guest_clock_start();
+    for (unsigned i = 0; i < G_N_ELEMENTS(steps); i++) {
+        uint64_t before = viv_guest_tsc();
+
+        viv_host_tsc_test_step(steps[i]);
+        g_assert_cmpuint(viv_guest_tsc() - before, <, (uint64_t)hz); /* nor back */
+    }
+    viv_guest_clock_stop();
+    viv_dev_unlock();
+    /* NTP, and a rate that was measured, are not mistaken for it. */
+    g_assert_cmpint(viv_tsc_step(1000 * MS, hz + hz / 1000), ==, 0);
+    g_assert_cmpint(viv_tsc_step(86400000 * MS, 86400 * (hz - hz / 2000)), ==, 0);
+    g_assert_cmpint(viv_tsc_step(1000 * MS, 0), ==, hz);
 }
 
 static void test_manual(void)
@@ -452,6 +474,7 @@ static void test_accept_full(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/host/slept", test_host_slept); /* before the clock is driven by hand */
     g_test_add_func("/host/manual-clock", test_manual);
     g_test_add_func("/host/accept-full", test_accept_full);
     g_test_add_func("/host/file-limit", test_file_limit);
