@@ -38,6 +38,12 @@ enum { /* Bochs VBE DISPI registers */
     VGA_DISPI_NOCLEAR = 0x80,
 };
 
+enum { /* attribute register 10h */
+    AR10_MONO = 2,
+    AR10_9TH = 4,
+    AR10_BLINK = 8,
+};
+
 enum vga_kind { VGA_BLANK, VGA_TEXT, VGA_PLANAR, VGA_CGA, VGA_PACKED, VGA_LINEAR };
 
 /* What is on the screen, from the registers (vga_mode.c): nothing in it leads out of video memory. Compared as bytes. */
@@ -52,7 +58,8 @@ struct vga_mode {
     uint32_t split;  /* line from which on the counter begins at 0 again; UINT32_MAX: none */
     uint32_t mask;   /* plane offsets that there are, minus 1 */
     uint32_t pan;    /* pixels */
-    uint8_t cr17, cr14, word, pad;
+    uint8_t cr17, cr14;
+    uint8_t ar10, sr3; /* TEXT: underline, ninth dot, blinking; which fonts */
 };
 
 /* What a chip adds to the core. Calls that answer false leave it to the VGA. */

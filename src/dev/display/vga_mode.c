@@ -101,6 +101,8 @@ static void text_mode(const struct vga *v, struct vga_mode *m, uint32_t columns,
     m->split = UINT32_MAX;
     m->pan = 0;
     m->cr17 |= CR17_NO_BANKS;
+    m->ar10 = v->attr[0x10] & (AR10_MONO | AR10_9TH | AR10_BLINK);
+    m->sr3 = v->seq[3];
 }
 
 static void graphics_mode(const struct vga *v, struct vga_mode *m, uint32_t columns, uint32_t lines, uint32_t row)

@@ -91,6 +91,13 @@ static void indexed(uint16_t port, unsigned i, uint8_t value)
     out8(port + 1, value);
 }
 
+static void set_attr(unsigned i, uint8_t value)
+{
+    in8(0x3da);
+    out8(0x3c0, (uint8_t)(i | 0x20));
+    out8(0x3c0, value);
+}
+
 static void set_mode(const struct regs *r)
 {
     out8(0x3c2, r->misc);
@@ -155,6 +162,31 @@ static void expect_size(const struct viv_surface *s, unsigned width, unsigned he
     g_assert_cmpuint(s->width, ==, width);
     g_assert_cmpuint(s->height, ==, height);
 }
+
+/* ---- a viewer ---- */
+
+static struct {
+    unsigned calls, first, lines, x, width, shown;
+} seen;
+
+static void shown(void *opaque, const struct viv_surface *s)
+{
+    seen.shown++;
+}
+
+static void changed(void *opaque, unsigned x, unsigned y, unsigned width, unsigned height)
+{
+    seen.first = seen.calls++ ? seen.first : y;
+    seen.lines += height;
+    seen.x = x;
+    seen.width = width;
+}
+
+static void gone(void *opaque)
+{
+}
+
+static const struct viv_viewer_ops viewer = {.shown = shown, .changed = changed, .gone = gone};
 
 /* ---- text ---- */
 
@@ -234,6 +266,49 @@ static void test_text(void)
     g_assert_cmphex(pixel(look(), 27, 16 + 13), ==, text_pixel(83, 83 / 7, 0, 13));
     indexed(0x3d4, 0x0d, 80); /* a line further */
     g_assert_cmphex(pixel(look(), 9, 1), ==, text_pixel('H', 0x1e, 0, 1));
+    end();
+}
+
+/* One register alone changes what all cells look like. */
+static void test_text_registers(void)
+{
+    struct viv_viewer *v;
+
+    begin();
+    set_mode(&mode3);
+    load_font();
+    indexed(0x3d4, 0x0a, 0x20); /* no cursor */
+    put_text(0, 0xc1, 0x9e);
+    rig_step(457000000); /* the blinking character is off */
+    v = viv_viewer_new(console, &viewer, NULL);
+    viv_dev_lock();
+    viv_viewer_set_period(v, 1000000);
+    viv_dev_unlock();
+    for (unsigned p = 0; p < 9 * 16; p++)
+        g_assert_cmphex(pixel(look(), p % 9, p / 9), ==, dac(mode3.attr[1]));
+    set_attr(0x10, 0x04); /* bright backgrounds in place of blinking */
+    g_assert_cmphex(pixel(look(), 0, 0), ==, dac(mode3.attr[glyph(0xc1, 0) & 0x80 ? 14 : 9]));
+    g_assert_cmphex(pixel(look(), 8, 0), ==, dac(mode3.attr[glyph(0xc1, 0) & 1 ? 14 : 9]));
+    set_attr(0x10, 0x00); /* the ninth dot is background */
+    g_assert_cmphex(pixel(look(), 8, 0), ==, dac(mode3.attr[9]));
+    put_text(0, 0xc1, 0x01);
+    look();
+    set_attr(0x10, 0x02); /* underlined, on a line that the cell does not have; then on line 5 */
+    look();
+    indexed(0x3d4, 0x14, 5);
+    for (unsigned x = 0; x < 8; x++)
+        g_assert_cmphex(pixel(look(), x, 5), ==, dac(mode3.attr[1]));
+    set_attr(0x10, 0x00);
+    for (unsigned x = 0; x < 8; x++)
+        g_assert_cmphex(pixel(look(), x, 5), ==, dac(mode3.attr[glyph(0xc1, 5) >> (7 - x) & 1]));
+    indexed(0x3c4, 3, 5); /* both fonts at 16 KiB, where there is nothing */
+    for (unsigned p = 0; p < 9 * 16; p++)
+        g_assert_cmphex(pixel(look(), p % 9, p / 9), ==, dac(0));
+    indexed(0x3c4, 3, 0);
+    g_assert_cmphex(pixel(look(), 1, 0), ==, dac(mode3.attr[1])); /* 47h */
+    viv_dev_lock();
+    viv_viewer_free(v);
+    viv_dev_unlock();
     end();
 }
 
@@ -332,9 +407,7 @@ static void test_planar(void)
     indexed(0x3d4, 7, 0x2e);
     indexed(0x3d4, 9, 0);
     g_assert_cmphex(pixel(look(), 3, 103), ==, dac(mode12.attr[3]));
-    in8(0x3da);
-    out8(0x3c0, 0x33);
-    out8(0x3c0, 4);
+    set_attr(0x13, 4);
     g_assert_cmphex(pixel(look(), 3, 3), ==, dac(mode12.attr[7]));
     end();
 }
@@ -509,29 +582,6 @@ static void test_mmio(void)
 
 /* ---- what is told to viewers ---- */
 
-static struct {
-    unsigned calls, first, lines, x, width, shown;
-} seen;
-
-static void shown(void *opaque, const struct viv_surface *s)
-{
-    seen.shown++;
-}
-
-static void changed(void *opaque, unsigned x, unsigned y, unsigned width, unsigned height)
-{
-    seen.first = seen.calls++ ? seen.first : y;
-    seen.lines += height;
-    seen.x = x;
-    seen.width = width;
-}
-
-static void gone(void *opaque)
-{
-}
-
-static const struct viv_viewer_ops viewer = {.shown = shown, .changed = changed, .gone = gone};
-
 static void look_fresh(void)
 {
     memset(&seen, 0, sizeof(seen));
@@ -670,6 +720,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/vga/text", test_text);
+    g_test_add_func("/vga/text-registers", test_text_registers);
     g_test_add_func("/vga/mode-13h", test_mode_13);
     g_test_add_func("/vga/planar", test_planar);
     g_test_add_func("/vga/cga", test_cga);

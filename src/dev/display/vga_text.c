@@ -14,9 +14,6 @@ enum {
     CELL_HIDDEN = 1 << 16, /* a blinking character that is off now */
     CELL_CURSOR = 1 << 17, /* shape above it */
     CELL_NONE = -1,        /* unlike any cell */
-    ATTR10_MONO = 2,
-    ATTR10_9TH = 4,
-    ATTR10_BLINK = 8,
 };
 
 static unsigned columns(const struct vga_mode *m)
@@ -40,7 +37,7 @@ static uint32_t font_start(unsigned select)
 /* Copies both fonts; have they changed? */
 static bool update_fonts(struct vga *v)
 {
-    unsigned s = v->seq[3], select[2] = {(s & 3) | (s >> 2 & 4), (s >> 2 & 3) | (s >> 3 & 4)};
+    unsigned s = v->shown.sr3, select[2] = {(s & 3) | (s >> 2 & 4), (s >> 2 & 3) | (s >> 3 & 4)};
     bool changed = false;
 
     if (!v->fonts)
@@ -93,14 +90,14 @@ static void draw_cell(const struct vga *v, const struct viv_surface *s, unsigned
 {
     const struct vga_mode *m = &v->shown;
     unsigned ch = cell & 0xff, attr = cell >> 8 & 0xff, first = v->crtc[0x0a] & 31, last = v->crtc[0x0b] & 31;
-    bool blinks = v->attr[0x10] & ATTR10_BLINK, ninth = v->attr[0x10] & ATTR10_9TH && (ch & 0xe0) == 0xc0;
+    bool blinks = m->ar10 & AR10_BLINK, ninth = m->ar10 & AR10_9TH && (ch & 0xe0) == 0xc0;
     uint32_t fg = v->palette[attr & 15], bg = v->palette[attr >> 4 & (blinks ? 7 : 15)];
     const uint8_t *glyph = v->fonts + (attr & 8 ? VGA_FONT : 0) + ch * 32;
 
     for (unsigned y = 0; y < m->rows && row * m->rows + y < m->height; y++) {
         uint32_t *out = (uint32_t *)(s->pixels + (row * m->rows + y) * s->stride) + column * m->cell;
         uint8_t bits = cell & CELL_HIDDEN ? 0 : glyph[y & 31];
-        bool underline = v->attr[0x10] & ATTR10_MONO && (attr & 7) == 1 && y == (m->cr14 & 31u);
+        bool underline = m->ar10 & AR10_MONO && (attr & 7) == 1 && y == (m->cr14 & 31u);
 
         if (underline || (cell & CELL_CURSOR && y >= first && y <= last))
             draw_glyph_line(v, out, 0xff, true, fg, bg);
@@ -113,7 +110,7 @@ void vga_text_draw(struct vga *v, const struct viv_surface *s, bool changed)
 {
     const struct vga_mode *m = &v->shown;
     unsigned width = columns(m), height = text_rows(m), cells = width * height;
-    bool blinks = v->attr[0x10] & ATTR10_BLINK, off = blinks && !phase(BLINK_NS);
+    bool blinks = m->ar10 & AR10_BLINK, off = blinks && !phase(BLINK_NS);
     uint32_t cursor = cursor_on(v) && phase(CURSOR_NS) ? cursor_address(v) : UINT32_MAX;
     uint32_t shape = CELL_CURSOR | (v->crtc[0x0a] & 31u) << 18 | (v->crtc[0x0b] & 31u) << 23;
 
@@ -190,7 +187,7 @@ struct viv_text *vga_text_get(void *opaque)
 
         t->cell[i].ch = cp437[cell & 0xff];
         t->cell[i].fg = cell >> 8 & 15;
-        t->cell[i].bg = cell >> 12 & (v->attr[0x10] & ATTR10_BLINK ? 7 : 15);
+        t->cell[i].bg = cell >> 12 & (m->ar10 & AR10_BLINK ? 7 : 15);
         if (cursor_on(v) && (at & 0xffff) == cursor_address(v)) {
             t->cursor_x = (int)(i % width);
             t->cursor_y = (int)(i / width);
