@@ -42,6 +42,7 @@ enum { /* attribute register 10h */
     AR10_MONO = 2,
     AR10_9TH = 4,
     AR10_BLINK = 8,
+    AR10_PAN_ABOVE = 0x20, /* the lower part of a split screen does not pan */
 };
 
 enum vga_kind { VGA_BLANK, VGA_TEXT, VGA_PLANAR, VGA_CGA, VGA_PACKED, VGA_LINEAR };
@@ -58,6 +59,7 @@ struct vga_mode {
     uint32_t split;  /* line from which on the counter begins at 0 again; UINT32_MAX: none */
     uint32_t mask;   /* plane offsets that there are, minus 1 */
     uint32_t pan;    /* pixels */
+    uint32_t below;  /* pixels, from the split on */
     uint8_t cr17, cr14;
     uint8_t ar10, sr3; /* TEXT: underline, ninth dot, blinking; which fonts */
 };

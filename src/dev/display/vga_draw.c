@@ -81,9 +81,10 @@ static bool update_palette(struct vga *v, const struct vga_mode *m)
 
 /* ---- lines ---- */
 
-static void planar_line(struct vga *v, const struct vga_mode *m, uint32_t counter, uint32_t scan, uint32_t *out)
+/* `skip`: pixels of the first step that are left of the picture. */
+static void planar_line(struct vga *v, const struct vga_mode *m, uint32_t counter, uint32_t scan, uint32_t skip, uint32_t *out)
 {
-    uint32_t x = 0, skip = m->pan;
+    uint32_t x = 0;
 
     for (; x < m->width; counter++) {
         const uint8_t *p = v->ram->hva + 4 * (size_t)vga_mode_offset(m, counter, scan);
@@ -95,9 +96,9 @@ static void planar_line(struct vga *v, const struct vga_mode *m, uint32_t counte
 }
 
 /* Two bits a pixel from planes 0, then 1; planes 2 and 3 have the upper two. */
-static void cga_line(struct vga *v, const struct vga_mode *m, uint32_t counter, uint32_t scan, uint32_t *out)
+static void cga_line(struct vga *v, const struct vga_mode *m, uint32_t counter, uint32_t scan, uint32_t skip, uint32_t *out)
 {
-    uint32_t x = 0, skip = m->pan;
+    uint32_t x = 0;
 
     for (; x < m->width; counter++) {
         const uint8_t *p = v->ram->hva + 4 * (size_t)vga_mode_offset(m, counter, scan);
@@ -111,9 +112,9 @@ static void cga_line(struct vga *v, const struct vga_mode *m, uint32_t counter, 
     }
 }
 
-static void packed_line(struct vga *v, const struct vga_mode *m, uint32_t counter, uint32_t scan, uint32_t *out)
+static void packed_line(struct vga *v, const struct vga_mode *m, uint32_t counter, uint32_t scan, uint32_t skip, uint32_t *out)
 {
-    uint32_t x = 0, skip = m->pan;
+    uint32_t x = 0;
 
     for (; x < m->width; counter++) {
         const uint8_t *p = v->ram->hva + 4 * (size_t)vga_mode_offset(m, counter, scan);
@@ -173,7 +174,7 @@ static bool by_counter(struct vga *v, const struct vga_mode *m, uint32_t y, uint
     /* Where the counter wraps, its offsets are not one range: such a line is always drawn. */
     if (last >= first && !vga_is_dirty(v, 4ull * first, 4ull * (last - first + 1)))
         return false;
-    (m->kind == VGA_PLANAR ? planar_line : m->kind == VGA_CGA ? cga_line : packed_line)(v, m, counter, scan, out);
+    (m->kind == VGA_PLANAR ? planar_line : m->kind == VGA_CGA ? cga_line : packed_line)(v, m, counter, scan, below ? m->below : m->pan, out);
     return true;
 }
 

@@ -117,6 +117,7 @@ static void graphics_mode(const struct vga *v, struct vga_mode *m, uint32_t colu
     m->kind = v->gc[5] & GC5_256 ? VGA_PACKED : v->gc[5] & GC5_CGA ? VGA_CGA : VGA_PLANAR;
     m->width = columns * (m->kind == VGA_PACKED ? 4 : 8);
     m->pan = m->kind == VGA_PACKED ? (v->attr[0x13] & 7) >> 1 : v->attr[0x13] & 7;
+    m->below = v->attr[0x10] & AR10_PAN_ABOVE ? 0 : m->pan;
 }
 
 static bool is_off(const struct vga *v)

@@ -408,6 +408,9 @@ static void test_planar(void)
     indexed(0x3d4, 9, 0);
     g_assert_cmphex(pixel(look(), 3, 103), ==, dac(mode12.attr[3]));
     set_attr(0x13, 4);
+    g_assert_cmphex(pixel(look(), 3, 103), ==, dac(mode12.attr[7]));
+    set_attr(0x10, 0x21); /* above the split alone */
+    g_assert_cmphex(pixel(look(), 3, 103), ==, dac(mode12.attr[3]));
     g_assert_cmphex(pixel(look(), 3, 3), ==, dac(mode12.attr[7]));
     end();
 }
