@@ -91,6 +91,14 @@ static void chip_mode(const struct vga *v, struct vga_mode *m)
     set_linear(v, m, m->start, m->stride);
 }
 
+/* Dots that are left of the picture. Cells of 9 dots count from 8 on: 8, 0, 1, ... 7. */
+static uint32_t text_pan(const struct vga *v, uint32_t cell)
+{
+    unsigned pan = v->attr[0x13] & 15;
+
+    return cell == 8 ? pan & 7 : pan >= 8 ? 0 : pan + 1;
+}
+
 static void text_mode(const struct vga *v, struct vga_mode *m, uint32_t columns, uint32_t lines, uint32_t row)
 {
     m->kind = VGA_TEXT;
@@ -99,7 +107,7 @@ static void text_mode(const struct vga *v, struct vga_mode *m, uint32_t columns,
     m->height = lines;
     m->rows = row;
     m->split = UINT32_MAX;
-    m->pan = 0;
+    m->pan = text_pan(v, m->cell);
     m->cr17 |= CR17_NO_BANKS;
     m->ar10 = v->attr[0x10] & (AR10_MONO | AR10_9TH | AR10_BLINK);
     m->sr3 = v->seq[3];

@@ -188,6 +188,12 @@ static void gone(void *opaque)
 
 static const struct viv_viewer_ops viewer = {.shown = shown, .changed = changed, .gone = gone};
 
+static void look_fresh(void)
+{
+    memset(&seen, 0, sizeof(seen));
+    look();
+}
+
 /* ---- text ---- */
 
 static uint8_t glyph(unsigned ch, unsigned row)
@@ -306,6 +312,18 @@ static void test_text_registers(void)
         g_assert_cmphex(pixel(look(), p % 9, p / 9), ==, dac(0));
     indexed(0x3c4, 3, 0);
     g_assert_cmphex(pixel(look(), 1, 0), ==, dac(mode3.attr[1])); /* 47h */
+    put_text(79, 0xc1, 0x01);
+    put_text(80, 0xc1, 0x01);
+    set_attr(0x13, 0); /* panned by one dot */
+    g_assert_cmphex(pixel(look(), 0, 0), ==, dac(mode3.attr[1]));
+    set_attr(0x13, 7); /* by eight */
+    for (unsigned x = 1; x < 720; x++)
+        g_assert_cmphex(pixel(look(), x, 0), ==, dac((x + 8) / 9 > 78 && glyph(0xc1, 0) << 1 >> (8 - (x + 8) % 9) & 1 ? mode3.attr[1] : 0));
+    put_text(80, 0xc1, 0x02);
+    look_fresh();
+    g_assert_true(seen.calls == 2 && seen.x == 0 && seen.width == 1); /* and the row above ends with it */
+    set_attr(0x13, 8);
+    g_assert_cmphex(pixel(look(), 1, 0), ==, dac(mode3.attr[1]));
     viv_dev_lock();
     viv_viewer_free(v);
     viv_dev_unlock();
@@ -584,12 +602,6 @@ static void test_mmio(void)
 }
 
 /* ---- what is told to viewers ---- */
-
-static void look_fresh(void)
-{
-    memset(&seen, 0, sizeof(seen));
-    look();
-}
 
 static void test_only_what_changed(void)
 {

@@ -21,6 +21,12 @@ static unsigned columns(const struct vga_mode *m)
     return m->width / m->cell;
 }
 
+/* Those that are seen in part count. */
+static unsigned columns_drawn(const struct vga_mode *m)
+{
+    return columns(m) + (m->pan > 0);
+}
+
 static unsigned text_rows(const struct vga_mode *m)
 {
     return (m->height + m->rows - 1) / m->rows;
@@ -78,12 +84,26 @@ static uint32_t cell_at(const struct vga *v, uint32_t counter)
     return p[0] | (uint32_t)p[1] << 8;
 }
 
-static void draw_glyph_line(const struct vga *v, uint32_t *out, uint8_t bits, bool ninth, uint32_t fg, uint32_t bg)
+/* The column's place in a line: panning hides a part of the first and of the last. */
+struct span {
+    unsigned x, skip, width;
+};
+
+static struct span place(const struct vga_mode *m, unsigned column)
 {
-    for (unsigned x = 0; x < 8; x++)
-        out[x] = bits >> (7 - x) & 1 ? fg : bg;
-    if (v->shown.cell == 9)
-        out[8] = ninth && bits & 1 ? fg : bg;
+    struct span s = {column * m->cell - m->pan, 0, m->cell};
+
+    if (!column)
+        s = (struct span){0, m->pan, m->cell - m->pan};
+    s.width = MIN(s.width, m->width - s.x);
+    return s;
+}
+
+/* `bits`: 9 dots, the leftmost in bit 8. */
+static void draw_dots(uint32_t *out, struct span s, unsigned bits, uint32_t fg, uint32_t bg)
+{
+    for (unsigned x = 0; x < s.width; x++)
+        out[s.x + x] = bits >> (8 - s.skip - x) & 1 ? fg : bg;
 }
 
 static void draw_cell(const struct vga *v, const struct viv_surface *s, unsigned column, unsigned row, uint32_t cell)
@@ -93,23 +113,23 @@ static void draw_cell(const struct vga *v, const struct viv_surface *s, unsigned
     bool blinks = m->ar10 & AR10_BLINK, ninth = m->ar10 & AR10_9TH && (ch & 0xe0) == 0xc0;
     uint32_t fg = v->palette[attr & 15], bg = v->palette[attr >> 4 & (blinks ? 7 : 15)];
     const uint8_t *glyph = v->fonts + (attr & 8 ? VGA_FONT : 0) + ch * 32;
+    struct span at = place(m, column);
 
     for (unsigned y = 0; y < m->rows && row * m->rows + y < m->height; y++) {
-        uint32_t *out = (uint32_t *)(s->pixels + (row * m->rows + y) * s->stride) + column * m->cell;
-        uint8_t bits = cell & CELL_HIDDEN ? 0 : glyph[y & 31];
+        uint32_t *out = (uint32_t *)(s->pixels + (row * m->rows + y) * s->stride);
+        unsigned bits = cell & CELL_HIDDEN ? 0 : glyph[y & 31] << 1 | (ninth && glyph[y & 31] & 1);
         bool underline = m->ar10 & AR10_MONO && (attr & 7) == 1 && y == (m->cr14 & 31u);
 
         if (underline || (cell & CELL_CURSOR && y >= first && y <= last))
-            draw_glyph_line(v, out, 0xff, true, fg, bg);
-        else
-            draw_glyph_line(v, out, bits, ninth, fg, bg);
+            bits = 0x1ff;
+        draw_dots(out, at, bits, fg, bg);
     }
 }
 
 void vga_text_draw(struct vga *v, const struct viv_surface *s, bool changed)
 {
     const struct vga_mode *m = &v->shown;
-    unsigned width = columns(m), height = text_rows(m), cells = width * height;
+    unsigned width = columns_drawn(m), height = text_rows(m), cells = width * height;
     bool blinks = m->ar10 & AR10_BLINK, off = blinks && !phase(BLINK_NS);
     uint32_t cursor = cursor_on(v) && phase(CURSOR_NS) ? cursor_address(v) : UINT32_MAX;
     uint32_t shape = CELL_CURSOR | (v->crtc[0x0a] & 31u) << 18 | (v->crtc[0x0b] & 31u) << 23;
@@ -139,8 +159,11 @@ void vga_text_draw(struct vga *v, const struct viv_surface *s, bool changed)
             first = MIN(first, x);
             last = x;
         }
-        if (first < width)
-            viv_console_changed(v->console, first * m->cell, row * m->rows, (last - first + 1) * m->cell, m->rows);
+        if (first < width) {
+            struct span left = place(m, first), right = place(m, last);
+
+            viv_console_changed(v->console, left.x, row * m->rows, right.x + right.width - left.x, m->rows);
+        }
     }
 }
 
