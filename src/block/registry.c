@@ -58,7 +58,7 @@ int viv_drive_claim(const char *id, const char *user, struct viv_drive **out, st
         return viv_fail(err, ENOENT, "there is no drive '%s'; make it with -drive if=none,id=%s,file=... "
                         "or -blockdev node-name=%s,...", id, id, id);
     if (d->user)
-        return viv_fail(err, EBUSY, "drive '%s' is used by %s already", id, d->user);
+        return viv_fail(err, EBUSY, "drive '%s' is used by %s already: each drive has one device, and a -drive makes its own unless it has if=none", id, d->user);
     d->user = g_strdup(user);
     *out = d;
     return 0;

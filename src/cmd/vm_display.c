@@ -117,6 +117,8 @@ int vm_display_parse(struct vm_args *a, const char *text, struct viv_err *err)
     a->given_display = true;
     if (a->display_none)
         return 0;
+    if (!strcmp(kind, "none"))
+        return viv_fail(err, EINVAL, "-display none: it takes no options, and '%.60s' is one", text + strlen("none,"));
     if (!options)
         return fail_unknown(kind, err);
     if (!strcmp(text + strlen(kind), ",help")) {

@@ -26,7 +26,10 @@
         {.name = "nvdimm", .type = VIV_OPT_REFUSED, .help = "not there yet"},                      \
         {.name = "max-ram-below-4g", .type = VIV_OPT_REFUSED, .help = "the split is fixed"}, \
         {.name = "igd-passthru", .type = VIV_OPT_REFUSED, .help = "not there"},                    \
-        {.name = "firmware", .type = VIV_OPT_REFUSED, .help = "not there yet; use -kernel"},       \
+        {.name = "firmware", .type = VIV_OPT_REFUSED, .help = "use -bios"},       \
+        {.name = "kernel", .type = VIV_OPT_REFUSED, .help = "use -kernel"},                        \
+        {.name = "initrd", .type = VIV_OPT_REFUSED, .help = "use -initrd"},                        \
+        {.name = "append", .type = VIV_OPT_REFUSED, .help = "use -append"},                        \
         {.name = "pcspk-audiodev", .type = VIV_OPT_REFUSED, .help = "there is no sound yet; leave it out"}
 
 extern const char *const viv_on_off_split[];

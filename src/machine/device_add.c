@@ -24,9 +24,12 @@ const char *viv_device_alias(const char *name, bool pci)
 /* As QEMU says it, and which name is near. */
 static int no_such_model(const char *name, struct viv_err *err)
 {
+    const char *instead = viv_device_instead(name);
     g_autoptr(GPtrArray) names = g_ptr_array_new();
     const char *near;
 
+    if (instead)
+        return viv_fail(err, ENODEV, "'%s' is not a valid device model name; %s", name, instead);
     for (const struct viv_dev_class *const *c = viv_dev_classes(); *c; c++) {
         if ((*c)->hotplug)
             g_ptr_array_add(names, (gpointer)(*c)->name);
@@ -61,6 +64,8 @@ int viv_device_add(const char *what, struct viv_raw_opts *r, bool late, struct v
         return late ? viv_fail(err, EINVAL, "Parameter 'driver' is missing")
                     : viv_fail(err, EINVAL, "%s: no device named; '%s help' lists them", what, what);
     cls = viv_dev_class_find(viv_device_alias(name, viv_vm_board()->pci != NULL));
+    if (!cls && !late && viv_device_instead(name))
+        return viv_fail(err, ENODEV, "%s: there is no such device here: %s", whole, viv_device_instead(name));
     if (!cls)
         return late ? no_such_model(name, err) : viv_dev_new(viv_vm_board(), name, id, NULL, NULL, NULL, err); /* says which is near */
     if (cls->internal && !late)

@@ -6,6 +6,8 @@
 #include "opt/opt.h"
 
 /* Names that people type without a bus ("virtio-blk") as those of classes, on a machine with or without PCI. */
+/* What to use instead of a device that QEMU has and we have not, as a clause; NULL: there is no such device. */
+const char *viv_device_instead(const char *name);
 const char *viv_device_alias(const char *name, bool pci);
 
 /* Takes driver and id out of `r`; the rest are the device's properties. `what` ("-device", "device_add") opens errors. `late`: the

@@ -286,7 +286,7 @@ def ours(m):
     m.must_not(add("z", "socket", **unix("W/z", server=True, wait=True)), "wait=on would hold up the machine")
     m.must_not(add("z", "socket", **passed("7")), "'7' has not been found")
     m.must_not(hmp("chardev-add socket,id=z,fd=7"), "'7' has not been found")
-    m.must_not(add("z", "udp"), "use socket")
+    m.must_not(add("z", "udp"), "socket is TCP")
     m.must_not(add("z", "mux", chardev="old"), "add mux=on")
     m.must_not(add("1", "null"), "must be a letter")
     m.must(hmp(f"chardev-add socket,id=hmp,path={m.work}/h,server=on"))

@@ -143,6 +143,24 @@ bad "-device: no device named" -device id=x
 bad "'e1000x' is not a device we have" -device e1000x
 bad "did you mean 'virtio-blk-pci'" -device virtio-blk-cpi,drive=x
 bad "cannot be added" -device i8254
+for d in qxl-vga:virtio-vga intel-hda:"no sound" pcnet:e1000 vmxnet3:e1000 ne2k_pci:rtl8139 e1000e:e1000 lsi53c895a:virtio-scsi-pci pvscsi:virtio-scsi-pci \
+    tpm-tis:"no TPM" usb-host:usb-storage usb-ccid:"smart cards" usb-mtp:-virtfs vfio-pci:"cannot be given" scsi-disk:scsi-hd; do
+    bad "-device ${d%%:*}: there is no such device here" -device "${d%%:*}"
+    bad "${d#*:}" -device "${d%%:*}"
+done
+bad "unless it has if=none" -drive file=notakernel,format=raw,id=d -device virtio-blk-pci,drive=d
+bad "-display none: it takes no options" -display none,foo=1
+bad "socket is TCP" -chardev udp,id=x
+bad "PS/2 mouse" -chardev msmouse,id=x
+bad "kernel is not supported yet: use -kernel" -M q35,kernel=vmlinuz
+bad "use -bios" -M q35,firmware=x
+bad "-virtfs shares" -smb /tmp
+for o in -rotate -icount -acpitable; do
+    bad "$o x is not supported" $o x
+done
+for o in -win2k-hack -only-migratable -async-teardown -enable-sync-profile -preconfig; do
+    bad "$o is not supported" $o
+done
 bad "did you mean 'drive'" -device virtio-blk-pci,drvie=x
 bad "no firmware that could boot" -M microvm -drive file=notakernel,format=raw,if=none,id=x -device virtio-blk-device,drive=x,bootindex=1
 bad "bootindex=1 is already that of /pci@i0cf8/" -drive file=notakernel,format=raw,if=none,id=x -device virtio-blk-pci,drive=x,bootindex=1 -netdev user,id=n -device virtio-net-pci,netdev=n,bootindex=1
