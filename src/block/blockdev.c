@@ -21,6 +21,21 @@ static int read_switch(const struct viv_raw_opts *r, const char *key, bool *out,
     return v && viv_parse_bool(v, out, &why) ? viv_fail(err, EINVAL, "%s: %s: %s", viv_raw_what(r), key, why.text) : 0;
 }
 
+/* auto-read-only: a file by itself is read until somebody wants to write it (viv_node_wake_writable), so that those who only read it
+ * do not keep others off it. */
+static int read_rights(const struct viv_raw_opts *r, bool *read_only, struct viv_err *err)
+{
+    const char *driver = viv_raw_get(r, "driver");
+    bool automatic = false;
+    int ret = read_switch(r, "read-only", read_only, err);
+
+    if (!ret)
+        ret = read_switch(r, "auto-read-only", &automatic, err);
+    if (automatic && driver && (!strcmp(driver, "file") || !strcmp(driver, "host_device")))
+        *read_only = true;
+    return ret;
+}
+
 int viv_blockdev_add(const struct viv_raw_opts *r, struct viv_err *err)
 {
     struct viv_node_opts no = {0};
@@ -28,7 +43,7 @@ int viv_blockdev_add(const struct viv_raw_opts *r, struct viv_err *err)
     int ret = viv_graph_check_quiet(err);
 
     if (!ret)
-        ret = read_switch(r, "read-only", &no.read_only, err);
+        ret = read_rights(r, &no.read_only, err);
     if (!ret && !viv_raw_get(r, "driver"))
         ret = viv_fail(err, EINVAL, "%s: driver is missing (raw, qcow2, file ...)", viv_raw_what(r));
     if (!ret && !viv_raw_get(r, "node-name"))

@@ -4,6 +4,7 @@
  * pairs apart: what every node has, what belongs to the nodes below (built first, by build() again), and the rest, which must be
  * the driver's own. -drive, -blockdev, json: and --image-opts differ only in where the pairs come from. */
 #include "block/build.h"
+#include "block/graph.h"
 #include "block/options.h"
 
 #include <errno.h>
@@ -177,6 +178,8 @@ static int use_node(struct build *b, const char *name, const char *ref, struct v
                         n->parents ? "below another image" : "a disk");
     if (!(n->read_only && no->read_only) && viv_node_check_shown(n, what_of(b), err))
         return -EBUSY;
+    if (!no->read_only && viv_node_wake_writable(n, err))
+        return -EACCES;
     if (n->read_only && !no->read_only)
         return viv_fail(err, EACCES, "%s: node '%s' is read-only: say read-only=on here too", what_of(b), ref);
     if (flag(b, "cache.direct", n->direct) != n->direct || flag(b, "cache.no-flush", n->no_flush) != n->no_flush)

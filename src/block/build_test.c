@@ -237,6 +237,38 @@ static void test_named(void)
     g_assert_null(viv_node_find("s0"));
 }
 
+/* auto-read-only: those who only read a file keep nobody off it, whoever writes has it for himself. */
+static void test_auto_read_only(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_blk *b = NULL;
+
+    make_image("raw", "a0", NULL);
+    for (unsigned i = 0; i < 2; i++) { /* as two machines on one ISO */
+        g_autofree char *file = g_strdup_printf("{\"driver\":\"file\",\"filename\":\"%%a0\",\"node-name\":\"s%u\",\"auto-read-only\":true}", i);
+        g_autofree char *format = g_strdup_printf("{\"driver\":\"raw\",\"node-name\":\"f%u\",\"read-only\":true,\"file\":\"s%u\"}", i, i);
+
+        if (add(file, &err) || add(format, &err))
+            g_error("%s", err.text);
+    }
+    g_assert_cmpint(viv_blockdev_attach("f0", VIV_PERM_READ, VIV_PERM_READ, "cd", &b, &err), ==, 0);
+    g_assert_cmpint(add("{\"driver\":\"file\",\"filename\":\"%a0\",\"node-name\":\"s2\",\"auto-read-only\":true}", &err), ==, 0);
+    g_assert_cmpint(add("{\"driver\":\"raw\",\"node-name\":\"f2\",\"file\":\"s2\"}", &err), <, 0);
+    g_assert_nonnull(strstr(err.text, "lock"));
+    viv_err_clear(&err);
+    g_assert_cmpint(viv_blk_close(b, &err), ==, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        g_assert_cmpint(viv_blockdev_del(i ? "f1" : "f0", &err), ==, 0);
+        g_assert_cmpint(viv_blockdev_del(i ? "s1" : "s0", &err), ==, 0);
+    }
+    if (add("{\"driver\":\"raw\",\"node-name\":\"f2\",\"file\":\"s2\"}", &err))
+        g_error("%s", err.text);
+    g_assert_cmpint(viv_blockdev_attach("f2", VIV_PERM_READ | VIV_PERM_WRITE, VIV_PERM_READ, "d", &b, &err), ==, 0);
+    g_assert_cmpint(viv_blk_pwrite(b, 4096, "hello", 5, 0), ==, 0);
+    g_assert_cmpint(viv_blk_close(b, &err), ==, 0);
+    g_assert_cmpint(viv_blockdev_close_all(&err), ==, 0);
+}
+
 /* Texts that nobody would write: nothing may be lost of what was made for them. */
 static void test_mutations(void)
 {
@@ -275,6 +307,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block/build/bounds", test_bounds);
     g_test_add_func("/block/build/loop", test_loop);
     g_test_add_func("/block/build/named", test_named);
+    g_test_add_func("/block/build/auto-read-only", test_auto_read_only);
     g_test_add_func("/block/build/mutations", test_mutations);
     ret = g_test_run();
     for (unsigned i = 0; i < G_N_ELEMENTS(files); i++) {

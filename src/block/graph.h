@@ -37,6 +37,9 @@ static inline int viv_graph_move_users(struct viv_node *from, struct viv_node *t
 int viv_node_write_backing(struct viv_node *n, const char *name, const char *format, struct viv_err *err);
 /* For other rights than it was opened with, and the file below it too. On failure it is as it was. */
 int viv_node_set_read_only(struct viv_node *n, bool read_only, struct viv_err *err);
+/* Outside too: somebody is going to write. A file that nobody uses and that is only read because nobody has wanted more
+ * (auto-read-only) is opened to be written; all else stays as it is. */
+int viv_node_wake_writable(struct viv_node *n, struct viv_err *err);
 
 /* What can be another one of an open node. References of its own. */
 struct viv_node_change {

@@ -185,6 +185,13 @@ int viv_node_set_read_only(struct viv_node *n, bool read_only, struct viv_err *e
     return ret;
 }
 
+int viv_node_wake_writable(struct viv_node *n, struct viv_err *err)
+{
+    if (!is_file(n) || !n->read_only || n->stays_read_only || n->parents || n->users)
+        return 0;
+    return viv_node_set_read_only(n, false, err);
+}
+
 /* --- all that can change --- */
 
 void viv_node_change_init(struct viv_node_change *c, struct viv_node *n)

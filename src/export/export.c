@@ -82,7 +82,7 @@ static int check_new(struct viv_opts *o, struct viv_err *err)
 }
 
 /* An image on a bare file, so that what is exported is always a disk: whole sectors, holes, sizes. */
-static int node_for(const char *name, struct viv_node **out, struct viv_err *err)
+static int node_for(const char *name, bool write, struct viv_node **out, struct viv_err *err)
 {
     struct viv_node *n = viv_node_find(name);
     struct viv_node_opts no = {0};
@@ -91,6 +91,8 @@ static int node_for(const char *name, struct viv_node **out, struct viv_err *err
         return viv_fail(err, ENOENT, "Cannot find device='' nor node-name='%s'", name);
     if (n->drv->protocol && n->parents && !n->read_only)
         return viv_fail(err, EBUSY, "node '%s' is below an image that may write it: export that image's node", name);
+    if (write && viv_node_wake_writable(n, err))
+        return -EACCES;
     no.read_only = n->read_only;
     no.unmap = n->unmap;
     viv_node_get(n);
@@ -105,11 +107,12 @@ static int open_blk(struct viv_export *x, struct viv_opts *o, struct viv_err *er
     unsigned all = VIV_PERM_READ | VIV_PERM_WRITE | VIV_PERM_RESIZE, perms = VIV_PERM_READ;
     g_autofree char *user = g_strdup_printf("%s export '%s'", x->type->name, x->id);
     struct viv_node *n = NULL;
-    int ret = node_for(x->node_name, &n, err);
+    int ret;
 
+    x->writable = viv_opts_bool(o, "writable");
+    ret = node_for(x->node_name, x->writable, &n, err);
     if (ret)
         return ret;
-    x->writable = viv_opts_bool(o, "writable");
     if (x->writable && n->read_only) {
         viv_node_put(&n);
         return viv_fail(err, EACCES, "Cannot export read-only node as writable");

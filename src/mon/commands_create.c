@@ -6,6 +6,7 @@
 #include "mon/schema.h"
 
 #include "block/build.h"
+#include "block/graph.h"
 #include "block/image.h"
 #include "block/job.h"
 #include "block/proto/file/file.h"
@@ -115,6 +116,7 @@ static int take_file(struct job *j, struct viv_err *err)
 {
     g_autofree char *user = g_strdup_printf("job '%s'", j->id);
     struct viv_node_opts wish = {0};
+    int ret;
 
     if (j->drv == &viv_blk_file)
         return 0;
@@ -126,6 +128,9 @@ static int take_file(struct job *j, struct viv_err *err)
     viv_node_get(j->node);
     if (j->node->parents)
         return viv_fail(err, EBUSY, "node '%s' is below another image", j->file);
+    ret = viv_node_wake_writable(j->node, err);
+    if (ret)
+        return ret;
     return viv_node_attach(j->node, user, VIV_PERM_WRITE | VIV_PERM_RESIZE, 0, &j->user, err);
 }
 

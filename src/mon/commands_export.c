@@ -2,6 +2,7 @@
 #include "mon/mon_int.h"
 #include "mon/schema.h"
 
+#include "block/graph.h"
 #include "block/registry.h"
 #include "block/node.h"
 #include "block/options.h"
@@ -70,6 +71,8 @@ COMMAND(nbd_add)
     bool writable = viv_opts_bool(o, "writable");
     int ret;
 
+    if (writable && n)
+        viv_node_wake_writable(n, NULL);
     viv_raw_set(raw, "type", "nbd");
     viv_raw_set(raw, "id", name ? name : device);
     viv_raw_set(raw, "node-name", n ? viv_mon_name_node(n) : device);
