@@ -16,8 +16,7 @@
 
 #define WINDOW64 (32 * VIV_GIB) /* at least */
 
-/* Lives as long as the VM. */
-struct tables {
+struct viv_bios_tables {
     struct viv_firmware_config c;
     uint8_t *blob;
     size_t len;
@@ -78,7 +77,7 @@ static void move_window64(struct viv_pci_bus *root, struct viv_acpi_info *info)
 
 static void make(void *opaque)
 {
-    struct tables *t = opaque;
+    struct viv_bios_tables *t = opaque;
     struct viv_acpi_info info = t->c.acpi;
     struct viv_err err = VIV_ERR_INIT;
     struct viv_acpi_files f;
@@ -100,12 +99,13 @@ static int add(struct viv_dev *d, const char *name, const void *data, size_t len
 
 int viv_bios_add_acpi(const struct viv_firmware_config *c, struct viv_dev *d, struct viv_err *err)
 {
-    struct tables *t = g_new0(struct tables, 1);
+    struct viv_bios_tables *t = g_new0(struct viv_bios_tables, 1);
     /* S0 and S5 (with its SLP_TYP); neither S3 nor S4 */
     const uint8_t states[6] = {0x80, 0, 0, 0, 0, (uint8_t)(0x80 | c->acpi.s5_type)};
     struct viv_acpi_files f;
     int r;
 
+    *c->tables = t;
     t->c = *c; /* its CPUs are ours */
     viv_firmware_cpus(&t->c.acpi);
     r = viv_acpi_build_files(&t->c.acpi, &f, err);

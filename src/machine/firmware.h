@@ -17,6 +17,7 @@
 #define VIV_KVM_PAGES_END 0xff000000u
 
 struct viv_firmware;
+struct viv_bios_tables;
 
 struct viv_firmware_config {
     const struct viv_machine_config *cfg;
@@ -28,6 +29,7 @@ struct viv_firmware_config {
     bool with_acpi;
     /* Firmware that runs, and places things by itself: changes what lies elsewhere than `acpi` says. */
     void (*placed)(struct viv_board *board, struct viv_acpi_info *info);
+    struct viv_bios_tables **tables; /* where its tables are kept; they live as long as the VM */
 };
 
 /* Points info->cpus at an array of the vCPUs, which is the caller's. */

@@ -32,6 +32,7 @@ struct viv_pc {
     struct viv_dev *bridge, *south; /* host bridge; the function with power management, NULL: acpi=off */
     struct viv_dev *rtc, *fw_cfg;
     struct viv_firmware *firmware; /* NULL: the ROM runs */
+    struct viv_bios_tables *tables;
     bool bios, started;
     bool acpi, hpet, pit;
 };
