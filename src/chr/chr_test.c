@@ -7,10 +7,12 @@
 
 #include "base/units.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
 #include <glib/gstdio.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -230,9 +232,9 @@ static void test_full_queue(void)
     g_free(f);
 }
 
-static int listen_v4(uint16_t *port) /* 0: any */
+static int listen_on(in_addr_t address, uint16_t *port) /* 0: any */
 {
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(*port)};
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(address), .sin_port = htons(*port)};
     socklen_t len = sizeof(in);
     int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
 
@@ -240,6 +242,11 @@ static int listen_v4(uint16_t *port) /* 0: any */
     g_assert(!bind(fd, (struct sockaddr *)&in, len) && !listen(fd, 4) && !getsockname(fd, (struct sockaddr *)&in, &len));
     *port = ntohs(in.sin_port);
     return fd;
+}
+
+static int listen_v4(uint16_t *port)
+{
+    return listen_on(INADDR_LOOPBACK, port);
 }
 
 /* Whoever comes to `server` has it from c; both go. */
@@ -272,6 +279,66 @@ static void test_addresses(void)
     pump_ms(1500);
     reaches(c, server, "two");
     viv_dev_unlock();
+}
+
+static const char *moving; /* atomic: where "moving.invalid" is now; NULL: no server answers */
+
+/* In place of libc's, for this program. */
+int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **out)
+{
+    static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    const char *is = host && !strcmp(host, "moving.invalid") ? __atomic_load_n(&moving, __ATOMIC_RELAXED) : host;
+
+    if (host && !is)
+        return EAI_AGAIN;
+    if (!real)
+        real = (int (*)(const char *, const char *, const struct addrinfo *, struct addrinfo **))dlsym(RTLD_NEXT, "getaddrinfo");
+    return real(is, port, hints, out);
+}
+
+static void move_to(const char *address)
+{
+    __atomic_store_n(&moving, address, __ATOMIC_RELAXED);
+}
+
+/* Whoever has come to `server` by now. */
+static int came(int server)
+{
+    int conn;
+
+    pump_ms(2500);
+    fcntl(server, F_SETFL, O_NONBLOCK);
+    conn = accept(server, NULL, NULL);
+    g_assert_cmpint(conn, >=, 0);
+    return conn;
+}
+
+/* reconnect= waits for a name that cannot be asked for, and follows it when it moves. */
+static void test_moving_name(void)
+{
+    uint16_t port = 0;
+    int first = listen_v4(&port), second = listen_on(INADDR_LOOPBACK + 1, &port);
+    g_autofree char *text = g_strdup_printf("tcp:moving.invalid:%u,reconnect=1", port);
+    g_autofree char *once = g_strdup_printf("tcp:moving.invalid:%u", port);
+    struct front *f = front_new(100);
+    struct viv_chr *c;
+
+    viv_dev_lock();
+    refuse(once, "moving.invalid");
+    c = make("moving", text);
+    g_assert_cmpint(viv_chr_attach(c, &front_ops, f, NULL), ==, 0);
+    move_to("127.0.0.1");
+    close(came(first));
+    move_to("127.0.0.2");
+    close(came(second));
+    move_to(NULL); /* where it was last counts still */
+    close(came(second));
+    viv_chr_detach(c, f);
+    viv_chr_free(c);
+    viv_dev_unlock();
+    close(first);
+    close(second);
+    front_free(f);
 }
 
 static void test_socket(void)
@@ -681,6 +748,7 @@ int main(int argc, char **argv)
     g_test_add_func("/chr/file", test_file_and_log);
     g_test_add_func("/chr/socket", test_socket);
     g_test_add_func("/chr/addresses", test_addresses);
+    g_test_add_func("/chr/moving-name", test_moving_name);
     g_test_add_func("/chr/hang-up", test_hang_up);
     g_test_add_func("/chr/full-queue", test_full_queue);
     g_test_add_func("/chr/mux", test_mux);

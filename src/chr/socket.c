@@ -1,5 +1,6 @@
 /* TCP and UNIX stream sockets, server (one client at a time) or client (with reconnect). */
 #include "chr/chr_int.h"
+#include "chr/lookup.h"
 #include "chr/telnet.h"
 
 #include "base/log.h"
@@ -24,7 +25,10 @@ struct chr_socket {
     struct viv_chr_fdio io; /* in and out are the connection, or -1 */
     char *what;
     char *path; /* to unlink at the end */
-    struct addrinfo *found, *next; /* TCP: all addresses of the name; the one after addr */
+    struct addrinfo *found, *next; /* TCP: all addresses of the name; the one after addr. With `host`, NULL: not known yet */
+    char *host, *port; /* a name that reconnect= asks for anew each time, as it may move; NULL: none, or an address */
+    struct addrinfo hints;
+    struct viv_lookup *lookup; /* under way */
     struct sockaddr_storage addr;
     socklen_t addr_len;
     bool server, telnet, nodelay;
@@ -123,7 +127,7 @@ static void on_listen(void *opaque, int fd, short revents)
 
 /* --- client --- */
 
-static void on_retry(void *opaque);
+static void connect_again(struct chr_socket *s);
 
 static void on_connected(void *opaque, int fd, short revents)
 {
@@ -141,7 +145,7 @@ static void on_connected(void *opaque, int fd, short revents)
     }
     close(fd);
     if (next_address(s))
-        on_retry(s);
+        connect_again(s);
     else
         retry_later(s);
 }
@@ -203,9 +207,8 @@ static bool wait_for_queue(struct chr_socket *s, int rc)
     return true;
 }
 
-static void on_retry(void *opaque)
+static void connect_again(struct chr_socket *s)
 {
-    struct chr_socket *s = opaque;
     struct viv_err own = VIV_ERR_INIT;
     int fd = start_connect(s, SOCK_NONBLOCK, &own);
 
@@ -222,10 +225,48 @@ static void on_retry(void *opaque)
         retry_later(s);
 }
 
+/* Where the name cannot be asked for, the addresses that it had are as good as any. */
+static void on_looked_up(void *opaque, int error, struct addrinfo *found)
+{
+    struct chr_socket *s = opaque;
+
+    s->lookup = NULL;
+    if (!error) {
+        if (s->found)
+            freeaddrinfo(s->found);
+        s->found = found;
+    }
+    s->next = NULL;
+    next_address(s);
+    if (s->found)
+        connect_again(s);
+    else
+        retry_later(s);
+}
+
+static void on_retry(void *opaque)
+{
+    struct chr_socket *s = opaque;
+
+    if (!s->host) {
+        connect_again(s);
+        return;
+    }
+    s->lookup = viv_lookup_start(s->host, s->port, &s->hints, on_looked_up, s);
+    if (!s->lookup)
+        retry_later(s);
+}
+
 static int connect_now(struct chr_socket *s, struct viv_err *err)
 {
     struct viv_err own = VIV_ERR_INIT;
-    int fd = start_connect(s, 0, &own);
+    int fd;
+
+    if (s->host && !s->found) {
+        retry_later(s);
+        return 0;
+    }
+    fd = start_connect(s, 0, &own);
 
     if (wait_for_queue(s, fd))
         return 0;
@@ -358,6 +399,12 @@ static int family(struct viv_opts *o)
     return v4 == v6 ? AF_UNSPEC : v4 ? AF_INET : AF_INET6;
 }
 
+/* Will asking again help? */
+static bool name_may_come(int e)
+{
+    return e == EAI_AGAIN || e == EAI_FAIL || e == EAI_NONAME || e == EAI_NODATA || e == EAI_SYSTEM;
+}
+
 static int resolve_tcp(struct chr_socket *s, struct viv_opts *o, struct viv_err *err)
 {
     const char *host = viv_opts_str(o, "host"), *port = viv_opts_str(o, "port");
@@ -372,7 +419,14 @@ static int resolve_tcp(struct chr_socket *s, struct viv_opts *o, struct viv_err 
     let_go(s);
     e = getaddrinfo(host && *host ? host : NULL, port, &hints, &s->found);
     hold_again(s);
-    if (e)
+    if (s->retry_ns && host && *host && !g_hostname_is_ip_address(host)) {
+        s->host = g_strdup(host);
+        s->port = g_strdup(port);
+        s->hints = hints;
+    }
+    if (e && s->host && name_may_come(e))
+        viv_warn("%s: %s:%s: %s; it is tried again", s->what, host, port, gai_strerror(e));
+    else if (e)
         return viv_fail(err, EINVAL, "%s: %s:%s: %s", s->what, host ? host : "", port,
                         gai_strerror(e));
     next_address(s);
@@ -494,6 +548,7 @@ static void socket_close(struct viv_chr *c)
     viv_chr_fdio_stop(&s->io);
     viv_watch_free(s->listen_watch);
     viv_watch_free(s->connect_watch);
+    viv_lookup_forget(s->lookup);
     viv_timer_free(s->retry);
     viv_timer_free(s->io.hung_timer);
     if (s->io.in >= 0)
@@ -507,6 +562,8 @@ static void socket_close(struct viv_chr *c)
     if (s->path)
         viv_broker_unlink(s->path);
     g_free(s->path);
+    g_free(s->host);
+    g_free(s->port);
     g_free(s->what);
 }
 
