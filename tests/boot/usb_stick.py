@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""SeaBIOS on each USB controller: GRUB from a stick (by bootindex, with an IDE disk beside it), keys from a USB keyboard."""
+"""SeaBIOS on each USB controller: GRUB from a stick (by bootindex, with an IDE disk beside it), keys from a USB keyboard. A disk of
+64 KiB, smaller than what a BIOS takes for a cylinder, on SCSI (SeaBIOS asks disks of QEMU's for their geometry)."""
 import os
 import subprocess
 import sys
@@ -59,11 +60,29 @@ def boot(work, stick, name):
     print(f"ok: {name}: GRUB after {took:.1f} s, keys")
 
 
+def small(work):
+    """A boot sector that reads the next one, from head 0 of cylinder 0, and prints what it has there."""
+    code = (b"\x31\xc0\x8e\xd8\x8e\xc0\x8e\xd0\xbc\x00\x7c"              # xor ax,ax; mov ds,es,ss,ax; mov sp,7c00h
+            b"\xbb\x00\x7e\xb8\x01\x02\xb9\x02\x00\x30\xf6\xcd\x13\x72\x09"  # mov bx,7e00h; mov ax,201h; mov cx,2; xor dh,dh; int 13h; jc
+            b"\xa0\x00\x7e\xba\xf8\x03\xee\xf4\xf4\xeb\xfd")              # mov al,[7e00h]; mov dx,3f8h; out dx,al; hlt
+    image = os.path.join(work, "small.img")
+    with open(image, "wb") as f:
+        f.write(code.ljust(510, b"\0") + b"\x55\xaa" + b"Y".ljust(511, b"\0"))
+        f.truncate(64 << 10)
+    args = vm.base_args("pc", "64M", 1) + ["-drive", f"if=none,id=d,format=raw,file={image}", "-device", "virtio-scsi-pci", "-device",
+                                           "scsi-hd,drive=d,vendor=QEMU"]
+    with vm.Guest(args, "small") as g:
+        g.expect("Y", 30)
+    print("ok: 64 KiB as scsi-hd")
+
+
 def main():
     vm.need("grub-mkimage")
     if not os.path.exists(f"{LIB}/boot.img"):
         vm.skip("needs grub-pc-bin")
     work = vm.scratch()
+    if not sys.argv[1:]:
+        small(work)
     stick = make_stick(work)
     for name in sys.argv[1:] or CONTROLLERS:
         boot(work, stick, name)

@@ -6,7 +6,6 @@
 #include <glib.h>
 #include <string.h>
 
-#define VENDOR   "VIV     "
 #define REVISION "1.0 "
 
 bool scsi_ready(struct scsi_unit *u, struct viv_scsi_req *r)
@@ -31,6 +30,18 @@ void scsi_request_sense(struct scsi_unit *u, struct viv_scsi_req *r)
 
 /* ---- INQUIRY ---- */
 
+static void put_text(char *to, size_t size, const char *text)
+{
+    memset(to, ' ', size);
+    memcpy(to, text, strnlen(text, size));
+}
+
+void scsi_set_names(struct scsi_unit *u, const char *vendor, const char *product)
+{
+    put_text(u->vendor, sizeof(u->vendor), vendor);
+    put_text(u->product, sizeof(u->product), product);
+}
+
 static void standard(struct scsi_unit *u, struct viv_scsi_req *r)
 {
     uint8_t *p = viv_scsi_answer(r, 36, viv_ld_be16(r->cdb + 3));
@@ -41,8 +52,8 @@ static void standard(struct scsi_unit *u, struct viv_scsi_req *r)
     p[3] = 2; /* format of this answer */
     p[4] = 36 - 5;
     p[7] = 2; /* CMDQUE */
-    memcpy(p + 8, VENDOR, 8);
-    memcpy(p + 16, u->product, 16);
+    memcpy(p + 8, u->vendor, 8);
+    memcpy(p + 16, u->product, sizeof(u->product));
     memcpy(p + 32, REVISION, 4);
 }
 
@@ -56,7 +67,7 @@ static int identification(struct scsi_unit *u, uint8_t *p)
     p[at] = 2;     /* ASCII */
     p[at + 1] = 1; /* T10 vendor */
     p[at + 3] = (uint8_t)(8 + len);
-    memcpy(p + at + 4, VENDOR, 8);
+    memcpy(p + at + 4, u->vendor, 8);
     memcpy(p + at + 12, name, len);
     at += 12 + (int)len;
     if (u->wwn) {
@@ -158,6 +169,7 @@ const struct viv_state_table viv_scsi_unit_state = {
             VIV_F_STRUCT(scsi_unit, scsi, viv_scsi_dev_state),
             VIV_F_STRUCT(scsi_unit, front, viv_front_state),
             VIV_F_DERIVED(scsi_unit, held, "the adapter starts its commands anew"),
+            VIV_F_CONFIG(scsi_unit, vendor),
             VIV_F_CONFIG(scsi_unit, product),
             VIV_F_CONFIG(scsi_unit, wwn),
             VIV_F_CONFIG(scsi_unit, removable),

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <glib.h>
 
+#define PRODUCT "Vivarium disk"
+
 struct range {
     uint64_t lba;
     uint32_t count;
@@ -323,7 +325,7 @@ int scsi_hd_open(struct scsi_hd *h, struct viv_dev *dev, struct viv_opts *opts, 
 
     if (rc < 0)
         return rc;
-    h->unit.product = "Vivarium disk   ";
+    scsi_set_names(&h->unit, SCSI_VENDOR, PRODUCT);
     h->discard = !f->ro;
     if (f->logical > VIV_SCSI_BUF_MOST)
         rc = viv_fail(err, EINVAL, "%s: logical_block_size is at most %d on SCSI", viv_opts_what(opts), VIV_SCSI_BUF_MOST);
@@ -373,13 +375,28 @@ static struct scsi_hd *hd_of(struct viv_dev *d)
     return &((struct scsi_hd_dev *)d)->hd;
 }
 
+/* What INQUIRY has room for. */
+static int check_name(struct viv_opts *opts, const char *key, size_t most, struct viv_err *err)
+{
+    const char *text = viv_opts_str(opts, key);
+
+    if (strlen(text) > most)
+        return viv_fail(err, EINVAL, "%s: %s=%.60s: at most %zu characters", viv_opts_what(opts), key, text, most);
+    return 0;
+}
+
 static int dev_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
     struct scsi_hd *h = hd_of(d);
-    int rc = scsi_hd_open(h, d, opts, err);
+    int rc = check_name(opts, "vendor", sizeof(h->unit.vendor), err);
 
+    if (!rc)
+        rc = check_name(opts, "product", sizeof(h->unit.product), err);
+    if (!rc)
+        rc = scsi_hd_open(h, d, opts, err);
     if (rc < 0)
         return rc;
+    scsi_set_names(&h->unit, viv_opts_str(opts, "vendor"), viv_opts_str(opts, "product"));
     h->unit.wwn = (uint64_t)viv_opts_int(opts, "wwn");
     h->rotation = (uint16_t)viv_opts_int(opts, "rotation_rate");
     rc = viv_scsi_dev_init(&h->unit.scsi, d, &scsi_hd_ops, opts, err);
@@ -425,6 +442,8 @@ static const struct viv_state_table dev_state = {
 static const struct viv_opt_def props[] = {
     VIV_FRONT_PROPS,
     VIV_SCSI_PROPS,
+    {.name = "vendor", .type = VIV_OPT_STR, .def = SCSI_VENDOR, .help = "what INQUIRY says; SeaBIOS asks QEMU's alone for a geometry"},
+    {.name = "product", .type = VIV_OPT_STR, .def = PRODUCT, .help = "likewise"},
     {.name = "wwn", .type = VIV_OPT_INT, .help = "world wide name, 64 bits"},
     {.name = "rotation_rate", .type = VIV_OPT_INT, .max = 65534, .help = "turns a minute; 1: none, as an SSD"},
     VIV_OPT_END,

@@ -1,4 +1,4 @@
-/* Capacity, vital product data and mode pages of a SCSI disk (SBC-3 5.16, 6.4, 6.5). */
+/* Capacity, vital product data and mode pages of a SCSI disk (SBC-3 5.16, 6.4, 6.5; the geometry page is SBC's). */
 #include "dev/scsi/disk.h"
 
 #include "base/bytes.h"
@@ -6,8 +6,9 @@
 #include <glib.h>
 #include <string.h>
 
-enum { PAGE_RECOVERY = 0x01, PAGE_CACHING = 0x08, PAGE_CONTROL = 0x0a };
+enum { PAGE_RECOVERY = 0x01, PAGE_GEOMETRY = 0x04, PAGE_CACHING = 0x08, PAGE_CONTROL = 0x0a };
 enum { WCE = 0x04 };
+enum { HEADS = 16, SECTORS = 63, LEAST_CYLINDERS = 2, MOST_CYLINDERS = 16383 }; /* as an ATA disk has them */
 
 const uint8_t scsi_hd_vital_pages[] = {0xb0, 0xb1, 0xb2, 0};
 
@@ -71,9 +72,35 @@ void scsi_hd_capacity16(struct scsi_hd *h, struct viv_scsi_req *r)
 
 /* ---- mode pages ---- */
 
+static unsigned page_len(uint8_t code)
+{
+    switch (code) {
+    case PAGE_RECOVERY:
+    case PAGE_CONTROL:
+        return 12;
+    case PAGE_CACHING:
+        return 20;
+    case PAGE_GEOMETRY:
+        return 24;
+    default:
+        return 0;
+    }
+}
+
+/* A BIOS divides the size by it, and takes the rest for sectors a track. Without it SeaBIOS takes a disk below a cylinder of 16 heads
+ * with 63 sectors for an empty one. */
+static void put_geometry(const struct scsi_hd *h, uint8_t *p)
+{
+    uint64_t cylinders = viv_front_blocks(&h->unit.front) / (HEADS * SECTORS);
+
+    viv_st_be16(p + 3, (uint16_t)CLAMP(cylinders, LEAST_CYLINDERS, MOST_CYLINDERS));
+    p[5] = HEADS;
+    viv_st_be16(p + 20, h->rotation > 1 ? h->rotation : 0);
+}
+
 static unsigned mode_page(struct scsi_unit *u, uint8_t code, bool changeable, uint8_t *p)
 {
-    unsigned len = code == PAGE_CACHING ? 20 : code == PAGE_CONTROL || code == PAGE_RECOVERY ? 12 : 0;
+    unsigned len = page_len(code);
 
     if (!len)
         return 0;
@@ -82,6 +109,8 @@ static unsigned mode_page(struct scsi_unit *u, uint8_t code, bool changeable, ui
     p[1] = (uint8_t)(len - 2);
     if (code == PAGE_CACHING && (changeable || scsi_hd_of(u)->write_cache))
         p[2] = WCE;
+    if (code == PAGE_GEOMETRY && !changeable)
+        put_geometry(scsi_hd_of(u), p);
     if (code == PAGE_RECOVERY && !changeable)
         p[2] = 0x80; /* failed writes move elsewhere */
     if (code == PAGE_CONTROL && !changeable)

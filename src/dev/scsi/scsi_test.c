@@ -402,6 +402,11 @@ static void test_hd_modes(void)
     g_assert_cmpuint(a.moved, ==, 24);
     g_assert_cmpint(a.data[6], ==, 4);
     memcpy(page, a.data, 24);
+    g_assert_cmpint(run(CDB(0x1a, 8, 4, 0, 255), ALL), ==, 0); /* geometry: never without cylinders */
+    g_assert_cmpuint(a.moved, ==, 28);
+    g_assert_cmpuint(viv_ld_be32(a.data + 6), ==, 2u << 8 | 16);
+    g_assert_cmpint(run(CDB(0x1a, 8, 0x44, 0, 255), ALL), ==, 0); /* none of it can be set */
+    g_assert_cmpint(a.data[9], ==, 0);
     page[0] = 0;
     page[6] = 0;
     disk.flushes = 0;
@@ -417,7 +422,9 @@ static void test_hd_modes(void)
     assert_sense(5, 0x1a00);
     teardown();
     disk.ro = true;
-    setup("scsi-hd", "drive=d0,serial=S1");
+    setup("scsi-hd", "drive=d0,serial=S1,vendor=QEMU,product=QEMU HARDDISK");
+    g_assert_cmpint(run(CDB(0x12, 0, 0, 0, 36), ALL), ==, 0);
+    g_assert_cmpmem(a.data + 8, 24, "QEMU    QEMU HARDDISK   ", 24);
     g_assert_cmpint(run(CDB(0x1a, 8, 8, 0, 255), ALL), ==, 0);
     g_assert_cmpint(a.data[2], ==, 0x90);
     run(CDB(0x2a, 0, 0, 0, 0, 9, 0, 0, 1), ALL);

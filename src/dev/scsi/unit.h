@@ -11,7 +11,7 @@ struct scsi_unit {
     struct viv_scsi_dev scsi;
     struct viv_front front;
     struct scsi_io *held; /* failed under a `stop` policy, in order; the adapter saves their commands and starts them anew */
-    const char *product;  /* 16 characters */
+    char vendor[8], product[16]; /* as INQUIRY has them: spaces behind */
     uint64_t wwn;         /* 0: none */
     bool removable;       /* says that its medium can go, whether or not it does */
 };
@@ -39,6 +39,8 @@ bool scsi_ready(struct scsi_unit *u, struct viv_scsi_req *r);
  * of header or -1 when there is no such page. `pages` ends with 0. */
 void scsi_inquiry(struct scsi_unit *u, struct viv_scsi_req *r, const uint8_t *pages,
                   int (*vital)(struct scsi_unit *u, uint8_t page, uint8_t *p));
+#define SCSI_VENDOR "VIV"
+void scsi_set_names(struct scsi_unit *u, const char *vendor, const char *product);
 void scsi_request_sense(struct scsi_unit *u, struct viv_scsi_req *r);
 /* MODE SENSE (6) and (10). `page` puts a whole page (code and length first) at p and returns its length, 0 when there is none;
  * `changeable`: the mask of what can be set. `descriptor`: a block descriptor of 8 bytes, or NULL. */
