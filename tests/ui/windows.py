@@ -295,6 +295,19 @@ def nowhere(work, x, kind):
     print("ok: no display, no window")
 
 
+def quiet(work, x, kind):
+    """Libraries look for their caches and settings behind the sandbox: that is no news."""
+    env = dict(x.env, HOME=work)
+    p = subprocess.Popen(vm.emulator() + ["-M", "pc", "-m", "64M", "-accel", "interp", "-sandbox", "on", "-S", "-serial", "null", "-display", kind,
+                                          "-name", "silent", "-monitor", "stdio"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    seen = until(lambda: x.window("silent"), 20)
+    time.sleep(1)
+    said = p.communicate("quit\n", timeout=60 * vm.SLOW)[1]
+    if not seen or p.returncode or "does not open" in said:
+        vm.fail(f"window {seen}, status {p.returncode}: {said}")
+    print("ok: the sandbox is silent about what libraries look for")
+
+
 def compositors(work, x, image):
     """A desktop with Wayland and Xwayland: GTK would end the machine with the compositor, so it takes the X server."""
     env = dict(x.env)
@@ -432,6 +445,7 @@ def main():
     else:
         default_on_wayland(work, x)
     nowhere(work, x, kind)
+    quiet(work, x, kind)
     server_ends(work, kind, image)
     wayland(work, kind, image)
     if kind == "gtk":  # the kind that is taken when none is named
