@@ -89,7 +89,7 @@ const struct viv_opt_def viv_boot_opts[] = {
     {.name = "once", .type = VIV_OPT_STR, .help = "the same, for the first start only"},
     {.name = "menu", .type = VIV_OPT_BOOL, .help = "let the person choose"},
     {.name = "splash-time", .type = VIV_OPT_INT, .min = 0, .max = 65535, .help = "how long the menu's key is waited for, ms"},
-    {.name = "splash", .type = VIV_OPT_REFUSED, .help = "there is no picture to show yet; leave it out"},
+    {.name = "splash", .type = VIV_OPT_STR, .help = "a JPEG or BMP file that SeaBIOS shows while it waits (menu=on)"},
     {.name = "reboot-timeout", .type = VIV_OPT_INT, .def = "-1", .min = -1, .max = 65535,
      .help = "start again after that many ms when nothing could be booted; -1: never"},
     {.name = "strict", .type = VIV_OPT_BOOL, .help = "boot from nothing but devices with bootindex"},

@@ -8,10 +8,12 @@
 #include "host/datadir.h"
 #include "machine/smbios.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <string.h>
 
 #define IRQ0_OVERRIDE 0x8002 /* the timer is on pin 2 of the I/O APIC */
+#define SPLASH_MAX    (16 * VIV_MIB)
 #define ROM_MAX       (128 * VIV_KIB)
 
 static int add(struct viv_dev *d, const char *name, const void *data, size_t len, struct viv_err *err)
@@ -64,6 +66,25 @@ int viv_bios_add_bootorder(const struct viv_machine_config *cfg, struct viv_dev 
     return add(fw_cfg, "bootorder", order, *order ? strlen(order) + 1 : 0, err);
 }
 
+/* SeaBIOS finds out by the name what it is. */
+static int add_splash(const char *path, struct viv_dev *d, struct viv_err *err)
+{
+    g_autofree uint8_t *data = NULL;
+    const char *name = NULL;
+    size_t len;
+    int r = viv_datadir_read(path, SPLASH_MAX, &data, &len, err);
+
+    if (!r && len > 2)
+        name = !memcmp(data, "BM", 2) ? "bootsplash.bmp" : !memcmp(data, "\xff\xd8", 2) ? "bootsplash.jpg" : NULL;
+    if (!r && !name)
+        r = viv_fail(err, EINVAL, "%s is neither a JPEG file nor a BMP file", path);
+    if (!r)
+        r = add(d, name, data, len, err);
+    if (r)
+        viv_err_prefix(err, "-boot splash");
+    return r;
+}
+
 static int add_boot(const struct viv_machine_config *cfg, struct viv_dev *d, struct viv_err *err)
 {
     struct viv_opts *boot = cfg->boot;
@@ -75,6 +96,8 @@ static int add_boot(const struct viv_machine_config *cfg, struct viv_dev *d, str
         viv_st_le16(wait, (uint16_t)viv_opts_int(boot, "splash-time"));
         r = add(d, "etc/boot-menu-wait", wait, 2, err);
     }
+    if (!r && boot && viv_opts_str(boot, "splash"))
+        r = add_splash(viv_opts_str(boot, "splash"), d, err);
     viv_st_le32(wait, boot ? (uint32_t)viv_opts_int(boot, "reboot-timeout") : UINT32_MAX);
     return r ? r : add(d, "etc/boot-fail-wait", wait, 4, err);
 }

@@ -166,6 +166,8 @@ bad "no firmware that could boot" -M microvm -drive file=notakernel,format=raw,i
 bad "bootindex=1 is already that of /pci@i0cf8/" -drive file=notakernel,format=raw,if=none,id=x -device virtio-blk-pci,drive=x,bootindex=1 -netdev user,id=n -device virtio-net-pci,netdev=n,bootindex=1
 bad "'z' is no kind of device" -boot cz
 bad "did you mean 'menu'" -boot meun=on
+bad "there is no file 'none.bmp'" -boot splash=none.bmp
+bad "neither a JPEG file nor a BMP file" -boot splash=notakernel
 bad "it needs one of file= and string=" -kernel kernel -fw_cfg opt/a
 bad "only one of file= and string=" -kernel kernel -fw_cfg opt/a,string=b,file=c
 bad "there is such an item already" -fw_cfg etc/e820,string=b
@@ -187,7 +189,6 @@ bad "-global foo.bar: 'foo' is not a device we have" -global foo.bar=1
 bad "-global driver=foo,value=1: it needs all of driver=, property= and value=" -global driver=foo,value=1
 bad "'foo' is not a device we have" -global driver=foo,property=a,value=1
 bad "machine microvm has no chipset that would use it" -M microvm,smm=on
-bad "secure=on needs system management mode" -M q35,smm=off -drive if=pflash,unit=0,file=rom.bin,format=raw -global driver=cfi.pflash01,property=secure,value=on
 bad "ICH9-LPC.disable_s3=0: the machine cannot be suspended" -M q35 -global ICH9-LPC.disable_s3=0
 bad "-global mc146818rtc.frob=1: mc146818rtc: unknown option 'frob'" -global mc146818rtc.frob=1
 bad "-global virtio-rng-pci.period=1: this machine has no such device" -global virtio-rng-pci.period=1

@@ -3,8 +3,10 @@
 at most one line what is different, and is what the words asked for. (Refusals: errors.sh.)"""
 import os
 import re
+import struct
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import multiboot  # noqa: E402
@@ -28,6 +30,11 @@ CASES = [
     (["-m", "32M,slots=2,maxmem=64M"], "memory cannot be added", {"info memory_size_summary": "base memory: 33554432"}),
     (["-smp", "2,maxcpus=4"], "CPUs cannot be added to a running machine yet: there are 2", {"info cpus": r"CPU #1"}),
     (["-m", "32M,slots=0,maxmem=32M", "-smp", "2,maxcpus=2"], None, {}),
+    # Flash that only SMM would protect.
+    (["-M", "q35,smm=off", "-global", "driver=cfi.pflash01,property=secure,value=on", "-drive", "if=pflash,format=raw,file=WORK/rom"],
+     "secure=on has no effect without system management mode", {}),
+    # What is so anyway.
+    (["-drive", "if=none,id=d,format=raw,file=WORK/rom", "-device", "virtio-blk-pci,drive=d,scsi=off"], None, {}),
     # The card that nobody chose is one that every system has a driver for.
     ([], None, {"info network": "e1000"}),
     (["-M", "q35", "-nic", "user"], None, {"info network": "e1000"}),
@@ -100,12 +107,36 @@ def locked():
         failures.append(f"mem-lock=on: {p.returncode} {err} {status}")
 
 
+def splash():
+    """-boot splash=: SeaBIOS shows it."""
+    w, h = 640, 480
+    with open(f"{work}/s.bmp", "wb") as f:
+        f.write(b"BM" + struct.pack("<IHHI", 54 + 3 * w * h, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, w, h, 1, 24, 0, 3 * w * h, 2835, 2835, 0, 0) +
+                b"\0\0\xff" * w * h)
+    p = subprocess.Popen(vm.emulator() + ["-m", "64", "-display", "none", "-serial", "null", "-nic", "none", "-qmp", f"unix:{work}/q,server=on,wait=off",
+                                          "-boot", f"menu=on,splash={work}/s.bmp,splash-time=60000"], stderr=subprocess.DEVNULL)
+    q, picture = vm.QMP(f"{work}/q"), b""
+    for _ in range(int(120 * vm.SLOW)):
+        q.cmd("screendump", filename=f"{work}/p")
+        picture = open(f"{work}/p", "rb").read()
+        if picture.startswith(b"P6\n640 480"):
+            break
+        time.sleep(0.5)
+    q.cmd("quit")
+    if p.wait(30) or picture.count(b"\xff\0\0") < w * h // 2:
+        failures.append(f"-boot splash: {picture[:16]}")
+
+
 def main():
     multiboot.kernel(work, b"\xf4", "k")
+    with open(f"{work}/rom", "wb") as f:
+        f.write(bytes(65536))
     for case in CASES:
         one(*case)
     listed()
     locked()
+    if os.path.exists("/usr/share/seabios/bios-256k.bin"):
+        splash()
     for f in failures:
         print(f)
     if failures:

@@ -267,6 +267,7 @@ static int take_names(struct ide_hd *h, struct viv_opts *opts, struct viv_err *e
         return viv_fail(err, EINVAL, "%s: model has at most 40 characters, ver 8, serial 20", what);
     g_strlcpy(h->model, model, sizeof(h->model));
     g_strlcpy(h->revision, ver, sizeof(h->revision));
+    h->rotation = (uint16_t)viv_opts_int(opts, "rotation_rate");
     h->wwn = (uint64_t)viv_opts_int(opts, "wwn");
     if (!h->front.serial[0])
         g_snprintf(h->front.serial, sizeof(h->front.serial), "VM%05u", h->unit.ch->n * 2 + h->unit.n + 1);
@@ -403,6 +404,7 @@ static const struct viv_state_table hd_state = {
             VIV_F_CONFIG(ide_hd, model),
             VIV_F_CONFIG(ide_hd, revision),
             VIV_F_CONFIG(ide_hd, wwn),
+            VIV_F_CONFIG(ide_hd, rotation),
             VIV_F_CONFIG(ide_hd, sectors),
             VIV_F_INT(ide_hd, op),
             VIV_F_INT(ide_hd, fua),
@@ -434,6 +436,7 @@ static const struct viv_opt_def props[] = {
     IDE_PROPS,
     {.name = "model", .type = VIV_OPT_STR, .def = "Vivarium HARDDISK", .help = "name of the disk"},
     {.name = "ver", .type = VIV_OPT_STR, .def = "1.0", .help = "revision of its firmware"},
+    {.name = "rotation_rate", .type = VIV_OPT_INT, .max = 65534, .help = "turns a minute; 1: none, as an SSD"},
     {.name = "wwn", .type = VIV_OPT_INT, .help = "world wide name, 64 bits"},
     VIV_OPT_END,
 };

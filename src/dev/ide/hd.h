@@ -26,6 +26,7 @@ struct ide_hd {
     struct viv_front front;
     char model[41], revision[9];
     uint64_t wwn;
+    uint16_t rotation; /* turns a minute; 0: not said, 1: none */
     uint64_t sectors;
 
     /* The command: where on the disk the next part is, bytes left of it, bytes of the part (in buf, or in flight). */

@@ -68,6 +68,7 @@ void ide_hd_identify(struct ide_hd *h, uint8_t p[HD_SECTOR])
     ide_put_string(p + 20, h->front.serial, 20);
     ide_put_string(p + 46, h->revision, 8);
     ide_put_string(p + 54, h->model, 40);
+    word(p, 217, h->rotation);
     word(p, 47, 0x8000 | HD_MULTIPLE);
     word(p, 49, 1 << 13 | 1 << 11 | 1 << 9 | 1 << 8); /* standby timer, IORDY, LBA, DMA */
     word(p, 50, 0x4000);

@@ -90,7 +90,7 @@ static void test_identify(void)
 {
     uint8_t id[512], sum = 0;
 
-    setup("ide-hd", "drive=d0,serial=SER1,wwn=0x5000c50012345678,bus=ide.0,unit=0");
+    setup("ide-hd", "drive=d0,serial=SER1,wwn=0x5000c50012345678,rotation_rate=7200,bus=ide.0,unit=0");
     g_assert_cmpint(in8(0x1f4) | in8(0x1f5), ==, 0); /* signature */
     g_assert_cmpint(in8(0x1f2), ==, 1);
     out8(0x1f6, 0xa0);
@@ -106,6 +106,7 @@ static void test_identify(void)
     g_assert_cmpuint(viv_ld_le64(id + 200), ==, DISK_SIZE / 512);
     g_assert_cmpmem(id + 20, 6, "ES1R  ", 6);
     g_assert_cmphex(viv_ld_le16(id + 216), ==, 0x5000);
+    g_assert_cmpuint(viv_ld_le16(id + 434), ==, 7200);
     /* nobody is unit 1, or on the other channel */
     out8(0x1f6, 0xb0);
     g_assert_cmphex(in8(0x1f7), ==, 0);

@@ -370,13 +370,17 @@ static int flash_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_er
     struct cfi_flash *f = (struct cfi_flash *)d;
     const char *id = viv_opts_str(opts, "drive");
     g_autofree char *name = g_strdup_printf("system.flash%u", (unsigned)viv_opts_int(opts, "unit"));
+    bool secure = viv_opts_bool(opts, "secure");
     uint64_t size;
     int rc;
 
     if (!id)
         return viv_fail(err, EINVAL, "cfi.pflash01: drive= is missing");
-    if (viv_opts_bool(opts, "secure") && !d->board->smm)
-        return viv_fail(err, EINVAL, "flash '%s': secure=on needs system management mode: -machine q35,smm=on, with -accel xlate", id);
+    if (secure && !d->board->smm) {
+        viv_warn("flash '%s': secure=on has no effect without system management mode: the guest's system can change the firmware's variables "
+                 "(-machine q35,smm=on with -accel xlate protects them)", id);
+        secure = false;
+    }
     rc = viv_drive_claim(id, name, &f->drive, err);
     if (rc < 0)
         return rc;
@@ -399,7 +403,7 @@ static int flash_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_er
         return rc;
     }
     viv_ram_written(f->ram->hva, size);
-    make_regions(f, (uint64_t)viv_opts_int(opts, "end"), viv_opts_bool(opts, "secure"));
+    make_regions(f, (uint64_t)viv_opts_int(opts, "end"), secure);
     return 0;
 }
 

@@ -137,6 +137,8 @@ static int blk_realize(struct viv_virtio *v, struct viv_opts *opts, struct viv_e
 
     if (size & (size - 1))
         return viv_fail(err, EINVAL, "%s: queue-size is a power of two", viv_opts_what(opts));
+    if (viv_opts_bool(opts, "scsi"))
+        return viv_fail(err, ENOTSUP, "%s: scsi=on: SCSI passthrough is gone from virtio-blk; leave it out", viv_opts_what(opts));
     rc = viv_front_open(&b->front, v->dev, opts, false, &front_ops, b, err);
     if (rc < 0)
         return rc;
@@ -217,7 +219,7 @@ static const struct viv_virtio_class blk_fn = {
     {.name = "share-rw", .type = VIV_OPT_REFUSED,                                                  \
      .help = "a drive has one device; make a second -drive with file.locking=off"},                \
     VIV_VIRTIO_IOTHREAD_PROP,                                                                      \
-    {.name = "scsi", .type = VIV_OPT_REFUSED, .help = "SCSI passthrough is gone from virtio-blk"}, \
+    {.name = "scsi", .type = VIV_OPT_BOOL, .help = "off only: SCSI passthrough is gone"},          \
     {.name = "request-merging", .type = VIV_OPT_REFUSED,                                           \
      .help = "requests are not merged; leave it out"},                                             \
     {.name = "seg-max-adjust", .type = VIV_OPT_REFUSED, .help = "it is always on; leave it out"},  \
