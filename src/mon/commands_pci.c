@@ -1,6 +1,7 @@
 /* query-pci, info pci: what stands on the buses, as its configuration space says. */
 #include "mon/mon_int.h"
 
+#include "base/units.h"
 #include "bus/pci.h"
 #include "machine/vm.h"
 
@@ -94,14 +95,21 @@ static json_t *bridge_json(const struct viv_pci_dev *d)
     return o;
 }
 
-static json_t *device_json(const struct viv_pci_dev *d, unsigned bus)
+static const char *class_text(unsigned cls)
 {
-    unsigned cls = conf(d, 0x0a, 2), pin = d->config[0x3d];
     const char *text = NULL;
-    json_t *o;
 
     for (unsigned i = 0; i < G_N_ELEMENTS(classes); i++)
         text = classes[i].class == cls ? classes[i].text : text;
+    return text;
+}
+
+static json_t *device_json(const struct viv_pci_dev *d, unsigned bus)
+{
+    unsigned cls = conf(d, 0x0a, 2), pin = d->config[0x3d];
+    const char *text = class_text(cls);
+    json_t *o;
+
     o = json_pack("{s:i, s:i, s:i, s:{s:i}, s:{s:i, s:i}, s:i, s:s, s:o}", "bus", (int)bus, "slot", d->devfn >> 3, "function", d->devfn & 7,
                   "class_info", "class", (int)cls, "id", "device", (int)conf(d, 2, 2), "vendor", (int)conf(d, 0, 2), "irq_pin", (int)pin,
                   "qdev_id", d->dev.id ? d->dev.id : "", "regions", regions(d));
@@ -161,6 +169,27 @@ static void show_region(const json_t *r, GString *out)
         g_string_append_printf(out, " at %#llx [%#llx].\n", at, at + size - 1);
     else
         g_string_append(out, ", not mapped.\n");
+}
+
+void viv_mon_show_pci_device(const struct viv_dev *dev, unsigned indent, GString *out)
+{
+    const struct viv_pci_dev *d = VIV_CONTAINER(dev, const struct viv_pci_dev, dev), *bridge = viv_pci_bus_bridge(d->bus);
+    unsigned cls = conf(d, 0x0a, 2), bus = bridge ? bridge->config[0x19] : 0;
+    json_t *bars = regions(d), *r;
+    size_t i;
+
+    g_string_append_printf(out, "%*sclass ", indent, "");
+    if (class_text(cls))
+        g_string_append(out, class_text(cls));
+    else
+        g_string_append_printf(out, "Class %04x", cls);
+    g_string_append_printf(out, ", addr %02x:%02x.%x, pci id %04x:%04x (sub %04x:%04x)\n", bus, d->devfn >> 3, d->devfn & 7, conf(d, 0, 2), conf(d, 2, 2),
+                           is_bridge(d) ? 0 : conf(d, 0x2c, 2), is_bridge(d) ? 0 : conf(d, 0x2e, 2));
+    json_array_foreach(bars, i, r)
+        g_string_append_printf(out, "%*sbar %lld: %s at 0x%llx [0x%llx]\n", indent, "", num(r, "bar"),
+                               strcmp(json_string_value(json_object_get(r, "type")), "io") ? "mem" : "i/o", num(r, "address"),
+                               num(r, "address") + num(r, "size") - 1);
+    json_decref(bars);
 }
 
 static void show_range(const json_t *bus, const char *key, const char *what, GString *out)

@@ -84,16 +84,6 @@ int viv_mon_info_mtree(struct viv_opts *o, json_t **result, struct viv_err *err)
     return finish(s, result);
 }
 
-int viv_mon_info_qtree(struct viv_opts *o, json_t **result, struct viv_err *err)
-{
-    GString *s = g_string_new(NULL);
-
-    for (struct viv_dev *d = viv_dev_first(); d; d = d->next)
-        g_string_append_printf(s, "dev: %s, id \"%s\", path %s\n", d->cls->name, d->id ? d->id : "",
-                               d->path);
-    return finish(s, result);
-}
-
 /* Number of the bus and address, as the guest gave it. */
 int viv_mon_info_usb(struct viv_opts *o, json_t **result, struct viv_err *err)
 {

@@ -131,6 +131,9 @@ extern const struct viv_mon_cmd viv_mon_network[];
 /* info.c: rows that only show. */
 int viv_mon_info_mtree(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_registers(struct viv_opts *o, json_t **result, struct viv_err *err);
+/* info_qtree.c; commands_pci.c: two lines or more of a PCI device in it */
+void viv_mon_show_pci_device(const struct viv_dev *d, unsigned indent, GString *out);
+int viv_mon_info_qom_tree(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_qtree(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_jit(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_usb(struct viv_opts *o, json_t **result, struct viv_err *err);

@@ -332,6 +332,36 @@ int viv_opts_check_used(const struct viv_opts *o, struct viv_err *err)
     return 0;
 }
 
+static char *describe(const struct viv_opt_def *d, const struct value *v)
+{
+    switch (d->type) {
+    case VIV_OPT_BOOL:
+        return g_strdup_printf("%s = %s", d->name, v->b ? "true" : "false");
+    case VIV_OPT_INT:
+        return g_strdup_printf("%s = %" PRId64 " (0x%" PRIx64 ")", d->name, v->i, (uint64_t)v->i);
+    case VIV_OPT_SIZE:
+        return g_strdup_printf("%s = %" PRIu64 " (0x%" PRIx64 ")", d->name, v->size, v->size);
+    default:
+        return g_strdup_printf("%s = \"%s\"", d->name, v->text ? v->text : d->def ? d->def : "");
+    }
+}
+
+char **viv_opts_describe(const struct viv_opts *o)
+{
+    GPtrArray *lines = g_ptr_array_new();
+
+    for (size_t i = 0; i < o->count; i++) {
+        const struct viv_opt_def *d = &o->def[i];
+        bool number = d->type == VIV_OPT_INT || d->type == VIV_OPT_SIZE;
+
+        if (d->type == VIV_OPT_REFUSED || (number && !o->values[i].text && !d->def))
+            continue;
+        g_ptr_array_add(lines, describe(d, &o->values[i]));
+    }
+    g_ptr_array_add(lines, NULL);
+    return (char **)g_ptr_array_free(lines, FALSE);
+}
+
 void viv_opts_print_help(const char *what, const struct viv_opt_def *def, FILE *out)
 {
     static const char *const types[] = {

@@ -66,6 +66,9 @@ int viv_opts_check_used(const struct viv_opts *o, struct viv_err *err);
 /* "what options:" and one line an option, sorted as in the schema. */
 void viv_opts_print_help(const char *what, const struct viv_opt_def *def, FILE *out);
 
+/* "name = value" of what is set or has a default, as people read it ('drive = "d0"', 'lun = 5 (0x5)', 'share-rw = true'); g_strfreev. */
+char **viv_opts_describe(const struct viv_opts *o);
+
 /* Splits text into its raw key/value pairs without a schema: for options whose schema depends on one of
  * the keys (-device, -netdev, -chardev, -blockdev). Takes JSON text as well. Then viv_opts_from_raw
  * checks it against the schema. */

@@ -126,6 +126,56 @@ def check_map(peer):
             vm.fail(f"info mtree -{letter}: {said}")
 
 
+TREE = ["-M", "pc", "-netdev", "user,id=n", "-device", "e1000,netdev=n,id=e,addr=9", "-device", "usb-ehci,id=eh", "-device", "usb-tablet,bus=eh.0,id=t",
+        "-device", "virtio-scsi-pci,id=s", "-drive", "if=none,id=d0,file=WORK,format=raw", "-device", "scsi-hd,drive=d0,id=hd",
+        "-drive", "if=none,id=c0,media=cdrom", "-device", "ide-cd,drive=c0,id=cd,bus=ide.0", "-device", "virtio-serial-pci,id=vs", "-chardev", "null,id=c",
+        "-device", "virtserialport,chardev=c,name=aa,id=p", "-device", "pci-bridge,id=br,chassis_nr=3", "-device", "ich9-ahci,id=ah",
+        "-device", "rtl8139,bus=br,addr=3,id=r", "-drive", "if=none,id=c1,media=cdrom", "-device", "ide-cd,drive=c1,id=cd2,bus=ah.2"]
+# Who must be below whom, and lines that both have of it.
+PLACES = {"e": ([], ['netdev = "n"', "class Ethernet controller, addr 00:09.0, pci id 8086:100e"]), "t": (["eh"], []), "hd": (["s"], ['drive = "d0"']),
+          "cd": ([], ['drive = "c0"']), "p": (["vs"], ['chardev = "c"', 'name = "aa"']), "r": (["br"], []), "br": ([], ["chassis_nr = 3 (0x3)"]),
+          "cd2": (["ah"], ['drive = "c1"'])}
+
+
+def tree(text):
+    """{id: (type of its bus, ids above it, its lines)} of `info qtree`."""
+    above, out = [], {}
+    for line in text.splitlines():
+        depth, words = len(line) - len(line.lstrip()), line.split()
+        above = [a for a in above if a[0] < depth]
+        if words[0] == "bus:":
+            above.append([depth, "bus", None])
+        elif words[0] == "type":
+            above[-1][2] = words[1]
+        elif words[0] == "dev:":
+            name = words[-1].strip('"')
+            out[name] = ([a[2] for a in above if a[1] == "bus"][-1], [a[2] for a in above if a[1] == "dev"], [])
+            above.append([depth, "dev", name])
+        else:
+            out[above[-1][2]][2].append(line.strip())
+    return out
+
+
+def check_tree(peer):
+    disk = os.path.join(vm.scratch(), "disk")
+    with open(disk, "wb") as f:
+        f.truncate(1 << 20)
+    hmp = [("human-monitor-command", {"command-line": line}) for line in ("info qtree", "info qom-tree")]
+    text, objects = (a.replace("\r", "") for a in ask(vm.emulator(), [a.replace("WORK", disk) for a in TREE], hmp))
+    ours = tree(text)
+    theirs = tree(ask([peer], [a.replace("WORK", disk) for a in TREE], hmp[:1])[0].replace("\r", "")) if peer else ours
+    for name, (parents, lines) in PLACES.items():
+        for who in ours, theirs:
+            kind, above, said = who[name]
+            lacking = [line for line in lines if not any(s.startswith(line) for s in said)]
+            if kind != ours[name][0] or any(p not in above for p in parents) or (lacking and who is ours):
+                vm.fail(f"info qtree: {name}: on {kind} below {above}, without {lacking}:\n{text}")
+        if f"\n    /{name} (" not in objects:
+            vm.fail(f"info qom-tree: no {name}: {objects}")
+    if not objects.startswith("/machine (") or "\n  /peripheral (container)\n" not in objects:
+        vm.fail(f"info qom-tree: {objects}")
+
+
 def difference(mine, other):
     if not isinstance(mine, list) or not isinstance(other, list) or len(mine) != len(other):
         return [f"{mine}", "QEMU:", f"{other}"]
@@ -150,6 +200,7 @@ def main():
             answers += 1
     check_disks(peer)
     check_map(peer)
+    check_tree(peer)
     offset = set_clock(vm.emulator())
     if abs(offset - 365 * 86400) > 2 or (peer and abs(set_clock([peer]) - offset) > 2):
         vm.fail(f"RTC_CHANGE: {offset}")
