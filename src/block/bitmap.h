@@ -7,6 +7,7 @@
 #ifndef VIV_BLOCK_BITMAP_H
 #define VIV_BLOCK_BITMAP_H
 
+#include "block/alarm.h"
 #include "block/node.h"
 
 #define VIV_BITMAP_GRANULARITY_MIN 512u
@@ -70,6 +71,7 @@ static inline void viv_bitmaps_wrote(struct viv_node *n, uint64_t offset, uint64
 static inline void viv_node_did_write(struct viv_node *n, uint64_t offset, uint64_t len)
 {
     viv_bitmaps_wrote(n, offset, len);
+    viv_alarm_wrote(n, offset, len);
     for (struct viv_node_hook *h = n->hooks; h; h = h->next)
         if (h->after)
             h->after(h, offset, len);

@@ -83,5 +83,6 @@ int viv_node_copy_range(struct viv_node *from, uint64_t src, struct viv_node *to
     viv_io_unlock(to, &rt);
     viv_io_unlock(layer, &rs);
     viv_bitmaps_wrote(to, dst, len);
+    viv_alarm_wrote(to, dst, len);
     return ret;
 }

@@ -277,6 +277,7 @@ struct viv_node {
     unsigned long entered[2]; /* users.c: by which walk last */
     const struct viv_node *keeps; /* users.c: what a write to this node changes is copied here first: the backing file shows as it was; NULL */
     bool lost;                    /* atomic: it was not: what would be read from the backing file is an error */
+    uint64_t write_threshold, written_end; /* atomic; alarm.h */
     struct viv_bitmap *bitmaps; /* bitmap.h */
     struct viv_node_hook *hooks;
     pthread_mutex_t bitmap_lock;

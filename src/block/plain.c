@@ -58,8 +58,11 @@ void viv_plain_wrote(struct viv_node *n, const struct viv_plain *p, const struct
     if (whole)
         viv_file_grew(p->file, p->host + q->len);
     viv_bitmaps_wrote(n, q->offset, q->len); /* some of it may be there in any case */
-    if (p->file != n)
+    viv_alarm_wrote(n, q->offset, q->len);
+    if (p->file != n) {
         viv_bitmaps_wrote(p->file, p->host, q->len);
+        viv_alarm_wrote(p->file, p->host, q->len);
+    }
 }
 
 int viv_plain_try(struct viv_node *n, bool writable, const struct viv_blk_req *q)

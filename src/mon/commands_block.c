@@ -69,7 +69,7 @@ static json_int_t load(const atomic_uint_least64_t *v)
 }
 
 /* Nothing is merged, and no intervals or histograms are kept. */
-static json_t *stats_json(const struct viv_blk_counters *c)
+json_t *viv_mon_stats_json(const struct viv_blk_counters *c)
 {
     static const char *const names[VIV_STATS] = {"rd", "wr", "flush", "unmap"};
     static const struct viv_blk_counters none;
@@ -99,21 +99,27 @@ static json_t *stats_json(const struct viv_blk_counters *c)
 }
 
 static const struct viv_opt_def blockstats_args[] = {
-    {.name = "query-nodes", .type = VIV_OPT_REFUSED, .help = "figures are kept of drives, not of nodes; leave it out"},
+    {.name = "query-nodes", .type = VIV_OPT_BOOL, .help = "of each named node, in place of the drives"},
     VIV_OPT_END,
 };
 
 /* Of the medium that is in the drive now. */
 COMMAND(query_blockstats)
 {
+    if (viv_opts_bool(o, "query-nodes")) {
+        *result = viv_mon_node_stats();
+        return 0;
+    }
     *result = json_array();
     for (struct viv_drive *d = viv_drive_next(NULL); d; d = viv_drive_next(d)) {
         const struct viv_front *f = front_of(d);
-        json_t *row = json_pack("{s:s, s:o}", "device", name_of(d, f), "stats", stats_json(d->blk ? viv_blk_counters(d->blk) : NULL));
+        json_t *row = json_pack("{s:s, s:o}", "device", name_of(d, f), "stats", viv_mon_stats_json(d->blk ? viv_blk_counters(d->blk) : NULL));
 
         put_device(row, f);
-        if (d->blk)
+        if (d->blk) {
             json_object_set_new(row, "node-name", json_string(viv_mon_name_blk(d->blk)));
+            viv_mon_put_stats_below(row, d->blk);
+        }
         json_array_append_new(*result, row);
     }
     return 0;

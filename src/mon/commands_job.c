@@ -71,6 +71,7 @@ void viv_mon_use_block(void)
     viv_mon_use(viv_mon_jobs);
     viv_mon_use(viv_mon_mirrors);
     viv_mon_use(viv_mon_create);
+    viv_mon_use_alarms();
     viv_mon_use_events(events);
     viv_mon_use_types(viv_mon_block_types);
     viv_mon_use_types(viv_mon_create_types);

@@ -2,6 +2,7 @@
 #include "mon/mon_int.h"
 #include "mon/schema.h"
 
+#include "block/alarm.h"
 #include "block/bitmap.h"
 #include "block/blk.h"
 #include "block/build.h"
@@ -167,7 +168,7 @@ static const char *detect_name(int detect)
 
 static json_t *node_json(struct viv_node *n, bool flat)
 {
-    static const char *const limits[] = {"bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr", "write_threshold"};
+    static const char *const limits[] = {"bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"};
     unsigned depth = 0;
     json_t *o = json_object();
 
@@ -184,6 +185,7 @@ static json_t *node_json(struct viv_node *n, bool flat)
     json_object_set_new(o, "cache", json_pack("{s:b, s:b, s:b}", "writeback", 1, "direct", n->direct, "no-flush", n->no_flush));
     for (unsigned i = 0; i < G_N_ELEMENTS(limits); i++)
         json_object_set_new(o, limits[i], json_integer(0));
+    json_object_set_new(o, "write_threshold", number(viv_alarm_threshold(n)));
     json_object_set_new(o, "image", image_json(n, flat));
     put_bitmaps(o, n);
     return o;

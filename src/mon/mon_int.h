@@ -87,6 +87,15 @@ const char *viv_mon_name_blk(struct viv_blk *blk); /* likewise, of what a handle
 /* BlockDeviceInfo of what a handle shows. */
 json_t *viv_mon_blk_json(struct viv_blk *blk);
 
+/* alarms.c */
+void viv_mon_use_alarms(void);
+/* commands_block.c: BlockDeviceStats (NULL: nothing was done). node_stats.c: rows of query-blockstats for all named nodes; what is below
+ * a handle's node, into the row of that. */
+struct viv_blk_counters;
+json_t *viv_mon_stats_json(const struct viv_blk_counters *c);
+json_t *viv_mon_node_stats(void);
+void viv_mon_put_stats_below(json_t *row, struct viv_blk *blk);
+
 /* commands_limits.c. put: the limits of a handle, into its BlockDeviceInfo. show: of that, for people. */
 extern const struct viv_mon_cmd viv_mon_limits[];
 void viv_mon_put_limits(json_t *info, const struct viv_blk *blk);

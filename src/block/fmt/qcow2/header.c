@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "block/alarm.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -48,6 +49,7 @@ int qcow2_corrupt(struct qcow2 *q, const char *why, uint64_t offset)
               ": the image is corrupt and is not written any more; stop its user and run "
               "'viv-img check -r all'",
               q->node->filename, why, offset);
+    viv_alarm_corrupt(q->node, why, offset);
     if (!q->node->read_only)
         qcow2_set_incompatible(q, QCOW2_INCOMPAT_CORRUPT, 0);
     return -EIO;

@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "block/alarm.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -37,6 +38,7 @@ int qed_corrupt(struct qed *q, const char *why, uint64_t offset)
               ": the image is corrupt and is not written any more; stop its user and "
               "run 'viv-img check -r all'",
               q->node->filename, why, offset);
+    viv_alarm_corrupt(q->node, why, offset);
     return -EIO;
 }
 

@@ -1,0 +1,49 @@
+/* query-blockstats of nodes: what a node has of its own is the end of what was written, which tells how much of a thin volume is in use. */
+#include "mon/mon_int.h"
+
+#include "block/alarm.h"
+#include "block/blk.h"
+#include "block/graph.h"
+
+static json_t *node_row(const struct viv_node *n);
+
+static void put_below(json_t *row, const struct viv_node *n)
+{
+    if (n->file)
+        json_object_set_new(row, "parent", node_row(n->file));
+    if (n->backing)
+        json_object_set_new(row, "backing", node_row(n->backing));
+}
+
+static json_t *node_row(const struct viv_node *n)
+{
+    json_t *stats = viv_mon_stats_json(NULL), *row = json_pack("{s:o}", "stats", stats);
+    json_int_t end = (json_int_t)MIN(viv_alarm_written_end(n), (uint64_t)INT64_MAX);
+
+    json_object_set_new(stats, "wr_highest_offset", json_integer(end));
+    json_object_set_new(stats, "account_invalid", json_false());
+    json_object_set_new(stats, "account_failed", json_false());
+    if (n->name)
+        json_object_set_new(row, "node-name", json_string(n->name));
+    put_below(row, n);
+    return row;
+}
+
+void viv_mon_put_stats_below(json_t *row, struct viv_blk *blk)
+{
+    viv_graph_enter();
+    put_below(row, viv_blk_node(blk));
+    viv_graph_leave();
+}
+
+json_t *viv_mon_node_stats(void)
+{
+    g_auto(GStrv) names = viv_node_names();
+    json_t *all = json_array();
+
+    viv_graph_enter();
+    for (char **name = names; *name; name++)
+        json_array_append_new(all, node_row(viv_node_find(*name)));
+    viv_graph_leave();
+    return all;
+}
