@@ -69,11 +69,11 @@ def small(work):
     with open(image, "wb") as f:
         f.write(code.ljust(510, b"\0") + b"\x55\xaa" + b"Y".ljust(511, b"\0"))
         f.truncate(64 << 10)
-    args = vm.base_args("pc", "64M", 1) + ["-drive", f"if=none,id=d,format=raw,file={image}", "-device", "virtio-scsi-pci", "-device",
-                                           "scsi-hd,drive=d,vendor=QEMU"]
-    with vm.Guest(args, "small") as g:
-        g.expect("Y", 30)
-    print("ok: 64 KiB as scsi-hd")
+    for name, device in {"scsi-hd": ["-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=d"],
+                         "usb-storage": ["-usb", "-device", "usb-storage,drive=d"]}.items():
+        with vm.Guest(vm.base_args("pc", "64M", 1) + ["-drive", f"if=none,id=d,format=raw,file={image}", *device], name) as g:
+            g.expect("Y", 30)
+        print(f"ok: 64 KiB as {name}")
 
 
 def main():

@@ -397,7 +397,7 @@ static void test_atapi(void)
     g_assert_cmphex(viv_ld_be16(buf + 12), ==, 0x2900);
     packet(inquiry, false, 10);
     g_assert_cmpuint(take(buf, 10), ==, 36);
-    g_assert_cmpmem(buf + 8, 8, "VIV     ", 8);
+    g_assert_cmpmem(buf + 8, 8, "QEMU    ", 8);
     packet(read5, false, 2048);
     g_assert_cmpuint(take(buf, 2048), ==, sizeof(buf));
     g_assert_cmpmem(buf, sizeof(buf), disk.data + 5 * 2048, sizeof(buf));

@@ -261,7 +261,7 @@ int scsi_cd_open(struct scsi_cd *cd, struct viv_dev *dev, struct viv_opts *opts,
 
     if (rc < 0)
         return rc;
-    scsi_set_names(&cd->unit, SCSI_VENDOR, "Vivarium DVD-ROM");
+    scsi_set_names(&cd->unit, SCSI_VENDOR, "QEMU CD-ROM");
     cd->unit.front.ro = cd->unit.front.read_only_media = true;
     return 0;
 }

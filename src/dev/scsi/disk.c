@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <glib.h>
 
-#define PRODUCT "Vivarium disk"
+#define PRODUCT "QEMU HARDDISK"
 
 struct range {
     uint64_t lba;
@@ -442,7 +442,7 @@ static const struct viv_state_table dev_state = {
 static const struct viv_opt_def props[] = {
     VIV_FRONT_PROPS,
     VIV_SCSI_PROPS,
-    {.name = "vendor", .type = VIV_OPT_STR, .def = SCSI_VENDOR, .help = "what INQUIRY says; SeaBIOS asks QEMU's alone for a geometry"},
+    {.name = "vendor", .type = VIV_OPT_STR, .def = SCSI_VENDOR, .help = "what INQUIRY says; SeaBIOS asks none but QEMU for a geometry"},
     {.name = "product", .type = VIV_OPT_STR, .def = PRODUCT, .help = "likewise"},
     {.name = "wwn", .type = VIV_OPT_INT, .help = "world wide name, 64 bits"},
     {.name = "rotation_rate", .type = VIV_OPT_INT, .max = 65534, .help = "turns a minute; 1: none, as an SSD"},

@@ -164,7 +164,7 @@ static void test_data(void)
     assert_good(&r, 3072);
     run(CDB(0x12, 0, 0, 0, 255), 255, NULL, buf, &r);
     assert_good(&r, 255 - 36);
-    g_assert_cmpmem(buf + 8, 8, "VIV     ", 8);
+    g_assert_cmpmem(buf + 8, 8, "QEMU    ", 8);
     run(CDB(0x35), 0, NULL, NULL, &r);
     assert_good(&r, 0);
     g_assert_cmpuint(disk.flushes, ==, 1);
