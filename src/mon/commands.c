@@ -14,7 +14,7 @@
 
 /* --- which commands there are --- */
 
-#define TABLES_MAX 32
+#define TABLES_MAX 48
 
 static const struct viv_mon_cmd *tables[TABLES_MAX];
 static const struct viv_mon_event_def *event_tables[TABLES_MAX];

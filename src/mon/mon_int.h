@@ -54,6 +54,8 @@ void viv_mon_thaw(bool was_running);
 
 /* examine.c */
 extern const struct viv_mon_cmd viv_mon_examine[];
+/* addresses.c */
+extern const struct viv_mon_cmd viv_mon_addresses[];
 
 /* commands_snapshot.c */
 extern const struct viv_mon_cmd viv_mon_snapshots[];

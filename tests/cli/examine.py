@@ -14,10 +14,12 @@ import vm  # noqa: E402
 SAME = ["xp/4xw 0xffff0", "xp/10xb 0xffff0", "xp/3dw 0xffff0", "xp/5ub 0xffff0", "xp/2xg 0xffff0", "xp/3xh 0xffff1", "xp/4oh 0xffff0", "xp/2dg 0xffff0",
         "xp/2ow 0xffff0", "xp/3db 0xffff5", "x/4xw 0xfffffff0", "xp /2xw 0xffff0 + 4 * 2", "print/x 1+2*3", "print/x $cs", "print/d 0xffffffff",
         "p/d -5", "p/x ~0xf", "p/c 65", "p/u 7 % 4", "p/o 8", "p/x (1 + 2) * 4", "p/x 0xff & 0x3c", "p/x 1 | 6 ^ 3", "p/x $pc",
-        "p $eax", "p $esp", "p $eip", "p $eflags", "p $cs.base", "p $ds.limit", "x/2xw $eip"]
+        "p $eax", "p $esp", "p $eip", "p $eflags", "p $cs.base", "p $ds.limit", "x/2xw $eip", "gva2gpa 0xfffffff0", "gva2gpa $eip + 0x10"]
 REFUSED = [("xp/q 0", "format 'q'"), ("print foo", "'foo' is no number"), ("print (1", "parenthesis"), ("print 5/0", "division by zero"),
            ("x/100000x 0", "1 to 65536"), ("x", "'addr' is missing"), ("cpu 7", "there is no CPU 7"), ("print $xyz", "no register 'xyz'"),
-           ("i 0x10000", "ports are 0 to 0xffff"), ("print " + "(" * 200, "in each other"), ("p 0x10000000000000000", "more than 64 bits")]
+           ("i 0x10000", "ports are 0 to 0xffff"), ("gpa2hva 0xfec00000", "Memory at address 0xfec00000 is not RAM"),
+           ("gpa2hva 0x80000000000", "No memory is mapped at address 0x80000000000"), ("gpa2hva 0x1000", "Host virtual address for 0x1000 (ram"),
+           ("print " + "(" * 200, "in each other"), ("p 0x10000000000000000", "more than 64 bits")]
 
 # 32-bit code that sets EAX, EDI, EBP and DF; code that goes to 64-bit mode and sets RAX, R9, XMM3, XMM13, ST(0) and TR. Both halt.
 CODE = {"32-bit": bytes.fromhex("bf00300000bd00200000b811223344fdf4ebfd"),
