@@ -66,6 +66,20 @@ int viv_log_enable(const char *names, struct viv_err *err)
     return 0;
 }
 
+int viv_log_set(const char *names, struct viv_err *err)
+{
+    const uint32_t fixed = 1u << VIV_LOG_IN_ASM | 1u << VIV_LOG_OUT_ASM;
+    uint32_t was = viv_log_mask;
+    int rc;
+
+    viv_log_mask = 0;
+    rc = strcmp(names, "none") ? viv_log_enable(names, err) : 0;
+    if (!rc && viv_log_mask & fixed & ~was)
+        rc = viv_fail(err, ENOTSUP, "in_asm and out_asm are chosen at the start, by -d");
+    viv_log_mask = rc ? was : viv_log_mask | (was & fixed);
+    return rc;
+}
+
 int viv_log_open(const char *path, struct viv_err *err)
 {
     FILE *f = fopen(path, "we");

@@ -32,7 +32,7 @@ enum viv_log_category {
         VIV_LOG_CATEGORY_COUNT
 };
 
-extern uint32_t viv_log_mask; /* bit n: category n is on; read anywhere, written at start */
+extern uint32_t viv_log_mask; /* bit n: category n is on; read anywhere, written at start and by viv_log_set */
 
 static inline bool viv_log_on(enum viv_log_category c)
 {
@@ -43,6 +43,8 @@ void viv_log_set_program(const char *name); /* borrowed; default "viv" */
 
 /* Comma list of names; "help" is the caller's business. */
 int viv_log_enable(const char *names, struct viv_err *err);
+/* These and no others, "none" for no one. What the translator writes is chosen at the start: in_asm and out_asm stay. */
+int viv_log_set(const char *names, struct viv_err *err);
 /* Path for category output; opened (truncated) now. */
 int viv_log_open(const char *path, struct viv_err *err);
 void viv_log_help(FILE *out);

@@ -134,12 +134,27 @@ int viv_bios_check_boot(struct viv_opts *boot, struct viv_err *err)
     return r || !boot ? r : check_letters("once", viv_opts_str(boot, "once"), err);
 }
 
+static char asked_later[4];
+static bool there_is_cmos;
+
+int viv_bios_set_boot(const char *letters, struct viv_err *err)
+{
+    int r = check_letters("order", letters, err);
+
+    if (!r && !there_is_cmos)
+        r = viv_fail(err, ENOTSUP, "this machine runs no firmware that would ask for a boot order");
+    if (!r)
+        g_strlcpy(asked_later, letters, sizeof(asked_later));
+    return r;
+}
+
 uint16_t viv_bios_boot_cmos(struct viv_opts *boot, bool first_start)
 {
     const char *once = boot ? viv_opts_str(boot, "once") : NULL, *order = boot ? viv_opts_str(boot, "order") : NULL;
-    const char *s = first_start && once ? once : order ? order : "cad";
+    const char *s = *asked_later ? asked_later : first_start && once ? once : order ? order : "cad";
     unsigned code[3] = {0};
 
+    there_is_cmos = true;
     for (unsigned i = 0; i < 3 && s[i]; i++)
         code[i] = code_of(s[i]);
     return (uint16_t)(code[0] | code[1] << 4 | code[2] << 12);

@@ -25,6 +25,8 @@ int viv_bios_add_bootorder(const struct viv_machine_config *cfg, struct viv_dev 
 
 /* -boot order= (once=, until the first reset) as CMOS has it: 3Dh in the low byte, 38h in the high one. */
 uint16_t viv_bios_boot_cmos(struct viv_opts *boot, bool first_start);
+/* Other letters from the next reset on, once= and all. Device lock held. */
+int viv_bios_set_boot(const char *letters, struct viv_err *err);
 /* Refuses letters that no firmware knows. */
 int viv_bios_check_boot(struct viv_opts *boot, struct viv_err *err);
 extern const struct viv_opt_def viv_boot_opts[]; /* of -boot; "order" without a key */

@@ -9,7 +9,7 @@
 
 const char *viv_device_alias(const char *name, bool pci)
 {
-    static const char *const names[] = {"virtio-9p", "virtio-balloon", "virtio-blk", "virtio-net", "virtio-rng", "virtio-serial", "virtio-gpu",
+    static const char *const names[] = {"virtio-9p", "virtio-balloon", "virtio-blk", "virtio-net", "virtio-rng", "virtio-scsi", "virtio-serial", "virtio-gpu",
                                         "virtio-keyboard", "virtio-mouse", "virtio-tablet", NULL};
     g_autofree char *whole = NULL;
 

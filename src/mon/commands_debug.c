@@ -2,6 +2,9 @@
 #include "mon/gdb/gdb.h"
 #include "mon/mon_int.h"
 
+#include "base/log.h"
+#include "machine/bios.h"
+
 #include <string.h>
 
 #define COMMAND(name) static int name(struct viv_opts *o, json_t **result, struct viv_err *err)
@@ -24,7 +27,34 @@ COMMAND(gdbserver)
     return rc;
 }
 
+static const struct viv_opt_def log_args[] = {
+    {.name = "items", .type = VIV_OPT_STR, .required = true, .help = "names as of -d, with commas; none"},
+    VIV_OPT_END,
+};
+
+COMMAND(log_items)
+{
+    return viv_log_set(viv_opts_str(o, "items"), err);
+}
+
+static const struct viv_opt_def boot_args[] = {
+    {.name = "bootdevice", .type = VIV_OPT_STR, .required = true, .help = "letters as of -boot: a, c, d, n"},
+    VIV_OPT_END,
+};
+
+COMMAND(boot_set)
+{
+    const char *letters = viv_opts_str(o, "bootdevice");
+    int rc = viv_bios_set_boot(letters, err);
+
+    if (!rc)
+        *result = json_sprintf("boot device list now set to %s\n", letters);
+    return rc;
+}
+
 const struct viv_mon_cmd viv_mon_debug[] = {
+    {"log", NULL, "items", log_args, "log these (names as of -d, with commas) and no others; 'none'", log_items},
+    {"boot_set", NULL, "bootdevice", boot_args, "what firmware tries first, from the next reset on: letters as of -boot", boot_set},
     {"gdbserver", NULL, "[device]", gdbserver_args, "start a gdb server (default: tcp::1234), or end it with 'none'", gdbserver},
     {0},
 };

@@ -19,6 +19,7 @@ REFUSED = [("xp/q 0", "format 'q'"), ("print foo", "'foo' is no number"), ("prin
            ("x/100000x 0", "1 to 65536"), ("x", "'addr' is missing"), ("cpu 7", "there is no CPU 7"), ("print $xyz", "no register 'xyz'"),
            ("i 0x10000", "ports are 0 to 0xffff"), ("gpa2hva 0xfec00000", "Memory at address 0xfec00000 is not RAM"),
            ("gpa2hva 0x80000000000", "No memory is mapped at address 0x80000000000"), ("gpa2hva 0x1000", "Host virtual address for 0x1000 (ram"),
+           ("log foo", "no such log category"), ("log out_asm", "chosen at the start"), ("boot_set xy", "'x' is no kind of device"),
            ("print " + "(" * 200, "in each other"), ("p 0x10000000000000000", "more than 64 bits")]
 
 # 32-bit code that sets EAX, EDI, EBP and DF; code that goes to 64-bit mode and sets RAX, R9, XMM3, XMM13, ST(0) and TR. Both halt.
@@ -42,6 +43,13 @@ def ask(emulator, lines):
     finally:
         p.kill()
         p.wait()
+
+
+def check_boot_set():
+    """The letters are where SeaBIOS looks for them, after a reset; and -d's names come and go."""
+    answers = ask(vm.emulator(), ["boot_set nd", "system_reset", "o/b 0x70 0x3d", "i/b 0x71", "log int,pci", "log none"])
+    if answers[0] != "boot device list now set to nd\n" or "= 0x34" not in answers[3] or answers[4:] != ["", ""]:
+        vm.fail(f"boot_set, log: {answers}")
 
 
 def registers(emulator, code):
@@ -114,6 +122,7 @@ def main():
     if len(data) != 16 or data[0] != 0xea or open(dump + "2", "rb").read() != data[:7]:
         vm.fail("memsave saves something else")
     check_cpus()
+    check_boot_set()
     check_registers(shutil.which("qemu-system-x86_64"))
     if not shutil.which("qemu-system-x86_64"):
         print("ok: (no QEMU to compare with)")
