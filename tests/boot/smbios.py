@@ -14,6 +14,7 @@ GIVEN = ["type=0,vendor=Makers,version=7,date=01/02/2003,release=3.14", "type=1,
          "type=3,manufacturer=Case,version=v3,serial=C3,asset=A3,sku=S3", "type=4,sock_pfx=P,manufacturer=Chips,version=v4,serial=C4,asset=A4,part=N4,max-speed=3000,current-speed=2900",
          "type=11,value=io.systemd.credential:one=1,value=two", "type=17,loc_pfx=Slot,bank=K,manufacturer=Rams,serial=R5,asset=A5,part=N5,speed=2666"]
 SCRIPT = """
+echo
 for f in bios_vendor bios_version bios_date bios_release sys_vendor product_name product_version product_serial product_uuid product_sku product_family \
     board_vendor board_name board_version board_serial board_asset_tag chassis_vendor chassis_version chassis_serial chassis_asset_tag; do
     echo "dmi $f=$(cat /sys/class/dmi/id/$f)"
