@@ -294,7 +294,7 @@ static void step(const uint8_t *data, size_t len)
         return;
     case STEP_TIME:
         time = (int64_t)(little(a, 2) & 0xfff) << (a[1] >> 4);
-        viv_guest_clock_test_advance(MIN(time, 20000000));
+        viv_guest_clock_step(MIN(time, 20000000));
         break;
     case STEP_BACK:
         back_end(a[0], (unsigned)little(a + 1, 2));

@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Fastest first. */
-static const struct viv_accel *const accels[] = {&viv_accel_kvm, &viv_accel_xlate, &viv_accel_interp};
+/* Fastest first; those that are never chosen automatically are the last. */
+static const struct viv_accel *const accels[] = {&viv_accel_kvm, &viv_accel_xlate, &viv_accel_interp, &viv_accel_qtest};
 
 const struct viv_accel *viv_accel_find(const char *name)
 {
@@ -28,8 +28,8 @@ static int fail_unknown(const char *name, struct viv_err *err)
 {
     g_autoptr(GString) list = g_string_new(NULL);
 
-    for (size_t i = 0; i < VIV_ARRAY_SIZE(accels); i++)
-        g_string_append_printf(list, "%s%s", !i ? "" : i + 1 < VIV_ARRAY_SIZE(accels) ? ", " : " and ", accels[i]->name);
+    for (size_t i = 0; i < VIV_ARRAY_SIZE(accels) && !accels[i]->by_name_only; i++)
+        g_string_append_printf(list, "%s%s", i ? ", " : "", accels[i]->name);
     return viv_fail(err, EINVAL, "-accel %.60s: no such accelerator; there are %s", name, list->str);
 }
 
@@ -40,6 +40,8 @@ static int choose_automatically(const struct viv_accel **out, struct viv_err *er
     for (size_t i = 0; i < VIV_ARRAY_SIZE(accels); i++) {
         struct viv_err reason = VIV_ERR_INIT;
 
+        if (accels[i]->by_name_only)
+            continue;
         if (accels[i]->probe(&reason) == 0) {
             if (why->len)
                 viv_info("%s; running on the software CPU (%s)", why->str, accels[i]->name);

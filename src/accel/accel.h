@@ -1,6 +1,6 @@
 /* Who runs the CPU. Boards and devices do not know; the machine picks one with viv_accel_choose().
  *
- * `kvm` is the kernel's, `xlate` the translator, `interp` the reference interpreter. Chosen automatically: the fastest
+ * `kvm` is the kernel's, `xlate` the translator, `interp` the reference interpreter, `qtest` runs nothing. Chosen automatically: the fastest
  * that really works here, with one line that says why when it is not KVM. Asked for by name: that one, or what it names
  * as its substitute with a line that says why, or an error. */
 #ifndef VIV_ACCEL_ACCEL_H
@@ -33,6 +33,7 @@ struct viv_accel {
     const struct viv_accel *instead; /* that also runs the machine, slower, where this one does not work; or NULL */
     bool breakpoints;                /* cpu/breakpoint.h works */
     bool smm;                        /* env.smm is heeded */
+    bool by_name_only;               /* never chosen automatically */
     bool makes_code;                 /* -d in_asm, out_asm have something to show */
 
     /* Does it really work here? 0, or -errno with the check that failed and its remedy. Under 5 ms. */
@@ -68,6 +69,7 @@ struct viv_accel {
 extern const struct viv_accel viv_accel_kvm;
 extern const struct viv_accel viv_accel_xlate;
 extern const struct viv_accel viv_accel_interp;
+extern const struct viv_accel viv_accel_qtest;
 
 /* NULL: there is none. "tcg" is one of ours. */
 const struct viv_accel *viv_accel_find(const char *name);

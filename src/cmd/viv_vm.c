@@ -23,6 +23,7 @@
 #include "machine/vm_snapshot.h"
 #include "mon/gdb/gdb.h"
 #include "mon/mon.h"
+#include "mon/qtest.h"
 #include "net/dump.h"
 #include "net/net.h"
 
@@ -114,6 +115,8 @@ static int assemble(struct vm_args *a, struct viv_err *err)
         return rc;
     if (a->gdb && (rc = viv_gdb_start(a->gdb, err)) < 0)
         return rc;
+    if (a->qtest && (rc = viv_qtest_start(a->qtest, a->qtest_log, err)) < 0)
+        return rc;
     rc = vm_sandbox_seal(a, err); /* saved states are other people's bytes, too */
     if (rc < 0)
         return rc;
@@ -159,6 +162,7 @@ static bool take_apart(void)
     if (!viv_vm_destroy())
         vm_leave_hung();
     viv_gdb_free();
+    viv_qtest_free();
     viv_mon_free_all();
     end_block_work(); /* what a monitor has begun while the guest's last requests were waited for */
     viv_netdev_free_all();

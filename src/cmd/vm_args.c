@@ -338,6 +338,18 @@ HANDLER(on_gdb)
     return 0;
 }
 
+HANDLER(on_qtest)
+{
+    a->qtest = text;
+    return 0;
+}
+
+HANDLER(on_qtest_log)
+{
+    a->qtest_log = text;
+    return 0;
+}
+
 HANDLER(on_nographic)
 {
     a->nographic = a->given_display = true;
@@ -545,6 +557,8 @@ static const struct option options[] = {
     {"S", NULL, "do not start the CPUs ('c' in the monitor does)", on_paused},
     {"gdb", "dev", "waits there for gdb (forms as for -serial): tcp::1234, unix:PATH", on_gdb},
     {"s", NULL, "shorthand for -gdb tcp::1234", on_gdb},
+    {"qtest", "dev", "a program there drives devices by QEMU's qtest protocol (forms as for -serial); with -accel qtest no CPU runs", on_qtest},
+    {"qtest-log", "file", "writes what it says there (default: stderr; none)", on_qtest_log},
     {"no-reboot", NULL, "exit instead of rebooting", on_no_reboot},
     {"no-shutdown", NULL, "stop before shutdown", on_no_shutdown},
     {"action", "reboot=reset|shutdown,shutdown=poweroff|pause", "what to do on guest events", on_action},
@@ -588,7 +602,6 @@ static const struct option options[] = {
     {"set", "o", NULL, NULL, "give the property where the device is defined"},
     {"preconfig", NULL, NULL, NULL, "-S waits before the first instruction, with all devices made"},
     {"compat", "o", NULL, NULL, "leave it out: what QEMU calls deprecated is refused or works, with a line that says so"},
-    {"qtest", "d", NULL, NULL, "that drives QEMU's own tests; -S with -qmp starts a machine that waits"},
     {"seed", "n", NULL, NULL, "random numbers are the host's; -object rng-random,filename=F gives the guest fixed ones"},
     {"win2k-hack", NULL, NULL, NULL, "disks do not answer slower for Windows 2000's installer; leave it out, or install on -drive if=scsi"},
     {"tb-size", "n", NULL, NULL, "it is an option of the translator: -accel xlate,tb-size=N"},

@@ -38,6 +38,7 @@ struct vm_args {
     bool msg_timestamp, msg_guest_name;
     const char *pidfile, *incoming, *loadvm, *process_name;
     const char *gdb; /* -gdb, -s */
+    const char *qtest, *qtest_log;
     const char *debugcon;
     struct viv_chr *debugcon_mux; /* shared with a monitor; or NULL */
     const char *vga; /* class of -vga, NULL: none */

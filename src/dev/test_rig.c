@@ -121,7 +121,7 @@ void rig_turn(void)
 void rig_step(int64_t ns)
 {
     viv_dev_lock();
-    viv_guest_clock_test_advance(ns);
+    viv_guest_clock_step(ns);
     viv_dev_unlock();
 }
 

@@ -31,7 +31,7 @@ static pthread_mutex_t write_lock = PTHREAD_MUTEX_INITIALIZER; /* last of all */
 static _Atomic uint64_t tsc_hz; /* 0: not yet known */
 static int64_t seen_ns; /* CLOCK_MONOTONIC_RAW at the last look; write_lock */
 
-static bool manual; /* driven by a test */
+static bool by_hand;
 
 static int64_t clock_now(clockid_t id)
 {
@@ -179,8 +179,7 @@ int64_t viv_guest_clock_to_host_ns(int64_t guest_ns)
 
 void viv_guest_clock_start(void)
 {
-    assert(!manual);
-    if (viv_guest_clock_running())
+    if (by_hand || viv_guest_clock_running())
         return;
     write_bases(true, guest.ns_base - clock_now(CLOCK_MONOTONIC), guest.tsc_base - __rdtsc());
     viv_timers_guest_clock_changed();
@@ -210,18 +209,28 @@ static uint64_t test_ticks(int64_t ns)
     return (uint64_t)((unsigned __int128)ns * viv_tsc_hz() / VIV_NS_PER_SEC);
 }
 
-void viv_guest_clock_test_advance(int64_t ns)
+void viv_guest_clock_by_hand(void)
+{
+    VIV_ASSERT_DEV_LOCKED();
+    viv_guest_clock_stop();
+    by_hand = true;
+}
+
+bool viv_guest_clock_is_by_hand(void)
+{
+    return by_hand;
+}
+
+void viv_guest_clock_step(int64_t ns)
 {
     int64_t from, end, due;
     uint64_t tsc;
 
-    VIV_ASSERT_DEV_LOCKED();
-    viv_guest_clock_stop();
+    viv_guest_clock_by_hand();
     from = viv_clock_ns(VIV_CLOCK_GUEST);
     tsc = viv_guest_tsc();
     end = from + ns;
-    manual = true;
-    while ((due = viv_timers_next_guest_ns()) <= end) {
+    while ((due = viv_guest_timers_next_ns()) <= end) {
         if (due > guest.ns_base)
             viv_guest_clock_set_ns(due);
         /* A timer may look at the TSC. */

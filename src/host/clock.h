@@ -21,10 +21,13 @@ void viv_guest_clock_start(void);
 void viv_guest_clock_stop(void);
 bool viv_guest_clock_running(void);
 void viv_guest_clock_set_ns(int64_t ns); /* only while stopped (load) */
-/* For unit tests of devices: drives the guest clock (and TSC) by hand. Stops the clock, moves it ns forward and calls
- * the guest timers that fall due on the way, in order, each with the clock at its deadline, in the calling
- * thread. Device lock held. */
-void viv_guest_clock_test_advance(int64_t ns);
+/* By hand: from now on the clock (and TSC) moves by viv_guest_clock_step() alone, and starting it has no effect. A step moves
+ * it ns forward and calls the guest timers that fall due on the way, in order, each with the clock at its deadline,
+ * in the calling thread. Device lock held. */
+void viv_guest_clock_by_hand(void);
+bool viv_guest_clock_is_by_hand(void);
+void viv_guest_clock_step(int64_t ns);
+int64_t viv_guest_timers_next_ns(void); /* the earliest deadline, INT64_MAX: none */
 
 /* The guest's time stamp counter: host TSC minus the time the VM was stopped, or the host slept. Any thread.
  * Frequency in Hz: from CPUID 15h or the hypervisor leaf where the host has it, else measured

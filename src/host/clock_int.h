@@ -14,8 +14,7 @@ void viv_host_tsc_test_step(int64_t ticks);
 
 /* The guest clock has started (or jumped): deadlines have moved. */
 void viv_timers_guest_clock_changed(void);
-/* For the hand-driven clock: the first guest deadline (INT64_MAX: none); fires all that are due. */
-int64_t viv_timers_next_guest_ns(void);
+/* For the clock that is driven by hand: fires all that are due. */
 void viv_timers_fire_guest(int64_t now_ns);
 
 /* The descriptor that becomes readable when a timer is due, and what to do then. Loop thread, device lock

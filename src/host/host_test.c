@@ -66,7 +66,7 @@ static void test_manual(void)
     fired = 0;
     for (int i = 0; i < 3; i++)
         t[i] = viv_timer_new(VIV_CLOCK_GUEST, note, NULL);
-    viv_guest_clock_test_advance(0);
+    viv_guest_clock_step(0);
     t0 = viv_clock_ns(VIV_CLOCK_GUEST);
     tsc0 = viv_guest_tsc();
     viv_timer_set(t[0], t0 + 300);
@@ -75,9 +75,9 @@ static void test_manual(void)
     viv_timer_cancel(t[2]);
     g_assert_cmpint(viv_timer_expiry_ns(t[1]), ==, t0 + 100);
     g_assert_cmpint(viv_timer_expiry_ns(t[2]), ==, INT64_MAX);
-    viv_guest_clock_test_advance(99);
+    viv_guest_clock_step(99);
     g_assert_cmpint(fired, ==, 0);
-    viv_guest_clock_test_advance(1000000 - 99);
+    viv_guest_clock_step(1000000 - 99);
     g_assert_cmpint(fired, ==, 2);
     g_assert_cmpint(fired_at[0], ==, t0 + 100);
     g_assert_cmpint(fired_at[1], ==, t0 + 300);
@@ -105,7 +105,7 @@ static void test_heap(void)
     int armed = 0;
 
     viv_dev_lock();
-    viv_guest_clock_test_advance(0);
+    viv_guest_clock_step(0);
     last_seen = seen = 0;
     for (int i = 0; i < 200; i++)
         t[i] = viv_timer_new(VIV_CLOCK_GUEST, in_order, NULL);
@@ -119,7 +119,7 @@ static void test_heap(void)
     }
     for (int i = 0; i < 200; i++)
         armed += viv_timer_expiry_ns(t[i]) != INT64_MAX;
-    viv_guest_clock_test_advance(100001);
+    viv_guest_clock_step(100001);
     g_assert_cmpint(seen, ==, armed);
     for (int i = 0; i < 200; i++)
         viv_timer_free(t[i]);

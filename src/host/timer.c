@@ -250,7 +250,7 @@ void viv_timers_fire_guest(int64_t now_ns)
     fire(VIV_CLOCK_GUEST, now_ns);
 }
 
-int64_t viv_timers_next_guest_ns(void)
+int64_t viv_guest_timers_next_ns(void)
 {
     int64_t next;
 

@@ -195,6 +195,21 @@ struct lines {
     struct viv_dev *pic, *ioapic;
 };
 
+static struct viv_irq watcher; /* of the I/O APIC's pins, in its place; n is not used */
+
+void viv_board_watch_ioapic(viv_irq_fn fn, void *opaque)
+{
+    watcher = (struct viv_irq){fn, opaque, 0};
+}
+
+static void set_pin(struct lines *l, unsigned pin, int level)
+{
+    if (watcher.fn)
+        watcher.fn(watcher.opaque, (int)pin, level);
+    else
+        viv_ioapic_set_irq(l->ioapic, pin, level);
+}
+
 static void to_kernel(void *opaque, int n, int level)
 {
     struct viv_intc *c = opaque;
@@ -209,14 +224,12 @@ static void to_both(void *opaque, int n, int level)
 
     if (l->pic)
         viv_i8259_set_irq(l->pic, (unsigned)n, level);
-    viv_ioapic_set_irq(l->ioapic, n == 0 ? 2 : (unsigned)n, level);
+    set_pin(l, n == 0 ? 2 : (unsigned)n, level);
 }
 
 static void to_ioapic(void *opaque, int n, int level)
 {
-    struct lines *l = opaque;
-
-    viv_ioapic_set_irq(l->ioapic, (unsigned)n, level);
+    set_pin(opaque, (unsigned)n, level);
 }
 
 int viv_board_add_irqs(struct viv_board *board, bool pic, struct viv_err *err)

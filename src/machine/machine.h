@@ -78,6 +78,9 @@ struct viv_machine_class {
 int viv_machine_add_fw_cfg(const struct viv_machine_config *cfg, struct viv_err *err);
 extern const struct viv_opt_def viv_fw_cfg_opts[]; /* "name" without a key */
 
+/* From now on what would go to the I/O APIC's pins (n) goes there; NULL: to the I/O APIC. One that is made here, not the kernel's. */
+void viv_board_watch_ioapic(viv_irq_fn fn, void *opaque);
+
 const struct viv_machine_class *viv_machine_find(const char *name);
 /* By a version's name, "pc-q35-9.2+pve0": there is one version here, of the aliases' names. */
 const struct viv_machine_class *viv_machine_of_version(const char *name);

@@ -64,10 +64,10 @@ bad "no such machine" -M isapc
 bad "no such machine" -M pc-q35-
 bad "-machine pc: unknown option 'foo'" -M pc,foo=1
 bad "neither 'on' nor 'off'" -M pc,hpet=perhaps
-bad "no such accelerator; there are kvm, xlate and interp" -accel foo
-bad "no such accelerator; there are kvm, xlate and interp" -accel foo:hvf
-bad "no such accelerator; there are kvm, xlate and interp" -accel foo -accel hvf
-bad "no such accelerator; there are kvm, xlate and interp" -M pc,accel=hvf
+bad "no such accelerator; there are kvm, xlate, interp" -accel foo
+bad "no such accelerator; there are kvm, xlate, interp" -accel foo:hvf
+bad "no such accelerator; there are kvm, xlate, interp" -accel foo -accel hvf
+bad "no such accelerator; there are kvm, xlate, interp" -M pc,accel=hvf
 bad "-accel xlate: unknown option 'foo'" -accel xlate,foo=1
 bad "-accel xlate: unknown option 'foo'" -accel interp -accel tcg,foo=1
 bad "-accel interp: unknown option 'foo'" -accel interp,foo=1 -accel tcg

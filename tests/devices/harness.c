@@ -724,7 +724,7 @@ static void other(struct input *in)
 
     switch (take(in, 1) % (harness_plugs ? 16 : 15)) {
     case 0:
-        viv_guest_clock_test_advance((int64_t)(v * 1000));
+        viv_guest_clock_step((int64_t)(v * 1000));
         break;
     case 1:
         viv_irq_set(&harness_board.isa_irq[v & 15], v >> 8 & 1);

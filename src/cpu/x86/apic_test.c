@@ -24,7 +24,7 @@ static struct viv_intc intc = {.ack_extint = ack};
 static struct viv_apic *new_apic(struct test_cpu *t)
 {
     viv_dev_lock();
-    viv_guest_clock_test_advance(0);
+    viv_guest_clock_step(0);
     t->vcpu.apic = viv_apic_new(&t->vcpu, &intc);
     viv_dev_unlock();
     atomic_store(&t->vcpu.requests, 0);
@@ -43,7 +43,7 @@ static void end(struct test_cpu *t)
 static void advance(int64_t ns)
 {
     viv_dev_lock();
-    viv_guest_clock_test_advance(ns);
+    viv_guest_clock_step(ns);
     viv_dev_unlock();
 }
 
