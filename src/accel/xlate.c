@@ -111,7 +111,7 @@ static int read_options(struct viv_opts *o, unsigned vcpus, struct viv_err *err)
 
 static int create(const struct viv_accel_env *env, struct viv_intc **intc, struct viv_err *err)
 {
-    int rc = read_options(env->opts, env->vcpus, err);
+    int rc = read_options(env->opts, MAX(env->vcpus, 1), err);
 
     if (!rc && (opts.log_in || opts.log_out))
         rc = viv_xlate_disasm_load(err);

@@ -318,7 +318,7 @@ static int pick_slot(struct viv_virtio_mmio_bus *b, struct viv_opts *opts, unsig
     char end;
 
     if (!b)
-        return viv_fail(err, ENODEV, "%s: this machine has no virtio-mmio windows; use the -pci device",
+        return viv_fail(err, ENODEV, "%s: this machine has no virtio-mmio windows; pc and q35 take the -pci device",
                         viv_opts_what(opts));
     if (name) {
         if (sscanf(name, "virtio-mmio-bus.%u%c", &n, &end) != 1 || n >= b->count)

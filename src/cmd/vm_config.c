@@ -263,6 +263,17 @@ static int check_pc(const struct vm_args *a, struct viv_err *err)
     return 0;
 }
 
+static int set_no_cpu(struct vm_args *a, struct viv_err *err)
+{
+    const char *what = a->smp ? "-smp" : a->cfg.cpu ? "-cpu" : a->gdb ? "-gdb" : NULL;
+
+    FOR_ITEMS(a->serials, it)
+        if (strcmp(it->text, "none") && strcmp(it->text, "null"))
+            return viv_fail(err, ENOTSUP, "%s %.60s: machine '%s' has no serial port", it->option, it->text, a->cfg.cls->name);
+    a->cfg.smp = (struct viv_smp){0, 0, 1, 1, 1, 1};
+    return what ? viv_fail(err, ENOTSUP, "%s: machine '%s' has no CPU; use -machine pc", what, a->cfg.cls->name) : 0;
+}
+
 void vm_config_warn(const struct vm_args *a)
 {
     if (a->machine_version)
@@ -283,12 +294,14 @@ int vm_config_fill(struct vm_args *a, struct viv_err *err)
 
     if (!rc)
         rc = check_pc(a, err);
-    if (!rc)
+    if (!rc && !cfg->cls->max_cpus)
+        rc = set_no_cpu(a, err);
+    else if (!rc)
         rc = vm_smp_parse(a->smp, &cfg->smp, err);
     if (!rc && cfg->smp.cpus > cfg->cls->max_cpus)
         rc = viv_fail(err, EINVAL, "-smp: %u CPUs are too many: machine '%s' takes %u", cfg->smp.cpus,
                       cfg->cls->name, cfg->cls->max_cpus);
-    if (!rc)
+    if (!rc && (a->mem || cfg->cls->max_cpus))
         rc = vm_mem_parse(a->mem, &cfg->ram_bytes, &a->mem_room, err);
     if (!rc)
         rc = fill_memory(a, err);

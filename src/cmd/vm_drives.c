@@ -15,7 +15,7 @@
 
 bool vm_has_pci(const struct vm_args *a)
 {
-    return strcmp(a->cfg.cls->name, "microvm") != 0;
+    return a->cfg.cls->max_cpus && strcmp(a->cfg.cls->name, "microvm") != 0;
 }
 
 void vm_add_device(struct vm_args *a, const char *text)

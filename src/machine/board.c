@@ -69,26 +69,37 @@ static void map_ram(struct viv_board *board, const char *name, struct viv_ram *r
         viv_region_map(viv_region_new(board->mem, &d), addr, 0);
 }
 
-int viv_board_add_ram(const struct viv_machine_config *cfg, struct viv_board *board, bool bios_area,
-                      const struct viv_ram_split *split, struct viv_board_ram *out, struct viv_err *err)
+/* The memory of -m, of which nothing is mapped yet. */
+static int make_ram(const struct viv_machine_config *cfg, struct viv_ram **out, struct viv_err *err)
 {
-    uint64_t size = cfg->ram_bytes, low;
+    uint64_t size = cfg->ram_bytes;
     bool dump;
     int ret;
 
-    if (size < 2 * VIV_MIB)
-        return viv_fail(err, EINVAL, "-m: a PC needs at least 2 MiB");
     if (size & (VIV_PAGE_SIZE - 1))
         return viv_fail(err, EINVAL, "-m: not a multiple of 4 KiB");
-    low = size >= split->from ? split->low : size;
-    ret = cfg->memory ? viv_mem_backend_map(cfg->memory, "pc.ram", &out->ram, err) : viv_ram_new("pc.ram", size, &out->ram, err);
+    ret = cfg->memory ? viv_mem_backend_map(cfg->memory, "pc.ram", out, err) : viv_ram_new("pc.ram", size, out, err);
     if (ret)
         return ret;
     dump = cfg->machine_opts && viv_opts_bool(cfg->machine_opts, "dump-guest-core");
     if (cfg->memory)
         dump = viv_mem_backend_dump(cfg->memory, dump);
-    if (dump && madvise(out->ram->hva, size, MADV_DODUMP) < 0)
+    if (dump && madvise((*out)->hva, size, MADV_DODUMP) < 0)
         return viv_fail_os(err, errno, "dump-guest-core=on");
+    return 0;
+}
+
+int viv_board_add_ram(const struct viv_machine_config *cfg, struct viv_board *board, bool bios_area,
+                      const struct viv_ram_split *split, struct viv_board_ram *out, struct viv_err *err)
+{
+    uint64_t size = cfg->ram_bytes, low = size >= split->from ? split->low : size;
+    int ret;
+
+    if (size < 2 * VIV_MIB)
+        return viv_fail(err, EINVAL, "-m: a PC needs at least 2 MiB");
+    ret = make_ram(cfg, &out->ram, err);
+    if (ret)
+        return ret;
     viv_space_begin(board->mem);
     map_ram(board, "ram-low", out->ram, 0, 0, 0xa0000);
     if (bios_area)
@@ -99,6 +110,16 @@ int viv_board_add_ram(const struct viv_machine_config *cfg, struct viv_board *bo
     out->low_end = low;
     out->high_size = size - low;
     return 0;
+}
+
+int viv_board_add_flat_ram(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err)
+{
+    struct viv_ram *ram;
+    int ret = make_ram(cfg, &ram, err);
+
+    if (!ret)
+        map_ram(board, "ram", ram, 0, 0, cfg->ram_bytes);
+    return ret;
 }
 
 int viv_board_add(struct viv_board *board, const char *cls, const char *text, struct viv_dev **out,

@@ -53,6 +53,9 @@ struct viv_ram_split {
 int viv_board_add_ram(const struct viv_machine_config *cfg, struct viv_board *board, bool bios_area,
                       const struct viv_ram_split *split, struct viv_board_ram *out, struct viv_err *err);
 
+/* All of it from address 0 on. */
+int viv_board_add_flat_ram(const struct viv_machine_config *cfg, struct viv_board *board, struct viv_err *err);
+
 /* An internal device with options as text, NULL for none. */
 int viv_board_add(struct viv_board *board, const char *cls, const char *opts, struct viv_dev **out,
                   struct viv_err *err);

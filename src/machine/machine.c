@@ -7,8 +7,9 @@
 extern const struct viv_machine_class viv_machine_pc;
 extern const struct viv_machine_class viv_machine_q35;
 extern const struct viv_machine_class viv_machine_microvm;
+extern const struct viv_machine_class viv_machine_none;
 
-static const struct viv_machine_class *const machines[] = {&viv_machine_pc, &viv_machine_q35, &viv_machine_microvm, NULL};
+static const struct viv_machine_class *const machines[] = {&viv_machine_pc, &viv_machine_q35, &viv_machine_microvm, &viv_machine_none, NULL};
 
 const struct viv_machine_class *const *viv_machines(void)
 {

@@ -57,7 +57,7 @@ struct viv_machine_class {
     const char *default_nic; /* model for -nic / -net without one */
     const char *const *usb;  /* its USB controller, as after -device, ending with NULL; NULL: none can be had */
     const struct viv_opt_def *props;
-    unsigned max_cpus;
+    unsigned max_cpus; /* 0: it has none, and RAM only if somebody says how much */
     bool pc;  /* runs a PC's firmware, and has the chips that firmware and -no-hpet mean */
     bool smm; /* its chipset has SMRAM and raises SMIs */
     enum viv_floppy_place floppy;  /* its diskette controller */

@@ -143,7 +143,7 @@ static void emit_cause(const char *event, const char *reason)
 /* Each level of the topology takes whole bits of the APIC ID, of which xAPIC mode has eight; FFH means all. */
 static int check_apic_ids(const struct viv_smp *s, struct viv_err *err)
 {
-    uint32_t highest = viv_cpuid_apic_id(vm.cpuid, s->cpus - 1);
+    uint32_t highest = s->cpus ? viv_cpuid_apic_id(vm.cpuid, s->cpus - 1) : 0;
 
     if (highest > 254)
         return viv_fail(err, EINVAL, "-smp %u,sockets=%u,dies=%u,cores=%u,threads=%u: the last CPU's APIC ID would be %u, and 254 is "

@@ -18,10 +18,10 @@ static const struct viv_opt_def addr_args[] = {
 /* By the current CPU's page tables. */
 static int gva2gpa(struct viv_opts *o, json_t **result, struct viv_err *err)
 {
-    struct viv_vcpu *v = viv_vcpus[viv_mon_current_cpu()];
+    struct viv_vcpu *v = viv_mon_cpu(err);
     bool running = viv_mon_freeze(), mapped = false;
     uint64_t addr, gpa;
-    int rc = viv_mon_expr(v, viv_opts_str(o, "addr"), &addr, err);
+    int rc = !v ? -ENODEV : viv_mon_expr(v, viv_opts_str(o, "addr"), &addr, err);
 
     if (!rc)
         mapped = viv_mmu_translate_debug(v->x86, addr, &gpa);
@@ -33,10 +33,11 @@ static int gva2gpa(struct viv_opts *o, json_t **result, struct viv_err *err)
 
 static int gpa2hva(struct viv_opts *o, json_t **result, struct viv_err *err)
 {
+    struct viv_vcpu *v = viv_mon_cpu(err);
     bool running = viv_mon_freeze();
     struct viv_range r;
     uint64_t gpa;
-    int rc = viv_mon_expr(viv_vcpus[viv_mon_current_cpu()], viv_opts_str(o, "addr"), &gpa, err);
+    int rc = !v ? -ENODEV : viv_mon_expr(v, viv_opts_str(o, "addr"), &gpa, err);
 
     viv_mon_thaw(running);
     if (rc < 0)

@@ -29,8 +29,17 @@ unsigned viv_mon_current_cpu(void)
     return current;
 }
 
+struct viv_vcpu *viv_mon_cpu(struct viv_err *err)
+{
+    if (!viv_vcpu_count)
+        viv_fail(err, ENODEV, "No CPU: machine '%s' has none", viv_vm_config()->cls->name);
+    return viv_vcpu_count ? viv_vcpus[current] : NULL;
+}
+
 int viv_mon_choose_cpu(int64_t n, struct viv_err *err)
 {
+    if (!viv_mon_cpu(err))
+        return -ENODEV;
     if (n < 0 || n >= viv_vcpu_count)
         return viv_fail(err, EINVAL, "there is no CPU %" PRId64 ": 0 to %u", n, viv_vcpu_count - 1);
     current = (unsigned)n;
@@ -168,10 +177,10 @@ static const struct viv_opt_def examine_args[] = {
 
 static int examine(struct viv_opts *o, bool physical, json_t **result, struct viv_err *err)
 {
-    struct viv_vcpu *cpu = viv_vcpus[current], *v = physical ? NULL : cpu;
+    struct viv_vcpu *cpu = viv_mon_cpu(err), *v = physical ? NULL : cpu;
     struct format f;
     uint64_t addr;
-    int rc = parse_format(viv_opts_str(o, "fmt"), &f, err);
+    int rc = cpu ? parse_format(viv_opts_str(o, "fmt"), &f, err) : -ENODEV;
     bool running = viv_mon_freeze();
 
     if (!rc)
@@ -204,8 +213,9 @@ COMMAND(examine_physical)
 
 static int value_of(const char *text, uint64_t *value, struct viv_err *err)
 {
+    struct viv_vcpu *cpu = viv_mon_cpu(err);
     bool running = viv_mon_freeze();
-    int rc = viv_mon_expr(viv_vcpus[current], text, value, err);
+    int rc = cpu ? viv_mon_expr(cpu, text, value, err) : -ENODEV;
 
     viv_mon_thaw(running);
     return rc;
@@ -337,6 +347,8 @@ COMMAND(memsave)
 {
     int64_t n = viv_opts_given(o, "cpu-index") ? viv_opts_int(o, "cpu-index") : current;
 
+    if (!viv_mon_cpu(err))
+        return -ENODEV;
     if (n >= viv_vcpu_count)
         return viv_fail(err, EINVAL, "there is no CPU %" PRId64 ": 0 to %u", n, viv_vcpu_count - 1);
     return save(o, viv_vcpus[n], err);

@@ -133,6 +133,8 @@ int viv_mon_info_registers(struct viv_opts *o, json_t **result, struct viv_err *
     bool all = viv_opts_bool(o, "all"), running;
     GString *s;
 
+    if (!viv_mon_cpu(err))
+        return -ENODEV;
     if (n >= viv_vcpu_count)
         return viv_fail(err, EINVAL, "CPU#%" PRId64 " not available: 0 to %u", n, viv_vcpu_count - 1);
     s = g_string_new(NULL);

@@ -112,12 +112,17 @@ static void show(struct viv_vcpu *v, bool each, GString *out)
         g_string_append(out, "... and more: the tables are too many, or too much to print\n");
 }
 
-static int info(bool each, json_t **result)
+static int info(bool each, json_t **result, struct viv_err *err)
 {
-    GString *out = g_string_new(NULL);
-    bool running = viv_mon_freeze();
+    struct viv_vcpu *v = viv_mon_cpu(err);
+    GString *out;
+    bool running;
 
-    show(viv_vcpus[viv_mon_current_cpu()], each, out);
+    if (!v)
+        return -ENODEV;
+    out = g_string_new(NULL);
+    running = viv_mon_freeze();
+    show(v, each, out);
     viv_mon_thaw(running);
     *result = json_string(out->str);
     g_string_free(out, TRUE);
@@ -126,10 +131,10 @@ static int info(bool each, json_t **result)
 
 int viv_mon_info_mem(struct viv_opts *o, json_t **result, struct viv_err *err)
 {
-    return info(false, result);
+    return info(false, result, err);
 }
 
 int viv_mon_info_tlb(struct viv_opts *o, json_t **result, struct viv_err *err)
 {
-    return info(true, result);
+    return info(true, result, err);
 }

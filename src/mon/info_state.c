@@ -74,17 +74,19 @@ int viv_mon_info_pic(struct viv_opts *o, json_t **result, struct viv_err *err)
     for (const struct viv_dev *d = viv_dev_first(); d; d = d->next)
         if (!strcmp(d->cls->name, "i8259") || !strcmp(d->cls->name, "ioapic"))
             put_device(d, out);
-    if (!out->len)
+    if (!out->len && viv_vm_board()->intc->ops->kernel_irqchip)
         g_string_append(out, "the interrupt controllers are the kernel's (KVM)\n");
     return finish(out, result);
 }
 
 int viv_mon_info_lapic(struct viv_opts *o, json_t **result, struct viv_err *err)
 {
-    const struct viv_vcpu *v = viv_vcpus[viv_mon_current_cpu()];
+    const struct viv_vcpu *v = viv_mon_cpu(err);
     bool running;
     GString *out;
 
+    if (!v)
+        return -ENODEV;
     if (!v->apic)
         return viv_fail(err, ENOTSUP, "the local APICs are the kernel's (KVM); -accel xlate has its own");
     out = g_string_new(NULL);

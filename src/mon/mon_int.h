@@ -123,6 +123,7 @@ struct viv_chr *viv_mon_current(void);
 extern const struct viv_mon_cmd viv_mon_memdev[], viv_mon_about[], viv_mon_pci[], viv_mon_qom[];
 /* examine.c: the CPU that "cpu N" chose. */
 unsigned viv_mon_current_cpu(void);
+struct viv_vcpu *viv_mon_cpu(struct viv_err *err); /* the same; NULL: the machine has none */
 int viv_mon_choose_cpu(int64_t n, struct viv_err *err);
 /* info_paging.c, info_state.c */
 int viv_mon_info_mem(struct viv_opts *o, json_t **result, struct viv_err *err);

@@ -297,6 +297,10 @@ bad "-netdev help" -netdev nosuch,help
 bad "-chardev help" -chardev nosuch,help
 bad "-object help" -object nosuch,help
 bad "-accel help" -accel nosuch,help
+bad "machine 'none' has no CPU" -M none -smp 1
+bad "machine 'none' has no serial port" -M none -serial stdio
+bad "has nothing that would look at it" -M none -kernel "$0"
+bad "no PCI bus" -M none -device e1000
 
 # What help says it lists, it lists: exit status 0, nothing on stderr.
 help() {

@@ -54,6 +54,10 @@ CASES = [
     (["-M", "pc-i440fx-jammy"], "machine 'pc' here", {}),
     (["-M", "ubuntu-q35"], "machine 'q35' here", {}),
     (["-M", "pc-q35-7.2"], None, {}),
+    # The empty machine, by which programs ask what there is.
+    (["-M", "none", "-nodefaults"], None, {"info cpus": r"info cpus\s*\(viv\)", "info mtree": "ffffff .*ram.: ram", "info registers": "No CPU", "x 0": "No CPU",
+                                           "info status": "paused|prelaunch", "gdbserver": "No CPU", "info pic": r"info pic\s*\(viv\)"}),
+    (["-M", "none", "-m", "64", "-drive", "if=none,id=d,format=raw,file=WORK/rom"], None, {"info mtree": "0000000003ffffff .*ram", "info block": "d "}),
     # What managers write into every command line.
     (["-msg", "timestamp=on"], None, {}),
     (["-name", "guest=dolly", "-msg", "timestamp=on,guest-name=on", "-machine", "q35,accel=interp,kernel_irqchip=on"],

@@ -202,6 +202,8 @@ int viv_gdb_start(const char *dev, struct viv_err *err)
     }
     if (server)
         return viv_fail(err, EBUSY, "there is a gdb server already; end it with \"gdbserver none\"");
+    if (!viv_mon_cpu(err))
+        return -ENODEV;
     if (!viv_vm_accel()->breakpoints)
         return viv_fail(err, ENOTSUP, "the gdb server cannot stop CPUs under accelerator %s yet; use -accel xlate", viv_vm_accel()->name);
     rc = viv_chr_new_short("-gdb", id, text, &c, err);
