@@ -50,7 +50,7 @@ struct viv_blk {
     bool held;            /* by viv_blk_hold_all() */
     bool soft;            /* `lock`: held, but others are not idle yet: who has the device lock, which they may need to end, still gets in */
     bool moved;           /* by the viv_blk_move_all() under way */
-    struct viv_blk_counters counters;
+    struct viv_blk_counters *counters;
 
     bool ending;          /* it does what it has left, whoever holds all */
 };
@@ -124,7 +124,7 @@ static void *pool_main(void *opaque)
         b->running++;
         pthread_mutex_unlock(&b->lock);
         ret = run_request(b, r);
-        viv_blk_stats_count(&b->counters, r, r->start, ret);
+        viv_blk_stats_count(b->counters, r, r->start, ret);
         r->done(r, ret); /* r is the caller's again */
         pthread_mutex_lock(&b->lock);
         b->running--;
@@ -265,7 +265,7 @@ static void ring_ended(void *opaque, const struct viv_blk_req *r)
 {
     struct viv_blk *b = opaque;
 
-    viv_blk_stats_count(&b->counters, r, r->start, 0);
+    viv_blk_stats_count(b->counters, r, r->start, 0);
 }
 
 /* Where there is none, threads do the same work. */
@@ -281,23 +281,26 @@ static void open_ring(struct viv_blk *b)
         viv_warn("'%s': %s; threads do the work", b->node->filename, err.text);
 }
 
-int viv_blk_new(struct viv_node *node_take, unsigned perms, unsigned shared, const char *user,
-                bool writethrough, struct viv_blk **out, struct viv_err *err)
+/* Takes the references, also on failure. */
+static int new_handle(struct viv_node *node_take, const char *user, const struct viv_node_use *use, bool writethrough,
+                      struct viv_blk_counters *counters_take, struct viv_blk **out, struct viv_err *err)
 {
     pthread_condattr_t attr;
     struct viv_blk *b;
     struct viv_node_user *u = NULL;
-    int ret = viv_node_attach(node_take, user, perms, shared, &u, err);
+    int ret = viv_node_attach_as(node_take, user, use, &u, err);
 
     if (ret) {
         viv_node_put(&node_take);
+        viv_blk_stats_put(counters_take);
         return ret;
     }
     b = g_new0(struct viv_blk, 1);
     b->node = node_take;
     b->user = u;
-    b->writable = perms & VIV_PERM_WRITE;
+    b->writable = use->perms & VIV_PERM_WRITE;
     b->writethrough = writethrough;
+    b->counters = counters_take;
     b->tail = &b->head;
     pthread_mutex_init(&b->lock, NULL);
     pthread_condattr_init(&attr);
@@ -312,6 +315,28 @@ int viv_blk_new(struct viv_node *node_take, unsigned perms, unsigned shared, con
     pthread_mutex_unlock(&all_lock);
     *out = b;
     return 0;
+}
+
+int viv_blk_new(struct viv_node *node_take, unsigned perms, unsigned shared, const char *user,
+                bool writethrough, struct viv_blk **out, struct viv_err *err)
+{
+    static unsigned long parties;
+    const struct viv_node_use use = {.perms = perms, .shared = shared, .party = __atomic_add_fetch(&parties, 1, __ATOMIC_RELAXED)};
+
+    return new_handle(node_take, user, &use, writethrough, viv_blk_stats_new(), out, err);
+}
+
+int viv_blk_new_beside(struct viv_blk *b, unsigned perms, const char *user, struct viv_blk **out, struct viv_err *err)
+{
+    const struct viv_node_use use = {.perms = perms, .shared = b->user->shared, .party = b->user->party};
+    struct viv_node *n = b->node;
+    int ret;
+
+    viv_node_get(n);
+    ret = new_handle(n, user, &use, b->writethrough, viv_blk_stats_ref(b->counters), out, err);
+    if (!ret && b->limits)
+        viv_blk_join_limits(*out, viv_throttle_ref(viv_blk_limits(b)));
+    return ret;
 }
 
 /* --- all handles at once --- */
@@ -391,7 +416,7 @@ static int move(struct viv_blk *b, struct viv_node *to, struct viv_err *err)
 {
     const struct viv_node_user was = *b->user;
     struct viv_node_user *u = NULL;
-    const struct viv_node_use use = {.perms = was.perms, .shared = was.shared, .moved = true};
+    const struct viv_node_use use = {.perms = was.perms, .shared = was.shared, .party = was.party, .moved = true};
     int ret = viv_node_attach_as(to, was.name, &use, &u, err);
 
     if (ret)
@@ -537,6 +562,7 @@ int viv_blk_close(struct viv_blk *b, struct viv_err *err)
     pthread_cond_destroy(&b->idle);
     pthread_cond_destroy(&b->work);
     pthread_mutex_destroy(&b->lock);
+    viv_blk_stats_put(b->counters);
     g_free(b);
     if (ret)
         viv_fail_os(err, -ret, "'%s' could not be written completely", name);
@@ -582,7 +608,14 @@ struct viv_ring *viv_blk_ring(struct viv_blk *b)
 
 const struct viv_blk_counters *viv_blk_counters(const struct viv_blk *b)
 {
-    return &b->counters;
+    return b->counters;
+}
+
+void viv_blk_count_invalid(struct viv_blk *b, enum viv_blk_op op)
+{
+    const struct viv_blk_req r = {.op = op};
+
+    viv_blk_stats_count(b->counters, &r, viv_blk_stats_clock(), -EINVAL);
 }
 
 struct viv_node *viv_blk_node(struct viv_blk *b)
@@ -632,7 +665,7 @@ int viv_blk_try(struct viv_blk *b, const struct viv_blk_req *r)
     start = viv_blk_stats_clock();
     ret = viv_plain_try(b->node, b->writable, r);
     if (ret != -EAGAIN)
-        viv_blk_stats_count(&b->counters, r, start, ret);
+        viv_blk_stats_count(b->counters, r, start, ret);
     end(b);
     return ret;
 }

@@ -42,13 +42,13 @@ static inline void viv_node_event(struct viv_node *n, enum viv_event e)
             n->drv->event(n, e);
 }
 
-/* Breakpoints: the next request that meets the event waits until it is resumed. Of the first listener in `n` and below;
- * -ENOTSUP: there is none, -ENOENT: no such event or tag. */
-int viv_node_break(struct viv_node *n, const char *event, const char *tag);
+/* Breakpoints: the next request that meets the event waits until it is resumed, or for limit_ms (0: for ever). Of the first listener in
+ * `n` and below; -ENOTSUP: there is none, -ENOENT: no such event or tag. */
+int viv_node_break(struct viv_node *n, const char *event, const char *tag, unsigned limit_ms);
 int viv_node_break_remove(struct viv_node *n, const char *tag); /* resumes, too */
 int viv_node_break_resume(struct viv_node *n, const char *tag);
-/* Blocks until a request waits there. */
-int viv_node_break_wait(struct viv_node *n, const char *tag);
+/* Blocks until a request waits there; -ETIMEDOUT: none did in limit_ms (0: no limit). */
+int viv_node_break_wait(struct viv_node *n, const char *tag, unsigned limit_ms);
 /* All of them, before n is closed: it would wait for the requests that they hold. */
 void viv_node_break_clear(struct viv_node *n);
 

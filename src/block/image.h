@@ -4,6 +4,8 @@
 
 #include "block/node.h"
 
+#include <stdio.h>
+
 /* A new image. What only one format knows is in `opts`, parsed against its driver's create_opts. All borrowed. */
 struct viv_create {
     uint64_t size; /* bytes; a multiple of 512 unless the driver says any_size */
@@ -74,6 +76,8 @@ void viv_img_fact_uint(struct viv_img_info *i, const char *key, uint64_t value);
 void viv_img_fact_bool(struct viv_img_info *i, const char *key, bool value);
 void viv_img_fact_open(struct viv_img_info *i, const char *key, bool list);
 void viv_img_fact_close(struct viv_img_info *i);
+/* image_text.c: all of them, one a line; nothing if there are none. */
+void viv_img_facts_human(FILE *out, const struct viv_img_info *i);
 /* --- internal snapshots --- */
 
 struct viv_snapshot {

@@ -227,6 +227,7 @@ struct viv_node_user {
     struct viv_node *node;
     const struct viv_node *above; /* what it writes changes nothing that this node shows (commit); NULL */
     bool keeper;                  /* it copies what is about to change below, and does not mind the change */
+    unsigned long party;          /* users of one party do not mind each other; 0: of none */
     struct viv_node_user *next, *next_of_all;
 };
 
@@ -340,6 +341,7 @@ struct viv_node_use {
     unsigned perms, shared;
     const struct viv_node *above; /* as in viv_node_user */
     bool keeper;
+    unsigned long party;
     bool will_be_writable;        /* the user sees to that before it writes */
     bool moved;                   /* it has the same rights on another node, which this one takes the place of (graph.h) */
 };

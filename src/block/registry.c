@@ -19,6 +19,17 @@ enum viv_drive_error viv_drive_error_parse(const char *text)
     return VIV_DRIVE_ERROR_AUTO;
 }
 
+static void nobody_to_tell(void *unused)
+{
+}
+
+/* A drive without a device may have any size. */
+static void be_idle(struct viv_drive *d)
+{
+    if (d->blk)
+        viv_blk_on_resize(d->blk, 1, nobody_to_tell, NULL);
+}
+
 int viv_drive_add(const char *id, struct viv_blk *blk, struct viv_drive **out, struct viv_err *err)
 {
     struct viv_drive *d, **end = &drives;
@@ -28,6 +39,7 @@ int viv_drive_add(const char *id, struct viv_blk *blk, struct viv_drive **out, s
     d = g_new0(struct viv_drive, 1);
     d->id = g_strdup(id);
     d->blk = blk;
+    be_idle(d);
     while (*end)
         end = &(*end)->next;
     *end = d;
@@ -60,6 +72,8 @@ int viv_drive_claim(const char *id, const char *user, struct viv_drive **out, st
     if (d->user)
         return viv_fail(err, EBUSY, "drive '%s' is used by %s already: each drive has one device, and a -drive makes its own unless it has if=none", id, d->user);
     d->user = g_strdup(user);
+    if (d->blk)
+        viv_blk_on_resize(d->blk, 0, NULL, NULL);
     *out = d;
     return 0;
 }
@@ -69,6 +83,7 @@ void viv_drive_release(struct viv_drive *d)
     g_free(d->user);
     d->user = NULL;
     d->in_state = false;
+    be_idle(d);
 }
 
 int viv_drive_remove(struct viv_drive *d, struct viv_err *err)

@@ -1,7 +1,28 @@
 #include "block/stats.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <time.h>
+
+struct viv_blk_counters *viv_blk_stats_new(void)
+{
+    struct viv_blk_counters *c = g_new0(struct viv_blk_counters, 1);
+
+    atomic_init(&c->refs, 1);
+    return c;
+}
+
+struct viv_blk_counters *viv_blk_stats_ref(struct viv_blk_counters *c)
+{
+    atomic_fetch_add(&c->refs, 1);
+    return c;
+}
+
+void viv_blk_stats_put(struct viv_blk_counters *c)
+{
+    if (atomic_fetch_sub(&c->refs, 1) == 1)
+        g_free(c);
+}
 
 int64_t viv_blk_stats_clock(void)
 {

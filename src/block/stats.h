@@ -1,4 +1,4 @@
-/* What a handle has done for its user since it was opened: of requests that were submitted or tried, not of the blocking forms. */
+/* What the handles of a user have done for it since the first was opened: requests that were submitted or tried, not the blocking forms. */
 #ifndef VIV_BLOCK_STATS_H
 #define VIV_BLOCK_STATS_H
 
@@ -13,7 +13,12 @@ struct viv_blk_counters {
     atomic_uint_least64_t ops[VIV_STATS], bytes[VIV_STATS], ns[VIV_STATS], failed[VIV_STATS], invalid[VIV_STATS];
     atomic_uint_least64_t written_end; /* behind the last byte that was written */
     atomic_int_least64_t last;         /* end of the last request, monotonic; 0: none */
+    atomic_uint refs;
 };
+
+struct viv_blk_counters *viv_blk_stats_new(void);
+struct viv_blk_counters *viv_blk_stats_ref(struct viv_blk_counters *c);
+void viv_blk_stats_put(struct viv_blk_counters *c);
 
 /* Now, in the clock of the counters. */
 int64_t viv_blk_stats_clock(void);

@@ -29,6 +29,12 @@ static const char *label(const struct viv_node *n)
     return n->name ? n->name : n->filename;
 }
 
+/* Has one of them nothing to ask of the other? */
+static bool are_one(const struct viv_node_user *a, const struct viv_node_user *b)
+{
+    return a == b || (a->party && a->party == b->party);
+}
+
 static bool is_writer(const struct viv_node_user *u)
 {
     return u->perms & CHANGES;
@@ -76,7 +82,7 @@ static bool share_files(const struct viv_node *a, const struct viv_node *b)
 /* Does `w` write a file that is a part of what `v` uses, or the other way round, in a way that `v` has not agreed to? */
 static bool clash(const struct viv_node_user *w, const struct viv_node_user *v)
 {
-    if (w == v || w->node == v->node || !is_writer(w) || !share_files(w->node, v->node))
+    if (are_one(w, v) || w->node == v->node || !is_writer(w) || !share_files(w->node, v->node))
         return false;
     if (w->perms & CHANGES & ~v->shared)
         return true;
@@ -104,7 +110,7 @@ static const struct viv_node *find_shown(struct viv_node *n, bool below, const s
 
 static const struct viv_node *meets(const struct viv_node_user *w, const struct viv_node_user *v)
 {
-    if (w == v || v->keeper || !is_writer(w))
+    if (are_one(w, v) || v->keeper || !is_writer(w))
         return NULL;
     walks++;
     return find_shown(v->node, false, w);
@@ -124,6 +130,8 @@ static const char *perm_text(unsigned perms)
 static int check_node(const struct viv_node_user *mine, struct viv_err *err)
 {
     for (const struct viv_node_user *u = mine->node->users; u; u = u->next) {
+        if (are_one(mine, u))
+            continue;
         if (mine->perms & ~u->shared)
             return viv_fail(err, EBUSY, "%s cannot %s '%s': %s uses it and does not share that", mine->name, perm_text(mine->perms & ~u->shared),
                             label(mine->node), u->name);
@@ -166,7 +174,7 @@ int viv_node_check_shown(struct viv_node *n, const char *user, struct viv_err *e
 int viv_node_attach_as(struct viv_node *n, const char *user, const struct viv_node_use *use, struct viv_node_user **out, struct viv_err *err)
 {
     struct viv_node_user mine = {.name = (char *)user, .node = n, .perms = use->perms, .shared = use->shared, .above = use->above,
-                                 .keeper = use->keeper};
+                                 .keeper = use->keeper, .party = use->party};
     int ret;
 
     if (n->read_only && is_writer(&mine) && !use->will_be_writable)

@@ -87,7 +87,6 @@ bool img_same_file(const char *a, const char *b);
 const char *img_bool(bool b); /* "true" or "false" */
 void img_json_string(FILE *f, const char *text);
 /* img_facts.c: what the format tells; JSON with `in` in front of each line and a comma behind. */
-void img_facts_human(const struct viv_img_info *i);
 void img_facts_json(const struct viv_img_info *i, const char *type, const char *in);
 
 /* -o options of a format, over those given by flags. */

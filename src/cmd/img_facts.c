@@ -1,4 +1,4 @@
-/* What only one format has to tell, as text and as JSON: both from the same list. */
+/* What only one format has to tell, as JSON. The same as text: block/image_text.c. */
 #include "cmd/img.h"
 
 #include <inttypes.h>
@@ -8,42 +8,14 @@ static bool opens(const struct viv_img_fact *f)
     return f->type == VIV_FACT_DICT || f->type == VIV_FACT_LIST;
 }
 
-static void put_value(const struct viv_img_fact *f, bool json)
+static void put_value(const struct viv_img_fact *f)
 {
-    if (f->type == VIV_FACT_STR && json)
+    if (f->type == VIV_FACT_STR)
         img_json_string(stdout, f->str);
-    else if (f->type == VIV_FACT_STR)
-        printf("%s", f->str);
     else if (f->type == VIV_FACT_UINT)
         printf("%" PRIu64, f->value);
     else
         printf("%s", img_bool(f->value));
-}
-
-/* Facts from *at to the end of what was opened. */
-static void human(const struct viv_img_info *i, unsigned *at, int indent)
-{
-    for (unsigned item = 0; *at < i->facts; item++) {
-        const struct viv_img_fact *f = &i->fact[(*at)++];
-
-        if (f->type == VIV_FACT_END)
-            return;
-        if (f->key) {
-            g_autofree char *label = g_strdelimit(g_strdup(f->key), "-", ' ');
-
-            printf("%*s%s:", indent, "", label);
-        } else {
-            printf("%*s[%u]:", indent, "", item);
-        }
-        if (opens(f)) {
-            printf("\n");
-            human(i, at, indent + 4);
-        } else {
-            printf(" ");
-            put_value(f, false);
-            printf("\n");
-        }
-    }
 }
 
 static void json(const struct viv_img_info *i, unsigned *at, const char *in, int indent)
@@ -59,19 +31,10 @@ static void json(const struct viv_img_info *i, unsigned *at, const char *in, int
             json(i, at, in, indent + 4);
             printf("\n%s%*s%c", in, indent, "", f->type == VIV_FACT_LIST ? ']' : '}');
         } else {
-            put_value(f, true);
+            put_value(f);
         }
     }
     (*at)++;
-}
-
-void img_facts_human(const struct viv_img_info *i)
-{
-    unsigned at = 0;
-
-    if (i->facts)
-        printf("Format specific information:\n");
-    human(i, &at, 4);
 }
 
 void img_facts_json(const struct viv_img_info *i, const char *type, const char *in)

@@ -85,7 +85,7 @@ static void print_human(const struct layer *l)
             printf("backing file format: %s\n", i->backing_fmt);
     }
     img_snapshots_print(l->snapshot, l->snapshots);
-    img_facts_human(i);
+    viv_img_facts_human(stdout, i);
 }
 
 static void json_text(const char *in, const char *key, const char *value)

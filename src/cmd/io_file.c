@@ -1,4 +1,4 @@
-/* open, close, reopen, flush, truncate, and what a script wants besides: sleep, signals, quit. */
+/* open, close, reopen, quit. */
 #include "cmd/io.h"
 
 #include "block/blk.h"
@@ -6,12 +6,8 @@
 #include "block/options.h"
 #include "opt/opt.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <glib.h>
-#include <inttypes.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 
 int io_open(struct io_file *f, const char *path, const char *options)
@@ -29,13 +25,13 @@ int io_open(struct io_file *f, const char *path, const char *options)
     if (!ret && (viv_opts_bool(o, "readonly") || viv_opts_bool(o, "read-only")))
         perms = VIV_PERM_READ;
     if (!ret)
-        ret = viv_blk_open(o, image, perms, perms, "viv-io", &f->blk, &err);
+        ret = viv_blk_open(o, image, perms, perms, "viv-io", &f->io.blk, &err);
     if (!ret && (ret = viv_opts_check_used(o, &err)) != 0)
         io_close(f);
     viv_opts_free(o);
     viv_raw_free(image);
     if (ret) {
-        io_error("can't open device %s%s%s", path ? path : "", path ? ": " : "", err.text);
+        viv_blkio_error(&f->io, "can't open device %s%s%s", path ? path : "", path ? ": " : "", err.text);
         viv_err_clear(&err);
         return 1;
     }
@@ -55,24 +51,29 @@ int io_close(struct io_file *f)
     struct viv_err err = {0};
     int ret = 0;
 
-    if (!f->blk)
+    if (!f->io.blk)
         return 0;
-    viv_node_break_clear(viv_blk_node(f->blk));
-    ret = viv_blk_close(f->blk, &err); /* after what is under way, limits or not */
-    io_aio_wait();
-    f->blk = NULL;
+    viv_node_break_clear(viv_blk_node(f->io.blk));
+    ret = viv_blk_close(f->io.blk, &err); /* after what is under way, limits or not */
+    viv_blkio_aio_wait(&f->io);
+    f->io.blk = NULL;
     if (ret)
-        io_error("%s", err.text);
+        viv_blkio_error(&f->io, "%s", err.text);
     viv_err_clear(&err);
     return ret != 0;
 }
 
-static const struct io_command *self(const char *name)
+static const struct viv_blkio_command *self(const char *name)
 {
-    for (const struct io_command *c = io_file_commands; c->name; c++)
+    for (const struct viv_blkio_command *c = io_file_commands; c->name; c++)
         if (strcmp(c->name, name) == 0 || (c->alt && strcmp(c->alt, name) == 0))
             return c;
     g_assert_not_reached();
+}
+
+static struct io_file *of(struct viv_blkio *f)
+{
+    return (struct io_file *)f;
 }
 
 /* key=value behind what is there; commas of the value are doubled by the caller's rule: none of ours has one. */
@@ -81,7 +82,7 @@ static void add(GString *s, const char *text)
     g_string_append_printf(s, "%s%s", s->len ? "," : "", text);
 }
 
-static int cmd_open(struct io_file *f, int argc, char **argv)
+static int cmd_open(struct viv_blkio *f, int argc, char **argv)
 {
     g_autoptr(GString) s = g_string_new(NULL);
     int c;
@@ -118,26 +119,27 @@ static int cmd_open(struct io_file *f, int argc, char **argv)
             add(s, optarg);
             break;
         default:
-            return io_usage(self(argv[0]));
+            return viv_blkio_usage(f, self(argv[0]));
         }
     }
     if (argc - optind > 1)
-        return io_usage(self(argv[0]));
+        return viv_blkio_usage(f, self(argv[0]));
     if (f->blk)
-        return io_error("file open already, try 'help close'");
-    return io_open(f, argv[optind], s->str);
+        return viv_blkio_error(f, "file open already, try 'help close'");
+    return io_open(of(f), argv[optind], s->str);
 }
 
-static int cmd_close(struct io_file *f, int argc, char **argv)
+static int cmd_close(struct viv_blkio *f, int argc, char **argv)
 {
-    return io_close(f);
+    return io_close(of(f));
 }
 
 /* Closes and opens again, since the new options may want another lock. When they do not work, as it was before. */
-static int cmd_reopen(struct io_file *f, int argc, char **argv)
+static int cmd_reopen(struct viv_blkio *f, int argc, char **argv)
 {
-    g_autoptr(GString) s = g_string_new(f->options);
-    g_autofree char *old = g_strdup(f->options), *path = g_strdup(f->path);
+    struct io_file *file = of(f);
+    g_autoptr(GString) s = g_string_new(file->options);
+    g_autofree char *old = g_strdup(file->options), *path = g_strdup(file->path);
     bool ro = false, rw = false;
     int c;
 
@@ -151,101 +153,31 @@ static int cmd_reopen(struct io_file *f, int argc, char **argv)
         } else if (c == 'o') {
             add(s, optarg);
         } else {
-            return io_usage(self(argv[0]));
+            return viv_blkio_usage(f, self(argv[0]));
         }
     }
     if (optind != argc)
-        return io_usage(self(argv[0]));
+        return viv_blkio_usage(f, self(argv[0]));
     if (ro && rw)
-        return io_error("Only one -r/-w option may be given");
+        return viv_blkio_error(f, "Only one -r/-w option may be given");
     if (ro || rw)
         add(s, ro ? "read-only=on" : "read-only=off");
-    if (io_close(f))
+    if (io_close(file))
         return 1;
-    if (!io_open(f, path, s->str))
+    if (!io_open(file, path, s->str))
         return 0;
-    io_open(f, path, old);
+    io_open(file, path, old);
     return 1;
 }
 
-static int cmd_flush(struct io_file *f, int argc, char **argv)
+static int cmd_quit(struct viv_blkio *f, int argc, char **argv)
 {
-    int ret = viv_blk_flush(f->blk);
-
-    if (ret)
-        printf("flush failed: %s\n", g_strerror(-ret));
-    return ret != 0;
-}
-
-static int cmd_truncate(struct io_file *f, int argc, char **argv)
-{
-    static const char *const modes[] = {"off", "metadata", "falloc", "full", NULL};
-    enum viv_prealloc how = VIV_PREALLOC_OFF;
-    struct viv_err err = {0};
-    uint64_t size;
-    int c, ret;
-
-    while ((c = getopt(argc, argv, "m:")) != -1) {
-        unsigned i = 0;
-
-        if (c != 'm')
-            return io_usage(self(argv[0]));
-        while (modes[i] && strcmp(modes[i], optarg) != 0)
-            i++;
-        if (!modes[i])
-            return io_error("Invalid preallocation mode '%s' (off, metadata, falloc and full work)", optarg);
-        how = i;
-    }
-    if (argc - optind != 1)
-        return io_usage(self(argv[0]));
-    if (io_parse(argv[optind], &size))
-        return 1;
-    ret = viv_node_truncate(viv_blk_node(f->blk), size, how, &err);
-    if (ret)
-        io_error("%s", err.text);
-    viv_err_clear(&err);
-    return ret != 0;
-}
-
-static int cmd_sleep(struct io_file *f, int argc, char **argv)
-{
-    uint64_t ms;
-
-    if (io_parse(argv[1], &ms))
-        return 1;
-    g_usleep(ms * 1000);
+    of(f)->quit = true;
     return 0;
 }
 
-static int cmd_sigraise(struct io_file *f, int argc, char **argv)
-{
-    uint64_t sig;
-
-    if (io_parse(argv[1], &sig))
-        return 1;
-    if (sig > (uint64_t)SIGRTMAX)
-        return io_error("signal argument '%s' is not a signal of this system: 1 to %d", argv[1], SIGRTMAX);
-    fflush(stdout); /* it may be the last thing we do */
-    raise(sig);
-    return 0;
-}
-
-static int cmd_abort(struct io_file *f, int argc, char **argv)
-{
-    fflush(stdout);
-    abort();
-}
-
-static int cmd_quit(struct io_file *f, int argc, char **argv)
-{
-    f->quit = true;
-    return 0;
-}
-
-const struct io_command io_file_commands[] = {
-    {"abort", NULL, cmd_abort, 0, 0, true, NULL, "simulate a program crash using abort(3)", NULL},
+const struct viv_blkio_command io_file_commands[] = {
     {"close", "c", cmd_close, 0, 0, false, NULL, "close the current open file", NULL},
-    {"flush", "f", cmd_flush, 0, 0, false, NULL, "flush all in-core file state to disk", NULL},
     {"open", "o", cmd_open, 0, -1, true, "[-rsCnkU] [-i aio] [-t cache] [-d discard] [-o options] [path]",
      "open the file specified by path",
      " Example:\n 'open -n -o driver=raw /tmp/data' - opens a raw file read-write, uncached\n\n"
@@ -254,9 +186,5 @@ const struct io_command io_file_commands[] = {
     {"quit", "q", cmd_quit, 0, 0, true, NULL, "exit the program", NULL},
     {"reopen", NULL, cmd_reopen, 0, -1, false, "[(-r|-w)] [-c cache] [-o options]", "reopens an image with new options",
      " -r, -- read-only\n -w, -- read-write\n -c, -- cache mode\n -o, -- options as of open\n"},
-    {"sigraise", NULL, cmd_sigraise, 1, 1, true, "signal", "raises a signal", " Example:\n 'sigraise 15' - raises SIGTERM\n"},
-    {"sleep", NULL, cmd_sleep, 1, 1, true, NULL, "waits for the given value in milliseconds", NULL},
-    {"truncate", "t", cmd_truncate, 1, 3, false, "[-m prealloc_mode] off", "truncates the current file at the given offset",
-     NULL},
     {0},
 };

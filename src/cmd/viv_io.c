@@ -13,117 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct io_command *const tables[] = {io_rw_commands, io_aio_commands, io_map_commands, io_file_commands, io_break_commands};
-
-static int cmd_help(struct io_file *f, int argc, char **argv);
-
-static const struct io_command help = {"help",      "?", cmd_help, 0, 1, true, "[command]", "help for one or all commands",
-                                       NULL};
-
-static const struct io_command *find(const char *name)
-{
-    if (strcmp(name, help.name) == 0 || strcmp(name, help.alt) == 0)
-        return &help;
-    for (unsigned t = 0; t < G_N_ELEMENTS(tables); t++)
-        for (const struct io_command *c = tables[t]; c->name; c++)
-            if (strcmp(c->name, name) == 0 || (c->alt && strcmp(c->alt, name) == 0))
-                return c;
-    return NULL;
-}
-
-static int by_name(const void *a, const void *b)
-{
-    const struct io_command *const *x = a, *const *y = b;
-
-    return strcmp((*x)->name, (*y)->name);
-}
-
-static void help_all(void)
-{
-    const struct io_command *all[64];
-    unsigned n = 0;
-
-    all[n++] = &help;
-    for (unsigned t = 0; t < G_N_ELEMENTS(tables); t++)
-        for (const struct io_command *c = tables[t]; c->name; c++) {
-            g_assert(n < G_N_ELEMENTS(all));
-            all[n++] = c;
-        }
-    qsort(all, n, sizeof(all[0]), by_name);
-    for (unsigned i = 0; i < n; i++)
-        io_usage(all[i]);
-    printf("\nUse 'help commandname' for extended help.\n");
-}
-
-static int cmd_help(struct io_file *f, int argc, char **argv)
-{
-    const struct io_command *c;
-
-    if (argc == 1) {
-        help_all();
-        return 0;
-    }
-    c = find(argv[1]);
-    if (!c) {
-        printf("command %s not found\n", argv[1]);
-        return 1;
-    }
-    io_usage(c);
-    if (c->help)
-        printf("\n%s\n", c->help);
-    return 0;
-}
-
-static int unknown(const char *name)
-{
-    fflush(stdout);
-    fprintf(stderr, "command \"%s\" not found\n", name);
-    return 1;
-}
-
-static int bad_count(const struct io_command *c, int args)
-{
-    fflush(stdout);
-    fprintf(stderr, "bad argument count %d to %s, expected ", args, c->name);
-    if (c->max < 0)
-        fprintf(stderr, "at least %d arguments\n", c->min);
-    else if (c->min == c->max)
-        fprintf(stderr, "%d arguments\n", c->min);
-    else
-        fprintf(stderr, "between %d and %d arguments\n", c->min, c->max);
-    return 1;
-}
-
-/* One line: words between blanks. */
-static int run_line(struct io_file *f, const char *line)
-{
-    g_auto(GStrv) words = g_strsplit_set(line, " \t\n", -1);
-    const struct io_command *c;
-    int argc = 0;
-
-    for (char **w = words; *w; w++) { /* what stands between two blanks is no word */
-        if (**w)
-            words[argc++] = *w;
-        else
-            g_free(*w);
-    }
-    words[argc] = NULL;
-    if (!argc)
-        return 0;
-    c = find(words[0]);
-    if (!c)
-        return unknown(words[0]);
-    if (argc - 1 < c->min || (c->max >= 0 && argc - 1 > c->max))
-        return bad_count(c, argc - 1);
-    if (!c->anytime && !f->blk) {
-        fflush(stdout);
-        fprintf(stderr, "no file open, try 'help open'\n");
-        return 1;
-    }
-    optind = 0; /* getopt starts over */
-    return c->run(f, argc, words);
-}
-
 static int run_input(struct io_file *f)
 {
     char *line = NULL;
@@ -135,7 +24,7 @@ static int run_input(struct io_file *f)
         fflush(stdout);
         if (getline(&line, &room, stdin) < 0)
             break;
-        bad |= run_line(f, line);
+        bad |= viv_blkio_run(&f->io, line);
     }
     free(line);
     return bad;
@@ -192,7 +81,7 @@ static void parse_one(struct args *a, struct io_file *f, int c, char **argv)
     if (c == 'c')
         g_ptr_array_add(a->commands, optarg);
     else if (c == 'm')
-        f->misalign = true;
+        f->io.misalign = true;
     else if (c == 'y')
         a->image_opts = true;
     else if (c == 'h')
@@ -200,13 +89,13 @@ static void parse_one(struct args *a, struct io_file *f, int c, char **argv)
     else if (c == 'V')
         a->done = 1 + (printf("viv-io version " VIV_VERSION "\n") < 0);
     else if (c == 'x')
-        a->done = cmd_object_add(optarg, &err) ? 1 + io_error("%s", err.text) : 0;
+        a->done = cmd_object_add(optarg, &err) ? 1 + viv_blkio_error(&f->io, "%s", err.text) : 0;
     else if (c == 'T')
-        a->done = 1 + io_error("'%s' is not implemented yet", argv[optind - 1]);
+        a->done = 1 + viv_blkio_error(&f->io, "'%s' is not implemented yet", argv[optind - 1]);
     else if (c == ':')
-        a->done = 1 + io_error("missing argument for option '%s'", argv[optind - 1]);
+        a->done = 1 + viv_blkio_error(&f->io, "missing argument for option '%s'", argv[optind - 1]);
     else
-        a->done = 1 + io_error("unrecognized option '%s'; 'viv-io --help' lists them", argv[optind - 1]);
+        a->done = 1 + viv_blkio_error(&f->io, "unrecognized option '%s'; 'viv-io --help' lists them", argv[optind - 1]);
 }
 
 static void parse(struct args *a, struct io_file *f, int argc, char **argv)
@@ -234,7 +123,7 @@ static void parse(struct args *a, struct io_file *f, int argc, char **argv)
     while (!a->done && (c = getopt_long(argc, argv, ":hVc:d:f:rsnCmki:t:T:U", longs, NULL)) != -1)
         parse_one(a, f, c, argv);
     if (!a->done && argc - optind > 1)
-        a->done = 1 + io_error("one file at most: '%s' is too many", argv[optind + 1]);
+        a->done = 1 + viv_blkio_error(&f->io, "one file at most: '%s' is too many", argv[optind + 1]);
     a->open = optind < argc;
 }
 
@@ -251,7 +140,7 @@ static int run(struct args *a, struct io_file *f, const char *file)
     if (a->open && io_open(f, file, a->options->str))
         return 1;
     for (guint i = 0; i < a->commands->len && !f->quit; i++)
-        bad |= run_line(f, a->commands->pdata[i]);
+        bad |= viv_blkio_run(&f->io, a->commands->pdata[i]);
     if (!a->commands->len)
         bad = run_input(f);
     return bad | io_close(f);
@@ -260,7 +149,7 @@ static int run(struct args *a, struct io_file *f, const char *file)
 int main(int argc, char **argv)
 {
     struct args a = {.commands = g_ptr_array_new(), .options = g_string_new(NULL)};
-    struct io_file f = {0};
+    struct io_file f = {.io = {.out = stdout, .err = stderr, .program = "viv-io: ", .none = "no file open, try 'help open'", .more = io_file_commands}};
     int ret;
 
     viv_log_set_program("viv-io");
@@ -274,6 +163,6 @@ int main(int argc, char **argv)
     g_free(f.options);
     cmd_objects_free();
     if (fflush(stdout) && !ret)
-        return io_error("cannot write to standard output");
+        return viv_blkio_error(&f.io, "cannot write to standard output");
     return ret;
 }

@@ -145,6 +145,7 @@ static void end_block_work(void)
 {
     struct viv_err err = VIV_ERR_INIT;
 
+    viv_mon_end_io();
     viv_jobs_finish();
     if (viv_exports_finish(&err) < 0)
         viv_error("%s", err.text);

@@ -23,6 +23,26 @@ static const struct viv_front *front_of(const struct viv_drive *d)
     return NULL;
 }
 
+struct viv_drive *viv_mon_drive_of(const char *id, struct viv_err *err)
+{
+    for (struct viv_front *f = viv_front_next(NULL); f; f = viv_front_next(f)) {
+        g_autofree char *path = viv_front_device_name(f);
+
+        if (!strcmp(path, id) || (f->dev->id && !strcmp(f->dev->id, id)))
+            return f->drive;
+    }
+    viv_mon_error_class("DeviceNotFound");
+    viv_fail(err, ENODEV, "Device '%s' not found: no disk device has this id", id);
+    return NULL;
+}
+
+bool viv_mon_drive_is_node(const struct viv_drive *d)
+{
+    const struct viv_front *f = front_of(d);
+
+    return f && f->of_node;
+}
+
 static const char *name_of(const struct viv_drive *d, const struct viv_front *f)
 {
     return f ? viv_front_drive_name(f) : d->id;

@@ -382,6 +382,7 @@ void viv_mon_use_machine(void)
     viv_mon_use(viv_mon_fds);
     viv_mon_use(viv_mon_screen);
     viv_mon_use(viv_mon_media);
+    viv_mon_use(viv_mon_io);
     viv_mon_use(viv_mon_limits);
     viv_mon_use(viv_mon_snapshots);
     viv_mon_use_balloon();

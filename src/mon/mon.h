@@ -8,6 +8,8 @@
 
 int viv_hmp_new(struct viv_chr *c, struct viv_err *err);
 int viv_qmp_new(struct viv_chr *c, bool pretty, struct viv_err *err);
+/* What qemu-io has left under way ends. Serves the loop. */
+void viv_mon_end_io(void);
 /* Sends what is still unsent (waits for it a second at most) and frees all. */
 void viv_mon_free_all(void);
 

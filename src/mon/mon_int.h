@@ -108,6 +108,11 @@ int viv_mon_query_block(struct viv_opts *o, json_t **result, struct viv_err *err
 json_t *viv_mon_nodes_json(bool flat);
 int viv_mon_info_block(struct viv_opts *o, json_t **result, struct viv_err *err);
 extern const struct viv_mon_cmd viv_mon_media[];
+struct viv_drive;
+struct viv_drive *viv_mon_drive_of(const char *id, struct viv_err *err); /* that the device with this id, or in this place, has */
+bool viv_mon_drive_is_node(const struct viv_drive *d);                   /* a device's handle on the node that it was given: no drive of its own */
+/* qemu_io.c */
+extern const struct viv_mon_cmd viv_mon_io[];
 
 /* fds.c */
 extern const struct viv_mon_cmd viv_mon_fds[];

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 struct stopped {
     const char *tag;
@@ -77,16 +78,38 @@ static struct debug_rule *take_break(struct debug *d, enum viv_event e)
     return NULL;
 }
 
-static void stop_here(struct debug *d, const char *tag)
+static struct timespec end_of(unsigned limit_ms)
 {
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_sec += limit_ms / 1000;
+    t.tv_nsec += limit_ms % 1000 * 1000000;
+    t.tv_sec += t.tv_nsec / 1000000000;
+    t.tv_nsec %= 1000000000;
+    return t;
+}
+
+/* Lock held. False: it was too long. */
+static bool wait_until(struct debug *d, const struct timespec *end)
+{
+    if (end)
+        return pthread_cond_timedwait(&d->change, &d->lock, end) != ETIMEDOUT;
+    pthread_cond_wait(&d->change, &d->lock);
+    return true;
+}
+
+static void stop_here(struct debug *d, const char *tag, unsigned limit_ms)
+{
+    const struct timespec end = end_of(limit_ms);
     struct stopped me = {.tag = tag, .next = d->stopped}, **p;
 
     d->stopped = &me;
     printf("blkdebug: Suspended request '%s'\n", tag);
     fflush(stdout);
     pthread_cond_broadcast(&d->change);
-    while (!me.resumed)
-        pthread_cond_wait(&d->change, &d->lock);
+    while (!me.resumed && wait_until(d, limit_ms ? &end : NULL))
+        ;
     printf("blkdebug: Resuming request '%s'\n", tag);
     fflush(stdout);
     for (p = &d->stopped; *p != &me; p = &(*p)->next)
@@ -103,7 +126,7 @@ static void on_event(struct viv_node *n, int e)
     run_rules(d, e);
     stop = take_break(d, e);
     if (stop)
-        stop_here(d, stop->tag);
+        stop_here(d, stop->tag, stop->limit_ms);
     viv_debug_rules_free(stop);
     pthread_mutex_unlock(&d->lock);
 }
@@ -117,7 +140,7 @@ static struct debug *listener(struct viv_node *n)
     return n ? n->state : NULL;
 }
 
-int viv_node_break(struct viv_node *n, const char *event, const char *tag)
+int viv_node_break(struct viv_node *n, const char *event, const char *tag, unsigned limit_ms)
 {
     struct debug *d = listener(n);
     int e = viv_event_find(event);
@@ -128,7 +151,7 @@ int viv_node_break(struct viv_node *n, const char *event, const char *tag)
     if (e < 0)
         return -ENOENT;
     r = g_new0(struct debug_rule, 1);
-    *r = (struct debug_rule){.what = DEBUG_BREAK, .event = e, .tag = g_strdup(tag)};
+    *r = (struct debug_rule){.what = DEBUG_BREAK, .event = e, .tag = g_strdup(tag), .limit_ms = limit_ms};
     pthread_mutex_lock(&d->lock);
     r->next = d->rules;
     d->rules = r;
@@ -220,16 +243,19 @@ static int look_for(const struct debug *d, const char *tag)
     return -ENOENT;
 }
 
-int viv_node_break_wait(struct viv_node *n, const char *tag)
+int viv_node_break_wait(struct viv_node *n, const char *tag, unsigned limit_ms)
 {
+    const struct timespec end = end_of(limit_ms);
     struct debug *d = listener(n);
     int ret;
 
     if (!d)
         return -ENOTSUP;
     pthread_mutex_lock(&d->lock);
-    while ((ret = look_for(d, tag)) == -EAGAIN)
-        pthread_cond_wait(&d->change, &d->lock);
+    while ((ret = look_for(d, tag)) == -EAGAIN && wait_until(d, limit_ms ? &end : NULL))
+        ;
+    if (ret == -EAGAIN)
+        ret = -ETIMEDOUT;
     pthread_mutex_unlock(&d->lock);
     return ret;
 }

@@ -26,6 +26,7 @@ struct debug_rule {
     enum debug_io io;
     bool active;    /* INJECT: its event was the last one that any had */
     char *tag;      /* BREAK */
+    unsigned limit_ms; /* likewise; 0: for ever */
     struct debug_rule *next;
 };
 

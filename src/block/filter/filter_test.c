@@ -125,20 +125,20 @@ static void test_break(void)
 
     make("q", true);
     n = open_text("file.filename=blkdebug::%q");
-    g_assert_cmpint(viv_node_break(n, "nonsense", "A"), ==, -ENOENT);
-    g_assert_cmpint(viv_node_break(n->file->file, "write_aio", "A"), ==, -ENOTSUP);
-    g_assert_cmpint(viv_node_break(n, "write_aio", "A"), ==, 0);
-    g_assert_cmpint(viv_node_break_wait(n, "B"), ==, -ENOENT);
+    g_assert_cmpint(viv_node_break(n, "nonsense", "A", 0), ==, -ENOENT);
+    g_assert_cmpint(viv_node_break(n->file->file, "write_aio", "A", 0), ==, -ENOTSUP);
+    g_assert_cmpint(viv_node_break(n, "write_aio", "A", 0), ==, 0);
+    g_assert_cmpint(viv_node_break_wait(n, "B", 0), ==, -ENOENT);
     g_assert_cmpint(viv_node_break_resume(n, "A"), ==, -ENOENT); /* nobody is there yet */
     t = g_thread_new("w", write_one, n);
-    g_assert_cmpint(viv_node_break_wait(n, "A"), ==, 0);
+    g_assert_cmpint(viv_node_break_wait(n, "A", 0), ==, 0);
     g_assert_cmpint(viv_node_break_resume(n, "A"), ==, 0);
     g_assert_cmpint(GPOINTER_TO_INT(g_thread_join(t)), ==, 0);
     g_assert_cmpint(viv_node_pread(n, 0, &byte, 1), ==, 0);
     g_assert_cmpuint(byte, ==, 7);
-    g_assert_cmpint(viv_node_break(n, "write_aio", "C"), ==, 0);
+    g_assert_cmpint(viv_node_break(n, "write_aio", "C", 0), ==, 0);
     t = g_thread_new("w", write_one, n);
-    g_assert_cmpint(viv_node_break_wait(n, "C"), ==, 0);
+    g_assert_cmpint(viv_node_break_wait(n, "C", 0), ==, 0);
     viv_node_break_clear(n);
     g_assert_cmpint(GPOINTER_TO_INT(g_thread_join(t)), ==, 0);
     g_assert_cmpint(viv_node_put(&n), ==, 0);

@@ -1,5 +1,5 @@
 /* Numbers, sizes and reports, in the words of qemu-io. */
-#include "cmd/io.h"
+#include "blkio/blkio.h"
 
 #include "base/checked.h"
 #include "opt/opt.h"
@@ -16,26 +16,26 @@
 #define PAGE 4096
 #define OFF_BY 16 /* -m: this far from a page's start */
 
-int io_error(const char *fmt, ...)
+int viv_blkio_error(const struct viv_blkio *f, const char *fmt, ...)
 {
     va_list ap;
 
-    fflush(stdout);
-    fputs("viv-io: ", stderr);
+    fflush(f->out);
+    fputs(f->program, f->err);
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    vfprintf(f->err, fmt, ap);
     va_end(ap);
-    fputc('\n', stderr);
+    fputc('\n', f->err);
     return 1;
 }
 
-int io_usage(const struct io_command *c)
+int viv_blkio_usage(const struct viv_blkio *f, const struct viv_blkio_command *c)
 {
-    printf("%s%s%s -- %s\n", c->name, c->args ? " " : "", c->args ? c->args : "", c->summary);
+    fprintf(f->out, "%s%s%s -- %s\n", c->name, c->args ? " " : "", c->args ? c->args : "", c->summary);
     return 1;
 }
 
-int io_parse(const char *text, uint64_t *out)
+int viv_blkio_parse(const struct viv_blkio *f, const char *text, uint64_t *out)
 {
     struct viv_err err = {0};
     int ret = viv_parse_size(text, 1, out, &err);
@@ -43,23 +43,23 @@ int io_parse(const char *text, uint64_t *out)
     if (!ret && *out <= INT64_MAX)
         return 0;
     if (!ret)
-        printf("Parsing error: argument too large -- %s\n", text);
+        fprintf(f->out, "Parsing error: argument too large -- %s\n", text);
     else
-        printf("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- %s\n", text);
+        fprintf(f->out, "Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- %s\n", text);
     viv_err_clear(&err);
     return 1;
 }
 
-int io_parse_lens(int argc, char **argv, int from, bool vector, uint64_t *sum)
+int viv_blkio_parse_lens(const struct viv_blkio *f, int argc, char **argv, int from, bool vector, uint64_t *sum)
 {
     *sum = 0;
     for (int i = from; i < argc; i++) {
         uint64_t len;
 
-        if (io_parse(argv[i], &len))
+        if (viv_blkio_parse(f, argv[i], &len))
             return 1;
-        if (len > IO_LEN_MAX - *sum) {
-            printf(vector ? "Argument '%2$s' exceeds maximum size %1$u\n" : "length cannot exceed %u, given %s\n", IO_LEN_MAX,
+        if (len > VIV_BLKIO_LEN_MAX - *sum) {
+            fprintf(f->out, vector ? "Argument '%2$s' exceeds maximum size %1$u\n" : "length cannot exceed %u, given %s\n", VIV_BLKIO_LEN_MAX,
                    argv[i]);
             return 1;
         }
@@ -68,7 +68,7 @@ int io_parse_lens(int argc, char **argv, int from, bool vector, uint64_t *sum)
     return 0;
 }
 
-int io_parse_pattern(const char *text, int *out)
+int viv_blkio_parse_pattern(const struct viv_blkio *f, const char *text, int *out)
 {
     char *end;
     long v = strtol(text, &end, 0);
@@ -77,7 +77,7 @@ int io_parse_pattern(const char *text, int *out)
         *out = v;
         return 0;
     }
-    printf("%s is not a valid pattern byte\n", text);
+    fprintf(f->out, "%s is not a valid pattern byte\n", text);
     return 1;
 }
 
@@ -91,7 +91,7 @@ static void cut(char *text, const char *zeroes, const char *unit, size_t size)
     g_strlcat(text, unit, size);
 }
 
-void io_size_text(double bytes, char *out, size_t size)
+void viv_blkio_size_text(double bytes, char *out, size_t size)
 {
     static const char *const units[] = {" bytes", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"};
     unsigned u = 0;
@@ -117,54 +117,54 @@ static void time_text(double seconds, bool fixed, char *out, size_t size)
         g_snprintf(out, size, "%02lu.%02u sec", s, hundredths);
 }
 
-void io_report(const char *op, uint64_t done, uint64_t total, uint64_t offset, double seconds, bool machine)
+void viv_blkio_report(const struct viv_blkio *f, const char *op, uint64_t done, uint64_t total, uint64_t offset, double seconds, bool machine)
 {
     char time[64], size[64], rate[64];
     double per = seconds > 0 ? seconds : 1e-9;
 
     time_text(seconds, machine, time, sizeof(time));
-    flockfile(stdout);
+    flockfile(f->out);
     if (machine) {
-        printf("%" PRIu64 ",1,%s,%.3f,%.3f\n", done, time, done / per, 1 / per);
+        fprintf(f->out, "%" PRIu64 ",1,%s,%.3f,%.3f\n", done, time, done / per, 1 / per);
     } else {
-        io_size_text(done, size, sizeof(size));
-        io_size_text(done / per, rate, sizeof(rate));
-        printf("%s %" PRIu64 "/%" PRIu64 " bytes at offset %" PRIu64 "\n", op, done, total, offset);
-        printf("%s, 1 ops; %s (%s/sec and %.4f ops/sec)\n", size, time, rate, 1 / per);
+        viv_blkio_size_text(done, size, sizeof(size));
+        viv_blkio_size_text(done / per, rate, sizeof(rate));
+        fprintf(f->out, "%s %" PRIu64 "/%" PRIu64 " bytes at offset %" PRIu64 "\n", op, done, total, offset);
+        fprintf(f->out, "%s, 1 ops; %s (%s/sec and %.4f ops/sec)\n", size, time, rate, 1 / per);
     }
-    funlockfile(stdout);
+    funlockfile(f->out);
 }
 
-void io_dump(const uint8_t *buf, uint64_t offset, size_t len)
+void viv_blkio_dump(const struct viv_blkio *f, const uint8_t *buf, uint64_t offset, size_t len)
 {
-    flockfile(stdout);
+    flockfile(f->out);
     for (size_t at = 0; at < len; at += 16) {
         size_t n = MIN(16, len - at);
 
-        printf("%08" PRIx64 ":  ", offset + at);
+        fprintf(f->out, "%08" PRIx64 ":  ", offset + at);
         for (size_t i = 0; i < n; i++)
-            printf("%02x ", buf[at + i]);
-        putchar(' ');
+            fprintf(f->out, "%02x ", buf[at + i]);
+        putc(' ', f->out);
         for (size_t i = 0; i < n; i++)
-            putchar(isalnum(buf[at + i]) ? buf[at + i] : '.');
-        putchar('\n');
+            putc(isalnum(buf[at + i]) ? buf[at + i] : '.', f->out);
+        putc('\n', f->out);
     }
-    funlockfile(stdout);
+    funlockfile(f->out);
 }
 
-int io_ended(const struct io_file *f, const char *what, uint64_t offset, uint64_t len, int ret)
+int viv_blkio_ended(const struct viv_blkio *f, const char *what, uint64_t offset, uint64_t len, int ret)
 {
     if (!ret)
         return 0;
     if (ret == -EROFS)
-        return io_error("Block node is read-only");
+        return viv_blkio_error(f, "Block node is read-only");
     if (ret == -EINVAL && !viv_range_inside(offset, len, viv_blk_size(f->blk)))
         ret = -EIO;
-    printf("%s failed: %s\n", what, g_strerror(-ret));
+    fprintf(f->out, "%s failed: %s\n", what, g_strerror(-ret));
     return 1;
 }
 
-double io_now(void)
+double viv_blkio_now(void)
 {
     struct timespec t;
 
@@ -172,7 +172,7 @@ double io_now(void)
     return t.tv_sec + t.tv_nsec / 1e9;
 }
 
-uint8_t *io_alloc(const struct io_file *f, size_t len, int fill)
+uint8_t *viv_blkio_alloc(const struct viv_blkio *f, size_t len, int fill)
 {
     size_t off = f->misalign ? OFF_BY : 0;
     void *buf;
@@ -183,7 +183,7 @@ uint8_t *io_alloc(const struct io_file *f, size_t len, int fill)
     return (uint8_t *)buf + off;
 }
 
-void io_free(const struct io_file *f, uint8_t *buf)
+void viv_blkio_free(const struct viv_blkio *f, uint8_t *buf)
 {
     if (buf)
         free(buf - (f->misalign ? OFF_BY : 0));

@@ -1,5 +1,5 @@
 /* aio_read, aio_write, aio_flush: requests that end while later commands run. What is under way belongs to no command. */
-#include "cmd/io.h"
+#include "blkio/blkio.h"
 
 #include <getopt.h>
 #include <glib.h>
@@ -9,88 +9,108 @@
 
 struct request {
     struct viv_blk_req req;
-    const struct io_file *file;
+    struct viv_blkio *file;
     struct iovec v;
     uint8_t *buf;
     double start;
     int pattern;
-    bool machine, quiet, verbose;
+    bool machine, quiet, verbose, invalid;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t ended = PTHREAD_COND_INITIALIZER;
-static unsigned under_way;
+static unsigned under_way; /* of all */
 
-void io_aio_wait(void)
+void viv_blkio_aio_wait(const struct viv_blkio *f)
 {
+    const unsigned *what = f ? &f->under_way : &under_way;
+
     pthread_mutex_lock(&lock);
-    while (under_way)
+    while (*what)
         pthread_cond_wait(&ended, &lock);
     pthread_mutex_unlock(&lock);
 }
 
+bool viv_blkio_is_busy(const struct viv_blkio *f)
+{
+    bool busy;
+
+    pthread_mutex_lock(&lock);
+    busy = f->under_way;
+    pthread_mutex_unlock(&lock);
+    return busy;
+}
+
 static void tell(struct request *r, int result)
 {
+    const struct viv_blkio *f = r->file;
     bool reading = r->req.op == VIV_BLK_READ;
 
-    if (io_ended(r->file, reading ? "readv" : "aio_write", r->req.offset, r->req.len, result))
+    if (viv_blkio_ended(f, reading ? "readv" : "aio_write", r->req.offset, r->req.len, result))
         return;
     for (size_t i = 0; reading && r->pattern >= 0 && i < r->req.len; i++) {
         if (r->buf[i] == r->pattern)
             continue;
-        printf("Pattern verification failed at offset %" PRIu64 ", %" PRIu64 " bytes\n", r->req.offset, r->req.len);
+        fprintf(f->out, "Pattern verification failed at offset %" PRIu64 ", %" PRIu64 " bytes\n", r->req.offset, r->req.len);
         break;
     }
     if (r->quiet)
         return;
     if (reading && r->verbose)
-        io_dump(r->buf, r->req.offset, r->req.len);
-    io_report(reading ? "read" : "wrote", r->req.len, r->req.len, r->req.offset, io_now() - r->start, r->machine);
+        viv_blkio_dump(f, r->buf, r->req.offset, r->req.len);
+    viv_blkio_report(f, reading ? "read" : "wrote", r->req.len, r->req.len, r->req.offset, viv_blkio_now() - r->start, r->machine);
 }
 
 /* In an I/O thread. */
 static void done(struct viv_blk_req *req, int result)
 {
     struct request *r = req->opaque;
+    struct viv_blkio *f = r->file;
 
-    flockfile(stdout);
+    flockfile(f->out);
     tell(r, result);
-    funlockfile(stdout);
-    io_free(r->file, r->buf);
+    funlockfile(f->out);
+    viv_blkio_free(f, r->buf);
     g_free(r);
     pthread_mutex_lock(&lock);
     under_way--;
+    f->under_way--; /* f may be gone as soon as the lock is */
     pthread_cond_broadcast(&ended);
     pthread_mutex_unlock(&lock);
 }
 
-static const struct io_command *self(const char *name)
+static const struct viv_blkio_command *self(const char *name)
 {
-    for (const struct io_command *c = io_aio_commands; c->name; c++)
+    for (const struct viv_blkio_command *c = viv_blkio_aio_commands; c->name; c++)
         if (strcmp(c->name, name) == 0 || (c->alt && strcmp(c->alt, name) == 0))
             return c;
     g_assert_not_reached();
 }
 
-static int operands(struct request *r, int argc, char **argv, bool zero)
+static int operands(const struct viv_blkio *f, struct request *r, int argc, char **argv, bool zero)
 {
     if (argc - optind < 2 || (zero && argc - optind > 2))
-        return io_usage(self(argv[0]));
-    if (io_parse(argv[optind], &r->req.offset))
+        return viv_blkio_usage(f, self(argv[0]));
+    if (viv_blkio_parse(f, argv[optind], &r->req.offset))
         return 1;
     if (zero) /* without a buffer: any length */
-        return io_parse(argv[optind + 1], &r->req.len);
-    return io_parse_lens(argc, argv, optind + 1, true, &r->req.len);
+        return viv_blkio_parse(f, argv[optind + 1], &r->req.len);
+    return viv_blkio_parse_lens(f, argc, argv, optind + 1, true, &r->req.len);
 }
 
 /* Takes the request. */
-static int submit(struct io_file *f, struct request *r, int fill)
+static int submit(struct viv_blkio *f, struct request *r, int fill)
 {
+    if (r->invalid) { /* counted, and never begun */
+        viv_blk_count_invalid(f->blk, r->req.op);
+        g_free(r);
+        return 0;
+    }
     r->file = f;
     if (r->req.op != VIV_BLK_WRITE_ZEROES) {
-        r->buf = io_alloc(f, r->req.len, fill);
+        r->buf = viv_blkio_alloc(f, r->req.len, fill);
         if (!r->buf) {
-            io_error("not enough memory for %" PRIu64 " bytes", r->req.len);
+            viv_blkio_error(f, "not enough memory for %" PRIu64 " bytes", r->req.len);
             g_free(r);
             return 1;
         }
@@ -100,16 +120,17 @@ static int submit(struct io_file *f, struct request *r, int fill)
     }
     r->req.done = done;
     r->req.opaque = r;
-    r->start = io_now();
+    r->start = viv_blkio_now();
     pthread_mutex_lock(&lock);
     under_way++;
+    f->under_way++;
     pthread_mutex_unlock(&lock);
     viv_blk_submit(f->blk, &r->req);
     return 0;
 }
 
 /* One flag of either command into r. */
-static int flag(struct request *r, int c, const char *name)
+static int flag(const struct viv_blkio *f, struct request *r, int c, const char *name)
 {
     switch (c) {
     case 'C':
@@ -131,14 +152,15 @@ static int flag(struct request *r, int c, const char *name)
         r->req.op = VIV_BLK_WRITE_ZEROES;
         return 0;
     case 'P':
-        return io_parse_pattern(optarg, &r->pattern);
+        return viv_blkio_parse_pattern(f, optarg, &r->pattern);
     case 'i':
-        return io_error("%s -i: there are no statistics of invalid requests to exercise", name);
+        r->invalid = true;
+        return 0;
     }
-    return io_usage(self(name));
+    return viv_blkio_usage(f, self(name));
 }
 
-static int cmd_aio_read(struct io_file *f, int argc, char **argv)
+static int cmd_aio_read(struct viv_blkio *f, int argc, char **argv)
 {
     struct request *r = g_new0(struct request, 1);
     int c, bad = 0;
@@ -146,15 +168,15 @@ static int cmd_aio_read(struct io_file *f, int argc, char **argv)
     r->req.op = VIV_BLK_READ;
     r->pattern = -1;
     while (!bad && (c = getopt(argc, argv, "CP:iqv")) != -1)
-        bad = flag(r, c, argv[0]);
-    if (bad || operands(r, argc, argv, false)) {
+        bad = flag(f, r, c, argv[0]);
+    if (bad || operands(f, r, argc, argv, false)) {
         g_free(r);
         return 1;
     }
     return submit(f, r, 0xab);
 }
 
-static int cmd_aio_write(struct io_file *f, int argc, char **argv)
+static int cmd_aio_write(struct viv_blkio *f, int argc, char **argv)
 {
     struct request *r = g_new0(struct request, 1);
     const char *wrong = NULL;
@@ -164,36 +186,36 @@ static int cmd_aio_write(struct io_file *f, int argc, char **argv)
     r->req.op = VIV_BLK_WRITE;
     r->pattern = -1;
     while (!bad && (c = getopt(argc, argv, "CfiqP:uz")) != -1)
-        bad = flag(r, c, argv[0]);
+        bad = flag(f, r, c, argv[0]);
     zero = r->req.op == VIV_BLK_WRITE_ZEROES;
     if (zero && r->pattern >= 0)
         wrong = "-z and -P cannot be specified at the same time";
     else if (!zero && (r->req.flags & VIV_BLK_UNMAP))
         wrong = "-u requires -z to be specified";
     if (!bad && wrong)
-        printf("%s\n", wrong);
-    if (bad || wrong || operands(r, argc, argv, zero)) {
+        fprintf(f->out, "%s\n", wrong);
+    if (bad || wrong || operands(f, r, argc, argv, zero)) {
         g_free(r);
         return 1;
     }
     return submit(f, r, r->pattern >= 0 ? r->pattern : 0xcd);
 }
 
-static int cmd_aio_flush(struct io_file *f, int argc, char **argv)
+static int cmd_aio_flush(struct viv_blkio *f, int argc, char **argv)
 {
-    io_aio_wait();
+    viv_blkio_aio_wait(NULL);
     return 0;
 }
 
-const struct io_command io_aio_commands[] = {
-    {"aio_read", NULL, cmd_aio_read, 2, -1, false, "[-Cqv] [-P pattern] off len [len..]",
+const struct viv_blkio_command viv_blkio_aio_commands[] = {
+    {"aio_read", NULL, cmd_aio_read, 2, -1, false, "[-Ciqv] [-P pattern] off len [len..]",
      "asynchronously reads a number of bytes",
      " The command succeeds once the request is under way: how it ended is told when it does.\n"
-     " -C, -P, -q, -v as for read\n"},
-    {"aio_write", NULL, cmd_aio_write, 2, -1, false, "[-Cfquz] [-P pattern] off len [len..]",
+     " -C, -P, -q, -v as for read\n -i, -- only counted, as an invalid request\n"},
+    {"aio_write", NULL, cmd_aio_write, 2, -1, false, "[-Cfiquz] [-P pattern] off len [len..]",
      "asynchronously writes a number of bytes",
      " The command succeeds once the request is under way: how it ended is told when it does.\n"
-     " -C, -f, -P, -q, -u, -z as for write\n"},
+     " -C, -f, -P, -q, -u, -z as for write\n -i, -- only counted, as an invalid request\n", VIV_PERM_WRITE},
     {"aio_flush", NULL, cmd_aio_flush, 0, 0, false, NULL, "completes all outstanding aio requests", NULL},
     {0},
 };
