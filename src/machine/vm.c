@@ -15,6 +15,7 @@
 #include "host/lock.h"
 #include "host/loop.h"
 #include "machine/bios.h"
+#include "machine/memdump.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -314,6 +315,7 @@ bool viv_vm_destroy(void)
 {
     if (!vm.made)
         return true;
+    viv_memdump_finish();
     if (vm.state == VIV_RUN_RUNNING)
         halt(VIV_RUN_SHUTDOWN); /* said already: SHUTDOWN */
     viv_timer_free(vm.reset.look);
@@ -476,6 +478,7 @@ int viv_vm_powerdown(struct viv_err *err)
 void viv_vm_quit(int code, const char *reason)
 {
     vm.exit_code = code;
+    viv_memdump_cancel();
     emit_cause("SHUTDOWN", reason);
     viv_loop_quit();
 }

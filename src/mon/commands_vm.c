@@ -394,6 +394,8 @@ void viv_mon_use_machine(void)
     viv_mon_use(viv_mon_debug);
     viv_mon_use(viv_mon_examine);
     viv_mon_use(viv_mon_addresses);
+    viv_mon_use(viv_mon_dump);
+    viv_mon_use_events(viv_mon_dump_events);
     viv_mon_use(viv_mon_network);
     viv_mon_use(viv_mon_devices);
     viv_mon_use_events(viv_mon_device_events);

@@ -137,6 +137,10 @@ int viv_mon_info_pic(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_lapic(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_device(struct viv_opts *o, json_t **result, struct viv_err *err);
 
+/* commands_dump.c */
+extern const struct viv_mon_cmd viv_mon_dump[];
+extern const struct viv_mon_event_def viv_mon_dump_events[];
+
 /* commands_vnc.c */
 extern const struct viv_mon_cmd viv_mon_vnc[];
 /* "change vnc password SECRET": the words behind vnc. */
