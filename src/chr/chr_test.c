@@ -114,6 +114,9 @@ static void test_errors(void)
     refuse("socket,fd=9,path=/tmp/x", "has its address");
     refuse("socket,fd=999999", "not a socket");
     refuse("unix:", "needs an address");
+    refuse("tcp:host=x", "needs an address");
+    refuse("tcp:host=,port=99999,server=on,wait=off", "they end at 65535");
+    refuse("unix:path=/no/such/socket", "cannot connect");
     refuse("unix:/x,sever=on", "did you mean 'server'");
     refuse("unix:/no/such/dir/s,server,nowait", "cannot listen");
     refuse("unix:/no/such/socket", "cannot connect");

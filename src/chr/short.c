@@ -16,21 +16,21 @@ static int split_host_port(const char *what, const char *addr, struct viv_raw_op
     return 0;
 }
 
+/* "unix:PATH,...", "tcp:HOST:PORT,...": the address may also be given by its keys, "unix:path=PATH". */
 static int socket_form(const char *what, const char *kind, const char *rest,
                        struct viv_raw_opts **out, struct viv_err *err)
 {
     g_autofree char *addr = NULL;
+    bool local = !strcmp(kind, "unix");
     struct viv_raw_opts *r;
-    int rc = viv_raw_parse(what, "addr", rest, &r, err);
+    int rc = viv_raw_parse(what, local ? "path" : "addr", rest, &r, err);
 
     if (rc < 0)
         return rc;
-    addr = viv_raw_take(r, "addr");
-    if (!addr)
+    addr = local ? NULL : viv_raw_take(r, "addr");
+    if (!addr && !viv_raw_get(r, local ? "path" : "port"))
         rc = viv_fail(err, EINVAL, "%s: '%s:' needs an address", what, kind);
-    else if (!strcmp(kind, "unix"))
-        viv_raw_set(r, "path", addr);
-    else
+    else if (addr)
         rc = split_host_port(what, addr, r, err);
     if (rc < 0) {
         viv_raw_free(r);

@@ -413,6 +413,11 @@ static int resolve_tcp(struct chr_socket *s, struct viv_opts *o, struct viv_err 
 
     if (!port)
         return viv_fail(err, EINVAL, "%s: a socket needs path= or port=", s->what);
+    e = viv_check_port(port, err);
+    if (e < 0) {
+        viv_err_prefix(err, "%s", s->what);
+        return e;
+    }
     hints.ai_flags = s->server ? AI_PASSIVE : 0;
     if ((!host || !*host) && s->server && hints.ai_family == AF_UNSPEC)
         hints.ai_family = AF_INET;

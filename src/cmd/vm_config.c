@@ -265,7 +265,7 @@ static int check_pc(const struct vm_args *a, struct viv_err *err)
 
 static int set_no_cpu(struct vm_args *a, struct viv_err *err)
 {
-    const char *what = a->smp ? "-smp" : a->cfg.cpu ? "-cpu" : a->gdb ? "-gdb" : NULL;
+    const char *what = a->smp ? "-smp" : a->cfg.cpu ? "-cpu" : a->gdb && strcmp(a->gdb, "none") ? "-gdb" : NULL;
 
     FOR_ITEMS(a->serials, it)
         if (strcmp(it->text, "none") && strcmp(it->text, "null"))

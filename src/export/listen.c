@@ -53,6 +53,8 @@ static int listen_inet(struct viv_opts *o, int backlog, struct viv_export_listen
     if (!ret)
         ret = wants(o, "addr.port", err);
     if (!ret)
+        ret = viv_check_port(viv_opts_str(o, "addr.port"), err);
+    if (!ret)
         ret = viv_listen_tcp(*viv_opts_str(o, "addr.host") ? viv_opts_str(o, "addr.host") : NULL, viv_opts_str(o, "addr.port"),
                              backlog, out->fds, VIV_EXPORT_LISTEN_MAX, err);
     out->count = MAX(ret, 0);

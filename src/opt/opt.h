@@ -105,6 +105,8 @@ int viv_opts_from_raw(const char *what, const struct viv_opt_def *def, const str
 int viv_parse_size(const char *text, uint64_t unit, uint64_t *out, struct viv_err *err);
 /* "host:port" or "[v6]:port", in two (g_free). False: it is neither, or the port is missing; the host may be empty. */
 bool viv_split_host_port(const char *text, char **host, char **port);
+/* A port by its number or a service's name: -ERANGE for a number above 65535, of which getaddrinfo(3) takes the lower half. */
+int viv_check_port(const char *port, struct viv_err *err);
 int viv_parse_i64(const char *text, int64_t *out, struct viv_err *err);
 int viv_parse_u64(const char *text, uint64_t *out, struct viv_err *err);
 int viv_parse_bool(const char *text, bool *out, struct viv_err *err);

@@ -112,6 +112,13 @@ bool viv_split_host_port(const char *text, char **host, char **port)
     return true;
 }
 
+int viv_check_port(const char *port, struct viv_err *err)
+{
+    bool number = *port && !port[strspn(port, "0123456789")];
+
+    return number && g_ascii_strtoull(port, NULL, 10) > 65535 ? viv_fail(err, ERANGE, "port %.60s: they end at 65535", port) : 0;
+}
+
 int viv_parse_size(const char *text, uint64_t unit, uint64_t *out, struct viv_err *err)
 {
     uint64_t whole, num = 0, den = 1, bytes;

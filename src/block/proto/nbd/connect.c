@@ -5,6 +5,7 @@
 #include "host/broker.h"
 #include "host/clock.h"
 #include "host/sandbox.h"
+#include "opt/opt.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -101,6 +102,9 @@ int viv_nbd_target_connect(const struct viv_nbd_target *t, int64_t deadline_ns, 
 
     if (t->path)
         return connect_unix(t, deadline_ns, stop, err);
+    e = viv_check_port(t->port, err);
+    if (e < 0)
+        return e;
     viv_sandbox_need(VIV_SANDBOX_NETWORK); /* it connects again when the server was away */
     e = getaddrinfo(t->host, t->port, &hints, &found);
     if (e == EAI_NONAME || e == EAI_FAMILY || e == EAI_ADDRFAMILY) { /* AI_ADDRCONFIG knows no loopback-only hosts */
