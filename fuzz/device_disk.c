@@ -118,6 +118,10 @@ void viv_blk_on_resize(struct viv_blk *b, uint32_t unit, void (*resized)(void *o
     b->resized_opaque = opaque;
 }
 
+void viv_blk_use_counters(struct viv_blk *b, struct viv_blk_counters *c)
+{
+}
+
 void viv_blk_join_limits(struct viv_blk *b, struct viv_throttle *take)
 {
 }

@@ -1,6 +1,9 @@
 /* aio_read, aio_write, aio_flush: requests that end while later commands run. What is under way belongs to no command. */
 #include "blkio/blkio.h"
 
+#include "block/stats.h"
+
+#include <errno.h>
 #include <getopt.h>
 #include <glib.h>
 #include <inttypes.h>
@@ -102,7 +105,7 @@ static int operands(const struct viv_blkio *f, struct request *r, int argc, char
 static int submit(struct viv_blkio *f, struct request *r, int fill)
 {
     if (r->invalid) { /* counted, and never begun */
-        viv_blk_count_invalid(f->blk, r->req.op);
+        viv_blk_count(f->blk, r->req.op, viv_blk_stats_clock(), -EINVAL);
         g_free(r);
         return 0;
     }
@@ -203,7 +206,10 @@ static int cmd_aio_write(struct viv_blkio *f, int argc, char **argv)
 
 static int cmd_aio_flush(struct viv_blkio *f, int argc, char **argv)
 {
+    int64_t start = viv_blk_stats_clock();
+
     viv_blkio_aio_wait(NULL);
+    viv_blk_count(f->blk, VIV_BLK_FLUSH, start, 0);
     return 0;
 }
 

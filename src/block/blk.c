@@ -611,11 +611,17 @@ const struct viv_blk_counters *viv_blk_counters(const struct viv_blk *b)
     return b->counters;
 }
 
-void viv_blk_count_invalid(struct viv_blk *b, enum viv_blk_op op)
+void viv_blk_use_counters(struct viv_blk *b, struct viv_blk_counters *c)
+{
+    viv_blk_stats_put(b->counters);
+    b->counters = viv_blk_stats_ref(c);
+}
+
+void viv_blk_count(struct viv_blk *b, enum viv_blk_op op, int64_t start, int result)
 {
     const struct viv_blk_req r = {.op = op};
 
-    viv_blk_stats_count(b->counters, &r, viv_blk_stats_clock(), -EINVAL);
+    viv_blk_stats_count(b->counters, &r, start, result);
 }
 
 struct viv_node *viv_blk_node(struct viv_blk *b)

@@ -88,8 +88,10 @@ void viv_blk_resume(struct viv_blk *b);
 unsigned viv_blk_in_flight(const struct viv_blk *b);
 struct viv_blk_counters;
 const struct viv_blk_counters *viv_blk_counters(const struct viv_blk *b); /* stats.h */
-/* A request that was never more than words. */
-void viv_blk_count_invalid(struct viv_blk *b, enum viv_blk_op op);
+/* Its own are dropped. Before the first request. */
+void viv_blk_use_counters(struct viv_blk *b, struct viv_blk_counters *c);
+/* A request of no bytes that its user did without us; start: stats.h's clock. */
+void viv_blk_count(struct viv_blk *b, enum viv_blk_op op, int64_t start, int result);
 /* Requests that wait for an I/O limit start now: somebody waits for them. They count for the limit all the same. Any thread. */
 void viv_blk_lift_limits(struct viv_blk *b);
 

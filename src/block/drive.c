@@ -4,11 +4,14 @@
 #include "block/options.h"
 #include "block/overlay.h"
 #include "block/registry.h"
+#include "block/stats.h"
 #include "block/throttle.h"
 
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
+
+#define INTERVALS_MAX 64
 
 static bool some_node_takes(const char *key)
 {
@@ -213,6 +216,25 @@ static int open_of_drive(const char *what, struct viv_opts *o, const struct viv_
     return rc;
 }
 
+static int read_stats(struct viv_opts *o, struct viv_blk_counters *c, struct viv_err *err)
+{
+    int64_t now = viv_blk_stats_clock();
+
+    c->skip_invalid = !viv_opts_bool(o, "stats-account-invalid");
+    c->skip_failed = !viv_opts_bool(o, "stats-account-failed");
+    for (size_t i = 0; i < viv_opts_list_len(o, "stats-intervals"); i++) {
+        const char *text = viv_opts_list_item(o, "stats-intervals", i);
+        guint64 seconds;
+
+        if (i == INTERVALS_MAX)
+            return viv_fail(err, EINVAL, "%s: stats-intervals: %u at most", viv_opts_what(o), INTERVALS_MAX);
+        if (!g_ascii_string_to_unsigned(text, 10, 1, UINT32_MAX, &seconds, NULL))
+            return viv_fail(err, EINVAL, "%s: Invalid interval length: %s (seconds: 1 to %u)", viv_opts_what(o), text, UINT32_MAX);
+        viv_latency_add_interval(c->latency, (uint32_t)seconds, now);
+    }
+    return 0;
+}
+
 int viv_drive_open(const char *what, struct viv_opts *o, const struct viv_raw_opts *image, const char *id, struct viv_err *err)
 {
     bool cd = !strcmp(viv_opts_str(o, "media"), "cdrom");
@@ -226,6 +248,11 @@ int viv_drive_open(const char *what, struct viv_opts *o, const struct viv_raw_op
     if (rc < 0) {
         if (blk)
             viv_blk_close(blk, NULL);
+        return rc;
+    }
+    rc = read_stats(o, d->counters, err);
+    if (rc < 0) {
+        viv_drive_remove(d, NULL);
         return rc;
     }
     d->serial = g_strdup(viv_opts_str(o, "serial"));

@@ -122,6 +122,10 @@ struct viv_child_def {
     bool optional;
 };
 
+struct viv_discards {
+    uint64_t ok, failed, bytes; /* the bytes of those that went well */
+};
+
 struct viv_blk_driver {
     const char *name;
     bool protocol;
@@ -206,6 +210,7 @@ struct viv_blk_driver {
     int (*measure)(const struct viv_create *c, struct viv_node *source, struct viv_measure *out, struct viv_err *err);
     int (*check)(struct viv_node *n, struct viv_check *c, struct viv_err *err);
     void (*info)(struct viv_node *n, struct viv_img_info *info);
+    void (*discards)(const struct viv_node *n, struct viv_discards *out); /* what there was of them; NULL: nobody counts */
     /* Changes options of an image that exists; `opts` parsed against amend_opts, only given ones count. */
     int (*amend)(struct viv_node *n, struct viv_opts *opts, bool force, struct viv_err *err);
     const struct viv_opt_def *amend_opts;

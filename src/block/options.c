@@ -13,8 +13,6 @@ static const char *const media_values[] = {"disk", "cdrom", NULL};
 static const char *const error_values[] = {"report", "ignore", "enospc", "stop", NULL};
 
 
-#define LATER "not implemented yet"
-
 /* Of nodes, and of drives for their image's. */
 #define NODE_OPTS                                                                                  \
     {"node-name", VIV_OPT_STR, "name by which others refer to this node"},                         \
@@ -57,10 +55,8 @@ static const char *const error_values[] = {"report", "ignore", "enospc", "stop",
         {"cyls", VIV_OPT_REFUSED, "give the geometry to -device"},                                 \
         {"heads", VIV_OPT_REFUSED, "give the geometry to -device"},                                \
         {"secs", VIV_OPT_REFUSED, "give the geometry to -device"},                                 \
-        {"trans", VIV_OPT_REFUSED, "give the geometry to -device"},                                \
-        {"stats-account-invalid", VIV_OPT_REFUSED, LATER},                                         \
     {                                                                                              \
-        "stats-account-failed", VIV_OPT_REFUSED, LATER                                             \
+        "trans", VIV_OPT_REFUSED, "give the geometry to -device"                                   \
     }
 
 const struct viv_opt_def viv_drive_opts[] = {
@@ -85,6 +81,9 @@ const struct viv_opt_def viv_drive_opts[] = {
     {"locking", VIV_OPT_ENUM, "lock the file against other users", "auto", viv_locking_values},
     {"aio", VIV_OPT_ENUM, "how requests reach the kernel (native: io_uring with O_DIRECT)", "threads", viv_aio_values},
     NODE_OPTS,
+    {"stats-account-invalid", VIV_OPT_BOOL, "invalid requests count for when the disk was last used", "on"},
+    {"stats-account-failed", VIV_OPT_BOOL, "failed requests do, and count for latencies", "on"},
+    {"stats-intervals", VIV_OPT_LIST, "seconds of which query-blockstats tells latencies: stats-intervals.0=10,stats-intervals.1=60"},
     LIMIT_OPTS,
     DRIVE_REFUSED,
     VIV_OPT_END,

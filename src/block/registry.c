@@ -1,5 +1,6 @@
 #include "block/registry.h"
 
+#include "block/stats.h"
 #include "block/throttle.h"
 
 #include <errno.h>
@@ -30,6 +31,17 @@ static void be_idle(struct viv_drive *d)
         viv_blk_on_resize(d->blk, 1, nobody_to_tell, NULL);
 }
 
+void viv_drive_put_medium(struct viv_drive *d, struct viv_blk *blk)
+{
+    d->blk = blk;
+    if (blk)
+        viv_blk_use_counters(blk, d->counters);
+    if (blk && d->limits)
+        viv_blk_join_limits(blk, d->limits);
+    if (blk)
+        d->limits = NULL;
+}
+
 int viv_drive_add(const char *id, struct viv_blk *blk, struct viv_drive **out, struct viv_err *err)
 {
     struct viv_drive *d, **end = &drives;
@@ -38,7 +50,8 @@ int viv_drive_add(const char *id, struct viv_blk *blk, struct viv_drive **out, s
         return viv_fail(err, EEXIST, "there is a drive with the id '%s' already", id);
     d = g_new0(struct viv_drive, 1);
     d->id = g_strdup(id);
-    d->blk = blk;
+    d->counters = viv_blk_stats_new();
+    viv_drive_put_medium(d, blk);
     be_idle(d);
     while (*end)
         end = &(*end)->next;
@@ -96,6 +109,7 @@ int viv_drive_remove(struct viv_drive *d, struct viv_err *err)
     *p = d->next;
     if (d->limits)
         viv_throttle_put(d->limits);
+    viv_blk_stats_put(d->counters);
     g_free(d->id);
     g_free(d->serial);
     g_free(d->user);

@@ -22,6 +22,7 @@ enum viv_drive_error viv_drive_error_parse(const char *text);
 struct viv_drive {
     char *id;
     struct viv_blk *blk;  /* NULL: an empty removable drive */
+    struct viv_blk_counters *counters; /* of all media that it has had (stats.h) */
     struct viv_throttle *limits; /* what held its last medium's requests holds the next one's; NULL: there is a medium, or no limit */
     char *serial;         /* from -drive serial=, or NULL */
     enum viv_drive_error rerror, werror;
@@ -40,6 +41,8 @@ int viv_drive_open(const char *what, struct viv_opts *o, const struct viv_raw_op
 /* Finds and claims for `user` (named in the error of a second one). */
 int viv_drive_claim(const char *id, const char *user, struct viv_drive **out, struct viv_err *err);
 void viv_drive_release(struct viv_drive *d);
+/* A medium, for a drive that has none. */
+void viv_drive_put_medium(struct viv_drive *d, struct viv_blk *blk);
 /* Closes its image and forgets it. Blocks. */
 int viv_drive_remove(struct viv_drive *d, struct viv_err *err);
 /* Closes all (flushing). Blocks; the first error is kept in err, if any. */

@@ -9,6 +9,7 @@ struct viv_blk_counters *viv_blk_stats_new(void)
     struct viv_blk_counters *c = g_new0(struct viv_blk_counters, 1);
 
     atomic_init(&c->refs, 1);
+    c->latency = viv_latency_new();
     return c;
 }
 
@@ -20,8 +21,10 @@ struct viv_blk_counters *viv_blk_stats_ref(struct viv_blk_counters *c)
 
 void viv_blk_stats_put(struct viv_blk_counters *c)
 {
-    if (atomic_fetch_sub(&c->refs, 1) == 1)
-        g_free(c);
+    if (atomic_fetch_sub(&c->refs, 1) != 1)
+        return;
+    viv_latency_free(c->latency);
+    g_free(c);
 }
 
 int64_t viv_blk_stats_clock(void)
@@ -57,13 +60,18 @@ void viv_blk_stats_count(struct viv_blk_counters *c, const struct viv_blk_req *r
     unsigned k = kind_of(r->op);
     int64_t now = viv_blk_stats_clock();
     uint64_t end = r->offset + r->len, was = atomic_load_explicit(&c->written_end, memory_order_relaxed);
+    bool invalid = result == -EINVAL, skip = result < 0 && atomic_load_explicit(invalid ? &c->skip_invalid : &c->skip_failed, memory_order_relaxed);
 
-    atomic_store_explicit(&c->last, now, memory_order_relaxed);
-    if (result == -EINVAL) {
+    if (!skip)
+        atomic_store_explicit(&c->last, now, memory_order_relaxed);
+    if (invalid) {
         add(&c->invalid[k], 1);
         return;
     }
-    add(&c->ns[k], (uint64_t)(now - start));
+    if (!skip)
+        add(&c->ns[k], (uint64_t)(now - start));
+    if (k < VIV_LATENCIES)
+        viv_latency_add(c->latency, k, (uint64_t)(now - start), now, !skip);
     if (result < 0) {
         add(&c->failed[k], 1);
         return;

@@ -3,6 +3,7 @@
 #define VIV_BLOCK_STATS_H
 
 #include "block/block.h"
+#include "block/latency.h"
 
 #include <stdatomic.h>
 
@@ -13,6 +14,8 @@ struct viv_blk_counters {
     atomic_uint_least64_t ops[VIV_STATS], bytes[VIV_STATS], ns[VIV_STATS], failed[VIV_STATS], invalid[VIV_STATS];
     atomic_uint_least64_t written_end; /* behind the last byte that was written */
     atomic_int_least64_t last;         /* end of the last request, monotonic; 0: none */
+    atomic_bool skip_invalid, skip_failed; /* for `last`; and, those that failed, for ns and intervals */
+    struct viv_latency *latency;           /* the kinds are those of the first three here */
     atomic_uint refs;
 };
 

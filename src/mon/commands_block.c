@@ -25,15 +25,11 @@ static const struct viv_front *front_of(const struct viv_drive *d)
 
 struct viv_drive *viv_mon_drive_of(const char *id, struct viv_err *err)
 {
-    for (struct viv_front *f = viv_front_next(NULL); f; f = viv_front_next(f)) {
-        g_autofree char *path = viv_front_device_name(f);
+    const struct viv_front *f = viv_front_named(NULL, id, err);
 
-        if (!strcmp(path, id) || (f->dev->id && !strcmp(f->dev->id, id)))
-            return f->drive;
-    }
-    viv_mon_error_class("DeviceNotFound");
-    viv_fail(err, ENODEV, "Device '%s' not found: no disk device has this id", id);
-    return NULL;
+    if (!f)
+        viv_mon_error_class("DeviceNotFound");
+    return f ? f->drive : NULL;
 }
 
 bool viv_mon_drive_is_node(const struct viv_drive *d)
@@ -88,16 +84,19 @@ static json_int_t load(const atomic_uint_least64_t *v)
     return (json_int_t)atomic_load_explicit(v, memory_order_relaxed);
 }
 
-/* Nothing is merged, and no intervals or histograms are kept. */
+static const char *const kinds[VIV_STATS] = {"rd", "wr", "flush", "unmap"};
+
+/* Nothing is merged. */
 json_t *viv_mon_stats_json(const struct viv_blk_counters *c)
 {
-    static const char *const names[VIV_STATS] = {"rd", "wr", "flush", "unmap"};
-    static const struct viv_blk_counters none;
-    json_t *o = json_pack("{s:i, s:i, s:i, s:b, s:b, s:[]}", "rd_merged", 0, "wr_merged", 0, "unmap_merged", 0, "account_invalid", 1,
-                          "account_failed", 1, "timed_stats");
+    static const struct viv_blk_counters none = {.skip_invalid = true, .skip_failed = true};
+    const struct viv_blk_counters *given = c;
+    json_t *o;
     int64_t last;
 
     c = c ? c : &none;
+    o = json_pack("{s:i, s:i, s:i, s:b, s:b}", "rd_merged", 0, "wr_merged", 0, "unmap_merged", 0, "account_invalid", !c->skip_invalid,
+                  "account_failed", !c->skip_failed);
     for (unsigned k = 0; k < VIV_STATS; k++) {
         const struct { const char *form; const atomic_uint_least64_t *v; } members[] = {
             {"%s_operations", &c->ops[k]}, {"%s_total_time_ns", &c->ns[k]}, {"failed_%s_operations", &c->failed[k]},
@@ -106,7 +105,7 @@ json_t *viv_mon_stats_json(const struct viv_blk_counters *c)
         for (unsigned i = 0; i < (k == VIV_STAT_FLUSH ? 4u : 5u); i++) {
             GString *name = g_string_new(members[i].form);
 
-            g_string_replace(name, "%s", names[k], 0);
+            g_string_replace(name, "%s", kinds[k], 0);
             json_object_set_new(o, name->str, json_integer(load(members[i].v)));
             g_string_free(name, TRUE);
         }
@@ -115,6 +114,7 @@ json_t *viv_mon_stats_json(const struct viv_blk_counters *c)
     last = atomic_load_explicit(&c->last, memory_order_relaxed);
     if (last)
         json_object_set_new(o, "idle_time_ns", json_integer(viv_blk_stats_clock() - last));
+    viv_mon_put_latency(o, given ? given->latency : NULL);
     return o;
 }
 
@@ -123,7 +123,6 @@ static const struct viv_opt_def blockstats_args[] = {
     VIV_OPT_END,
 };
 
-/* Of the medium that is in the drive now. */
 COMMAND(query_blockstats)
 {
     if (viv_opts_bool(o, "query-nodes")) {
@@ -133,7 +132,7 @@ COMMAND(query_blockstats)
     *result = json_array();
     for (struct viv_drive *d = viv_drive_next(NULL); d; d = viv_drive_next(d)) {
         const struct viv_front *f = front_of(d);
-        json_t *row = json_pack("{s:s, s:o}", "device", name_of(d, f), "stats", viv_mon_stats_json(d->blk ? viv_blk_counters(d->blk) : NULL));
+        json_t *row = json_pack("{s:s, s:o}", "device", name_of(d, f), "stats", viv_mon_stats_json(d->counters));
 
         put_device(row, f);
         if (d->blk) {
@@ -309,6 +308,8 @@ const struct viv_mon_cmd viv_mon_media[] = {
     {NULL, "query-block", NULL, NULL, "the disks", viv_mon_query_block, .returns = "[BlockInfo]"},
     {"info blockstats", "query-blockstats", NULL, blockstats_args, "show what the disks have read and written", query_blockstats, show_blockstats,
      .returns = "[BlockStats]"},
+    {.qmp = "block-latency-histogram-set", .help = "count how long a disk's requests take, from empty bins; without boundaries no more",
+     .takes = "BlockLatencyHistogramArguments", .raw = viv_mon_set_histograms},
     {"eject", "eject", "[-f] device:drive", force_args, "take the medium out of a drive", do_eject},
     {"change", "blockdev-change-medium", "[-f] device:drive filename:file [format [read-only-mode]]", change_args, "put another medium into a drive; change vnc password [SECRET]",
      change_medium},

@@ -91,7 +91,11 @@ json_t *viv_mon_blk_json(struct viv_blk *blk);
 
 /* alarms.c */
 void viv_mon_use_alarms(void);
-/* commands_block.c: BlockDeviceStats (NULL: nothing was done). node_stats.c: rows of query-blockstats for all named nodes; what is below
+/* latency.c: into BlockDeviceStats (NULL: nothing is kept); block-latency-histogram-set. */
+struct viv_latency;
+void viv_mon_put_latency(json_t *stats, struct viv_latency *l);
+int viv_mon_set_histograms(struct viv_raw_opts *raw, json_t **result, struct viv_err *err);
+/* commands_block.c: BlockDeviceStats (NULL: nothing is accounted). node_stats.c: rows of query-blockstats for all named nodes; what is below
  * a handle's node, into the row of that. */
 struct viv_blk_counters;
 json_t *viv_mon_stats_json(const struct viv_blk_counters *c);
@@ -109,7 +113,7 @@ json_t *viv_mon_nodes_json(bool flat);
 int viv_mon_info_block(struct viv_opts *o, json_t **result, struct viv_err *err);
 extern const struct viv_mon_cmd viv_mon_media[];
 struct viv_drive;
-struct viv_drive *viv_mon_drive_of(const char *id, struct viv_err *err); /* that the device with this id, or in this place, has */
+struct viv_drive *viv_mon_drive_of(const char *id, struct viv_err *err); /* that the device with this id or QOM path has */
 bool viv_mon_drive_is_node(const struct viv_drive *d);                   /* a device's handle on the node that it was given: no drive of its own */
 /* qemu_io.c */
 extern const struct viv_mon_cmd viv_mon_io[];

@@ -1,4 +1,5 @@
-/* query-blockstats of nodes: what a node has of its own is the end of what was written, which tells how much of a thin volume is in use. */
+/* query-blockstats of nodes: what a node has of its own is the end of what was written, which tells how much of a thin volume is in use, and a
+ * file the discards that reached it. */
 #include "mon/mon_int.h"
 
 #include "block/alarm.h"
@@ -15,16 +16,27 @@ static void put_below(json_t *row, const struct viv_node *n)
         json_object_set_new(row, "backing", node_row(n->backing));
 }
 
+/* BlockStatsSpecific */
+static void put_discards(json_t *row, const struct viv_node *n)
+{
+    struct viv_discards d;
+
+    if (!n->drv->discards || !n->state)
+        return;
+    n->drv->discards(n, &d);
+    json_object_set_new(row, "driver-specific", json_pack("{s:s, s:I, s:I, s:I}", "driver", n->drv->name, "discard-nb-ok", (json_int_t)d.ok,
+                                                          "discard-nb-failed", (json_int_t)d.failed, "discard-bytes-ok", (json_int_t)d.bytes));
+}
+
 static json_t *node_row(const struct viv_node *n)
 {
     json_t *stats = viv_mon_stats_json(NULL), *row = json_pack("{s:o}", "stats", stats);
     json_int_t end = (json_int_t)MIN(viv_alarm_written_end(n), (uint64_t)INT64_MAX);
 
     json_object_set_new(stats, "wr_highest_offset", json_integer(end));
-    json_object_set_new(stats, "account_invalid", json_false());
-    json_object_set_new(stats, "account_failed", json_false());
     if (n->name)
         json_object_set_new(row, "node-name", json_string(n->name));
+    put_discards(row, n);
     put_below(row, n);
     return row;
 }

@@ -251,10 +251,18 @@ static void move_pair(struct viv_raw_opts *r, guint *i, struct viv_raw_opts *to,
 }
 
 /* A bare "nofoo" is the switch foo's. */
+/* "hostfwd.0" of the list "hostfwd". */
+static bool is_item(const char *key, const struct viv_opt_def *list)
+{
+    size_t len = strlen(list->name);
+
+    return !strncmp(key, list->name, len) && key[len] == '.' && key[len + 1] && !key[len + 1 + strspn(key + len + 1, "0123456789")];
+}
+
 static bool is_known(const struct viv_raw_pair *p, const struct viv_opt_def *def)
 {
     for (; def->name; def++)
-        if (!strcmp(p->key, def->name) ||
+        if (!strcmp(p->key, def->name) || (def->type == VIV_OPT_LIST && is_item(p->key, def)) ||
             (p->bare && def->type == VIV_OPT_BOOL && g_str_has_prefix(p->key, "no") && !strcmp(p->key + 2, def->name)))
             return true;
     return false;

@@ -96,10 +96,7 @@ int viv_front_insert(struct viv_front *f, struct viv_blk *blk, struct viv_err *e
         rc = viv_fail(err, EBUSY, "There already is a medium in device '%s'", f->drive->id);
     if (rc < 0)
         return rc;
-    f->drive->blk = blk;
-    if (f->drive->limits)
-        viv_blk_join_limits(blk, f->drive->limits);
-    f->drive->limits = NULL;
+    viv_drive_put_medium(f->drive, blk);
     f->ro = f->read_only_media || !viv_blk_writable(blk);
     if (f->trayless)
         f->ops->media(f->opaque);

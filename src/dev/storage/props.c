@@ -1,6 +1,7 @@
 /* What the properties that all disks have mean. */
 #include "dev/storage/props.h"
 
+#include "block/stats.h"
 #include "dev/storage/front.h"
 
 #include <errno.h>
@@ -48,6 +49,14 @@ static enum viv_drive_error policy(struct viv_opts *opts, const char *key, enum 
     return own == VIV_DRIVE_ERROR_AUTO ? fallback : own;
 }
 
+static void take_switch(struct viv_opts *opts, const char *key, atomic_bool *skip)
+{
+    const char *text = viv_opts_str(opts, key);
+
+    if (strcmp(text, "auto"))
+        *skip = !strcmp(text, "off");
+}
+
 void viv_front_take_rest(struct viv_front *f, struct viv_opts *opts)
 {
     const char *serial = viv_opts_str(opts, "serial");
@@ -59,5 +68,7 @@ void viv_front_take_rest(struct viv_front *f, struct viv_opts *opts)
     f->bootindex = viv_opts_given(opts, "bootindex") ? (int)viv_opts_int(opts, "bootindex") : -1;
     f->rerror = policy(opts, "rerror", f->drive->rerror, VIV_DRIVE_ERROR_REPORT);
     f->werror = policy(opts, "werror", f->drive->werror, VIV_DRIVE_ERROR_ENOSPC);
+    take_switch(opts, "account-invalid", &f->drive->counters->skip_invalid);
+    take_switch(opts, "account-failed", &f->drive->counters->skip_failed);
     f->wce_default = strcmp(viv_opts_str(opts, "write-cache"), "off") != 0;
 }

@@ -17,6 +17,10 @@ struct viv_front;
          .help = "what to do when a write fails"},                                                          \
         {.name = "write-cache", .type = VIV_OPT_ENUM, .def = "auto", .values = viv_front_on_off_auto,       \
          .help = "off: each write is durable when it completes"},                                           \
+        {.name = "account-invalid", .type = VIV_OPT_ENUM, .def = "auto", .values = viv_front_on_off_auto,   \
+         .help = "off: invalid requests do not count for when the disk was last used"},                    \
+        {.name = "account-failed", .type = VIV_OPT_ENUM, .def = "auto", .values = viv_front_on_off_auto,    \
+         .help = "off: failed requests do not, nor for latencies"},                                         \
         {.name = "logical_block_size", .type = VIV_OPT_SIZE, .def = "512", .min = 512, .max = 2097152,      \
          .help = "what the guest addresses"},                                                               \
         {.name = "physical_block_size", .type = VIV_OPT_SIZE, .def = "512", .min = 512, .max = 2097152,     \
@@ -30,7 +34,7 @@ extern const char *const viv_front_rerrors[], *const viv_front_werrors[], *const
 
 /* Block sizes and hints, refused where they contradict themselves. */
 int viv_front_take_geometry(struct viv_front *f, struct viv_opts *opts, struct viv_err *err);
-/* Serial number, boot index, error policies, write cache: the drive's where the device does not say. */
+/* Serial number, boot index, error policies, write cache, what is accounted: the drive's where the device does not say. */
 void viv_front_take_rest(struct viv_front *f, struct viv_opts *opts);
 
 #endif

@@ -42,6 +42,7 @@ struct file {
      * what one may call anything; holes that we make forget it. */
     pthread_mutex_t seen_lock;
     uint64_t seen_start, seen_end;
+    struct viv_discards discards; /* atomic */
 };
 
 static uint64_t seen_data(struct file *f, uint64_t offset)
@@ -302,19 +303,34 @@ static int file_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, 
     return ret == -EOPNOTSUPP ? -ENOTSUP : ret;
 }
 
+static void count_discard(struct file *f, uint64_t len, int ret)
+{
+    __atomic_add_fetch(ret ? &f->discards.failed : &f->discards.ok, 1, __ATOMIC_RELAXED);
+    if (!ret)
+        __atomic_add_fetch(&f->discards.bytes, len, __ATOMIC_RELAXED);
+}
+
+static void file_discards(const struct viv_node *n, struct viv_discards *out)
+{
+    const struct file *f = n->state;
+
+    out->ok = __atomic_load_n(&f->discards.ok, __ATOMIC_RELAXED);
+    out->failed = __atomic_load_n(&f->discards.failed, __ATOMIC_RELAXED);
+    out->bytes = __atomic_load_n(&f->discards.bytes, __ATOMIC_RELAXED);
+}
+
 static int file_discard(struct viv_node *n, uint64_t offset, uint64_t len)
 {
     struct file *f = n->state;
-    int ret;
+    int ret = -EOPNOTSUPP;
 
-    if (f->no_punch || offset >= viv_node_size(n))
+    if (offset >= viv_node_size(n))
         return 0;
-    ret = try_fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len);
-    if (ret == -EOPNOTSUPP) {
-        f->no_punch = true;
-        ret = 0; /* a hint */
-    }
-    return ret;
+    if (!f->no_punch)
+        ret = try_fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len);
+    count_discard(f, len, ret);
+    f->no_punch |= ret == -EOPNOTSUPP;
+    return ret == -EOPNOTSUPP ? 0 : ret; /* a hint */
 }
 
 static int file_flush(struct viv_node *n)
@@ -682,6 +698,7 @@ const struct viv_blk_driver viv_blk_file = {
     .status = seek_status,
     .write_zeroes = file_write_zeroes,
     .discard = file_discard,
+    .discards = file_discards,
     .preallocate = file_preallocate,
     .flush = file_flush,
     .truncate = file_truncate,
