@@ -25,6 +25,7 @@
 #include "mon/mon.h"
 #include "mon/qtest.h"
 #include "net/dump.h"
+#include "net/announce.h"
 #include "net/net.h"
 
 #include <errno.h>
@@ -120,7 +121,6 @@ static int assemble(struct vm_args *a, struct viv_err *err)
     rc = vm_sandbox_seal(a, err); /* saved states are other people's bytes, too */
     if (rc < 0)
         return rc;
-    viv_vm_set_policy(a->no_reboot, a->no_shutdown);
     if (a->incoming) {
         viv_vm_set_state(VIV_RUN_INMIGRATE);
         if (!strcmp(a->incoming, "defer")) {
@@ -166,6 +166,7 @@ static bool take_apart(void)
     viv_qtest_free();
     viv_mon_free_all();
     end_block_work(); /* what a monitor has begun while the guest's last requests were waited for */
+    viv_announce_free_all();
     viv_netdev_free_all();
     viv_dump_free_all();
     viv_chr_free_all();

@@ -9,6 +9,7 @@
 #include "chr/chr.h"
 #include "cpu/x86/cpuid.h"
 #include "host/datadir.h"
+#include "machine/vm.h"
 #include "net/net.h"
 #include "ui/keymap.h"
 
@@ -200,8 +201,6 @@ FLAG_HANDLER(on_snapshot, snapshot)
 FLAG_HANDLER(on_mem_prealloc, mem_prealloc)
 FLAG_HANDLER(on_paused, paused)
 FLAG_HANDLER(on_daemonize, daemonize)
-FLAG_HANDLER(on_no_reboot, no_reboot)
-FLAG_HANDLER(on_no_shutdown, no_shutdown)
 FLAG_HANDLER(on_no_hpet, cfg.no_hpet)
 FLAG_HANDLER(on_no_acpi, cfg.no_acpi)
 FLAG_HANDLER(on_no_fd_bootchk, cfg.no_fd_bootchk)
@@ -257,29 +256,31 @@ HANDLER(on_rtc)
     return merge(&a->rtc, option, "base", text, err);
 }
 
-static const char *const reboot_values[] = {"reset", "shutdown", NULL};
-static const char *const shutdown_values[] = {"poweroff", "pause", NULL};
-const struct viv_opt_def vm_action_opts[] = {
-    {.name = "reboot", .type = VIV_OPT_ENUM, .values = reboot_values},
-    {.name = "shutdown", .type = VIV_OPT_ENUM, .values = shutdown_values},
-    {.name = "panic", .type = VIV_OPT_REFUSED, .help = "there is no pvpanic device yet"},
-    {.name = "watchdog", .type = VIV_OPT_REFUSED, .help = "there is no watchdog device yet"},
-    VIV_OPT_END,
-};
-
-HANDLER(on_action)
+static int act(const char *option, const char *text, struct viv_err *err)
 {
     struct viv_opts *o;
-    int rc = viv_opts_parse(option, vm_action_opts, NULL, text, &o, err);
+    int rc = viv_opts_parse(option, viv_vm_action_opts, NULL, text, &o, err);
 
     if (rc < 0)
         return rc;
-    if (viv_opts_given(o, "reboot"))
-        a->no_reboot = !strcmp(viv_opts_str(o, "reboot"), "shutdown");
-    if (viv_opts_given(o, "shutdown"))
-        a->no_shutdown = !strcmp(viv_opts_str(o, "shutdown"), "pause");
+    viv_vm_set_actions(o);
     viv_opts_free(o);
     return 0;
+}
+
+HANDLER(on_action)
+{
+    return act(option, text, err);
+}
+
+HANDLER(on_no_reboot)
+{
+    return act(option, "reboot=shutdown", err);
+}
+
+HANDLER(on_no_shutdown)
+{
+    return act(option, "shutdown=pause", err);
 }
 
 /* --- devices and back ends --- */

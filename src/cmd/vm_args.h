@@ -29,7 +29,7 @@ struct vm_args {
     const char *default_accel; /* NULL: automatic */
     GArray *drives, *blockdevs, *nets, *devices, *chardevs, *serials, *parallels, *monitors, *mons, *objects,
         *globals, *usbdevices, *vncs, *add_fds; /* of struct vm_item */
-    bool nodefaults, nographic, display_none, full_screen, no_quit, daemonize, paused, no_reboot, no_shutdown, usb;
+    bool nodefaults, nographic, display_none, full_screen, no_quit, daemonize, paused, usb;
     GArray *fsdevs; /* of struct vm_item: -fsdev, -virtfs */
     GPtrArray *audiodevs; /* ids */
     const char *mem_path;
@@ -138,7 +138,7 @@ void vm_use_monitor(void);
 G_NORETURN void vm_leave_hung(void);
 
 /* Schemas of options that are no device's, for help. */
-extern const struct viv_opt_def vm_smp_opts[], vm_rtc_opts[], vm_name_opts[], vm_action_opts[], vm_mon_opts[], vm_sandbox_opts[], vm_add_fd_opts[],
+extern const struct viv_opt_def vm_smp_opts[], vm_rtc_opts[], vm_name_opts[], vm_mon_opts[], vm_sandbox_opts[], vm_add_fd_opts[],
     vm_msg_opts[], vm_overcommit_opts[];
 
 #endif

@@ -6,6 +6,7 @@
 #include "chr/chr.h"
 #include "cpu/x86/cpuid.h"
 #include "machine/bios.h"
+#include "machine/vm.h"
 #include "mon/schema.h"
 #include "net/net.h"
 #include "ui/vnc/vnc.h"
@@ -84,7 +85,7 @@ static const struct {
     {"-boot", "order", NULL, viv_boot_opts},
     {"-fw_cfg", "name", NULL, viv_fw_cfg_opts},
     {"-name", "guest", NULL, vm_name_opts},
-    {"-action", "help", NULL, vm_action_opts},
+    {"-action", "help", NULL, viv_vm_action_opts},
     {"-mon", "chardev", NULL, vm_mon_opts},
     {"-monitor", "help", monitor_help},
     {"-vnc", "vnc", NULL, viv_vnc_opts},

@@ -488,10 +488,22 @@ int viv_vm_exit_code(void)
     return vm.exit_code;
 }
 
-void viv_vm_set_policy(bool no_reboot, bool no_shutdown)
+static const char *const reboot_values[] = {"reset", "shutdown", NULL};
+static const char *const shutdown_values[] = {"poweroff", "pause", NULL};
+const struct viv_opt_def viv_vm_action_opts[] = {
+    {.name = "reboot", .type = VIV_OPT_ENUM, .values = reboot_values},
+    {.name = "shutdown", .type = VIV_OPT_ENUM, .values = shutdown_values},
+    {.name = "panic", .type = VIV_OPT_REFUSED, .help = "there is no pvpanic device yet"},
+    {.name = "watchdog", .type = VIV_OPT_REFUSED, .help = "there is no watchdog device yet"},
+    VIV_OPT_END,
+};
+
+void viv_vm_set_actions(struct viv_opts *o)
 {
-    vm.no_reboot = no_reboot;
-    vm.no_shutdown = no_shutdown;
+    if (viv_opts_given(o, "reboot"))
+        vm.no_reboot = !strcmp(viv_opts_str(o, "reboot"), "shutdown");
+    if (viv_opts_given(o, "shutdown"))
+        vm.no_shutdown = !strcmp(viv_opts_str(o, "shutdown"), "pause");
 }
 
 /* The guest is done: `reason` says how. First SHUTDOWN, then STOP: programs take a STOP by itself for a pause. */

@@ -68,8 +68,10 @@ unsigned viv_vm_guest_wishes(void);
 int viv_vm_set_guest_wishes(unsigned bits);
 bool viv_vm_knows_wishes(unsigned bits);
 
-/* -no-reboot / -no-shutdown; listeners for QMP events (json_data: the text of an object, or NULL). */
-void viv_vm_set_policy(bool no_reboot, bool no_shutdown);
+/* What happens when the guest reboots or shuts down: -action, set-action. Takes the options that are given; before the VM is made, too. */
+extern const struct viv_opt_def viv_vm_action_opts[];
+void viv_vm_set_actions(struct viv_opts *o);
+/* Listeners for QMP events (json_data: the text of an object, or NULL). */
 typedef void (*viv_vm_event_fn)(void *opaque, const char *event, const char *json_data);
 void viv_vm_listen(viv_vm_event_fn fn, void *opaque);
 void viv_vm_unlisten(viv_vm_event_fn fn, void *opaque);

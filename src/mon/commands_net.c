@@ -2,6 +2,7 @@
 #include "mon/command.h"
 #include "mon/mon_int.h"
 
+#include "net/announce.h"
 #include "net/net.h"
 
 #include <errno.h>
@@ -216,6 +217,45 @@ COMMAND(query_rx_filter)
     return 0;
 }
 
+/* ---- announcements ---- */
+
+#define MS_MOST INT32_MAX /* 24 days */
+
+static const struct viv_opt_def announce_args[] = {
+    {.name = "initial", .type = VIV_OPT_INT, .required = true, .min = 0, .max = MS_MOST, .help = "ms from the first frame to the second"},
+    {.name = "max", .type = VIV_OPT_INT, .required = true, .min = 0, .max = MS_MOST, .help = "ms between two frames at most"},
+    {.name = "rounds", .type = VIV_OPT_INT, .required = true, .min = 0, .max = INT32_MAX, .help = "frames; 0 ends one of the same id"},
+    {.name = "step", .type = VIV_OPT_INT, .required = true, .min = 0, .max = MS_MOST, .help = "ms more each time"},
+    {.name = "interfaces", .type = VIV_OPT_LIST, .help = "ids of network cards; none: all"},
+    {.name = "id", .type = VIV_OPT_STR, .help = "another one of this id ends"},
+    VIV_OPT_END,
+};
+static const struct viv_opt_def hmp_announce_args[] = {
+    {.name = "interfaces", .type = VIV_OPT_STR, .help = "ids of network cards, with commas"},
+    {.name = "id", .type = VIV_OPT_STR},
+    VIV_OPT_END,
+};
+
+COMMAND(announce_self)
+{
+    const struct viv_announce_params p = {.initial_ms = viv_opts_int(o, "initial"), .max_ms = viv_opts_int(o, "max"),
+                                          .step_ms = viv_opts_int(o, "step"), .rounds = viv_opts_int(o, "rounds")};
+    size_t n = viv_opts_list_len(o, "interfaces");
+    g_autofree const char **nics = g_new0(const char *, n + 1);
+
+    for (size_t i = 0; i < n; i++)
+        nics[i] = viv_opts_list_item(o, "interfaces", i);
+    return viv_announce(&p, nics, n, viv_opts_str(o, "id"), err);
+}
+
+COMMAND(hmp_announce_self)
+{
+    const char *words = viv_opts_str(o, "interfaces");
+    g_auto(GStrv) nics = g_strsplit(words ? words : "", ",", -1);
+
+    return viv_announce(&viv_announce_defaults, (const char *const *)nics, g_strv_length(nics), viv_opts_str(o, "id"), err);
+}
+
 const struct viv_mon_cmd viv_mon_network[] = {
     {"hostfwd_add", NULL, "[netdev:netdev] rule", hostfwd_args,
      "redirect a host port to the guest: [tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport", hostfwd_add},
@@ -225,6 +265,8 @@ const struct viv_mon_cmd viv_mon_network[] = {
     {"netdev_del", "netdev_del", "id:netdev", del_args, "remove a network back end; a card that has it loses its cable", del},
     {"set_link", "set_link", "name:link up:switch", link_args, "plug (on) or pull (off) a network card's cable", set_link},
     {NULL, "query-rx-filter", NULL, filter_args, "what network cards let through to their drivers", query_rx_filter, .returns = "[RxFilterInfo]"},
+    {NULL, "announce-self", NULL, announce_args, "have network cards tell switches where they are", announce_self},
+    {"announce_self", NULL, "[interfaces [id]]", hmp_announce_args, "have network cards tell switches where they are", hmp_announce_self},
     {"info network", NULL, NULL, NULL, "show network cards and back ends", info_network},
     {"info usernet", NULL, NULL, NULL, "show user network connections", info_usernet},
     {NULL},

@@ -66,6 +66,12 @@ COMMAND(inject_nmi)
     return 0;
 }
 
+COMMAND(set_action)
+{
+    viv_vm_set_actions(o);
+    return 0;
+}
+
 COMMAND(wakeup)
 {
     return viv_fail(err, EINVAL, "Unable to wake up: guest is not in suspended state");
@@ -296,6 +302,7 @@ static const struct viv_mon_cmd machine_cmds[] = {
     {"system_reset", "system_reset", NULL, NULL, "reset the system", do_reset},
     {"system_powerdown", "system_powerdown", NULL, NULL, "send system power down event", do_powerdown},
     {"system_wakeup", "system_wakeup", NULL, NULL, "wake a suspended machine up", wakeup},
+    {NULL, "set-action", NULL, viv_vm_action_opts, "say what happens when the guest reboots or shuts down, as -action does", set_action},
     {"nmi", "inject-nmi", NULL, NULL, "send a non-maskable interrupt to all CPUs", inject_nmi},
     {"migrate", "migrate", "[-d] uri", migrate_args, "save the machine (\"file:PATH\") and stop it", do_migrate},
     {"migrate_incoming", "migrate-incoming", "uri", incoming_args, "load what -incoming defer waits for",

@@ -59,7 +59,7 @@ def ends(work, what, code, words, commands, want):
         q = vm.QMP(f"{work}/q3")
         try:
             for c in commands:
-                q.cmd(c)
+                q.cmd(c[0], **c[1]) if isinstance(c, tuple) else q.cmd(c)
             end = time.monotonic() + 10 * vm.SLOW
             while q.cmd("query-status")["status"] != want[-1] and time.monotonic() < end:
                 time.sleep(0.01)
@@ -85,7 +85,10 @@ def all_ends(work):
             ("told to reset", STOP, [], ["cont", "system_reset"], ([go, ("RESET", "host-qmp-system-reset")], "running")),
             ("told, no reboot", STOP, ["-no-reboot"], ["cont", "system_reset"], ([go, told], None)),
             ("told, no reboot, kept", STOP, ["-action", "reboot=shutdown,shutdown=pause"], ["cont", "system_reset"],
-             ([go, told, stop], "shutdown"))]:
+             ([go, told, stop], "shutdown")),
+            ("kept from now on", POWER_OFF, [], [("set-action", {"shutdown": "pause"}), "cont"], ([go, off, stop], "shutdown")),
+            ("no more kept", POWER_OFF, ["-no-shutdown"], [("set-action", {"shutdown": "poweroff", "reboot": "reset"}), "cont"], ([go, off], None)),
+            ("no reboot from now on", STOP, [], [("set-action", {"reboot": "shutdown"}), "cont", "system_reset"], ([go, told], None))]:
         ends(work, what, code, words, commands, want)
     print("ok: the events of all ends")
 
