@@ -15,6 +15,7 @@
 #include "block/fmt/vhdx/vhdx.h"
 #include "block/fmt/vmdk/vmdk.h"
 #include "block/fmt/vpc/vpc.h"
+#include "block/options.h"
 #include "block/proto/curl/curl.h"
 #include "block/proto/file/file.h"
 #include "block/proto/memory/memory.h"
@@ -24,10 +25,13 @@
 #include "block/proto/ssh/ssh.h"
 
 #include "base/log.h"
+#include "base/units.h"
 #include "host/broker.h"
 
 #include <errno.h>
 #include <glib.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CHAIN_MAX 200
@@ -60,6 +64,23 @@ char *viv_blk_driver_names(bool protocol)
         if (viv_blk_drivers[i]->protocol == protocol)
             g_string_append_printf(s, "%s%s", s->len ? " " : "", viv_blk_drivers[i]->name);
     return g_string_free(s, FALSE);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(const struct viv_blk_driver *const *)a)->name, (*(const struct viv_blk_driver *const *)b)->name);
+}
+
+void viv_blk_print_drivers(void)
+{
+    const struct viv_blk_driver *sorted[VIV_ARRAY_SIZE(viv_blk_drivers) - 1];
+
+    memcpy(sorted, viv_blk_drivers, sizeof(sorted));
+    qsort(sorted, VIV_ARRAY_SIZE(sorted), sizeof(sorted[0]), by_name);
+    fputs("Supported formats:", stdout);
+    for (size_t i = 0; i < VIV_ARRAY_SIZE(sorted); i++)
+        printf(" %s", sorted[i]->name);
+    putchar('\n');
 }
 
 const struct viv_blk_driver *viv_blk_probe(const uint8_t *head, size_t len)

@@ -14,6 +14,8 @@ extern const char *const viv_locking_values[], *const viv_aio_values[];
 
 /* "-blockdev help" (NULL) and "-blockdev DRIVER,help" on stdout. False: there is no such driver. */
 bool viv_node_print_help(const char *driver);
+/* "Supported formats: blkdebug file qcow2 ..." on stdout: formats, sources and filters by the alphabet, a line that programs look for. */
+void viv_blk_print_drivers(void);
 
 /* "k=v,..." or JSON: what is -drive's, typed, and what is the image's (viv_raw_free). */
 int viv_drive_parse(const char *what, const char *text, struct viv_opts **out, struct viv_raw_opts **image, struct viv_err *err);

@@ -3,6 +3,7 @@
 #include "cmd/img_copy.h"
 
 #include "base/log.h"
+#include "block/options.h"
 #include "cmd/objects.h"
 #include "opt/opt.h"
 
@@ -46,19 +47,18 @@ static const struct {
 
 int img_print_help(void)
 {
-    g_autofree char *formats = viv_blk_driver_names(false);
-
     printf("viv-img version " VIV_VERSION "\n"
            "usage: viv-img [-h | -V] command [command options]\n\nCommands:\n");
     for (unsigned i = 0; i < G_N_ELEMENTS(verbs); i++)
         printf("  %-8s %s\n", verbs[i].name, verbs[i].usage);
     printf("\nEach takes --object objectdef and --image-opts (names are options: driver=qcow2,file.filename=a); names may be\n"
-           "json:{...}.\nFormats: %s. Sizes take the suffixes k, M, G, T, P and E (1024).\n"
+           "json:{...}.\nSizes take the suffixes k, M, G, T, P and E (1024).\n"
            "'viv-img create -f fmt -o help' lists a format's options.\n"
            "cache: writeback, none, writethrough, directsync, unsafe.\n"
            "Exit codes of check: 0 clean, 1 the check failed, 2 corrupt, 3 leaks only, 63 the "
            "format has "
-           "no check.\n", formats);
+           "no check.\n\n");
+    viv_blk_print_drivers();
     return 0;
 }
 

@@ -130,8 +130,28 @@ static char *asked_about(const char *option, const char *implied, const char *te
     return copy;
 }
 
+/* -drive format=help */
+static bool asks_for_formats(const struct vm_args *a)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_raw_opts *r;
+    const char *format;
+    bool asked;
+
+    if (strcmp(a->help_about, "-drive") || viv_raw_parse("-drive", "file", a->help_text, &r, &err) < 0)
+        return false;
+    format = viv_raw_get(r, "format");
+    asked = format && (!strcmp(format, "help") || !strcmp(format, "?"));
+    viv_raw_free(r);
+    return asked;
+}
+
 int vm_help_print(const struct vm_args *a, struct viv_err *err)
 {
+    if (asks_for_formats(a)) {
+        viv_blk_print_drivers();
+        return 0;
+    }
     for (size_t i = 0; i < G_N_ELEMENTS(topics); i++) {
         g_autofree char *name = NULL;
 

@@ -317,6 +317,8 @@ help "microvm" -M help
 help "hpet=<" -M pc,help
 help "Skylake-Client" -cpu help
 help "interp" -accel help
+help "Supported formats: blkdebug blkverify bochs cloop" -drive format=help
+help "Supported formats:" -drive "format=?"
 help "-accel interp has no options" -accel interp,help
 help "tb-size=<int>" -accel xlate,help
 help "tb-size=<int>" -accel tcg,help
