@@ -1,10 +1,12 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define GUEST_LINES_PER_SECOND 10
 
@@ -89,6 +91,28 @@ int viv_log_open(const char *path, struct viv_err *err)
     setvbuf(f, NULL, _IOLBF, 0);
     sink = f;
     return 0;
+}
+
+int viv_log_switch(int fd, struct viv_err *err)
+{
+    int rc = 0;
+
+    pthread_mutex_lock(&sink_lock);
+    if (sink) { /* the same FILE: others hold it */
+        flockfile(sink);
+        fflush(sink);
+        if (dup3(fd, fileno(sink), O_CLOEXEC) < 0)
+            rc = viv_fail_os(err, errno, "cannot switch the log");
+        close(fd);
+        funlockfile(sink);
+    } else if (!(sink = fdopen(fd, "w"))) {
+        rc = viv_fail_os(err, errno, "cannot switch the log");
+        close(fd);
+    } else {
+        setvbuf(sink, NULL, _IOLBF, 0);
+    }
+    pthread_mutex_unlock(&sink_lock);
+    return rc;
 }
 
 FILE *viv_log_file(void)

@@ -47,8 +47,11 @@ int viv_log_enable(const char *names, struct viv_err *err);
 int viv_log_set(const char *names, struct viv_err *err);
 /* Path for category output; opened (truncated) now. */
 int viv_log_open(const char *path, struct viv_err *err);
+/* The same while the program runs, to an open file, which is taken over. What is written through viv_log_file() by those who asked
+ * before goes there, too, unless they were given stderr. */
+int viv_log_switch(int fd_take, struct viv_err *err);
 void viv_log_help(FILE *out);
-/* Where categories go, for those that write whole pages themselves, under flockfile(3). Constant once options are read. */
+/* Where categories go, for those that write whole pages themselves, under flockfile(3). It stays open. */
 FILE *viv_log_file(void);
 
 void viv_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

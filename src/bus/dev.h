@@ -108,6 +108,8 @@ struct viv_dev_class {
     /* 0, or why the machine cannot be saved or loaded at the moment (a guest's mount, say). Asked before the VM is stopped for it.
      * May be NULL: it always can. */
     int (*can_save)(struct viv_dev *d, struct viv_err *err);
+    /* How often each input was raised, since the process began: for people. May be NULL: it is no interrupt controller. */
+    const uint64_t *(*irq_counts)(const struct viv_dev *d, unsigned *inputs);
     const struct viv_hotplug *hotplug; /* NULL: comes and goes with the machine (or its parent) only */
     const void *data; /* constants of the class, for code that several classes share; may be NULL */
 };

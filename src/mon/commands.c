@@ -257,9 +257,20 @@ const struct viv_mon_cmd viv_mon_common[] = {
     {0},
 };
 
+COMMAND(info_history)
+{
+    GString *out = g_string_new(NULL);
+
+    viv_hmp_history(out);
+    *result = viv_mon_text(out->str);
+    g_string_free(out, TRUE);
+    return 0;
+}
+
 const struct viv_mon_cmd viv_mon_people[] = {
     {"help", NULL, "[command:command]", help_args, "show the help", do_help, .hmp_rest = true},
     {"?", NULL, "[command:command]", help_args, "show the help", do_help, .hmp_rest = true},
+    {"info history", NULL, NULL, NULL, "show the lines that were entered before", info_history},
     {NULL, "human-monitor-command", NULL, hmp_args, "run an HMP command", human_command, .returns = "str"},
     {0},
 };

@@ -324,6 +324,7 @@ static const struct viv_mon_cmd machine_cmds[] = {
     {"info mem", NULL, NULL, NULL, "show what the current CPU's page tables map, as ranges", viv_mon_info_mem},
     {"info tlb", NULL, NULL, NULL, "show the pages of the current CPU's page tables", viv_mon_info_tlb},
     {"info pic", NULL, NULL, NULL, "show the state of 8259s and I/O APIC", viv_mon_info_pic},
+    {"info irq", NULL, NULL, NULL, "show how often each interrupt line was raised", viv_mon_info_irq},
     {"info lapic", NULL, NULL, NULL, "show the current CPU's local APIC", viv_mon_info_lapic},
     {"info device", NULL, "id:device", device_args, "show the registers of a device, by its id or path", viv_mon_info_device},
     {"info numa", NULL, NULL, NULL, "show the NUMA nodes: none", info_numa},

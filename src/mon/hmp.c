@@ -132,16 +132,32 @@ static void put(void *opaque, const char *text, size_t len)
     g_string_free(s, TRUE);
 }
 
+static const struct hmp *asked; /* whose line is being run; while it waits, another one's may be */
+
+void viv_hmp_history(GString *out)
+{
+    const char *line;
+
+    for (size_t i = 0; asked && (line = viv_line_history(asked->line, i)); i++)
+        g_string_append_printf(out, "%zu: '%s'\n", i, line);
+}
+
 static void on_line(void *opaque, const char *text)
 {
     struct hmp *h = opaque;
+    const struct hmp *outer = asked;
     GString *out = g_string_new(NULL);
     g_autofree char *asking = g_steal_pointer(&h->asking), *word = g_shell_quote(text);
     g_autofree char *line = asking ? g_strdup_printf("%s %s", asking, word) : g_strdup(text);
 
+    int rc;
+
     if (!asking)
         viv_broker_words(text);
-    if (viv_hmp_run(line, out) == -ENOKEY && !asking) {
+    asked = h;
+    rc = viv_hmp_run(line, out);
+    asked = outer;
+    if (rc == -ENOKEY && !asking) {
         h->asking = g_steal_pointer(&line);
         viv_line_ask(h->line, "Password: ");
     } else {

@@ -79,6 +79,26 @@ int viv_mon_info_pic(struct viv_opts *o, json_t **result, struct viv_err *err)
     return finish(out, result);
 }
 
+/* As QEMU lists them: by the name of the controller there, inputs that never were raised left out. */
+int viv_mon_info_irq(struct viv_opts *o, json_t **result, struct viv_err *err)
+{
+    GString *out = g_string_new(NULL);
+
+    for (const struct viv_dev *d = viv_dev_first(); d; d = d->next) {
+        unsigned n = 0;
+        const uint64_t *count = d->cls->irq_counts ? d->cls->irq_counts(d, &n) : NULL;
+
+        if (count)
+            g_string_append_printf(out, "IRQ statistics for %s%s:\n", d->cls->bus == VIV_BUS_ISA ? "isa-" : "", d->cls->name);
+        for (unsigned i = 0; i < n; i++)
+            if (count[i])
+                g_string_append_printf(out, "%2u: %" PRIu64 "\n", i, count[i]);
+    }
+    if (!out->len && viv_vm_board()->intc->ops->kernel_irqchip)
+        g_string_append(out, "the interrupt controllers are the kernel's (KVM), which does not tell\n");
+    return finish(out, result);
+}
+
 int viv_mon_info_lapic(struct viv_opts *o, json_t **result, struct viv_err *err)
 {
     const struct viv_vcpu *v = viv_mon_cpu(err);

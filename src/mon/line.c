@@ -67,6 +67,11 @@ void viv_line_show(struct viv_line *l)
     l->put(l->opaque, s->str, s->len);
 }
 
+const char *viv_line_history(const struct viv_line *l, size_t i)
+{
+    return i < l->history->len ? g_ptr_array_index(l->history, i) : NULL;
+}
+
 static void remember(struct viv_line *l)
 {
     const char *last = l->history->len ? g_ptr_array_index(l->history, l->history->len - 1) : "";

@@ -12,6 +12,8 @@ void viv_line_free(struct viv_line *l);
 void viv_line_input(struct viv_line *l, const char *bytes, size_t len);
 void viv_line_show(struct viv_line *l); /* prompt and what was typed so far */
 void viv_line_clear(struct viv_line *l);
+/* What was entered, from 0 (the oldest that is kept) on; borrowed. NULL: there are no more. */
+const char *viv_line_history(const struct viv_line *l, size_t i);
 /* The next line is an answer to this (borrowed): shown as asterisks, not kept in the history. */
 void viv_line_ask(struct viv_line *l, const char *question);
 

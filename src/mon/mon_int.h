@@ -29,6 +29,8 @@ void viv_mon_out_fini(struct viv_mon_out *o);
 int viv_hmp_run(const char *line, GString *out);
 /* Lines that the one that was begun could become; free with g_ptr_array_unref. */
 GPtrArray *viv_hmp_complete(const char *text);
+/* The lines that came before on the monitor that is asking; nothing where the command did not come from one. */
+void viv_hmp_history(GString *out);
 /* The command that the line begins with, and where its words begin. NULL: none. */
 const struct viv_mon_cmd *viv_hmp_find(const char *line, const char **words);
 
@@ -138,6 +140,7 @@ int viv_mon_choose_cpu(int64_t n, struct viv_err *err);
 int viv_mon_info_mem(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_tlb(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_pic(struct viv_opts *o, json_t **result, struct viv_err *err);
+int viv_mon_info_irq(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_lapic(struct viv_opts *o, json_t **result, struct viv_err *err);
 int viv_mon_info_device(struct viv_opts *o, json_t **result, struct viv_err *err);
 

@@ -52,6 +52,68 @@ def check_boot_set():
         vm.fail(f"boot_set, log: {answers}")
 
 
+def grows(path, looks=100):
+    """Is somebody writing to it?"""
+    before = os.path.getsize(path)
+    for _ in range(int(looks * vm.SLOW)):
+        time.sleep(0.01)
+        if os.path.getsize(path) > before:
+            return True
+    return False
+
+
+def check_logfile():
+    """What a guest that resets for ever has logged goes where it was told last; with -D, without, and to a place that is not there."""
+    for words in ["-d", "cpu_reset", "-D", "first"], []:
+        work = vm.scratch()
+        p = subprocess.Popen(vm.emulator() + ["-M", "pc", "-m", "16", "-nodefaults", "-display", "none", "-kernel", multiboot.kernel(work, b"\x0f\x0b"),
+                                              "-qmp", f"unix:{work}/q,server=on,wait=off"] + words, stderr=subprocess.DEVNULL, cwd=work)
+        try:
+            q = vm.QMP(f"{work}/q")
+            said = [q.cmd("human-monitor-command", **{"command-line": line}) for line in
+                    ("log cpu_reset", f"logfile {work}/second", f"logfile {work}/third", f"logfile {work}/no/fourth")]
+            if said[:3] != [""] * 3 or "No such file or directory" not in said[3]:
+                vm.fail(f"logfile: {said}")
+            if not grows(f"{work}/third") or (words and grows(f"{work}/first", 10)) or grows(f"{work}/second", 10):
+                vm.fail("the log goes somewhere else")
+        finally:
+            p.kill()
+            p.wait()
+
+
+def check_history(emulator):
+    """The lines of the monitor that asks, and of no other."""
+    p = subprocess.run(emulator + ["-M", "none", "-display", "none", "-monitor", "stdio"], input="info status\ninfo name\ninfo name\ninfo history\nquit\n",
+                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    seen = re.findall(r"^\d+: '.*'$", p.stdout.replace("\r", ""), re.M)
+    if seen != ["0: 'info status'", "1: 'info name'", "2: 'info history'"]:
+        vm.fail(f"info history: {seen} in {p.stdout}")
+    if ask(emulator, ["info history"]) != [""]:
+        vm.fail("a program has no history")
+
+
+def check_irqs(emulator):
+    """The timer that firmware has set up is counted, at both controllers."""
+    work = vm.scratch()
+    p = subprocess.Popen(emulator + ["-M", "pc", "-m", "16", "-nodefaults", "-display", "none", "-qmp", f"unix:{work}/q,server=on,wait=off"])
+    try:
+        q = vm.QMP(f"{work}/q")
+        counts = []
+        for _ in range(int(200 * vm.SLOW)):
+            text = q.cmd("human-monitor-command", **{"command-line": "info irq"}).replace("\r", "")
+            pic = re.search(r"IRQ statistics for isa-i8259:\n((?: ?\d+: \d+\n)*)", text)
+            ticks = re.search(r"^ 0: (\d+)$", pic[1] if pic else "", re.M)
+            counts.append(int(ticks[1]) if ticks else 0)
+            if counts[-1] > 20 and "IRQ statistics for ioapic:\n" in text:
+                break
+            time.sleep(0.02)
+        if counts[-1] <= 20 or counts != sorted(counts):
+            vm.fail(f"info irq: {counts} {text}")
+    finally:
+        p.kill()
+        p.wait()
+
+
 def registers(emulator, code):
     """What `info registers` says when the code has halted."""
     work = vm.scratch()
@@ -123,6 +185,12 @@ def main():
         vm.fail("memsave saves something else")
     check_cpus()
     check_boot_set()
+    check_logfile()
+    check_history(vm.emulator())
+    check_irqs(vm.emulator())
+    if shutil.which("qemu-system-x86_64"):
+        check_history(["qemu-system-x86_64"])
+        check_irqs(["qemu-system-x86_64"])
     check_registers(shutil.which("qemu-system-x86_64"))
     if not shutil.which("qemu-system-x86_64"):
         print("ok: (no QEMU to compare with)")

@@ -36,6 +36,7 @@ struct chip {
 struct i8259 {
     struct viv_dev dev;
     struct chip chip[2]; /* master, slave */
+    uint64_t raised[16];
     struct viv_region *ports[3];
 };
 
@@ -141,6 +142,7 @@ void viv_i8259_set_irq(struct viv_dev *d, unsigned irq, int level)
 
     if (irq == CASCADE || irq > 15)
         return;
+    p->raised[irq] += level && !(p->chip[irq >> 3].lines >> (irq & 7) & 1);
     set_line(&p->chip[irq >> 3], irq & 7, level);
     update(p);
 }
@@ -403,11 +405,18 @@ static const struct viv_state_table i8259_state = {
         (const struct viv_field[]){
             VIV_F_CONFIG(i8259, dev),
             VIV_F_STRUCTS(i8259, chip, chip_state),
+            VIV_F_DERIVED(i8259, raised, "counts what this process has seen"),
             VIV_F_CONFIG(i8259, ports),
             VIV_F_END,
         },
     .post_load = i8259_post_load,
 };
+
+static const uint64_t *i8259_counts(const struct viv_dev *d, unsigned *inputs)
+{
+    *inputs = 16;
+    return ((const struct i8259 *)d)->raised;
+}
 
 const struct viv_dev_class viv_dev_i8259 = {
     .name = "i8259",
@@ -419,4 +428,5 @@ const struct viv_dev_class viv_dev_i8259 = {
     .realize = i8259_realize,
     .reset = i8259_reset,
     .unrealize = i8259_unrealize,
+    .irq_counts = i8259_counts,
 };

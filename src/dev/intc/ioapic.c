@@ -26,6 +26,7 @@ struct ioapic {
     uint32_t lines; /* pins as they are driven */
     uint8_t id;     /* 4 bits */
     uint8_t select; /* IOREGSEL */
+    uint64_t raised[VIV_IOAPIC_PINS];
     struct viv_region *region;
 };
 
@@ -61,6 +62,7 @@ void viv_ioapic_set_irq(struct viv_dev *d, unsigned pin, int level)
         return;
     bit = 1u << pin;
     rise = level && !(a->lines & bit);
+    a->raised[pin] += rise;
     a->lines = level ? a->lines | bit : a->lines & ~bit;
     if (a->entry[pin] & LEVEL)
         service_level(a, pin);
@@ -212,11 +214,18 @@ static const struct viv_state_table ioapic_state = {
             VIV_F_INT(ioapic, lines),
             VIV_F_INT(ioapic, id),
             VIV_F_INT(ioapic, select),
+            VIV_F_DERIVED(ioapic, raised, "counts what this process has seen"),
             VIV_F_CONFIG(ioapic, region),
             VIV_F_END,
         },
     .post_load = ioapic_post_load,
 };
+
+static const uint64_t *ioapic_counts(const struct viv_dev *d, unsigned *inputs)
+{
+    *inputs = VIV_IOAPIC_PINS;
+    return ((const struct ioapic *)d)->raised;
+}
 
 const struct viv_dev_class viv_dev_ioapic = {
     .name = "ioapic",
@@ -227,4 +236,5 @@ const struct viv_dev_class viv_dev_ioapic = {
     .realize = ioapic_realize,
     .reset = ioapic_reset,
     .unrealize = ioapic_unrealize,
+    .irq_counts = ioapic_counts,
 };
