@@ -21,6 +21,7 @@
 #include "host/loop.h"
 #include "host/open.h"
 #include "machine/vm_stream.h"
+#include "net/announce.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -429,5 +430,5 @@ int viv_vm_load(const char *uri, struct viv_err *err)
         return rc;
     }
     viv_vm_set_state(VIV_RUN_PAUSED);
-    return 0;
+    return viv_announce(&viv_announce_defaults, NULL, 0, NULL, err); /* once it runs: it may be on another host */
 }

@@ -248,7 +248,17 @@ COMMAND(query_chardev_backends)
     return 0;
 }
 
+/* There are none. */
+COMMAND(query_tpm)
+{
+    *result = json_array();
+    return 0;
+}
+
 const struct viv_mon_cmd viv_mon_about[] = {
+    {"info tpm", "query-tpm", NULL, NULL, "show the TPM: none", query_tpm, .returns = "[TPMInfo]"},
+    {NULL, "query-tpm-models", NULL, NULL, "list the models of TPM devices: none", query_tpm, .returns = "[TpmModel]"},
+    {NULL, "query-tpm-types", NULL, NULL, "list the kinds of TPM back ends: none", query_tpm, .returns = "[TpmType]"},
     {NULL, "query-target", NULL, NULL, "the architecture of the machine", query_target, .returns = "TargetInfo"},
     {NULL, "query-machines", NULL, NULL, "the machines that there are", query_machines, .returns = "[MachineInfo]"},
     {NULL, "query-current-machine", NULL, NULL, "what this machine can", query_current_machine, .returns = "CurrentMachineParams"},

@@ -4,7 +4,6 @@
 #include "mon/schema.h"
 
 #include "accel/accel.h"
-#include "host/clock.h"
 #include "machine/vm.h"
 #include "net/net.h"
 #include "ui/keys.h"
@@ -177,76 +176,6 @@ static void show_text(const json_t *r, GString *out)
     g_string_append(out, json_string_value(json_object_get(r, "human-readable-text")));
 }
 
-/* --- save and load --- */
-
-static struct {
-    const char *status; /* NULL: never tried */
-    int64_t ms;
-    struct viv_err err;
-} last_migration;
-
-static const struct viv_opt_def migrate_args[] = {
-    {.name = "uri", .type = VIV_OPT_STR, .required = true, .help = "file:PATH"},
-    {.name = "detach", .type = VIV_OPT_BOOL, .help = "do not wait"},
-    {.name = "blk", .type = VIV_OPT_REFUSED},
-    {.name = "inc", .type = VIV_OPT_REFUSED},
-    {.name = "resume", .type = VIV_OPT_REFUSED},
-    VIV_OPT_END,
-};
-
-COMMAND(do_migrate)
-{
-    int64_t start = viv_clock_ns(VIV_CLOCK_HOST);
-    int rc;
-
-    viv_err_clear(&last_migration.err);
-    last_migration.status = "active";
-    rc = viv_vm_save(viv_opts_str(o, "uri"), &last_migration.err);
-    last_migration.status = rc < 0 ? "failed" : "completed";
-    last_migration.ms = (viv_clock_ns(VIV_CLOCK_HOST) - start) / 1000000;
-    if (rc < 0)
-        *err = last_migration.err;
-    return rc;
-}
-
-COMMAND(query_migrate)
-{
-    *result = json_object();
-    if (!last_migration.status)
-        return 0;
-    json_object_set_new(*result, "status", json_string(last_migration.status));
-    json_object_set_new(*result, "total-time", json_integer(last_migration.ms));
-    if (last_migration.err.code)
-        json_object_set_new(*result, "error-desc", viv_mon_text(last_migration.err.text));
-    return 0;
-}
-
-static void show_migrate(const json_t *r, GString *out)
-{
-    const char *status = json_string_value(json_object_get(r, "status"));
-    const char *why = json_string_value(json_object_get(r, "error-desc"));
-
-    if (status)
-        g_string_append_printf(out, "Migration status: %s%s%s%s\ntotal time: %lld ms\n", status,
-                               why ? " (" : "", why ? why : "", why ? ")" : "",
-                               (long long)last_migration.ms);
-}
-
-static const struct viv_opt_def incoming_args[] = {
-    {.name = "uri", .type = VIV_OPT_STR, .required = true, .help = "file:PATH"},
-    VIV_OPT_END,
-};
-
-COMMAND(migrate_incoming)
-{
-    int rc;
-
-    if (viv_vm_state() != VIV_RUN_INMIGRATE)
-        return viv_fail(err, EBUSY, "'-incoming defer' was not given, or the state is loaded already");
-    rc = viv_vm_load(viv_opts_str(o, "uri"), err);
-    return rc < 0 ? rc : viv_vm_cont_loaded(err);
-}
-
 /* --- what there is little to tell about --- */
 
 static const struct viv_opt_def device_args[] = {
@@ -304,9 +233,6 @@ static const struct viv_mon_cmd machine_cmds[] = {
     {"system_wakeup", "system_wakeup", NULL, NULL, "wake a suspended machine up", wakeup},
     {NULL, "set-action", NULL, viv_vm_action_opts, "say what happens when the guest reboots or shuts down, as -action does", set_action},
     {"nmi", "inject-nmi", NULL, NULL, "send a non-maskable interrupt to all CPUs", inject_nmi},
-    {"migrate", "migrate", "[-d] uri", migrate_args, "save the machine (\"file:PATH\") and stop it", do_migrate},
-    {"migrate_incoming", "migrate-incoming", "uri", incoming_args, "load what -incoming defer waits for",
-     migrate_incoming},
     {"info status", "query-status", NULL, NULL, "show the current VM status", query_status, show_status, .returns = "StatusInfo"},
     {"info name", "query-name", NULL, NULL, "show the current VM name", query_name, show_name, .returns = "NameInfo"},
     {"info uuid", "query-uuid", NULL, NULL, "show the current VM UUID", query_uuid, show_uuid, .returns = "UuidInfo"},
@@ -314,8 +240,6 @@ static const struct viv_mon_cmd machine_cmds[] = {
     {"info cpus", "query-cpus-fast", NULL, NULL, "show the CPUs", query_cpus, show_cpus, .returns = "[CpuInfoFast]"},
     {"info memory_size_summary", "query-memory-size-summary", NULL, NULL, "show the amount of memory",
      query_memory, show_memory, .returns = "MemoryInfo"},
-    {"info migrate", "query-migrate", NULL, NULL, "show how the last migrate went", query_migrate,
-     show_migrate, .returns = "MigrationInfo"},
     {"info usb", NULL, NULL, NULL, "show the USB devices", viv_mon_info_usb},
     {"info qtree", NULL, NULL, NULL, "show the devices on their buses, with their properties", viv_mon_info_qtree},
     {"info qom-tree", NULL, NULL, NULL, "show the objects that qom-list knows", viv_mon_info_qom_tree},
@@ -402,6 +326,8 @@ void viv_mon_use_machine(void)
     viv_mon_use(viv_mon_debug);
     viv_mon_use(viv_mon_examine);
     viv_mon_use(viv_mon_addresses);
+    viv_mon_use(viv_mon_migrate);
+    viv_mon_use_events(viv_mon_migrate_events);
     viv_mon_use(viv_mon_dump);
     viv_mon_use_events(viv_mon_dump_events);
     viv_mon_use(viv_mon_network);

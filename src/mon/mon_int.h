@@ -148,6 +148,10 @@ int viv_mon_info_device(struct viv_opts *o, json_t **result, struct viv_err *err
 extern const struct viv_mon_cmd viv_mon_dump[];
 extern const struct viv_mon_event_def viv_mon_dump_events[];
 
+/* commands_migrate.c */
+extern const struct viv_mon_cmd viv_mon_migrate[];
+extern const struct viv_mon_event_def viv_mon_migrate_events[];
+
 /* commands_vnc.c */
 extern const struct viv_mon_cmd viv_mon_vnc[];
 /* "change vnc password SECRET": the words behind vnc. */

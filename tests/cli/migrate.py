@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""Capabilities and parameters of migration: what is listed, set and refused, beside QEMU's; MIGRATION events; a machine that was loaded announces
+itself as the parameters say; no TPM."""
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import multiboot  # noqa: E402
+import vm  # noqa: E402
+
+SET = [{"announce-rounds": 7}, {"announce-initial": 20, "announce-max": 60, "announce-step": 5}, {"announce-rounds": 1001}, {"announce-initial": -1},
+       {"announce-step": 10001}, {}, {"max-bandwidth": (1 << 63) - 1}]  # the same answers
+REFUSED = [{"downtime-limit": 30}, {"max-bandwidth": 1000}, {"tls-creds": "x"}, {"multifd-channels": 2}, {"announce-rounds": 3, "compress-level": 1}]
+
+
+class Machine:
+    def __init__(self, emulator, *words):
+        self.work = vm.scratch()
+        self.p = subprocess.Popen(emulator + ["-M", "pc", "-m", "16", "-nodefaults", "-display", "none", "-qmp", f"unix:{self.work}/q,server=on,wait=off",
+                                              *(words or ["-S"])], stderr=subprocess.DEVNULL)
+        self.q = vm.QMP(f"{self.work}/q")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.p.kill()
+        self.p.wait()
+
+    def hmp(self, line):
+        return self.q.cmd("human-monitor-command", **{"command-line": line}).replace("\r", "")
+
+    def ok(self, name, **args):
+        try:
+            self.q.cmd(name, **args)
+            return True
+        except RuntimeError as e:
+            self.said = str(e)
+            return False
+
+
+def cap(**states):
+    return {"capabilities": [{"capability": k.replace("_", "-"), "state": v} for k, v in states.items()]}
+
+
+def script(emulator):
+    """What both have to say the same of."""
+    with Machine(emulator) as m:
+        seen = [m.q.cmd("query-migrate-capabilities"), m.hmp("info migrate_capabilities"), m.q.cmd("query-tpm"), m.hmp("info tpm")]
+        for step in SET:
+            seen.append(m.ok("migrate-set-parameters", **step))
+            now = m.q.cmd("query-migrate-parameters")
+            seen.append({k: v for k, v in now.items() if k.startswith("announce")})
+        for step in cap(), cap(events=True), cap(foo=True), cap(multifd=False, events=True):
+            seen.append(m.ok("migrate-set-capabilities", **step))
+            seen.append(m.q.cmd("query-migrate-capabilities"))
+        for line in ("migrate_set_capability events off", "migrate_set_capability events on", "migrate_set_parameter announce-rounds 3"):
+            seen.append(m.hmp(line))
+        seen.append([bool(m.hmp(line)) for line in ("migrate_set_capability foo on", "migrate_set_parameter foo 1", "migrate_set_parameter announce-rounds 7000")])
+        seen.append([line for line in m.hmp("info migrate_parameters").splitlines() if line.startswith("announce")])
+        return seen
+
+
+def check_refused():
+    """By its name, and then nothing has changed."""
+    with Machine(vm.emulator()) as m:
+        before = m.q.cmd("query-migrate-parameters"), m.q.cmd("query-migrate-capabilities")
+        for step in REFUSED:
+            if m.ok("migrate-set-parameters", **step) or not any(k in m.said for k in step):
+                vm.fail(f"{step} is not refused by name")
+        for c in before[1]:
+            if c["capability"] != "events" and (m.ok("migrate-set-capabilities", **cap(events=True, **{c["capability"].replace("-", "_"): True})) or
+                                                f"'{c['capability']}'" not in m.said):
+                vm.fail(f"{c} is not refused by name")
+        if "max-bandwidth" not in m.hmp("migrate_set_parameter max-bandwidth 32") or m.hmp("migrate_set_parameter max-bandwidth 4E"):
+            vm.fail("HMP's max-bandwidth")
+        m.q.cmd("migrate-set-parameters", **{"max-bandwidth": (1 << 63) - 1})
+        if before != (m.q.cmd("query-migrate-parameters"), m.q.cmd("query-migrate-capabilities")):
+            vm.fail("what was refused has changed something")
+        if m.q.cmd("query-tpm-models") or m.q.cmd("query-tpm-types"):
+            vm.fail("a TPM")
+
+
+def check_events():
+    """Of saving and loading; and the frames of a machine that was loaded, as often as it was told."""
+    wire, far = socket.socket(), []
+    wire.bind(("127.0.0.1", 0))
+    wire.listen(2)
+    wire.settimeout(30 * vm.SLOW)
+    nic = ["-netdev", f"socket,id=n0,connect=127.0.0.1:{wire.getsockname()[1]}", "-device", "e1000,netdev=n0,mac=52:54:00:aa:bb:cc,romfile=", "-kernel",
+           multiboot.kernel(vm.scratch(), b"\xfa\xf4\xeb\xfd")]
+    with Machine(vm.emulator(), *nic) as m:
+        far.append(wire.accept()[0])
+        m.ok("migrate-set-capabilities", **cap(events=True))
+        m.q.cmd("migrate", uri=f"file:{m.work}/state")
+        if m.ok("migrate", uri="tcp:x:1"):
+            vm.fail("migrate to tcp:")
+        told = [e["data"]["status"] for e in m.q.events if e["event"] == "MIGRATION"]
+        if told != ["setup", "active", "completed", "setup", "active", "failed"]:
+            vm.fail(f"events: {told}")
+        with Machine(vm.emulator(), *nic, "-incoming", "defer") as copy:
+            far.append(wire.accept()[0])
+            copy.ok("migrate-set-capabilities", **cap(events=True))
+            copy.q.cmd("migrate-set-parameters", **{"announce-rounds": 3, "announce-initial": 10, "announce-max": 10})
+            copy.q.cmd("migrate-incoming", uri=f"file:{m.work}/state")
+            time.sleep(0.5 * vm.SLOW)
+            told = [e["data"]["status"] for e in copy.q.events if e["event"] == "MIGRATION"]
+            got = far[1].recv(65536, socket.MSG_DONTWAIT)
+            if told != ["setup", "active", "completed"] or got.count(b"\x80\x35\x00\x01") != 3:
+                vm.fail(f"after loading: {told}, {got}")
+
+
+def main():
+    mine = script(vm.emulator())
+    check_refused()
+    check_events()
+    peer = shutil.which("qemu-system-x86_64")
+    for a, b in zip(mine, script([peer]) if peer else mine):
+        if a != b:
+            vm.fail(f"{a}\nQEMU: {b}")
+    print("ok" if peer else "ok: (no QEMU to compare with)")
+
+
+main()
