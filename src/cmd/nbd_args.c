@@ -168,9 +168,6 @@ static int refuse(int c, struct viv_err *err)
     case 'P':
         return viv_fail(err, ENOTSUP, "--partition: there is no such option any more: --image-opts "
                         "driver=raw,offset=START,size=BYTES,... shows a part of a disk, and so does -o START");
-    case OPT_TLS_AUTHZ:
-        return viv_fail(err, ENOTSUP, "--tls-authz is not implemented: give certificates of their own CA to those who may "
-                        "come, or use tls-creds-psk");
     case OPT_SELINUX:
         return viv_fail(err, ENOTSUP, "--selinux-label is not implemented");
     default:
@@ -274,6 +271,9 @@ static int take_server(int c, struct nbd_args *a, struct viv_err *err)
         return 0;
     case OPT_TLS_HOSTNAME:
         a->tls_hostname = optarg;
+        return 0;
+    case OPT_TLS_AUTHZ:
+        a->tls_authz = optarg;
         return 0;
     case OPT_FORK:
         a->fork = true;

@@ -23,7 +23,7 @@ struct nbd_args {
     unsigned clients; /* 0: any number */
     unsigned handshake_seconds;
     bool persistent, verbose, fork;
-    const char *pid_file, *tls_creds, *tls_hostname;
+    const char *pid_file, *tls_creds, *tls_hostname, *tls_authz;
 };
 
 /* Makes objects (--object) as it meets them. What it points to lives as long as argv. */

@@ -1,6 +1,7 @@
 #include "cmd/objects.h"
 
 #include "block/throttle.h"
+#include "crypto/authz.h"
 #include "crypto/secret.h"
 #include "crypto/tlscreds.h"
 
@@ -14,6 +15,8 @@ static const struct {
     int (*add)(struct viv_opts *o, struct viv_err *err);
     int (*del)(const char *id, struct viv_err *err);
 } kinds[] = {
+    {"authz-list-file", viv_authz_list_file_opts, viv_authz_list_file_add, viv_authz_del},
+    {"authz-simple", viv_authz_simple_opts, viv_authz_simple_add, viv_authz_del},
     {"secret", viv_secret_opts, viv_secret_add, viv_secret_del},
     {"tls-creds-x509", viv_tls_x509_opts, viv_tls_x509_add, viv_tls_creds_del},
     {"tls-creds-psk", viv_tls_psk_opts, viv_tls_psk_add, viv_tls_creds_del},
@@ -29,7 +32,7 @@ static int find_kind(const char *type, unsigned *out, struct viv_err *err)
         i++;
     *out = i;
     if (i == G_N_ELEMENTS(kinds))
-        return viv_fail(err, EINVAL, "invalid object type: %s (secret, tls-creds-x509, tls-creds-psk, tls-creds-anon and throttle-group work)",
+        return viv_fail(err, EINVAL, "invalid object type: %s (authz-list-file, authz-simple, secret, tls-creds-x509, tls-creds-psk, tls-creds-anon and throttle-group work)",
                         type ? type : "none is given");
     return 0;
 }
@@ -103,5 +106,6 @@ void cmd_objects_free(void)
 {
     viv_throttle_groups_free();
     viv_tls_creds_free_all();
+    viv_authz_free_all();
     viv_secret_free_all();
 }

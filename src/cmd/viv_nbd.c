@@ -91,10 +91,14 @@ static int start_server(struct service *s, struct viv_err *err)
                                      .opaque = s};
     int ret = s->a->tls_creds ? viv_tls_creds_get(s->a->tls_creds, true, &so.creds, err) : 0;
 
+    if (!ret && s->a->tls_authz)
+        ret = viv_authz_get(s->a->tls_authz, so.creds, &so.authz, err);
+    if (!ret)
+        s->server = viv_nbd_server_new(&so);
+    viv_tls_creds_put(&so.creds);
+    viv_authz_put(&so.authz);
     if (ret)
         return ret;
-    s->server = viv_nbd_server_new(&so);
-    viv_tls_creds_put(&so.creds);
     ret = open_export(s, err);
     if (!ret)
         ret = viv_nbd_server_add(s->server, s->export, err);

@@ -8,6 +8,7 @@
 #include "block/options.h"
 #include "block/registry.h"
 #include "chr/chr.h"
+#include "crypto/authz.h"
 #include "crypto/secret.h"
 #include "crypto/tlscreds.h"
 #include "dev/devices.h"
@@ -176,6 +177,7 @@ static bool take_apart(void)
         viv_error("%s", err.text);
     viv_secret_free_all();
     viv_tls_creds_free_all();
+    viv_authz_free_all();
     cmd_pidfile_remove();
     return ok;
 }

@@ -2,6 +2,7 @@
 #include "cmd/vm_args.h"
 
 #include "block/throttle.h"
+#include "crypto/authz.h"
 #include "crypto/secret.h"
 #include "crypto/tlscreds.h"
 #include "host/iothread.h"
@@ -60,6 +61,8 @@ static const struct kind {
     enum vm_object_phase phase;
     int (*del)(const char *id, struct viv_err *err); /* NULL: stays until the machine ends */
 } kinds[] = {
+    {"authz-list-file", "who may come by TLS: rules in a file, for tls-authz=", viv_authz_list_file_opts, viv_authz_list_file_add, VM_OBJECTS_DISKS, viv_authz_del},
+    {"authz-simple", "who may come by TLS: one name, for tls-authz=", viv_authz_simple_opts, viv_authz_simple_add, VM_OBJECTS_DISKS, viv_authz_del},
     {"rng-builtin", "random numbers from the host kernel", builtin_opts, add_builtin, VM_OBJECTS_DEVICES},
     {"filter-dump", "a pcap file of what passes a network back end", viv_dump_opts, viv_dump_add, VM_OBJECTS_NETWORK, viv_dump_del},
     {"iothread", "a thread that serves the queues of disks, for iothread= of virtio-blk and virtio-scsi", iothread_opts, add_iothread, VM_OBJECTS_DEVICES,
@@ -84,7 +87,7 @@ static int no_such_kind(const char *type, struct viv_err *err)
     for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++)
         names[i] = kinds[i].type;
     near = viv_nearest(type, names);
-    return viv_fail(err, EINVAL, "-object %.60s: there is no such object yet%s%s%s; there are filter-dump, iothread, memory-backend-file, -memfd and -ram, rng-random, rng-builtin, secret, "
+    return viv_fail(err, EINVAL, "-object %.60s: there is no such object yet%s%s%s; there are authz-list-file, authz-simple, filter-dump, iothread, memory-backend-file, -memfd and -ram, rng-random, rng-builtin, secret, "
                     "throttle-group, tls-creds-anon, -psk and -x509", type,
                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }

@@ -26,7 +26,7 @@ static struct {
 static const struct viv_opt_def server_opts[] = {
     VIV_EXPORT_ADDR_OPTS,
     {.name = "tls-creds", .type = VIV_OPT_STR, .help = "id of an --object tls-creds-x509 or tls-creds-psk"},
-    {.name = "tls-authz", .type = VIV_OPT_REFUSED, .help = "there are no authz objects yet; verify-peer=on of tls-creds-x509 works"},
+    {.name = "tls-authz", .type = VIV_OPT_STR, .help = "id of an --object authz-simple or authz-list-file: who may come, by certificate"},
     {.name = "max-connections", .type = VIV_OPT_INT, .min = 0, .max = UINT32_MAX, .help = "0: any number", .def = "0"},
     VIV_OPT_END,
 };
@@ -85,6 +85,8 @@ static int start(struct viv_opts *o, struct viv_err *err)
 
     if (viv_opts_str(o, "tls-creds"))
         ret = viv_tls_creds_get(viv_opts_str(o, "tls-creds"), true, &so.creds, err);
+    if (!ret && viv_opts_str(o, "tls-authz"))
+        ret = viv_authz_get(viv_opts_str(o, "tls-authz"), so.creds, &so.authz, err);
     if (!ret)
         ret = viv_export_listen(o, 128, &nbd.listen, err);
     if (!ret) {
@@ -94,6 +96,7 @@ static int start(struct viv_opts *o, struct viv_err *err)
             nbd.watch[i] = viv_watch_new(nbd.listen.fds[i], POLLIN, on_client, NULL);
     }
     viv_tls_creds_put(&so.creds);
+    viv_authz_put(&so.authz);
     return ret;
 }
 

@@ -79,6 +79,8 @@ static int do_starttls(struct viv_nbd_client *c)
     ret = viv_nbd_option_reply(c, VIV_NBD_OPT_STARTTLS, VIV_NBD_REP_ACK, NULL, 0);
     if (!ret)
         ret = viv_nbd_chan_start_tls(c->chan, c->server->opts.creds, NULL, &err);
+    if (!ret)
+        ret = viv_nbd_chan_check_peer(c->chan, c->server->opts.authz, &err);
     if (ret) {
         if (err.code)
             viv_guest_error("nbd", "client refused: %s", err.text);

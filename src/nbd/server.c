@@ -20,6 +20,7 @@ struct viv_nbd_server *viv_nbd_server_new(const struct viv_nbd_server_opts *opts
 
     s->opts = *opts;
     s->opts.creds = viv_tls_creds_ref(opts->creds);
+    s->opts.authz = viv_authz_ref(opts->authz);
     if (!s->opts.handshake_seconds)
         s->opts.handshake_seconds = 10;
     pthread_mutex_init(&s->lock, NULL);
@@ -249,6 +250,7 @@ void viv_nbd_server_free(struct viv_nbd_server *s)
         viv_nbd_export_put(&s->export[i]);
     g_free(s->export);
     viv_tls_creds_put(&s->opts.creds);
+    viv_authz_put(&s->opts.authz);
     pthread_cond_destroy(&s->gone);
     pthread_mutex_destroy(&s->lock);
     g_free(s);

@@ -5,6 +5,7 @@
 #define VIV_NBD_SERVER_H
 
 #include "block/blk.h"
+#include "crypto/authz.h"
 #include "crypto/tlscreds.h"
 
 #include <stdbool.h>
@@ -36,6 +37,7 @@ struct viv_nbd_server;
 
 struct viv_nbd_server_opts {
     struct viv_tls_creds *creds; /* borrowed; NULL: no TLS. Else nothing happens without it */
+    struct viv_authz *authz;     /* borrowed; NULL: all that the credentials let in */
     unsigned handshake_seconds;  /* 0: 10 */
     bool verbose;                /* tell of clients that come and go */
     /* A client has gone, `negotiated` or before that. From its thread; may be NULL. */

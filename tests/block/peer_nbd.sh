@@ -153,7 +153,7 @@ expect 1 "Bitmap 'nix' is not found" "$VIV_NBD" -r -B nix -k "$here/s" -f qcow2 
 echo "# the command line"
 expect 1 "mutually exclusive" "$VIV_NBD" --image-opts -f raw -k "$here/s" driver=raw,file.filename=r.raw
 expect 1 "no such option any more" "$VIV_NBD" -P 1 r.raw
-expect 1 "not implemented" "$VIV_NBD" --tls-authz=x r.raw
+expect 1 "must name a tls-creds-x509 with verify-peer=on" "$VIV_NBD" --tls-authz=x r.raw
 expect 1 "Could not open 'none.raw'" "$VIV_NBD" -k "$here/s" none.raw
 expect 1 "offset" "$VIV_NBD" -k "$here/s" -f raw -o 100M r.raw
 expect 1 "Failed to bind" "$VIV_NBD" -k "$here/no/s" -f raw r.raw
@@ -246,6 +246,55 @@ for p in qemu-nbd "$VIV_NBD"; do
     expect 1 "" $VIV_IMG info --object "${x509c},verify-peer=off" --image-opts "$opts"
     unserve
 done
+echo "# TLS, and who may"
+may() { # server, status, what --tls-authz looks at
+    serve s "$1" -t -e 8 -r --object "$x509s" --object "$3,id=z" --tls-creds t --tls-authz z -k "$here/s" -x exp -f raw r.raw
+    rc=0
+    "$VIV_IMG" info --object "$x509c" --image-opts "$opts,file.tls-hostname=localhost" >out 2>&1 </dev/null || rc=$?
+    [ $rc = "$2" ] || fail "$1 with $3: $(cat out)"
+    unserve
+}
+rules() {
+    printf '{"policy": "%s", "rules": [%s]}' "$1" "$2" >rules.new
+    mv rules.new rules.json
+}
+one='{"match": "CN=client", "policy": "deny"}' glob='{"match": "CN=cli*", "policy": "allow", "format": "glob"}'
+for p in qemu-nbd "$VIV_NBD"; do
+    may "$p" 0 authz-simple,identity=CN=client
+    may "$p" 1 authz-simple,identity=CN=clien
+    [ "$p" = "$VIV_NBD" ] || continue # qemu-nbd knows no lists in files
+    rules deny "$glob"
+    may "$p" 0 "authz-list-file,refresh=off,filename=$here/rules.json"
+    rules allow "$one, $glob"
+    may "$p" 1 "authz-list-file,refresh=off,filename=$here/rules.json"
+    rules allow ''
+    may "$p" 0 "authz-list-file,refresh=off,filename=$here/rules.json"
+    rules deny '{"match": "CN=cli*", "policy": "allow"}'
+    may "$p" 1 "authz-list-file,refresh=off,filename=$here/rules.json"
+done
+serve s "$VIV_NBD" -t -e 8 -r --object "$x509s" --object "authz-list-file,filename=$here/rules.json,id=z" --tls-creds t --tls-authz z -k "$here/s" -x exp \
+    -f raw r.raw
+expect 1 "" "$VIV_IMG" info --object "$x509c" --image-opts "$opts,file.tls-hostname=localhost"
+rules deny "$glob"
+expect 0 "" "$VIV_IMG" info --object "$x509c" --image-opts "$opts,file.tls-hostname=localhost"
+echo '{"policy": "none"}' >rules.json # what cannot be read changes nothing
+expect 0 "" "$VIV_IMG" info --object "$x509c" --image-opts "$opts,file.tls-hostname=localhost"
+rules allow "$one"
+expect 1 "" "$VIV_IMG" info --object "$x509c" --image-opts "$opts,file.tls-hostname=localhost"
+unserve
+bad() { # why, the file
+    printf '%s' "$2" >rules.json
+    expect 1 "$1" "$VIV_NBD" --object "authz-list-file,id=z,filename=$here/rules.json" -k "$here/s" -f raw r.raw
+}
+bad "'policy' is \"allow\" or \"deny\"" '{"policy": 1}'
+bad "'rules' is an array" '{"rules": {}}'
+bad "rule 1: a rule is" '{"rules": [{"match": "x"}]}'
+bad "rule 1: 'format' is" '{"rules": [{"match": "x", "policy": "deny", "format": "re"}]}'
+bad "there is no 'polcy'" '{"polcy": 1}'
+bad "no JSON object" '[]'
+bad "line 1:" '{'
+expect 1 "no authz object 'u'" "$VIV_NBD" --object "$x509s" --tls-creds t --tls-authz u -k "$here/s" -f raw r.raw
+expect 1 "must name a tls-creds-x509 with verify-peer=on" "$VIV_NBD" --object "$psks" --tls-creds t --object authz-simple,id=z,identity=x --tls-authz z -k "$here/s" -f raw r.raw
 serve s "$VIV_NBD" -t -e 8 -k "$here/s" -x exp -r -f raw r.raw
 expect 1 "does not offer TLS" $VIV_IMG info --object "$pskc" --image-opts "$opts"
 unserve

@@ -110,7 +110,13 @@ def both_certificates(work, image, pki, other):
         must([p["x509_dname"] for p in people] in (["O=Test,CN=Anna"], ["CN=Anna,O=Test"]), g, f"clients {people}")
         must("x509_dname: " in hmp(g.q, "info vnc"), g, hmp(g.q, "info vnc"))
         c.link.close()
-    print("ok: a client shows its certificate, and its name is told")
+    name = people[0]["x509_dname"]
+    for identity, comes in ((name, True), ("CN=Berta", False)):
+        may = ["-object", f"authz-simple,id=z,identity={identity.replace(',', ',,')}"]
+        with Machine(work, "may", ["-S"] + may + creds("x509", pki), f"unix:{work}/may.vnc,tls-creds=t,tls-authz=z") as g:
+            why = fails(lambda: shows(g, g.client(tls=context(pki, pki))))
+            must(bool(why) != comes, g, f"tls-authz for {identity}: {why}")
+    print("ok: a client shows its certificate, its name is told, and lets it in")
 
 
 def passwords(work, image, pki):
@@ -372,7 +378,8 @@ def refusals(work, pki):
                        (["-object", "tls-creds-anon,id=t", "-vnc", ":7,tls-creds=t"], "endpoint=server"),
                        (creds("anon", verify_peer="on"), "verify-peer"), (creds("x509"), "dir="), (creds("x509", work), "ca-cert.pem"),
                        (creds("psk", f"{work}/psk") + ["-vnc", ":7,tls-creds=t"], "tls-creds-psk"),
-                       (creds("anon") + ["-vnc", ":7,tls-creds=t,tls-authz=a"], "authz")):
+                       (["-object", "authz-simple,id=a,identity=x"] + creds("anon") + ["-vnc", ":7,tls-creds=t,tls-authz=a"], "tls-creds-x509 with verify-peer=on"),
+                       (["-vnc", ":7,tls-authz=a"], "tls-creds-x509 with verify-peer=on")):
         p = subprocess.run(vm.emulator() + ["-M", "pc", "-accel", "xlate", "-nodefaults", "-S", *args], capture_output=True, text=True, timeout=60)
         if p.returncode != 1 or word not in p.stderr:
             vm.fail(f"{args}: {p.returncode} {p.stderr}")

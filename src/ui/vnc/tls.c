@@ -2,6 +2,7 @@
  * waits in `box`. So nothing here waits for the other side, and a handshake that stops half way costs what it has sent. VNC thread. */
 #include "ui/vnc/vnc_int.h"
 
+#include "crypto/authz.h"
 #include "crypto/tls.h"
 
 #include <errno.h>
@@ -59,6 +60,8 @@ static bool shake_hands(struct vnc_client *c)
 
     if (r == -EAGAIN)
         return false;
+    if (!r)
+        r = viv_authz_check(c->server->authz, c->tls, &err);
     if (r < 0) {
         vnc_client_end(c, err.text);
         return false;

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "crypto/secret.h"
+#include "crypto/authz.h"
 #include "crypto/tlscreds.h"
 #include "host/broker.h"
 #include "host/loop.h"
@@ -36,7 +37,7 @@ const struct viv_opt_def viv_vnc_opts[] = {
     {.name = "display", .type = VIV_OPT_STR, .help = "id of the adapter (default: the first)"},
     {.name = "head", .type = VIV_OPT_INT, .min = 0, .max = 63, .help = "of its screens"},
     {.name = "tls-creds", .type = VIV_OPT_STR, .help = "id of a -object tls-creds-x509 or tls-creds-anon: TLS (VeNCrypt, wss:) and nothing else"},
-    {.name = "tls-authz", .type = VIV_OPT_REFUSED, .help = "there are no authz objects yet; verify-peer=on of tls-creds-x509 works"},
+    {.name = "tls-authz", .type = VIV_OPT_STR, .help = "id of a -object authz-simple or authz-list-file: who may come, by certificate"},
     {.name = "sasl", .type = VIV_OPT_REFUSED, .help = "there is no SASL; password=on wants a password"},
     {.name = "sasl-authz", .type = VIV_OPT_REFUSED, .help = "there is no SASL; password=on wants a password"},
     {.name = "audiodev", .type = VIV_OPT_STR, .help = "id of a -audiodev none: there is no sound yet"},
@@ -167,9 +168,11 @@ static int read_password(struct vnc_server *s, struct viv_opts *o, struct viv_er
 /* Keys that both sides know (psk) are no part of VeNCrypt: viewers have no way to say them. */
 static int read_creds(struct vnc_server *s, struct viv_opts *o, struct viv_err *err)
 {
-    const char *id = viv_opts_str(o, "tls-creds"), *kind;
+    const char *id = viv_opts_str(o, "tls-creds"), *authz = viv_opts_str(o, "tls-authz"), *kind;
     int rc = id ? viv_tls_creds_get(id, true, &s->creds, err) : 0;
 
+    if (!rc && authz)
+        rc = viv_authz_get(authz, s->creds, &s->authz, err);
     if (rc < 0 || !id)
         return rc < 0 ? viv_err_prefix(err, "-vnc"), rc : 0;
     kind = viv_tls_creds_kind(s->creds);
@@ -248,6 +251,7 @@ void vnc_server_free(struct vnc_server *s)
     viv_secret_free_text(s->password);
     viv_tls_creds_put(&s->creds);
     viv_tls_creds_put(&s->renewed);
+    viv_authz_put(&s->authz);
     g_array_free(s->events, TRUE);
     pthread_mutex_destroy(&s->lock);
     g_free(s->clip);

@@ -52,6 +52,8 @@ struct vnc_listener {
 
 enum vnc_share { VNC_SHARE_ALLOW_EXCLUSIVE, VNC_SHARE_FORCE_SHARED, VNC_SHARE_IGNORE };
 
+struct viv_authz;
+
 struct vnc_server {
     struct vnc_server *next; /* VNC thread's list */
     char *id, *name, *said; /* name: of the desktop; said: what followed -vnc */
@@ -59,6 +61,7 @@ struct vnc_server {
     enum vnc_share share;
     bool lossy, needs_password, unix_only, everybody; /* everybody: listens on all interfaces */
     struct viv_tls_creds *creds; /* NULL: no TLS; else nothing without it */
+    struct viv_authz *authz;     /* who may, of those that it lets in; NULL: all */
     bool x509;                   /* the creds' kind: certificates, or else nobody says who he is */
     unsigned connections_max;
     struct vnc_listener listener[VNC_LISTEN_MAX];

@@ -168,6 +168,15 @@ int viv_nbd_chan_start_tls(struct viv_nbd_chan *c, struct viv_tls_creds *creds, 
     return ret;
 }
 
+int viv_nbd_chan_check_peer(struct viv_nbd_chan *c, struct viv_authz *authz, struct viv_err *err)
+{
+    int ret = viv_authz_check(authz, c->tls, err);
+
+    if (ret)
+        mark_broken(c);
+    return ret;
+}
+
 /* At least one byte, or an error. */
 static ssize_t some(struct viv_nbd_chan *c, void *buf, size_t len)
 {

@@ -5,6 +5,7 @@
 #define VIV_BLOCK_PROTO_NBD_CHAN_H
 
 #include "base/err.h"
+#include "crypto/authz.h"
 #include "crypto/tlscreds.h"
 
 #include <stdbool.h>
@@ -26,6 +27,8 @@ void viv_nbd_chan_set_deadline(struct viv_nbd_chan *c, int64_t when_ns);
 /* What follows is encrypted. Bytes that were received before this and not read are a violation (somebody in between). */
 int viv_nbd_chan_start_tls(struct viv_nbd_chan *c, struct viv_tls_creds *creds, const char *hostname,
                            struct viv_err *err);
+/* May who is at the other end, by the name that TLS knows? NULL: everybody may. */
+int viv_nbd_chan_check_peer(struct viv_nbd_chan *c, struct viv_authz *authz, struct viv_err *err);
 bool viv_nbd_chan_has_tls(const struct viv_nbd_chan *c);
 
 /* All of it; -ECONNRESET when the peer ends before. */
