@@ -64,7 +64,7 @@ static const struct viv_opt_def nbd_add_args[] = {
 
 COMMAND(nbd_add)
 {
-    static const char *const same[] = {"name", "description", "bitmap"};
+    static const char *const same[] = {"description", "bitmap"};
     const char *device = viv_opts_str(o, "device"), *name = viv_opts_str(o, "name");
     struct viv_node *n = viv_mon_find_node(device);
     struct viv_raw_opts *raw = viv_raw_new("nbd-server-add");
@@ -75,6 +75,7 @@ COMMAND(nbd_add)
         viv_node_wake_writable(n, NULL);
     viv_raw_set(raw, "type", "nbd");
     viv_raw_set(raw, "id", name ? name : device);
+    viv_raw_set(raw, "name", name ? name : device);
     viv_raw_set(raw, "node-name", n ? viv_mon_name_node(n) : device);
     /* "writable: defaults to false, and is limited by what the node allows" */
     viv_raw_set(raw, "writable", writable && n && !n->read_only ? "on" : "off");

@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import vm  # noqa: E402
 
 MIB = 1 << 20
-IMG, IO = os.path.join(vm.BUILD, "src/cmd/viv-img"), os.path.join(vm.BUILD, "src/cmd/viv-io")
+IMG, IO, NBD = (os.path.join(vm.BUILD, "src/cmd/viv-" + name) for name in ("img", "io", "nbd"))
 LINES = """info block-jobs
 commit d9
 commit d1
@@ -102,6 +102,12 @@ def wait_done(q, line):
     vm.fail(f"'{line}': {jobs}")
 
 
+def exports(sock):
+    """The names of what the machine's NBD server has; None: it does not run."""
+    r = subprocess.run([NBD, "-L", "-k", sock], capture_output=True, text=True)
+    return sorted(line.split("'")[1] for line in r.stdout.splitlines() if "export: '" in line) if r.returncode == 0 else None
+
+
 def play(emulator):
     work = vm.scratch()
     make_images(work)
@@ -110,10 +116,12 @@ def play(emulator):
                                      "-device", "virtio-blk,drive=d0", "-device", "virtio-blk,drive=d1", "-drive", "if=none,id=empty,media=cdrom",
                                      "-device", "ide-cd,drive=empty"], cwd=work, stdout=subprocess.DEVNULL)
     try:
-        q, said = vm.QMP(f"{work}/q"), []
+        q, said, names = vm.QMP(f"{work}/q"), [], []
         for line in LINES:
             said.append(hmp(q, line).replace(work, "WORK"))
             wait_done(q, line)
+            if line.startswith("nbd_server_"):
+                names.append((line, exports(f"{work}/sock")))
         shown = [(d["device"], d.get("inserted", {}).get("file"), d.get("inserted", {}).get("backing_file_depth")) for d in q.cmd("query-block")]
         for args, error in (({"device": "d1", "target": "x", "sync": "incremental"}, "not supported"), ({"device": "d1", "target": "x", "sync": "full", "format": "no"}, "no"),
                             ({"device": "d1", "target": "nothere", "sync": "full", "mode": "existing"}, "No such file")):
@@ -127,7 +135,7 @@ def play(emulator):
             vm.fail("a mirror that was refused left its file behind")
         q.cmd("quit")
         p.wait(30)
-        return work, said, shown
+        return work, said, (shown, names)
     finally:
         p.kill()
         p.wait()
