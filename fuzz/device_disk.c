@@ -118,6 +118,11 @@ void viv_blk_on_resize(struct viv_blk *b, uint32_t unit, void (*resized)(void *o
     b->resized_opaque = opaque;
 }
 
+int viv_blk_share(struct viv_blk *b, bool writes, struct viv_err *err)
+{
+    return 0;
+}
+
 void viv_blk_use_counters(struct viv_blk *b, struct viv_blk_counters *c)
 {
 }

@@ -454,6 +454,16 @@ int viv_blk_move_all(struct viv_node *from, struct viv_node *to, struct viv_err 
     return ret;
 }
 
+int viv_blk_share(struct viv_blk *b, bool writes, struct viv_err *err)
+{
+    unsigned shared = VIV_PERM_READ | (writes ? VIV_PERM_WRITE | VIV_PERM_RESIZE : 0) | (b->resized ? VIV_PERM_RESIZE : 0);
+    int ret = viv_node_user_share(b->user, shared, err);
+
+    if (!ret && writes)
+        viv_node_loosen(b->node);
+    return ret;
+}
+
 /* --- another size --- */
 
 void viv_blk_on_resize(struct viv_blk *b, uint32_t unit, void (*resized)(void *opaque), void *opaque)

@@ -74,6 +74,9 @@ bool viv_blk_writable(const struct viv_blk *b);
 const char *viv_blk_format(const struct viv_blk *b);   /* "qcow2" */
 const char *viv_blk_filename(const struct viv_blk *b); /* of the top layer */
 
+/* May others write, too? Refused where somebody does, or holds a lock. Device lock held. */
+int viv_blk_share(struct viv_blk *b, bool writes, struct viv_err *err);
+
 /* Asynchronous; any thread. Never blocks. */
 void viv_blk_submit(struct viv_blk *b, struct viv_blk_req *req);
 /* What is in the page cache is moved at once, in this thread, with no call of done(): 0. -EAGAIN: submit it. Does not wait for data; may

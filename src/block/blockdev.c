@@ -38,7 +38,7 @@ static int read_rights(const struct viv_raw_opts *r, bool *read_only, struct viv
 
 int viv_blockdev_add(const struct viv_raw_opts *r, struct viv_err *err)
 {
-    struct viv_node_opts no = {0};
+    struct viv_node_opts no = {.loose = true};
     struct viv_node *n = NULL;
     int ret = viv_graph_check_quiet(err);
 

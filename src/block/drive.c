@@ -86,7 +86,7 @@ static int read_wish(struct viv_opts *o, unsigned perms, unsigned shared, struct
     no->read_only = by_option || !(perms & (VIV_PERM_WRITE | VIV_PERM_RESIZE));
     no->copy_on_read = viv_opts_bool(o, "copy-on-read");
     no->auto_read_only = viv_opts_bool(o, "auto-read-only");
-    no->share_write = shared & VIV_PERM_WRITE;
+    no->share_write = !no->loose && (shared & VIV_PERM_WRITE);
     no->force_share = viv_opts_bool(o, "force-share");
     no->node_name = viv_opts_str(o, "node-name");
     no->unmap = viv_node_opt_discard(o, false);
@@ -172,10 +172,11 @@ static int open_overlay(struct viv_opts *o, const struct viv_raw_opts *image, co
     return ret ? ret : viv_node_overlay(n, no, out, err);
 }
 
-int viv_blk_open(struct viv_opts *o, const struct viv_raw_opts *image, unsigned perms, unsigned shared, const char *user,
-                 struct viv_blk **out, struct viv_err *err)
+/* `loose`: its device is still to come. */
+static int open_blk(struct viv_opts *o, const struct viv_raw_opts *image, unsigned perms, unsigned shared, const char *user, bool loose,
+                    struct viv_blk **out, struct viv_err *err)
 {
-    struct viv_node_opts no = {0};
+    struct viv_node_opts no = {.loose = loose};
     struct viv_node *n = NULL;
     bool writethrough = false;
     struct viv_limits limits;
@@ -201,6 +202,12 @@ int viv_blk_open(struct viv_opts *o, const struct viv_raw_opts *image, unsigned 
     return ret;
 }
 
+int viv_blk_open(struct viv_opts *o, const struct viv_raw_opts *image, unsigned perms, unsigned shared, const char *user,
+                 struct viv_blk **out, struct viv_err *err)
+{
+    return open_blk(o, image, perms, shared, user, false, out, err);
+}
+
 static int open_of_drive(const char *what, struct viv_opts *o, const struct viv_raw_opts *image, const char *id, bool cd,
                          struct viv_blk **blk, struct viv_err *err)
 {
@@ -210,7 +217,8 @@ static int open_of_drive(const char *what, struct viv_opts *o, const struct viv_
 
     if (!viv_opts_given(o, "file") && !viv_raw_count(image))
         return 0;
-    rc = viv_blk_open(o, image, VIV_PERM_READ | (readonly ? 0 : VIV_PERM_WRITE), VIV_PERM_READ, user, blk, err);
+    rc = open_blk(o, image, VIV_PERM_READ | (readonly ? 0 : VIV_PERM_WRITE), VIV_PERM_READ | VIV_PERM_WRITE | VIV_PERM_RESIZE, user, true,
+                  blk, err);
     if (rc < 0 && !g_str_has_prefix(err->text, what))
         viv_err_prefix(err, "%s", what);
     return rc;

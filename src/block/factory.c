@@ -168,6 +168,7 @@ struct viv_node_opts viv_node_file_wish(const struct viv_node_opts *o)
                                   .no_flush = o->no_flush,
                                   .force_share = o->force_share,
                                   .share_write = o->share_write,
+                                  .loose = o->loose,
                                   .aio = o->aio,
                                   .locking = o->locking,
                                   .no_data = o->no_data,
@@ -292,7 +293,7 @@ static int open_backing(struct viv_node *n, const struct viv_node_opts *o, struc
         return 0;
     }
     bo.read_only = true;
-    bo.no_flush = bo.share_write = bo.unmap = false;
+    bo.no_flush = bo.share_write = bo.loose = bo.unmap = false;
     bo.depth++;
     bo.nesting = 0;
     if (bo.depth > CHAIN_MAX)
@@ -360,7 +361,12 @@ static int open_node(struct viv_node *n, const struct viv_node_opts *o, struct v
         return viv_fail(err, ELOOP, "'%s': more than %d nodes belong to one image (a loop?)", n->filename, VIV_NODES_MAX / 2);
     if (o->snapshot && !drv->snapshots)
         return viv_fail(err, EINVAL, "'%s': %s images have no internal snapshots", n->filename, drv->name);
+    ret = viv_node_settle_file(n, err);
+    if (ret)
+        return ret;
     ret = drv->open(n, o, err);
+    for (unsigned i = 0; i < n->children && !ret; i++)
+        ret = viv_node_settle(n->child[i], VIV_SHARING_ALONE, err);
     if (!ret)
         ret = check_encryption(n, o, err);
     if (!ret)

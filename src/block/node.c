@@ -2,6 +2,7 @@
 #include "block/node_int.h"
 
 #include "block/bitmap.h"
+#include "base/log.h"
 #include "block/crypt/crypt.h"
 #include "opt/opt.h"
 
@@ -133,7 +134,10 @@ bool viv_node_is_shared(const struct viv_node *n)
 struct viv_node *viv_node_set_backing(struct viv_node *n, struct viv_node *backing)
 {
     struct viv_node *old = n->backing;
+    struct viv_err err = VIV_ERR_INIT;
 
+    if (backing && viv_node_settle(backing, VIV_SHARING_ALONE, &err)) /* it shows, and has to stay as it is */
+        viv_warn("backing image '%s' may change: %s", backing->filename, err.text);
     pthread_mutex_lock(&viv_node_lock);
     for (unsigned i = 0; old && i < old->overlays; i++)
         if (old->overlay[i] == n) {

@@ -93,7 +93,8 @@ struct viv_node_opts {
     bool unmap;       /* discard=unmap: discards reach the file; else they are dropped */
     bool copy_on_read;
     enum viv_aio aio;
-    bool share_write; /* others may write and resize (share-rw=on) */
+    bool share_write; /* others may write and resize */
+    bool loose;       /* nobody uses it yet: its locks come with those who do (sharing.c) */
     enum { VIV_LOCKING_AUTO, VIV_LOCKING_ON, VIV_LOCKING_OFF } locking;
     enum { VIV_DETECT_OFF, VIV_DETECT_ON, VIV_DETECT_UNMAP } detect_zeroes;
     const char *node_name;
@@ -120,6 +121,13 @@ struct viv_child_def {
     const char *name;
     bool image;    /* without driver= its format is probed; else its driver is the one of its file name */
     bool optional;
+};
+
+/* What the locks of a file say: each says what the one before does, and more. */
+enum viv_sharing {
+    VIV_SHARING_IDLE,   /* somebody may come to read or write */
+    VIV_SHARING_SHARED, /* we read and, if we may, write; others may, too */
+    VIV_SHARING_ALONE,  /* nobody else writes */
 };
 
 struct viv_discards {
@@ -210,6 +218,8 @@ struct viv_blk_driver {
     int (*measure)(const struct viv_create *c, struct viv_node *source, struct viv_measure *out, struct viv_err *err);
     int (*check)(struct viv_node *n, struct viv_check *c, struct viv_err *err);
     void (*info)(struct viv_node *n, struct viv_img_info *info);
+    /* To `s`, on failure as it was; unless `down` it stays where it says more already. NULL: no locks. */
+    int (*settle)(struct viv_node *n, enum viv_sharing s, bool down, struct viv_err *err);
     void (*discards)(const struct viv_node *n, struct viv_discards *out); /* what there was of them; NULL: nobody counts */
     /* Changes options of an image that exists; `opts` parsed against amend_opts, only given ones count. */
     int (*amend)(struct viv_node *n, struct viv_opts *opts, bool force, struct viv_err *err);
@@ -352,6 +362,15 @@ struct viv_node_use {
 };
 int viv_node_attach_as(struct viv_node *n, const char *user, const struct viv_node_use *use, struct viv_node_user **out, struct viv_err *err);
 void viv_node_detach(struct viv_node *n, struct viv_node_user **user);
+/* What others may do from now on. Refused where somebody does it; on failure all is as it was. */
+int viv_node_user_share(struct viv_node_user *u, unsigned shared, struct viv_err *err);
+
+/* sharing.c: the locks of the file below, by way of windows (raw, filters), say at least this. */
+int viv_node_settle(struct viv_node *n, enum viv_sharing s, struct viv_err *err);
+/* Of a node's file, which is new to it: what its driver and users want. */
+int viv_node_settle_file(struct viv_node *n, struct viv_err *err);
+/* And no more than that others may write, if all who use it now share that. */
+void viv_node_loosen(struct viv_node *n);
 
 /* Does the backing file of `n` show what `source` does, filters aside? */
 bool viv_node_is_overlay_of(const struct viv_node *n, const struct viv_node *source);

@@ -6,4 +6,7 @@
 
 extern pthread_mutex_t viv_node_lock; /* references, users, names, overlays */
 
+/* users.c: raw, and filters: nothing of their own lies between what stands on them and what is below. */
+bool viv_node_is_window(const struct viv_node *n);
+
 #endif

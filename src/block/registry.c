@@ -24,11 +24,13 @@ static void nobody_to_tell(void *unused)
 {
 }
 
-/* A drive without a device may have any size. */
+/* A drive without a device may have any size, and other writers. */
 static void be_idle(struct viv_drive *d)
 {
-    if (d->blk)
-        viv_blk_on_resize(d->blk, 1, nobody_to_tell, NULL);
+    if (!d->blk)
+        return;
+    viv_blk_on_resize(d->blk, 1, nobody_to_tell, NULL);
+    viv_blk_share(d->blk, true, NULL);
 }
 
 void viv_drive_put_medium(struct viv_drive *d, struct viv_blk *blk)
@@ -75,18 +77,25 @@ struct viv_drive *viv_drive_next(struct viv_drive *d)
     return d ? d->next : drives;
 }
 
-int viv_drive_claim(const char *id, const char *user, struct viv_drive **out, struct viv_err *err)
+int viv_drive_claim(const char *id, const char *user, bool share, struct viv_drive **out, struct viv_err *err)
 {
     struct viv_drive *d = viv_drive_find(id);
+    int ret;
 
     if (!d)
         return viv_fail(err, ENOENT, "there is no drive '%s'; make it with -drive if=none,id=%s,file=... "
                         "or -blockdev node-name=%s,...", id, id, id);
     if (d->user)
         return viv_fail(err, EBUSY, "drive '%s' is used by %s already: each drive has one device, and a -drive makes its own unless it has if=none", id, d->user);
-    d->user = g_strdup(user);
-    if (d->blk)
+    if (d->blk) {
         viv_blk_on_resize(d->blk, 0, NULL, NULL);
+        ret = viv_blk_share(d->blk, share, err);
+        if (ret) {
+            be_idle(d);
+            return ret;
+        }
+    }
+    d->user = g_strdup(user);
     *out = d;
     return 0;
 }
@@ -113,6 +122,7 @@ int viv_drive_remove(struct viv_drive *d, struct viv_err *err)
     g_free(d->id);
     g_free(d->serial);
     g_free(d->user);
+    g_free(d->node);
     g_free(d);
     return rc;
 }

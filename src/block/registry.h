@@ -27,6 +27,7 @@ struct viv_drive {
     char *serial;         /* from -drive serial=, or NULL */
     enum viv_drive_error rerror, werror;
     char *user;           /* who claimed it, or NULL */
+    char *node;           /* it is a device's handle on the block node of this name; NULL: a drive of its own */
     bool cd;              /* -drive media=cdrom: a device that can be either is a CD drive */
     bool in_state;        /* its contents are part of that one's saved state (flash chips) */
     struct viv_drive *next;
@@ -38,8 +39,8 @@ struct viv_drive *viv_drive_find(const char *id); /* NULL: none */
 struct viv_drive *viv_drive_next(struct viv_drive *d); /* NULL starts and ends the walk */
 /* As -drive: opens the image (none at all: an empty drive) and adds it. `what` opens errors. Blocks. */
 int viv_drive_open(const char *what, struct viv_opts *o, const struct viv_raw_opts *image, const char *id, struct viv_err *err);
-/* Finds and claims for `user` (named in the error of a second one). */
-int viv_drive_claim(const char *id, const char *user, struct viv_drive **out, struct viv_err *err);
+/* Finds and claims for `user` (named in the error of a second one). `share`: others may write its image, too. */
+int viv_drive_claim(const char *id, const char *user, bool share, struct viv_drive **out, struct viv_err *err);
 void viv_drive_release(struct viv_drive *d);
 /* A medium, for a drive that has none. */
 void viv_drive_put_medium(struct viv_drive *d, struct viv_blk *blk);

@@ -40,6 +40,8 @@ static int open_driver(struct viv_node *n, struct viv_err *err)
     int ret = parse_given(n, &schema, &o.own, err);
 
     if (!ret)
+        ret = viv_node_settle_file(n, err);
+    if (!ret)
         ret = n->drv->open(n, &o, err);
     if (!ret && o.own)
         ret = viv_opts_check_used(o.own, err);

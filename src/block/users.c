@@ -55,7 +55,7 @@ static bool consists_of(const struct viv_node *top, const struct viv_node *n)
     return consists_of(top->file, n);
 }
 
-static bool is_window(const struct viv_node *n)
+bool viv_node_is_window(const struct viv_node *n)
 {
     return n->drv->filter || n->drv == &viv_blk_raw;
 }
@@ -64,7 +64,7 @@ static bool is_window(const struct viv_node *n)
 static bool shows_through(const struct viv_node *top, const struct viv_node *n)
 {
     while (top && top != n)
-        top = is_window(top) ? top->file : NULL;
+        top = viv_node_is_window(top) ? top->file : NULL;
     return top;
 }
 
@@ -171,6 +171,14 @@ int viv_node_check_shown(struct viv_node *n, const char *user, struct viv_err *e
     return ret;
 }
 
+/* The locks, for one who may be the first that is in earnest. */
+static int settle_for(const struct viv_node_user *u, struct viv_err *err)
+{
+    if (!(u->shared & VIV_PERM_WRITE))
+        return viv_node_settle(u->node, VIV_SHARING_ALONE, err);
+    return is_writer(u) ? viv_node_settle(u->node, VIV_SHARING_SHARED, err) : 0;
+}
+
 int viv_node_attach_as(struct viv_node *n, const char *user, const struct viv_node_use *use, struct viv_node_user **out, struct viv_err *err)
 {
     struct viv_node_user mine = {.name = (char *)user, .node = n, .perms = use->perms, .shared = use->shared, .above = use->above,
@@ -196,6 +204,28 @@ int viv_node_attach_as(struct viv_node *n, const char *user, const struct viv_no
         *out = u;
     }
     pthread_mutex_unlock(&viv_node_lock);
+    if (!ret && !use->moved && (ret = settle_for(*out, err)) != 0)
+        viv_node_detach(n, out);
+    return ret;
+}
+
+int viv_node_user_share(struct viv_node_user *u, unsigned shared, struct viv_err *err)
+{
+    struct viv_node_user then = *u;
+    int ret;
+
+    then.shared = shared;
+    pthread_mutex_lock(&viv_node_lock);
+    ret = check_node(&then, err);
+    if (!ret)
+        ret = check_chains(&then, err);
+    if (!ret) {
+        then.shared = u->shared; /* as it was */
+        u->shared = shared;
+    }
+    pthread_mutex_unlock(&viv_node_lock);
+    if (!ret && (ret = settle_for(u, err)) != 0)
+        u->shared = then.shared;
     return ret;
 }
 

@@ -219,6 +219,11 @@ static unsigned perms_of(const struct viv_front *f)
     return VIV_PERM_READ | (f->read_only_media ? 0 : VIV_PERM_WRITE);
 }
 
+static unsigned shared_by(const struct viv_front *f)
+{
+    return VIV_PERM_READ | (f->share ? VIV_PERM_WRITE : 0);
+}
+
 static const struct viv_opt_def insert_args[] = {
     WHICH,
     {.name = "node-name", .type = VIV_OPT_STR, .required = true},
@@ -234,7 +239,7 @@ COMMAND(insert_medium)
 
     if (!f)
         return -ENODEV;
-    rc = viv_blockdev_attach(viv_opts_str(o, "node-name"), perms_of(f), VIV_PERM_READ, user, &blk, err);
+    rc = viv_blockdev_attach(viv_opts_str(o, "node-name"), perms_of(f), shared_by(f), user, &blk, err);
     if (rc < 0)
         return rc;
     rc = viv_front_insert(f, blk, err);
@@ -267,7 +272,7 @@ static int open_medium(const struct viv_front *f, struct viv_opts *o, struct viv
         return viv_fail(err, EINVAL, "drive '%s' reads only; leave read-only-mode out", f->drive->id);
     viv_dev_unlock(); /* a file that is far away is no reason for the guest to stand still */
     rc = viv_blk_open_path(viv_opts_str(o, "filename"), viv_opts_str(o, "format"),
-                           VIV_PERM_READ | (write && !f->read_only_media ? VIV_PERM_WRITE : 0), VIV_PERM_READ, user, out, err);
+                           VIV_PERM_READ | (write && !f->read_only_media ? VIV_PERM_WRITE : 0), shared_by(f), user, out, err);
     viv_dev_lock();
     return rc;
 }

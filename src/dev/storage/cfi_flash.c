@@ -381,7 +381,7 @@ static int flash_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_er
                  "(-machine q35,smm=on with -accel xlate protects them)", id);
         secure = false;
     }
-    rc = viv_drive_claim(id, name, &f->drive, err);
+    rc = viv_drive_claim(id, name, false, &f->drive, err);
     if (rc < 0)
         return rc;
     f->drive->in_state = true;

@@ -51,6 +51,11 @@ bool viv_blk_writable(const struct viv_blk *b)
     return !b->ro;
 }
 
+int viv_blk_share(struct viv_blk *b, bool writes, struct viv_err *err)
+{
+    return 0;
+}
+
 void viv_blk_use_counters(struct viv_blk *b, struct viv_blk_counters *c)
 {
 }

@@ -22,22 +22,46 @@ struct viv_front *viv_front_next(struct viv_front *f)
 
 /* --- claiming --- */
 
+/* Of the handle of a node: its name, or what is still free for one more device on it. */
+static char *drive_name(const char *node)
+{
+    char *name = g_strdup(node);
+
+    for (unsigned i = 2; viv_drive_find(name); i++) {
+        g_free(name);
+        name = g_strdup_printf("%s#%u", node, i);
+    }
+    return name;
+}
+
+/* Is there no drive of this name, or one that is only another device's handle on a node? */
+static bool is_node(const char *id)
+{
+    const struct viv_drive *d = viv_drive_find(id);
+
+    return !d || d->node;
+}
+
 /* drive= may be a block node: the drive is then a handle on it. */
-static int add_node(struct viv_front *f, const char *id, struct viv_err *err)
+static int add_node(struct viv_front *f, const char *id, char **handle, struct viv_err *err)
 {
     const struct viv_dev *d = f->dev;
     g_autofree char *user = g_strdup_printf("device '%s'", d->id ? d->id : d->cls->name);
     unsigned perms = VIV_PERM_READ | (g_str_has_suffix(d->cls->name, "-cd") ? 0 : VIV_PERM_WRITE);
+    g_autofree char *name = drive_name(id);
+    struct viv_drive *drive;
     struct viv_blk *blk;
-    int rc = viv_blockdev_attach(id, perms, VIV_PERM_READ, user, &blk, err);
+    int rc = viv_blockdev_attach(id, perms, VIV_PERM_READ | (f->share ? VIV_PERM_WRITE | VIV_PERM_RESIZE : 0), user, &blk, err);
 
     if (rc == -ENOENT) {
         viv_err_clear(err);
         return 0; /* the claim says what there could be */
     }
     if (rc == 0)
-        rc = viv_drive_add(id, blk, NULL, err);
+        rc = viv_drive_add(name, blk, &drive, err);
     f->of_node = rc == 0;
+    if (f->of_node)
+        drive->node = g_strdup(id), *handle = g_steal_pointer(&name);
     return rc;
 }
 
@@ -58,9 +82,9 @@ static int claim(struct viv_front *f, struct viv_opts *opts, struct viv_err *err
             return rc;
         f->own = true;
     }
-    rc = viv_drive_find(id) ? 0 : add_node(f, id, err);
+    rc = !own && is_node(id) ? add_node(f, id, &own, err) : 0;
     if (rc == 0)
-        rc = viv_drive_claim(id, user, &f->drive, err);
+        rc = viv_drive_claim(own ? own : id, user, f->share, &f->drive, err);
     if (rc < 0)
         viv_err_prefix(err, "%s", viv_opts_what(opts));
     return rc;
@@ -119,7 +143,7 @@ int viv_front_open(struct viv_front *f, struct viv_dev *dev, struct viv_opts *op
     struct viv_front **end = &fronts;
     int rc;
 
-    *f = (struct viv_front){.dev = dev, .ops = ops, .opaque = opaque, .removable = removable};
+    *f = (struct viv_front){.dev = dev, .ops = ops, .opaque = opaque, .removable = removable, .share = viv_opts_bool(opts, "share-rw")};
     rc = claim(f, opts, err);
     if (rc < 0)
         return rc;
@@ -334,7 +358,7 @@ static void tell(const struct viv_front *f, bool write, int error, const char *a
                              action, "nospace", error == ENOSPC, "reason", strerror(error));
 
     if (f->of_node) /* as it was named; what lies on top of it by now is not for this thread to look at */
-        json_object_set_new(data, "node-name", json_string(f->drive->id));
+        json_object_set_new(data, "node-name", json_string(f->drive->node));
     viv_vm_event_json("BLOCK_IO_ERROR", data);
 }
 

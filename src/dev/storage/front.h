@@ -34,6 +34,7 @@ struct viv_front {
     int bootindex;                              /* -1: none */
     bool ro, removable, wce_default;            /* the last: write-back cache */
     bool own;                                   /* the drive is ours alone: nobody named one */
+    bool share;                                 /* share-rw: others may write its image */
     bool of_node;                               /* it is a handle on the block node that was named */
     bool read_only_media;                       /* of a removable one, whatever the image allows: a CD */
     bool trayless;                           /* a removable one without a tray: media come and go at once (a diskette drive) */

@@ -21,6 +21,8 @@ struct viv_front;
          .help = "off: invalid requests do not count for when the disk was last used"},                    \
         {.name = "account-failed", .type = VIV_OPT_ENUM, .def = "auto", .values = viv_front_on_off_auto,    \
          .help = "off: failed requests do not, nor for latencies"},                                         \
+        {.name = "share-rw", .type = VIV_OPT_BOOL,                                                          \
+         .help = "others may write the image, too: other machines, or other devices on the node"},         \
         {.name = "logical_block_size", .type = VIV_OPT_SIZE, .def = "512", .min = 512, .max = 2097152,      \
          .help = "what the guest addresses"},                                                               \
         {.name = "physical_block_size", .type = VIV_OPT_SIZE, .def = "512", .min = 512, .max = 2097152,     \

@@ -216,8 +216,6 @@ static const struct viv_virtio_class blk_fn = {
      .max = 4194303, .help = "largest discard"},                                                   \
     {.name = "max-write-zeroes-sectors", .type = VIV_OPT_INT, .def = "4194303", .min = 1,          \
      .max = 4194303, .help = "largest write zeroes"},                                              \
-    {.name = "share-rw", .type = VIV_OPT_REFUSED,                                                  \
-     .help = "a drive has one device; make a second -drive with file.locking=off"},                \
     VIV_VIRTIO_IOTHREAD_PROP,                                                                      \
     {.name = "scsi", .type = VIV_OPT_BOOL, .help = "off only: SCSI passthrough is gone"},          \
     {.name = "request-merging", .type = VIV_OPT_REFUSED,                                           \

@@ -43,6 +43,7 @@ struct file {
     pthread_mutex_t seen_lock;
     uint64_t seen_start, seen_end;
     struct viv_discards discards; /* atomic */
+    enum viv_sharing sharing;     /* what the locks say */
 };
 
 static uint64_t seen_data(struct file *f, uint64_t offset)
@@ -463,19 +464,34 @@ static int get_size(int fd, const char *path, uint64_t *size, bool *device, stru
                     S_ISDIR(st.st_mode) ? "a directory" : "a special file");
 }
 
-static int take_locks(int fd, const char *path, const struct viv_node_opts *o, bool more, struct viv_err *err)
+static enum viv_sharing first_sharing(const struct viv_node_opts *o)
 {
-    unsigned perms = VIV_PERM_READ, shared = VIV_PERM_READ;
+    return o->loose ? VIV_SHARING_IDLE : o->share_write ? VIV_SHARING_SHARED : VIV_SHARING_ALONE;
+}
+
+/* `resizes`: a tool's, which may do all and lets others do so. */
+static struct viv_file_rights rights(enum viv_sharing s, bool read_only, bool resizes)
+{
+    struct viv_file_rights r = {VIV_PERM_READ, VIV_PERM_READ};
+
+    if (s != VIV_SHARING_IDLE && !read_only)
+        r.perms |= VIV_PERM_WRITE;
+    if (s != VIV_SHARING_IDLE && !read_only && (s == VIV_SHARING_ALONE || resizes))
+        r.perms |= VIV_PERM_RESIZE;
+    if (s != VIV_SHARING_ALONE)
+        r.shared |= VIV_PERM_WRITE | VIV_PERM_RESIZE;
+    return r;
+}
+
+static int take_locks(int fd, const char *path, const struct viv_node_opts *o, enum viv_sharing s, bool more, struct viv_err *err)
+{
+    const struct viv_file_rights r = rights(s, o->read_only, o->share_write);
     struct viv_err own = VIV_ERR_INIT;
     int ret;
 
     if (o->locking == VIV_LOCKING_OFF || o->force_share)
         return 0;
-    if (!o->read_only)
-        perms |= VIV_PERM_WRITE | VIV_PERM_RESIZE;
-    if (o->share_write)
-        shared |= VIV_PERM_WRITE | VIV_PERM_RESIZE;
-    ret = (more ? viv_file_lock_more : viv_file_lock)(fd, path, perms, shared, &own);
+    ret = (more ? viv_file_lock_more : viv_file_lock)(fd, path, r.perms, r.shared, &own);
     if (ret == -ENOTSUP && o->locking == VIV_LOCKING_AUTO) {
         viv_warn(
             "%s: no other process is kept from opening it (locking=off says that this is known)",
@@ -500,9 +516,9 @@ int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, st
         ret = viv_fail(err, EINVAL, "'%s': aio=native was specified, but it requires cache.direct=on, which was not specified; aio=io_uring "
                        "works with any cache", path);
     if (!ret)
-        ret = viv_file_passed_new(fd, path, !o->read_only, o->share_write, o->locking != VIV_LOCKING_OFF && !o->force_share, &passed, err);
+        ret = viv_file_passed_new(fd, path, !o->read_only && !o->loose, o->share_write || o->loose, o->locking != VIV_LOCKING_OFF && !o->force_share, &passed, err);
     if (!ret)
-        ret = take_locks(fd, path, o, false, err);
+        ret = take_locks(fd, path, o, first_sharing(o), false, err);
     if (ret) {
         viv_file_passed_free(passed);
         close(fd);
@@ -513,6 +529,7 @@ int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, st
     f->fd = f->lock_fd = fd;
     f->passed = passed;
     f->locks = (struct viv_node_opts){.locking = o->locking, .force_share = o->force_share, .share_write = o->share_write};
+    f->sharing = first_sharing(o);
     f->device = device;
     f->align = o->direct ? direct_align(fd, device) : 1;
     f->memory = !device && fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
@@ -530,20 +547,53 @@ int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, st
     return 0;
 }
 
+static int change_passed(const struct viv_node *n, enum viv_sharing s, bool read_only, struct viv_err *err)
+{
+    const struct file *f = n->state;
+
+    return f->passed ? viv_file_passed_change(f->passed, n->filename, !read_only && s != VIV_SHARING_IDLE, s != VIV_SHARING_ALONE, err) : 0;
+}
+
 /* The rights that the locks speak of. On failure they are as they were. There is no moment without those that stay. */
 static int change_locks(struct viv_node *n, bool read_only, struct viv_err *err)
 {
     struct file *f = n->state;
     struct viv_node_opts now = f->locks;
-    int ret = f->passed ? viv_file_passed_change(f->passed, n->filename, !read_only, err) : 0;
+    int ret = change_passed(n, f->sharing, read_only, err);
 
     if (!ret && !read_only)
-        ret = take_locks(f->lock_fd, n->filename, &now, true, err);
+        ret = take_locks(f->lock_fd, n->filename, &now, f->sharing, true, err);
     else if (!ret)
         viv_file_unlock_writes(f->lock_fd);
-    if (ret && f->passed)
-        viv_file_passed_change(f->passed, n->filename, read_only, NULL);
+    if (ret)
+        change_passed(n, f->sharing, !read_only, NULL);
     return ret;
+}
+
+/* Where files cannot be locked, opening has said so. */
+static int file_settle(struct viv_node *n, enum viv_sharing s, bool down, struct viv_err *err)
+{
+    struct file *f = n->state;
+    const struct viv_file_rights was = rights(f->sharing, n->read_only, f->locks.share_write), now = rights(s, n->read_only, f->locks.share_write);
+    struct viv_err own = VIV_ERR_INIT;
+    int ret;
+
+    if (s == f->sharing || (s < f->sharing && !down))
+        return 0;
+    ret = change_passed(n, s, n->read_only, err);
+    if (ret)
+        return ret;
+    if (f->locks.locking != VIV_LOCKING_OFF && !f->locks.force_share)
+        ret = viv_file_relock(f->lock_fd, n->filename, &was, &now, &own);
+    if (ret == -ENOTSUP && f->locks.locking == VIV_LOCKING_AUTO)
+        ret = 0;
+    if (ret) {
+        change_passed(n, f->sharing, n->read_only, NULL);
+        return viv_fail(err, own.code, "%s", own.text);
+    }
+    viv_err_clear(&own);
+    f->sharing = s;
+    return 0;
 }
 
 static int open_again(struct viv_node *n, int flags, struct viv_err *err)
@@ -699,6 +749,7 @@ const struct viv_blk_driver viv_blk_file = {
     .write_zeroes = file_write_zeroes,
     .discard = file_discard,
     .discards = file_discards,
+    .settle = file_settle,
     .preallocate = file_preallocate,
     .flush = file_flush,
     .truncate = file_truncate,

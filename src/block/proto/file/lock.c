@@ -124,6 +124,31 @@ int viv_file_lock(int fd, const char *path, unsigned perms, unsigned shared, str
     return lock(fd, path, perms, shared, viv_file_unlock, err);
 }
 
+/* What `from` has and `to` has not. */
+static void drop(int fd, const struct viv_file_rights *from, const struct viv_file_rights *to)
+{
+    for (int i = 0; i < PERM_BYTES; i++) {
+        unsigned p = perm_of_byte[i];
+
+        if (from->perms & ~to->perms & p)
+            set_lock(fd, F_UNLCK, BASE_USED + i);
+        if (~from->shared & to->shared & p)
+            set_lock(fd, F_UNLCK, BASE_UNSHARED + i);
+    }
+}
+
+static void keep(int fd)
+{
+}
+
+int viv_file_relock(int fd, const char *path, const struct viv_file_rights *was, const struct viv_file_rights *now, struct viv_err *err)
+{
+    int ret = lock(fd, path, now->perms, now->shared, keep, err);
+
+    drop(fd, ret ? now : was, ret ? was : now);
+    return ret;
+}
+
 int viv_file_lock_more(int fd, const char *path, unsigned perms, unsigned shared, struct viv_err *err)
 {
     return lock(fd, path, perms, shared, viv_file_unlock_writes, err);

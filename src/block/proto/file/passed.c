@@ -60,16 +60,19 @@ int viv_file_passed_new(int fd, const char *path, bool writes, bool shares_write
     return ret;
 }
 
-int viv_file_passed_change(struct viv_file_passed *p, const char *path, bool writes, struct viv_err *err)
+int viv_file_passed_change(struct viv_file_passed *p, const char *path, bool writes, bool shares_writes, struct viv_err *err)
 {
-    bool was = p->writes;
+    bool was = p->writes, shared = p->shares_writes;
     int ret;
 
     pthread_mutex_lock(&lock);
     p->writes = writes;
+    p->shares_writes = shares_writes;
     ret = check(p, path, err);
-    if (ret)
+    if (ret) {
         p->writes = was;
+        p->shares_writes = shared;
+    }
     pthread_mutex_unlock(&lock);
     return ret;
 }

@@ -14,7 +14,7 @@ struct viv_file_passed;
 int viv_file_passed_new(int fd, const char *path, bool writes, bool shares_writes, bool rules, struct viv_file_passed **out,
                         struct viv_err *err);
 /* For another right. On failure it is as it was. */
-int viv_file_passed_change(struct viv_file_passed *p, const char *path, bool writes, struct viv_err *err);
+int viv_file_passed_change(struct viv_file_passed *p, const char *path, bool writes, bool shares_writes, struct viv_err *err);
 /* NULL allowed. True: no other node has the file, and its locks are to be taken away, for the descriptor passed keeps it open. */
 bool viv_file_passed_free(struct viv_file_passed *p);
 
