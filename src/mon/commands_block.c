@@ -69,7 +69,7 @@ int viv_mon_query_block(struct viv_opts *o, json_t **result, struct viv_err *err
         if (d->blk) {
             json_t *in = viv_mon_blk_json(d->blk);
 
-            viv_mon_put_limits(in, d->blk);
+            viv_mon_put_limits(in, d->blk, d->id);
             json_object_set_new(row, "inserted", in);
         }
         json_array_append_new(*result, row);

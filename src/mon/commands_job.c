@@ -175,9 +175,8 @@ static int steer_job(struct viv_opts *o, enum viv_job_verb verb, struct viv_err 
     return j ? viv_job_do(j, verb, true, 0, err) : viv_fail(err, ENOENT, "Job not found");
 }
 
-static int steer_block(struct viv_opts *o, enum viv_job_verb verb, bool force, uint64_t speed, struct viv_err *err)
+static int steer_block_named(const char *id, enum viv_job_verb verb, bool force, uint64_t speed, struct viv_err *err)
 {
-    const char *id = viv_opts_str(o, "device");
     struct viv_job *j = viv_job_find(id);
     struct viv_job_info i = {0};
 
@@ -190,12 +189,19 @@ static int steer_block(struct viv_opts *o, enum viv_job_verb verb, bool force, u
     return viv_job_do(j, verb, force, speed, err);
 }
 
+static int steer_block(struct viv_opts *o, enum viv_job_verb verb, bool force, uint64_t speed, struct viv_err *err)
+{
+    return steer_block_named(viv_opts_str(o, "device"), verb, force, speed, err);
+}
+
 COMMAND(job_pause) { return steer_job(o, VIV_JOB_PAUSE, err); }
 COMMAND(job_resume) { return steer_job(o, VIV_JOB_RESUME, err); }
 COMMAND(job_cancel) { return steer_job(o, VIV_JOB_CANCEL, err); }
 COMMAND(job_complete) { return steer_job(o, VIV_JOB_COMPLETE, err); }
 COMMAND(job_finalize) { return steer_job(o, VIV_JOB_FINALIZE, err); }
 COMMAND(job_dismiss) { return steer_job(o, VIV_JOB_DISMISS, err); }
+COMMAND(block_dismiss) { return steer_block_named(viv_opts_str(o, "id"), VIV_JOB_DISMISS, true, 0, err); }
+COMMAND(block_finalize) { return steer_block_named(viv_opts_str(o, "id"), VIV_JOB_FINALIZE, true, 0, err); }
 COMMAND(block_pause) { return steer_block(o, VIV_JOB_PAUSE, false, 0, err); }
 COMMAND(block_resume) { return steer_block(o, VIV_JOB_RESUME, false, 0, err); }
 COMMAND(block_complete) { return steer_block(o, VIV_JOB_COMPLETE, false, 0, err); }
@@ -373,8 +379,8 @@ const struct viv_mon_cmd viv_mon_jobs[] = {
     {.hmp = "block_job_resume", .hmp_args = "device:job", .qmp = "block-job-resume", .help = "let a paused block job go on", .args = device_args, .fn = block_resume},
     {.hmp = "block_job_cancel", .hmp_args = "[-f] device:job", .qmp = "block-job-cancel", .help = "end a block job", .args = cancel_args, .fn = block_cancel},
     {.hmp = "block_job_complete", .hmp_args = "device:job", .qmp = "block-job-complete", .help = "let a block job that is ready finish its work", .args = device_args, .fn = block_complete},
-    {.qmp = "block-job-finalize", .help = "let a pending block job finish its changes", .args = id_args, .fn = job_finalize},
-    {.qmp = "block-job-dismiss", .help = "forget a concluded block job", .args = id_args, .fn = job_dismiss},
+    {.qmp = "block-job-finalize", .help = "let a pending block job finish its changes", .args = id_args, .fn = block_finalize},
+    {.qmp = "block-job-dismiss", .help = "forget a concluded block job", .args = id_args, .fn = block_dismiss},
     {.qmp = "block-job-set-speed", .help = "set how many bytes a second a block job may move; 0: any number", .args = speed_args, .fn = block_set_speed},
     {.qmp = "block-commit", .help = "move layers of a backing chain down into their base", .args = commit_args, .fn = block_commit},
     {.qmp = "block-stream", .help = "copy what the backing chain holds up into the image", .args = stream_args, .fn = block_stream},

@@ -69,7 +69,8 @@ static void put(json_t *o, const char *name, const char *suffix, uint64_t v)
         json_object_set_new(o, full, json_integer((json_int_t)MIN(v, (uint64_t)INT64_MAX)));
 }
 
-void viv_mon_put_limits(json_t *info, const struct viv_blk *blk)
+/* A group that nobody named is the drive's, and goes by its name. */
+void viv_mon_put_limits(json_t *info, const struct viv_blk *blk, const char *drive)
 {
     struct viv_throttle *t = viv_blk_limits(blk);
     struct viv_limits l;
@@ -85,8 +86,7 @@ void viv_mon_put_limits(json_t *info, const struct viv_blk *blk)
     }
     if (l.iops_size)
         put(info, "iops_size", "", l.iops_size);
-    if (viv_throttle_name(t)[0] != '#')
-        json_object_set_new(info, "group", json_string(viv_throttle_name(t)));
+    json_object_set_new(info, "group", json_string(viv_throttle_name(t)[0] == '#' ? drive : viv_throttle_name(t)));
 }
 
 void viv_mon_show_limits(const json_t *info, GString *out)

@@ -106,7 +106,7 @@ void viv_mon_put_stats_below(json_t *row, struct viv_blk *blk);
 
 /* commands_limits.c. put: the limits of a handle, into its BlockDeviceInfo. show: of that, for people. */
 extern const struct viv_mon_cmd viv_mon_limits[];
-void viv_mon_put_limits(json_t *info, const struct viv_blk *blk);
+void viv_mon_put_limits(json_t *info, const struct viv_blk *blk, const char *drive);
 void viv_mon_show_limits(const json_t *info, GString *out);
 
 /* commands_block.c, commands_node.c, info_block.c */
