@@ -94,6 +94,7 @@ int viv_node_put(struct viv_node **np)
 
 int viv_node_register(struct viv_node *n, const char *name, struct viv_err *err)
 {
+    static uint64_t count;
     int ret = 0;
 
     pthread_mutex_lock(&viv_node_lock);
@@ -103,6 +104,7 @@ int viv_node_register(struct viv_node *n, const char *name, struct viv_err *err)
         ret = viv_fail(err, EEXIST, "node-name '%s' is taken by another block node", name);
     } else {
         n->name = g_strdup(name);
+        n->named = ++count;
         g_hash_table_insert(by_name, n->name, n);
     }
     pthread_mutex_unlock(&viv_node_lock);
@@ -175,6 +177,33 @@ char **viv_node_names(void)
     g_ptr_array_sort(names, compare_names);
     g_ptr_array_add(names, NULL);
     return (char **)g_ptr_array_free(names, FALSE);
+}
+
+static int compare_named(const void *a, const void *b)
+{
+    uint64_t x = (*(const struct viv_node *const *)a)->named, y = (*(const struct viv_node *const *)b)->named;
+
+    return x < y ? -1 : x > y;
+}
+
+struct viv_node **viv_nodes_named(unsigned *count)
+{
+    struct viv_node **nodes = NULL;
+    GHashTableIter it;
+    gpointer n;
+
+    pthread_mutex_lock(&viv_node_lock);
+    *count = 0;
+    if (by_name) {
+        nodes = g_new(struct viv_node *, g_hash_table_size(by_name));
+        g_hash_table_iter_init(&it, by_name);
+        while (g_hash_table_iter_next(&it, NULL, &n))
+            nodes[(*count)++] = n;
+    }
+    pthread_mutex_unlock(&viv_node_lock);
+    if (*count)
+        qsort(nodes, *count, sizeof(nodes[0]), compare_named);
+    return nodes;
 }
 
 int viv_aio_parse(const char *text, enum viv_aio *out)

@@ -260,6 +260,7 @@ void viv_flush_fini(struct viv_flush *f);
 struct viv_node {
     const struct viv_blk_driver *drv;
     char *name;     /* node-name, or NULL */
+    uint64_t named; /* the how manieth that got one */
     char *filename; /* of this layer, as given */
     struct viv_node *file;
     struct viv_node *backing; /* changed by viv_node_set_backing() */
@@ -346,6 +347,8 @@ int viv_node_check_shown(struct viv_node *n, const char *user, struct viv_err *e
 bool viv_node_is_shared(const struct viv_node *n);
 /* All names there are, sorted; g_strfreev. */
 char **viv_node_names(void);
+/* Those that have names, in the order in which they got them; g_free. Within viv_graph_enter(). */
+struct viv_node **viv_nodes_named(unsigned *count);
 struct viv_node *viv_node_find(const char *name); /* borrowed; NULL */
 
 /* Permissions (users.c): refused with the name of who holds what. Nobody gets the right to write what images in use show, or to use an image that

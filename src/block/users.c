@@ -26,7 +26,7 @@ static struct viv_node_user *all; /* of all nodes; viv_node_lock */
 
 static const char *label(const struct viv_node *n)
 {
-    return n->name ? n->name : n->filename;
+    return n->name && n->name[0] != '#' ? n->name : n->filename;
 }
 
 /* Has one of them nothing to ask of the other? */

@@ -204,6 +204,31 @@ const char *viv_mon_name_node(struct viv_node *n)
     return n->name;
 }
 
+/* And all below it, in the order in which they were opened. */
+static void name_tree(struct viv_node *n)
+{
+    if (!n)
+        return;
+    name_tree(n->file);
+    for (unsigned i = 0; i < n->children; i++)
+        name_tree(n->child[i]);
+    viv_mon_name_node(n);
+    name_tree(n->backing);
+}
+
+void viv_mon_name_all(void)
+{
+    struct viv_node **nodes;
+    unsigned count;
+
+    for (struct viv_drive *d = viv_drive_next(NULL); d; d = viv_drive_next(d))
+        name_tree(d->blk ? viv_blk_node(d->blk) : NULL);
+    nodes = viv_nodes_named(&count);
+    for (unsigned i = 0; i < count; i++)
+        name_tree(nodes[i]);
+    g_free(nodes);
+}
+
 const char *viv_mon_name_blk(struct viv_blk *blk)
 {
     const char *name;
@@ -224,7 +249,7 @@ json_t *viv_mon_blk_json(struct viv_blk *blk)
     json_t *o, *cache;
 
     viv_graph_enter();
-    viv_mon_name_node(viv_blk_node(blk));
+    viv_mon_name_all();
     o = node_json(viv_blk_node(blk), false);
     cache = json_object_get(o, "cache");
     for (const struct viv_node *n = viv_blk_node(blk); n; n = n->file)
@@ -272,12 +297,16 @@ static const struct viv_opt_def nodes_args[] = {
 
 json_t *viv_mon_nodes_json(bool flat)
 {
-    g_auto(GStrv) names = viv_node_names();
     json_t *all = json_array();
+    struct viv_node **nodes;
+    unsigned count;
 
     viv_graph_enter(); /* jobs close and open drivers, and free bitmaps, without the device lock */
-    for (char **name = names; *name; name++)
-        json_array_append_new(all, node_json(viv_node_find(*name), flat));
+    viv_mon_name_all();
+    nodes = viv_nodes_named(&count);
+    while (count-- > 0) /* the newest first, as QEMU */
+        json_array_append_new(all, node_json(nodes[count], flat));
+    g_free(nodes);
     viv_graph_leave();
     return all;
 }

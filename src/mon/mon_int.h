@@ -86,6 +86,7 @@ struct viv_node *viv_mon_find_node(const char *name);
 char **viv_mon_node_names(void); /* g_strfreev */
 /* The name of a disk's node; one that nobody named has one from now on ("#block1"), for commands that take names alone. */
 const char *viv_mon_name_node(struct viv_node *n);
+void viv_mon_name_all(void); /* of all drives, and below nodes that have names; within viv_graph_enter() */
 struct viv_blk;
 const char *viv_mon_name_blk(struct viv_blk *blk); /* likewise, of what a handle shows */
 /* BlockDeviceInfo of what a handle shows. */

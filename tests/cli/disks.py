@@ -123,6 +123,11 @@ def play(emulator):
             if line.startswith("nbd_server_"):
                 names.append((line, exports(f"{work}/sock")))
         shown = [(d["device"], d.get("inserted", {}).get("file"), d.get("inserted", {}).get("backing_file_depth")) for d in q.cmd("query-block")]
+        # Nodes that nobody named have names too.
+        nodes = {n["node-name"]: (n["drv"], os.path.basename(n["file"])) for n in q.cmd("query-named-block-nodes")}
+        rows = sorted((nodes[r["node-name"]], nodes[r["parent"]["node-name"]] if "parent" in r else (), "backing" in r)
+                      for r in q.cmd("query-blockstats", **{"query-nodes": True}))
+        nodes = sorted(nodes.values())
         for args, error in (({"device": "d1", "target": "x", "sync": "incremental"}, "not supported"), ({"device": "d1", "target": "x", "sync": "full", "format": "no"}, "no"),
                             ({"device": "d1", "target": "nothere", "sync": "full", "mode": "existing"}, "No such file")):
             try:
@@ -135,7 +140,7 @@ def play(emulator):
             vm.fail("a mirror that was refused left its file behind")
         q.cmd("quit")
         p.wait(30)
-        return work, said, (shown, names)
+        return work, said, (shown, names, nodes, rows)
     finally:
         p.kill()
         p.wait()
