@@ -1,5 +1,6 @@
 """Seeds of the device targets: what a driver does first, step by step. Each generator of FAMILIES yields scripts; windows are
 numbered as in fuzz/device_families.c."""
+import random
 import struct
 
 import device_seeds_more
@@ -362,4 +363,8 @@ FAMILIES = {"e1000": e1000, "rtl8139": rtl8139, "ahci": ahci, "ide": ide, "nvme"
 
 
 def seeds(name):
-    return [bytes(s.data) for s in FAMILIES[name]()]
+    """Each as it is, and with states that are changed and loaded at its end: refusals by the reader of states are no news of the device."""
+    rng = random.Random(1)
+    scripts = list(FAMILIES[name]())
+    whole = [bytes(s.data) for s in scripts]
+    return whole + [bytes(s.control(2, rng.randrange(65536)).data) for s in scripts for _ in range(max(3, 120 // len(scripts)))]

@@ -235,6 +235,7 @@ TARGETS = [
                                                              "tight.c", "update.c", "websocket.c", "zrle.c")], ["-max_len=2000"]),
     target("mon", "mon", seeds_kept("mon"), ["mon/form.c", "mon/hmp.c", "mon/line.c", "mon/qmp.c", "mon/schema_check.c", "opt/raw.c"], ["-max_len=1000"],
            dictionary="mon"),
+    target("state", "state", no_seeds, ["state/state.c"], ["-max_len=600"]),
     target("p9", "p9", no_seeds, ["share/" + f for f in ("attr.c", "attr_file.c", "attr_xattr.c", "p9.c", "p9_attr.c", "p9_fid.c", "p9_io.c", "p9_lock.c",
                                                       "p9_names.c", "p9_qid.c", "p9_walk.c", "p9_xattr.c", "tree.c")], ["-max_len=1500"]),
     target("virtq", "virtq", no_seeds, ["bus/virtio_queue.c", "bus/virtio_ring.c", "bus/virtio_packed.c", "bus/virtio_split.c", "bus/virtio_iov.c"], ["-max_len=600"]),
