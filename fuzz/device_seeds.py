@@ -365,6 +365,6 @@ FAMILIES = {"e1000": e1000, "rtl8139": rtl8139, "ahci": ahci, "ide": ide, "nvme"
 def seeds(name):
     """Each as it is, and with states that are changed and loaded at its end: refusals by the reader of states are no news of the device."""
     rng = random.Random(1)
-    scripts = list(FAMILIES[name]())
-    whole = [bytes(s.data) for s in scripts]
-    return whole + [bytes(s.control(2, rng.randrange(65536)).data) for s in scripts for _ in range(max(3, 120 // len(scripts)))]
+    whole = [bytes(s.data) for s in FAMILIES[name]()]
+    changed = [s + bytes(Script().control(2, rng.randrange(65536)).data[1:]) for s in whole for _ in range(max(3, 120 // len(whole)))]
+    return whole + changed
