@@ -439,6 +439,7 @@ const struct viv_state_table viv_front_state = {
             VIV_F_CONFIG(viv_front, removable),
             VIV_F_CONFIG(viv_front, wce_default),
             VIV_F_CONFIG(viv_front, own),
+            VIV_F_CONFIG(viv_front, share),
             VIV_F_CONFIG(viv_front, of_node),
             VIV_F_CONFIG(viv_front, read_only_media),
             VIV_F_CONFIG(viv_front, trayless),
