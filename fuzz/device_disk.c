@@ -233,11 +233,12 @@ void fuzz_disk_act(unsigned what)
     if (!f->removable) {
         struct viv_blk *b = f->drive->blk;
 
-        if (b->resized && !viv_front_idle(f))
+        if (!b->resized) /* block_resize would be refused */
+            return;
+        if (!viv_front_idle(f))
             fuzz_complete(UINT32_MAX, 0);
         b->disk->size = what & 1 ? b->disk->room : b->disk->room / 2;
-        if (b->resized)
-            b->resized(b->resized_opaque);
+        b->resized(b->resized_opaque);
         return;
     }
     switch (what & 3) {
