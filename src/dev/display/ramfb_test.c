@@ -143,6 +143,7 @@ static void test_hostile(void)
     g_assert_cmphex(dma_write(28, &byte, 1), ==, 1); /* past its end */
     g_assert_cmphex(dma_write(27, "ab", 2), ==, 1);
     g_assert_cmphex(dma_write(UINT32_MAX, &byte, 1), ==, 1);
+    g_assert_cmphex(dma_write(28, NULL, 0), ==, 0); /* nothing, at its end */
     g_assert_null(see());
     configure(PIXELS, XR24, 16385, 1, 0);
     g_assert_null(see());

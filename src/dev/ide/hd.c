@@ -286,14 +286,23 @@ static int check(const struct ide_hd *h, struct viv_opts *opts, struct viv_err *
                         what);
     if (h->front.ro)
         return viv_fail(err, EROFS, "%s: drive '%s' is read-only, and an IDE disk cannot be; use virtio-blk, or snapshot=on", what, id);
-    if (!h->sectors || h->sectors >> 48)
+    if (!h->sectors || h->sectors > HD_SECTORS_MOST)
         return viv_fail(err, EINVAL, "%s: drive '%s' has %s for an IDE disk", what, id, h->sectors ? "too many sectors" : "no sectors");
     return 0;
 }
 
+/* A guest learns it when it identifies the disk again. What is under way fails if its place is gone. */
+static void resized(void *opaque)
+{
+    struct ide_hd *h = opaque;
+
+    h->sectors = CLAMP(viv_blk_size(h->front.drive->blk) / HD_SECTOR, 1, HD_SECTORS_MOST);
+    h->cylinders = (uint16_t)MIN(h->cylinders, MAX(h->sectors / (h->heads * h->track), 2)); /* it grows at a reset */
+}
+
 static int hd_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
-    static const struct viv_front_ops ops = {.resend = ide_hd_resend};
+    static const struct viv_front_ops ops = {.resend = ide_hd_resend, .resized = resized};
     struct ide_hd *h = (struct ide_hd *)d;
     int rc = viv_front_open(&h->front, d, opts, false, &ops, h, err);
 
@@ -369,7 +378,6 @@ static bool hd_idle(struct viv_dev *d)
 static int hd_post_load(void *obj, int version, struct viv_err *err)
 {
     const struct ide_hd *h = obj;
-    uint64_t size = h->sectors * HD_SECTOR;
     uint8_t phase = h->unit.phase;
     bool ok = h->op < HD_OPS && (h->op == HD_NONE) == (phase == IDE_IDLE) && (phase == IDE_BUSY || h->held) == h->front.holding;
 
@@ -380,7 +388,7 @@ static int hd_post_load(void *obj, int version, struct viv_err *err)
     if (phase == IDE_PIO_OUT)
         ok &= h->op == HD_PIO_WRITE && h->part == h->unit.len && h->part <= h->left;
     if (h->op != HD_NONE)
-        ok &= h->at <= size && h->left <= size - h->at && h->part <= IDE_MOST && h->block <= IDE_BUF &&
+        ok &= ide_hd_is_place(h->at, h->left) && h->part <= IDE_MOST && h->block <= IDE_BUF &&
               (h->op == HD_DATA || h->op == HD_FLUSH || h->op == HD_DMA_READ || h->op == HD_DMA_WRITE || h->block);
     if (phase == IDE_BUSY && (h->op == HD_PIO_READ || h->op == HD_PIO_WRITE || h->op == HD_VERIFY))
         ok &= h->part && h->part <= h->left && h->part <= h->block;

@@ -2,10 +2,12 @@
 #ifndef VIV_DEV_IDE_HD_H
 #define VIV_DEV_IDE_HD_H
 
+#include "base/checked.h"
 #include "dev/ide/ide.h"
 #include "dev/storage/front.h"
 
 #define HD_SECTOR   512
+#define HD_SECTORS_MOST ((1ull << 48) - 1)
 #define HD_TAGS     32 /* of queued commands */
 #define HD_NO_TAG   0x80
 #define HD_MULTIPLE 16 /* sectors of one block of READ/WRITE MULTIPLE, at most */
@@ -19,6 +21,12 @@ struct hd_failed {
 };
 
 struct hd_queued;
+
+/* Could a command be about these bytes? The disk may have been larger when it came. */
+static inline bool ide_hd_is_place(uint64_t at, uint64_t left)
+{
+    return viv_range_inside(at, left, HD_SECTORS_MOST * HD_SECTOR);
+}
 
 struct ide_hd {
     struct viv_dev dev;

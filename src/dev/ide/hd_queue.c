@@ -193,7 +193,6 @@ void ide_hd_queue_save(struct viv_state_writer *w, const void *obj)
 static int load_one(struct viv_state_reader *r, struct ide_hd *h, unsigned tag, struct viv_err *err)
 {
     struct hd_queued *q = queued_at(h, tag);
-    uint64_t size = h->sectors * HD_SECTOR;
     uint32_t bits = 0;
     int rc = viv_state_get_u64(r, &q->at, err);
 
@@ -216,7 +215,7 @@ static int load_one(struct viv_state_reader *r, struct ide_hd *h, unsigned tag, 
     q->write = bits & 1;
     q->fua = bits & 2;
     q->dma.cur.last = bits & 4;
-    if (bits > 7 || !q->left || q->at > size || q->left > size - q->at || !ide_cursor_ok(&q->dma.cur))
+    if (bits > 7 || !q->left || !ide_hd_is_place(q->at, q->left) || !ide_cursor_ok(&q->dma.cur))
         return viv_fail(err, EINVAL, "a SATA disk cannot have such a command queued (tag %u)", tag);
     return 0;
 }

@@ -456,6 +456,36 @@ static void test_two_units(void)
     teardown();
 }
 
+/* block_resize: the next IDENTIFY says it; a command that waits for its DMA can be saved and loaded though its place is gone. */
+static void test_resized(void)
+{
+    uint8_t *state;
+    uint8_t id[512];
+    size_t len;
+
+    setup("ide-hd", "drive=d0");
+    prd(0, 0x20000, 512, true);
+    command28(0xc8, 1000, 1);
+    disk_resize(DISK_SIZE / 4);
+    state = rig_save(&len);
+    rig_load(state, len);
+    g_free(state);
+    bm_start(true);
+    complete();
+    g_assert_cmphex(status(), ==, 0x51);
+    out8(BM, 0);
+    command28(0xec, 0, 0);
+    read_words(id, 512);
+    g_assert_cmpuint(viv_ld_le32(id + 120), ==, DISK_SIZE / 4 / 512);
+    command28(0x40, DISK_SIZE / 4 / 512, 1);
+    g_assert_cmphex(status(), ==, 0x51);
+    disk_resize(DISK_SIZE);
+    command28(0x40, DISK_SIZE / 4 / 512, 1);
+    complete();
+    g_assert_cmphex(status(), ==, 0x50);
+    teardown();
+}
+
 static void test_atapi_state(void)
 {
     static const uint8_t tur[12] = {0}, read5[12] = {0x28, 0, 0, 0, 0, 5, 0, 0, 40};
@@ -538,6 +568,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ide/atapi", test_atapi);
     g_test_add_func("/ide/two-units", test_two_units);
     g_test_add_func("/ide/atapi-state", test_atapi_state);
+    g_test_add_func("/ide/resized", test_resized);
     g_test_add_func("/ide/options", test_options);
     return g_test_run();
 }

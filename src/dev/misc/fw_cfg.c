@@ -252,6 +252,8 @@ static int copy_in(struct fw_cfg *f, uint64_t gpa, uint32_t len)
         return -EROFS;
     if (f->offset > i->len || len > i->len - f->offset)
         return -EINVAL;
+    if (!len)
+        return 0;
     copy = g_malloc(len);
     r = viv_dma_read(f->dev.board->mem, gpa, copy, len);
     if (r < 0)

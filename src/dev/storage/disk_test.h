@@ -103,6 +103,8 @@ static int perform(struct viv_blk *b, struct viv_blk_req *r)
     if (b->fail)
         return -b->fail;
     g_assert_cmpuint(r->offset + r->len, <=, DISK_SIZE);
+    if (r->op != VIV_BLK_FLUSH && r->offset + r->len > viv_blk_size(b))
+        return -EINVAL; /* what came before it was made smaller */
     b->fua += (r->flags & VIV_BLK_FUA) != 0;
     switch (r->op) {
     case VIV_BLK_FLUSH:
