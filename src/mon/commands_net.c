@@ -18,16 +18,26 @@ static const struct viv_opt_def hostfwd_args[] = {
     VIV_OPT_END,
 };
 
-/* "hostfwd_add RULE" means the only back end there is, "hostfwd_add ID RULE" names one. */
+static struct viv_netdev *first_user(void)
+{
+    struct viv_netdev *n = viv_netdev_next(NULL);
+
+    while (n && strcmp(viv_netdev_type(n), "user"))
+        n = viv_netdev_next(n);
+    return n;
+}
+
+/* "hostfwd_add RULE" means the first back end that forwards, "hostfwd_add ID RULE" names one. */
 static int hostfwd(struct viv_opts *o, int (*fn)(struct viv_netdev *, const char *, struct viv_err *),
                    struct viv_err *err)
 {
     const char *rule = viv_opts_str(o, "rule"), *id = viv_opts_str(o, "netdev");
-    struct viv_netdev *n = rule ? viv_netdev_find(id) : viv_netdev_next(NULL);
+    struct viv_netdev *n = rule ? viv_netdev_find(id) : first_user();
 
+    if (!n && !rule)
+        return viv_fail(err, ENOENT, "there is no user-mode network (-netdev user) whose ports could be forwarded");
     if (!n)
-        return viv_fail(err, ENOENT, "there is no netdev%s%s%s", rule ? " '" : "", rule ? id : "",
-                        rule ? "'" : "");
+        return viv_fail(err, ENOENT, "there is no netdev '%.60s'", id);
     return fn(n, rule ? rule : id, err);
 }
 
@@ -89,8 +99,10 @@ COMMAND(del)
 {
     struct viv_netdev *n = viv_netdev_find(viv_opts_str(o, "id"));
 
-    if (!n)
+    if (!n) {
+        viv_mon_error_class("DeviceNotFound");
         return viv_fail(err, ENOENT, "Device '%s' not found", viv_opts_str(o, "id"));
+    }
     viv_netdev_free(n);
     return 0;
 }
@@ -105,7 +117,11 @@ static const struct viv_opt_def link_args[] = {
 
 COMMAND(set_link)
 {
-    return viv_netdev_set_link(viv_opts_str(o, "name"), viv_opts_bool(o, "up"), err);
+    int rc = viv_netdev_set_link(viv_opts_str(o, "name"), viv_opts_bool(o, "up"), err);
+
+    if (rc == -ENOENT)
+        viv_mon_error_class("DeviceNotFound");
+    return rc;
 }
 
 /* ---- info ---- */
@@ -122,15 +138,21 @@ COMMAND(info_network)
 {
     GString *s = g_string_new(NULL);
 
-    for (struct viv_netdev *n = viv_netdev_next(NULL); n; n = viv_netdev_next(n)) {
+    for (struct viv_nic *n = viv_nic_next(NULL); n; n = viv_nic_next(n)) {
+        struct viv_netdev *peer = viv_nic_backend(n);
         struct viv_nic_info nic;
 
-        if (viv_netdev_nic_info(n, &nic)) {
-            g_string_append_printf(s, "%s: index=0,type=nic,model=%s,macaddr=%02x:%02x:%02x:%02x:%02x:%02x\n \\ ",
-                                   nic.id ? nic.id : nic.model, nic.model, nic.mac[0], nic.mac[1], nic.mac[2], nic.mac[3],
-                                   nic.mac[4], nic.mac[5]);
+        viv_nic_info(n, &nic);
+        g_string_append_printf(s, "%s: index=0,type=nic,model=%s,macaddr=%02x:%02x:%02x:%02x:%02x:%02x\n", viv_nic_name(n), nic.model,
+                               nic.mac[0], nic.mac[1], nic.mac[2], nic.mac[3], nic.mac[4], nic.mac[5]);
+        if (peer) {
+            g_string_append(s, " \\ ");
+            put_back_end(s, peer);
         }
-        put_back_end(s, n);
+    }
+    for (struct viv_netdev *n = viv_netdev_next(NULL); n; n = viv_netdev_next(n)) {
+        if (!viv_netdev_attached(n))
+            put_back_end(s, n);
     }
     *result = viv_mon_text(s->str);
     g_string_free(s, TRUE);
@@ -168,7 +190,7 @@ static json_t *mac_table(const uint8_t (*macs)[6], unsigned count)
     return a;
 }
 
-static json_t *filter_json(const struct viv_nic_info *nic, const struct viv_nic_filter *f)
+static json_t *filter_json(const char *name, const uint8_t mac[6], const struct viv_nic_filter *f)
 {
     static const char *const rx[] = {"none", "normal", "all"};
     json_t *vlans = json_array();
@@ -177,10 +199,10 @@ static json_t *filter_json(const struct viv_nic_info *nic, const struct viv_nic_
         if (f->vlan == VIV_NIC_ALL || f->vlans[i / 32] >> (i % 32) & 1)
             json_array_append_new(vlans, json_integer(i));
     }
-    return json_pack("{s:s, s:b, s:s, s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o}", "name", nic->id ? nic->id : nic->model, "promiscuous",
+    return json_pack("{s:s, s:b, s:s, s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o}", "name", name, "promiscuous",
                      f->promiscuous, "multicast", rx[f->multicast], "unicast", rx[f->unicast], "vlan", rx[f->vlan], "broadcast-allowed",
                      f->broadcast, "multicast-overflow", f->multicast_overflow, "unicast-overflow", f->unicast_overflow, "main-mac",
-                     mac_text(nic->mac), "vlan-table", vlans, "unicast-table", mac_table(f->macs, f->unicasts), "multicast-table",
+                     mac_text(mac), "vlan-table", vlans, "unicast-table", mac_table(f->macs, f->unicasts), "multicast-table",
                      mac_table(f->macs + f->unicasts, f->multicasts));
 }
 
@@ -195,15 +217,16 @@ COMMAND(query_rx_filter)
     bool found = false;
     json_t *list = json_array();
 
-    for (struct viv_netdev *n = viv_netdev_next(NULL); n; n = viv_netdev_next(n)) {
+    for (struct viv_nic *n = viv_nic_next(NULL); n; n = viv_nic_next(n)) {
         struct viv_nic_filter f;
         struct viv_nic_info nic;
 
-        if (!viv_netdev_nic_info(n, &nic) || (name && g_strcmp0(nic.id, name)))
+        viv_nic_info(n, &nic);
+        if (name && strcmp(viv_nic_name(n), name))
             continue;
         found = true;
-        if (viv_netdev_nic_filter(n, &f)) {
-            json_array_append_new(list, filter_json(&nic, &f));
+        if (viv_nic_filter(n, &f)) {
+            json_array_append_new(list, filter_json(viv_nic_name(n), nic.mac, &f));
         } else if (name) {
             json_decref(list);
             return viv_fail(err, ENOTSUP, "net client(%s) doesn't support rx-filter querying", name);

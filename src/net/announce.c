@@ -45,23 +45,25 @@ static void make_frame(const uint8_t mac[6], uint8_t frame[FRAME])
     memcpy(frame + 32, mac, 6);
 }
 
-static bool is_meant(const struct announcement *a, const struct viv_nic_info *nic)
+static bool is_meant(const struct announcement *a, const struct viv_nic *nic)
 {
-    return !a->nics || (nic->id && g_strv_contains((const gchar *const *)a->nics, nic->id));
+    return !a->nics || g_strv_contains((const gchar *const *)a->nics, viv_nic_name(nic));
 }
 
 /* A back end that has no room now loses one: there are rounds. */
 static void send_round(const struct announcement *a)
 {
-    for (struct viv_netdev *n = viv_netdev_next(NULL); n; n = viv_netdev_next(n)) {
+    for (struct viv_nic *n = viv_nic_next(NULL); n; n = viv_nic_next(n)) {
+        struct viv_netdev *to = viv_nic_backend(n);
         struct viv_nic_info nic;
         uint8_t frame[FRAME];
         struct iovec iov = {frame, sizeof(frame)};
 
-        if (!viv_netdev_nic_info(n, &nic) || !is_meant(a, &nic))
+        viv_nic_info(n, &nic);
+        if (!to || !is_meant(a, n))
             continue;
         make_frame(nic.mac, frame);
-        viv_netdev_send(n, &iov, 1);
+        viv_netdev_send(to, &iov, 1);
     }
 }
 
@@ -78,16 +80,6 @@ static void on_time(void *opaque)
     viv_timer_set(a->timer, viv_clock_ns(VIV_CLOCK_GUEST) + wait * NS_PER_MS);
 }
 
-static bool nic_exists(const char *id)
-{
-    struct viv_nic_info nic;
-
-    for (struct viv_netdev *n = viv_netdev_next(NULL); n; n = viv_netdev_next(n))
-        if (viv_netdev_nic_info(n, &nic) && !g_strcmp0(nic.id, id))
-            return true;
-    return false;
-}
-
 int viv_announce(const struct viv_announce_params *p, const char *const *nics, size_t count, const char *id, struct viv_err *err)
 {
     struct announcement *a;
@@ -96,8 +88,8 @@ int viv_announce(const struct viv_announce_params *p, const char *const *nics, s
         running = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_one);
     id = id ? id : "";
     for (size_t i = 0; i < count; i++)
-        if (!nic_exists(nics[i]))
-            return viv_fail(err, ENOENT, "interfaces: there is no network card '%.60s' (with a cable in it); info network lists them", nics[i]);
+        if (!viv_nic_find(nics[i]))
+            return viv_fail(err, ENOENT, "interfaces: there is no network card '%.60s'; info network lists them", nics[i]);
     if (!g_hash_table_contains(running, id) && g_hash_table_size(running) >= MOST)
         return viv_fail(err, ENOSPC, "there are %d announcements already; give one of their ids again", MOST);
     g_hash_table_remove(running, id);

@@ -7,6 +7,7 @@
 #include "host/clock.h"
 #include "host/open.h"
 #include "net/net.h"
+#include "opt/object.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -85,7 +86,11 @@ static void on_frame(struct viv_net_spy *spy, bool to_host, const struct iovec *
 
 static void on_gone(struct viv_net_spy *spy)
 {
-    VIV_CONTAINER(spy, struct dump, spy)->netdev = NULL;
+    struct dump *d = VIV_CONTAINER(spy, struct dump, spy);
+
+    d->netdev = NULL;
+    viv_object_gone(d->id);
+    viv_dump_del(d->id, NULL);
 }
 
 static struct dump **find(const char *id)

@@ -427,22 +427,6 @@ char *viv_netdev_describe(struct viv_netdev *n)
 
 /* --- the cable --- */
 
-bool viv_netdev_nic_info(struct viv_netdev *n, struct viv_nic_info *out)
-{
-    if (!n->ops || !n->ops->info)
-        return false;
-    n->ops->info(n->nic, out);
-    return true;
-}
-
-bool viv_netdev_nic_filter(struct viv_netdev *n, struct viv_nic_filter *out)
-{
-    if (!n->ops || !n->ops->filter)
-        return false;
-    n->ops->filter(n->nic, out);
-    return true;
-}
-
 bool viv_netdev_link_up(const struct viv_netdev *n)
 {
     return !n->link_down;
@@ -454,19 +438,19 @@ void viv_netdev_restore_link(struct viv_netdev *n, bool up)
         viv_netdev_queue(n, i)->link_down = !up;
 }
 
-int viv_netdev_set_link(const char *name, bool up, struct viv_err *err)
+struct viv_netdev *viv_nic_backend(const struct viv_nic *n)
 {
-    struct viv_netdev *n = viv_netdev_find(name);
-    struct viv_nic_info info;
+    struct viv_netdev *d = devs;
 
-    for (struct viv_netdev *i = n ? NULL : devs; i && !n; i = i->next) {
-        if (viv_netdev_nic_info(i, &info) && info.id && !strcmp(info.id, name))
-            n = i;
-    }
-    if (!n)
-        return viv_fail(err, ENOENT, "there is no network card or back end '%s'; info network lists them", name);
+    while (d && d->nic != viv_nic_self(n))
+        d = d->next;
+    return d;
+}
+
+static void plug(struct viv_netdev *n, bool up)
+{
     if (n->link_down == !up)
-        return 0;
+        return;
     for (unsigned i = 0; i < viv_netdev_queues(n); i++) {
         struct viv_netdev *q = viv_netdev_queue(n, i);
 
@@ -478,5 +462,19 @@ int viv_netdev_set_link(const char *name, bool up, struct viv_err *err)
         if (q->ops->send_ready)
             q->ops->send_ready(q->nic);
     }
-    return 0;
+}
+
+int viv_netdev_set_link(const char *name, bool up, struct viv_err *err)
+{
+    struct viv_netdev *n = viv_netdev_find(name);
+    struct viv_nic *nic = n ? NULL : viv_nic_find(name);
+
+    if (nic)
+        n = viv_nic_backend(nic);
+    if (n)
+        plug(n, up);
+    if (n || (nic && !up))
+        return 0;
+    return nic ? viv_fail(err, ENODEV, "network card '%s' has no back end (any more): there is no cable to plug in", name)
+               : viv_fail(err, ENOENT, "there is no network card or back end '%s'; info network lists them", name);
 }

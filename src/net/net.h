@@ -79,7 +79,7 @@ struct viv_nic_ops {
     void (*link_changed)(void *nic, bool up);
     /* After viv_netdev_send refused a frame: there is room again. May be NULL for NICs that drop. */
     void (*send_ready)(void *nic);
-    void (*info)(void *nic, struct viv_nic_info *out);
+    void (*info)(void *nic, struct viv_nic_info *out); /* may be NULL for one that is not added to the cards */
     /* May be NULL: it cannot tell. Who asked is told of the next change, by the event NIC_RX_FILTER_CHANGED. */
     void (*filter)(void *nic, struct viv_nic_filter *out);
     /* The back end goes away: detached already, its pointer is void. */
@@ -139,15 +139,23 @@ int viv_net_mac(const char *text, uint32_t identity, uint8_t mac[6], struct viv_
 /* The NIC that was given it goes. */
 void viv_net_mac_release(const uint8_t mac[6]);
 
-/* The cable: pulled, frames of both directions are lost. By the id of a back end or of the NIC it belongs to. */
+/* The cable: pulled, frames of both directions are lost. By the id of a back end or of the NIC it belongs to; -ENOENT: neither. */
 int viv_netdev_set_link(const char *name, bool up, struct viv_err *err);
 bool viv_netdev_link_up(const struct viv_netdev *n);
 /* The cable as a saved NIC knew it; the NIC is not told. NULL allowed. */
 void viv_netdev_restore_link(struct viv_netdev *n, bool up);
-/* The NIC at the other end; false: none. */
-bool viv_netdev_nic_info(struct viv_netdev *n, struct viv_nic_info *out);
-/* What that NIC lets through, valid till the device lock is given up; false: it cannot tell. */
-bool viv_netdev_nic_filter(struct viv_netdev *n, struct viv_nic_filter *out);
+/* The cards that there are. A card adds itself, with what viv_netdev_attach is given (for its first queue), and removes itself. */
+struct viv_nic;
+void viv_nic_add(const struct viv_nic_ops *ops, void *nic);
+void viv_nic_remove(void *nic);
+struct viv_nic *viv_nic_next(struct viv_nic *n); /* in creation order; NULL starts and ends the walk */
+struct viv_nic *viv_nic_find(const char *name);
+void *viv_nic_self(const struct viv_nic *n); /* as it was added */
+void viv_nic_info(struct viv_nic *n, struct viv_nic_info *out);
+const char *viv_nic_name(const struct viv_nic *n); /* its id, else its model and a number: "e1000.0" */
+/* What it lets through, valid till the device lock is given up; false: it cannot tell. */
+bool viv_nic_filter(struct viv_nic *n, struct viv_nic_filter *out);
+struct viv_netdev *viv_nic_backend(const struct viv_nic *n); /* NULL: none, or none any more */
 
 /* Sees every frame that the NIC was given or the back end took (filter-dump). Device lock held. Freed by its owner;
  * `gone` is called when the back end goes first. */

@@ -25,7 +25,7 @@ static int bad_rule(const char *key, const char *rule, const char *form, struct 
 }
 
 #define HOSTFWD_FORM                                                                               \
-    "[tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport, as in tcp:127.0.0.1:2222-:22"
+    "[tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport, as in tcp:127.0.0.1:2222-:22 (hostport 0: any free one, info usernet shows it)"
 #define GUESTFWD_FORM "[tcp]:addr:port-cmd:COMMAND or [tcp]:addr:port-unix:PATH"
 
 /* "tcp:", "udp:" or ":" at *p; moves past it. */
@@ -86,7 +86,7 @@ int user_hostfwd_add(struct user_net *u, const char *rule, struct viv_err *err)
     int rc, saved;
 
     if (!dash || !take_protocol(&p, &udp) || p > dash ||
-        !take_endpoint(p, dash, (struct in_addr){INADDR_ANY}, false, &host) ||
+        !take_endpoint(p, dash, (struct in_addr){INADDR_ANY}, true, &host) ||
         !take_endpoint(dash + 1, rule + strlen(rule), u->dhcp, false, &guest))
         return bad_rule("hostfwd", rule, HOSTFWD_FORM, err);
     if ((guest.addr.s_addr & u->mask.s_addr) != u->net.s_addr)

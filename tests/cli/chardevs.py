@@ -57,7 +57,8 @@ STEPS = [
     (change("nosuch", "null"), "same"), (change("com1", "ringbuf", size=99), ""), (change("com1", "file", out="W/com1"), ""),
     (change("com1", "socket", **unix("W/none", server=False)), ""), (change("com1", "ringbuf", size=128), ""), (change("shared", "null"), ""),
     (change("compat_monitor0", "null"), ""), (change("n", "pty"), ""), (change("mem", "null"), ""), (change("mem", "null", mux=True), "same"),
-    (hmp("chardev-add null,id=h"), ""), (hmp("chardev-add null,id=h"), ""), (hmp("chardev-add null"), "same"), (hmp("chardev-add nosuch,id=x"), ""),
+    (("ringbuf-write", {"device": "com1", "data": "!!", "format": "base64"}), ""), (("ringbuf-write", {"device": "com1", "data": "aGk=", "format": "base64"}), "same"),
+    (hmp("ringbuf_read com1 2"), "same"), (hmp("chardev-add null,id=h"), ""), (hmp("chardev-add null,id=h"), ""), (hmp("chardev-add null"), "same"), (hmp("chardev-add nosuch,id=x"), ""),
     (hmp("chardev-add socket,id=hs,path=W/hs,server=on,wait=off"), ""), (hmp("chardev-add null,id=hm,mux=on"), ""), (hmp("chardev-add null,id=x,bogus=1"), ""),
     (hmp("chardev-change h ringbuf,size=64"), ""), (hmp("chardev-change com1 ringbuf,size=77"), ""), (hmp("chardev-change zz null"), "same"),
     (hmp("chardev-send-break com1"), ""), (hmp("chardev-send-break nope"), "same"), (hmp("chardev-remove h"), ""), (hmp("chardev-remove h"), "same"),
@@ -288,8 +289,10 @@ def ours(m):
     m.must_not(hmp("chardev-add socket,id=z,fd=7"), "'7' has not been found")
     m.must_not(add("z", "udp"), "socket is TCP")
     m.must_not(add("z", "mux", chardev="old"), "add mux=on")
-    m.must_not(add("1", "null"), "must be a letter")
+    m.must_not(add("1", "null"), "is no identifier")
     m.must(hmp(f"chardev-add socket,id=hmp,path={m.work}/h,server=on"))
+    for n, here in enumerate((os.path.relpath(m.work), "./" + os.path.relpath(m.work))):  # the sandbox knows names from here too
+        m.must(hmp(f"chardev-add socket,id=rel{n},path={here}/r{n},server=on,wait=off"))
     said = m.must(hmp("chardev-add pty,id=hp"))
     if said != f"char device redirected to {m.filename('hp')[4:]} (label hp)":
         vm.fail(f"HMP: {said}")

@@ -98,6 +98,7 @@ int nic_init(struct nic *n, struct viv_pci_dev *d, struct viv_opts *opts, const 
         return rc;
     }
     rc = nic_take_backend(opts, ops, d, &n->netdev, err);
+    viv_nic_add(ops, d);
     if (!rc)
         rc = add_boot(n, d, opts, err);
     if (rc < 0)
@@ -105,8 +106,9 @@ int nic_init(struct nic *n, struct viv_pci_dev *d, struct viv_opts *opts, const 
     return rc;
 }
 
-void nic_fini(struct nic *n, const struct viv_pci_dev *d)
+void nic_fini(struct nic *n, struct viv_pci_dev *d)
 {
+    viv_nic_remove(d);
     if (n->netdev)
         viv_netdev_detach(n->netdev);
     n->netdev = NULL;

@@ -24,7 +24,7 @@ extern const struct viv_state_table nic_state; /* VIV_F_STRUCT(my_card, nic, nic
 
 /* After viv_pci_dev_init; on failure nothing is left behind. */
 int nic_init(struct nic *n, struct viv_pci_dev *d, struct viv_opts *opts, const struct viv_nic_ops *ops, struct viv_err *err);
-void nic_fini(struct nic *n, const struct viv_pci_dev *d);
+void nic_fini(struct nic *n, struct viv_pci_dev *d);
 
 #define NIC_PROPS                                                                                       \
     {.name = "netdev", .type = VIV_OPT_STR, .help = "id of a -netdev"},                                 \

@@ -291,14 +291,17 @@ static int net_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err 
             viv_netdev_detach(n->netdev);
         viv_net_mac_release(n->mac);
         viv_usb_dev_fini(&n->usb);
+        return rc;
     }
-    return rc;
+    viv_nic_add(&nic_ops, n);
+    return 0;
 }
 
 static void net_unrealize(struct viv_dev *d)
 {
     struct usb_net *n = (struct usb_net *)d;
 
+    viv_nic_remove(n);
     if (n->netdev)
         viv_netdev_detach(n->netdev);
     n->netdev = NULL;

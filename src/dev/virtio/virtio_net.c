@@ -532,6 +532,7 @@ static int net_realize(struct viv_virtio *v, struct viv_opts *opts, struct viv_e
     if (n->offered >> NET_F_CTRL_VQ & 1)
         viv_virtio_add_queue(v, 64);
     net_reset(v);
+    viv_nic_add(&nic_ops, &n->pair[0]);
     return 0;
 }
 
@@ -539,6 +540,7 @@ static void net_unrealize(struct viv_virtio *v)
 {
     struct virtio_net *n = (struct virtio_net *)v;
 
+    viv_nic_remove(&n->pair[0]);
     for (unsigned i = n->pairs; i--;) {
         if (n->pair[i].netdev)
             viv_netdev_detach(n->pair[i].netdev);
