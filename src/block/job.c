@@ -384,22 +384,12 @@ static void *job_main(void *opaque)
 
 /* --- starting --- */
 
-static bool is_id(const char *id)
-{
-    if (!id || !g_ascii_isalpha(*id))
-        return false;
-    while (*++id)
-        if (!g_ascii_isalnum(*id) && !strchr("-._", *id))
-            return false;
-    return true;
-}
-
 struct viv_job *viv_job_new(const struct viv_job_type *type, const struct viv_block_job_opts *o, struct viv_err *err)
 {
     pthread_condattr_t attr;
     struct viv_job *j;
 
-    if (!is_id(o->job.id))
+    if (!viv_is_id(o->job.id))
         return viv_fail(err, EINVAL, "Invalid job ID '%s'", o->job.id ? o->job.id : ""), NULL;
     if (type->block && viv_graph_check_quiet(err))
         return NULL;

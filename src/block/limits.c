@@ -100,6 +100,13 @@ static void put_group(gpointer t)
     viv_throttle_put(t);
 }
 
+static int read_group(struct viv_opts *o, struct viv_limits *l, struct viv_err *err)
+{
+    int ret = read_value(o, "x-iops-size", "limits.iops-size", true, &l->iops_size, err);
+
+    return ret ? ret : read_limits(o, "x-", "limits.", l, err);
+}
+
 int viv_throttle_group_add(struct viv_opts *o, struct viv_err *err)
 {
     const char *id = viv_opts_str(o, "id");
@@ -111,9 +118,7 @@ int viv_throttle_group_add(struct viv_opts *o, struct viv_err *err)
         viv_throttle_put(there);
         return viv_fail(err, EEXIST, "there is a throttle group '%s' already", id);
     }
-    ret = read_value(o, "x-iops-size", "limits.iops-size", true, &l.iops_size, err);
-    if (!ret)
-        ret = read_limits(o, "x-", "limits.", &l, err);
+    ret = read_group(o, &l, err);
     if (ret)
         return ret;
     objects = objects ? objects : g_hash_table_new_full(g_str_hash, g_str_equal, g_free, put_group);
@@ -131,6 +136,40 @@ int viv_throttle_group_del(const char *id, struct viv_err *err)
         return viv_fail(err, EBUSY, "object '%s' is in use, can not be deleted", id);
     g_hash_table_remove(objects, id);
     return 0;
+}
+
+int viv_throttle_group_change(struct viv_opts *o, struct viv_err *err)
+{
+    struct viv_limits l = {0};
+    int ret = read_group(o, &l, err);
+
+    if (!ret)
+        viv_throttle_put(viv_throttle_get(viv_opts_str(o, "id"), &l));
+    return ret;
+}
+
+static void put_limit(struct viv_raw_opts *to, const char *name, const char *tail, uint64_t value)
+{
+    g_autofree char *key = g_strconcat("limits.", name, tail, NULL), *text = g_strdup_printf("%" G_GUINT64_FORMAT, value);
+
+    viv_raw_set(to, key, text);
+}
+
+struct viv_raw_opts *viv_throttle_group_now(const char *id)
+{
+    struct viv_raw_opts *r = viv_raw_new("throttle-group");
+    struct viv_throttle *t = g_hash_table_lookup(objects, id);
+    struct viv_limits l;
+
+    viv_throttle_limits(t, &l);
+    viv_raw_set(r, "id", id);
+    for (unsigned i = 0; i < VIV_LIMITS; i++) {
+        put_limit(r, names[i].name, "", l.l[i].avg);
+        put_limit(r, names[i].name, "-max", l.l[i].max);
+        put_limit(r, names[i].name, "-max-length", MAX(l.l[i].length, 1));
+    }
+    put_limit(r, "iops-size", "", l.iops_size);
+    return r;
 }
 
 void viv_throttle_groups_free(void)

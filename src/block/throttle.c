@@ -30,7 +30,7 @@ static int check_one(const struct viv_limit *l, const char *name, const char *wh
         return viv_fail(err, EINVAL, "%s: %s-max needs %s, the rate outside of bursts", what, name, name);
     if (l->max && l->max < l->avg)
         return viv_fail(err, EINVAL, "%s: %s-max is below %s", what, name, name);
-    if (l->length && !l->max)
+    if (l->length > 1 && !l->max) /* 1 is what there is when nothing is said */
         return viv_fail(err, EINVAL, "%s: %s-max-length needs %s-max", what, name, name);
     if (l->avg > 1000000000000000ull || l->max > 1000000000000000ull || l->length > 1000000)
         return viv_fail(err, EINVAL, "%s: %s is out of range (at most 10^15 a second, bursts of 10^6 seconds)", what, name);

@@ -42,6 +42,8 @@ int viv_limits_read(struct viv_opts *o, struct viv_limits *l, const char **group
 extern const struct viv_opt_def viv_throttle_group_opts[];
 int viv_throttle_group_add(struct viv_opts *o, struct viv_err *err);
 int viv_throttle_group_del(const char *id, struct viv_err *err);
+int viv_throttle_group_change(struct viv_opts *o, struct viv_err *err); /* to the limits of `o`, for all members */
+struct viv_raw_opts *viv_throttle_group_now(const char *id);            /* an object's limits as they are, as its options say them */
 void viv_throttle_groups_free(void);
 
 struct viv_throttle; /* a group */

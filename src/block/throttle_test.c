@@ -89,7 +89,8 @@ static void test_checks(void)
         {{.l[VIV_LIMIT_IOPS_TOTAL].avg = 1, .l[VIV_LIMIT_IOPS_WRITE].avg = 1}, "exclude"},
         {{.l[VIV_LIMIT_IOPS_READ].max = 1}, "needs iops-read"},
         {{.l[VIV_LIMIT_IOPS_READ] = {.avg = 2, .max = 1}}, "below"},
-        {{.l[VIV_LIMIT_IOPS_READ] = {.avg = 2, .length = 1}}, "needs iops-read-max"},
+        {{.l[VIV_LIMIT_IOPS_READ] = {.avg = 2, .length = 1}}, NULL},
+        {{.l[VIV_LIMIT_IOPS_READ] = {.avg = 2, .length = 2}}, "needs iops-read-max"},
         {{.l[VIV_LIMIT_BPS_READ].avg = 1, .iops_size = 1}, "iops-size"},
         {{.l[VIV_LIMIT_BPS_READ].avg = UINT64_MAX}, "out of range"},
     };

@@ -34,23 +34,14 @@ static int check_class(const struct viv_dev_class *c, struct viv_err *err)
 }
 
 /* QEMU's rule, which scripts that make ids rely on. */
-static bool good_id(const char *id)
-{
-    if (!g_ascii_isalpha(*id))
-        return false;
-    while (g_ascii_isalnum(*id) || *id == '-' || *id == '.' || *id == '_')
-        id++;
-    return !*id;
-}
-
 int viv_dev_plug(struct viv_board *board, const char *cls, const char *id, struct viv_opts *opts, struct viv_err *err)
 {
     const struct viv_dev_class *c = viv_dev_class_find(cls);
     struct viv_dev *d;
     int rc = c ? check_class(c, err) : 0;
 
-    if (rc == 0 && id && !good_id(id))
-        rc = viv_fail(err, EINVAL, "Parameter 'id' expects an identifier: letters, digits, '-', '.', '_', starting with a letter");
+    if (rc == 0 && id && !viv_is_id(id))
+        rc = viv_fail(err, EINVAL, "Parameter 'id' expects an identifier: " VIV_ID_FORM);
     if (rc == 0 && id && viv_dev_find(id))
         rc = viv_fail(err, EEXIST, "Duplicate device ID '%s'", id);
     if (rc == 0 && c && c->hotplug->check)

@@ -101,18 +101,6 @@ static int find_class(const char *what, const char *name, const struct viv_chr_c
                     what, name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-/* Names are letters first, then letters, digits, '-', '.', '_', as QEMU's ids. */
-static bool id_ok(const char *id)
-{
-    if (!g_ascii_isalpha(id[0]))
-        return false;
-    for (; *id; id++) {
-        if (!g_ascii_isalnum(*id) && !strchr("-._", *id))
-            return false;
-    }
-    return true;
-}
-
 static int open_log(struct viv_chr *c, struct viv_opts *o, struct viv_err *err)
 {
     const char *path = viv_opts_str(o, "logfile");
@@ -191,8 +179,8 @@ static int add(struct viv_raw_opts *r, bool later, struct viv_chr **out, struct 
     id = viv_opts_str(o, "id");
     if (!id)
         rc = viv_fail(err, EINVAL, "%s: 'id=' is missing: the name a device refers to", what);
-    else if (!id_ok(id))
-        rc = viv_fail(err, EINVAL, "%s: id='%.60s' must be a letter, then letters, digits, - . _", what, id);
+    else if (!viv_is_id(id))
+        rc = viv_fail(err, EINVAL, "%s: id='%.60s' is no identifier: " VIV_ID_FORM, what, id);
     else if (viv_chr_find(id))
         rc = viv_fail(err, EEXIST, "%s: id '%.60s' is already in use", what, id);
     else

@@ -40,7 +40,7 @@ static int take_object(const char *text)
 {
     struct viv_err err = VIV_ERR_INIT;
 
-    return cmd_object_add(text, &err) ? img_error("%s", err.text) : 0;
+    return viv_object_add_text("--object", text, &err) ? img_error("%s", err.text) : 0;
 }
 
 /* Joined by a comma to those that came before. One at either end, unless doubled, would join others than were written. */

@@ -204,7 +204,7 @@ static int take_image(int c, struct nbd_args *a, struct viv_err *err)
         a->image_opts = true;
         return 0;
     case OPT_OBJECT:
-        return cmd_object_add(optarg, err);
+        return viv_object_add_text("--object", optarg, err);
     }
     return 1;
 }

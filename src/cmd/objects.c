@@ -5,83 +5,80 @@
 #include "crypto/secret.h"
 #include "crypto/tlscreds.h"
 
-#include <errno.h>
 #include <glib.h>
 #include <stdio.h>
 
-static const struct {
-    const char *type;
-    const struct viv_opt_def *opts;
-    int (*add)(struct viv_opts *o, struct viv_err *err);
-    int (*del)(const char *id, struct viv_err *err);
-} kinds[] = {
-    {"authz-list-file", viv_authz_list_file_opts, viv_authz_list_file_add, viv_authz_del},
-    {"authz-simple", viv_authz_simple_opts, viv_authz_simple_add, viv_authz_del},
-    {"secret", viv_secret_opts, viv_secret_add, viv_secret_del},
-    {"tls-creds-x509", viv_tls_x509_opts, viv_tls_x509_add, viv_tls_creds_del},
-    {"tls-creds-psk", viv_tls_psk_opts, viv_tls_psk_add, viv_tls_creds_del},
-    {"tls-creds-anon", viv_tls_anon_opts, viv_tls_anon_add, viv_tls_creds_del},
-    {"throttle-group", viv_throttle_group_opts, viv_throttle_group_add, viv_throttle_group_del},
+static const struct viv_object_class list_file = {
+    .type = "authz-list-file",
+    .desc = "who may come by TLS: rules in a file, for tls-authz=",
+    .parent = "authz",
+    .opts = viv_authz_list_file_opts,
+    .add = viv_authz_list_file_add,
+    .del = viv_authz_del,
+}, simple = {
+    .type = "authz-simple",
+    .desc = "who may come by TLS: one name, for tls-authz=",
+    .parent = "authz",
+    .opts = viv_authz_simple_opts,
+    .add = viv_authz_simple_add,
+    .del = viv_authz_del,
+}, secret = {
+    .type = "secret",
+    .desc = "a password or a key, for key-secret= of encrypted images",
+    .parent = "secret_common",
+    .opts = viv_secret_opts,
+    .add = viv_secret_add,
+    .del = viv_secret_del,
+    .hidden = true,
+}, tls_anon = {
+    .type = "tls-creds-anon",
+    .desc = "TLS that hides what is said but not from whom: for tls-creds= of -vnc",
+    .parent = "tls-creds",
+    .opts = viv_tls_anon_opts,
+    .add = viv_tls_anon_add,
+    .del = viv_tls_creds_del,
+}, tls_psk = {
+    .type = "tls-creds-psk",
+    .desc = "TLS with keys that both sides know, for tls-creds= of nbd",
+    .parent = "tls-creds",
+    .opts = viv_tls_psk_opts,
+    .add = viv_tls_psk_add,
+    .del = viv_tls_creds_del,
+}, tls_x509 = {
+    .type = "tls-creds-x509",
+    .desc = "TLS with certificates, for tls-creds= of nbd and -vnc",
+    .parent = "tls-creds",
+    .opts = viv_tls_x509_opts,
+    .add = viv_tls_x509_add,
+    .del = viv_tls_creds_del,
+}, throttle_group = {
+    .type = "throttle-group",
+    .desc = "limits that disks share, for throttle-group= of driver=throttle",
+    .opts = viv_throttle_group_opts,
+    .add = viv_throttle_group_add,
+    .del = viv_throttle_group_del,
+    .change = viv_throttle_group_change,
+    .now = viv_throttle_group_now,
 };
 
-static int find_kind(const char *type, unsigned *out, struct viv_err *err)
+void cmd_objects_use(void)
 {
-    unsigned i = 0;
+    static const struct viv_object_class *const classes[] = {&list_file, &simple, &secret, &tls_anon, &tls_psk, &tls_x509, &throttle_group, NULL};
 
-    while (i < G_N_ELEMENTS(kinds) && g_strcmp0(type, kinds[i].type) != 0)
-        i++;
-    *out = i;
-    if (i == G_N_ELEMENTS(kinds))
-        return viv_fail(err, EINVAL, "invalid object type: %s (authz-list-file, authz-simple, secret, tls-creds-x509, tls-creds-psk, tls-creds-anon and throttle-group work)",
-                        type ? type : "none is given");
-    return 0;
+    viv_objects_use(classes);
 }
 
 const struct viv_opt_def *cmd_object_opts(unsigned i, const char **name)
 {
-    if (i >= G_N_ELEMENTS(kinds))
-        return NULL;
-    *name = kinds[i].type;
-    return kinds[i].opts;
-}
+    const struct viv_object_class *c;
 
-int cmd_object_add_raw(struct viv_raw_opts *raw, struct viv_err *err)
-{
-    g_autofree char *type = viv_raw_take(raw, "qom-type");
-    g_autofree char *what = g_strdup_printf("%s %s", viv_raw_what(raw), type ? type : "");
-    struct viv_opts *o = NULL;
-    unsigned kind;
-    int ret = find_kind(type, &kind, err);
-
-    if (!ret)
-        ret = viv_opts_from_raw(what, kinds[kind].opts, raw, &o, err);
-    if (!ret)
-        ret = kinds[kind].add(o, err);
-    viv_opts_free(o);
-    return ret;
-}
-
-int cmd_object_add(const char *text, struct viv_err *err)
-{
-    struct viv_raw_opts *raw = NULL;
-    int ret = viv_raw_parse("--object", "qom-type", text, &raw, err);
-
-    if (!ret)
-        ret = cmd_object_add_raw(raw, err);
-    viv_raw_free(raw);
-    return ret;
-}
-
-int cmd_object_del(const char *id, struct viv_err *err)
-{
-    for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++) {
-        struct viv_err why = VIV_ERR_INIT;
-        int ret = kinds[i].del(id, &why);
-
-        if (ret != -ENOENT)
-            return ret ? viv_fail(err, -ret, "%s", why.text) : 0;
+    for (unsigned k = 0; (c = viv_object_class_at(k)) != NULL; k++) {
+        if (c->fixed || i-- > 0)
+            continue;
+        *name = c->type;
+        return c->opts;
     }
-    return viv_fail(err, ENOENT, "object '%s' not found", id);
+    return NULL;
 }
 
 bool cmd_object_help(const char *text)
@@ -90,20 +87,15 @@ bool cmd_object_help(const char *text)
     bool wanted = viv_raw_parse("--object", "qom-type", text, &raw, NULL) == 0 && viv_raw_help(raw);
     const char *type = wanted ? viv_raw_get(raw, "qom-type") : NULL;
 
-    for (unsigned i = 0; wanted && i < G_N_ELEMENTS(kinds); i++) {
-        g_autofree char *what = g_strdup_printf("--object %s", kinds[i].type);
-
-        if (g_strcmp0(type, kinds[i].type) == 0)
-            viv_opts_print_help(what, kinds[i].opts, stdout);
-        else if (!type || g_str_equal(type, "help") || g_str_equal(type, "?"))
-            printf("%s\n", kinds[i].type);
-    }
+    if (wanted && !(type && viv_object_help(type)))
+        viv_object_help(NULL);
     viv_raw_free(raw);
     return wanted;
 }
 
 void cmd_objects_free(void)
 {
+    viv_objects_forget();
     viv_throttle_groups_free();
     viv_tls_creds_free_all();
     viv_authz_free_all();

@@ -1,18 +1,14 @@
-/* --object of the disk tools: secrets and TLS credentials. */
+/* --object of the disk tools and -object's part for disks: secrets, TLS credentials, limits. */
 #ifndef VIV_CMD_OBJECTS_H
 #define VIV_CMD_OBJECTS_H
 
-#include "base/err.h"
-#include "opt/opt.h"
+#include "opt/object.h"
 
-/* "TYPE,id=ID,..." or JSON. */
-int cmd_object_add(const char *text, struct viv_err *err);
-/* With the type as key "qom-type" (object-add). */
-int cmd_object_add_raw(struct viv_raw_opts *raw, struct viv_err *err);
-int cmd_object_del(const char *id, struct viv_err *err);
+/* Makes their classes known; once. */
+void cmd_objects_use(void);
 /* Prints what there is when the text asks for help, and says whether it did. */
 bool cmd_object_help(const char *text);
-/* The options of kind i; NULL: there are no more. */
+/* For the schema: the options of class i that may be made while the program runs; NULL: there are no more. */
 const struct viv_opt_def *cmd_object_opts(unsigned i, const char **name);
 /* At exit. */
 void cmd_objects_free(void);

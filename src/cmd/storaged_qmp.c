@@ -25,7 +25,7 @@ COMMAND(query_block)
 
 RAW(object_add)
 {
-    return cmd_object_add_raw(raw, err);
+    return viv_object_add(raw, err);
 }
 
 static const struct viv_opt_def id_args[] = {
@@ -35,7 +35,7 @@ static const struct viv_opt_def id_args[] = {
 
 COMMAND(object_del)
 {
-    return cmd_object_del(viv_opts_str(o, "id"), err);
+    return viv_object_del(viv_opts_str(o, "id"), err);
 }
 
 /* --- types that tables elsewhere know --- */

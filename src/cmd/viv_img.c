@@ -78,6 +78,7 @@ static int unknown(const char *name)
 int main(int argc, char **argv)
 {
     viv_log_set_program("viv-img");
+    cmd_objects_use();
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error like any other */
     signal(SIGXFSZ, SIG_IGN);
     if (argc < 2)

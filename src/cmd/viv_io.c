@@ -89,7 +89,7 @@ static void parse_one(struct args *a, struct io_file *f, int c, char **argv)
     else if (c == 'V')
         a->done = 1 + (printf("viv-io version " VIV_VERSION "\n") < 0);
     else if (c == 'x')
-        a->done = cmd_object_add(optarg, &err) ? 1 + viv_blkio_error(&f->io, "%s", err.text) : 0;
+        a->done = viv_object_add_text("--object", optarg, &err) ? 1 + viv_blkio_error(&f->io, "%s", err.text) : 0;
     else if (c == 'T')
         a->done = 1 + viv_blkio_error(&f->io, "'%s' is not implemented yet", argv[optind - 1]);
     else if (c == ':')
@@ -153,6 +153,7 @@ int main(int argc, char **argv)
     int ret;
 
     viv_log_set_program("viv-io");
+    cmd_objects_use();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     parse(&a, &f, argc, argv);

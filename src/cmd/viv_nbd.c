@@ -224,6 +224,7 @@ int main(int argc, char **argv)
     int ret;
 
     viv_log_set_program("viv-nbd");
+    cmd_objects_use();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     ret = nbd_args_parse(argc, argv, &a, &err);

@@ -152,7 +152,7 @@ static int do_option(int c, const char *text, struct viv_err *err)
     int ret = 0;
 
     if (c == OPT_OBJECT)
-        return cmd_object_add(text, err);
+        return viv_object_add_text("--object", text, err);
     for (unsigned i = 0; i < G_N_ELEMENTS(sets); i++) {
         if (sets[i].option != c)
             continue;
@@ -300,6 +300,7 @@ int main(int argc, char **argv)
     int ret;
 
     viv_log_set_program("viv-storaged");
+    cmd_objects_use();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     ret = first_pass(argc, argv, &a, &err);

@@ -1,5 +1,6 @@
 /* viv-vm: one virtual machine, one process, QEMU's command line. */
 #include "cmd/daemon.h"
+#include "cmd/objects.h"
 #include "cmd/vm_args.h"
 
 #include "accel/accel.h"
@@ -8,9 +9,6 @@
 #include "block/options.h"
 #include "block/registry.h"
 #include "chr/chr.h"
-#include "crypto/authz.h"
-#include "crypto/secret.h"
-#include "crypto/tlscreds.h"
 #include "dev/devices.h"
 #include "export/export.h"
 #include "host/iothread.h"
@@ -175,9 +173,7 @@ static bool take_apart(void)
     viv_iothread_free_all();
     if (viv_drive_free_all(&err) < 0 || viv_blockdev_close_all(&err) < 0)
         viv_error("%s", err.text);
-    viv_secret_free_all();
-    viv_tls_creds_free_all();
-    viv_authz_free_all();
+    cmd_objects_free();
     cmd_pidfile_remove();
     return ok;
 }
@@ -236,6 +232,7 @@ int main(int argc, char **argv)
     int rc;
 
     viv_log_set_program("viv-vm");
+    vm_objects_use();
     viv_dev_set_classes(viv_devices);
     set_personality(&args, argv[0]);
     vm_sandbox_defaults(&args);

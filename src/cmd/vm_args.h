@@ -115,14 +115,11 @@ bool vm_fsdev_help(const char *driver);
 int vm_add_fds(struct vm_args *a, struct viv_err *err);
 
 /* vm_objects.c */
-/* Who needs an object says when it is made: the machine's memory (before vm_config_fill()), disks (before vm_open_storage()), devices, or it is made after network back ends. */
-enum vm_object_phase { VM_OBJECTS_MEMORY, VM_OBJECTS_DISKS, VM_OBJECTS_DEVICES, VM_OBJECTS_NETWORK };
+/* Who needs an object says when it is made: disks (before vm_open_storage(); all that objects.c has), the machine's memory (before
+ * vm_config_fill()), devices, or it is made after network back ends. */
+enum vm_object_phase { VM_OBJECTS_DISKS, VM_OBJECTS_MEMORY, VM_OBJECTS_DEVICES, VM_OBJECTS_NETWORK };
+void vm_objects_use(void); /* before any option is looked at */
 int vm_make_objects(struct vm_args *a, enum vm_object_phase phase, struct viv_err *err);
-/* object-add and object-del. -ENOENT; device lock held. */
-int vm_object_add(struct viv_raw_opts *r, struct viv_err *err);
-int vm_object_del(const char *id, struct viv_err *err);
-const struct viv_opt_def *vm_object_opts(unsigned i, const char **name); /* of kind i that object-add takes; NULL: there are no more */
-bool vm_object_help(const char *type); /* NULL: all; false: there is no such type */
 
 /* vm_help.c: the implied key of an option that explains itself, NULL for others; prints a->help_about
  * (an error: it asks about something that is not there). */

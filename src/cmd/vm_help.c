@@ -1,6 +1,8 @@
 /* "-X help": what an option takes, from the tables that parse it. */
 #include "cmd/vm_args.h"
 
+#include "opt/object.h"
+
 #include "accel/accel.h"
 #include "block/options.h"
 #include "chr/chr.h"
@@ -71,7 +73,7 @@ static const struct {
     {"-cpu", "model", cpu_help},
     {"-accel", "accel", viv_accel_help},
     {"-device", "driver", vm_device_help},
-    {"-object", "qom-type", vm_object_help},
+    {"-object", "qom-type", viv_object_help},
     {"-netdev", "type", viv_netdev_help},
     {"-nic", "type", viv_netdev_help},
     {"-net", "type", viv_netdev_help},

@@ -1,4 +1,5 @@
 /* The machine's monitors: which commands they have; those about this program. */
+#include "cmd/objects.h"
 #include "cmd/vm_args.h"
 
 #include "block/options.h"
@@ -70,7 +71,7 @@ COMMAND(query_options)
 
 static int object_add(struct viv_raw_opts *raw, json_t **result, struct viv_err *err)
 {
-    return vm_object_add(raw, err);
+    return viv_object_add(raw, err);
 }
 
 static const struct viv_opt_def object_args[] = {
@@ -80,14 +81,7 @@ static const struct viv_opt_def object_args[] = {
 
 COMMAND(object_add_text)
 {
-    struct viv_raw_opts *raw;
-    int rc = viv_raw_parse("object_add", "qom-type", viv_opts_str(o, "object"), &raw, err);
-
-    if (rc < 0)
-        return rc;
-    rc = vm_object_add(raw, err);
-    viv_raw_free(raw);
-    return rc;
+    return viv_object_add_text("object_add", viv_opts_str(o, "object"), err);
 }
 
 static const struct viv_opt_def id_args[] = {
@@ -97,12 +91,12 @@ static const struct viv_opt_def id_args[] = {
 
 COMMAND(object_del)
 {
-    return vm_object_del(viv_opts_str(o, "id"), err);
+    return viv_object_del(viv_opts_str(o, "id"), err);
 }
 
 static void types(void)
 {
-    viv_schema_use_union("ObjectOptions", "qom-type: cases, id: str", "qom-type", vm_object_opts);
+    viv_schema_use_union("ObjectOptions", "qom-type: cases, id: str", "qom-type", cmd_object_opts);
 }
 
 static const struct viv_mon_cmd commands[] = {

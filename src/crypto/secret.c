@@ -1,6 +1,7 @@
 /* Secrets: where their bytes come from, and that they do not stay behind. */
 #include "crypto/secret.h"
 
+#include "base/base64.h"
 #include "host/open.h"
 
 #include <errno.h>
@@ -83,31 +84,16 @@ static int read_file(const char *path, uint8_t **out, size_t *len, struct viv_er
     return ret;
 }
 
-/* RFC 4648 section 4 with line breaks; g_base64_decode would skip over anything. In place of *bytes. */
+/* In place of *bytes. */
 static int decode_base64(uint8_t **bytes, size_t *len, struct viv_err *err)
 {
-    size_t chars = 0, pad = 0, room = *len;
-    int state = 0;
-    guint save = 0;
+    size_t chars = *len;
     uint8_t *out;
+    int rc = viv_base64_decode((const char *)*bytes, chars, &out, len, err);
 
-    for (size_t i = 0; i < *len; i++) {
-        uint8_t c = (*bytes)[i];
-
-        if (c == '\n' || c == '\r')
-            continue;
-        if (!g_ascii_isalnum(c) && c != '+' && c != '/' && c != '=')
-            return viv_fail(err, EINVAL, "Base64 data contains invalid characters (byte %zu)", i);
-        if (pad && c != '=')
-            return viv_fail(err, EINVAL, "Base64 data goes on after its padding (byte %zu)", i);
-        pad += c == '=';
-        chars++;
-    }
-    if (chars % 4 || pad > 2)
-        return viv_fail(err, EINVAL, "Base64 data has %zu characters, not a multiple of 4: something is cut off", chars);
-    out = g_malloc0(room + 1);
-    *len = g_base64_decode_step((const char *)*bytes, room, out, &state, &save);
-    viv_secret_free(*bytes, room);
+    if (rc < 0)
+        return rc;
+    viv_secret_free(*bytes, chars);
     *bytes = out;
     return 0;
 }
@@ -211,24 +197,12 @@ static void free_secret(struct secret *s)
     g_free(s);
 }
 
-static int check_id(const char *id, struct viv_err *err)
-{
-    bool ok = g_ascii_isalpha(*id);
-
-    for (const char *p = id; *p; p++)
-        ok = ok && (g_ascii_isalnum(*p) || strchr("-._", *p));
-    return ok ? 0
-              : viv_fail(err, EINVAL, "'%.60s' is no identifier: letters, digits, '-', '.', '_', starting with a letter", id);
-}
-
 int viv_secret_add(struct viv_opts *o, struct viv_err *err)
 {
     struct secret *s = g_new0(struct secret, 1);
-    int ret = check_id(viv_opts_str(o, "id"), err);
+    int ret = load(o, &s->bytes, &s->len, err);
 
     s->id = g_strdup(viv_opts_str(o, "id"));
-    if (!ret)
-        ret = load(o, &s->bytes, &s->len, err);
     if (!ret) {
         pthread_mutex_lock(&lock);
         if (*find(s->id))

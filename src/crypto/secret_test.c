@@ -51,12 +51,11 @@ static void test_forms(void)
     expect("id=s,format=base64,data=\n", "", 0, NULL);
     expect("id=s", NULL, 0, "Either 'file' or 'data'");
     expect("data=x", NULL, 0, "id");
-    expect("id=1s,data=x", NULL, 0, "no identifier");
     expect("id=s,data=x,file=y", NULL, 0, "mutually exclusive");
     expect("id=s,data=x,format=hex", NULL, 0, "hex");
     expect("id=s,data=x!!y,format=base64", NULL, 0, "invalid characters (byte 1)");
     expect("id=s,data=AAA,format=base64", NULL, 0, "cut off");
-    expect("id=s,data=A===,format=base64", NULL, 0, "cut off");
+    expect("id=s,data=A===,format=base64", NULL, 0, "two at most");
     expect("id=s,data=AA==AAAA,format=base64", NULL, 0, "after its padding");
     expect("id=s,file=/nonexistent/x", NULL, 0, "/nonexistent/x");
 }

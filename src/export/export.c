@@ -65,16 +65,11 @@ static int find_type(const char *name, const struct viv_export_type **out, struc
     return viv_fail(err, EINVAL, "Parameter 'type' does not accept value '%s' (nbd, vhost-user-blk and fuse work)", name);
 }
 
-bool viv_export_is_id(const char *id)
-{
-    return g_ascii_isalpha(*id) && strspn(id, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-._") == strlen(id);
-}
-
 static int check_new(struct viv_opts *o, struct viv_err *err)
 {
     const char *id = viv_opts_str(o, "id");
 
-    if (!viv_export_is_id(id))
+    if (!viv_is_id(id))
         return viv_fail(err, EINVAL, "Invalid block export id");
     if (*find(id))
         return viv_fail(err, EEXIST, "Block export id '%s' is already in use", id);

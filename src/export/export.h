@@ -37,7 +37,4 @@ bool viv_export_nbd_runs(void);
 /* The end of the program: all exports, and the server. The first error. */
 int viv_exports_finish(struct viv_err *err);
 
-/* Can it be the id of an export, or of anything else: a letter, then letters, digits, '-', '.' and '_'? */
-bool viv_export_is_id(const char *id);
-
 #endif

@@ -127,6 +127,40 @@ static bool in_words(const char *said, const struct broker_place *p)
     return broker_is_named(said) || broker_is_named(full) || broker_is_named(p->name);
 }
 
+/* Does a name in `text` lead from `here` to `full`? */
+static bool leads_to(const char *text, const char *here, const char *full)
+{
+    size_t len;
+
+    for (const char *p = text; *p; p += MAX(len, 1)) {
+        g_autofree char *name = NULL, *leads = NULL;
+
+        for (len = 0; of_name(p[len]);)
+            len++;
+        if (!len)
+            continue;
+        name = g_strndup(p, len);
+        leads = g_canonicalize_filename(name, here);
+        if (!strcmp(leads, full))
+            return true;
+    }
+    return false;
+}
+
+/* Sockets are asked for by their full names even where another was said, because -daemonize leaves the folder. */
+static bool named_otherwise(const char *said)
+{
+    g_autofree char *here = g_get_current_dir(), *full = g_canonicalize_filename(said, here);
+    size_t len = strlen(here);
+    const char *rest = len > 1 && !strncmp(full, here, len) && full[len] == '/' ? full + len + 1 : NULL;
+
+    for (GList *l = words.head; l; l = l->next) {
+        if ((rest && occurs(l->data, rest)) || leads_to(l->data, here, full))
+            return true;
+    }
+    return false;
+}
+
 static int refuse(char *text, const char *what, const char *path, const char *why)
 {
     snprintf(text, BROKER_TEXT, "the sandbox does not %s '%.160s': %s", what, path, why);
@@ -319,7 +353,7 @@ int broker_may_connect(const char *said, const struct broker_place *p, bool list
         return 0;
     if (granted(GRANT_LISTEN, place) || (!listens && granted(GRANT_SOCKET, place)))
         return 0;
-    if (!(abstract && broker_is_named(said + 1)) && !in_words(said, p))
+    if (!(abstract && broker_is_named(said + 1)) && !in_words(said, p) && (abstract || !named_otherwise(said)))
         return refuse(text, "use the socket", p->name, "neither the command line nor a monitor's command has named it; -sandbox off lifts this");
     if (either(broker_is_hidden, p) || either(broker_is_agent, p) || (listens && !abstract && either(broker_is_system, p)))
         return refuse(text, "use the socket", p->name, "the monitor reaches no sockets of the system's, of agents and desktops, and no hidden "

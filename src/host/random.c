@@ -15,6 +15,7 @@ struct viv_random {
     struct viv_random *next;
     char *id, *path;
     int fd; /* -1: getrandom */
+    unsigned users;
 };
 
 static struct viv_random *first;
@@ -35,12 +36,21 @@ static int open_source(const char *path, struct viv_err *err)
     return fd;
 }
 
+static struct viv_random **find(const char *id)
+{
+    struct viv_random **at = &first;
+
+    while (*at && strcmp((*at)->id, id))
+        at = &(*at)->next;
+    return at;
+}
+
 int viv_random_add(const char *id, const char *path, struct viv_err *err)
 {
     struct viv_random *r;
     int fd = -1;
 
-    if (viv_random_find(id))
+    if (*find(id))
         return viv_fail(err, EEXIST, "the id '%s' is already in use", id);
     if (path) {
         fd = open_source(path, err);
@@ -56,13 +66,37 @@ int viv_random_add(const char *id, const char *path, struct viv_err *err)
     return 0;
 }
 
-struct viv_random *viv_random_find(const char *id)
+int viv_random_del(const char *id, struct viv_err *err)
 {
-    for (struct viv_random *r = first; r; r = r->next) {
-        if (!strcmp(r->id, id))
-            return r;
-    }
-    return NULL;
+    struct viv_random **at = find(id), *r = *at;
+
+    if (!r)
+        return viv_fail(err, ENOENT, "there is no source of random bytes '%.60s'", id);
+    if (r->users)
+        return viv_fail(err, EBUSY, "object '%.60s' is in use, can not be deleted: a virtio-rng reads from it", id);
+    *at = r->next;
+    if (r->fd >= 0)
+        close(r->fd);
+    g_free(r->id);
+    g_free(r->path);
+    g_free(r);
+    return 0;
+}
+
+struct viv_random *viv_random_get(const char *id)
+{
+    struct viv_random *r = *find(id);
+
+    if (r)
+        r->users++;
+    return r;
+}
+
+void viv_random_put(struct viv_random **r)
+{
+    if (*r)
+        (*r)->users--;
+    *r = NULL;
 }
 
 ssize_t viv_random_read(struct viv_random *r, void *buf, size_t len)

@@ -287,6 +287,41 @@ static void test_files(void)
     g_assert_cmpint(status, ==, 0);
 }
 
+static int listen_at(const char *name)
+{
+    g_autofree char *path = in_dir(name);
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+
+    g_strlcpy(a.sun_path, path, sizeof(a.sun_path));
+    return viv_unix_listen((struct sockaddr *)&a, sizeof(a), 1, NULL);
+}
+
+/* Sockets are asked for by their full names, whatever a monitor called them. */
+static void socket_names(const void *arg)
+{
+    g_autofree char *here = in_dir(""), *base = g_path_get_basename(here), *roundabout = in_dir("x/..//round");
+    g_autofree char *words = g_strdup_printf("path=rel,id=c path=./dot ../%s/up %s \"a b=c\" .hid other.not", base, roundabout);
+
+    viv_sandbox_need(VIV_SANDBOX_MONITOR);
+    seal();
+    CHECK(listen_at("rel") == -EACCES);
+    viv_broker_words(words);
+    CHECK(listen_at("rel") >= 0 && listen_at("dot") >= 0 && listen_at("up") >= 0 && listen_at("round") >= 0 && listen_at("a b=c") >= 0);
+    CHECK(listen_at("other") == -EACCES && listen_at("el") == -EACCES && listen_at(".hid") == -EACCES);
+}
+
+static void test_socket_names(void)
+{
+    g_autofree char *said = NULL, *here = g_get_current_dir(), *there = in_dir("");
+    int status;
+
+    g_assert_cmpint(chdir(there), ==, 0);
+    status = confined(&lenient, socket_names, NULL, &said);
+    g_test_message("%s", said);
+    g_assert_cmpint(status, ==, 0);
+    g_assert_cmpint(chdir(here), ==, 0);
+}
+
 /* Links made after the start by somebody else, here a process that is not confined, lead nowhere. */
 static void links(const void *arg)
 {
@@ -1010,6 +1045,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sandbox/threads", test_threads);
     g_test_add_func("/sandbox/files", test_files);
     g_test_add_func("/sandbox/links", test_links);
+    g_test_add_func("/sandbox/socket-names", test_socket_names);
     g_test_add_func("/sandbox/no-monitor", test_no_monitor);
     g_test_add_func("/sandbox/no-room", test_no_room);
     g_test_add_func("/sandbox/folder", test_folder);

@@ -5,6 +5,7 @@
 #include "mon/mon_int.h"
 #include "mon/schema.h"
 
+#include "base/base64.h"
 #include "chr/chr.h"
 
 #include <errno.h>
@@ -183,14 +184,15 @@ COMMAND(ringbuf_write)
 {
     struct viv_chr *c = viv_chr_find(viv_opts_str(o, "device"));
     const char *data = viv_opts_str(o, "data");
-    g_autofree guchar *raw = NULL;
-    gsize len = strlen(data);
+    g_autofree uint8_t *raw = NULL;
+    size_t len = strlen(data);
+    int rc = 0;
 
     if (!c)
         return viv_fail(err, ENOENT, "Device '%s' not found", viv_opts_str(o, "device"));
     if (!strcmp(viv_opts_str(o, "format"), "base64"))
-        data = (const char *)(raw = g_base64_decode(data, &len));
-    return viv_chr_ringbuf_write(c, (const uint8_t *)data, len, err);
+        rc = viv_base64_decode(data, len, &raw, &len, err);
+    return rc < 0 ? rc : viv_chr_ringbuf_write(c, raw ? raw : (const uint8_t *)data, len, err);
 }
 
 /* --- HMP inside QMP --- */

@@ -2,6 +2,7 @@
 #include "mon/command.h"
 #include "mon/mon_int.h"
 
+#include "bus/dev.h"
 #include "host/clock.h"
 #include "ui/console.h"
 #include "ui/input.h"
@@ -25,6 +26,8 @@ static int find_console(const char *device, int64_t head, struct viv_console **o
         return 0;
     if (!device)
         return viv_fail(err, ENODEV, "this machine has no screen; -vga std gives it one");
+    if (!viv_dev_find(device))
+        viv_mon_error_class("DeviceNotFound");
     return viv_fail(err, ENODEV, "there is no screen '%s', head %lld", device, (long long)head);
 }
 

@@ -51,13 +51,9 @@ static void netdevs(struct offer *f)
 /* Cards and back ends. */
 static void links(struct offer *f)
 {
-    struct viv_nic_info nic;
-
     netdevs(f);
-    for (struct viv_netdev *n = viv_netdev_next(NULL); n; n = viv_netdev_next(n)) {
-        if (viv_netdev_nic_info(n, &nic))
-            offer(f, nic.id);
-    }
+    for (struct viv_nic *n = viv_nic_next(NULL); n; n = viv_nic_next(n))
+        offer(f, viv_nic_name(n));
 }
 
 static void devices(struct offer *f)

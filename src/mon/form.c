@@ -97,9 +97,13 @@ static int set_switch(const struct viv_mon_cmd *c, const struct viv_slot *slots,
 }
 
 /* A number below 0 is none, nor is what an expression begins with. */
-static bool is_switch(const struct viv_mon_cmd *c, const char *word)
+static bool is_switch(const struct viv_mon_cmd *c, const struct viv_slot *slots, unsigned n, const char *word)
 {
-    return word[0] == '-' && g_ascii_isalpha(word[1]) && !c->hmp_rest;
+    bool known = !c->hmp_rest;
+
+    for (unsigned i = 0; i < n; i++)
+        known |= slots[i].letter == word[1];
+    return word[0] == '-' && g_ascii_isalpha(word[1]) && known;
 }
 
 static int check_required(const struct viv_mon_cmd *c, const struct viv_opts *o, struct viv_err *err)
@@ -125,7 +129,7 @@ int viv_form_fill(const struct viv_mon_cmd *c, char **words, struct viv_opts *o,
     for (; *words && !rc; words++) {
         while (next < n && slots[next].letter)
             next++;
-        if (is_switch(c, *words))
+        if (is_switch(c, slots, n, *words))
             rc = set_switch(c, slots, n, &words, o, err);
         else if (words[0][0] == '/' && n && slots[0].letter == '/')
             rc = viv_opts_set(o, slots[0].def->name, *words, err);

@@ -38,6 +38,14 @@ static const struct viv_mon_cmd *find(const char *name)
     return c;
 }
 
+/* What is no whole line gets its end: the prompt follows. */
+static void put_lines(GString *out, const char *text)
+{
+    g_string_append(out, text);
+    if (*text && !g_str_has_suffix(text, "\n"))
+        g_string_append_c(out, '\n');
+}
+
 static int run(const struct viv_mon_cmd *c, char **words, GString *out)
 {
     static const struct viv_opt_def none[] = {VIV_OPT_END};
@@ -53,10 +61,47 @@ static int run(const struct viv_mon_cmd *c, char **words, GString *out)
     else if (c->show)
         c->show(result, out);
     else if (json_is_string(result))
-        g_string_append(out, json_string_value(result));
+        put_lines(out, json_string_value(result));
     json_decref(result);
     viv_opts_free(o);
     return rc;
+}
+
+/* How many words a line with hmp_rest has, which need not begin with "/fmt" or "[-j]". */
+static unsigned words_of(const struct viv_mon_cmd *c, const char *rest)
+{
+    const char *form = c->hmp_args + (*c->hmp_args == '[');
+    unsigned n = 1;
+
+    for (const char *p = form; *p; p++)
+        n += *p == ' ';
+    return n - (strchr("/-", *form) && *rest != *form);
+}
+
+/* The last one as it is but for blanks at its end. */
+static char *word_of(const char *text, size_t len, bool last)
+{
+    char *word = g_strndup(text, len), *bare = last ? NULL : g_shell_unquote(word, NULL);
+
+    if (!bare)
+        return g_strchomp(word);
+    g_free(word);
+    return bare;
+}
+
+static char **split_rest(const char *rest, unsigned n)
+{
+    GPtrArray *words = g_ptr_array_new();
+
+    for (size_t len; *rest; rest += len) {
+        bool last = words->len + 1 >= n;
+
+        len = last ? strlen(rest) : strcspn(rest, " \t");
+        g_ptr_array_add(words, word_of(rest, len, last));
+        len += strspn(rest + len, " \t");
+    }
+    g_ptr_array_add(words, NULL);
+    return (char **)g_ptr_array_free(words, FALSE);
 }
 
 /* What stands behind the command's name, as words; NULL: a quote is not closed. */
@@ -69,7 +114,7 @@ static char **split(const struct viv_mon_cmd *c, const char *rest)
         return g_new0(char *, 1);
     if (!c->hmp_rest)
         return g_shell_parse_argv(rest, NULL, &words, NULL) ? words : NULL;
-    return g_strsplit_set(rest, " \t", *rest == '/' ? 2 : 1);
+    return split_rest(rest, words_of(c, rest));
 }
 
 const struct viv_mon_cmd *viv_hmp_find(const char *line, const char **words)

@@ -6,6 +6,7 @@
 #include "cpu/vcpu.h"
 #include "cpu/x86/cpuid.h"
 #include "machine/vm.h"
+#include "opt/object.h"
 
 #include <string.h>
 
@@ -150,6 +151,9 @@ int viv_mon_info_qom_tree(struct viv_opts *o, json_t **result, struct viv_err *e
         g_string_append_printf(s, "  /cpu[%u] (%s-%s-cpu)\n", i, viv_vm_cpuid()->model, arch);
     put_objects(s, "peripheral", true);
     put_objects(s, "unattached", false);
+    g_string_append(s, "/objects (container)\n");
+    for (struct viv_object *x = viv_object_next(NULL); x; x = viv_object_next(x))
+        g_string_append_printf(s, "  /%s (%s)\n", viv_object_id(x), viv_object_class(x)->type);
     *result = json_string(s->str);
     return 0;
 }

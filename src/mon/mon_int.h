@@ -131,6 +131,17 @@ int viv_mon_run(const char *qmp, struct viv_raw_opts *raw_take, struct viv_err *
 /* whose command is being run; NULL: no program's. */
 struct viv_chr *viv_mon_current(void);
 
+/* objects.c: properties of -object's. list: into an ObjectPropertyInfo list. get: NULL, it has none of that name or does not tell it. set: to
+ * `value`, or (NULL) what some of its members are to be. */
+struct viv_object;
+struct viv_object_class;
+void viv_mon_list_object(const struct viv_object *object, json_t *list);
+json_t *viv_mon_object_properties(const struct viv_object_class *c);
+json_t *viv_mon_get_object(const struct viv_object *object, const char *property);
+int viv_mon_set_object(struct viv_object *object, const char *property, const char *value, const struct viv_raw_opts *members, struct viv_err *err);
+/* commands_qom.c: ObjectPropertyInfo of an option. */
+json_t *viv_mon_property(const struct viv_opt_def *d);
+
 /* commands_about.c, commands_pci.c, commands_qom.c */
 extern const struct viv_mon_cmd viv_mon_memdev[], viv_mon_about[], viv_mon_pci[], viv_mon_qom[];
 /* examine.c: the CPU that "cpu N" chose. */

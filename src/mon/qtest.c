@@ -1,5 +1,6 @@
 #include "mon/qtest.h"
 
+#include "base/base64.h"
 #include "base/units.h"
 #include "host/clock.h"
 #include "machine/machine.h"
@@ -236,12 +237,16 @@ static void base64_read(struct viv_qtest *q, char **w)
 static void base64_write(struct viv_qtest *q, char **w)
 {
     g_autofree uint8_t *data = NULL;
+    struct viv_err err = VIV_ERR_INIT;
     uint64_t addr, size;
-    gsize got = 0;
+    size_t got = 0;
 
     if (!place(q, w, &addr, &size))
         return;
-    data = g_base64_decode(w[3], &got);
+    if (viv_base64_decode(w[3], strlen(w[3]), &data, &got, &err) < 0) {
+        answer(q, "FAIL %s %s %s: %s", w[0], w[1], w[2], err.text);
+        return;
+    }
     if (got != size) {
         answer(q, "FAIL %s %s %s: the data is %zu bytes", w[0], w[1], w[2], got);
         return;

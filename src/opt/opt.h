@@ -112,6 +112,10 @@ int viv_parse_u64(const char *text, uint64_t *out, struct viv_err *err);
 int viv_parse_bool(const char *text, bool *out, struct viv_err *err);
 int viv_parse_uuid(const char *text, uint8_t out[16], struct viv_err *err); /* the dashes may be left out */
 
+/* What may name something: a letter, then letters, digits, '-', '.', '_'. NULL is none. VIV_ID_FORM says so in errors. */
+bool viv_is_id(const char *text);
+#define VIV_ID_FORM "letters, digits, '-', '.', '_', starting with a letter"
+
 /* The candidate nearest to `word` by edit distance, or NULL when none is near enough to suggest. */
 const char *viv_nearest(const char *word, const char *const *candidates);
 

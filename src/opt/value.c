@@ -172,3 +172,8 @@ int viv_parse_uuid(const char *text, uint8_t out[16], struct viv_err *err)
     memcpy(out, uuid, 16);
     return 0;
 }
+
+bool viv_is_id(const char *text)
+{
+    return text && g_ascii_isalpha(*text) && !text[strspn(text, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-._")];
+}

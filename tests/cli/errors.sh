@@ -195,7 +195,7 @@ bad "-global virtio-rng-pci.period=1: this machine has no such device" -global v
 bad "unknown option 'frob'" -global e1000.frob=1
 bad "did you mean 'rng-random'" -object rng-randmo,id=x
 bad "leave it out" -object iothread,id=x,poll-max-ns=1000
-bad "there is an iothread 'x' already" -object iothread,id=x -object iothread,id=x
+bad "there is an object 'x' already" -object iothread,id=x -object iothread,id=x
 bad "there is no iothread 'y'" -object iothread,id=x -device virtio-scsi-pci,iothread=y
 bad "leave out ioeventfd=off" -object iothread,id=x -device virtio-scsi-pci,iothread=x,ioeventfd=off
 bad "'id=' is missing" -object rng-builtin
@@ -204,7 +204,7 @@ bad "No secret with id 'y'" -object secret,id=x,data=AAAA,keyid=y,iv=AAAAAAAAAAA
 bad "did you mean 'filename'" -object rng-random,id=x,filenam=/dev/zero
 bad "'nothere': No such file" -object rng-random,id=x,filename=nothere
 bad "neither a character device nor a FIFO" -object rng-random,id=x,filename=notakernel
-bad "the id 'x' is already in use" -object rng-builtin,id=x -object rng-builtin,id=x
+bad "there is an object 'x' already" -object rng-builtin,id=x -object rng-builtin,id=x
 bad "rng=y: there is no -object" -object rng-builtin,id=x -device virtio-rng-pci,rng=y
 bad "id" -netdev user
 bad "there is no type 'foo'" -nic foo

@@ -129,7 +129,7 @@ def main():
         check("hmp status", hmp("info status") == "VM status: paused (prelaunch)\r\n")
         check("hmp unknown", hmp("frob x") == "unknown command: 'frob'\r\n")
         check("hmp unknown info", hmp("info frob") == "unknown command: 'info frob'\r\n")
-        check("hmp ringbuf", hmp("ringbuf_read rb 64") == "lo")
+        check("hmp ringbuf", hmp("ringbuf_read rb 64") == "lo\r\n")
         check("hmp missing", "is missing" in hmp("ringbuf_read rb"))
         check("hmp extra", "extra argument" in hmp("stop now"))
         for line in ("help", "info", "info mtree", "info qtree", "info registers", "info version", "info chardev", "info cpus", "info kvm"):
@@ -206,7 +206,7 @@ def abouts(q):
     check("object", ask("object-add", **{"qom-type": "secret", "id": "s1", "data": "x"}) == {})
     error(q.ask({"execute": "object-add", "arguments": {"qom-type": "secret", "id": "s1", "data": "x"}}), "GenericError", "s1")
     check("object gone", ask("object-del", id="s1") == {} and "s1" in q.ask({"execute": "object-del", "arguments": {"id": "s1"}})["error"]["desc"])
-    error(q.ask({"execute": "object-add", "arguments": {"qom-type": "nonsense", "id": "s1"}}), "GenericError", "no such object")
+    error(q.ask({"execute": "object-add", "arguments": {"qom-type": "nonsense", "id": "s1"}}), "GenericError", "invalid object type")
     error(q.ask({"execute": "system_wakeup"}), "GenericError", "not in suspended state")
     check("machine", ask("qom-get", path="/machine", property="type") == "pc-machine")
     error(q.ask({"execute": "qom-get", "arguments": {"path": "/machine/cpu[0]", "property": "zz"}}), "GenericError", "'zz' not found")

@@ -110,7 +110,7 @@ static int rng_realize(struct viv_virtio *v, struct viv_opts *opts, struct viv_e
     r->period_ns = viv_opts_int(opts, "period") * VIV_NS_PER_MS;
     if (viv_opts_given(opts, "max-bytes") && !r->max_bytes)
         return viv_fail(err, EINVAL, "%s: max-bytes=0 would give nothing", viv_opts_what(opts));
-    if (rng && !(r->source = viv_random_find(rng)))
+    if (rng && !(r->source = viv_random_get(rng)))
         return viv_fail(err, ENOENT, "%s: rng=%.60s: there is no -object rng-random or rng-builtin with that id",
                         viv_opts_what(opts), rng);
     r->left = r->max_bytes ? r->max_bytes : UINT64_MAX;
@@ -125,6 +125,7 @@ static void rng_unrealize(struct viv_virtio *v)
 
     viv_timer_free(r->refill);
     viv_watch_free(r->more);
+    viv_random_put(&r->source);
 }
 
 static int rng_post_load(void *obj, int version, struct viv_err *err)
