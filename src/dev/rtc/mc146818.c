@@ -149,13 +149,21 @@ static int clamp(int v, int low, int high)
     return v < low ? low : v > high ? high : v;
 }
 
+/* Three centuries of ns are in 64 bits, the way between two of their ends is not. */
+static int64_t change_s(const struct mc146818 *r)
+{
+    __int128 ns = (__int128)r->offset_ns - r->base_ns;
+    int64_t part = (int64_t)(ns % VIV_NS_PER_SEC);
+
+    return (int64_t)(ns / VIV_NS_PER_SEC) + floor_div(part + VIV_NS_PER_SEC / 2, VIV_NS_PER_SEC);
+}
+
 /* How far the guest's date is from that of -rtc base= now: who keeps the machine's configuration keeps that, too. */
 static void tell_change(const struct mc146818 *r)
 {
     g_autofree char *path = viv_dev_object_path(&r->dev);
 
-    viv_vm_event_json("RTC_CHANGE", json_pack("{s:I, s:s}", "offset", (json_int_t)floor_div(r->offset_ns - r->base_ns + VIV_NS_PER_SEC / 2, VIV_NS_PER_SEC),
-                                              "qom-path", path));
+    viv_vm_event_json("RTC_CHANGE", json_pack("{s:I, s:s}", "offset", (json_int_t)change_s(r), "qom-path", path));
 }
 
 /* `fraction`: ns into the second. */

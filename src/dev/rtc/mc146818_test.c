@@ -64,6 +64,20 @@ static void test_time(void)
     rig_fini();
 }
 
+/* From the end of one century to the start of another: more than 64 bits of ns (UBSan looks). */
+static void test_far(void)
+{
+    rig_init();
+    rig_add("mc146818rtc", "base=2199-12-31,clock=vm");
+    g_assert_cmphex(get(0x32), ==, 0x21);
+    put(0x32, 0x19);
+    put(9, 0x01);
+    rig_step(2 * VIV_NS_PER_SEC);
+    g_assert_cmphex(get(0x32), ==, 0x19);
+    g_assert_cmphex(get(9), ==, 0x01);
+    rig_fini();
+}
+
 static void test_set(void)
 {
     rig_init();
@@ -318,6 +332,7 @@ int main(int argc, char **argv)
     g_test_add_func("/rtc/update-in-progress", test_update_in_progress);
     g_test_add_func("/rtc/interrupts", test_interrupts);
     g_test_add_func("/rtc/lost-ticks", test_lost_ticks);
+    g_test_add_func("/rtc/far", test_far);
     g_test_add_func("/rtc/nvram", test_nvram);
     g_test_add_func("/rtc/state", test_state);
     return g_test_run();
