@@ -10,7 +10,9 @@ import time
 import tty
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import monitored  # noqa: E402
 import vm  # noqa: E402
+from monitored import hmp  # noqa: E402
 
 
 def unix(path, **more):
@@ -31,10 +33,6 @@ def change(id, type, **data):
 
 def remove(id):
     return "chardev-remove", {"id": id}
-
-
-def hmp(line):
-    return "human-monitor-command", {"command-line": line}
 
 
 # W/ is the scratch folder. "same": the words of the error, too.
@@ -65,15 +63,11 @@ STEPS = [
 ]
 
 
-class Machine:
-    def __init__(self, emulator, more=()):
-        self.work = vm.scratch()
-        self.p = subprocess.Popen(emulator + ["-S", "-M", "pc", "-m", "16", "-nodefaults", "-display", "none", "-qmp", f"unix:{self.work}/q,server=on,wait=off",
-                                              "-chardev", "null,id=old", "-chardev", "ringbuf,id=com1,size=64", "-serial", "chardev:com1",
-                                              "-chardev", "null,id=shared,mux=on", "-device", "isa-serial,chardev=shared,index=1",
-                                              "-device", "virtio-serial-pci,id=vs", "-chardev", "null,id=port", "-device", "virtserialport,chardev=port"] + list(more),
-                                  stdin=subprocess.DEVNULL)
-        self.q = vm.QMP(f"{self.work}/q")
+class Machine(monitored.Machine):
+    def __init__(self, emulator):
+        super().__init__(emulator, "-chardev", "null,id=old", "-chardev", "ringbuf,id=com1,size=64", "-serial", "chardev:com1",
+                         "-chardev", "null,id=shared,mux=on", "-device", "isa-serial,chardev=shared,index=1", "-device", "virtio-serial-pci,id=vs",
+                         "-chardev", "null,id=port", "-device", "virtserialport,chardev=port", stderr=None)
 
     def do(self, name, args):
         """(went well, what was said)"""
@@ -109,10 +103,6 @@ class Machine:
 
     def filename(self, id):
         return {c["label"]: c["filename"] for c in self.q.cmd("query-chardev")}[id]
-
-    def end(self):
-        self.p.kill()
-        self.p.wait()
 
 
 def receive(fd, n, what):

@@ -12,6 +12,7 @@ import time
 import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import monitored  # noqa: E402
 import multiboot  # noqa: E402
 import vm  # noqa: E402
 
@@ -31,28 +32,16 @@ STEPS = [{"protocol": "file:DIR/a"}, {"protocol": "file:DIR/a", "paging": True},
          {"protocol": "file:DIR/a", "format": "foo"}]
 
 
-class Machine:
+class Machine(monitored.Machine):
     def __init__(self, emulator, mode="64-bit"):
-        self.work = vm.scratch()
-        self.p = subprocess.Popen(emulator + ["-M", "pc", "-m", "16", "-smp", "2", "-nodefaults", "-display", "none", "-kernel",
-                                              multiboot.kernel(self.work, CODE[mode]), "-qmp", f"unix:{self.work}/q,server=on,wait=off"])
-        self.q = vm.QMP(f"{self.work}/q")
+        work = vm.scratch()
+        super().__init__(emulator, "-smp", "2", "-kernel", multiboot.kernel(work, CODE[mode]), paused=False, work=work, stderr=None)
         for _ in range(500):
             text = self.hmp("info registers")
             if "HLT=1" in text and re.search(r"IP=[0-9a-f]*001000", text):
                 return
             time.sleep(0.02)
         vm.fail(f"the code has not halted: {text}")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.p.kill()
-        self.p.wait()
-
-    def hmp(self, line):
-        return self.q.cmd("human-monitor-command", **{"command-line": line}).replace("\r", "")
 
     def dump(self, paging=False, **args):
         args["protocol"] = args["protocol"].replace("DIR", self.work)

@@ -4,12 +4,12 @@ itself as the parameters say; no TPM."""
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import multiboot  # noqa: E402
+import monitored  # noqa: E402
 import vm  # noqa: E402
 
 SET = [{"announce-rounds": 7}, {"announce-initial": 20, "announce-max": 60, "announce-step": 5}, {"announce-rounds": 1001}, {"announce-initial": -1},
@@ -17,22 +17,9 @@ SET = [{"announce-rounds": 7}, {"announce-initial": 20, "announce-max": 60, "ann
 REFUSED = [{"downtime-limit": 30}, {"max-bandwidth": 1000}, {"tls-creds": "x"}, {"multifd-channels": 2}, {"announce-rounds": 3, "compress-level": 1}]
 
 
-class Machine:
+class Machine(monitored.Machine):
     def __init__(self, emulator, *words):
-        self.work = vm.scratch()
-        self.p = subprocess.Popen(emulator + ["-M", "pc", "-m", "16", "-nodefaults", "-display", "none", "-qmp", f"unix:{self.work}/q,server=on,wait=off",
-                                              *(words or ["-S"])], stderr=subprocess.DEVNULL)
-        self.q = vm.QMP(f"{self.work}/q")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.p.kill()
-        self.p.wait()
-
-    def hmp(self, line):
-        return self.q.cmd("human-monitor-command", **{"command-line": line}).replace("\r", "")
+        super().__init__(emulator, *words, paused=not words)
 
     def ok(self, name, **args):
         try:

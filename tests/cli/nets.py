@@ -2,17 +2,13 @@
 """Network cards and back ends at the monitor beside QEMU's: a card whose back end is gone, the cable, ports that the host chooses, names that nobody has."""
 import os
 import re
-import shutil
 import socket
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import monitored  # noqa: E402
 import vm  # noqa: E402
-
-
-def hmp(line):
-    return "human-monitor-command", {"command-line": line}
+from monitored import hmp  # noqa: E402
 
 
 NET = hmp("info network")
@@ -29,28 +25,18 @@ STEPS = [
 ]
 
 
-class Machine:
+class Machine(monitored.Machine):
     def __init__(self, emulator):
-        self.work = vm.scratch()
-        self.p = subprocess.Popen(emulator + ["-S", "-M", "pc", "-m", "16", "-nodefaults", "-display", "none", "-qmp", f"unix:{self.work}/q,server=on,wait=off",
-                                              "-netdev", "socket,id=m,mcast=230.0.0.1:12399,localaddr=127.0.0.1", "-netdev", "user,id=n0", "-device",
-                                              "virtio-net-pci,netdev=n0,id=v,mac=52:54:00:11:22:33", "-device", "e1000,id=e,mac=52:54:00:11:22:34,netdev=m", "-device", "e1000,mac=52:54:00:11:22:35"],
-                                  stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.q = vm.QMP(f"{self.work}/q")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.p.kill()
-        self.p.wait()
+        super().__init__(emulator, "-netdev", "socket,id=m,mcast=230.0.0.1:12399,localaddr=127.0.0.1", "-netdev", "user,id=n0", "-device",
+                         "virtio-net-pci,netdev=n0,id=v,mac=52:54:00:11:22:33", "-device", "e1000,id=e,mac=52:54:00:11:22:34,netdev=m",
+                         "-device", "e1000,mac=52:54:00:11:22:35")
 
     def do(self, name, args):
         """What was said, without what is each program's own; of errors the class."""
         try:
             said = self.q.cmd(name, **{k: v.replace("W/", self.work + "/") if isinstance(v, str) else v for k, v in args.items()})
         except RuntimeError as e:
-            return "error", re.search(r"'class': '(\w+)'", str(e)).group(1)
+            return "error", monitored.error_class(e)
         if isinstance(said, list):
             return "returns", sorted((c["name"], c["main-mac"]) for c in said)
         if not isinstance(said, str):
@@ -77,19 +63,9 @@ def ports(m):
 
 def main():
     with Machine(vm.emulator()) as m:
-        mine = [m.do(*s) for s in STEPS]
-    with Machine(vm.emulator()) as m:
         m.q.cmd("netdev_del", id="n0")
         ports(m)
-    if not shutil.which("qemu-system-x86_64"):
-        print("ok: (no QEMU to compare with)")
-        return
-    with Machine(["qemu-system-x86_64"]) as m:
-        theirs = [m.do(*s) for s in STEPS]
-    for step, a, b in zip(STEPS, mine, theirs):
-        if a != b:
-            vm.fail(f"{step}: {a}; QEMU: {b}")
-    print(f"ok: {len(STEPS)} commands answered as QEMU does")
+    monitored.same_answers(Machine, STEPS)
 
 
 if __name__ == "__main__":

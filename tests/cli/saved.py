@@ -8,41 +8,25 @@ import time
 import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import monitored  # noqa: E402
 import vm  # noqa: E402
 
 NIC = {"driver": "virtio-net-pci"} # with an expansion ROM, as firmware runs
 
 
-class Machine:
+class Machine(monitored.Machine):
     def __init__(self, work, *words, paused=True):
-        self.work = work
-        bios, qmp = f"{work}/hlt.bin", f"{work}/q{time.monotonic()}"
+        bios = f"{work}/hlt.bin"
         if not os.path.exists(bios):
             with open(bios, "wb") as f:
                 f.write(b"\xf4\xeb\xfd".rjust(65536 - 13, b"\x90") + b"\xeb\xfe".rjust(13, b"\x90"))
-        self.p = subprocess.Popen(vm.emulator() + ["-M", "pc", "-m", "16", "-nodefaults", "-display", "none", "-bios", bios, "-qmp",
-                                                   f"unix:{qmp},server=on,wait=off", *["-S"][:paused], *words], stderr=subprocess.DEVNULL)
-        self.q = vm.QMP(qmp)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.p.kill()
-        self.p.wait()
+        super().__init__(vm.emulator(), "-bios", bios, *words, paused=paused, work=work)
 
     def hmp(self, line):
-        return self.q.cmd("human-monitor-command", **{"command-line": line}).strip()
+        return super().hmp(line).strip()
 
     def status(self):
         return self.q.cmd("query-status")["status"]
-
-    def refused(self, name, **args):
-        try:
-            self.q.cmd(name, **args)
-        except RuntimeError as e:
-            return str(e)
-        vm.fail(f"{name} {args}: not refused")
 
     def unplug(self, name):
         self.q.cmd("device_del", id=name)

@@ -10,6 +10,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import monitored  # noqa: E402
 import vm  # noqa: E402
 
 SAVE, LOAD, DELETE = "snapshot-save", "snapshot-load", "snapshot-delete"
@@ -50,7 +51,7 @@ WRONG = [(SAVE, {"job-id": "9x", "tag": "w", "vmstate": "a", "devices": ["a"]}),
          (DELETE, {"job-id": "j", "tag": "w", "vmstate": "a", "devices": ["a"]})]
 
 
-class Machine:
+class Machine(monitored.Machine):
     def __init__(self, emulator):
         self.work = vm.scratch()
         for n in "a", "b", "c", "ro":
@@ -65,13 +66,7 @@ class Machine:
                  f"driver=raw,node-name=r,file.driver=file,file.filename={self.work}/r"]
         words = [w for n in nodes for w in ("-blockdev", n)]
         words += [w for n in ("a", "b", "c", "ro", "r") for w in ("-device", f"virtio-blk-pci,drive={n},id=d{n}")]
-        self.p = subprocess.Popen(emulator + ["-M", "pc", "-m", "16", "-nodefaults", "-display", "none", "-qmp",
-                                              f"unix:{self.work}/q,server=on,wait=off", "-object", "throttle-group,id=g"] + words)
-        self.q = vm.QMP(f"{self.work}/q")
-
-    def end(self):
-        self.p.kill()
-        self.p.wait()
+        super().__init__(emulator, "-object", "throttle-group,id=g", *words, paused=False, work=self.work, stderr=None)
 
     def state(self):
         """All images' bytes."""
@@ -118,9 +113,6 @@ class Machine:
         text = subprocess.run([shutil.which("qemu-img") or vm.tool("viv-img"), "snapshot", "-l", "-U", f"{self.work}/{n}"], stdout=subprocess.PIPE,
                               check=True, text=True).stdout
         return [(m[1], m[2], m[3] != "0 B") for m in re.finditer(r"^(\d+) +(\S+) +([\d.]+ \S+) ", text, re.M)]
-
-    def hmp(self, line):
-        return self.q.cmd("human-monitor-command", **{"command-line": line}).replace("\r", "")
 
 
 def script(emulator):
