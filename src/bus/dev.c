@@ -319,12 +319,12 @@ static int one_too_many(GHashTable *seen, struct viv_err *err)
     return 0;
 }
 
+/* Over what is loaded by half: no other code of the device sees that, and loaders drop what they find. */
 static void put_back(struct viv_dev *d, const uint8_t *own, size_t len)
 {
     struct viv_state_reader *r = viv_state_reader_new(own, len);
     struct viv_err err = VIV_ERR_INIT;
 
-    viv_dev_reset(d); /* of what is loaded by half */
     if (viv_state_load(r, d->path, d->cls->state, d, &err) < 0)
         viv_error("%s cannot be what it was before: %s", d->path, err.text);
     viv_state_reader_free(r);

@@ -568,13 +568,20 @@ static void mc146818_pre_save(void *obj)
     }
 }
 
+static bool is_date(int64_t s)
+{
+    const int64_t most = MAX_OFFSET_NS / (int64_t)VIV_NS_PER_SEC;
+
+    return s <= most && s >= -most;
+}
+
 static int mc146818_post_load(void *obj, int version, struct viv_err *err)
 {
     struct mc146818 *r = obj;
 
-    if (r->offset_ns > MAX_OFFSET_NS || r->offset_ns < -MAX_OFFSET_NS)
+    if (r->offset_ns > MAX_OFFSET_NS || r->offset_ns < -MAX_OFFSET_NS || !is_date(r->seen_second) || r->seen_tick < 0)
         return viv_fail(err, EINVAL, "real-time clock with an impossible date");
-    if (r->edited_s > MAX_OFFSET_NS / (int64_t)VIV_NS_PER_SEC || r->edited_s < -MAX_OFFSET_NS / (int64_t)VIV_NS_PER_SEC)
+    if (!is_date(r->edited_s))
         return viv_fail(err, EINVAL, "real-time clock whose date was set at an impossible one");
     if (held(r))
         r->edited = false;

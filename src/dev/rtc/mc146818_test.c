@@ -1,9 +1,13 @@
+#include "base/bytes.h"
 #include "base/units.h"
 #include "dev/rtc/mc146818.h"
 #include "dev/rtc/rtc_date.h"
 #include "dev/test_rig.h"
+#include "host/lock.h"
 
+#include <errno.h>
 #include <glib.h>
+#include <string.h>
 #include <time.h>
 
 extern const struct viv_dev_class viv_dev_mc146818;
@@ -321,6 +325,36 @@ static void test_state(void)
     g_free(b);
 }
 
+/* A state that says that the last second looked at is in no year is refused, and the clock goes on. */
+static void test_damaged(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_state_reader *r;
+    uint8_t second[8], *a, *at;
+    size_t len;
+
+    rig_init();
+    rig_add("mc146818rtc", "base=2024-01-01,clock=vm");
+    rig_step(3 * VIV_NS_PER_SEC);
+    (void)get(0x0c);
+    a = rig_save(&len);
+    viv_st_le64(second, 1704067203);
+    at = memmem(a, len, second, 8);
+    g_assert_nonnull(at);
+    at[7] = 0x80;
+    r = viv_state_reader_new(a, len);
+    viv_dev_lock();
+    g_assert_cmpint(viv_dev_load_all(r, &err), ==, -EINVAL);
+    viv_dev_unlock();
+    viv_state_reader_free(r);
+    rig_step(VIV_NS_PER_SEC);
+    (void)get(0x0c);
+    g_assert_cmphex(get(0), ==, 4);
+    g_assert_cmphex(get(9), ==, 0x24);
+    rig_fini();
+    g_free(a);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -335,5 +369,6 @@ int main(int argc, char **argv)
     g_test_add_func("/rtc/far", test_far);
     g_test_add_func("/rtc/nvram", test_nvram);
     g_test_add_func("/rtc/state", test_state);
+    g_test_add_func("/rtc/damaged", test_damaged);
     return g_test_run();
 }
