@@ -57,13 +57,23 @@ static bool addresses_sane(struct viv_virtq *q, bool packed)
     return true;
 }
 
+/* A split ring's indices run freely; those of a packed one are places in it, and the queue may have been enabled before it was
+ * settled which it is. */
+static bool indices_sane(struct viv_virtq *q, bool packed)
+{
+    if (!packed || (q->last_avail < q->size && q->used_idx < q->size))
+        return true;
+    viv_virtio_set_broken(q->v, "queue %u: at %u and %u of a packed ring of %u", q->index, q->last_avail, q->used_idx, q->size);
+    return false;
+}
+
 /* Maps the areas of an enabled queue (start, load). */
 static bool queue_map(struct viv_virtq *q)
 {
     bool packed = viv_virtio_has(q->v, VIV_VIRTIO_F_RING_PACKED);
     uint32_t tail = viv_virtio_has(q->v, VIV_VIRTIO_F_EVENT_IDX) ? 2 : 0;
 
-    if (!addresses_sane(q, packed))
+    if (!addresses_sane(q, packed) || !indices_sane(q, packed))
         return false;
     area_map(q, &q->desc, q->desc_gpa, 16 * (uint32_t)q->size, packed);
     area_map(q, &q->avail, q->avail_gpa, packed ? 4 : 4 + 2 * (uint32_t)q->size + tail, false);
@@ -79,10 +89,19 @@ static void area_unmap(struct viv_vring_area *a)
     memset(a, 0, sizeof(*a));
 }
 
+/* What was taken before belongs to no ring that the driver has now. */
+static void end_life(struct viv_virtq *q)
+{
+    q->life++;
+    q->orphans += q->in_flight;
+    q->in_flight = 0;
+}
+
 void viv_virtq_enable(struct viv_virtq *q)
 {
     if (q->enabled)
         return;
+    end_life(q); /* a disabled queue may have been loaded with requests that are held */
     q->last_avail = q->used_idx = q->signalled = 0;
     q->signalled_valid = false;
     q->pending = 0;
@@ -112,9 +131,7 @@ void viv_virtq_disable(struct viv_virtq *q)
     area_unmap(&q->avail);
     area_unmap(&q->used);
     q->ready = q->enabled = false;
-    q->life++;
-    q->orphans += q->in_flight;
-    q->in_flight = 0;
+    end_life(q);
     while ((e = q->free)) {
         q->free = e->next;
         g_free(e);
@@ -451,6 +468,17 @@ static int load_segments(struct viv_state_reader *r, struct viv_virtq_gather *g,
     return 0;
 }
 
+/* How many descriptors a held request of queue `i` may have, 0: none more. It may be of a life before: then the size was another, and
+ * as many again are there. */
+static unsigned most_descs(const struct viv_virtio *v, uint32_t i)
+{
+    const struct viv_virtq *q = i < v->queue_count ? &v->queues[i] : NULL;
+
+    if (!q || q->in_flight >= 2 * (unsigned)q->max_size)
+        return 0;
+    return q->enabled ? q->size : q->max_size;
+}
+
 int viv_virtq_elem_load(struct viv_state_reader *r, struct viv_virtio *v,
                         struct viv_virtq_elem **out, struct viv_err *err)
 {
@@ -463,8 +491,7 @@ int viv_virtq_elem_load(struct viv_state_reader *r, struct viv_virtio *v,
         rc = viv_state_get_u32(r, &head[i], err);
     if (rc)
         return rc;
-    if (head[0] >= v->queue_count || head[1] > UINT16_MAX || !head[2] ||
-        head[2] > v->queues[head[0]].size || head[3] > VIV_VIRTQ_MAX_SEGS ||
+    if (head[1] > UINT16_MAX || !head[2] || head[2] > most_descs(v, head[0]) || head[3] > VIV_VIRTQ_MAX_SEGS ||
         head[4] > VIV_VIRTQ_MAX_SEGS)
         return viv_fail(err, EINVAL, "a held request names queue %u, %u descriptors", head[0],
                         head[2]);

@@ -605,6 +605,68 @@ static void test_late_features(void)
     viv_dev_unlock();
 }
 
+/* The places of a split ring run on and on; a packed one has so many and no more. */
+static void test_late_packed(void)
+{
+    struct viv_virtio_mmio *m = make();
+    struct viv_virtq *q = &m->v->queues[0];
+    uint8_t begun = VIV_VIRTIO_S_ACKNOWLEDGE | VIV_VIRTIO_S_DRIVER;
+
+    viv_dev_lock();
+    viv_virtio_set_status(m->v, begun);
+    q->size = 256;
+    q->desc_gpa = 0x10000;
+    q->avail_gpa = 0x20000;
+    q->used_gpa = 0x30000;
+    viv_virtq_enable(q);
+    q->last_avail = 256; /* as from a saved state */
+    viv_virtio_set_guest_features(m->v, F(VIV_VIRTIO_F_VERSION_1) | F_PACKED);
+    viv_virtio_set_status(m->v, begun | VIV_VIRTIO_S_FEATURES_OK);
+    g_assert_true(m->v->broken);
+    unmake();
+    viv_dev_unlock();
+}
+
+/* Held requests of a saved state: no more than there can be, and of no ring that is enabled after. */
+static void test_held(void)
+{
+    struct viv_virtio_mmio *m = make();
+    struct viv_virtq *q = &m->v->queues[0];
+    struct viv_virtq_elem *e, *all = NULL;
+    struct viv_err err = VIV_ERR_INIT;
+    struct viv_state_reader *r;
+    uint8_t one[5 * 4 + 12] = {0};
+    unsigned n = 0;
+
+    viv_dev_lock();
+    one[8] = one[12] = 1; /* one descriptor, one buffer to read, of 16 bytes */
+    one[21] = 0x10;
+    one[28] = 16;
+    for (;; n++) {
+        r = viv_state_reader_new(one, sizeof(one));
+        int rc = viv_virtq_elem_load(r, m->v, &e, &err);
+
+        viv_state_reader_free(r);
+        if (rc < 0)
+            break;
+        e->next = all;
+        all = e;
+    }
+    g_assert_cmpuint(n, ==, 2 * q->max_size);
+    q->size = 16;
+    q->desc_gpa = 0x10000;
+    q->avail_gpa = 0x20000;
+    q->used_gpa = 0x30000;
+    viv_virtq_enable(q);
+    while ((e = all)) {
+        all = e->next;
+        viv_virtq_push(e, 0);
+    }
+    g_assert_cmpuint(q->used_idx, ==, 0);
+    unmake();
+    viv_dev_unlock();
+}
+
 /* A ring that something else was mapped over is lost when the machine is saved, not when it is loaded. */
 static void test_covered(void)
 {
@@ -820,6 +882,8 @@ int main(int argc, char **argv)
     }
     g_test_add_func("/virtio/setup", test_bad_setup);
     g_test_add_func("/virtio/late-features", test_late_features);
+    g_test_add_func("/virtio/late-packed", test_late_packed);
+    g_test_add_func("/virtio/held", test_held);
     g_test_add_func("/virtio/covered", test_covered);
     g_test_add_func("/virtio/endless", test_endless);
     g_test_add_func("/virtio/mmio", test_mmio);

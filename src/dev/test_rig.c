@@ -223,14 +223,31 @@ uint8_t *rig_save(size_t *len)
     return data;
 }
 
-void rig_load(const uint8_t *data, size_t len)
+static int load(const uint8_t *data, size_t len, struct viv_err *err)
 {
     struct viv_state_reader *r = viv_state_reader_new(data, len);
-    struct viv_err err = VIV_ERR_INIT;
+    int rc;
 
     viv_dev_lock();
-    if (viv_dev_load_all(r, &err) < 0)
-        g_error("%s", err.text);
+    rc = viv_dev_load_all(r, err);
     viv_dev_unlock();
     viv_state_reader_free(r);
+    return rc;
+}
+
+void rig_load(const uint8_t *data, size_t len)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    if (load(data, len, &err) < 0)
+        g_error("%s", err.text);
+}
+
+void rig_load_refused(const uint8_t *data, size_t len, const char *part)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    g_assert_cmpint(load(data, len, &err), ==, -EINVAL);
+    if (!strstr(err.text, part))
+        g_error("'%s', and not '%s'", err.text, part);
 }

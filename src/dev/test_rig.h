@@ -54,5 +54,6 @@ void set_mem64(uint64_t addr, uint64_t v);
 /* State of all devices; g_free. */
 uint8_t *rig_save(size_t *len);
 void rig_load(const uint8_t *data, size_t len);
+void rig_load_refused(const uint8_t *data, size_t len, const char *part);
 
 #endif

@@ -403,9 +403,12 @@ static int load_buf(struct viv_state_reader *r, void *obj, int version, struct v
 static int tx_post_load(void *obj, int version, struct viv_err *err)
 {
     struct e1000_tx *t = obj;
+    bool any = t->len || t->segments || t->cut || t->whole || t->skip || t->ready || t->insert_vlan;
 
-    if (t->taken > 1 << 20 || (t->cut && !t->skip && !e1000_context_good(&t->ctx[1])) || (t->ready && t->len < 14) ||
-        (!t->ready && t->len > TX_FRAME_MAX - 4)) /* a tag may still go in */
+    if (t->cut && t->skip && !e1000_context_good(&t->ctx[1]))
+        t->cut = false; /* as start_packet() leaves it now */
+    if (t->taken > 1 << 20 || (any && !t->started) || (t->cut && !e1000_context_good(&t->ctx[1])) || (t->whole && !t->cut) ||
+        (t->ready && t->len < 14) || (!t->ready && t->len > TX_FRAME_MAX - 4)) /* a tag may still go in */
         return viv_fail(err, EINVAL, "a frame that cannot be");
     return 0;
 }

@@ -419,6 +419,26 @@ static void test_full(void)
     wire_teardown();
 }
 
+/* A saved packet that has begun to be cut and has not begun: its flags are the last bytes. */
+static void test_damaged(void)
+{
+    g_autofree uint8_t *state = NULL;
+    size_t len;
+
+    setup();
+    viv_dev_lock();
+    viv_dev_set_running_all(false);
+    viv_dev_unlock();
+    state = rig_save(&len);
+    rig_load(state, len);
+    for (size_t i = 1; i <= 3; i++) { /* skip, whole, cut */
+        state[len - i] ^= 1;
+        rig_load_refused(state, len, "a frame that cannot be");
+        state[len - i] ^= 1;
+    }
+    wire_teardown();
+}
+
 static void test_hostile(void)
 {
     struct e1000 *e = setup();
@@ -518,6 +538,7 @@ int main(int argc, char **argv)
     g_test_add_func("/e1000/whole", test_whole);
     g_test_add_func("/e1000/full", test_full);
     g_test_add_func("/e1000/hostile", test_hostile);
+    g_test_add_func("/e1000/damaged", test_damaged);
     g_test_add_func("/e1000/interrupts", test_interrupts);
     return g_test_run();
 }

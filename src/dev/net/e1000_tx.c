@@ -164,8 +164,10 @@ static void start_packet(struct e1000 *e)
         return;
     t->options = t->desc[13];
     t->cut = command(t) & CMD_TSE;
-    if (t->cut && !e1000_context_good(&t->ctx[1]))
+    if (t->cut && !e1000_context_good(&t->ctx[1])) {
         give_up(t, "a segmentation context that makes no sense");
+        t->cut = false;
+    }
     t->whole = t->cut && !t->skip && back_end_cuts(e);
 }
 

@@ -159,7 +159,8 @@ void nvme_queue_idle(struct nvme *n, unsigned sqid)
     if (!sq->deleting || sq->active)
         return;
     n->cq[0].reserved--;
-    nvme_post(n, 0, sq->delete_cid, NVME_OK, 0);
+    if (!n->stopping)
+        nvme_post(n, 0, sq->delete_cid, NVME_OK, 0);
     *sq = (struct nvme_sq){0};
 }
 
@@ -247,7 +248,8 @@ static bool sane(const struct nvme *n, unsigned i)
                                !sq->cq == !i && n->cq[sq->cq].size && !(sq->deleting && !i));
     bool cq_ok = !cq->size || (cq->size >= 2 && cq->size <= NVME_ENTRIES_ADMIN && cq->head < cq->size && cq->tail < cq->size && cq->vector < n->vectors);
 
-    return sq_ok && cq_ok && (sq->size || !sq->deleting);
+    /* Who asked for a queue to be deleted waits at the admin queue. */
+    return sq_ok && cq_ok && sq->cq <= n->queues && (!sq->deleting || (sq->size && n->sq[0].size));
 }
 
 int nvme_load_queues(struct viv_state_reader *r, void *obj, int version, struct viv_err *err)

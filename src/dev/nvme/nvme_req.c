@@ -214,7 +214,7 @@ int nvme_load_reqs(struct viv_state_reader *r, void *obj, int version, struct vi
         if (rc)
             break;
         /* No more than its completion queue could answer. */
-        if (sqid != UINT32_MAX && (sqid > n->queues || !n->sq[sqid].size ||
+        if (sqid != UINT32_MAX && (sqid > n->queues || !n->sq[sqid].size || !n->sq[0].size ||
                                    n->cq[n->sq[sqid].cq].reserved >= n->cq[n->sq[sqid].cq].size - 1))
             return viv_fail(err, EINVAL, "nvme: a command of queue %u makes no sense", sqid);
         if (sqid == UINT32_MAX && shutting)

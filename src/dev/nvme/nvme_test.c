@@ -473,6 +473,35 @@ static void test_held(void)
     unmake();
 }
 
+/* Saved queues that cannot be: completions of a queue that is not there, and one being deleted though nobody could have asked. */
+static void test_damaged(void)
+{
+    static const uint8_t name[] = {'S', 2, 0, 's', 'q'};
+    enum { HEAD = 5 + 4 + 2 + 7 + 2, CQ = HEAD + 20, DELETING = CQ + 2 };
+    g_autofree uint8_t *state = NULL;
+    uint8_t *sq;
+    size_t len;
+
+    make(USUAL);
+    set_mem32(BAR + NVME_R_CC, 0); /* no admin queue */
+    viv_dev_lock();
+    viv_dev_set_running_all(false);
+    state = rig_save(&len);
+    viv_dev_unlock();
+    sq = memmem(state, len, name, sizeof(name));
+    g_assert_nonnull(sq);
+    rig_load(state, len);
+    sq[CQ] = sq[CQ + 1] = 0xff;
+    rig_load_refused(state, len, "queue 0 is none that could be");
+    sq[CQ] = sq[CQ + 1] = 0;
+    sq = memmem(sq + 1, len - (size_t)(sq + 1 - state), name, sizeof(name));
+    sq[HEAD + 8] = 2; /* two entries */
+    sq[CQ] = 1;
+    sq[DELETING] = 1;
+    rig_load_refused(state, len, "queue 1 is none that could be");
+    unmake();
+}
+
 static void test_hostile(void)
 {
     struct answer a;
@@ -614,5 +643,6 @@ int main(int argc, char **argv)
     g_test_add_func("/nvme/resize", test_resize);
     g_test_add_func("/nvme/many", test_many);
     g_test_add_func("/nvme/hostile", test_hostile);
+    g_test_add_func("/nvme/damaged", test_damaged);
     return g_test_run();
 }

@@ -169,6 +169,7 @@ static const struct viv_field blk_fields[] = {
     VIV_F_INT(virtio_blk, wce),
     VIV_F_DERIVED(virtio_blk, touched, "0: the device is idle when it is saved"),
     VIV_F_CUSTOM(virtio_blk, held, virtio_blk_save_held, virtio_blk_load_held),
+    VIV_F_DERIVED(virtio_blk, held_end, "where the next is put"),
     VIV_F_END,
 };
 

@@ -20,6 +20,7 @@ struct virtio_blk {
     bool wce; /* write-back as the guest sees it now */
     uint64_t touched;     /* queues with requests that ended since the last interrupt, a bit each */
     struct blk_req *held; /* failed under a `stop` policy, in order; sent again when the VM goes on */
+    struct blk_req **held_end;
 };
 
 /* Takes and starts what is available. */

@@ -34,12 +34,11 @@ static void finish(struct virtio_blk *b, struct viv_virtq_elem *e, uint8_t statu
 
 static void hold(struct virtio_blk *b, struct blk_req *r)
 {
-    struct blk_req **end = &b->held;
-
-    while (*end)
-        end = &(*end)->next;
+    if (!b->held)
+        b->held_end = &b->held;
     r->next = NULL;
-    *end = r;
+    *b->held_end = r;
+    b->held_end = &r->next;
 }
 
 static void done(struct viv_front_req *fr, int result)
