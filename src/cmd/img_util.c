@@ -1,5 +1,7 @@
 #include "cmd/img.h"
 
+#include "base/program.h"
+
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -7,7 +9,7 @@
 static void complain(const char *fmt, va_list ap)
 {
     fflush(stdout);
-    fputs("viv-img: ", stderr);
+    fprintf(stderr, "%s: ", viv_program_name());
     vfprintf(stderr, fmt, ap);
     fputc('\n', stderr);
 }
@@ -29,7 +31,7 @@ int img_usage(const char *fmt, ...)
     va_start(ap, fmt);
     complain(fmt, ap);
     va_end(ap);
-    fputs("Try 'viv-img --help' for more information\n", stderr);
+    fprintf(stderr, "Try '%s --help' for more information\n", viv_program_name());
     return 1;
 }
 

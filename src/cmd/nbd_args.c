@@ -1,5 +1,6 @@
 #include "cmd/nbd_args.h"
 
+#include "base/program.h"
 #include "cmd/objects.h"
 #include "opt/opt.h"
 
@@ -339,7 +340,7 @@ int nbd_args_parse(int argc, char **argv, struct nbd_args *a, struct viv_err *er
             if (c == 'h')
                 print_help();
             else
-                printf("viv-nbd version " VIV_VERSION "\n");
+                viv_program_print_version();
             return 0;
         }
         if (c == ':')

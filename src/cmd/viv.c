@@ -2,6 +2,7 @@
 #include "cmd/doctor.h"
 
 #include "base/log.h"
+#include "base/program.h"
 #include "opt/opt.h"
 
 #include <glib.h>
@@ -30,7 +31,7 @@ int main(int argc, char **argv)
     const char *names[G_N_ELEMENTS(verbs) + 1] = {0};
     const char *near;
 
-    viv_log_set_program("viv");
+    viv_program_init(argv[0], "viv");
     if (argc < 2) {
         usage(stderr);
         return 1;

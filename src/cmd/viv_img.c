@@ -3,6 +3,7 @@
 #include "cmd/img_copy.h"
 
 #include "base/log.h"
+#include "base/program.h"
 #include "block/options.h"
 #include "cmd/objects.h"
 #include "opt/opt.h"
@@ -47,13 +48,13 @@ static const struct {
 
 int img_print_help(void)
 {
-    printf("viv-img version " VIV_VERSION "\n"
-           "usage: viv-img [-h | -V] command [command options]\n\nCommands:\n");
+    viv_program_print_version();
+    printf("usage: %s [-h | -V] command [command options]\n\nCommands:\n", viv_program_name());
     for (unsigned i = 0; i < G_N_ELEMENTS(verbs); i++)
         printf("  %-8s %s\n", verbs[i].name, verbs[i].usage);
     printf("\nEach takes --object objectdef and --image-opts (names are options: driver=qcow2,file.filename=a); names may be\n"
            "json:{...}.\nSizes take the suffixes k, M, G, T, P and E (1024).\n"
-           "'viv-img create -f fmt -o help' lists a format's options.\n"
+           "'create -f fmt -o help' lists a format's options.\n"
            "cache: writeback, none, writethrough, directsync, unsafe.\n"
            "Exit codes of check: 0 clean, 1 the check failed, 2 corrupt, 3 leaks only, 63 the "
            "format has "
@@ -77,7 +78,7 @@ static int unknown(const char *name)
 
 int main(int argc, char **argv)
 {
-    viv_log_set_program("viv-img");
+    viv_program_init(argv[0], "viv-img");
     cmd_objects_use();
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error like any other */
     signal(SIGXFSZ, SIG_IGN);
@@ -86,7 +87,7 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)
         return img_print_help();
     if (strcmp(argv[1], "-V") == 0 || strcmp(argv[1], "--version") == 0)
-        return printf("viv-img version " VIV_VERSION "\n") < 0;
+        return viv_program_print_version();
     for (unsigned i = 0; i < G_N_ELEMENTS(verbs); i++) {
         if (strcmp(argv[1], verbs[i].name) == 0) {
             int ret;

@@ -3,6 +3,7 @@
 #include "cmd/objects.h"
 
 #include "base/log.h"
+#include "base/program.h"
 #include "opt/opt.h"
 
 #include <errno.h>
@@ -32,8 +33,8 @@ static int run_input(struct io_file *f)
 
 static int print_help(void)
 {
-    printf("viv-io version " VIV_VERSION "\n"
-           "usage: viv-io [options] [-c command]... [file]\n\n"
+    viv_program_print_version();
+    printf("usage: viv-io [options] [-c command]... [file]\n\n"
            "  -c, --cmd COMMAND    run it; may be given many times. Without: commands from standard input\n"
            "  -f, --format FMT     the image's format (else probed)\n"
            "  --image-opts         file is a list of options as -drive has them (driver=qcow2,file.filename=...)\n"
@@ -87,7 +88,7 @@ static void parse_one(struct args *a, struct io_file *f, int c, char **argv)
     else if (c == 'h')
         a->done = 1 + print_help();
     else if (c == 'V')
-        a->done = 1 + (printf("viv-io version " VIV_VERSION "\n") < 0);
+        a->done = 1 + viv_program_print_version();
     else if (c == 'x')
         a->done = viv_object_add_text("--object", optarg, &err) ? 1 + viv_blkio_error(&f->io, "%s", err.text) : 0;
     else if (c == 'T')
@@ -152,7 +153,7 @@ int main(int argc, char **argv)
     struct io_file f = {.io = {.out = stdout, .err = stderr, .program = "viv-io: ", .none = "no file open, try 'help open'", .more = io_file_commands}};
     int ret;
 
-    viv_log_set_program("viv-io");
+    viv_program_init(argv[0], "viv-io");
     cmd_objects_use();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);

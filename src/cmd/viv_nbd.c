@@ -2,6 +2,7 @@
 #include "cmd/nbd.h"
 
 #include "base/log.h"
+#include "base/program.h"
 #include "block/blk.h"
 #include "block/overlay.h"
 #include "cmd/daemon.h"
@@ -223,7 +224,7 @@ int main(int argc, char **argv)
     struct nbd_args a;
     int ret;
 
-    viv_log_set_program("viv-nbd");
+    viv_program_init(argv[0], "viv-nbd");
     cmd_objects_use();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);

@@ -3,6 +3,7 @@
 #include "cmd/pr.h"
 
 #include "base/log.h"
+#include "base/program.h"
 #include "host/thread.h"
 
 #include <cap-ng.h>
@@ -175,8 +176,8 @@ static void on_end(int sig)
 
 static int print_help(void)
 {
-    printf("viv-pr-helper version " VIV_VERSION "\n"
-           "usage: viv-pr-helper [options]\n\n"
+    viv_program_print_version();
+    printf("usage: viv-pr-helper [options]\n\n"
            "  -d, --daemon         run in the background\n"
            "  -f, --pidfile=PATH   with -d (%s)\n"
            "  -k, --socket=PATH    where VMs connect (%s); systemd's socket activation works too\n"
@@ -201,7 +202,7 @@ static int parse(int argc, char **argv)
     while ((c = getopt_long(argc, argv, ":hVdf:k:u:g:qvT:", longs, NULL)) != -1) {
         switch (c) {
         case 'h': return print_help();
-        case 'V': return printf("viv-pr-helper version " VIV_VERSION "\n") < 0;
+        case 'V': return viv_program_print_version();
         case 'd': args.daemon = true; break;
         case 'f': args.pidfile = g_canonicalize_filename(optarg, NULL); break; /* a daemon leaves this directory */
         case 'k': args.socket = g_canonicalize_filename(optarg, NULL); break;
@@ -230,7 +231,7 @@ int main(int argc, char **argv)
     struct viv_err err = VIV_ERR_INIT;
     int ret, listener;
 
-    viv_log_set_program("viv-pr-helper");
+    viv_program_init(argv[0], "viv-pr-helper");
     ret = parse(argc, argv);
     if (ret >= 0)
         return ret;

@@ -2,6 +2,7 @@
 #include "cmd/storaged.h"
 
 #include "base/log.h"
+#include "base/program.h"
 #include "block/job.h"
 #include "block/options.h"
 #include "chr/chr.h"
@@ -203,7 +204,7 @@ static int first_pass(int argc, char **argv, struct args *a, struct viv_err *err
         if (c == 'h')
             print_help();
         else if (c == 'V')
-            printf("viv-storaged version " VIV_VERSION "\n");
+            viv_program_print_version();
         if (c == 'h' || c == 'V' || is_help(c, optarg))
             return 1;
         if (c == 'T')
@@ -299,7 +300,7 @@ int main(int argc, char **argv)
     struct args a = {0};
     int ret;
 
-    viv_log_set_program("viv-storaged");
+    viv_program_init(argv[0], "viv-storaged");
     cmd_objects_use();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);

@@ -5,6 +5,7 @@
 
 #include "accel/accel.h"
 #include "base/log.h"
+#include "base/program.h"
 #include "block/job.h"
 #include "block/options.h"
 #include "block/registry.h"
@@ -231,7 +232,7 @@ int main(int argc, char **argv)
     struct viv_err err = VIV_ERR_INIT;
     int rc;
 
-    viv_log_set_program("viv-vm");
+    viv_program_init(argv[0], "viv-vm");
     vm_objects_use();
     viv_dev_set_classes(viv_devices);
     set_personality(&args, argv[0]);

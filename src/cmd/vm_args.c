@@ -5,6 +5,7 @@
 #include "cmd/vm_args.h"
 
 #include "base/log.h"
+#include "base/program.h"
 #include "accel/accel.h"
 #include "chr/chr.h"
 #include "cpu/x86/cpuid.h"
@@ -466,7 +467,7 @@ HANDLER(on_log_file)
 
 HANDLER(on_version)
 {
-    printf("Vivarium viv-vm version " VIV_VERSION "\n");
+    viv_program_print_version();
     return 1;
 }
 
@@ -618,8 +619,8 @@ static const struct option options[] = {
 
 HANDLER(on_help)
 {
-    printf("Vivarium viv-vm version " VIV_VERSION "\n"
-           "usage: %s [options]\n\nOptions:\n", g_get_prgname());
+    viv_program_print_version();
+    printf("usage: %s [options]\n\nOptions:\n", g_get_prgname());
     for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
         const struct option *o = &options[i];
         int used;

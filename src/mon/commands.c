@@ -6,6 +6,7 @@
 #include "mon/schema.h"
 
 #include "base/base64.h"
+#include "base/program.h"
 #include "chr/chr.h"
 
 #include <errno.h>
@@ -87,7 +88,7 @@ const struct viv_mon_event_def *viv_mon_next_event(struct viv_mon_iter *it)
 COMMAND(query_version)
 {
     /* Programs look at the version of QEMU whose interface this is. */
-    *result = json_pack("{s:{s:i, s:i, s:i}, s:s}", "qemu", "micro", 0, "minor", 2, "major", 7,
+    *result = json_pack("{s:{s:i, s:i, s:i}, s:s}", "qemu", "micro", VIV_QEMU_MICRO, "minor", VIV_QEMU_MINOR, "major", VIV_QEMU_MAJOR,
                         "package", "Vivarium " VIV_VERSION);
     return 0;
 }

@@ -1,4 +1,5 @@
 /* HMP: finding and running a command, and the monitor on a character back end. Line editing is line.c's. */
+#include "base/program.h"
 #include "host/broker.h"
 #include "host/sandbox.h"
 #include "mon/form.h"
@@ -7,8 +8,6 @@
 
 #include <errno.h>
 #include <string.h>
-
-#define PROMPT "(viv) "
 
 /* --- commands --- */
 
@@ -219,7 +218,7 @@ static void greet(struct hmp *h)
     if (!h->greeted)
         put(h, banner, sizeof(banner) - 1);
     h->greeted = true;
-    viv_line_show(h->line);
+    viv_line_begin(h->line);
 }
 
 static size_t hmp_can_read(void *opaque)
@@ -271,7 +270,7 @@ int viv_hmp_new(struct viv_chr *c, struct viv_err *err)
 
     viv_sandbox_need(VIV_SANDBOX_NETWORK | VIV_SANDBOX_MONITOR); /* its commands connect and listen, and name files */
     h->chr = c;
-    h->line = viv_line_new(PROMPT, put, on_line, h);
+    h->line = viv_line_new(viv_program_as_qemu() ? "(qemu) " : "(viv) ", put, on_line, h);
     viv_mon_out_init(&h->out, c);
     rc = viv_chr_attach(c, &hmp_front, h, err);
     if (rc < 0) {

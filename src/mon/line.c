@@ -56,12 +56,25 @@ void viv_line_ask(struct viv_line *l, const char *question)
     l->question = question;
 }
 
+static const char *prompt_of(const struct viv_line *l)
+{
+    return l->question ? l->question : l->prompt;
+}
+
+void viv_line_begin(struct viv_line *l)
+{
+    if (l->text->len)
+        viv_line_show(l); /* typed before */
+    else
+        l->put(l->opaque, prompt_of(l), strlen(prompt_of(l))); /* programs wait for just that at the end */
+}
+
 void viv_line_show(struct viv_line *l)
 {
     g_autoptr(GString) s = g_string_new(NULL);
     g_autofree char *shown = l->question ? g_strnfill(l->text->len, '*') : g_strdup(l->text->str);
 
-    g_string_append_printf(s, "\r%s%s\033[K", l->question ? l->question : l->prompt, shown);
+    g_string_append_printf(s, "\r%s%s\033[K", prompt_of(l), shown);
     if (l->cursor < l->text->len)
         g_string_append_printf(s, "\033[%zuD", l->text->len - l->cursor);
     l->put(l->opaque, s->str, s->len);
@@ -93,7 +106,7 @@ static void enter(struct viv_line *l)
     viv_line_clear(l);
     l->put(l->opaque, "\n", 1);
     l->done(l->opaque, line);
-    viv_line_show(l);
+    viv_line_begin(l);
 }
 
 static void recall(struct viv_line *l, int step)

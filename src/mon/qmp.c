@@ -5,6 +5,7 @@
 #include "mon/mon_int.h"
 #include "mon/schema.h"
 
+#include "base/program.h"
 #include "host/broker.h"
 #include "host/clock.h"
 #include "host/loop.h"
@@ -346,8 +347,8 @@ static void qmp_event(void *opaque, enum viv_chr_event ev)
         q->open = true;
         q->negotiated = false;
         reset_input(q);
-        send(q, json_pack("{s:{s:{s:{s:i, s:i, s:i}, s:s}, s:[]}}", "QMP", "version", "qemu", "micro", 0,
-                          "minor", 2, "major", 7, "package", "Vivarium " VIV_VERSION, "capabilities"));
+        send(q, json_pack("{s:{s:{s:{s:i, s:i, s:i}, s:s}, s:[]}}", "QMP", "version", "qemu", "micro", VIV_QEMU_MICRO,
+                          "minor", VIV_QEMU_MINOR, "major", VIV_QEMU_MAJOR, "package", "Vivarium " VIV_VERSION, "capabilities"));
     } else if (ev == VIV_CHR_CLOSED) {
         q->open = q->negotiated = false;
     }
