@@ -57,7 +57,7 @@ char *viv_bootorder_text(bool strict)
         if (e->dev->life != VIV_DEV_LEAVING)
             g_string_append_printf(s, "%s%s", s->len ? "\n" : "", e->path);
     }
-    if (strict)
-        g_string_append_printf(s, "%sHALT", s->len ? "\n" : "");
+    if (strict && s->len) /* without an order of devices there is that of -boot order= */
+        g_string_append(s, "\nHALT");
     return g_string_free(s, FALSE);
 }

@@ -293,9 +293,5 @@ void viv_pci_set_intx(struct viv_pci_dev *d, int level)
 
 bool viv_pci_bus_master(const struct viv_pci_dev *d)
 {
-    for (; d; d = d->bus->bridge) {
-        if (!(viv_ld_le16(d->config + PCI_COMMAND) & PCI_COMMAND_MASTER))
-            return false;
-    }
-    return true;
+    return viv_ld_le16(d->config + PCI_COMMAND) & PCI_COMMAND_MASTER;
 }

@@ -161,7 +161,8 @@ void viv_pci_dev_reset(struct viv_pci_dev *d);
 /* How firmware names the function in a boot order: "/pci@i0cf8/scsi@4,1". g_free. */
 char *viv_pci_fw_path(const struct viv_pci_dev *d, const char *kind);
 
-/* May the function read and write guest memory (command register, bus master enable; also of every bridge above)? */
+/* May the function read and write guest memory (command register, bus master enable)? That of the bridges above is not asked:
+ * PCI-to-PCI Bridge 1.2, 3.2.5.3 lets it stop what they forward, but SeaBIOS and iPXE set it for the function alone. */
 bool viv_pci_bus_master(const struct viv_pci_dev *d);
 
 /* The region is owned by the device afterwards. `size` is a power of two; ports at least 4, memory at

@@ -381,14 +381,15 @@ static void put_hubs(GString *s, const struct viv_usb_dev *hub)
 char *viv_usb_fw_path(const struct viv_usb_dev *d, const char *kind)
 {
     bool high = d->port->master && d->desc->face[VIV_USB_HIGH]; /* firmware finds it at the faster controller */
-    struct viv_dev *c = (high ? d->port->master : d->port)->bus->controller;
+    const struct viv_usb_port *port = high ? d->port->master : d->port;
+    struct viv_dev *c = port->bus->controller;
     g_autofree char *at = c->cls->bus == VIV_BUS_PCI ? viv_pci_fw_path((struct viv_pci_dev *)c, "usb") : NULL;
     GString *s;
 
     if (!at)
         return NULL;
     s = g_string_new(at);
-    put_hubs(s, d->port->hub);
-    g_string_append_printf(s, "/%s@%x", kind, d->port->number);
+    put_hubs(s, port->hub);
+    g_string_append_printf(s, "/%s@%x", kind, port->number);
     return g_string_free(s, FALSE);
 }

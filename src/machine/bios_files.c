@@ -122,6 +122,8 @@ static int add_option_roms(const struct viv_machine_config *cfg, struct viv_dev 
         size_t len;
         int r = viv_datadir_read(*p, ROM_MAX, &data, &len, err);
 
+        if (!r && viv_fw_cfg_has_file(d, name))
+            r = viv_fail(err, EEXIST, "%s: there is one of that name already, and the firmware knows them by it: give the file another", *p);
         if (!r)
             r = add(d, name, data, len, err);
         if (r) {

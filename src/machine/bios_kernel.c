@@ -13,7 +13,7 @@ enum { SETUP_SECTS = 0x1f1, BOOT_FLAG = 0x1fe, MAGIC = 0x202 }; /* Documentation
 static int read_all(const char *option, const char *path, uint8_t **data, uint32_t *len, struct viv_err *err)
 {
     struct viv_boot_file f;
-    int r = viv_boot_open(&f, option, path, err);
+    int r = viv_boot_open(&f, NULL, option, path, err);
 
     if (r < 0)
         return r;

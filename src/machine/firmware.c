@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct viv_firmware {
     const struct viv_machine_config *cfg;
@@ -62,6 +63,11 @@ static int build_acpi(struct viv_firmware *f, const struct viv_firmware_config *
     return viv_acpi_build(&info, VIV_BIOS_ACPI, VIV_BIOS_SMBIOS - VIV_BIOS_ACPI, &f->acpi, &f->acpi_len, NULL, err);
 }
 
+static void close_kept(gpointer fd)
+{
+    close(GPOINTER_TO_INT(fd));
+}
+
 int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **out, struct viv_err *err)
 {
     struct viv_firmware *f = g_new0(struct viv_firmware, 1);
@@ -73,6 +79,7 @@ int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **
     f->boot.kernel = c->cfg->kernel;
     f->boot.initrd = c->cfg->initrd;
     f->boot.append = c->cfg->append;
+    f->boot.files = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, close_kept);
     f->boot.no_long_mode = !viv_cpuid_has(viv_vcpus[0]->x86->cpuid, VIV_FT_LM);
     f->uncached = MAX(c->low_end, c->acpi.ecam_base ? c->acpi.ecam_base : 3 * VIV_GIB);
     f->com_ports = c->acpi.com_ports;
@@ -87,6 +94,7 @@ int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **
     if (ret) {
         g_free(f->acpi);
         g_free(f->smbios);
+        g_hash_table_destroy(f->boot.files);
         g_free(f);
         return ret;
     }
@@ -153,7 +161,7 @@ void viv_firmware_reset(struct viv_firmware *f)
 
     f->boot.vga_text = has_vga(f);
     if (!f->loaded && viv_boot_load(&f->boot, &f->entry, &err)) {
-        viv_error("reset: %s", err.text); /* the file was there at start: it changed since */
+        viv_error("reset: %s", err.text); /* the file was overwritten since */
         f->entry = (struct viv_boot_entry){.kind = VIV_BOOT_NONE};
         viv_vm_request(VIV_VM_QUIT, 1, "kernel cannot be loaded again");
     }

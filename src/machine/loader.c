@@ -16,26 +16,42 @@
 
 #define HEAD_BYTES 8192 /* multiboot's header lies within the first 8 KiB */
 
-int viv_boot_open(struct viv_boot_file *f, const char *option, const char *path, struct viv_err *err)
+/* By its path at the first time only: after that a daemon is in another folder, -chroot and -runas have taken the file out of
+ * reach, who started the machine has deleted it, or another one is there. */
+static int open_once(GHashTable *kept, const char *path, struct viv_err *err)
+{
+    gpointer old;
+    int fd;
+
+    if (kept && g_hash_table_lookup_extended(kept, path, NULL, &old))
+        return GPOINTER_TO_INT(old);
+    fd = viv_open(path, O_RDONLY, 0, err);
+    if (kept && fd >= 0)
+        g_hash_table_insert(kept, g_strdup(path), GINT_TO_POINTER(fd));
+    return fd;
+}
+
+int viv_boot_open(struct viv_boot_file *f, GHashTable *kept, const char *option, const char *path, struct viv_err *err)
 {
     struct stat st;
-    int fd = viv_open(path, O_RDONLY, 0, err);
+    int fd = open_once(kept, path, err);
 
     if (fd < 0) {
         viv_err_prefix(err, "%s", option);
         return fd;
     }
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        close(fd);
+        if (!kept)
+            close(fd);
         return viv_fail(err, EINVAL, "%s %s: not a regular file", option, path);
     }
-    *f = (struct viv_boot_file){.path = path, .option = option, .fd = fd, .size = (uint64_t)st.st_size};
+    *f = (struct viv_boot_file){.path = path, .option = option, .fd = fd, .kept = kept, .size = (uint64_t)st.st_size};
     return 0;
 }
 
 void viv_boot_close(struct viv_boot_file *f)
 {
-    if (f->path)
+    if (f->path && !f->kept)
         close(f->fd);
     f->path = NULL;
 }
@@ -86,8 +102,8 @@ int viv_loader_take(struct viv_loader *l, uint64_t start, uint64_t len, const ch
     if (!viv_add_u64(start, len, &end) || !in_ram(l->info, start, len))
         return viv_fail(err, ENOMEM, "-kernel %s: its %s wants %" G_GUINT64_FORMAT " KiB at 0x%"
                         G_GINT64_MODIFIER "x, where the guest has no RAM (RAM ends at 0x%" G_GINT64_MODIFIER
-                        "x; give more with -m?)", l->info->kernel, what, (len + 1023) / 1024, start,
-                        l->info->low_end);
+                        "x%s)", l->info->kernel, what, (len + 1023) / 1024, start, l->info->low_end,
+                        start < VIV_MIB ? "; that below 640 KiB and from 1 MiB on is a kernel's" : "; give more with -m?");
     for (unsigned i = 0; i < l->taken_count; i++)
         if (start < l->taken[i].end && l->taken[i].start < end)
             return viv_fail(err, ENOEXEC, "-kernel %s: its %s at 0x%" G_GINT64_MODIFIER
@@ -304,7 +320,7 @@ int viv_boot_load(const struct viv_boot_info *info, struct viv_boot_entry *out, 
         *out = e;
         return 0;
     }
-    ret = viv_boot_open(&l.kernel, "-kernel", info->kernel, err);
+    ret = viv_boot_open(&l.kernel, info->files, "-kernel", info->kernel, err);
     if (ret)
         return ret;
     ret = load(&l, &e, &local);

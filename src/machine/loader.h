@@ -30,6 +30,7 @@ struct viv_boot_info {
     bool no_long_mode; /* the CPUs are 32-bit ones */
     bool vga_text;     /* a VGA is in mode 3, 80 by 25 */
     const char *kernel, *initrd, *append; /* paths and text; the last two may be NULL */
+    struct _GHashTable *files;            /* path: descriptor, kept open: a reset loads what the start did. NULL: nothing is kept */
 };
 
 enum viv_boot_kind { VIV_BOOT_NONE, VIV_BOOT_LINUX64, VIV_BOOT_LINUX32, VIV_BOOT_PVH, VIV_BOOT_MULTIBOOT };

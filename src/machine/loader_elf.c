@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/units.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -87,6 +88,13 @@ static int load_segment(struct viv_loader *l, const struct viv_elf_ph *ph, struc
     return ret;
 }
 
+/* `ld -Ttext=0x100000` puts the file's headers into a segment of their own, the page below: where a PC has its BIOS. No kernel looks
+ * for them there. */
+static bool is_headers(const struct viv_elf_ph *ph)
+{
+    return !ph->offset && ph->memsz <= VIV_PAGE_SIZE && ph->paddr >= 0xc0000 && ph->paddr <= VIV_MIB - ph->memsz;
+}
+
 int viv_elf_load(struct viv_loader *l, struct viv_elf *e, struct viv_err *err)
 {
     e->low = UINT64_MAX;
@@ -95,7 +103,7 @@ int viv_elf_load(struct viv_loader *l, struct viv_elf *e, struct viv_err *err)
         struct viv_elf_ph ph;
         int ret = viv_elf_ph(&l->kernel, e, i, &ph, err);
 
-        if (!ret && ph.type == VIV_PT_LOAD && ph.memsz) {
+        if (!ret && ph.type == VIV_PT_LOAD && ph.memsz && !is_headers(&ph)) {
             ret = load_segment(l, &ph, err);
             e->low = MIN(e->low, ph.paddr);
             e->high = MAX(e->high, ph.paddr + ph.memsz);

@@ -4,6 +4,7 @@
 
 #include "machine/loader.h"
 
+#include <glib.h>
 #include <stddef.h>
 
 /* Low memory while a kernel is being entered; it may be overwritten by the guest once it runs. */
@@ -21,6 +22,7 @@ struct viv_boot_file {
     const char *path; /* borrowed */
     const char *option; /* "-kernel", for errors */
     int fd;
+    GHashTable *kept; /* whose the descriptor is; NULL: this one's */
     uint64_t size;
 };
 
@@ -42,7 +44,8 @@ static inline uint16_t viv_boot_code(enum viv_boot_kind kind)
     return kind == VIV_BOOT_LINUX64 || kind == VIV_BOOT_LINUX32 ? 0x10 : 0x08;
 }
 
-int viv_boot_open(struct viv_boot_file *f, const char *option, const char *path, struct viv_err *err);
+/* kept: see viv_boot_info.files. */
+int viv_boot_open(struct viv_boot_file *f, GHashTable *kept, const char *option, const char *path, struct viv_err *err);
 void viv_boot_close(struct viv_boot_file *f);
 /* Exactly len bytes at off, or an error that names the file. */
 int viv_boot_pread(const struct viv_boot_file *f, uint64_t off, void *buf, size_t len, struct viv_err *err);

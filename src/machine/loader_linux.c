@@ -71,7 +71,7 @@ static int load_initrd(struct viv_loader *l, struct bzimage *k, struct viv_err *
 {
     struct viv_boot_file f;
     uint64_t gpa;
-    int ret = viv_boot_open(&f, "-initrd", l->info->initrd, err);
+    int ret = viv_boot_open(&f, l->info->files, "-initrd", l->info->initrd, err);
 
     if (ret)
         return ret;

@@ -113,7 +113,7 @@ static int load_module(struct viv_loader *l, const char *text, uint64_t *next, s
 
     if (!*path)
         return viv_fail(err, EINVAL, "-initrd: an empty module name in \"%s\"", l->info->initrd);
-    ret = viv_boot_open(&f, "-initrd", path, err);
+    ret = viv_boot_open(&f, l->info->files, "-initrd", path, err);
     if (ret)
         return ret;
     *next = (*next + VIV_PAGE_SIZE - 1) & VIV_PAGE_MASK;
@@ -133,20 +133,39 @@ static int load_module(struct viv_loader *l, const char *text, uint64_t *next, s
     return 0;
 }
 
+/* At single commas: two are one that belongs to the text, as everywhere in options. */
+static GPtrArray *split(const char *text)
+{
+    GPtrArray *list = g_ptr_array_new_with_free_func(g_free);
+    GString *s = g_string_new(NULL);
+
+    for (;; text++) {
+        if (*text && (*text != ',' || text[1] == ',')) {
+            text += *text == ',';
+            g_string_append_c(s, *text);
+            continue;
+        }
+        g_ptr_array_add(list, g_string_free(s, FALSE));
+        if (!*text)
+            return list;
+        s = g_string_new(NULL);
+    }
+}
+
 static int load_modules(struct viv_loader *l, uint64_t *next, struct module *mods, unsigned *count,
                         struct viv_err *err)
 {
-    g_auto(GStrv) list = NULL;
+    g_autoptr(GPtrArray) list = NULL;
 
     if (!l->info->initrd)
         return 0;
-    list = g_strsplit(l->info->initrd, ",", -1);
-    for (unsigned i = 0; list[i]; i++) {
+    list = split(l->info->initrd);
+    for (unsigned i = 0; i < list->len; i++) {
         int ret;
 
         if (i == MAX_MODULES)
             return viv_fail(err, E2BIG, "-initrd: more than %d modules", MAX_MODULES);
-        ret = load_module(l, g_strchug(list[i]), next, &mods[i], err);
+        ret = load_module(l, g_strchug(list->pdata[i]), next, &mods[i], err);
         if (ret)
             return ret;
         *count = i + 1;

@@ -74,7 +74,7 @@ static int load_initrd(struct viv_loader *l, uint8_t *start_info, struct viv_err
     struct viv_boot_file f;
     uint8_t mod[32] = {0};
     uint64_t gpa;
-    int ret = viv_boot_open(&f, "-initrd", l->info->initrd, err);
+    int ret = viv_boot_open(&f, l->info->files, "-initrd", l->info->initrd, err);
 
     if (ret)
         return ret;

@@ -309,14 +309,17 @@ static const struct viv_opt_def memsave_args[] = {
     VIV_OPT_END,
 };
 
+/* Physical memory (no v) has holes, the one below 1 MiB on every PC: they are zeros, and so are devices. */
 static int save_to(FILE *file, struct viv_vcpu *v, uint64_t addr, uint64_t size, struct viv_err *err)
 {
     uint8_t buf[4096];
 
     while (size) {
-        size_t n = (size_t)MIN(size, sizeof(buf));
+        size_t n = (size_t)MIN(size, sizeof(buf) - addr % sizeof(buf)), got = viv_mon_mem_read(v, addr, buf, n);
 
-        if (viv_mon_mem_read(v, addr, buf, n) < n)
+        if (!v)
+            memset(buf + got, 0, n - got);
+        else if (got < n)
             return viv_fail(err, EINVAL, "Invalid addr 0x%016" PRIx64 "/size %" PRIu64 " specified", addr, size);
         if (fwrite(buf, 1, n, file) != n)
             return viv_fail_os(err, errno, "cannot write");

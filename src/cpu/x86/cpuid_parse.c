@@ -432,6 +432,10 @@ int viv_cpuid_parse(const char *text, struct viv_cpuid **out, struct viv_err *er
     if (!m->phys_bits)
         m->phys_bits = host_phys_bits();
     m->hidden = !viv_cpuid_has(m, VIV_FT_HYPERVISOR);
+    if (!viv_cpuid_has(m, VIV_FT_MSR) || !viv_cpuid_has(m, VIV_FT_TSC)) { /* all of KVM's are MSRs, and a firmware that sees them uses them */
+        m->kvm_leaves = false;
+        m->word[VIV_FW_KVM_EAX] = 0;
+    }
     viv_cpuid_finish(m);
     *out = g_steal_pointer(&m);
     return 0;
