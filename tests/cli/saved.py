@@ -179,6 +179,37 @@ def refused_whole(work):
     print("ok: a snapshot that does not fit changes nothing")
 
 
+def cut_short(work):
+    """As after a savevm over an older name that was killed between two disks: the older pair is loaded, delvm removes all of the name."""
+    paths, words = [f"{work}/{n}.qcow2" for n in "ab"], []
+    for n, path in zip("ab", paths):
+        subprocess.run([vm.tool("viv-img"), "create", "-q", "-f", "qcow2", path, "1M"], check=True)
+        words += ["-drive", f"file={path},if=none,id={n},format=qcow2", "-device", f"virtio-blk-pci,drive={n}"]
+    for newer in paths:
+        with Machine(work, *words) as m:
+            must("savevm", m.hmp("savevm s"), "")
+        for path in paths:
+            io(path, "write -P 7 0 64k")
+        subprocess.run([vm.tool("viv-img"), "snapshot", "-c", "s", newer], check=True)
+        with Machine(work, *words) as m:
+            must("loadvm of what all disks have", m.hmp("loadvm s"), "")
+        for path in paths:
+            if "verification failed" not in io(path, "read -P 7 0 64k"):
+                vm.fail(f"loadvm left {path} as it was")
+        with Machine(work, *words) as m:
+            must("delvm", m.hmp("delvm s"), "")
+            must("info snapshots", m.hmp("info snapshots"), "There is no snapshot available.")
+        with Machine(work, *words) as m:
+            must("savevm", m.hmp("savevm s"), "")
+        subprocess.run([vm.tool("viv-img"), "snapshot", "-c", "s", newer], check=True)
+        subprocess.run([vm.tool("viv-img"), "snapshot", "-d", "s", newer], check=True) # the first of them, the older
+        with Machine(work, *words) as m:
+            if "another moment" not in (text := m.hmp("loadvm s")):
+                vm.fail(f"loadvm of two moments: {text}")
+            must("delvm", m.hmp("delvm s"), "")
+    print("ok: after a savevm that was cut short the older snapshot is loaded")
+
+
 def older_format(path):
     """Format 2 had no text about the CPU; the rest is the same."""
     with open(path, "rb") as f:
@@ -246,7 +277,7 @@ def earlier_stays(work):
 
 
 def main():
-    for case in earlier_stays, came_and_went, other_cpu, other_order, paused_or_not, failed_load, refused_whole:
+    for case in earlier_stays, came_and_went, other_cpu, other_order, paused_or_not, failed_load, refused_whole, cut_short:
         case(vm.scratch())
 
 
