@@ -180,19 +180,32 @@ static int drained(struct viv_snapshot_disk *d, int (*fn)(struct viv_node *n, co
     return rc;
 }
 
-/* The newest of that name: *out is one of the list, which the caller frees, or NULL. While nobody changes what is looked into. */
-static int find(struct viv_snapshot_disk *d, const char *name, struct viv_snapshot **list, unsigned *count, struct viv_snapshot **out,
-                struct viv_err *err)
+/* All disks of one savevm have the same. */
+static uint64_t moment_of(const struct viv_snapshot *s)
+{
+    return (uint64_t)s->date_sec << 32 | s->date_nsec;
+}
+
+static int list(struct viv_snapshot_disk *d, struct viv_snapshot **out, unsigned *count, struct viv_err *err)
 {
     int rc;
 
-    viv_graph_enter();
-    rc = ops_of(d)->list(d->node, list, count, err);
+    viv_graph_enter(); /* nobody changes what is looked into */
+    rc = ops_of(d)->list(d->node, out, count, err);
     viv_graph_leave();
+    return rc;
+}
+
+/* The newest of that name, of one moment (NULL: of any): *out is one of the list, which the caller frees, or NULL. */
+static int find(struct viv_snapshot_disk *d, const char *name, const uint64_t *moment, struct viv_snapshot **all, unsigned *count,
+                struct viv_snapshot **out, struct viv_err *err)
+{
+    int rc = list(d, all, count, err);
+
     *out = NULL;
     for (unsigned i = 0; !rc && i < *count; i++)
-        if (!strcmp((*list)[i].name, name))
-            *out = &(*list)[i];
+        if (!strcmp((*all)[i].name, name) && (!moment || moment_of(&(*all)[i]) == *moment))
+            *out = &(*all)[i];
     return rc;
 }
 
@@ -206,20 +219,26 @@ static int check_size(struct viv_snapshot_disk *d, const struct viv_snapshot *s,
     return viv_blk_check_resize(d->node, s->disk_size, d->blk, err);
 }
 
-/* 1: it has it; *state: bytes of VM state with it; *when: all disks of one savevm have the same. */
-static int has(struct viv_snapshot_disk *d, const char *name, bool to_load, uint64_t *state, uint64_t *when, struct viv_err *err)
+static int missing(const struct viv_snapshot_set *s, const struct viv_snapshot_disk *d, const char *name, struct viv_err *err)
 {
-    struct viv_snapshot *list = NULL, *s;
-    unsigned count = 0;
-    int rc = find(d, name, &list, &count, &s, err);
+    if (s->named)
+        return viv_fail(err, ENOENT, "Snapshot '%s' does not exist in one or more devices: '%s' has none", name, d->name);
+    return viv_fail(err, ENOENT, "Device '%s' does not have the requested snapshot '%s'", d->name, name);
+}
 
-    *state = s ? s->vm_state_size : 0;
-    *when = s ? (uint64_t)s->date_sec << 32 | s->date_nsec : 0;
-    if (!rc && s && to_load)
-        rc = check_size(d, s, err);
+/* *state: bytes of VM state with the one that was found. */
+static int check_found(struct viv_snapshot_set *s, struct viv_snapshot_disk *d, const char *name, uint64_t *state, struct viv_err *err)
+{
+    struct viv_snapshot *all = NULL, *found;
+    unsigned count = 0;
+    int rc = find(d, name, &s->moment, &all, &count, &found, err);
+
+    if (!rc && !found)
+        rc = missing(s, d, name, err);
+    *state = rc ? 0 : found->vm_state_size;
     if (!rc)
-        rc = s != NULL;
-    viv_snapshot_free(list, count);
+        rc = check_size(d, found, err);
+    viv_snapshot_free(all, count);
     return rc;
 }
 
@@ -239,31 +258,31 @@ static int remove_id(struct viv_node *n, const void *id, struct viv_err *err)
 }
 
 /* By name: numbers are names here. 1: there was none. */
-static int with_id(struct viv_snapshot_disk *d, const char *name, int (*fn)(struct viv_node *n, const void *id, struct viv_err *err),
-                   struct viv_err *err)
+static int with_id(struct viv_snapshot_disk *d, const char *name, const uint64_t *moment,
+                   int (*fn)(struct viv_node *n, const void *id, struct viv_err *err), struct viv_err *err)
 {
-    struct viv_snapshot *list = NULL, *s;
+    struct viv_snapshot *all = NULL, *s;
     unsigned count = 0;
-    int rc = find(d, name, &list, &count, &s, err);
+    int rc = find(d, name, moment, &all, &count, &s, err);
 
     if (!rc)
         rc = s ? drained(d, fn, s->id, err) : 1;
-    viv_snapshot_free(list, count);
+    viv_snapshot_free(all, count);
     return rc;
 }
 
 /* Of those of one name on a disk the newest stays. */
 static int remove_old(struct viv_snapshot_disk *d, const char *name, struct viv_err *err)
 {
-    struct viv_snapshot *list = NULL, *newest;
+    struct viv_snapshot *all = NULL, *newest;
     unsigned count = 0;
-    int rc = find(d, name, &list, &count, &newest, err);
+    int rc = find(d, name, NULL, &all, &count, &newest, err);
 
     for (unsigned i = 0; i < count && !rc; i++) {
-        if (&list[i] != newest && !strcmp(list[i].name, name))
-            rc = drained(d, remove_id, list[i].id, err);
+        if (&all[i] != newest && !strcmp(all[i].name, name))
+            rc = drained(d, remove_id, all[i].id, err);
     }
-    viv_snapshot_free(list, count);
+    viv_snapshot_free(all, count);
     return rc;
 }
 
@@ -272,12 +291,14 @@ static int remove_old(struct viv_snapshot_disk *d, const char *name, struct viv_
 int viv_snapshot_set_check_new(struct viv_snapshot_set *s, const char *name, struct viv_err *err)
 {
     for (unsigned i = 0; i < s->count; i++) {
-        uint64_t state, when;
-        int rc = has(&s->disk[i], name, false, &state, &when, err);
+        struct viv_snapshot *all = NULL, *found;
+        unsigned count = 0;
+        int rc = find(&s->disk[i], name, NULL, &all, &count, &found, err);
 
+        viv_snapshot_free(all, count);
         if (rc < 0)
             return rc;
-        if (rc)
+        if (found)
             return viv_fail(err, EEXIST, "Snapshot '%s' already exists in one or more devices", name);
     }
     return 0;
@@ -296,7 +317,7 @@ static int create_each(struct viv_snapshot_set *s, struct viv_snapshot *new, uin
         if (!rc)
             continue;
         while (i-- > 0) {
-            with_id(&s->disk[i], new->name, remove_id, &ignored);
+            with_id(&s->disk[i], new->name, NULL, remove_id, &ignored);
             viv_err_clear(&ignored);
         }
         return rc;
@@ -319,33 +340,55 @@ int viv_snapshot_set_create(struct viv_snapshot_set *s, const char *name, uint64
     return rc;
 }
 
-static int missing(const struct viv_snapshot_set *s, const struct viv_snapshot_disk *d, const char *name, struct viv_err *err)
+/* Of the moments in *common (NULL: of all) those stay that this disk has under the name, too; *newest is the last of them. */
+static int keep_common(struct viv_snapshot_set *s, struct viv_snapshot_disk *d, const char *name, GHashTable **common, uint64_t *newest,
+                       struct viv_err *err)
 {
-    if (s->named)
-        return viv_fail(err, ENOENT, "Snapshot '%s' does not exist in one or more devices: '%s' has none", name, d->name);
-    return viv_fail(err, ENOENT, "Device '%s' does not have the requested snapshot '%s'", d->name, name);
+    GHashTable *here = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+    struct viv_snapshot *all = NULL;
+    unsigned count = 0;
+    int rc = list(d, &all, &count, err);
+    bool any = false;
+
+    for (unsigned i = 0; i < count && !rc; i++) {
+        uint64_t moment = moment_of(&all[i]);
+
+        if (strcmp(all[i].name, name))
+            continue;
+        any = true;
+        if (*common && !g_hash_table_contains(*common, &moment))
+            continue;
+        g_hash_table_add(here, g_memdup2(&moment, sizeof(moment)));
+        *newest = moment;
+    }
+    viv_snapshot_free(all, count);
+    g_clear_pointer(common, g_hash_table_destroy);
+    *common = here;
+    if (!rc && !any)
+        rc = missing(s, d, name, err);
+    if (!rc && !g_hash_table_size(here))
+        rc = viv_fail(err, EINVAL, "snapshot '%s' of device '%s' is of another moment than the other disks'", name, d->name);
+    return rc;
 }
 
 int viv_snapshot_set_find(struct viv_snapshot_set *s, const char *name, uint64_t *size, struct viv_err *err)
 {
-    uint64_t state, when, first = 0;
+    g_autoptr(GHashTable) common = NULL;
+    uint64_t state;
+    int rc = 0;
 
     *size = 0;
-    for (unsigned i = 0; i < s->count; i++) {
-        int rc = has(&s->disk[i], name, true, &state, &when, err);
-
-        if (rc < 0)
-            return rc;
-        if (!rc)
-            return missing(s, &s->disk[i], name, err);
-        if (i && when != first) /* a savevm over an older one was cut short */
-            return viv_fail(err, EINVAL, "snapshot '%s' of device '%s' is of another moment than the other disks'", name, s->disk[i].name);
-        first = when;
-        if (s->named ? i == s->holder : state && !*size) {
+    for (unsigned i = 0; i < s->count && !rc; i++)
+        rc = keep_common(s, &s->disk[i], name, &common, &s->moment, err);
+    for (unsigned i = 0; i < s->count && !rc; i++) {
+        rc = check_found(s, &s->disk[i], name, &state, err);
+        if (!rc && (s->named ? i == s->holder : state && !*size)) {
             s->holder = i;
             *size = state;
         }
     }
+    if (rc < 0)
+        return rc;
     if (*size)
         return 0;
     return s->named ? viv_fail(err, EINVAL, "This is a disk-only snapshot. Revert to it offline using viv-img snapshot -a")
@@ -369,15 +412,15 @@ static int read_piece(struct viv_node *n, const void *arg, struct viv_err *err)
 int viv_snapshot_set_read(struct viv_snapshot_set *s, const char *name, uint64_t pos, void *buf, size_t len, struct viv_err *err)
 {
     struct viv_snapshot_disk *d = &s->disk[s->holder];
-    struct viv_snapshot *list = NULL, *found;
+    struct viv_snapshot *all = NULL, *found;
     unsigned count = 0;
-    int rc = find(d, name, &list, &count, &found, err);
+    int rc = find(d, name, &s->moment, &all, &count, &found, err);
 
     if (!rc && !found)
         rc = missing(s, d, name, err);
     if (!rc)
         rc = drained(d, read_piece, &(struct piece){found->id, pos, buf, len}, err);
-    viv_snapshot_free(list, count);
+    viv_snapshot_free(all, count);
     return rc;
 }
 
@@ -389,7 +432,7 @@ int viv_snapshot_set_revert(struct viv_snapshot_set *s, const char *name, struct
         struct viv_snapshot_disk *d = &s->disk[i];
         uint64_t was = viv_node_size(d->node);
 
-        rc = with_id(d, name, apply, err);
+        rc = with_id(d, name, &s->moment, apply, err);
         if (rc > 0)
             rc = missing(s, d, name, err);
         if (rc >= 0 && viv_node_size(d->node) != was)
@@ -404,7 +447,7 @@ int viv_snapshot_set_remove(struct viv_snapshot_set *s, const char *name, bool *
 
     *any = false;
     for (unsigned i = 0; i < s->count && rc >= 0; i++)
-        while (!(rc = with_id(&s->disk[i], name, remove_id, err)))
+        while (!(rc = with_id(&s->disk[i], name, NULL, remove_id, err)))
             *any = true;
     return rc < 0 ? rc : 0;
 }

@@ -28,6 +28,7 @@ struct viv_snapshot_set {
     unsigned count;
     unsigned holder; /* the one with the machine's state */
     bool named;      /* there was a wish */
+    uint64_t moment; /* that was found: each disk's snapshot of the name is the one of this moment */
 };
 
 /* Another command is changing nodes: until it has ended these fail. */
@@ -42,7 +43,7 @@ int viv_snapshot_set_check_new(struct viv_snapshot_set *s, const char *name, str
 /* The holder's takes `state` bytes that have been written as VM state. One of that name is replaced; if one disk fails those before it are
  * taken back. clock_ns: the guest's clock, for the list. */
 int viv_snapshot_set_create(struct viv_snapshot_set *s, const char *name, uint64_t state, uint64_t clock_ns, struct viv_err *err);
-/* 0: all have it, of one moment, and the holder (the machine's disks: it is found) has *size bytes of state with it. */
+/* 0: all have it, of one moment (the newest that all of them have: a savevm over an older one may have been cut short), and the holder (the machine's disks: it is found) has *size bytes of state with it. */
 int viv_snapshot_set_find(struct viv_snapshot_set *s, const char *name, uint64_t *size, struct viv_err *err);
 /* From the state that was found. */
 int viv_snapshot_set_read(struct viv_snapshot_set *s, const char *name, uint64_t pos, void *buf, size_t len, struct viv_err *err);

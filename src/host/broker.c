@@ -314,6 +314,24 @@ int viv_broker_rename(const char *from, const char *to)
     return noted(rename(from, to), to);
 }
 
+int viv_broker_replace(const char *from, const char *to)
+{
+    g_autofree char *folder = g_path_get_dirname(to);
+    int rc, dir;
+
+    if (viv_broker_sealed())
+        return by_name(BROKER_RENAME, from, to, 1, 0, -1, NULL, 0);
+    rc = viv_broker_rename(from, to);
+    if (rc < 0)
+        return rc;
+    dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return 0;
+    rc = broker_do_sync(dir);
+    close(dir);
+    return rc;
+}
+
 int viv_broker_link(const char *from, const char *to)
 {
     if (viv_broker_sealed())

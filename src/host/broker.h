@@ -50,6 +50,7 @@ void viv_broker_lock_holder(int fd, off_t byte, char *text, size_t size);
 /* What a file's name can be asked for: 0 or a negative errno. linkat() gives `fd` a name (AT_SYMLINK_FOLLOW of /proc/self/fd). */
 int viv_broker_unlink(const char *path);
 int viv_broker_rename(const char *from, const char *to);
+int viv_broker_replace(const char *from, const char *to); /* rename, and the new name is on the disk */
 int viv_broker_link(const char *from, const char *to);
 int viv_broker_link_fd(int fd, const char *to);
 int viv_broker_mkdir(const char *path, mode_t mode);

@@ -35,6 +35,18 @@ int broker_do_connect(const struct sockaddr *a, socklen_t len)
     return -e;
 }
 
+/* A folder that may not be read, or a file system that does not do it, is as it was without. */
+int broker_do_sync(int dir)
+{
+    int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+
+    if (fd < 0)
+        return 0;
+    rc = fsync(fd) < 0 && errno != EINVAL && errno != EROFS ? -errno : 0;
+    close(fd);
+    return rc;
+}
+
 int broker_do_listen(const struct sockaddr *a, socklen_t len, int backlog)
 {
     const struct sockaddr_un *un = (const struct sockaddr_un *)a;

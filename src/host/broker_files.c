@@ -198,6 +198,8 @@ static int change(const struct spot *a, const struct spot *b)
         if (is_folder(a))
             return -EACCES;
         rc = renameat(a->dir, a->base, b->dir, b->base);
+        if (!rc && broker_asked.req.flags)
+            return broker_do_sync(b->dir);
         break;
     default: return link_fd(b);
     }

@@ -18,7 +18,7 @@ enum broker_op {
     BROKER_OPEN, /* a: path */
     BROKER_REOPEN,
     BROKER_UNLINK, /* a */
-    BROKER_RENAME, /* a, b */
+    BROKER_RENAME, /* a, b; flags: 1: and to the disk */
     BROKER_LINK,
     BROKER_LINK_FD, /* b */
     BROKER_MKDIR,
@@ -142,6 +142,7 @@ void broker_do_holder(const struct broker_lock *l, int fd, char *out, size_t siz
 
 /* broker_do.c: what is done with this process's own rights; also by the client while it has them. */
 int broker_do_connect(const struct sockaddr *a, socklen_t len);
+int broker_do_sync(int dir); /* names in this folder (O_PATH will do) are on the disk */
 int broker_do_listen(const struct sockaddr *a, socklen_t len, int backlog);
 struct broker_program {
     int dir; /* the folder that `name` lies in, which is no link then; above 3. AT_FDCWD: a path */

@@ -176,7 +176,7 @@ static char *whole_name(const char *path)
     if (base[0] != '.' || len < sizeof(".x.xxxxxx.part") - 1 || strcmp(base + len - 5, ".part") || base[len - 12] != '.')
         return NULL;
     base[len - 12] = '\0';
-    return g_build_filename(dir, base + 1, NULL);
+    return strchr(path, '/') ? g_build_filename(dir, base + 1, NULL) : g_strdup(base + 1); /* words have it without a folder, too */
 }
 
 /* A nameless file goes where a granted one lies, to the folder of temporary files, or where a monitor may name one. */

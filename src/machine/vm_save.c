@@ -344,8 +344,10 @@ int viv_vm_save(const char *uri, struct viv_err *err)
         rc = viv_dev_can_save_all(err); /* what the guest was about to do is done */
     if (!rc)
         rc = viv_vm_put_machine(s, err);
-    if (viv_vm_stream_close(s, rc < 0 ? NULL : err) < 0 && !rc)
-        rc = -EIO;
+    if (!rc)
+        rc = viv_vm_stream_close(s, err);
+    else
+        viv_vm_stream_drop(s);
     if (rc < 0) {
         viv_vm_set_state(before == VIV_RUN_RUNNING ? VIV_RUN_PAUSED : before);
         if (before == VIV_RUN_RUNNING)

@@ -62,7 +62,7 @@ static int write_state(const struct viv_snapshot_disk *d, uint64_t *size, struct
     rc = viv_vm_put_machine(s, err);
     *size = viv_vm_stream_size(s);
     if (rc < 0)
-        viv_vm_stream_close(s, NULL);
+        viv_vm_stream_drop(s);
     return rc < 0 ? rc : viv_vm_stream_close(s, err);
 }
 

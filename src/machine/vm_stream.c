@@ -2,12 +2,15 @@
 
 #include "base/bytes.h"
 #include "block/image.h"
+#include "host/broker.h"
+#include "host/fdset.h"
 #include "host/open.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -20,29 +23,99 @@ struct viv_vm_stream {
     void *opaque;
     uint64_t at, end; /* of what is no file: how far it was written or read, and where what there is to read ends */
     bool write;
+    bool empty_first; /* the file keeps what it has until the first byte comes */
     char *path;
+    char *part; /* what is written gets the name `path` when it is whole; NULL: it is written in place */
     int error; /* errno of the first failure */
     uint32_t crc;
     size_t pos, len; /* of buf: filled to pos (write); unread pos..len (read) */
     uint8_t buf[BUFFER];
 };
 
+/* --- files: what was saved before stays until the new state is whole --- */
+
+/* ".NAME.xxxxxx.part" beside the file, which the sandbox takes for NAME (broker_policy.c). */
+static int open_part(struct viv_vm_stream *s, mode_t mode)
+{
+    const char *slash = strrchr(s->path, '/'), *base = slash ? slash + 1 : s->path;
+    int fd = -EEXIST;
+
+    for (int i = 0; i < 100 && fd == -EEXIST; i++) {
+        g_free(s->part);
+        s->part = g_strdup_printf("%.*s.%s.%06x.part", (int)(base - s->path), s->path, base, g_random_int() & 0xffffff);
+        fd = viv_open(s->part, O_WRONLY | O_CREAT | O_EXCL, mode, NULL);
+    }
+    if (fd < 0)
+        g_clear_pointer(&s->part, g_free);
+    return fd;
+}
+
+/* Another file can take its name: it is regular, it has this owner, no link leads to it (of /proc/self/fd, say), it is not mounted there. */
+static bool is_replaceable(const struct statx *x)
+{
+    return S_ISREG(x->stx_mode) && x->stx_uid == geteuid() && !(x->stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
+/* Where the folder takes no new file it is written in place, but not emptied before its state is made. */
+static int open_to_write(struct viv_vm_stream *s, struct viv_err *err)
+{
+    struct statx x = {0};
+    bool there = viv_fdset_is_name(s->path) || statx(AT_FDCWD, s->path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &x) == 0;
+    int fd = there || errno != ENOENT ? -EEXIST : open_part(s, 0600), part;
+
+    if (fd >= 0)
+        return fd;
+    fd = viv_open(s->path, O_WRONLY | O_CREAT, 0600, err); /* of one that is replaced, too: may it be written to? */
+    if (fd < 0)
+        return fd;
+    part = is_replaceable(&x) ? open_part(s, x.stx_mode & 0777) : -EEXIST;
+    s->empty_first = part < 0;
+    if (part < 0)
+        return fd;
+    close(fd);
+    return part;
+}
+
+static void empty(struct viv_vm_stream *s)
+{
+    struct stat st;
+
+    s->empty_first = false;
+    if (fstat(s->fd, &st) == 0 && S_ISREG(st.st_mode) && ftruncate(s->fd, 0) < 0)
+        s->error = errno;
+}
+
+static void publish(struct viv_vm_stream *s)
+{
+    int rc = s->error ? 0 : viv_broker_replace(s->part, s->path);
+
+    if (rc < 0)
+        s->error = -rc;
+    if (s->error)
+        viv_broker_unlink(s->part); /* where it has got its name there is none left */
+}
+
 int viv_vm_stream_open(const char *path, bool write, struct viv_vm_stream **out,
                        struct viv_err *err)
 {
-    int fd = viv_open(path, write ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY, 0600, err);
-    struct viv_vm_stream *s;
+    struct viv_vm_stream *s = g_new0(struct viv_vm_stream, 1);
 
-    if (fd < 0)
-        return fd;
-    s = g_new0(struct viv_vm_stream, 1);
-    s->fd = fd;
     s->write = write;
     s->path = g_strdup(path);
     s->crc = crc32(0, NULL, 0);
+    s->fd = write ? open_to_write(s, err) : viv_open(path, O_RDONLY, 0, err);
+    if (s->fd < 0) {
+        int rc = s->fd;
+
+        g_free(s->path);
+        g_free(s);
+        return rc;
+    }
     *out = s;
     return 0;
 }
+
+/* --- streams --- */
 
 void viv_vm_stream_open_node(struct viv_node *n, const char *name, bool write, uint64_t size, struct viv_vm_stream **out)
 {
@@ -85,6 +158,8 @@ static void write_all(struct viv_vm_stream *s, const uint8_t *p, size_t len)
         return;
     }
     s->at += len;
+    if (s->empty_first && len && !s->error)
+        empty(s);
     while (len && !s->error) {
         ssize_t n = write(s->fd, p, len);
 
@@ -241,9 +316,18 @@ int viv_vm_stream_close(struct viv_vm_stream *s, struct viv_err *err)
     }
     if (s->fd >= 0)
         close(s->fd);
+    if (s->part)
+        publish(s);
     if (s->error)
         rc = viv_fail_os(err, s->error, "cannot write '%s'", s->path);
+    g_free(s->part);
     g_free(s->path);
     g_free(s);
     return rc;
+}
+
+void viv_vm_stream_drop(struct viv_vm_stream *s)
+{
+    s->error = s->error ? s->error : ECANCELED;
+    viv_vm_stream_close(s, NULL);
 }

@@ -10,7 +10,8 @@
 
 struct viv_vm_stream;
 
-/* Opens `path` for writing (created or truncated) or reading. */
+/* Opens `path` for writing or reading. What is written gets that name when it is closed whole (in place of a file that was there) where
+ * the folder takes a new file; a pipe, a device, a descriptor's name, a file behind a link is written in place. */
 int viv_vm_stream_open(const char *path, bool write, struct viv_vm_stream **out,
                        struct viv_err *err);
 /* In the image (image.h: viv_node_state_write), from its start on. Writing: `size` is not looked at; reading: so much was written.
@@ -35,6 +36,8 @@ void viv_vm_stream_put_sum(struct viv_vm_stream *s);
 int viv_vm_stream_check_sum(struct viv_vm_stream *s, struct viv_err *err);
 /* After writing: flushes to the disk. Frees s in any case; the first error is returned. */
 int viv_vm_stream_close(struct viv_vm_stream *s, struct viv_err *err);
+/* Instead of close, after writing: it is not whole, and a file that was to be replaced stays. */
+void viv_vm_stream_drop(struct viv_vm_stream *s);
 
 /* vm_save.c: the whole machine; it stands still. What it is loaded into has been reset. */
 int viv_vm_quiesce(struct viv_err *err); /* waits until no device is at work, and flushes disks */

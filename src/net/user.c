@@ -2,7 +2,6 @@
 #include "net/user.h"
 
 #include "base/log.h"
-#include "base/units.h"
 #include "host/lock.h"
 #include "host/broker.h"
 #include "host/sandbox.h"
@@ -15,7 +14,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define STATE_MAX (16 * VIV_MIB)
+#define STATE_MAX 4096 /* libslirp's: its own has 131 bytes */
 
 static const struct viv_opt_def user_opts[] = {
     {.name = "ipv4", .type = VIV_OPT_BOOL, .def = "on", .help = "IPv4"},
@@ -308,13 +307,23 @@ static ssize_t append(const void *buf, size_t len, void *opaque)
     return len;
 }
 
+/* libslirp's, whose lock is held. It always has the same length: libslirp saves the sockets of forwards that this process answers
+ * itself alone, and there are none (user_guestfwd_add). */
+static GByteArray *own_state(struct user_net *u)
+{
+    GByteArray *bytes = g_byte_array_new();
+
+    slirp_state_save(u->slirp, append, bytes);
+    return bytes;
+}
+
 static void user_save(struct viv_netdev *n, struct viv_state_writer *w)
 {
     struct user_net *u = (struct user_net *)n;
-    g_autoptr(GByteArray) bytes = g_byte_array_new();
+    g_autoptr(GByteArray) bytes = NULL;
 
     pthread_mutex_lock(&u->lock);
-    slirp_state_save(u->slirp, append, bytes);
+    bytes = own_state(u);
     pthread_mutex_unlock(&u->lock);
     viv_state_put_u32(w, slirp_state_version());
     viv_state_put_u32(w, bytes->len);
@@ -338,34 +347,46 @@ static ssize_t take(void *buf, size_t len, void *opaque)
     return n;
 }
 
+/* libslirp makes sockets of what it reads and uses them before it has judged their numbers (it divides by some, too), so nothing is
+ * shown to it but what it writes here: no socket, which is a zero ahead of the rest, and nothing after its own. Older versions wrote
+ * no more than it does. */
+static bool is_plain(struct user_net *u, uint32_t version, const uint8_t *buf, uint32_t len)
+{
+    g_autoptr(GByteArray) own = own_state(u);
+    uint32_t newest = slirp_state_version();
+
+    return len && !buf[0] && (version == newest ? len == own->len : version < newest && len <= own->len);
+}
+
+static int load_locked(struct user_net *u, uint32_t version, const uint8_t *buf, uint32_t len)
+{
+    struct cursor c = {buf, len};
+
+    return is_plain(u, version, buf, len) ? slirp_state_load(u->slirp, (int)version, take, &c) : -EINVAL;
+}
+
 static int user_load(struct viv_netdev *n, struct viv_state_reader *r, struct viv_err *err)
 {
     struct user_net *u = (struct user_net *)n;
+    uint8_t buf[STATE_MAX];
     uint32_t version, len;
-    uint8_t *buf;
-    struct cursor c;
     int rc = viv_state_get_u32(r, &version, err);
 
     if (!rc)
         rc = viv_state_get_u32(r, &len, err);
     if (rc)
         return rc;
-    if (len > STATE_MAX)
+    if (len > sizeof(buf))
         return viv_fail(err, EINVAL, "network '%s': %u bytes of state", n->id, len);
-    buf = g_try_malloc(len + 1);
-    if (!buf)
-        return viv_fail(err, ENOMEM, "network '%s': no memory for %u bytes of state", n->id, len);
     rc = viv_state_get(r, buf, len, err);
-    if (!rc) {
-        c = (struct cursor){buf, len};
-        pthread_mutex_lock(&u->lock);
-        if (slirp_state_load(u->slirp, version, take, &c) < 0)
-            rc = viv_fail(err, EINVAL, "network '%s': libslirp %s cannot read the saved state (its version %u)",
-                          n->id, slirp_version_string(), version);
-        pthread_mutex_unlock(&u->lock);
-    }
-    g_free(buf);
-    return rc;
+    if (rc)
+        return rc;
+    pthread_mutex_lock(&u->lock);
+    rc = load_locked(u, version, buf, len);
+    pthread_mutex_unlock(&u->lock);
+    return rc < 0 ? viv_fail(err, EINVAL, "network '%s': libslirp %s cannot read the saved state (its version %u)", n->id,
+                             slirp_version_string(), version)
+                  : 0;
 }
 
 static int user_hostfwd(struct viv_netdev *n, const char *rule, bool add, struct viv_err *err)

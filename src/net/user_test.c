@@ -756,6 +756,87 @@ static void test_state(void)
     close_card();
 }
 
+static int load_as(uint32_t version, const GByteArray *bytes)
+{
+    struct viv_state_writer *w = viv_state_writer_new();
+    struct viv_err err = VIV_ERR_INIT;
+    g_autofree uint8_t *data = NULL;
+    struct viv_state_reader *r;
+    size_t len;
+    int rc;
+
+    viv_state_put_u32(w, version);
+    viv_state_put_u32(w, bytes->len);
+    viv_state_put(w, bytes->data, bytes->len);
+    data = viv_state_writer_finish(w, &len);
+    viv_state_writer_free(w);
+    r = viv_state_reader_new(data, len);
+    rc = viv_netdev_load(card.dev, r, false, &err);
+    g_assert_true(!rc || strstr(err.text, "'n0'"));
+    viv_state_reader_free(r);
+    viv_err_clear(&err);
+    return rc;
+}
+
+static void append_zeros(GByteArray *a, guint n)
+{
+    g_byte_array_set_size(a, a->len + n);
+    memset(a->data + a->len - n, 0, n);
+}
+
+/* What a TCP socket of 10.0.2.15:9 to 10.0.2.9:7 is in libslirp's state: addresses, two empty buffers of 16 bytes, control block with its
+ * flags and timers, no longest segment (a divisor). */
+static GByteArray *saved_socket(void)
+{
+    static const uint8_t ends[] = {42, 0, 0, 0, 0, 0, 2, 10, 0, 2, 9, 0, 7, 0, 2, 10, 0, 2, 15, 0, 9, 0, 0, 0, 0, 0, 0, 0};
+    static const uint8_t buffer[32] = {[7] = 16}, control[] = {0, 4, 0, 1, [15] = 6};
+    GByteArray *a = g_byte_array_new();
+
+    g_byte_array_append(a, ends, sizeof(ends));
+    g_byte_array_append(a, buffer, sizeof(buffer));
+    g_byte_array_append(a, buffer, sizeof(buffer));
+    g_byte_array_append(a, control, sizeof(control));
+    append_zeros(a, 400);
+    return a;
+}
+
+/* libslirp is shown nothing but what it could have written here: a saved socket would live on in its lists after a refusal. */
+static void test_hostile_state(void)
+{
+    g_autoptr(GByteArray) good = g_byte_array_new(), evil = saved_socket();
+    g_autofree uint8_t *all = NULL;
+    g_autofree char *before = NULL, *after = NULL;
+    const size_t head = 16 + 4; /* the type's name and the length */
+    uint32_t version;
+    size_t len;
+
+    open_card("user,id=n0,ipv6=off");
+    all = save(&len);
+    memcpy(&version, all + head, 4);
+    g_byte_array_append(good, all + head + 8, (guint)(len - head - 8));
+    before = viv_netdev_info(card.dev);
+    g_assert_cmpint(load_as(version, good), ==, 0);
+    g_assert_cmpint(load_as(version - 1, good), ==, 0);
+    g_assert_cmpint(load_as(version, evil), ==, -EINVAL);
+    g_assert_cmpint(load_as(version - 1, evil), ==, -EINVAL);
+    g_byte_array_set_size(evil, good->len);
+    g_assert_cmpint(load_as(version, evil), ==, -EINVAL);
+    g_byte_array_set_size(evil, 0);
+    g_assert_cmpint(load_as(version, evil), ==, -EINVAL);
+    after = viv_netdev_info(card.dev);
+    g_assert_cmpstr(after, ==, before);
+    g_assert_cmpint(load_as(version + 1, good), ==, -EINVAL);
+    g_assert_cmpint(load_as(UINT32_MAX, good), ==, -EINVAL);
+    append_zeros(good, 1);
+    g_assert_cmpint(load_as(version, good), ==, -EINVAL);
+    g_assert_cmpint(load_as(version - 1, good), ==, -EINVAL);
+    g_byte_array_set_size(good, good->len - 2);
+    g_assert_cmpint(load_as(version, good), ==, -EINVAL);
+    append_zeros(good, 1 << 20);
+    g_assert_cmpint(load_as(version, good), ==, -EINVAL);
+    close_card();
+}
+
 /* A card saved on one kind of network goes on with another: what comes after the back end's part is found. */
 static void test_state_of_another_type(void)
 {
@@ -937,6 +1018,7 @@ int main(int argc, char **argv)
     g_test_add_func("/net/user/forwards", test_run_time_forwards);
     g_test_add_func("/net/user/forward-while-busy", test_forward_while_busy);
     g_test_add_func("/net/user/state", test_state);
+    g_test_add_func("/net/user/state/hostile", test_hostile_state);
     g_test_add_func("/net/user/state/another-type", test_state_of_another_type);
     g_test_add_func("/net/socket/delay", test_socket_delay);
     g_test_add_func("/net/user/noise", test_noise);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Saved machines and those that do not fit them: devices that came and went, others than were saved, loads that are refused or fail."""
 import os
+import resource
 import struct
 import subprocess
 import sys
@@ -178,6 +179,37 @@ def refused_whole(work):
     print("ok: a snapshot that does not fit changes nothing")
 
 
+def cut_short(work):
+    """As after a savevm over an older name that was killed between two disks: the older pair is loaded, delvm removes all of the name."""
+    paths, words = [f"{work}/{n}.qcow2" for n in "ab"], []
+    for n, path in zip("ab", paths):
+        subprocess.run([vm.tool("viv-img"), "create", "-q", "-f", "qcow2", path, "1M"], check=True)
+        words += ["-drive", f"file={path},if=none,id={n},format=qcow2", "-device", f"virtio-blk-pci,drive={n}"]
+    for newer in paths:
+        with Machine(work, *words) as m:
+            must("savevm", m.hmp("savevm s"), "")
+        for path in paths:
+            io(path, "write -P 7 0 64k")
+        subprocess.run([vm.tool("viv-img"), "snapshot", "-c", "s", newer], check=True)
+        with Machine(work, *words) as m:
+            must("loadvm of what all disks have", m.hmp("loadvm s"), "")
+        for path in paths:
+            if "verification failed" not in io(path, "read -P 7 0 64k"):
+                vm.fail(f"loadvm left {path} as it was")
+        with Machine(work, *words) as m:
+            must("delvm", m.hmp("delvm s"), "")
+            must("info snapshots", m.hmp("info snapshots"), "There is no snapshot available.")
+        with Machine(work, *words) as m:
+            must("savevm", m.hmp("savevm s"), "")
+        subprocess.run([vm.tool("viv-img"), "snapshot", "-c", "s", newer], check=True)
+        subprocess.run([vm.tool("viv-img"), "snapshot", "-d", "s", newer], check=True) # the first of them, the older
+        with Machine(work, *words) as m:
+            if "another moment" not in (text := m.hmp("loadvm s")):
+                vm.fail(f"loadvm of two moments: {text}")
+            must("delvm", m.hmp("delvm s"), "")
+    print("ok: after a savevm that was cut short the older snapshot is loaded")
+
+
 def older_format(path):
     """Format 2 had no text about the CPU; the rest is the same."""
     with open(path, "rb") as f:
@@ -208,8 +240,44 @@ def other_cpu(work):
     print("ok: state of another CPU is refused, where it tells")
 
 
+def earlier_stays(work):
+    """A save that fails half way leaves the file that was there, and nothing else; also by a name without a folder, and by a link."""
+    folder = f"{work}/states"
+    os.mkdir(folder)
+    os.mkdir(f"{folder}/in")
+    state, link = f"{folder}/state", f"{folder}/link"
+    open(f"{folder}/in/other", "w").close()
+    os.symlink("in/other", link)
+    for name in state, os.path.relpath(state), link:
+        with Machine(work) as m:
+            m.q.cmd("migrate", uri=f"file:{name}")
+        with open(name, "rb") as f:
+            first = f.read()
+        if name == link:
+            break
+        os.chmod(state, 0o640)
+        with Machine(work, "-device", "virtio-net-pci") as m:
+            resource.prlimit(m.p.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+            if "cannot write" not in (text := m.refused("migrate", uri=f"file:{name}")):
+                vm.fail(f"save to a full disk: {text}")
+            with open(name, "rb") as f:
+                must("the earlier state is whole", f.read() == first, True)
+            must("what lies in the folder", sorted(os.listdir(folder)), ["in", "link", "state"])
+            must("the machine", m.status(), "prelaunch")
+            resource.prlimit(m.p.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            m.q.cmd("migrate", uri=f"file:{name}")
+        must("what lies in the folder", sorted(os.listdir(folder)), ["in", "link", "state"])
+        must("its mode", os.stat(state).st_mode & 0o777, 0o640)
+        with open(name, "rb") as f:
+            must("the new one is another", f.read() == first, False)
+        with Machine(work, "-device", "virtio-net-pci", "-incoming", f"file:{name}") as m:
+            must("the machine loaded", m.status(), "paused")
+    must("the link and what lies behind it", (os.path.islink(link), os.listdir(f"{folder}/in")), (True, ["other"]))
+    print("ok: a save that fails leaves the earlier state")
+
+
 def main():
-    for case in came_and_went, other_cpu, other_order, paused_or_not, failed_load, refused_whole:
+    for case in earlier_stays, came_and_went, other_cpu, other_order, paused_or_not, failed_load, refused_whole, cut_short:
         case(vm.scratch())
 
 

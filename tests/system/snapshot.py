@@ -151,6 +151,11 @@ def main():
             g.die(f"-loadvm: tick {back}, it was taken at {at}")
     # As after a savevm over a name that was there, cut short by a kill: one disk has a newer one.
     subprocess.run([vm.tool("viv-img"), "snapshot", "-c", "last", images[1]], check=True)
+    with vm.Guest(args(work, images, ["-loadvm", "last"]), "the older pair") as g:
+        back = next_ticks(g)
+        if back > at + 40:
+            g.die(f"-loadvm of the older pair: tick {back}, it was taken at {at}")
+    subprocess.run([vm.tool("viv-img"), "snapshot", "-d", "last", images[1]], check=True) # the older one
     p = subprocess.run(vm.emulator() + args(work, images, ["-S", "-loadvm", "last"]), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                        stderr=subprocess.STDOUT, text=True, timeout=120 * vm.SLOW)
     if p.returncode != 1 or "is of another moment than the other disks'" not in p.stdout:

@@ -370,6 +370,30 @@ static int check_flags(struct qcow2_checker *k)
     return ret;
 }
 
+/* --- snapshots' IDs --- */
+
+static void check_ids(struct qcow2_checker *k)
+{
+    uint32_t n = k->q->snapshots_renamed;
+
+    if (!n)
+        return;
+    viv_check_say(k->c, "%s %u snapshot%s with the ID of an earlier one", k->c->fix & VIV_FIX_ERRORS ? "Repairing" : "ERROR", n,
+                  n > 1 ? "s" : "");
+    k->c->corruptions += n;
+}
+
+/* They have IDs of their own in memory. Last, as the table gets another place: all else must be right. */
+static int mend_ids(struct qcow2_checker *k)
+{
+    struct viv_check *c = k->c;
+    uint32_t n = k->q->snapshots_renamed;
+    int ret = n && c->corruptions - n == c->corruptions_fixed ? qcow2_store_snapshots(k->q) : 0;
+
+    c->corruptions_fixed += n - k->q->snapshots_renamed;
+    return ret;
+}
+
 /* --- the whole --- */
 
 static int mend(struct qcow2_checker *k)
@@ -390,8 +414,11 @@ static int mend(struct qcow2_checker *k)
         ret = drop_wrong_bitmaps(k);
     if (!ret)
         ret = check_flags(k);
+    check_ids(k);
     if (!ret && c->fix)
         ret = qcow2_flush_all(k->q);
+    if (!ret && (c->fix & VIV_FIX_ERRORS))
+        ret = mend_ids(k);
     if (!ret && (c->fix & VIV_FIX_ERRORS) && c->corruptions == c->corruptions_fixed)
         ret = qcow2_set_incompatible(k->q, 0, QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT);
     return ret;

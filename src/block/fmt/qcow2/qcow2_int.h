@@ -151,6 +151,7 @@ struct qcow2 {
     uint64_t snapshot_offset, snapshot_bytes;
     struct qcow2_snapshot *snapshots;
     uint32_t snapshot_count;
+    uint32_t snapshots_renamed; /* so many have another ID than on disk, where it is an earlier one's too */
     bool snapshot_view; /* opened as one of them holds the disk: read-only, L1 and size are its */
 
     /* Only when writable: */
@@ -184,6 +185,7 @@ int qcow2_collect_meta(struct qcow2 *q, bool lax, struct viv_err *err);
 
 /* --- snapshot_table.c --- */
 int qcow2_read_snapshots(struct qcow2 *q, struct viv_err *err);
+char *qcow2_next_snapshot_id(const struct qcow2 *q); /* one more than the largest number, or another free one; g_free */
 void qcow2_free_snapshots(struct qcow2_snapshot *s, uint32_t count); /* the array too; NULL allowed */
 /* As bytes of a table, g_free; NULL: no memory. */
 uint8_t *qcow2_pack_snapshots(const struct qcow2_snapshot *s, uint32_t count, size_t *len);
@@ -197,6 +199,7 @@ int qcow2_view_snapshot(struct qcow2 *q, const char *which, struct viv_err *err)
 
 /* --- snapshot.c --- */
 extern const struct viv_snapshot_ops qcow2_snapshot_ops;
+int qcow2_store_snapshots(struct qcow2 *q); /* as they are in memory */
 /* Forgets VM state that is not in a snapshot: when the disk's size changes it would become part of the disk. */
 int qcow2_drop_state(struct qcow2 *q);
 

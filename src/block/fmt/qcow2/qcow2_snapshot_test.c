@@ -120,6 +120,105 @@ static void test_extra_data(void)
     mem_fini(&m);
 }
 
+/* --- IDs that are not one's own --- */
+
+/* Three of four have one ID in the file. */
+static struct viv_node *with_same_ids(struct mem *m)
+{
+    static const char *const names[] = {"alpha", "betas", "gamma", "delta"};
+    const size_t entry = 72; /* 40, extra data of 24, ID and name, a multiple of 8 */
+    struct viv_node *n = fresh(m, "cluster_size=4k", 1 << 20);
+    uint64_t table;
+
+    for (unsigned i = 0; i < 4; i++) {
+        write_bytes(n, 0, (uint8_t)(i + 1), 4096);
+        g_assert_cmpint(create(n, NULL, names[i]), ==, 0);
+    }
+    viv_node_put(&n);
+    table = viv_ld_be64(m->data + QCOW2_H_SNAPSHOTS_OFFSET);
+    g_assert_cmpmem(m->data + table + entry + 64, 6, "2betas", 6);
+    m->data[table + entry + 64] = '1';     /* alpha's */
+    m->data[table + 3 * entry + 64] = '1'; /* and delta's */
+    n = open_with(&viv_blk_qcow2, m, (struct viv_node_opts){0});
+    g_assert_nonnull(n);
+    return n;
+}
+
+static char *ids(struct viv_node *n)
+{
+    GString *all = g_string_new(NULL);
+    struct viv_snapshot *list;
+    unsigned count;
+
+    g_assert_cmpint(n->drv->snapshots->list(n, &list, &count, NULL), ==, 0);
+    for (unsigned i = 0; i < count; i++)
+        g_string_append_printf(all, "%s%s=%s", i ? " " : "", list[i].id, list[i].name);
+    viv_snapshot_free(list, count);
+    return g_string_free(all, FALSE);
+}
+
+static void expect_ids(struct viv_node *n, const char *want)
+{
+    g_autofree char *have = ids(n);
+
+    g_assert_cmpstr(have, ==, want);
+}
+
+/* Whoever has found a snapshot in the list gets that one by its ID, whatever IDs the file has. */
+static void test_same_ids(void)
+{
+    struct viv_check c = {0}, mends = {.fix = VIV_FIX_ERRORS | VIV_FIX_LEAKS};
+    struct viv_node *n, *v;
+    struct mem m;
+
+    n = with_same_ids(&m);
+    expect_ids(n, "1=alpha 4=betas 3=gamma 5=delta");
+    g_assert_cmpint(n->drv->check(n, &c, NULL), ==, 0);
+    g_assert_cmpuint(c.corruptions, ==, 2);
+    g_assert_cmpuint(c.corruptions_fixed, ==, 0);
+    viv_node_put(&n);
+    v = view(&m, "4");
+    expect_byte(v, 0, 2);
+    viv_node_put(&v);
+    n = open_with(&viv_blk_qcow2, &m, (struct viv_node_opts){0});
+    g_assert_cmpint(n->drv->snapshots->apply(n, "5", NULL), ==, 0);
+    expect_byte(n, 0, 4);
+    g_assert_cmpint(n->drv->snapshots->remove(n, "4", NULL), ==, 0);
+    expect_ids(n, "1=alpha 3=gamma 5=delta");
+    expect_check(n, false); /* with the table the new ones were written */
+    viv_node_put(&n);
+    mem_fini(&m);
+
+    n = with_same_ids(&m);
+    g_assert_cmpint(n->drv->check(n, &mends, NULL), ==, 0);
+    g_assert_cmpuint(mends.corruptions, ==, 2);
+    g_assert_cmpuint(mends.corruptions_fixed, ==, 2);
+    g_assert_cmpuint(mends.leaks, ==, 0);
+    viv_node_put(&n);
+    n = open_with(&viv_blk_qcow2, &m, (struct viv_node_opts){0});
+    expect_ids(n, "1=alpha 4=betas 3=gamma 5=delta");
+    expect_check(n, false);
+    viv_node_put(&n);
+    mem_fini(&m);
+}
+
+/* Past the largest number it begins again, with those that are free. */
+static void test_last_id(void)
+{
+    struct viv_node *n;
+    struct mem m;
+
+    n = fresh(&m, "cluster_size=4k", 1 << 20);
+    g_assert_cmpint(create(n, NULL, "a"), ==, 0);
+    g_assert_cmpint(create(n, "18446744073709551614", "b"), ==, 0);
+    g_assert_cmpint(create(n, NULL, "c"), ==, 0);
+    g_assert_cmpint(create(n, NULL, "d"), ==, 0);
+    g_assert_cmpint(create(n, NULL, "e"), ==, 0);
+    expect_ids(n, "1=a 18446744073709551614=b 18446744073709551615=c 2=d 3=e");
+    viv_node_put(&n);
+    mem_fini(&m);
+}
+
 /* --- contents --- */
 
 static void test_view(void)
@@ -450,6 +549,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/block/qcow2/snapshot/table", test_table);
     g_test_add_func("/block/qcow2/snapshot/extra-data", test_extra_data);
+    g_test_add_func("/block/qcow2/snapshot/same-ids", test_same_ids);
+    g_test_add_func("/block/qcow2/snapshot/last-id", test_last_id);
     g_test_add_func("/block/qcow2/snapshot/view", test_view);
     g_test_add_func("/block/qcow2/snapshot/narrow", test_narrow);
     g_test_add_func("/block/qcow2/snapshot/sizes", test_sizes);

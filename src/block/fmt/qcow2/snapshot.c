@@ -95,15 +95,6 @@ static void free_one(struct qcow2_snapshot *s)
 
 /* --- create --- */
 
-static char *next_id(const struct qcow2 *q)
-{
-    uint64_t last = 0;
-
-    for (uint32_t i = 0; i < q->snapshot_count; i++)
-        last = MAX(last, g_ascii_strtoull(q->snapshots[i].id, NULL, 10));
-    return g_strdup_printf("%" PRIu64, last + 1);
-}
-
 static bool has_id(const struct qcow2 *q, const char *id)
 {
     for (uint32_t i = 0; i < q->snapshot_count; i++)
@@ -125,7 +116,7 @@ static int check_new(struct qcow2 *q, const struct viv_snapshot *s, struct viv_e
 
 static struct qcow2_snapshot new_entry(const struct qcow2 *q, const struct viv_snapshot *from)
 {
-    struct qcow2_snapshot s = {.id = from->id ? g_strdup(from->id) : next_id(q),
+    struct qcow2_snapshot s = {.id = from->id ? g_strdup(from->id) : qcow2_next_snapshot_id(q),
                                .name = g_strdup(from->name),
                                .l1_offset = q->l1.offset,
                                .l1_size = q->l1.size,
@@ -306,6 +297,25 @@ static int remove_snapshot(struct viv_node *n, const char *which, struct viv_err
     pthread_mutex_lock(&q->lock);
     ret = remove_locked(q, which, err);
     pthread_mutex_unlock(&q->lock);
+    return ret;
+}
+
+/* --- the list alone --- */
+
+int qcow2_store_snapshots(struct qcow2 *q)
+{
+    struct qcow2_snapshot *old = q->snapshots, *list = copy_list(q, UINT32_MAX);
+    struct qcow2_turn t;
+    int ret = list ? qcow2_turn_begin(&t, q) : -ENOMEM;
+
+    if (!list)
+        return ret;
+    if (!ret)
+        ret = qcow2_turn_set_snapshots(&t, list, q->snapshot_count);
+    if (!ret)
+        ret = qcow2_turn_commit(&t);
+    qcow2_turn_end(&t);
+    g_free(ret ? list : old);
     return ret;
 }
 

@@ -73,6 +73,65 @@ static int read_one(struct qcow2 *q, uint64_t *at, struct qcow2_snapshot *s, str
     return ret;
 }
 
+/* --- IDs: they say which one is meant, so there are no two of a kind, whatever the file has --- */
+
+struct ids {
+    GHashTable *used; /* borrowed strings */
+    uint64_t last;
+};
+
+static struct ids ids_of(const struct qcow2 *q)
+{
+    struct ids d = {.used = g_hash_table_new(g_str_hash, g_str_equal)};
+
+    for (uint32_t i = 0; i < q->snapshot_count; i++) {
+        g_hash_table_add(d.used, q->snapshots[i].id);
+        d.last = MAX(d.last, g_ascii_strtoull(q->snapshots[i].id, NULL, 10));
+    }
+    return d;
+}
+
+/* There are more numbers than snapshots: past the largest one it begins again. */
+static char *free_id(struct ids *d)
+{
+    char text[24];
+
+    do
+        g_snprintf(text, sizeof(text), "%" PRIu64, d->last = d->last == UINT64_MAX ? 1 : d->last + 1);
+    while (g_hash_table_contains(d->used, text));
+    return g_strdup(text);
+}
+
+char *qcow2_next_snapshot_id(const struct qcow2 *q)
+{
+    struct ids d = ids_of(q);
+    char *id = free_id(&d);
+
+    g_hash_table_destroy(d.used);
+    return id;
+}
+
+/* The first of an ID keeps it. Always the same ones for the same table; they come to the disk when it is written next. */
+static void tell_apart(struct qcow2 *q)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+    g_autoptr(GPtrArray) old = g_ptr_array_new_with_free_func(g_free); /* d.used may have borrowed them */
+    struct ids d = ids_of(q);
+
+    for (uint32_t i = 0; i < q->snapshot_count; i++) {
+        char **id = &q->snapshots[i].id;
+
+        if (g_hash_table_contains(seen, *id)) {
+            g_ptr_array_add(old, *id);
+            *id = free_id(&d);
+            g_hash_table_add(d.used, *id);
+        }
+        g_hash_table_add(seen, *id);
+    }
+    q->snapshots_renamed = old->len;
+    g_hash_table_destroy(d.used);
+}
+
 int qcow2_read_snapshots(struct qcow2 *q, struct viv_err *err)
 {
     uint64_t at = q->snapshot_offset, tables = 0;
@@ -94,6 +153,7 @@ int qcow2_read_snapshots(struct qcow2 *q, struct viv_err *err)
             return bad(q, err, "the snapshots' L1 tables overlap, or the file was cut off");
     }
     q->snapshot_bytes = at - q->snapshot_offset;
+    tell_apart(q);
     return 0;
 }
 

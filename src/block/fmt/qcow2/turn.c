@@ -282,6 +282,7 @@ static void adopt(struct qcow2_turn *t)
     q->refcount_order = t->refcount_order;
     q->refblock_bits = q->cluster_bits + 3 - q->refcount_order;
     if (t->snapshots_change) {
+        q->snapshots_renamed = 0;
         q->snapshots = t->snapshots; /* the caller frees the old list */
         q->snapshot_count = t->snapshot_count;
         q->snapshot_offset = viv_ld_be64(t->head + QCOW2_H_SNAPSHOTS_OFFSET);
