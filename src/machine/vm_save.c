@@ -206,7 +206,7 @@ static int load_state(struct viv_vm_stream *s, uint64_t version, bool check, str
         return viv_fail(err, EINVAL, "saved state: %" PRIu64 " bytes of devices are too many", len);
     rc = viv_vm_stream_get(s, blob, len, err);
     /* The check sum before anything is made of the bytes. */
-    if (!rc && !check)
+    if (!rc)
         rc = viv_vm_stream_check_sum(s, err);
     if (!rc) {
         r = viv_state_reader_new(blob, len);

@@ -126,7 +126,7 @@ static void clear_block(struct viv_ram *ram)
     }
 }
 
-/* NULL: they are looked at, and passed over. */
+/* NULL: they are passed over. */
 static int get_pages(struct viv_vm_stream *s, uint8_t *hva, uint64_t len, struct viv_err *err)
 {
     return hva ? viv_vm_stream_get(s, hva, len, err) : viv_vm_stream_skip(s, len, err);
