@@ -399,9 +399,16 @@ static int get_machine(struct viv_vm_stream *s, bool check, struct viv_err *err)
     return rc ? rc : load_state(s, version, check, err);
 }
 
+/* Refused, it leaves what no reset sets as it was: the machine may be reset and run. */
 int viv_vm_get_machine(struct viv_vm_stream *s, struct viv_err *err)
 {
-    return get_machine(s, false, err);
+    GArray *roms = viv_vm_keep_roms();
+    int rc = get_machine(s, false, err);
+
+    if (rc < 0)
+        viv_vm_put_roms_back(roms);
+    viv_vm_drop_roms(roms);
+    return rc;
 }
 
 int viv_vm_check_machine(struct viv_vm_stream *s, struct viv_err *err)

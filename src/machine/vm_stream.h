@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 
+#include <glib.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,5 +48,9 @@ int viv_vm_check_machine(struct viv_vm_stream *s, struct viv_err *err);
 void viv_vm_save_ram(struct viv_vm_stream *s);
 /* Each block that is here must be there, and no other; check: pages are passed over. */
 int viv_vm_load_ram(struct viv_vm_stream *s, bool check, struct viv_err *err);
+/* Copies of the blocks that no reset fills again, ROM and flash: some MiB. */
+GArray *viv_vm_keep_roms(void);
+void viv_vm_put_roms_back(GArray *kept);
+void viv_vm_drop_roms(GArray *kept);
 
 #endif

@@ -15,12 +15,13 @@ NIC = {"driver": "virtio-net-pci"} # with an expansion ROM, as firmware runs
 
 
 class Machine(monitored.Machine):
-    def __init__(self, work, *words, paused=True):
+    def __init__(self, work, *words, paused=True, flash=None):
         bios = f"{work}/hlt.bin"
         if not os.path.exists(bios):
             with open(bios, "wb") as f:
                 f.write(b"\xf4\xeb\xfd".rjust(65536 - 13, b"\x90") + b"\xeb\xfe".rjust(13, b"\x90"))
-        super().__init__(vm.emulator(), "-bios", bios, *words, paused=paused, work=work)
+        firmware = ["-drive", f"if=pflash,format=raw,file={flash}"] if flash else ["-bios", bios]
+        super().__init__(vm.emulator(), *firmware, *words, paused=paused, work=work)
 
     def hmp(self, line):
         return super().hmp(line).strip()
@@ -103,6 +104,14 @@ def paused_or_not(work):
     print("ok: what was loaded later runs when it was told to")
 
 
+def restarted(m):
+    """After a refusal: it stands, and runs again."""
+    must("state", m.status(), "internal-error")
+    m.q.cmd("system_reset")
+    m.q.cmd("cont")
+    must("after a reset", m.status(), "running")
+
+
 def failed_load(work):
     """A machine whose load failed half way cannot be saved, nor made to run, before a reset."""
     state = f"{work}/state"
@@ -119,9 +128,7 @@ def failed_load(work):
             if "failed" not in m.hmp("savevm a"):
                 vm.fail("savevm of what was never loaded")
             m.refused("cont")
-        m.q.cmd("system_reset")
-        m.q.cmd("cont")
-        must("after a reset", m.status(), "running")
+        restarted(m)
     print("ok: a machine whose load failed is not saved and does not run")
 
 
@@ -186,6 +193,34 @@ def flip(path, at):
         f.write(bytes([was ^ 0x80]))
 
 
+def firmware_stays(work):
+    """Firmware in a file that was refused is not what the machine then starts with, nor in the flash's image."""
+    state = f"{work}/state"
+    m = Machine(work)
+    m.end()
+    with open(f"{work}/hlt.bin", "rb") as f:
+        rom = f.read()
+    with open(f"{work}/flash", "wb") as f:
+        f.write(rom)
+    for kind, flash in ("ROM", None), ("flash", f"{work}/flash"):
+        with Machine(work, flash=flash) as m:
+            m.q.cmd("migrate", uri=f"file:{state}")
+        with open(state, "rb") as f:
+            flip(state, f.read().index(b"\x90\xf4\xeb\xfd\x90") + 1) # at the reset vector
+        with Machine(work, "-incoming", "defer", flash=flash) as m:
+            before = m.hmp("xp/4xb 0xfffffff0")
+            if "0xf4 0xeb" not in before:
+                vm.fail(f"no reset vector: {before}")
+            if "check sum" not in m.refused("migrate-incoming", uri=f"file:{state}"):
+                vm.fail("refused for something else")
+            must(f"{kind} after a refusal", m.hmp("xp/4xb 0xfffffff0"), before)
+            restarted(m)
+            must(f"{kind} after a reset", m.hmp("xp/4xb 0xfffffff0"), before)
+    with open(f"{work}/flash", "rb") as f:
+        must("the flash's image is as it was", f.read() == rom, True)
+    print("ok: refused firmware is not run")
+
+
 def damaged_snapshot(work):
     """A bit of a page in the snapshot's state is another: found before the disks go back to what they were."""
     path, words = image(work)
@@ -236,7 +271,7 @@ def other_cpu(work):
 
 
 def main():
-    for case in came_and_went, other_cpu, other_order, paused_or_not, failed_load, refused_whole, damaged_snapshot:
+    for case in came_and_went, other_cpu, other_order, paused_or_not, failed_load, refused_whole, damaged_snapshot, firmware_stays:
         case(vm.scratch())
 
 
