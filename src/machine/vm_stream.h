@@ -40,6 +40,7 @@ int viv_vm_stream_close(struct viv_vm_stream *s, struct viv_err *err);
 /* vm_save.c: the whole machine; it stands still. What it is loaded into has been reset. */
 int viv_vm_quiesce(struct viv_err *err); /* waits until no device is at work, and flushes disks */
 int viv_vm_put_machine(struct viv_vm_stream *s, struct viv_err *err); /* errors of writing are the stream's own */
+/* Refused, it leaves all but RAM as it was. */
 int viv_vm_get_machine(struct viv_vm_stream *s, struct viv_err *err);
 /* 0: it is whole, by its check sum, and of a machine like this one: board, CPUs, memory, devices. Changes nothing. */
 int viv_vm_check_machine(struct viv_vm_stream *s, struct viv_err *err);

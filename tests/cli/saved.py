@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Saved machines and those that do not fit them: devices that came and went, others than were saved, loads that are refused or fail."""
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -221,6 +222,63 @@ def firmware_stays(work):
     print("ok: refused firmware is not run")
 
 
+def tampered(path, changes):
+    """Devices' sections with other bytes, (from their end, what), and the check sum that goes with them."""
+    with open(path, "rb") as f:
+        data = bytearray(f.read()[:-8])
+    for name, (where, new) in changes.items():
+        key = re.compile(rb"S(..)([!-~]*" + re.escape(name) + rb")(....)", re.S)
+        found = next(m for m in key.finditer(data) if struct.unpack("<H", m[1])[0] == len(m[2]))
+        at = found.end() + struct.unpack("<I", found[3])[0] + where
+        data[at:at + len(new)] = new
+    with open(path, "wb") as f:
+        f.write(data + struct.pack("<Q", zlib.crc32(data)))
+
+
+def comparable(path):
+    """But for the TSC's frequency, which is measured."""
+    with open(path, "rb") as f:
+        data = f.read()[:-8]
+    hz = 24 + struct.unpack_from("<Q", data, 16)[0] + 16
+    return data[:hz] + data[hz + 8:]
+
+
+def nothing_stays(work):
+    """The last device refuses its state: those before it, the clocks and the flash are what they were; reset, the machine is as one
+    that never heard of that file."""
+    state, disk = f"{work}/state", ["-drive", "if=none,id=f,driver=null-co", "-device", "nvme,drive=f,serial=x,addr=2"]
+    flash = {}
+    for name in "theirs", "mine":
+        Machine(work).end() # hlt.bin
+        with open(f"{work}/hlt.bin", "rb") as f:
+            flash[name] = name.encode() + f.read()[len(name):]
+        with open(f"{work}/{name}", "wb") as f:
+            f.write(flash[name])
+    own = [*disk, "-rtc", "base=2000-02-03T04:05:06,clock=vm"]
+    with Machine(work, *own, flash=f"{work}/mine") as m:
+        m.q.cmd("system_reset")
+        m.q.cmd("migrate", uri=f"file:{work}/fresh")
+    with Machine(work, *disk, "-rtc", "base=2031-12-30T23:58:57,clock=vm", paused=False, flash=f"{work}/theirs") as m:
+        time.sleep(0.05) # the clocks go
+        m.q.cmd("migrate", uri=f"file:{state}")
+    tampered(state, {b"/PIIX3": (-4, b"\x0f"), # all of PCI's interrupt lines are high
+                     b"/nvme": (-4, b"\xff" * 4)})
+    with Machine(work, *own, "-incoming", "defer", flash=f"{work}/mine") as m:
+        text = m.refused("migrate-incoming", uri=f"file:{state}")
+        if "nvme" not in text:
+            vm.fail(f"refused for something else: {text}")
+        m.q.cmd("system_reset")
+        m.q.cmd("migrate", uri=f"file:{work}/after")
+        fresh, after = comparable(f"{work}/fresh"), comparable(f"{work}/after")
+        must("size of the state after a refusal", len(after), len(fresh))
+        must("bytes of it that differ", [i for i in range(len(fresh)) if fresh[i] != after[i]][:20], [])
+        m.q.cmd("cont")
+        must("state after cont", m.status(), "running")
+    with open(f"{work}/mine", "rb") as f:
+        must("the flash's image", f.read(), flash["mine"])
+    print("ok: of a refused state nothing stays")
+
+
 def damaged_snapshot(work):
     """A bit of a page in the snapshot's state is another: found before the disks go back to what they were."""
     path, words = image(work)
@@ -271,7 +329,8 @@ def other_cpu(work):
 
 
 def main():
-    for case in came_and_went, other_cpu, other_order, paused_or_not, failed_load, refused_whole, damaged_snapshot, firmware_stays:
+    for case in came_and_went, other_cpu, other_order, paused_or_not, failed_load, refused_whole, damaged_snapshot, firmware_stays, \
+                nothing_stays:
         case(vm.scratch())
 
 
