@@ -53,6 +53,7 @@ static int add_rom(struct viv_pci_dev *d, const uint8_t *data, size_t len, struc
         g_free((char *)desc.name);
         return r;
     }
+    desc.ram->keeps = true;
     d->rom_ram = desc.ram;
     memcpy(desc.ram->hva, data, len);
     match_ids(d, desc.ram->hva, len);

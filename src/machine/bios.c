@@ -69,6 +69,7 @@ static int load_rom(const struct viv_machine_config *cfg, struct viv_board *boar
         r = viv_ram_new("pc.bios", len, &rom, err);
     if (r < 0)
         return r;
+    rom->keeps = true;
     memcpy(rom->hva, data, len);
     viv_ram_written(rom->hva, len);
     map_rom(board, rom, "bios", 0, 4 * VIV_GIB);

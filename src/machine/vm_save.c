@@ -10,6 +10,7 @@
 #include "machine/vm.h"
 
 #include "base/checked.h"
+#include "base/log.h"
 #include "base/units.h"
 #include "block/registry.h"
 #include "cpu/x86/apic.h"
@@ -206,7 +207,7 @@ static int load_state(struct viv_vm_stream *s, uint64_t version, bool check, str
         return viv_fail(err, EINVAL, "saved state: %" PRIu64 " bytes of devices are too many", len);
     rc = viv_vm_stream_get(s, blob, len, err);
     /* The check sum before anything is made of the bytes. */
-    if (!rc && !check)
+    if (!rc)
         rc = viv_vm_stream_check_sum(s, err);
     if (!rc) {
         r = viv_state_reader_new(blob, len);
@@ -227,25 +228,39 @@ static bool all_idle(void *unused)
 
 /* --- clocks --- */
 
+enum clock { NS, TSC, HZ, BASE_TSC, BASE_NS, CLOCKS };
+
+static void get_clocks(uint64_t v[CLOCKS])
+{
+    v[NS] = (uint64_t)viv_clock_ns(VIV_CLOCK_GUEST);
+    v[TSC] = viv_guest_tsc();
+    v[HZ] = viv_tsc_hz();
+    viv_kvmclock_get_base(&v[BASE_TSC], &v[BASE_NS]);
+}
+
+static void set_clocks(const uint64_t v[CLOCKS])
+{
+    viv_tsc_hz_set(v[HZ]);
+    viv_guest_clock_set_ns((int64_t)v[NS]);
+    viv_guest_tsc_set(v[TSC]);
+    viv_kvmclock_set_base(v[BASE_TSC], v[BASE_NS]);
+}
+
 static void save_clocks(struct viv_vm_stream *s)
 {
-    uint64_t base_tsc, base_ns;
+    uint64_t v[CLOCKS];
 
-    viv_kvmclock_get_base(&base_tsc, &base_ns);
-    viv_vm_stream_put_u64(s, (uint64_t)viv_clock_ns(VIV_CLOCK_GUEST));
-    viv_vm_stream_put_u64(s, viv_guest_tsc());
-    viv_vm_stream_put_u64(s, viv_tsc_hz());
-    viv_vm_stream_put_u64(s, base_tsc);
-    viv_vm_stream_put_u64(s, base_ns);
+    get_clocks(v);
+    for (int i = 0; i < CLOCKS; i++)
+        viv_vm_stream_put_u64(s, v[i]);
 }
 
 static int load_clocks(struct viv_vm_stream *s, bool check, struct viv_err *err)
 {
-    enum { NS, TSC, HZ, BASE_TSC, BASE_NS, COUNT };
-    uint64_t v[COUNT];
+    uint64_t v[CLOCKS];
     int rc = 0;
 
-    for (int i = 0; i < COUNT && !rc; i++)
+    for (int i = 0; i < CLOCKS && !rc; i++)
         rc = viv_vm_stream_get_u64(s, &v[i], err);
     if (rc < 0)
         return rc;
@@ -254,12 +269,8 @@ static int load_clocks(struct viv_vm_stream *s, bool check, struct viv_err *err)
     if (!viv_tsc_hz_near(v[HZ]))
         return viv_fail(err, EINVAL, "it was saved where the TSC runs at %.3f MHz, here it is %.3f MHz",
                         v[HZ] / 1e6, viv_tsc_hz() / 1e6);
-    if (check)
-        return 0;
-    viv_tsc_hz_set(v[HZ]);
-    viv_guest_clock_set_ns((int64_t)v[NS]);
-    viv_guest_tsc_set(v[TSC]);
-    viv_kvmclock_set_base(v[BASE_TSC], v[BASE_NS]);
+    if (!check)
+        set_clocks(v);
     return 0;
 }
 
@@ -401,9 +412,54 @@ static int get_machine(struct viv_vm_stream *s, bool check, struct viv_err *err)
     return rc ? rc : load_state(s, version, check, err);
 }
 
+/* What the machine was before a load. If that is refused the machine may be reset and run, and no reset sets all of it: the date, lines
+ * that somebody holds, clocks, what ROM holds. It has to be none of what was refused. Of RAM a reset makes do with anything. */
+struct before {
+    uint64_t clocks[CLOCKS];
+    unsigned wishes;
+    GArray *roms;
+    uint8_t *sections; /* NULL: there is more than can be loaded */
+    size_t len;
+};
+
+static void keep(struct before *b)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    get_clocks(b->clocks);
+    b->wishes = viv_vm_guest_wishes();
+    b->roms = viv_vm_keep_roms();
+    if (make_state(&b->sections, &b->len, &err) < 0)
+        viv_err_clear(&err);
+}
+
+/* All devices, also those that were not loaded: their state fits each other's. The clocks first, which loaders look at. */
+static void put_back(const struct before *b)
+{
+    struct viv_state_reader *r = viv_state_reader_new(b->sections, b->sections ? b->len : 0);
+    struct viv_err err = VIV_ERR_INIT;
+
+    set_clocks(b->clocks);
+    viv_vm_set_guest_wishes(b->wishes);
+    viv_vm_put_roms_back(b->roms);
+    if (load_sections(r, VERSION, false, &err) < 0)
+        viv_error("the devices cannot be what they were before: %s", err.text);
+    viv_err_clear(&err);
+    viv_state_reader_free(r);
+}
+
 int viv_vm_get_machine(struct viv_vm_stream *s, struct viv_err *err)
 {
-    return get_machine(s, false, err);
+    struct before b = {0};
+    int rc;
+
+    keep(&b);
+    rc = get_machine(s, false, err);
+    if (rc < 0)
+        put_back(&b);
+    viv_vm_drop_roms(b.roms);
+    g_free(b.sections);
+    return rc;
 }
 
 int viv_vm_check_machine(struct viv_vm_stream *s, struct viv_err *err)

@@ -126,7 +126,7 @@ static void clear_block(struct viv_ram *ram)
     }
 }
 
-/* NULL: they are looked at, and passed over. */
+/* NULL: they are passed over. */
 static int get_pages(struct viv_vm_stream *s, uint8_t *hva, uint64_t len, struct viv_err *err)
 {
     return hva ? viv_vm_stream_get(s, hva, len, err) : viv_vm_stream_skip(s, len, err);
@@ -217,4 +217,41 @@ int viv_vm_load_ram(struct viv_vm_stream *s, bool check, struct viv_err *err)
         if (rc < 0)
             return rc;
     }
+}
+
+/* ---- what a load that fails must not change ---- */
+
+struct kept_rom {
+    struct viv_ram *ram;
+    uint8_t *was;
+};
+
+GArray *viv_vm_keep_roms(void)
+{
+    GArray *kept = g_array_new(false, false, sizeof(struct kept_rom));
+
+    for (struct viv_ram *r = viv_ram_next(NULL); r; r = viv_ram_next(r)) {
+        struct kept_rom k = {r, r->keeps ? g_memdup2(r->hva, r->size) : NULL};
+
+        if (k.was)
+            g_array_append_val(kept, k);
+    }
+    return kept;
+}
+
+void viv_vm_put_roms_back(GArray *kept)
+{
+    for (guint i = 0; i < kept->len; i++) {
+        struct kept_rom *k = &g_array_index(kept, struct kept_rom, i);
+
+        memcpy(k->ram->hva, k->was, k->ram->size);
+        viv_ram_written(k->ram->hva, k->ram->size);
+    }
+}
+
+void viv_vm_drop_roms(GArray *kept)
+{
+    for (guint i = 0; i < kept->len; i++)
+        g_free(g_array_index(kept, struct kept_rom, i).was);
+    g_array_free(kept, true);
 }

@@ -133,7 +133,8 @@ static int read_found(void *opaque, uint64_t pos, void *buf, size_t len, struct 
     return viv_snapshot_set_read(f->s, f->name, pos, buf, len, err);
 }
 
-/* Is it of a machine like this one? Before the disks are changed: what was written to them since would be gone for nothing. */
+/* Is it of a machine like this one, and whole? Before the disks are changed: what was written to them since would be gone for
+ * nothing. So it is read twice. */
 static int check_state(struct viv_snapshot_set *s, const char *name, uint64_t size, struct viv_err *err)
 {
     struct found f = {s, name};

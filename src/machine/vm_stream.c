@@ -267,14 +267,16 @@ int viv_vm_stream_get(struct viv_vm_stream *s, void *data, size_t len, struct vi
 
 int viv_vm_stream_skip(struct viv_vm_stream *s, uint64_t len, struct viv_err *err)
 {
-    size_t here = (size_t)MIN(len, s->len - s->pos);
+    while (len) {
+        size_t n = (size_t)MIN(len, s->len - s->pos);
+        int rc = n ? 0 : refill(s, err);
 
-    g_assert(s->read);
-    s->pos += here;
-    len -= here;
-    if (len > s->end - s->at)
-        return viv_fail(err, EINVAL, "'%s' ends early: it was not completely written", s->path);
-    s->at += len;
+        if (rc < 0)
+            return rc;
+        s->crc = crc32_z(s->crc, s->buf + s->pos, n);
+        s->pos += n;
+        len -= n;
+    }
     return 0;
 }
 

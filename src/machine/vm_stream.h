@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 
+#include <glib.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,7 +30,7 @@ void viv_vm_stream_put_u64(struct viv_vm_stream *s, uint64_t v);
 /* -EINVAL where the file ends early. */
 int viv_vm_stream_get(struct viv_vm_stream *s, void *data, size_t len, struct viv_err *err);
 int viv_vm_stream_get_u64(struct viv_vm_stream *s, uint64_t *v, struct viv_err *err);
-/* Passes over bytes, of a reader alone: there is no check sum then. */
+/* Passes over bytes: they count in the check sum. */
 int viv_vm_stream_skip(struct viv_vm_stream *s, uint64_t len, struct viv_err *err);
 /* Writes the check sum of all before it, or reads and compares it. */
 void viv_vm_stream_put_sum(struct viv_vm_stream *s);
@@ -42,13 +43,18 @@ void viv_vm_stream_drop(struct viv_vm_stream *s);
 /* vm_save.c: the whole machine; it stands still. What it is loaded into has been reset. */
 int viv_vm_quiesce(struct viv_err *err); /* waits until no device is at work, and flushes disks */
 int viv_vm_put_machine(struct viv_vm_stream *s, struct viv_err *err); /* errors of writing are the stream's own */
+/* Refused, it leaves all but RAM as it was. */
 int viv_vm_get_machine(struct viv_vm_stream *s, struct viv_err *err);
-/* 0: it is of a machine like this one: board, CPUs, memory, devices. Looks at no page and changes nothing. s: a reader. */
+/* 0: it is whole, by its check sum, and of a machine like this one: board, CPUs, memory, devices. Changes nothing. */
 int viv_vm_check_machine(struct viv_vm_stream *s, struct viv_err *err);
 
 /* vm_save_ram.c */
 void viv_vm_save_ram(struct viv_vm_stream *s);
-/* Each block that is here must be there, and no other; check: nothing but that is looked at. */
+/* Each block that is here must be there, and no other; check: pages are passed over. */
 int viv_vm_load_ram(struct viv_vm_stream *s, bool check, struct viv_err *err);
+/* Copies of the blocks that no reset fills again, ROM and flash: some MiB. */
+GArray *viv_vm_keep_roms(void);
+void viv_vm_put_roms_back(GArray *kept);
+void viv_vm_drop_roms(GArray *kept);
 
 #endif

@@ -184,6 +184,7 @@ int viv_ram_new(const char *name, uint64_t size, struct viv_ram **out, struct vi
     if (!ram)
         return make(name, size, &anywhere, out, err);
     ram->name = name;
+    ram->keeps = false;
     g_ptr_array_add(arena.blocks, ram);
     *out = ram;
     return 0;

@@ -23,6 +23,7 @@ struct viv_ram {
     uint64_t size;    /* bytes, multiple of the page size */
     int fd;           /* what is mapped, shared, from offset 0 on; or -1 */
     int below;        /* the file below a private mapping, from offset 0 on: what was never touched is its; or -1 */
+    bool keeps;       /* ROM, flash: what it holds, no reset brings back; set by who makes it */
     struct viv_ram_log *logs; /* ram.c's: clients of the dirty log */
 };
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Saved machines and those that do not fit them: devices that came and went, others than were saved, loads that are refused or fail."""
 import os
+import re
 import resource
 import struct
 import subprocess
@@ -16,12 +17,13 @@ NIC = {"driver": "virtio-net-pci"} # with an expansion ROM, as firmware runs
 
 
 class Machine(monitored.Machine):
-    def __init__(self, work, *words, paused=True):
+    def __init__(self, work, *words, paused=True, flash=None):
         bios = f"{work}/hlt.bin"
         if not os.path.exists(bios):
             with open(bios, "wb") as f:
                 f.write(b"\xf4\xeb\xfd".rjust(65536 - 13, b"\x90") + b"\xeb\xfe".rjust(13, b"\x90"))
-        super().__init__(vm.emulator(), "-bios", bios, *words, paused=paused, work=work)
+        firmware = ["-drive", f"if=pflash,format=raw,file={flash}"] if flash else ["-bios", bios]
+        super().__init__(vm.emulator(), *firmware, *words, paused=paused, work=work)
 
     def hmp(self, line):
         return super().hmp(line).strip()
@@ -104,6 +106,14 @@ def paused_or_not(work):
     print("ok: what was loaded later runs when it was told to")
 
 
+def restarted(m):
+    """After a refusal: it stands, and runs again."""
+    must("state", m.status(), "internal-error")
+    m.q.cmd("system_reset")
+    m.q.cmd("cont")
+    must("after a reset", m.status(), "running")
+
+
 def failed_load(work):
     """A machine whose load failed half way cannot be saved, nor made to run, before a reset."""
     state = f"{work}/state"
@@ -120,9 +130,7 @@ def failed_load(work):
             if "failed" not in m.hmp("savevm a"):
                 vm.fail("savevm of what was never loaded")
             m.refused("cont")
-        m.q.cmd("system_reset")
-        m.q.cmd("cont")
-        must("after a reset", m.status(), "running")
+        restarted(m)
     print("ok: a machine whose load failed is not saved and does not run")
 
 
@@ -210,6 +218,118 @@ def cut_short(work):
     print("ok: after a savevm that was cut short the older snapshot is loaded")
 
 
+def flip(path, at):
+    with open(path, "r+b") as f:
+        f.seek(at)
+        was = f.read(1)[0]
+        f.seek(at)
+        f.write(bytes([was ^ 0x80]))
+
+
+def firmware_stays(work):
+    """Firmware in a file that was refused is not what the machine then starts with, nor in the flash's image."""
+    state = f"{work}/state"
+    m = Machine(work)
+    m.end()
+    with open(f"{work}/hlt.bin", "rb") as f:
+        rom = f.read()
+    with open(f"{work}/flash", "wb") as f:
+        f.write(rom)
+    for kind, flash in ("ROM", None), ("flash", f"{work}/flash"):
+        with Machine(work, flash=flash) as m:
+            m.q.cmd("migrate", uri=f"file:{state}")
+        with open(state, "rb") as f:
+            flip(state, f.read().index(b"\x90\xf4\xeb\xfd\x90") + 1) # at the reset vector
+        with Machine(work, "-incoming", "defer", flash=flash) as m:
+            before = m.hmp("xp/4xb 0xfffffff0")
+            if "0xf4 0xeb" not in before:
+                vm.fail(f"no reset vector: {before}")
+            if "check sum" not in m.refused("migrate-incoming", uri=f"file:{state}"):
+                vm.fail("refused for something else")
+            must(f"{kind} after a refusal", m.hmp("xp/4xb 0xfffffff0"), before)
+            restarted(m)
+            must(f"{kind} after a reset", m.hmp("xp/4xb 0xfffffff0"), before)
+    with open(f"{work}/flash", "rb") as f:
+        must("the flash's image is as it was", f.read() == rom, True)
+    print("ok: refused firmware is not run")
+
+
+def tampered(path, changes):
+    """Devices' sections with other bytes, (from their end, what), and the check sum that goes with them."""
+    with open(path, "rb") as f:
+        data = bytearray(f.read()[:-8])
+    for name, (where, new) in changes.items():
+        key = re.compile(rb"S(..)([!-~]*" + re.escape(name) + rb")(....)", re.S)
+        found = next(m for m in key.finditer(data) if struct.unpack("<H", m[1])[0] == len(m[2]))
+        at = found.end() + struct.unpack("<I", found[3])[0] + where
+        data[at:at + len(new)] = new
+    with open(path, "wb") as f:
+        f.write(data + struct.pack("<Q", zlib.crc32(data)))
+
+
+def comparable(path):
+    """But for the TSC's frequency, which is measured."""
+    with open(path, "rb") as f:
+        data = f.read()[:-8]
+    hz = 24 + struct.unpack_from("<Q", data, 16)[0] + 16
+    return data[:hz] + data[hz + 8:]
+
+
+def nothing_stays(work):
+    """The last device refuses its state: those before it, the clocks and the flash are what they were; reset, the machine is as one
+    that never heard of that file."""
+    state, disk = f"{work}/state", ["-drive", "if=none,id=f,driver=null-co", "-device", "nvme,drive=f,serial=x,addr=2"]
+    flash = {}
+    for name in "theirs", "mine":
+        Machine(work).end() # hlt.bin
+        with open(f"{work}/hlt.bin", "rb") as f:
+            flash[name] = name.encode() + f.read()[len(name):]
+        with open(f"{work}/{name}", "wb") as f:
+            f.write(flash[name])
+    own = [*disk, "-rtc", "base=2000-02-03T04:05:06,clock=vm"]
+    with Machine(work, *own, flash=f"{work}/mine") as m:
+        m.q.cmd("system_reset")
+        m.q.cmd("migrate", uri=f"file:{work}/fresh")
+    with Machine(work, *disk, "-rtc", "base=2031-12-30T23:58:57,clock=vm", paused=False, flash=f"{work}/theirs") as m:
+        time.sleep(0.05) # the clocks go
+        m.q.cmd("migrate", uri=f"file:{state}")
+    tampered(state, {b"/PIIX3": (-4, b"\x0f"), # all of PCI's interrupt lines are high
+                     b"/nvme": (-4, b"\xff" * 4)})
+    with Machine(work, *own, "-incoming", "defer", flash=f"{work}/mine") as m:
+        text = m.refused("migrate-incoming", uri=f"file:{state}")
+        if "nvme" not in text:
+            vm.fail(f"refused for something else: {text}")
+        m.q.cmd("system_reset")
+        m.q.cmd("migrate", uri=f"file:{work}/after")
+        fresh, after = comparable(f"{work}/fresh"), comparable(f"{work}/after")
+        must("size of the state after a refusal", len(after), len(fresh))
+        must("bytes of it that differ", [i for i in range(len(fresh)) if fresh[i] != after[i]][:20], [])
+        m.q.cmd("cont")
+        must("state after cont", m.status(), "running")
+    with open(f"{work}/mine", "rb") as f:
+        must("the flash's image", f.read(), flash["mine"])
+    print("ok: of a refused state nothing stays")
+
+
+def damaged_snapshot(work):
+    """A bit of a page in the snapshot's state is another: found before the disks go back to what they were."""
+    path, words = image(work)
+    with Machine(work, *words) as m:
+        must("savevm", m.hmp("savevm a"), "")
+    io(path, "write -P 7 0 64k")
+    with open(path, "rb") as f:
+        flip(path, f.read().index(b"\x90" * 4096) + 5) # of the firmware
+    with Machine(work, *words) as m:
+        text = m.hmp("loadvm a")
+        if "check sum" not in text or "stay as they are" not in text:
+            vm.fail(f"loadvm of damaged state: {text}")
+        must("state after damaged state was refused", m.status(), "prelaunch")
+        m.q.cmd("cont")
+        must("state after cont", m.status(), "running")
+    kept(path, "loadvm of damaged state")
+    print("ok: a damaged snapshot changes nothing")
+
+
 def older_format(path):
     """Format 2 had no text about the CPU; the rest is the same."""
     with open(path, "rb") as f:
@@ -277,7 +397,8 @@ def earlier_stays(work):
 
 
 def main():
-    for case in earlier_stays, came_and_went, other_cpu, other_order, paused_or_not, failed_load, refused_whole, cut_short:
+    for case in earlier_stays, came_and_went, other_cpu, other_order, paused_or_not, failed_load, refused_whole, damaged_snapshot, cut_short, \
+                firmware_stays, nothing_stays:
         case(vm.scratch())
 
 

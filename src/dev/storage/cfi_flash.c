@@ -402,6 +402,7 @@ static int flash_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_er
         viv_drive_release(f->drive);
         return rc;
     }
+    f->ram->keeps = true;
     viv_ram_written(f->ram->hva, size);
     make_regions(f, (uint64_t)viv_opts_int(opts, "end"), secure);
     return 0;
@@ -432,12 +433,20 @@ static void flash_reset(struct viv_dev *d)
     set_mode(f, MODE_ARRAY);
 }
 
-/* A machine that was loaded has the contents that it was saved with: the image gets them when it begins to run. */
+static bool same_as_image(struct cfi_flash *f)
+{
+    g_autofree uint8_t *image = g_malloc(f->ram->size);
+
+    return viv_blk_pread(f->drive->blk, 0, image, f->ram->size) >= 0 && !memcmp(image, f->ram->hva, f->ram->size);
+}
+
+/* A machine that was loaded has the contents that it was saved with: the image gets them when it begins to run. After a load that
+ * was refused they are what the image has. */
 static void flash_running(struct viv_dev *d, bool running)
 {
     struct cfi_flash *f = (struct cfi_flash *)d;
 
-    if (running && f->loaded && viv_blk_writable(f->drive->blk) && write_image(f, 0, (uint32_t)f->ram->size))
+    if (running && f->loaded && viv_blk_writable(f->drive->blk) && !same_as_image(f) && write_image(f, 0, (uint32_t)f->ram->size))
         start_flush(f);
     if (running)
         f->loaded = false;

@@ -236,7 +236,14 @@ static void test_state(void)
     g_assert_false(direct());
     written = 0;
     viv_dev_lock();
-    viv_dev_set_running_all(true); /* the image gets what was loaded */
+    viv_dev_set_running_all(true); /* the image has what was loaded */
+    viv_dev_set_running_all(false);
+    viv_dev_unlock();
+    g_assert_cmpuint(written, ==, 0);
+    rig_load(s, len);
+    disk.data[DISK_SIZE - 1] ^= 1;
+    viv_dev_lock();
+    viv_dev_set_running_all(true); /* it gets it */
     viv_dev_unlock();
     g_assert_cmpuint(written, ==, 1);
     g_assert_cmpuint(writes[0].len, ==, DISK_SIZE);
