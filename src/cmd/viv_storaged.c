@@ -288,6 +288,7 @@ static int run(int argc, char **argv, const struct args *a, struct viv_err *err)
     viv_dev_lock();
     ret = start(argc, argv, a, err);
     viv_dev_unlock();
+    viv_signals_started();
     if (!ret)
         viv_loop_run();
     r = finish(ret ? &late : err);

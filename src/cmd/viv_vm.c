@@ -222,6 +222,7 @@ static int run(struct vm_args *a, struct viv_err *err)
         viv_mem_backends_abandon();
         return rc;
     }
+    viv_signals_started();
     viv_loop_run();
     return viv_vm_exit_code();
 }

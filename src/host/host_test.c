@@ -336,6 +336,7 @@ static void test_file_limit(void)
     int fd = g_file_open_tmp("viv-limit-XXXXXX", &path, NULL);
 
     viv_signals_init(on_signal);
+    viv_signals_started();
     g_assert(fd >= 0 && !getrlimit(RLIMIT_FSIZE, &rl));
     low = (struct rlimit){4096, rl.rlim_max};
     g_assert(!setrlimit(RLIMIT_FSIZE, &low));

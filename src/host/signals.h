@@ -7,8 +7,11 @@
 /* Called on the loop thread with the device lock; `from` is the sender, 0 for the terminal. */
 typedef void (*viv_signal_fn)(int signo, pid_t from);
 
-/* Blocks SIGINT, SIGTERM and SIGHUP in the calling thread and all it starts later, ignores SIGPIPE and SIGXFSZ, and hands the
- * three to fn. Main thread, before any other thread starts. */
+/* Blocks SIGINT, SIGTERM and SIGHUP in the calling thread and all it starts later, ignores SIGPIPE and SIGXFSZ. Until
+ * viv_signals_started() the three end the process at once, as they do by default: whatever it waits for. Main thread, before any
+ * other thread starts. */
 void viv_signals_init(viv_signal_fn fn);
+/* From now on they are fn's. Main thread, before the loop runs. */
+void viv_signals_started(void);
 
 #endif

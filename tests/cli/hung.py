@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Storage that answers no more: what can still be done with the machine, and that it ends."""
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -95,6 +96,26 @@ class Machine:
 DEVICES = ["-device virtio-blk-pci,drive=h,bootindex=0", "-device ich9-ahci,id=a -device ide-hd,drive=h,bus=a.0,bootindex=0"]
 
 
+def starting():
+    """Ctrl-C and SIGTERM, while what the start waits for does not come: a client, a server's answer."""
+    work = vm.scratch()
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen(1)
+        waits = [["-serial", f"unix:{work}/c,server=on"], ["-drive", f"file=nbd://127.0.0.1:{s.getsockname()[1]}/x,if=none"]]
+        for signo, words in zip((signal.SIGINT, signal.SIGTERM), waits):
+            p = subprocess.Popen(vm.emulator() + ["-M", "pc", "-m", "16", "-nodefaults", "-display", "none", *words], stderr=subprocess.DEVNULL)
+            time.sleep(1.5 * vm.SLOW)
+            must("still starting", p.poll(), None)
+            p.send_signal(signo)
+            try:
+                must("status", p.wait(10 * vm.SLOW), -signo)
+            except subprocess.TimeoutExpired:
+                p.kill()
+                vm.fail(f"{words}: {signo} does nothing")
+    print("ok: a start that waits can be ended")
+
+
 def ends():
     """quit: after half a minute, without the disk."""
     for device in DEVICES[:1]:
@@ -141,6 +162,7 @@ def must(what, got, want):
 
 
 def main():
+    starting()
     resets()
     ends()
 
