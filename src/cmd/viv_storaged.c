@@ -247,7 +247,10 @@ static int start(int argc, char **argv, const struct args *a, struct viv_err *er
 
     if (!ret && a->pidfile)
         ret = cmd_pidfile_write("--pidfile", a->pidfile, err);
-    return ret ? ret : cmd_daemon_ready(err);
+    if (ret)
+        return ret;
+    viv_signals_started();
+    return cmd_daemon_ready(err);
 }
 
 /* All of it, whatever fails; the first error counts. */
@@ -288,7 +291,6 @@ static int run(int argc, char **argv, const struct args *a, struct viv_err *err)
     viv_dev_lock();
     ret = start(argc, argv, a, err);
     viv_dev_unlock();
-    viv_signals_started();
     if (!ret)
         viv_loop_run();
     r = finish(ret ? &late : err);

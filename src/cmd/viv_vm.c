@@ -118,6 +118,7 @@ static int assemble(struct vm_args *a, struct viv_err *err)
         return rc;
     if (a->qtest && (rc = viv_qtest_start(a->qtest, a->qtest_log, err)) < 0)
         return rc;
+    viv_signals_started(); /* there is nothing to wait for any more, and who waits for us to be ready may end us */
     rc = vm_sandbox_seal(a, err); /* saved states are other people's bytes, too */
     if (rc < 0)
         return rc;
@@ -222,7 +223,6 @@ static int run(struct vm_args *a, struct viv_err *err)
         viv_mem_backends_abandon();
         return rc;
     }
-    viv_signals_started();
     viv_loop_run();
     return viv_vm_exit_code();
 }

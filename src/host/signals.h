@@ -11,7 +11,7 @@ typedef void (*viv_signal_fn)(int signo, pid_t from);
  * viv_signals_started() the three end the process at once, as they do by default: whatever it waits for. Main thread, before any
  * other thread starts. */
 void viv_signals_init(viv_signal_fn fn);
-/* From now on they are fn's. Main thread, before the loop runs. */
+/* From now on they are fn's, when the loop runs. Main thread, before it does and before anybody is told that the program is ready. */
 void viv_signals_started(void);
 
 #endif

@@ -269,11 +269,8 @@ static void test_msi(void)
     wr(1, 0x18, cap + 12, 0x4143, 2);
     wr(1, 0x18, cap + 2, 0x0011, 2); /* two of four */
     viv_msi_notify(&a->pci, 2);
-    g_assert_cmpuint(rig.msis, ==, 0); /* neither it nor its bridge is a bus master */
+    g_assert_cmpuint(rig.msis, ==, 0); /* it is no bus master */
     wr(1, 0x18, 4, 4, 2);
-    viv_msi_notify(&a->pci, 2);
-    g_assert_cmpuint(rig.msis, ==, 0);
-    wr(0, 0x20, 4, 4, 2);
     viv_msi_notify(&a->pci, 2);
     g_assert_cmphex(rig.msi_addr, ==, 0x1fee00000);
     g_assert_cmphex(rig.msi_data, ==, 0x4142);
