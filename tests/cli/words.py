@@ -48,6 +48,9 @@ CASES = [
     (["-machine", "q35,accel=interp,kernel_irqchip=on"], "kernel_irqchip=on has no effect", {}),
     (["-machine", "q35,accel=interp,kernel-irqchip=split"], "kernel-irqchip=split has no effect", {}),
     (["-machine", "q35,accel=interp,kernel_irqchip=off"], None, {}),
+    # Where a terminal line would stand: character devices that are none, and the own output.
+    (["-parallel", "/dev/null", "-chardev", "tty,id=t,path=/dev/null", "-device", "isa-serial,chardev=t,index=1"], None, {"info chardev": "t: filename=serial"}),
+    (["-debugcon", "/dev/stdout"], None, {"o /1 0xe9 0x5a": r"(?m)^Z|[^x]Z"}),
     # Versions of machines, and distributions' names for them.
     (["-M", "pc-i440fx-9.2"], "machine 'pc' here, which has one version", {"info pci": "8086:1237"}),
     (["-M", "pc-q35-10.0+pve0"], "machine 'q35' here", {"info pci": "8086:29c0"}),
