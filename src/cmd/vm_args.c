@@ -39,7 +39,7 @@ static bool help_asked(struct vm_args *a, const char *option, const char *text)
 
     if (!text || !vm_help_about(option) || viv_raw_parse(option, vm_help_about(option), text, &r, &err) < 0)
         return false;
-    asked = viv_raw_help(r);
+    asked = viv_raw_help(r) && !vm_nic_help_asked(option, r);
     viv_raw_free(r);
     if (asked) {
         a->help_about = option;

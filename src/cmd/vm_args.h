@@ -94,6 +94,7 @@ int vm_sandbox_seal(const struct vm_args *a, struct viv_err *err); /* before the
 /* vm_nets.c: network back ends and the cards that -nic and -net stand for (device lock held). */
 int vm_make_nets(struct vm_args *a, struct viv_err *err);
 bool vm_nic_help(const char *option, const char *text); /* model=help: printed */
+bool vm_nic_help_asked(const char *option, const struct viv_raw_opts *r); /* of cards, not of back ends */
 
 /* vm_process.c: -msg, -overcommit, -audiodev. */
 int vm_msg_parse(struct vm_args *a, const char *option, const char *text, struct viv_err *err);

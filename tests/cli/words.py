@@ -39,6 +39,10 @@ CASES = [
     ([], None, {"info network": "e1000"}),
     (["-M", "q35", "-nic", "user"], None, {"info network": "e1000"}),
     (["-net", "nic", "-net", "user"], None, {"info network": "e1000"}),
+    # -nic without a type is -nic user.
+    (["-nic", "hostfwd=tcp:127.0.0.1:0-:22"], None, {"info network": "nic0.*user", "info usernet": "TCP.*HOST_FORWARD"}),
+    (["-nic", "model=virtio-net-pci"], None, {"info network": "(?s)virtio-net-pci.*nic0.*user"}),
+    (["-nic", "mac=52:54:00:12:34:57"], None, {"info network": "(?s)macaddr=52:54:00:12:34:57.*nic0.*user"}),
     (["-nic", "user,model=virtio"], None, {"info network": "virtio-net-pci"}),
     (["-M", "microvm", "-kernel", "WORK/k", "-nic", "user"], None, {"info network": "virtio-net-device"}),
     # Accelerators of other systems in a list are passed over, and what is KVM's affair has no effect elsewhere.
@@ -93,9 +97,9 @@ def one(args, line, answers):
 
 
 def listed():
-    for args in (["-net", "nic,model=help"], ["-net", "nic,model=?"], ["-nic", "user,model=help"]):
+    for args in (["-net", "nic,model=help"], ["-net", "nic,model=?"], ["-nic", "user,model=help"], ["-nic", "model=help"]):
         r = subprocess.run(vm.emulator() + args, capture_output=True, text=True, timeout=20 * vm.SLOW)
-        if r.returncode or r.stderr or not {"virtio", "e1000", "rtl8139"} <= set(r.stdout.split()):
+        if r.returncode or r.stderr or not {"virtio", "e1000", "rtl8139"} <= set(r.stdout.split("\n")):
             failures.append(f"{args}: {r}")
 
 
