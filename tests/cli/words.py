@@ -103,6 +103,13 @@ def listed():
             failures.append(f"{args}: {r}")
 
 
+def accelerators():
+    """-accel help: lines that are a name and nothing else, as scripts look for them."""
+    r = subprocess.run(vm.emulator() + ["-accel", "help"], capture_output=True, text=True, timeout=20 * vm.SLOW)
+    if r.returncode or r.stderr or not {"kvm", "tcg", "xlate", "interp"} <= set(r.stdout.split("\n")) or "software CPU" not in r.stdout:
+        failures.append(f"-accel help: {r}")
+
+
 def locked():
     """-overcommit mem-lock=on: all of the process is in memory."""
     p = subprocess.Popen(vm.emulator() + BASE + ACCEL + ["-overcommit", "mem-lock=on"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -145,6 +152,7 @@ def main():
     for case in CASES:
         one(*case)
     listed()
+    accelerators()
     locked()
     if os.path.exists("/usr/share/seabios/bios-256k.bin"):
         splash()
