@@ -57,6 +57,7 @@ int vm_args_parse(struct vm_args *a, int argc, char **argv, struct viv_err *err)
 
 /* vm_config.c: fills a->cfg from what was parsed. */
 int vm_config_fill(struct vm_args *a, struct viv_err *err);
+bool vm_machine_off(const struct vm_args *a, const char *key); /* a BOOL of the machine's: it has it, and it is off */
 void vm_config_warn(const struct vm_args *a); /* once drives are open: what was said and does nothing */
 int vm_smp_parse(struct viv_raw_opts *r, struct viv_smp *out, struct viv_err *err);
 int vm_mem_parse(struct viv_raw_opts *r, uint64_t *bytes, bool *room, struct viv_err *err);

@@ -189,6 +189,10 @@ bad "-global foo.bar: 'foo' is not a device we have" -global foo.bar=1
 bad "-global driver=foo,value=1: it needs all of driver=, property= and value=" -global driver=foo,value=1
 bad "'foo' is not a device we have" -global driver=foo,property=a,value=1
 bad "machine microvm has no chipset that would use it" -M microvm,smm=on
+bad "there are no option ROMs" -M microvm,x-option-roms=on
+bad "announced by ACPI" -M microvm,auto-kernel-cmdline=on
+bad "there is no port for -serial" -M microvm,isa-serial=off -kernel kernel -serial file:f
+bad "no IDE controller; use virtio-blk" -M q35,sata=off -drive file=rom.bin,format=raw
 bad "ICH9-LPC.disable_s3=0: the machine cannot be suspended" -M q35 -global ICH9-LPC.disable_s3=0
 bad "-global mc146818rtc.frob=1: mc146818rtc: unknown option 'frob'" -global mc146818rtc.frob=1
 bad "-global virtio-rng-pci.period=1: this machine has no such device" -global virtio-rng-pci.period=1

@@ -55,6 +55,15 @@ CASES = [
     # Where a terminal line would stand: character devices that are none, and the own output.
     (["-parallel", "/dev/null", "-chardev", "tty,id=t,path=/dev/null", "-device", "isa-serial,chardev=t,index=1"], None, {"info chardev": "t: filename=serial"}),
     (["-debugcon", "/dev/stdout"], None, {"o /1 0xe9 0x5a": r"(?m)^Z|[^x]Z"}),
+    # Parts of a machine that launchers leave away, and words about what there is none of.
+    (["-M", "q35,i8042=off,smbus=off,sata=off,vmport=off,graphics=on,suppress-vmdesc=on", "-device", "qemu-xhci", "-device", "usb-kbd"], None,
+     {"i /1 0x64": "0x0064. = 0xff", "sendkey a": r"sendkey a\s*\(viv\)", "info block": r"(?s)\A((?!cd0).)*\Z",
+      "info qtree": r"(?s)\A((?!ICH9-SMB|ich9-ahci|i8042).)*\Z"}),
+    (["-M", "pc,i8042=off,graphics=off"], None, {"i /1 0x64": "0x0064. = 0xff"}),
+    (["-M", "pc,i8042=on,graphics=on,suppress-vmdesc=off"], None, {"i /1 0x64": "0x0064. = 0x.*1[4c]"}),
+    (["-M", "microvm,x-option-roms=off,isa-serial=off,pit=off,pic=off,rtc=off,auto-kernel-cmdline=off,graphics=off", "-kernel", "WORK/k"],
+     None, {"i /1 0x3fa": "0x03fa. = 0xffff"}),
+    (["-M", "microvm,isa-serial=on", "-kernel", "WORK/k"], None, {"i /1 0x3fa": "= 0x.*01"}),
     # Versions of machines, and distributions' names for them.
     (["-M", "pc-i440fx-9.2"], "machine 'pc' here, which has one version", {"info pci": "8086:1237"}),
     (["-M", "pc-q35-10.0+pve0"], "machine 'q35' here", {"info pci": "8086:29c0"}),
@@ -145,6 +154,22 @@ def splash():
         failures.append(f"-boot splash: {picture[:16]}")
 
 
+def no_screen():
+    """-machine graphics=off: the firmware's text goes to the serial port."""
+    p = subprocess.Popen(vm.emulator() + ["-m", "64", "-M", "pc,i8042=off,graphics=off", "-display", "none", "-nic", "none", "-serial", f"file:{work}/serial"],
+                         stderr=subprocess.DEVNULL)
+    said = b""
+    for _ in range(int(120 * vm.SLOW)):
+        said = open(f"{work}/serial", "rb").read() if os.path.exists(f"{work}/serial") else b""
+        if b"No bootable device" in said or p.poll() is not None:
+            break
+        time.sleep(0.5)
+    p.terminate()
+    p.wait(30)
+    if b"No bootable device" not in said:
+        failures.append(f"graphics=off: {said[:200]}")
+
+
 def main():
     multiboot.kernel(work, b"\xf4", "k")
     with open(f"{work}/rom", "wb") as f:
@@ -156,6 +181,7 @@ def main():
     locked()
     if os.path.exists("/usr/share/seabios/bios-256k.bin"):
         splash()
+        no_screen()
     for f in failures:
         print(f)
     if failures:
