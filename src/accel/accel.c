@@ -12,10 +12,12 @@
 /* Fastest first; those that are never chosen automatically are the last. */
 static const struct viv_accel *const accels[] = {&viv_accel_kvm, &viv_accel_xlate, &viv_accel_interp, &viv_accel_qtest};
 
+#define QEMUS_NAME "tcg"
+
 const struct viv_accel *viv_accel_find(const char *name)
 {
     /* Scripts written for QEMU ask for its software engine by name; ours answers. */
-    if (!strcmp(name, "tcg"))
+    if (!strcmp(name, QEMUS_NAME))
         name = "xlate";
     for (size_t i = 0; i < VIV_ARRAY_SIZE(accels); i++) {
         if (!strcmp(accels[i]->name, name))
@@ -127,8 +129,13 @@ bool viv_accel_help(const char *name)
         printf("%s has no options\n", what);
     if (name)
         return a != NULL;
+    /* Scripts look for lines that are a name and nothing else. */
     printf("Accelerators supported in viv-vm binary:\n");
     for (size_t i = 0; i < VIV_ARRAY_SIZE(accels); i++)
-        printf("%-8s %s\n", accels[i]->name, accels[i]->desc);
+        printf("%s\n", accels[i]->name);
+    printf(QEMUS_NAME "\n\n");
+    for (size_t i = 0; i < VIV_ARRAY_SIZE(accels); i++)
+        printf("  %-8s %s\n", accels[i]->name, accels[i]->desc);
+    printf("  %-8s what QEMU calls its software CPU: xlate here\n", QEMUS_NAME);
     return true;
 }

@@ -47,6 +47,8 @@ static int fail_driver(const struct build *b, const char *name, struct viv_err *
 {
     g_autofree char *formats = viv_blk_driver_names(false), *files = viv_blk_driver_names(true);
 
+    if (viv_blk_instead(name))
+        return viv_fail(err, ENOTSUP, "%s: driver '%.80s': %s", what_of(b), name, viv_blk_instead(name));
     return viv_fail(err, ENOTSUP, "%s: driver '%.80s' is not implemented yet; %s %s work", what_of(b), name, formats, files);
 }
 

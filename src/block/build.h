@@ -34,6 +34,7 @@ struct viv_node_opts viv_node_file_wish(const struct viv_node_opts *o);
 /* Whose bytes are these? */
 int viv_node_probe(struct viv_node *file, const struct viv_blk_driver **drv, struct viv_err *err);
 /* -ENOTSUP: no driver has names like this. */
+const char *viv_blk_instead(const char *driver); /* what to do without a driver that is not there; NULL: nothing special */
 int viv_node_refuse_name(const char *path, struct viv_err *err);
 
 #endif

@@ -137,6 +137,8 @@ static int add_format(struct viv_opts *o, struct viv_raw_opts *r, struct viv_err
         viv_raw_set(r, "driver", format);
         return 0;
     }
+    if (viv_blk_instead(format))
+        return viv_fail(err, ENOTSUP, "%s: format=%s: %s", viv_opts_what(o), format, viv_blk_instead(format));
     names = viv_blk_driver_names(false);
     return viv_fail(err, EINVAL, "%s: Unknown file format '%s'; formats that work: %s", viv_opts_what(o), format, names);
 }

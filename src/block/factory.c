@@ -153,8 +153,16 @@ const struct viv_blk_driver *viv_blk_driver_of_name(const char *path)
     return viv_blk_local_path(path, &local) ? NULL : &viv_blk_file;
 }
 
+const char *viv_blk_instead(const char *driver)
+{
+    return !strcmp(driver, "fat") || !strcmp(driver, "vvfat")
+               ? "no disk is made of a folder: share it with -virtfs, or fill an image with mformat and mcopy (mtools)" : NULL;
+}
+
 int viv_node_refuse_name(const char *path, struct viv_err *err)
 {
+    if (g_str_has_prefix(path, "fat:"))
+        return viv_fail(err, ENOTSUP, "'%s': %s (a file of this name: './%s')", path, viv_blk_instead("fat"), path);
     return viv_fail(err, ENOTSUP,
                     "'%s': %.*s images are not implemented yet; local files, block devices, nbd, http, ftp, ssh%s work "
                     "(a file of this name: './%s')",

@@ -124,7 +124,6 @@ static void test_errors(void)
     refuse("pipe:/no/such/fifo", "mkfifo");
     refuse("chardev:zz", "no chardev 'zz'");
     refuse("ringbuf,size=3", "power of two");
-    refuse("/dev/null", "not a terminal line");
     refuse("stdio,signal=perhaps", "neither");
     refuse("null,logappend=on", "needs logfile");
     viv_dev_unlock();
@@ -168,6 +167,62 @@ static void test_file_and_log(void)
     g_unlink(path);
     g_unlink(log);
     g_rmdir(dir);
+}
+
+/* /dev/null is at its end at once: read no more, not closed, and still written to. */
+static void test_character_file(void)
+{
+    struct front *f = front_new(64);
+    struct viv_chr *c;
+
+    viv_dev_lock();
+    c = make("n", "/dev/null");
+    g_assert_cmpint(viv_chr_attach(c, &front_ops, f, NULL), ==, 0);
+    pump_ms(20);
+    viv_chr_accept_input(c);
+    pump_ms(20);
+    g_assert_cmpuint(viv_chr_write(c, (const uint8_t *)"hello", 5), ==, 5);
+    g_assert_cmpint(f->opened, ==, 1);
+    g_assert_cmpint(f->closed, ==, 0);
+    g_assert_cmpuint(f->got->len, ==, 0);
+    viv_chr_free_all();
+    viv_dev_unlock();
+    front_free(f);
+}
+
+/* A pipe at standard output hears it, and nothing is read back out of it; a file is appended to where it stands. */
+static void test_own_output(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("viv-chr-XXXXXX", NULL), *path = g_build_filename(dir, "f", NULL), *data = NULL;
+    g_autofree char *bad = g_strdup_printf("file:%s writes", path);
+    struct front *f = front_new(64);
+    int kept = dup(STDOUT_FILENO), p[2], file;
+    char got[8];
+
+    g_assert_cmpint(pipe2(p, O_CLOEXEC), ==, 0);
+    file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    g_assert_cmpint(write(file, "one", 3), ==, 3);
+    fflush(stdout);
+    viv_dev_lock();
+    dup2(p[1], STDOUT_FILENO);
+    g_assert_cmpint(viv_chr_attach(make("p", "/dev/stdout"), &front_ops, f, NULL), ==, 0);
+    dup2(file, STDOUT_FILENO);
+    viv_chr_write(make("f", "serial,path=/dev/stdout"), (const uint8_t *)"two", 3);
+    dup2(kept, STDOUT_FILENO);
+    g_assert_cmpuint(viv_chr_write(viv_chr_find("p"), (const uint8_t *)"hello", 5), ==, 5);
+    pump_ms(20);
+    refuse(path, bad);
+    viv_chr_free_all();
+    viv_dev_unlock();
+    g_assert_cmpmem(got, read(p[0], got, sizeof(got)), "hello", 5);
+    g_assert_cmpuint(f->got->len, ==, 0);
+    g_assert_true(g_file_get_contents(path, &data, NULL, NULL));
+    g_assert_cmpstr(data, ==, "onetwo");
+    for (int i = 0; i < 4; i++)
+        close((int[]){p[0], p[1], file, kept}[i]);
+    g_unlink(path);
+    g_rmdir(dir);
+    front_free(f);
 }
 
 static int connect_unix(const char *path)
@@ -749,6 +804,8 @@ int main(int argc, char **argv)
     g_test_add_func("/chr/errors", test_errors);
     g_test_add_func("/chr/ringbuf", test_ringbuf);
     g_test_add_func("/chr/file", test_file_and_log);
+    g_test_add_func("/chr/character-file", test_character_file);
+    g_test_add_func("/chr/own-output", test_own_output);
     g_test_add_func("/chr/socket", test_socket);
     g_test_add_func("/chr/addresses", test_addresses);
     g_test_add_func("/chr/moving-name", test_moving_name);

@@ -1,4 +1,4 @@
-/* Back ends that are one or two opened paths: null, file, pipe, serial (a host terminal line). */
+/* Back ends that are one or two opened paths: null, file, pipe, serial (a host terminal line or other character device). */
 #include "chr/chr_int.h"
 
 #include "host/broker.h"
@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
@@ -162,38 +163,76 @@ const struct viv_chr_class viv_chr_pipe = {
     .accept_input = path_accept,
 };
 
-/* --- serial --- */
+/* --- serial: a terminal line, or another character device as it is --- */
+
+/* /dev/stdout and /dev/stderr where they are no terminal: opened by name, a pipe would be read too, which takes from
+ * its reader what is written, and a file would be overwritten from its start. */
+static int own_output(const char *path)
+{
+    int fd = !strcmp(path, "/dev/stdout") ? STDOUT_FILENO : !strcmp(path, "/dev/stderr") ? STDERR_FILENO : -1;
+
+    return fd < 0 || isatty(fd) ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+/* /dev/null has been read to its end; it is still written to. */
+static void never_again(struct viv_chr *c)
+{
+    ((struct chr_path *)c)->io.in = -1;
+}
+
+static int prepare(int fd, const char *what, const char *path, struct viv_err *err)
+{
+    struct termios t;
+    struct stat st;
+
+    if (tcgetattr(fd, &t) == 0) {
+        cfmakeraw(&t);
+        tcsetattr(fd, TCSANOW, &t);
+        return 0;
+    }
+    if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
+        return viv_fail(err, ENOTTY, "%s: '%s' is neither a terminal line nor another character device; file:%s writes "
+                        "into a file, pipe: takes a pair of FIFOs", what, path, path);
+    return 0;
+}
 
 static int serial_open(struct viv_chr *c, struct viv_opts *o, struct viv_err *err)
 {
+    struct chr_path *p = (struct chr_path *)c;
     const char *path = viv_opts_str(o, "path");
-    int fd = viv_open(path, O_RDWR | O_NONBLOCK | O_NOCTTY, 0, err);
-    struct termios t;
+    int own = own_output(path), fd, rc;
 
+    c->filename = g_strdup("serial");
+    if (own >= 0) {
+        start(p, -1, own);
+        p->io.ask_first = true; /* O_NONBLOCK would be set for everyone who shares it */
+        return 0;
+    }
+    fd = viv_open(path, O_RDWR | O_NONBLOCK | O_NOCTTY, 0, err);
     if (fd < 0) {
         viv_err_prefix(err, "%s", viv_opts_what(o));
         return fd;
     }
-    if (tcgetattr(fd, &t) < 0) {
+    rc = prepare(fd, viv_opts_what(o), path, err);
+    if (rc < 0) {
         close(fd);
-        return viv_fail(err, ENOTTY, "%s: '%s' is not a terminal line", viv_opts_what(o), path);
+        return rc;
     }
-    cfmakeraw(&t);
-    tcsetattr(fd, TCSANOW, &t);
-    c->filename = g_strdup_printf("serial");
-    start((struct chr_path *)c, fd, fd);
+    start(p, fd, fd);
+    if (!isatty(fd))
+        p->io.eof = never_again;
     return 0;
 }
 
 static const struct viv_opt_def serial_props[] = {
     VIV_CHR_COMMON_PROPS,
-    {.name = "path", .type = VIV_OPT_STR, .help = "host line, as /dev/ttyS0", .required = true},
+    {.name = "path", .type = VIV_OPT_STR, .help = "host line, as /dev/ttyS0, or another character device", .required = true},
     VIV_OPT_END,
 };
 
 const struct viv_chr_class viv_chr_serial = {
     .name = "serial",
-    .desc = "a terminal line of the host",
+    .desc = "a terminal line or character device of the host",
     .size = sizeof(struct chr_path),
     .props = serial_props,
     .open = serial_open,

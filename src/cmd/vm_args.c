@@ -10,6 +10,7 @@
 #include "chr/chr.h"
 #include "cpu/x86/cpuid.h"
 #include "host/datadir.h"
+#include "machine/device_add.h"
 #include "machine/vm.h"
 #include "net/net.h"
 #include "ui/keymap.h"
@@ -40,7 +41,7 @@ static bool help_asked(struct vm_args *a, const char *option, const char *text)
 
     if (!text || !vm_help_about(option) || viv_raw_parse(option, vm_help_about(option), text, &r, &err) < 0)
         return false;
-    asked = viv_raw_help(r);
+    asked = viv_raw_help(r) && !vm_nic_help_asked(option, r);
     viv_raw_free(r);
     if (asked) {
         a->help_about = option;
@@ -585,11 +586,11 @@ static const struct option options[] = {
     {"mtdblock", "f", NULL, NULL, "that is a flash chip of ARM boards; -drive if=virtio is a disk, -pflash is for firmware"},
     {"spice", "o", NULL, NULL, "there is no SPICE yet; -vnc :0 shows the screen to clients"},
     {"g", "wxh", NULL, NULL, "a PC's guest chooses its mode itself; a virtio-gpu is told how large the window is"},
-    {"tpmdev", "o", NULL, NULL, "there is no TPM yet"},
+    {"tpmdev", "o", NULL, NULL, VIV_NO_TPM},
     {"audio", "o", NULL, NULL, "there is no sound yet"},
     {"soundhw", "o", NULL, NULL, "there is no sound yet"},
     {"acpitable", "o", NULL, NULL, "the tables are those of the machine; -smbios and -fw_cfg add what guests look for there"},
-    {"numa", "o", NULL, NULL, "there are no NUMA nodes yet"},
+    {"numa", "o", NULL, NULL, "there are no NUMA nodes yet: RAM is one; for that of a memory-backend object use -machine memory-backend=ID"},
     {"balloon", "o", NULL, NULL, "it is a device: -device virtio-balloon"},
     {"watchdog", "o", NULL, NULL, "there is no watchdog yet"},
     {"watchdog-action", "o", NULL, NULL, "there is no watchdog yet"},

@@ -57,6 +57,7 @@ int vm_args_parse(struct vm_args *a, int argc, char **argv, struct viv_err *err)
 
 /* vm_config.c: fills a->cfg from what was parsed. */
 int vm_config_fill(struct vm_args *a, struct viv_err *err);
+bool vm_machine_off(const struct vm_args *a, const char *key); /* a BOOL of the machine's: it has it, and it is off */
 void vm_config_warn(const struct vm_args *a); /* once drives are open: what was said and does nothing */
 int vm_smp_parse(struct viv_raw_opts *r, struct viv_smp *out, struct viv_err *err);
 int vm_mem_parse(struct viv_raw_opts *r, uint64_t *bytes, bool *room, struct viv_err *err);
@@ -94,6 +95,7 @@ int vm_sandbox_seal(const struct vm_args *a, struct viv_err *err); /* before the
 /* vm_nets.c: network back ends and the cards that -nic and -net stand for (device lock held). */
 int vm_make_nets(struct vm_args *a, struct viv_err *err);
 bool vm_nic_help(const char *option, const char *text); /* model=help: printed */
+bool vm_nic_help_asked(const char *option, const struct viv_raw_opts *r); /* of cards, not of back ends */
 
 /* vm_process.c: -msg, -overcommit, -audiodev. */
 int vm_msg_parse(struct vm_args *a, const char *option, const char *text, struct viv_err *err);

@@ -202,6 +202,15 @@ static int fill_machine(struct vm_args *a, struct viv_err *err)
                              err);
 }
 
+bool vm_machine_off(const struct vm_args *a, const char *key)
+{
+    for (const struct viv_opt_def *d = a->cfg.cls->props; d && d->name; d++) {
+        if (!strcmp(d->name, key))
+            return !viv_opts_bool(a->cfg.machine_opts, key);
+    }
+    return false;
+}
+
 /* Where RAM lies: an object, -mem-path, -mem-prealloc. An object says how much, where -m does not. */
 static int fill_memory(struct vm_args *a, struct viv_err *err)
 {
@@ -315,7 +324,7 @@ int vm_config_fill(struct vm_args *a, struct viv_err *err)
         rc = viv_bios_check_boot(cfg->boot, err);
     if (rc < 0)
         return rc;
-    cfg->nographic = a->nographic;
+    cfg->nographic = a->nographic || vm_machine_off(a, "graphics");
     if (a->option_roms) {
         g_ptr_array_add(a->option_roms, NULL);
         cfg->option_roms = (const char *const *)a->option_roms->pdata;

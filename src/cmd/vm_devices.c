@@ -264,7 +264,7 @@ static int default_serial(struct vm_args *a, struct viv_err *err)
 {
     static const char *const ports[] = {"isa-serial", NULL};
 
-    if (a->given_serial || a->nodefaults || names_one_of(a, ports))
+    if (a->given_serial || a->nodefaults || vm_machine_off(a, "isa-serial") || names_one_of(a, ports))
         return 0;
     if (vm_has_screens(a))
         return make_serial(a, VC, err);

@@ -306,7 +306,7 @@ static bool names_ide_device(const struct vm_args *a)
 /* A machine without a word about it has an empty CD drive, as in QEMU. */
 static int default_cdrom(struct vm_args *a, struct viv_err *err)
 {
-    if (a->nodefaults || !a->cfg.cls->ide_buses || taken.ide[2])
+    if (a->nodefaults || !a->cfg.cls->ide_buses || taken.ide[2] || vm_machine_off(a, "sata"))
         return 0;
     return open_drive(a, "if=ide,index=2,media=cdrom", err);
 }

@@ -57,7 +57,9 @@ static int one_nic(struct vm_args *a, const char *text, struct viv_err *err)
 
     if (rc < 0)
         return rc;
-    if (g_strcmp0(viv_raw_get(r, "type"), "none")) {
+    if (!viv_raw_get(r, "type")) /* as in QEMU */
+        viv_raw_set(r, "type", "user");
+    if (strcmp(viv_raw_get(r, "type"), "none")) {
         model = viv_raw_take(r, "model");
         card = take_card(r);
         rc = add_back_end(r, &n, err);
@@ -154,19 +156,25 @@ static bool is_card(const struct viv_dev_class *c)
     return false;
 }
 
+bool vm_nic_help_asked(const char *option, const struct viv_raw_opts *r)
+{
+    bool nic = !strcmp(option, "-nic") || !strcmp(option, "-net");
+    const char *model = nic ? viv_raw_get(r, "model") : NULL;
+
+    return model && (!strcmp(model, "help") || !strcmp(model, "?"));
+}
+
 bool vm_nic_help(const char *option, const char *text)
 {
     struct viv_err err = VIV_ERR_INIT;
     struct viv_raw_opts *r;
-    const char *model;
     bool asked;
 
     if (viv_raw_parse(option, "type", text, &r, &err) < 0) { /* told when it is made */
         viv_err_clear(&err);
         return false;
     }
-    model = viv_raw_get(r, "model");
-    asked = model && (!strcmp(model, "help") || !strcmp(model, "?"));
+    asked = vm_nic_help_asked(option, r);
     viv_raw_free(r);
     if (!asked)
         return false;

@@ -20,6 +20,10 @@
          .help = "system management mode (auto: on where firmware runs on a software CPU)"},                                    \
         {.name = "vmport", .type = VIV_OPT_ENUM, .values = viv_on_off_auto,                        \
          .help = "VMware's I/O port (off or auto)"},                                               \
+        {.name = "graphics", .type = VIV_OPT_BOOL, .def = "on",                                            \
+         .help = "off: the firmware's text goes to the serial port, as with -nographic"},          \
+        {.name = "suppress-vmdesc", .type = VIV_OPT_BOOL,                                          \
+         .help = "of QEMU's saved states; ours have no such description"},                         \
         {.name = "memory-backend", .type = VIV_OPT_STR, .help = "id of a memory-backend object"},    \
         {.name = "pflash0", .type = VIV_OPT_STR, .help = "node of a flash chip with firmware"},          \
         {.name = "pflash1", .type = VIV_OPT_STR, .help = "node of a second one, with its variables"},    \

@@ -5,6 +5,11 @@
 #include "base/err.h"
 #include "opt/opt.h"
 
+/* Of TPM devices and of -tpmdev. */
+#define VIV_NO_TPM                                                                                                                  \
+    "there is no TPM yet; leave it out (Windows 11's installer does without it when its registry has HKLM\\SYSTEM\\Setup\\LabConfig " \
+    "BypassTPMCheck=1)"
+
 /* Names that people type without a bus ("virtio-blk") as those of classes, on a machine with or without PCI. */
 /* What to use instead of a device that QEMU has and we have not, as a clause; NULL: there is no such device. */
 const char *viv_device_instead(const char *name);

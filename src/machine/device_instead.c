@@ -23,7 +23,7 @@ static const struct {
     {" piix3-ide piix4-ide isa-ide ide-drive ", "pc has an IDE controller of its own: -drive if=ide, ide-hd, ide-cd"},
     {" scsi-disk ", "use scsi-hd or scsi-cd"},
     {" sdhci-pci sd-card emmc ", "there are no SD cards; use usb-storage"},
-    {" tpm-tis tpm-crb ", "there is no TPM yet; leave it out (Windows 11's installer takes the registry key LabConfig\\BypassTPMCheck)"},
+    {" tpm-tis tpm-crb ", VIV_NO_TPM},
     {" usb-host usb-redir u2f-passthru ", "devices of the host's cannot be given to a guest yet; usb-storage takes the disk of a stick, usb-tablet and usb-kbd are there"},
     {" usb-uas usb-bot ", "use usb-storage"},
     {" usb-mtp ", "use -virtfs, which shares a folder"},
@@ -42,6 +42,12 @@ static const struct {
     {" virtio-input-host-pci virtio-multitouch-pci ", "use virtio-tablet-pci, virtio-mouse-pci, virtio-keyboard-pci"},
     {" pxb pxb-pcie xio3130-downstream x3130-upstream ioh3420 i82801b11-bridge ", "use pcie-root-port, pcie-pci-bridge or pci-bridge"},
     {" pci-serial pci-serial-2x pci-serial-4x ", "use isa-serial; there are four"},
+    {" nvme-ns nvme-subsys ", "a controller has the one namespace of its drive: -device nvme,drive=ID,serial=TEXT, several for several disks"},
+    {" loader guest-loader ", "use -kernel (bzImage, ELF, multiboot) with -initrd, -bios for firmware, -fw_cfg for a file that the guest reads"},
+    {" edu ", "it is for lessons in writing drivers, and no system has a driver for it; leave it out"},
+    {" isa-applesmc ", "there is no Apple SMC, and macOS does not start without it; leave it out for other systems"},
+    {" ipmi-bmc-sim ipmi-bmc-extern isa-ipmi-kcs isa-ipmi-bt pci-ipmi-kcs pci-ipmi-bt smbus-ipmi ",
+     "there is no IPMI; leave it out: system_powerdown and system_reset of the monitor do what it would"},
     {" sga ", "use -nographic: the firmware's text goes to the serial port then"},
 };
 

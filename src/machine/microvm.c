@@ -12,6 +12,7 @@
 
 #include "base/units.h"
 #include "bus/virtio_mmio.h"
+#include "chr/chr.h"
 #include "dev/acpi/ged.h"
 
 #include <errno.h>
@@ -39,6 +40,24 @@ static bool prop_on(const struct viv_machine_config *cfg, const char *key, bool 
     return !v || !strcmp(v, "auto") ? automatic : !strcmp(v, "on");
 }
 
+static int check_words(const struct viv_machine_config *cfg, struct viv_err *err)
+{
+    struct viv_opts *o = cfg->machine_opts;
+
+    if (!o)
+        return 0;
+    if (viv_opts_bool(o, "x-option-roms"))
+        return viv_fail(err, ENOTSUP, "-machine microvm,x-option-roms=on: there are no option ROMs; leave it out");
+    if (viv_opts_bool(o, "auto-kernel-cmdline"))
+        return viv_fail(err, ENOTSUP, "-machine microvm,auto-kernel-cmdline=on: devices are announced by ACPI; leave it out");
+    for (unsigned i = 0; i < cfg->serial_count && !viv_opts_bool(o, "isa-serial"); i++) {
+        if (cfg->serial[i] && strcmp(viv_chr_filename(cfg->serial[i]), "null"))
+            return viv_fail(err, EINVAL, "-machine microvm,isa-serial=off: there is no port for -serial; use -device virtio-serial-device "
+                            "with a virtconsole, or leave one of the two out");
+    }
+    return 0;
+}
+
 static int check(const struct microvm *m, struct viv_board *board, struct viv_err *err)
 {
     const char *acpi = m->cfg->machine_opts ? viv_opts_str(m->cfg->machine_opts, "acpi") : NULL;
@@ -49,6 +68,8 @@ static int check(const struct microvm *m, struct viv_board *board, struct viv_er
         return viv_fail(err, ENOTSUP, "-machine microvm,acpi=off: its virtio devices are announced by ACPI; leave it out");
     if (prop_on(m->cfg, "pcie", false))
         return viv_fail(err, ENOTSUP, "-machine microvm,pcie=on: there is no PCI on this board; use -machine pc");
+    if (check_words(m->cfg, err) < 0)
+        return -EINVAL;
     return viv_board_check(m->cfg, board, err);
 }
 
@@ -69,7 +90,7 @@ static int add_legacy(struct microvm *m, struct viv_board *board, struct viv_err
         ret = viv_board_add_rtc(m->cfg, board, NULL, err);
     if (!ret && m->pit && !board->intc->ops->kernel_pit)
         ret = viv_board_add(board, "i8254", NULL, NULL, err);
-    if (!ret)
+    if (!ret && (!m->cfg->machine_opts || viv_opts_bool(m->cfg->machine_opts, "isa-serial")))
         ret = viv_board_add_serials(m->cfg, board, err);
     return ret;
 }
@@ -138,9 +159,9 @@ static const struct viv_opt_def microvm_props[] = {
     {.name = "pic", .type = VIV_OPT_ENUM, .values = viv_on_off_auto, .help = "8259 interrupt controllers (auto: off)"},
     {.name = "rtc", .type = VIV_OPT_ENUM, .values = viv_on_off_auto, .help = "MC146818 clock (auto: on)"},
     {.name = "ioapic2", .type = VIV_OPT_REFUSED, .help = "eight slots fit the first I/O APIC; leave it out"},
-    {.name = "isa-serial", .type = VIV_OPT_REFUSED, .help = "-serial none leaves the port out"},
-    {.name = "x-option-roms", .type = VIV_OPT_REFUSED, .help = "there are no option ROMs; leave it out"},
-    {.name = "auto-kernel-cmdline", .type = VIV_OPT_REFUSED, .help = "devices are announced by ACPI; leave it out"},
+    {.name = "isa-serial", .type = VIV_OPT_BOOL, .def = "on", .help = "serial ports"},
+    {.name = "x-option-roms", .type = VIV_OPT_BOOL, .def = "off", .help = "option ROMs (off only: there are none)"},
+    {.name = "auto-kernel-cmdline", .type = VIV_OPT_BOOL, .def = "off", .help = "devices in the kernel's words (off only: ACPI has them)"},
     VIV_OPT_END,
 };
 

@@ -50,7 +50,7 @@ static int add_legacy(struct viv_pc *pc, struct viv_board *board, struct viv_err
 
     if (!ret && pc->pit && !board->intc->ops->kernel_pit)
         ret = viv_board_add(board, "i8254", NULL, NULL, err);
-    if (!ret)
+    if (!ret && pc->i8042)
         ret = viv_board_add(board, "i8042", NULL, NULL, err);
     if (!ret)
         ret = viv_board_add(board, "port92", NULL, NULL, err);
@@ -78,6 +78,11 @@ static bool prop(const struct viv_machine_config *cfg, const char *key)
     return !v || strcmp(v, "off");
 }
 
+bool viv_pc_has(const struct viv_machine_config *cfg, const char *key)
+{
+    return !cfg->machine_opts || viv_opts_bool(cfg->machine_opts, key);
+}
+
 int viv_pc_build(const struct viv_pc_chipset *chip, const struct viv_machine_config *cfg, struct viv_board *board,
                  struct viv_err *err)
 {
@@ -89,7 +94,8 @@ int viv_pc_build(const struct viv_pc_chipset *chip, const struct viv_machine_con
     pc->cfg = cfg;
     pc->chip = chip;
     pc->acpi = prop(cfg, "acpi") && !cfg->no_acpi;
-    pc->hpet = (!cfg->machine_opts || viv_opts_bool(cfg->machine_opts, "hpet")) && !cfg->no_hpet;
+    pc->hpet = viv_pc_has(cfg, "hpet") && !cfg->no_hpet;
+    pc->i8042 = viv_pc_has(cfg, "i8042");
     pc->pit = prop(cfg, "pit");
     pc->bios = viv_bios_wanted(cfg);
     ret = viv_board_check(cfg, board, err);
@@ -173,7 +179,7 @@ int viv_pc_finish(const struct viv_machine_config *cfg, struct viv_board *board,
         .cfg = cfg, .board = board, .low_end = pc->ram.low_end, .high_size = pc->ram.high_size,
         .product = pc->chip->product, .with_acpi = pc->acpi, .placed = placed, .tables = &pc->tables,
         .acpi = {
-            .com_ports = viv_board_com_ports(), .lpt_ports = viv_board_lpt_ports(), .rtc = true, .i8042 = true, .pic = true, .pit = pc->pit,
+            .com_ports = viv_board_com_ports(), .lpt_ports = viv_board_lpt_ports(), .rtc = true, .i8042 = pc->i8042, .pic = true, .pit = pc->pit,
             .floppy = viv_floppy_info(), .hpet = pc->hpet, .fw_cfg = true, .ioapic = true, .pci = true,
             .pci32_first = (uint32_t)w.mem_first, .pci32_last = (uint32_t)w.mem_last,
             .pci64_first = w.mem64_first, .pci64_last = w.mem64_last, .s5_type = VIV_ACPI_S5,

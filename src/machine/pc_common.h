@@ -34,9 +34,11 @@ struct viv_pc {
     struct viv_firmware *firmware; /* NULL: the ROM runs */
     struct viv_bios_tables *tables;
     bool bios, started;
-    bool acpi, hpet, pit;
+    bool acpi, hpet, pit, i8042;
 };
 
+/* A BOOL of -machine that is on unless it was said to be off. */
+bool viv_pc_has(const struct viv_machine_config *cfg, const char *key);
 /* The functions of the machine's class; `build` by the board, which says its chipset. */
 int viv_pc_build(const struct viv_pc_chipset *chip, const struct viv_machine_config *cfg, struct viv_board *board,
                  struct viv_err *err);
@@ -48,6 +50,7 @@ bool viv_pc_resumes(struct viv_board *board);
     VIV_BOARD_PROPS,                                                                                                          \
         {.name = "acpi", .type = VIV_OPT_ENUM, .values = viv_on_off_auto, .help = "ACPI tables and power management"},        \
         {.name = "pit", .type = VIV_OPT_ENUM, .values = viv_on_off_auto, .help = "8254 timer (auto: on)"},                    \
+        {.name = "i8042", .type = VIV_OPT_BOOL, .def = "on", .help = "PS/2 keyboard and mouse"},                              \
     {                                                                                                                         \
         .name = "hpet", .type = VIV_OPT_BOOL, .def = "on", .help = "high precision event timer"                               \
     }

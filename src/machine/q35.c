@@ -24,9 +24,9 @@ static int add_pci(struct viv_pc *pc, struct viv_board *board, struct viv_err *e
 
     if (!ret)
         ret = viv_board_add(board, "ICH9-LPC", "addr=1f.0,multifunction=on", &pc->south, err);
-    if (!ret)
+    if (!ret && viv_pc_has(pc->cfg, "sata"))
         ret = viv_board_add(board, "ich9-ahci", "addr=1f.2", NULL, err);
-    if (!ret)
+    if (!ret && viv_pc_has(pc->cfg, "smbus"))
         ret = viv_board_add(board, "ICH9-SMB", "addr=1f.3", NULL, err);
     return ret;
 }
@@ -92,7 +92,12 @@ static int q35_powerdown(struct viv_board *board)
     return 0;
 }
 
-static const struct viv_opt_def q35_props[] = {VIV_PC_PROPS, VIV_OPT_END};
+static const struct viv_opt_def q35_props[] = {
+    VIV_PC_PROPS,
+    {.name = "sata", .type = VIV_OPT_BOOL, .def = "on", .help = "SATA controller"},
+    {.name = "smbus", .type = VIV_OPT_BOOL, .def = "on", .help = "SMBus controller"},
+    VIV_OPT_END,
+};
 
 static const char *const q35_aliases[] = {"pc-q35-7.2", NULL};
 

@@ -89,6 +89,8 @@ int user_hostfwd_add(struct user_net *u, const char *rule, struct viv_err *err)
         !take_endpoint(p, dash, (struct in_addr){INADDR_ANY}, true, &host) ||
         !take_endpoint(dash + 1, rule + strlen(rule), u->dhcp, false, &guest))
         return bad_rule("hostfwd", rule, HOSTFWD_FORM, err);
+    if (!guest.addr.s_addr) /* 0.0.0.0 is nobody's, and said for "the guest", as in QEMU */
+        guest.addr = u->dhcp;
     if ((guest.addr.s_addr & u->mask.s_addr) != u->net.s_addr)
         return viv_fail(err, EINVAL, "hostfwd=%s: the guest address is not in the guest's network", rule);
     pthread_mutex_lock(&u->lock);

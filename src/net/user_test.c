@@ -405,10 +405,10 @@ static int connect_to(uint16_t port)
     return fd;
 }
 
-static void test_hostfwd(void)
+static void forwarded(const char *guest)
 {
     uint16_t port = free_port();
-    g_autofree char *text = g_strdup_printf("user,id=n0,hostfwd=tcp:127.0.0.1:%u-:22", port);
+    g_autofree char *text = g_strdup_printf("user,id=n0,hostfwd=tcp:127.0.0.1:%u-%s:22", port, guest);
     struct conn c = {.port = 22, .seq = 1000};
     const uint8_t *p;
     uint8_t flags;
@@ -440,6 +440,13 @@ static void test_hostfwd(void)
     viv_dev_lock();
     close(fd);
     close_card();
+}
+
+static void test_hostfwd(void)
+{
+    forwarded("");
+    forwarded("10.0.2.15");
+    forwarded("0.0.0.0");
 }
 
 /* --- a download: flow control, every byte, and what happens while the card is full --- */

@@ -144,7 +144,8 @@ bad "'e1000x' is not a device we have" -device e1000x
 bad "did you mean 'virtio-blk-pci'" -device virtio-blk-cpi,drive=x
 bad "cannot be added" -device i8254
 for d in qxl-vga:virtio-vga intel-hda:"no sound" pcnet:e1000 vmxnet3:e1000 ne2k_pci:rtl8139 e1000e:e1000 lsi53c895a:virtio-scsi-pci pvscsi:virtio-scsi-pci \
-    tpm-tis:"no TPM" usb-host:usb-storage usb-ccid:"smart cards" usb-mtp:-virtfs vfio-pci:"cannot be given" scsi-disk:scsi-hd; do
+    tpm-tis:"no TPM" usb-host:usb-storage usb-ccid:"smart cards" usb-mtp:-virtfs nvme-ns:"-device nvme,drive=ID" nvme-subsys:"-device nvme,drive=ID" loader:"use -kernel" \
+    edu:"leave it out" isa-applesmc:"leave it out" ipmi-bmc-sim:system_powerdown vfio-pci:"cannot be given" scsi-disk:scsi-hd; do
     bad "-device ${d%%:*}: there is no such device here" -device "${d%%:*}"
     bad "${d#*:}" -device "${d%%:*}"
 done
@@ -155,6 +156,13 @@ bad "PS/2 mouse" -chardev msmouse,id=x
 bad "kernel is not supported yet: use -kernel" -M q35,kernel=vmlinuz
 bad "use -bios" -M q35,firmware=x
 bad "-virtfs shares" -smb /tmp
+bad "mformat and mcopy" -drive file=fat:rw:/tmp,format=raw
+bad "share it with -virtfs" -hda fat:/tmp
+bad "share it with -virtfs" -drive file=x,format=vvfat
+bad "share it with -virtfs" -blockdev vvfat,node-name=a,dir=/tmp
+bad "LabConfig BypassTPMCheck=1" -tpmdev emulator,id=t,chardev=c
+bad "LabConfig BypassTPMCheck=1" -device tpm-crb
+bad "use -machine memory-backend=ID" -object memory-backend-ram,id=m,size=64M -numa node,memdev=m
 for o in -rotate -icount -acpitable; do
     bad "$o x is not supported" $o x
 done
@@ -189,6 +197,10 @@ bad "-global foo.bar: 'foo' is not a device we have" -global foo.bar=1
 bad "-global driver=foo,value=1: it needs all of driver=, property= and value=" -global driver=foo,value=1
 bad "'foo' is not a device we have" -global driver=foo,property=a,value=1
 bad "machine microvm has no chipset that would use it" -M microvm,smm=on
+bad "there are no option ROMs" -M microvm,x-option-roms=on
+bad "announced by ACPI" -M microvm,auto-kernel-cmdline=on
+bad "there is no port for -serial" -M microvm,isa-serial=off -kernel kernel -serial file:f
+bad "no IDE controller; use virtio-blk" -M q35,sata=off -drive file=rom.bin,format=raw
 bad "ICH9-LPC.disable_s3=0: the machine cannot be suspended" -M q35 -global ICH9-LPC.disable_s3=0
 bad "-global mc146818rtc.frob=1: mc146818rtc: unknown option 'frob'" -global mc146818rtc.frob=1
 bad "-global virtio-rng-pci.period=1: this machine has no such device" -global virtio-rng-pci.period=1

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -91,6 +92,46 @@ def same():
     return bool(qemu)
 
 
+def sata_name(m, slot, port, command):
+    """What the unit says of itself to IDENTIFY, through the controller at this place of the PCI bus."""
+    at, command_list, received, table, data = 0xfe100000, 0x100000, 0x101000, 0x102000, 0x103000
+    regs = at + 0x100 + 0x80 * port
+    for reg, value in ((0x24, at), (4, 6)):
+        m.ask(f"outl 0xcf8 {0x80000000 | slot << 8 | reg:#x}"), m.ask(f"outl 0xcfc {value:#x}")
+    m.ask(f"writel {at + 4:#x} 0x80000000")
+    for reg, value in ((0, command_list), (4, 0), (8, received), (12, 0), (0x18, 0x10), (0x30, 0xffffffff), (0x18, 0x11)):
+        m.ask(f"writel {regs + reg:#x} {value:#x}")
+    for where, what in ((command_list, struct.pack("<IIQ", 5 | 1 << 16, 0, table)), (table, bytes([0x27, 0x80, command, 0, 0, 0, 0, 0xa0])),
+                        (table + 128, struct.pack("<QII", data, 0, 511)), (data, bytes(512))):
+        m.ask(f"write {where:#x} {len(what)} 0x{what.hex()}")
+    m.ask(f"writel {regs + 0x38:#x} 1")
+    end = time.time() + 20 * vm.SLOW
+    while m.ask(f"readl {regs + 0x38:#x}") != "OK 0x0000000000000000" and time.time() < end:
+        time.sleep(0.01)
+    words = bytes.fromhex(m.ask(f"read {data:#x} 512")[5:])
+    text = b"".join(words[i:i + 2][::-1] for i in range(0, 94, 2)).decode("latin1")
+    m.ask(f"writel {regs + 0x18:#x} 0"), m.ask("outl 0xcfc 0")
+    return [text[20:40].strip(), text[46:54].strip(), text[54:94].strip()]
+
+
+def names():
+    """Serial numbers go on from one controller to the next: by them guests know their disks."""
+    disk = f"if=none,format=raw,file={work}/d"
+    with open(work + "/d", "wb") as f:
+        f.truncate(1 << 20)
+    for machine, first in (("pc", 5), ("q35", 13)):
+        args = ["-M", machine, "-device", "ahci,id=s,addr=5", "-device", "ahci,id=t,addr=6", "-snapshot", "-drive", disk + ",id=a", "-drive", disk + ",id=b",
+                "-device", "ide-hd,drive=a,bus=s.0", "-device", "ide-hd,drive=b,bus=t.1", "-device", "ide-cd,bus=s.3"]
+        want = [["QM%05d" % (first + n), "2.5+", model] for n, model in ((0, "QEMU HARDDISK"), (14, "QEMU HARDDISK"), (6, "QEMU DVD-ROM"))]
+        for program, accel in ((vm.emulator(), ["qtest"]), ([shutil.which("qemu-system-x86_64")], ["tcg", "-S"])):
+            if not program[0]:
+                continue
+            m = Machine(program, *args, "-accel", *accel)
+            got = [sata_name(m, *where) for where in ((5 << 3, 0, 0xec), (6 << 3, 1, 0xec), (5 << 3, 3, 0xa1))]
+            check(f"{program[0]} {machine}: names", got == want, got)
+            m.end()
+
+
 # The interval timer: mode 2 with a period of 4096 ticks of 1.193182 MHz, 3.4328 ms, its output low for the last of them; then mode 0
 # with 1 tick. The clock of the motherboard: its interrupt at the end of a second, acknowledged by reading register C.
 TIMES = [("irq_intercept_in ioapic", "OK", []),
@@ -157,6 +198,7 @@ def stands_still():
 
 
 compared = same()
+names()
 times()
 refusals()
 stands_still()

@@ -39,6 +39,10 @@ CASES = [
     ([], None, {"info network": "e1000"}),
     (["-M", "q35", "-nic", "user"], None, {"info network": "e1000"}),
     (["-net", "nic", "-net", "user"], None, {"info network": "e1000"}),
+    # -nic without a type is -nic user.
+    (["-nic", "hostfwd=tcp:127.0.0.1:0-:22"], None, {"info network": "nic0.*user", "info usernet": "TCP.*HOST_FORWARD"}),
+    (["-nic", "model=virtio-net-pci"], None, {"info network": "(?s)virtio-net-pci.*nic0.*user"}),
+    (["-nic", "mac=52:54:00:12:34:57"], None, {"info network": "(?s)macaddr=52:54:00:12:34:57.*nic0.*user"}),
     (["-nic", "user,model=virtio"], None, {"info network": "virtio-net-pci"}),
     (["-M", "microvm", "-kernel", "WORK/k", "-nic", "user"], None, {"info network": "virtio-net-device"}),
     # Accelerators of other systems in a list are passed over, and what is KVM's affair has no effect elsewhere.
@@ -48,6 +52,18 @@ CASES = [
     (["-machine", "q35,accel=interp,kernel_irqchip=on"], "kernel_irqchip=on has no effect", {}),
     (["-machine", "q35,accel=interp,kernel-irqchip=split"], "kernel-irqchip=split has no effect", {}),
     (["-machine", "q35,accel=interp,kernel_irqchip=off"], None, {}),
+    # Where a terminal line would stand: character devices that are none, and the own output.
+    (["-parallel", "/dev/null", "-chardev", "tty,id=t,path=/dev/null", "-device", "isa-serial,chardev=t,index=1"], None, {"info chardev": "t: filename=serial"}),
+    (["-debugcon", "/dev/stdout"], None, {"o /1 0xe9 0x5a": r"(?m)^Z|[^x]Z"}),
+    # Parts of a machine that launchers leave away, and words about what there is none of.
+    (["-M", "q35,i8042=off,smbus=off,sata=off,vmport=off,graphics=on,suppress-vmdesc=on", "-device", "qemu-xhci", "-device", "usb-kbd"], None,
+     {"i /1 0x64": "0x0064. = 0xff", "sendkey a": r"sendkey a\s*\(viv\)", "info block": r"(?s)\A((?!cd0).)*\Z",
+      "info qtree": r"(?s)\A((?!ICH9-SMB|ich9-ahci|i8042).)*\Z"}),
+    (["-M", "pc,i8042=off,graphics=off"], None, {"i /1 0x64": "0x0064. = 0xff"}),
+    (["-M", "pc,i8042=on,graphics=on,suppress-vmdesc=off"], None, {"i /1 0x64": "0x0064. = 0x.*1[4c]"}),
+    (["-M", "microvm,x-option-roms=off,isa-serial=off,pit=off,pic=off,rtc=off,auto-kernel-cmdline=off,graphics=off", "-kernel", "WORK/k"],
+     None, {"i /1 0x3fa": "0x03fa. = 0xffff"}),
+    (["-M", "microvm,isa-serial=on", "-kernel", "WORK/k"], None, {"i /1 0x3fa": "= 0x.*01"}),
     # Versions of machines, and distributions' names for them.
     (["-M", "pc-i440fx-9.2"], "machine 'pc' here, which has one version", {"info pci": "8086:1237"}),
     (["-M", "pc-q35-10.0+pve0"], "machine 'q35' here", {"info pci": "8086:29c0"}),
@@ -90,10 +106,17 @@ def one(args, line, answers):
 
 
 def listed():
-    for args in (["-net", "nic,model=help"], ["-net", "nic,model=?"], ["-nic", "user,model=help"]):
+    for args in (["-net", "nic,model=help"], ["-net", "nic,model=?"], ["-nic", "user,model=help"], ["-nic", "model=help"]):
         r = subprocess.run(vm.emulator() + args, capture_output=True, text=True, timeout=20 * vm.SLOW)
-        if r.returncode or r.stderr or not {"virtio", "e1000", "rtl8139"} <= set(r.stdout.split()):
+        if r.returncode or r.stderr or not {"virtio", "e1000", "rtl8139"} <= set(r.stdout.split("\n")):
             failures.append(f"{args}: {r}")
+
+
+def accelerators():
+    """-accel help: lines that are a name and nothing else, as scripts look for them."""
+    r = subprocess.run(vm.emulator() + ["-accel", "help"], capture_output=True, text=True, timeout=20 * vm.SLOW)
+    if r.returncode or r.stderr or not {"kvm", "tcg", "xlate", "interp"} <= set(r.stdout.split("\n")) or "software CPU" not in r.stdout:
+        failures.append(f"-accel help: {r}")
 
 
 def locked():
@@ -131,6 +154,22 @@ def splash():
         failures.append(f"-boot splash: {picture[:16]}")
 
 
+def no_screen():
+    """-machine graphics=off: the firmware's text goes to the serial port."""
+    p = subprocess.Popen(vm.emulator() + ["-m", "64", "-M", "pc,i8042=off,graphics=off", "-display", "none", "-nic", "none", "-serial", f"file:{work}/serial"],
+                         stderr=subprocess.DEVNULL)
+    said = b""
+    for _ in range(int(120 * vm.SLOW)):
+        said = open(f"{work}/serial", "rb").read() if os.path.exists(f"{work}/serial") else b""
+        if b"No bootable device" in said or p.poll() is not None:
+            break
+        time.sleep(0.5)
+    p.terminate()
+    p.wait(30)
+    if b"No bootable device" not in said:
+        failures.append(f"graphics=off: {said[:200]}")
+
+
 def main():
     multiboot.kernel(work, b"\xf4", "k")
     with open(f"{work}/rom", "wb") as f:
@@ -138,9 +177,11 @@ def main():
     for case in CASES:
         one(*case)
     listed()
+    accelerators()
     locked()
     if os.path.exists("/usr/share/seabios/bios-256k.bin"):
         splash()
+        no_screen()
     for f in failures:
         print(f)
     if failures:

@@ -303,7 +303,8 @@ static int unknown(const char *key, struct viv_err *err)
     if (!strcmp(key, "fill-mtrr-mask") || !strcmp(key, "kvm-no-smi-migration"))
         return viv_fail(err, ENOTSUP, "-cpu: %s= is not offered; leave it out", key);
     if (g_str_has_prefix(key, "hv-") || g_str_has_prefix(key, "hv_"))
-        return viv_fail(err, ENOTSUP, "-cpu: %s: Hyper-V enlightenments are not offered", key);
+        return viv_fail(err, ENOTSUP, "-cpu: %s: Hyper-V enlightenments are not offered; leave it out: they "
+                        "are shortcuts for Windows, which runs without them", key);
     near = viv_nearest(key, names);
     return viv_fail(err, EINVAL, "-cpu: no feature or property '%s'%s%s%s", key,
                     near ? "; did you mean '" : " ('-cpu help' lists them)", near ? near : "",

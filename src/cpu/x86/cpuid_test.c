@@ -75,6 +75,8 @@ static void test_properties(void)
     refuse("qemu64,+avx3", "avx");
     refuse("qemu64,stepping=99", "stepping");
     refuse("qemu64,hv-relaxed", "Hyper-V");
+    refuse("qemu64,hv_spinlocks=0x1fff", "leave it out");
+    refuse("qemu64,+hv_vapic", "which runs without them");
     refuse("qemu64,,", "empty");
     refuse("", "model");
 }

@@ -215,7 +215,7 @@ static void identify(struct ide_cd *c)
     memset(p, 0, 512);
     viv_st_le16(p, 0x85c0); /* ATAPI, CD-ROM, removable, packets of 12 bytes at once */
     ide_put_string(p + 20, cd->unit.front.serial, 20);
-    ide_put_string(p + 46, "1.0", 8);
+    ide_put_string(p + 46, IDE_REVISION, 8);
     ide_put_string(p + 54, cd->unit.product, 40);
     viv_st_le16(p + 2 * 49, 1 << 11 | 1 << 9 | 1 << 8); /* IORDY, LBA, DMA */
     viv_st_le16(p + 2 * 53, 6);
@@ -354,6 +354,7 @@ static int cd_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *
 
     if (rc < 0)
         return rc;
+    scsi_set_names(&c->cd.unit, SCSI_VENDOR, "QEMU DVD-ROM");
     rc = ide_unit_init(&c->unit, d, &unit_ops, opts, err);
     if (!rc && strlen(f->serial) > 20)
         rc = viv_fail(err, EINVAL, "%s: serial has at most 20 characters", viv_opts_what(opts));
@@ -365,7 +366,7 @@ static int cd_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *
         return rc;
     }
     if (!f->serial[0])
-        g_snprintf(f->serial, sizeof(f->serial), "VM%05u", c->unit.ch->n * 2 + c->unit.n + 1);
+        ide_unit_name(&c->unit, f->serial, sizeof(f->serial));
     c->bus = viv_scsi_bus_new(d, NULL, &ops);
     viv_scsi_dev_plug(&c->cd.unit.scsi, d, &scsi_cd_ops, c->bus, 0, 0);
     d->path = g_strdup_printf("%s/%u/ide-cd", c->unit.ch->name, c->unit.n);

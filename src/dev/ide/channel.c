@@ -336,8 +336,8 @@ static void enlist(struct ide_channel *ch)
     struct ide_channel **end = &channels;
 
     ide_dma_init(&ch->dma, ch);
-    while (*end)
-        end = &(*end)->link;
+    for (; *end; end = &(*end)->link)
+        ch->serial = (*end)->serial + 2;
     *end = ch;
 }
 
@@ -385,6 +385,11 @@ void ide_channel_fini(struct ide_channel *ch)
         if (ch->unit[i])
             ch->unit[i]->ch = NULL;
     }
+}
+
+void ide_unit_name(const struct ide_unit *u, char *serial, size_t size)
+{
+    g_snprintf(serial, size, "QM%05u", u->ch->serial + u->n + 1);
 }
 
 /* The units are devices of their own, and are reset as such. */
@@ -570,6 +575,7 @@ const struct viv_state_table ide_channel_state = {
             VIV_F_CONFIG(ide_channel, set_irq),
             VIV_F_CONFIG(ide_channel, opaque),
             VIV_F_CONFIG(ide_channel, n),
+            VIV_F_CONFIG(ide_channel, serial),
             VIV_F_INT(ide_channel, line),
             VIV_F_DERIVED(ide_channel, master, "the PCI function's command register"),
             VIV_F_INT(ide_channel, bm_command),

@@ -270,7 +270,7 @@ static int take_names(struct ide_hd *h, struct viv_opts *opts, struct viv_err *e
     h->rotation = (uint16_t)viv_opts_int(opts, "rotation_rate");
     h->wwn = (uint64_t)viv_opts_int(opts, "wwn");
     if (!h->front.serial[0])
-        g_snprintf(h->front.serial, sizeof(h->front.serial), "VM%05u", h->unit.ch->n * 2 + h->unit.n + 1);
+        ide_unit_name(&h->unit, h->front.serial, sizeof(h->front.serial));
     return 0;
 }
 
@@ -442,8 +442,8 @@ static const struct viv_state_table hd_state = {
 static const struct viv_opt_def props[] = {
     VIV_FRONT_PROPS,
     IDE_PROPS,
-    {.name = "model", .type = VIV_OPT_STR, .def = "Vivarium HARDDISK", .help = "name of the disk"},
-    {.name = "ver", .type = VIV_OPT_STR, .def = "1.0", .help = "revision of its firmware"},
+    {.name = "model", .type = VIV_OPT_STR, .def = "QEMU HARDDISK", .help = "name of the disk"},
+    {.name = "ver", .type = VIV_OPT_STR, .def = IDE_REVISION, .help = "revision of its firmware"},
     {.name = "rotation_rate", .type = VIV_OPT_INT, .max = 65534, .help = "turns a minute; 1: none, as an SSD"},
     {.name = "wwn", .type = VIV_OPT_INT, .help = "world wide name, 64 bits"},
     VIV_OPT_END,

@@ -99,6 +99,9 @@ struct ide_host_ops {
     void (*queued_done)(struct ide_channel *ch, unsigned tag, uint8_t error); /* 0: well */
 };
 
+/* QEMU's, which Windows takes into the names of disks. */
+#define IDE_REVISION "2.5+"
+
 struct ide_channel {
     struct viv_board *board;
     char name[64];
@@ -111,6 +114,7 @@ struct ide_channel {
     void (*set_irq)(void *opaque, unsigned n, bool level);
     void *opaque;
     unsigned n;
+    unsigned serial; /* units of the machine's channels before this one */
     bool line;   /* INTRQ as the host sees it */
     bool master; /* the function may master the bus */
 
@@ -131,6 +135,8 @@ void ide_channel_init_serial(struct ide_channel *ch, struct viv_board *board, co
 unsigned ide_channel_free_number(void);
 void ide_channel_fini(struct ide_channel *ch);
 void ide_channel_reset(struct ide_channel *ch);
+/* The serial number of a unit that was given none: QEMU's, of which guests made names. */
+void ide_unit_name(const struct ide_unit *u, char *serial, size_t size);
 uint32_t ide_read(struct ide_channel *ch, unsigned reg, unsigned size); /* 1F0h + reg */
 void ide_write(struct ide_channel *ch, unsigned reg, uint32_t v, unsigned size);
 uint8_t ide_alternate_status(struct ide_channel *ch);

@@ -116,6 +116,36 @@ static void test_identify(void)
     teardown();
 }
 
+/* Serial number, revision and model as QEMU has them, of units that were given none: guests name their root by them. */
+static void named(const char *cls, const char *opts, unsigned base, uint8_t cmd, const char *serial, const char *model)
+{
+    uint8_t id[512];
+    char text[41] = "";
+
+    setup(cls, opts);
+    out8(base + 6, strstr(opts, "unit=1") ? 0xb0 : 0xa0);
+    out8(base + 7, cmd);
+    for (unsigned i = 0; i < 512; i += 2)
+        viv_st_le16(id + i, in16(base));
+    for (unsigned i = 0; i < 40; i++)
+        text[i] = (char)id[54 + (i ^ 1)];
+    g_assert_cmpstr(g_strchomp(text), ==, model);
+    for (unsigned i = 0; i < 20; i++)
+        text[i] = (char)id[20 + (i ^ 1)];
+    text[20] = '\0';
+    g_assert_cmpstr(g_strchomp(text), ==, serial);
+    g_assert_cmpmem(id + 46, 8, ".2+5    ", 8);
+    teardown();
+}
+
+static void test_names(void)
+{
+    named("ide-hd", "drive=d0,bus=ide.0,unit=0", 0x1f0, 0xec, "QM00001", "QEMU HARDDISK");
+    named("ide-hd", "drive=d0,bus=ide.1,unit=1", 0x170, 0xec, "QM00004", "QEMU HARDDISK");
+    named("ide-cd", "drive=d0,bus=ide.1,unit=0", 0x170, 0xa1, "QM00003", "QEMU DVD-ROM");
+    named("ide-hd", "drive=d0,model=M,ver=2.5+,bus=ide.0,unit=1", 0x1f0, 0xec, "QM00002", "M");
+}
+
 /* A disk without cylinders is none for a BIOS. */
 static void test_tiny(void)
 {
@@ -559,6 +589,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/ide/identify", test_identify);
+    g_test_add_func("/ide/names", test_names);
     g_test_add_func("/ide/tiny", test_tiny);
     g_test_add_func("/ide/pio", test_pio);
     g_test_add_func("/ide/dma", test_dma);

@@ -20,7 +20,7 @@ static void controller(struct nvme *n, uint8_t *p)
     viv_st_le16(p + 0, viv_ld_le16(n->pci.config));
     viv_st_le16(p + 2, viv_ld_le16(n->pci.config + 0x2c));
     put_text(p + 4, n->front.serial, 20);
-    put_text(p + 24, "Vivarium NVMe disk", 40);
+    put_text(p + 24, "QEMU NVMe Ctrl", 40); /* /dev/disk/by-id has it: names that guests have made of it stay valid */
     put_text(p + 64, "1.0", 8);
     p[72] = 6;          /* recommended arbitration burst: 64 */
     p[74] = 0x54, p[75] = 0x52; /* IEEE OUI, lowest byte first: locally administered */

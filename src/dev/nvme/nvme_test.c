@@ -193,6 +193,7 @@ static void test_identify(void)
     g_assert_cmphex(run(&admin, 6, 0, DATA, 0, CDW(1)), ==, 0);
     viv_dma_read(rig.board.mem, DATA, p, sizeof(p));
     g_assert_cmpmem(p + 4, 6, "S1    ", 6);
+    g_assert_cmpmem(p + 24, 16, "QEMU NVMe Ctrl  ", 16);
     g_assert_cmpuint(p[77], ==, 7);
     g_assert_cmpuint(viv_ld_le32(p + 516), ==, 1);
     g_assert_cmphex(run(&admin, 6, 1, DATA + 2048, DATA + 4096, CDW(0)), ==, 0); /* over two pages */

@@ -6,8 +6,6 @@
 #include <glib.h>
 #include <string.h>
 
-#define REVISION "1.0 "
-
 bool scsi_ready(struct scsi_unit *u, struct viv_scsi_req *r)
 {
     if (viv_front_ready(&u->front))
@@ -54,7 +52,7 @@ static void standard(struct scsi_unit *u, struct viv_scsi_req *r)
     p[7] = 2; /* CMDQUE */
     memcpy(p + 8, u->vendor, 8);
     memcpy(p + 16, u->product, sizeof(u->product));
-    memcpy(p + 32, REVISION, 4);
+    memcpy(p + 32, SCSI_REVISION, 4);
 }
 
 /* 7.8.5: by vendor and serial number (else the drive's name), and by the world wide name. */

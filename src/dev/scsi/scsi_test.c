@@ -424,7 +424,7 @@ static void test_hd_modes(void)
     disk.ro = true;
     setup("scsi-hd", "drive=d0,serial=S1,vendor=QEMU,product=QEMU HARDDISK");
     g_assert_cmpint(run(CDB(0x12, 0, 0, 0, 36), ALL), ==, 0);
-    g_assert_cmpmem(a.data + 8, 24, "QEMU    QEMU HARDDISK   ", 24);
+    g_assert_cmpmem(a.data + 8, 28, "QEMU    QEMU HARDDISK   2.5+", 28);
     g_assert_cmpint(run(CDB(0x1a, 8, 8, 0, 255), ALL), ==, 0);
     g_assert_cmpint(a.data[2], ==, 0x90);
     run(CDB(0x2a, 0, 0, 0, 0, 9, 0, 0, 1), ALL);

@@ -11,7 +11,7 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 "$gen" >"$tmp/table.inc"
 "$here/../../boot/build-payload" -I"$tmp" "$here/features.S" "$tmp/features.elf"
-[ $# -gt 0 ] || set -- $("$vm" -accel help | sed -n 's/^\(interp\|xlate\) .*/\1/p')
+[ $# -gt 0 ] || set -- $("$vm" -accel help | sed -n 's/^\(interp\|xlate\)$/\1/p')
 rc=0
 
 # accelerator, model, at least so many instructions that it lacks
