@@ -2,7 +2,10 @@
 #include "machine/pc_common.h"
 
 #include "base/units.h"
+#include "cpu/vcpu.h"
+#include "cpu/x86/cpuid.h"
 #include "cpu/x86/ferr.h"
+#include "cpu/x86/state.h"
 #include "dev/acpi/pm.h"
 #include "dev/floppy/floppy.h"
 #include "dev/misc/fperr.h"
@@ -11,7 +14,9 @@
 #include "host/lock.h"
 #include "machine/bios.h"
 
+#include <errno.h>
 #include <glib.h>
+#include <inttypes.h>
 #include <string.h>
 
 #define PCI_HOLE_LAST 0xfebfffffu
@@ -154,15 +159,32 @@ static void set_fw_cfg(struct viv_pc *pc)
     viv_fw_cfg_add(pc->fw_cfg, VIV_FW_CFG_UUID, cfg->uuid, sizeof(cfg->uuid)); /* zeros: none */
 }
 
+static uint64_t address_end(void)
+{
+    return 1ull << viv_vcpus[0]->x86->cpuid->phys_bits;
+}
+
+/* What the CPU cannot name a guest would be told of, and take for its own memory. */
+static int check_reach(const struct viv_pc *pc, struct viv_err *err)
+{
+    uint64_t end = pc->ram.high_size ? 4 * VIV_GIB + pc->ram.high_size : pc->ram.low_end;
+
+    if (end <= address_end())
+        return 0;
+    return viv_fail(err, EINVAL, "-m: RAM reaches to 0x%" PRIx64 ", and this CPU's physical addresses have %u bits; -cpu MODEL,phys-bits=N gives it more",
+                    end - 1, viv_vcpus[0]->x86->cpuid->phys_bits);
+}
+
 /* The window for 64-bit BARs begins at the first multiple of 4 GiB above RAM. */
 static struct viv_pci_windows windows(const struct viv_pc *pc)
 {
+    uint64_t end = address_end();
     uint64_t first = (4 * VIV_GIB + pc->ram.high_size + 4 * VIV_GIB - 1) & ~(4 * VIV_GIB - 1);
 
     return (struct viv_pci_windows){
         .io_first = PCI_IO_FIRST, .io_last = 0xffff,
         .mem_first = MAX(pc->ram.low_end, pc->bios ? pc->chip->pci_first_bios : pc->chip->pci_first), .mem_last = PCI_HOLE_LAST,
-        .mem64_first = first, .mem64_last = first + 32 * VIV_GIB - 1,
+        .mem64_first = first, .mem64_last = first < end ? MIN(first + 32 * VIV_GIB, end) - 1 : 0,
     };
 }
 
@@ -186,6 +208,8 @@ int viv_pc_finish(const struct viv_machine_config *cfg, struct viv_board *board,
         },
     };
 
+    if (check_reach(pc, err) < 0)
+        return -EINVAL;
     pc->chip->describe(pc, &f.acpi);
     set_cmos(pc);
     set_fw_cfg(pc);

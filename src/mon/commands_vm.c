@@ -190,6 +190,11 @@ static const struct viv_opt_def mtree_args[] = {
     {.name = "Disabled", .type = VIV_OPT_REFUSED, .help = "what is not mapped is not kept"},
     VIV_OPT_END,
 };
+static const struct viv_opt_def lapic_args[] = {
+    {.name = "apic-id", .type = VIV_OPT_INT, .min = 0, .max = UINT32_MAX, .help = "as info cpus says"},
+    VIV_OPT_END,
+};
+
 static const struct viv_opt_def registers_args[] = {
     {.name = "all", .type = VIV_OPT_BOOL},
     {.name = "vcpu", .type = VIV_OPT_INT, .min = 0, .max = INT32_MAX},
@@ -249,7 +254,7 @@ static const struct viv_mon_cmd machine_cmds[] = {
     {"info tlb", NULL, NULL, NULL, "show the pages of the current CPU's page tables", viv_mon_info_tlb},
     {"info pic", NULL, NULL, NULL, "show the state of 8259s and I/O APIC", viv_mon_info_pic},
     {"info irq", NULL, NULL, NULL, "show how often each interrupt line was raised", viv_mon_info_irq},
-    {"info lapic", NULL, NULL, NULL, "show the current CPU's local APIC", viv_mon_info_lapic},
+    {"info lapic", NULL, "[apic-id]", lapic_args, "show the local APIC of the current CPU, or of that one", viv_mon_info_lapic},
     {"info device", NULL, "id:device", device_args, "show the registers of a device, by its id or path", viv_mon_info_device},
     {"info numa", NULL, NULL, NULL, "show the NUMA nodes: none", info_numa},
     {"info roms", NULL, NULL, NULL, "show the firmware that is mapped", info_roms},

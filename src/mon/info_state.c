@@ -99,6 +99,15 @@ int viv_mon_info_irq(struct viv_opts *o, json_t **result, struct viv_err *err)
     return finish(out, result);
 }
 
+static const struct viv_vcpu *by_apic_id(int64_t id)
+{
+    for (unsigned i = 0; i < viv_vcpu_count; i++) {
+        if (viv_vcpus[i]->apic_id == id)
+            return viv_vcpus[i];
+    }
+    return NULL;
+}
+
 int viv_mon_info_lapic(struct viv_opts *o, json_t **result, struct viv_err *err)
 {
     const struct viv_vcpu *v = viv_mon_cpu(err);
@@ -107,6 +116,8 @@ int viv_mon_info_lapic(struct viv_opts *o, json_t **result, struct viv_err *err)
 
     if (!v)
         return -ENODEV;
+    if (viv_opts_given(o, "apic-id") && !(v = by_apic_id(viv_opts_int(o, "apic-id"))))
+        return viv_fail(err, ENOENT, "there is no CPU with APIC id %" PRId64 ": info cpus lists them", viv_opts_int(o, "apic-id"));
     if (!v->apic)
         return viv_fail(err, ENOTSUP, "the local APICs are the kernel's (KVM); -accel xlate has its own");
     out = g_string_new(NULL);

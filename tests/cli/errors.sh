@@ -45,6 +45,7 @@ bad "-m: its argument is empty" -m ""
 bad "-M: its argument is empty" -M ""
 bad "without memory cannot start; try -m 512" -m 0
 bad "'12Q' is not a size" -m 12Q
+bad "this CPU's physical addresses have 32 bits" -cpu qemu64,phys-bits=32 -m 4G
 bad "at least 1M" -m 512k
 bad "do not fit" -kernel kernel -m 100000G
 bad "'x' is not a number" -m 1G,slots=x

@@ -138,6 +138,7 @@ def main():
         for line in ("info pci", "info pic", "info lapic", "info mem", "info tlb", "info roms", "info numa", "info hotpluggable-cpus",
                      "info iothreads", "info device i8259.0", "qom-list /machine", "qom-get /machine/cpu[0] type"):
             check(f"hmp {line}", hmp(line) and "unknown" not in hmp(line) and "Error" not in hmp(line))
+        check("info lapic of another", "no CPU with APIC id 77" in hmp("info lapic 77") and hmp("info lapic 0") == hmp("info lapic"))
         check("usbhost", hmp("info usbhost").startswith("Error: no USB device of the host"))
         abouts(q)
 
