@@ -34,6 +34,8 @@ void viv_cpuid_set_topology(struct viv_cpuid *m, unsigned sockets, unsigned dies
     m->dies = dies ? dies : 1;
     m->cores = cores ? cores : 1;
     m->threads = threads ? threads : 1;
+    if (m->dies > 1 && m->kind == VIV_VENDOR_INTEL && m->level < 0x1f)
+        m->level = 0x1f; /* which tells of dies */
 }
 
 uint32_t viv_cpuid_apic_id(const struct viv_cpuid *m, unsigned index)
@@ -136,18 +138,36 @@ static void leaf_cache(const struct viv_cpuid *m, uint32_t sub, bool amd, uint32
     r[3] = k->level == 3 ? 2 : 0; /* inclusive */
 }
 
-static void leaf_topology(const struct viv_cpuid *m, uint32_t sub, uint32_t apic_id, uint32_t r[4])
+static unsigned core_bits(const struct viv_cpuid *m)
 {
+    return bits_for(m->threads) + bits_for(m->cores);
+}
+
+static unsigned socket_bits(const struct viv_cpuid *m)
+{
+    return core_bits(m) + bits_for(m->dies);
+}
+
+/* SDM, leaf 1Fh: threads, cores, dies. Bh knows no dies: its second level is the socket. */
+static void leaf_topology(const struct viv_cpuid *m, uint32_t leaf, uint32_t sub, uint32_t apic_id, uint32_t r[4])
+{
+    enum { THREADS = 1, CORES = 2, DIES = 5 };
+    bool dies = leaf == 0x1f;
+
     r[2] = sub & 0xff;
     r[3] = apic_id;
     if (sub == 0) {
         r[0] = bits_for(m->threads);
         r[1] = m->threads;
-        r[2] |= 1 << 8;
+        r[2] |= THREADS << 8;
     } else if (sub == 1) {
-        r[0] = bits_for(m->threads) + bits_for(m->cores) + bits_for(m->dies);
+        r[0] = dies ? core_bits(m) : socket_bits(m);
+        r[1] = dies ? m->threads * m->cores : per_socket(m);
+        r[2] |= CORES << 8;
+    } else if (sub == 2 && dies) {
+        r[0] = socket_bits(m);
         r[1] = per_socket(m);
-        r[2] |= 2 << 8;
+        r[2] |= DIES << 8;
     }
 }
 
@@ -232,7 +252,7 @@ static void basic_leaf(const struct viv_cpuid *m, uint32_t apic_id, uint32_t lea
         break;
     case 0xb:
     case 0x1f:
-        leaf_topology(m, sub, apic_id, r);
+        leaf_topology(m, leaf, sub, apic_id, r);
         break;
     case 0xd:
         leaf_xsave(m, sub, 1, r);
@@ -322,7 +342,7 @@ static void extended_leaf(const struct viv_cpuid *m, uint32_t apic_id, uint32_t 
         r[0] = m->phys_bits | (uint32_t)m->virt_bits << 8;
         r[1] = W(m, E8_EBX);
         if (amd && per_socket(m) > 1)
-            r[2] = (per_socket(m) - 1) | bits_for(per_socket(m)) << 12;
+            r[2] = (per_socket(m) - 1) | socket_bits(m) << 12;
         break;
     case 0x8000000a:
         if (viv_cpuid_has(m, VIV_FT_SVM)) {
@@ -338,8 +358,8 @@ static void extended_leaf(const struct viv_cpuid *m, uint32_t apic_id, uint32_t 
     case 0x8000001e:
         if (viv_cpuid_has(m, VIV_FT_TOPOEXT)) {
             r[0] = apic_id;
-            r[1] = (apic_id >> bits_for(m->threads) & 0xff) | (m->threads - 1) << 8;
-            r[2] = apic_id >> (bits_for(m->threads) + bits_for(m->cores) + bits_for(m->dies));
+            r[1] = (apic_id >> bits_for(m->threads) & ((1u << bits_for(m->cores)) - 1) & 0xff) | (m->threads - 1) << 8; /* the core in its die */
+            r[2] = (apic_id >> core_bits(m) & 0xff) | (m->dies - 1) << 8; /* which die of all; how many a socket has */
         }
         break;
     case 0x80000021:

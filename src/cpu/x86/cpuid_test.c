@@ -133,6 +133,27 @@ static void test_topology(void)
     viv_cpuid_leaf(m, 8, 1, 0, r);
     g_assert_cmpuint(r[1] >> 24, ==, 8);
     g_assert_true(r[3] & 1u << 28);
+    viv_cpuid_set_topology(m, 1, 2, 2, 2);
+    viv_cpuid_leaf(m, 6, 0x8000001e, 0, r);
+    g_assert_cmphex(r[1], ==, 0x101);
+    g_assert_cmphex(r[2], ==, 0x101);
+    viv_cpuid_leaf(m, 6, 0x80000008, 0, r);
+    g_assert_cmphex(r[2], ==, 0x3007);
+    g_free(m);
+    m = parse("Skylake-Server");
+    viv_cpuid_set_topology(m, 1, 2, 2, 2);
+    viv_cpuid_leaf(m, 6, 0, 0, r);
+    g_assert_cmphex(r[0], ==, 0x1f);
+    viv_cpuid_leaf(m, 6, 0x1f, 1, r);
+    g_assert_cmphex(r[0], ==, 2);
+    g_assert_cmphex(r[1], ==, 4);
+    g_assert_cmphex(r[2], ==, 0x201);
+    viv_cpuid_leaf(m, 6, 0x1f, 2, r);
+    g_assert_cmphex(r[0], ==, 3);
+    g_assert_cmphex(r[1], ==, 8);
+    g_assert_cmphex(r[2], ==, 0x502);
+    viv_cpuid_leaf(m, 6, 0xb, 1, r);
+    g_assert_cmphex(r[0], ==, 3);
     g_free(m);
 }
 
