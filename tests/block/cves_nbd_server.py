@@ -38,9 +38,10 @@ class Server:
             os.unlink("sock")
         self.said = tempfile.TemporaryFile()
         self.p = subprocess.Popen([*NBD, "-k", os.path.abspath("sock"), "-t", "-e", "0", *words, disk], stdout=self.said, stderr=self.said)
-        for _ in range(600):
-            if os.path.exists("sock") or self.p.poll() is not None:
-                break
+        for _ in range(600): # the name is there a moment before anybody listens
+            with socket.socket(socket.AF_UNIX) as c:
+                if not c.connect_ex("sock") or self.p.poll() is not None:
+                    break
             time.sleep(0.05)
 
     def usage(self):
