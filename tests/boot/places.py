@@ -21,6 +21,7 @@ PLACES = {
     "EHCI's third port": ["-M", "q35", "-usb", "-drive", "if=none,id=a,format=raw,file=A", "-device", "ide-hd,drive=a,bootindex=2",
                           "-device", "usb-storage,drive=b,bootindex=1,port=3"],
     "strict, no order": ["-M", "pc", "-boot", "strict=on", "-device", "virtio-blk-pci,drive=b"],
+    "strict, and an order": ["-M", "pc", "-boot", "strict=on", "-device", "virtio-blk-pci,drive=b,bootindex=1"],
     "486": ["-M", "pc", "-cpu", "486", "-device", "ide-hd,drive=b"],
 }
 
