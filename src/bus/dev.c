@@ -1,8 +1,6 @@
 /* The device list: making devices from classes, and what happens to all of them at once. */
 #include "bus/dev.h"
 
-#include "base/log.h"
-
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
@@ -319,33 +317,6 @@ static int one_too_many(GHashTable *seen, struct viv_err *err)
     return 0;
 }
 
-/* Over what is loaded by half: no other code of the device sees that, and loaders drop what they find. */
-static void put_back(struct viv_dev *d, const uint8_t *own, size_t len)
-{
-    struct viv_state_reader *r = viv_state_reader_new(own, len);
-    struct viv_err err = VIV_ERR_INIT;
-
-    if (viv_state_load(r, d->path, d->cls->state, d, &err) < 0)
-        viv_error("%s cannot be what it was before: %s", d->path, err.text);
-    viv_state_reader_free(r);
-}
-
-int viv_dev_load(struct viv_dev *d, struct viv_state_reader *r, struct viv_err *err)
-{
-    struct viv_state_writer *w = viv_state_writer_new();
-    g_autofree uint8_t *own = NULL;
-    size_t len;
-    int rc;
-
-    viv_state_save(w, d->path, d->cls->state, d);
-    own = viv_state_writer_finish(w, &len);
-    viv_state_writer_free(w);
-    rc = viv_state_load(r, d->path, d->cls->state, d, err);
-    if (rc < 0 && own)
-        put_back(d, own, len);
-    return rc;
-}
-
 static int load_one(struct viv_state_reader *r, GHashTable *seen, bool check, struct viv_err *err)
 {
     g_autofree char *path = viv_state_peek_section(r, err);
@@ -358,7 +329,7 @@ static int load_one(struct viv_state_reader *r, GHashTable *seen, bool check, st
                         "places (one that was plugged in later by -device with its bus= and addr= or port=)", path);
     if (!g_hash_table_add(seen, d))
         return viv_fail(err, EINVAL, "saved state has the device '%.150s' twice", path);
-    return check ? viv_state_check(r, d->path, d->cls->state, err) : viv_dev_load(d, r, err);
+    return check ? viv_state_check(r, d->path, d->cls->state, err) : viv_state_load(r, d->path, d->cls->state, d, err);
 }
 
 /* By name, not by order: what was plugged in while the machine ran may be made earlier here. */

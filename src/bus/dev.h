@@ -170,9 +170,6 @@ bool viv_dev_running(void); /* as viv_dev_set_running_all said */
  * post_load never drives one. */
 void viv_dev_save_all(struct viv_state_writer *w);
 int viv_dev_load_all(struct viv_state_reader *r, struct viv_err *err);
-/* One device's section; refused or cut short, it leaves the device as it was: what no reset sets, the date or how often to
- * ask, would else be a value that nobody checked when the machine goes on after a reset. */
-int viv_dev_load(struct viv_dev *d, struct viv_state_reader *r, struct viv_err *err);
 /* 0: it is of these devices, all of them. Nothing is loaded. */
 int viv_dev_check_all(struct viv_state_reader *r, struct viv_err *err);
 

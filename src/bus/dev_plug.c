@@ -33,7 +33,6 @@ static int check_class(const struct viv_dev_class *c, struct viv_err *err)
     return viv_fail(err, ENOTSUP, "Parameter 'driver' expects a pluggable device type; give the machine its '%s' at its start", c->name);
 }
 
-/* QEMU's rule, which scripts that make ids rely on. */
 int viv_dev_plug(struct viv_board *board, const char *cls, const char *id, struct viv_opts *opts, struct viv_err *err)
 {
     const struct viv_dev_class *c = viv_dev_class_find(cls);

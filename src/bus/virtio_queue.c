@@ -57,11 +57,16 @@ static bool addresses_sane(struct viv_virtq *q, bool packed)
     return true;
 }
 
-/* A split ring's indices run freely; those of a packed one are places in it, and the queue may have been enabled before it was
- * settled which it is. */
+/* A split ring's indices run freely; those of a packed one are places in it. */
+static bool are_places(const struct viv_virtq *q, bool packed)
+{
+    return !packed || (q->last_avail < q->size && q->used_idx < q->size);
+}
+
+/* The queue may have been enabled before it was settled which ring it has. */
 static bool indices_sane(struct viv_virtq *q, bool packed)
 {
-    if (!packed || (q->last_avail < q->size && q->used_idx < q->size))
+    if (are_places(q, packed))
         return true;
     viv_virtio_set_broken(q->v, "queue %u: at %u and %u of a packed ring of %u", q->index, q->last_avail, q->used_idx, q->size);
     return false;
@@ -386,8 +391,7 @@ static int queue_post_load(void *obj, int version, struct viv_err *err)
     bool packed = viv_virtio_has(q->v, VIV_VIRTIO_F_RING_PACKED);
 
     /* A queue that does not run may hold any size: it is checked when it starts. */
-    if (q->enabled && !q->v->broken &&
-        (q->size > q->max_size || (packed && (q->last_avail >= q->size || q->used_idx >= q->size))))
+    if (q->enabled && !q->v->broken && (q->size > q->max_size || !are_places(q, packed)))
         return viv_fail(err, EINVAL, "virtio queue %u: size %u, indices %u and %u", q->index,
                         q->size, q->last_avail, q->used_idx);
     if (q->enabled && !q->v->broken && !queue_map(q))

@@ -834,7 +834,7 @@ uint8_t *harness_save(struct viv_dev *d, size_t *len)
 int harness_load(struct viv_dev *d, const uint8_t *data, size_t len, struct viv_err *err)
 {
     struct viv_state_reader *r = viv_state_reader_new(data, len);
-    int rc = viv_dev_load(d, r, err);
+    int rc = viv_state_load(r, d->path, d->cls->state, d, err);
 
     viv_state_reader_free(r);
     return rc;

@@ -215,7 +215,7 @@ static void identify(struct ide_cd *c)
     memset(p, 0, 512);
     viv_st_le16(p, 0x85c0); /* ATAPI, CD-ROM, removable, packets of 12 bytes at once */
     ide_put_string(p + 20, cd->unit.front.serial, 20);
-    ide_put_string(p + 46, IDE_REVISION, 8);
+    ide_put_string(p + 46, VIV_FRONT_REVISION, 8);
     ide_put_string(p + 54, cd->unit.product, 40);
     viv_st_le16(p + 2 * 49, 1 << 11 | 1 << 9 | 1 << 8); /* IORDY, LBA, DMA */
     viv_st_le16(p + 2 * 53, 6);

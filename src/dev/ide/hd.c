@@ -443,7 +443,7 @@ static const struct viv_opt_def props[] = {
     VIV_FRONT_PROPS,
     IDE_PROPS,
     {.name = "model", .type = VIV_OPT_STR, .def = "QEMU HARDDISK", .help = "name of the disk"},
-    {.name = "ver", .type = VIV_OPT_STR, .def = IDE_REVISION, .help = "revision of its firmware"},
+    {.name = "ver", .type = VIV_OPT_STR, .def = VIV_FRONT_REVISION, .help = "revision of its firmware"},
     {.name = "rotation_rate", .type = VIV_OPT_INT, .max = 65534, .help = "turns a minute; 1: none, as an SSD"},
     {.name = "wwn", .type = VIV_OPT_INT, .help = "world wide name, 64 bits"},
     VIV_OPT_END,

@@ -99,9 +99,6 @@ struct ide_host_ops {
     void (*queued_done)(struct ide_channel *ch, unsigned tag, uint8_t error); /* 0: well */
 };
 
-/* QEMU's, which Windows takes into the names of disks. */
-#define IDE_REVISION "2.5+"
-
 struct ide_channel {
     struct viv_board *board;
     char name[64];

@@ -339,6 +339,8 @@ static void test_damaged(void)
     g_assert_nonnull(at);
     at[7] = 0x80;
     rig_load_refused(a, len, "impossible date");
+    at[7] = 0;
+    rig_load(a, len); /* as a machine is put back */
     rig_step(VIV_NS_PER_SEC);
     (void)get(0x0c);
     g_assert_cmphex(get(0), ==, 4);

@@ -52,7 +52,7 @@ static void standard(struct scsi_unit *u, struct viv_scsi_req *r)
     p[7] = 2; /* CMDQUE */
     memcpy(p + 8, u->vendor, 8);
     memcpy(p + 16, u->product, sizeof(u->product));
-    memcpy(p + 32, SCSI_REVISION, 4);
+    memcpy(p + 32, VIV_FRONT_REVISION, 4);
 }
 
 /* 7.8.5: by vendor and serial number (else the drive's name), and by the world wide name. */

@@ -40,7 +40,6 @@ bool scsi_ready(struct scsi_unit *u, struct viv_scsi_req *r);
 void scsi_inquiry(struct scsi_unit *u, struct viv_scsi_req *r, const uint8_t *pages,
                   int (*vital)(struct scsi_unit *u, uint8_t page, uint8_t *p));
 #define SCSI_VENDOR "QEMU" /* SeaBIOS asks these alone for their geometry; names that guests have made of it stay valid */
-#define SCSI_REVISION "2.5+" /* Windows takes it into the names of disks */
 void scsi_set_names(struct scsi_unit *u, const char *vendor, const char *product);
 void scsi_request_sense(struct scsi_unit *u, struct viv_scsi_req *r);
 /* MODE SENSE (6) and (10). `page` puts a whole page (code and length first) at p and returns its length, 0 when there is none;

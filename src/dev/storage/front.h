@@ -8,6 +8,8 @@
 
 #include <pthread.h>
 
+#define VIV_FRONT_REVISION "2.5+" /* of a disk's firmware: QEMU's, which Windows takes into the names of disks */
+
 struct viv_front_ops {
     /* There is another medium, or none (viv_front_ready), or the tray moved. Nothing is in flight. May be NULL: the drive is
      * never empty. */
