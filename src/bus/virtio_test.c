@@ -574,6 +574,15 @@ static void test_bad_setup(void)
     viv_dev_unlock();
 }
 
+static void enable(struct viv_virtq *q, uint16_t size, uint64_t avail, uint64_t used)
+{
+    q->size = size;
+    q->desc_gpa = 0x10000;
+    q->avail_gpa = avail;
+    q->used_gpa = used;
+    viv_virtq_enable(q);
+}
+
 /* The features say how large a ring's areas are: what was mapped before they are settled is not used after. */
 static void test_late_features(void)
 {
@@ -584,11 +593,7 @@ static void test_late_features(void)
     viv_dev_lock();
     viv_virtio_set_status(m->v, begun);
     viv_virtio_set_guest_features(m->v, F(VIV_VIRTIO_F_VERSION_1) | F_PACKED);
-    q->size = 256;
-    q->desc_gpa = 0x10000;
-    q->avail_gpa = RAM_SIZE - 4; /* enough for a packed ring's event structure */
-    q->used_gpa = 0x20000;
-    viv_virtq_enable(q);
+    enable(q, 256, RAM_SIZE - 4, 0x20000); /* enough for a packed ring's event structure */
     g_assert_false(m->v->broken);
     viv_virtio_set_guest_features(m->v, F(VIV_VIRTIO_F_VERSION_1)); /* not for 256 entries of a split one */
     viv_virtio_set_status(m->v, begun | VIV_VIRTIO_S_FEATURES_OK);
@@ -614,11 +619,7 @@ static void test_late_packed(void)
 
     viv_dev_lock();
     viv_virtio_set_status(m->v, begun);
-    q->size = 256;
-    q->desc_gpa = 0x10000;
-    q->avail_gpa = 0x20000;
-    q->used_gpa = 0x30000;
-    viv_virtq_enable(q);
+    enable(q, 256, 0x20000, 0x30000);
     q->last_avail = 256; /* as from a saved state */
     viv_virtio_set_guest_features(m->v, F(VIV_VIRTIO_F_VERSION_1) | F_PACKED);
     viv_virtio_set_status(m->v, begun | VIV_VIRTIO_S_FEATURES_OK);
@@ -653,11 +654,7 @@ static void test_held(void)
         all = e;
     }
     g_assert_cmpuint(n, ==, 2 * q->max_size);
-    q->size = 16;
-    q->desc_gpa = 0x10000;
-    q->avail_gpa = 0x20000;
-    q->used_gpa = 0x30000;
-    viv_virtq_enable(q);
+    enable(q, 16, 0x20000, 0x30000);
     while ((e = all)) {
         all = e->next;
         viv_virtq_push(e, 0);

@@ -4,6 +4,8 @@
 #include "host/fdset.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
 #include <string.h>
 
 static int failed(int e, const char *why, const char *path, struct viv_err *err)
@@ -21,6 +23,22 @@ int viv_open(const char *path, int flags, mode_t mode, struct viv_err *err)
     fd = viv_broker_open(path, flags, mode, why, sizeof(why));
 
     return fd < 0 ? failed(-fd, why, path, err) : fd;
+}
+
+int viv_open_part(const char *path, int flags, mode_t mode, char **part)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    int fd = -EEXIST;
+
+    *part = NULL;
+    for (int i = 0; i < 100 && fd == -EEXIST; i++) {
+        g_free(*part);
+        *part = g_strdup_printf("%.*s.%s.%06x.part", (int)(base - path), path, base, g_random_int() & 0xffffff);
+        fd = viv_open(*part, flags | O_CREAT | O_EXCL, mode, NULL);
+    }
+    if (fd < 0)
+        g_clear_pointer(part, g_free);
+    return fd;
 }
 
 int viv_open_again(int fd, int flags, struct viv_err *err)

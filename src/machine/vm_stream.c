@@ -34,22 +34,6 @@ struct viv_vm_stream {
 
 /* --- files: what was saved before stays until the new state is whole --- */
 
-/* ".NAME.xxxxxx.part" beside the file, which the sandbox takes for NAME (broker_policy.c). */
-static int open_part(struct viv_vm_stream *s, mode_t mode)
-{
-    const char *slash = strrchr(s->path, '/'), *base = slash ? slash + 1 : s->path;
-    int fd = -EEXIST;
-
-    for (int i = 0; i < 100 && fd == -EEXIST; i++) {
-        g_free(s->part);
-        s->part = g_strdup_printf("%.*s.%s.%06x.part", (int)(base - s->path), s->path, base, g_random_int() & 0xffffff);
-        fd = viv_open(s->part, O_WRONLY | O_CREAT | O_EXCL, mode, NULL);
-    }
-    if (fd < 0)
-        g_clear_pointer(&s->part, g_free);
-    return fd;
-}
-
 /* Another file can take its name: it is regular, it has this owner, no link leads to it (of /proc/self/fd, say), it is not mounted there. */
 static bool is_replaceable(const struct statx *x)
 {
@@ -61,14 +45,14 @@ static int open_to_write(struct viv_vm_stream *s, struct viv_err *err)
 {
     struct statx x = {0};
     bool there = viv_fdset_is_name(s->path) || statx(AT_FDCWD, s->path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &x) == 0;
-    int fd = there || errno != ENOENT ? -EEXIST : open_part(s, 0600), part;
+    int fd = there || errno != ENOENT ? -EEXIST : viv_open_part(s->path, O_WRONLY, 0600, &s->part), part;
 
     if (fd >= 0)
         return fd;
     fd = viv_open(s->path, O_WRONLY | O_CREAT, 0600, err); /* of one that is replaced, too: may it be written to? */
     if (fd < 0)
         return fd;
-    part = is_replaceable(&x) ? open_part(s, x.stx_mode & 0777) : -EEXIST;
+    part = is_replaceable(&x) ? viv_open_part(s->path, O_WRONLY, x.stx_mode & 0777, &s->part) : -EEXIST;
     s->empty_first = part < 0;
     if (part < 0)
         return fd;

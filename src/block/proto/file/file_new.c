@@ -17,22 +17,11 @@ struct viv_file_new {
     int fd;     /* a second descriptor of the same open file */
 };
 
-static int open_part(struct viv_file_new *f, const char *dir, int flags, struct viv_err *err)
+static int open_part(struct viv_file_new *f, int flags, struct viv_err *err)
 {
-    char *base = g_path_get_basename(f->path);
-    int fd = -EEXIST;
+    int fd = viv_open_part(f->path, flags, 0644, &f->part);
 
-    for (int i = 0; i < 100 && fd == -EEXIST; i++) {
-        g_free(f->part);
-        f->part = g_strdup_printf("%s/.%s.%06x.part", dir, base, g_random_int() & 0xffffff);
-        fd = viv_open(f->part, flags | O_CREAT | O_EXCL, 0644, NULL);
-    }
-    g_free(base);
-    if (fd < 0) {
-        g_clear_pointer(&f->part, g_free);
-        return viv_fail_os(err, -fd, "Could not create '%s'", f->path);
-    }
-    return fd;
+    return fd < 0 ? viv_fail_os(err, -fd, "Could not create '%s'", f->path) : fd;
 }
 
 static int open_unnamed(struct viv_file_new *f, const struct viv_node_opts *o, struct viv_err *err)
@@ -45,7 +34,7 @@ static int open_unnamed(struct viv_file_new *f, const struct viv_node_opts *o, s
     if (fd == -EINVAL && o->direct)
         fd = viv_file_direct_error(f->path, err);
     else if (fd == -EOPNOTSUPP || fd == -EISDIR || fd == -EINVAL)
-        fd = open_part(f, dir, flags, err);
+        fd = open_part(f, flags, err);
     else if (fd < 0 && g_str_has_prefix(own.text, "the sandbox"))
         viv_fail(err, -fd, "Could not create '%s': %s", f->path, own.text);
     else if (fd < 0)
