@@ -1,6 +1,8 @@
 /* The device list: making devices from classes, and what happens to all of them at once. */
 #include "bus/dev.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
@@ -87,14 +89,31 @@ int viv_dev_add_global(const char *cls, const char *prop, const char *value, str
     return 0;
 }
 
+/* One that met no device is looked at all the same: what a launcher writes into each of its command lines must be right, though
+ * only some of its machines have the device. Classes of the machine's own never come later. */
+static int check_unmet(const struct global *g, struct viv_err *err)
+{
+    const struct viv_dev_class *cls = viv_dev_class_find(g->cls);
+    struct viv_opts *opts = viv_opts_new(cls->name, cls->props ? cls->props : no_props);
+    int rc = viv_opts_set(opts, g->prop, g->value, err);
+
+    viv_opts_free(opts);
+    if (rc < 0)
+        viv_err_prefix(err, "-global %s.%s=%s", g->cls, g->prop, g->value);
+    else if (!cls->hotplug)
+        viv_warn("-global %s.%s=%s has no effect: this machine has no such device", g->cls, g->prop, g->value);
+    return rc;
+}
+
 int viv_dev_check_globals(struct viv_err *err)
 {
-    for (const struct global *g = globals; g; g = g->next) {
+    int rc = 0;
+
+    for (const struct global *g = globals; g && !rc; g = g->next) {
         if (!g->met)
-            return viv_fail(err, EINVAL, "-global %s.%s=%s: this machine has no such device: it would have no effect",
-                            g->cls, g->prop, g->value);
+            rc = check_unmet(g, err);
     }
-    return 0;
+    return rc;
 }
 
 static bool same_setting(const struct global *a, const struct global *b)

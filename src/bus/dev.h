@@ -127,7 +127,8 @@ int viv_dev_new(struct viv_board *board, const char *cls, const char *id, const 
                 struct viv_opts *opts, struct viv_dev **out, struct viv_err *err);
 
 /* -global CLASS.PROP=VALUE: for every device of that class made later, the board's own included, that does not get
- * the property told. Refused when there is no such class. check: after all devices, refuses one that reached none. */
+ * the property told. Refused when there is no such class. check: after all devices; one that reached none
+ * is refused if it is wrong, and gets a warning if none can be plugged in later. */
 int viv_dev_add_global(const char *cls, const char *prop, const char *value, struct viv_err *err);
 int viv_dev_check_globals(struct viv_err *err);
 

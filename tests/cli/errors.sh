@@ -204,7 +204,8 @@ bad "there is no port for -serial" -M microvm,isa-serial=off -kernel kernel -ser
 bad "no IDE controller; use virtio-blk" -M q35,sata=off -drive file=rom.bin,format=raw
 bad "ICH9-LPC.disable_s3=0: the machine cannot be suspended" -M q35 -global ICH9-LPC.disable_s3=0
 bad "-global mc146818rtc.frob=1: mc146818rtc: unknown option 'frob'" -global mc146818rtc.frob=1
-bad "-global virtio-rng-pci.period=1: this machine has no such device" -global virtio-rng-pci.period=1
+bad "-global virtio-rng-pci.periods=1: virtio-rng-pci: unknown option 'periods'" -global virtio-rng-pci.periods=1
+bad "-global virtio-rng-pci.period=x: " -global virtio-rng-pci.period=x
 bad "unknown option 'frob'" -global e1000.frob=1
 bad "did you mean 'rng-random'" -object rng-randmo,id=x
 bad "leave it out" -object iothread,id=x,poll-max-ns=1000

@@ -35,6 +35,11 @@ CASES = [
      "secure=on has no effect without system management mode", {}),
     # What is so anyway.
     (["-drive", "if=none,id=d,format=raw,file=WORK/rom", "-device", "virtio-blk-pci,drive=d,scsi=off"], None, {}),
+    # Settings that a launcher writes into each command line, for a device that this machine has not: it may be plugged in later.
+    (["-global", "virtio-blk-pci.scsi=off"], None, {}),
+    (["-global", "usb-kbd.usb_version=1", "-device", "qemu-xhci"], None,
+     {"device_add usb-kbd,id=k": r"device_add usb-kbd,id=k\s*\(viv\)", "info qtree": r'(?s)usb-kbd, id "k".{,200}usb_version = 1'}),
+    (["-M", "q35", "-global", "PIIX4_PM.disable_s3=1"], "PIIX4_PM.disable_s3=1 has no effect: this machine has no such device", {}),
     # The card that nobody chose is one that every system has a driver for.
     ([], None, {"info network": "e1000"}),
     (["-M", "q35", "-nic", "user"], None, {"info network": "e1000"}),
