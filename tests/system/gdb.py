@@ -54,6 +54,7 @@ printf "written %d\\n", $rbx == 0x1122334455667788
 set $rbx = $rbx0
 p $xmm0
 p $mxcsr
+info registers eflags cr0 cr4 efer
 delete
 break *{__x64_sys_getppid}
 continue
@@ -94,11 +95,15 @@ stepi
 stepi
 stepi
 printf "at %x %x %x %d\\n", $eip, $eax, $ebx, $cr0 & 1
+info registers eflags cr0 cr4
 """)
     with vm.Guest(args, cpu) as g:
         out = run_gdb(g, f"{work}/cmds32")
         if f"at {multiboot.CODE + 1:x} 2badb004 " not in out:
             g.die(f"gdb with a CPU of 32 bits:\n{out}")
+        for bits in [r"eflags +0x\w+ +\[ .*IOPL=0 \]", r"cr0 +0x\w+ +\[ PE .*\]", r"cr4 +0x0 +\[ \]"]:
+            if not re.search(bits, out):
+                g.die(f"gdb does not say {bits}:\n{out}")
     print(f"ok: {cpu} by its 32-bit description")
 
 
@@ -145,6 +150,9 @@ def main():
                      "written 1", "second break 1", "detached]"]:
             if want not in out:
                 g.die(f"gdb did not say '{want}':\n{out}")
+        for bits in [r"eflags .*\[ .*IOPL=0 \]", r"cr0 .*\[ PE .*WP.*PG \]", r"cr4 .*\[ .*PAE ", r"efer .*\[ .*LME LMA"]:
+            if not re.search(bits, out):
+                g.die(f"gdb does not say {bits}:\n{out}")
         g.expect("^sum 200010000", 60)
         g.expect("^done", 60)
         if "complaint" in g.text:

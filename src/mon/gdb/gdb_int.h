@@ -39,6 +39,8 @@ void gdb_stopped(struct gdb *s);
 /* regs.c: in the order of the target description. */
 bool gdb_wide(void); /* 64-bit registers: the CPU has long mode */
 char *gdb_target_xml(void);
+/* types.c: the definition of a type of named bits; nothing if `type` is none. */
+void gdb_put_flags(GString *xml, const char *type, unsigned bytes);
 void gdb_read_all(const struct viv_vcpu *v, GString *hex);
 bool gdb_write_all(struct viv_vcpu *v, const char *hex);
 /* A register that is a number, by name; "pc" (linear, with the base of CS) and "sp" too. False: there is none. */

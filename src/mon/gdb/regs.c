@@ -35,6 +35,8 @@ struct reg {
 #define Y32(i)          {.name = "ymm" #i "h", .name32 = "ymm" #i "h", .type = "uint128", .kind = YMMH, .n = i, .bits = 128}
 #define Y64(i)          {.name = "ymm" #i "h", .type = "uint128", .kind = YMMH, .n = i, .bits = 128}
 #define C(k, a)         {.name = a, .name32 = a, .type = "int", .kind = k}
+#define B(k, a)         {.name = a, .name32 = a, .type = "bits_" a, .kind = k} /* types.c */
+#define B32(k, a)       {.name = a, .name32 = a, .type = "bits_" a, .kind = k, .bits = 32}
 
 static const struct reg regs[] = {
     {.feature = "org.gnu.gdb.i386.core", .name = "rax", .name32 = "eax", .type = "int", .kind = GPR, .n = VIV_RAX},
@@ -46,20 +48,20 @@ static const struct reg regs[] = {
     G(VIV_RSI, "rsi", "esi"), G(VIV_RDI, "rdi", "edi"),
     P(VIV_RBP, "rbp", NULL), P(VIV_RSP, "rsp", NULL),
     R(8), R(9), R(10), R(11), R(12), R(13), R(14), R(15),
-    {.name = "rip", .name32 = "eip", .type = "code_ptr", .kind = RIP}, F(FLAGS, "eflags"),
+    {.name = "rip", .name32 = "eip", .type = "code_ptr", .kind = RIP}, B32(FLAGS, "eflags"),
     S(VIV_CS, "cs"), S(VIV_SS, "ss"), S(VIV_DS, "ds"), S(VIV_ES, "es"), S(VIV_FS, "fs"), S(VIV_GS, "gs"),
     STN(0), STN(1), STN(2), STN(3), STN(4), STN(5), STN(6), STN(7),
     F(FCTRL, "fctrl"), F(FSTAT, "fstat"), F(FTAG, "ftag"), F(FISEG, "fiseg"), F(FIOFF, "fioff"), F(FOSEG, "foseg"), F(FOOFF, "fooff"),
     F(FOP, "fop"),
     {.feature = "org.gnu.gdb.i386.sse", .name = "xmm0", .name32 = "xmm0", .type = "vec128", .kind = XMM, .bits = 128},
     X32(1), X32(2), X32(3), X32(4), X32(5), X32(6), X32(7), X64(8), X64(9), X64(10), X64(11), X64(12), X64(13), X64(14), X64(15),
-    F(MXCSR, "mxcsr"),
+    B32(MXCSR, "mxcsr"),
     {.feature = "org.gnu.gdb.i386.avx", .name = "ymm0h", .name32 = "ymm0h", .type = "uint128", .kind = YMMH, .bits = 128},
     Y32(1), Y32(2), Y32(3), Y32(4), Y32(5), Y32(6), Y32(7), Y64(8), Y64(9), Y64(10), Y64(11), Y64(12), Y64(13), Y64(14), Y64(15),
     {.feature = "org.gnu.gdb.i386.segments", .name = "fs_base", .type = "int", .kind = BASE, .n = VIV_FS},
     {.name = "gs_base", .type = "int", .kind = BASE, .n = VIV_GS},
     {.feature = "org.vivarium.i386.system", .name = "k_gs_base", .type = "int", .kind = KGS},
-    C(CR0, "cr0"), C(CR2, "cr2"), C(CR3, "cr3"), C(CR4, "cr4"), C(CR8, "cr8"), C(EFER, "efer"),
+    B(CR0, "cr0"), C(CR2, "cr2"), C(CR3, "cr3"), B(CR4, "cr4"), C(CR8, "cr8"), B(EFER, "efer"),
 };
 
 bool gdb_wide(void)
@@ -96,6 +98,13 @@ static void put_type(GString *x, const struct reg *r)
     g_string_append_printf(x, "<reg name=\"%s\" bitsize=\"%u\" type=\"%s\"/>", name_of(r), bytes_of(r) * 8, type);
 }
 
+/* Types are known within the feature that they stand in, and before the first register. */
+static void put_flag_types(GString *x, const struct reg *first)
+{
+    for (const struct reg *r = first; r < regs + G_N_ELEMENTS(regs) && (r == first || !r->feature); r++)
+        gdb_put_flags(x, r->type, bytes_of(r));
+}
+
 char *gdb_target_xml(void)
 {
     static const char vec128[] = "<vector id=\"v4f\" type=\"ieee_single\" count=\"4\"/>"
@@ -122,6 +131,7 @@ char *gdb_target_xml(void)
             g_string_append_printf(x, "%s<feature name=\"%s\">", open ? "</feature>" : "", feature);
             if (r->kind == XMM)
                 g_string_append(x, vec128);
+            put_flag_types(x, r);
             feature = NULL;
             open = true;
         }
