@@ -11,6 +11,7 @@ enum viv_vm_request {
     VIV_VM_IO_ERROR, /* stop: a disk request failed under a `stop` policy (it is held and sent again at cont) */
     VIV_VM_INTERNAL_ERROR, /* stop: a vCPU cannot go on (the reason has been printed); only reset or quit helps */
     VIV_VM_DEBUG,    /* stop: a vCPU is at a debugger's breakpoint (cpu/breakpoint.h) */
+    VIV_VM_WATCHDOG, /* a watchdog was not heard from: what -action watchdog= says */
     VIV_VM_QUIT,     /* end the process with `code` (isa-debug-exit, monitor quit, signals) */
 };
 

@@ -275,6 +275,13 @@ HANDLER(on_action)
     return act(option, text, err);
 }
 
+HANDLER(on_watchdog_action)
+{
+    g_autofree char *action = g_strconcat("watchdog=", text, NULL);
+
+    return act(option, action, err);
+}
+
 HANDLER(on_no_reboot)
 {
     return act(option, "reboot=shutdown", err);
@@ -564,7 +571,9 @@ static const struct option options[] = {
     {"qtest-log", "file", "writes what it says there (default: stderr; none)", on_qtest_log},
     {"no-reboot", NULL, "exit instead of rebooting", on_no_reboot},
     {"no-shutdown", NULL, "stop before shutdown", on_no_shutdown},
-    {"action", "reboot=reset|shutdown,shutdown=poweroff|pause", "what to do on guest events", on_action},
+    {"watchdog", "i6300esb", "the older form of -device i6300esb", on_device},
+    {"watchdog-action", "reset|shutdown|poweroff|pause|debug|none|inject-nmi", "the older form of -action watchdog=", on_watchdog_action},
+    {"action", "reboot=reset|shutdown,shutdown=poweroff|pause,watchdog=reset|...", "what to do on guest events", on_action},
     {"incoming", "file:path|defer", "starts from a saved state", on_incoming},
     {"loadvm", "tag", "starts from a snapshot that savevm made", on_loadvm},
     {"add-fd", "fd=fd,set=set[,opaque=text]", "descriptor fd is one of set N: a file named /dev/fdset/N", on_add_fd},
@@ -592,8 +601,6 @@ static const struct option options[] = {
     {"acpitable", "o", NULL, NULL, "the tables are those of the machine; -smbios and -fw_cfg add what guests look for there"},
     {"numa", "o", NULL, NULL, "there are no NUMA nodes yet: RAM is one; for that of a memory-backend object use -machine memory-backend=ID"},
     {"balloon", "o", NULL, NULL, "it is a device: -device virtio-balloon"},
-    {"watchdog", "o", NULL, NULL, "there is no watchdog yet"},
-    {"watchdog-action", "o", NULL, NULL, "there is no watchdog yet"},
     {"singlestep", NULL, NULL, NULL, "it is an option of the translator: -accel xlate,one-insn-per-tb=on"},
     {"icount", "o", NULL, NULL, "time follows the host's clock, not the count of instructions; leave it out"},
     {"trace", "o", NULL, NULL, "-d has what is there"},

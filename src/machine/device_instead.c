@@ -35,7 +35,7 @@ static const struct {
     {" intel-iommu amd-iommu virtio-iommu-pci ", "there is no IOMMU yet; leave it out"},
     {" pc-dimm nvdimm virtio-mem-pci virtio-pmem-pci ", "memory cannot be added yet: give the machine all of it with -m"},
     {" ivshmem-plain ivshmem-doorbell ", "machines share no memory yet; a -netdev socket or a virtserialport connects two"},
-    {" i6300esb ib700 ", "there is no watchdog yet; leave it out"},
+    {" ib700 ", "use i6300esb"},
     {" pvpanic pvpanic-pci vmgenid vmcoreinfo virtio-crypto-pci ", "it is not there yet; leave it out: guests do without it"},
     {" vhost-user-blk-pci vhost-user-fs-pci vhost-user-gpu-pci vhost-user-vsock-pci vhost-vsock-pci ",
      "there is no vhost-user and no vsock yet; virtio-blk-pci, virtio-9p-pci and virtserialport are there"},

@@ -30,6 +30,16 @@ struct listener {
     void *opaque;
 };
 
+enum watchdog_action {
+    WATCHDOG_RESET,
+    WATCHDOG_SHUTDOWN,
+    WATCHDOG_POWEROFF,
+    WATCHDOG_PAUSE,
+    WATCHDOG_DEBUG,
+    WATCHDOG_NONE,
+    WATCHDOG_NMI,
+};
+
 static struct {
     enum viv_run_state state;
     const struct viv_machine_config *cfg;
@@ -37,6 +47,7 @@ static struct {
     struct viv_cpuid *cpuid;
     struct viv_board board;
     bool made, no_reboot, no_shutdown;
+    enum watchdog_action watchdog;
     struct {
         struct viv_timer *look;
         const char *reason;
@@ -61,6 +72,7 @@ static const char *const state_names[] = {
     [VIV_RUN_INTERNAL_ERROR] = "internal-error",
     [VIV_RUN_IO_ERROR] = "io-error",
     [VIV_RUN_DEBUG] = "debug",
+    [VIV_RUN_WATCHDOG] = "watchdog",
 };
 
 const char *viv_run_state_name(enum viv_run_state s)
@@ -490,11 +502,21 @@ int viv_vm_exit_code(void)
 
 static const char *const reboot_values[] = {"reset", "shutdown", NULL};
 static const char *const shutdown_values[] = {"poweroff", "pause", NULL};
+const char *const viv_vm_watchdog_actions[] = {
+    [WATCHDOG_RESET] = "reset",
+    [WATCHDOG_SHUTDOWN] = "shutdown",
+    [WATCHDOG_POWEROFF] = "poweroff",
+    [WATCHDOG_PAUSE] = "pause",
+    [WATCHDOG_DEBUG] = "debug",
+    [WATCHDOG_NONE] = "none",
+    [WATCHDOG_NMI] = "inject-nmi",
+    NULL,
+};
 const struct viv_opt_def viv_vm_action_opts[] = {
     {.name = "reboot", .type = VIV_OPT_ENUM, .values = reboot_values},
     {.name = "shutdown", .type = VIV_OPT_ENUM, .values = shutdown_values},
     {.name = "panic", .type = VIV_OPT_REFUSED, .help = "there is no pvpanic device yet"},
-    {.name = "watchdog", .type = VIV_OPT_REFUSED, .help = "there is no watchdog device yet"},
+    {.name = "watchdog", .type = VIV_OPT_ENUM, .values = viv_vm_watchdog_actions},
     VIV_OPT_END,
 };
 
@@ -504,6 +526,12 @@ void viv_vm_set_actions(struct viv_opts *o)
         vm.no_reboot = !strcmp(viv_opts_str(o, "reboot"), "shutdown");
     if (viv_opts_given(o, "shutdown"))
         vm.no_shutdown = !strcmp(viv_opts_str(o, "shutdown"), "pause");
+    if (viv_opts_given(o, "watchdog")) {
+        for (int i = 0; viv_vm_watchdog_actions[i]; i++) {
+            if (!strcmp(viv_opts_str(o, "watchdog"), viv_vm_watchdog_actions[i]))
+                vm.watchdog = i;
+        }
+    }
 }
 
 /* The guest is done: `reason` says how. First SHUTDOWN, then STOP: programs take a STOP by itself for a pause. */
@@ -543,6 +571,45 @@ static unsigned wish(unsigned wishes, enum viv_vm_request what, int code)
     return wishes | 1u << what | (what == VIV_VM_RESET && code == VIV_VM_RESET_CPUS ? VIV_VM_WISH_CPUS : 0);
 }
 
+/* A message to all CPUs, as the button on a server makes one. */
+void viv_vm_nmi(void)
+{
+    viv_msi_send(vm.board.intc, 0xfee00000u | 0xff << 12, 4 << 8); /* SDM 3A 11.11: destination FFH, delivery mode NMI */
+}
+
+/* The power button is pressed where there is one; a guest that hangs will hardly see it. */
+static void press_power_button(const char *who)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    if (viv_vm_powerdown(&err) < 0)
+        viv_warn("%s: %s", who, err.text);
+    viv_err_clear(&err);
+}
+
+/* The event comes before what it tells of. */
+static void watchdog_expired(const char *who)
+{
+    g_autofree char *data = g_strdup_printf("{\"action\": \"%s\"}", viv_vm_watchdog_actions[vm.watchdog]);
+
+    emit("WATCHDOG", data);
+    switch (vm.watchdog) {
+    case WATCHDOG_RESET: reset_or_end("guest-reset"); break;
+    case WATCHDOG_SHUTDOWN: press_power_button(who); break;
+    case WATCHDOG_POWEROFF: viv_vm_quit(0, "host-error"); break;
+    case WATCHDOG_PAUSE: viv_vm_stop(VIV_RUN_WATCHDOG); break;
+    case WATCHDOG_DEBUG: viv_warn("%s: the guest does not serve its watchdog", who); break;
+    case WATCHDOG_NMI: viv_vm_nmi(); break;
+    case WATCHDOG_NONE: break;
+    }
+}
+
+/* One that ran out in the last moment before a stop: of what it does, that is a wish of the guest's which saved states know. */
+static unsigned watchdog_wish(unsigned wishes)
+{
+    return vm.watchdog == WATCHDOG_RESET ? wish(wishes, VIV_VM_RESET, VIV_VM_RESET_ALL) : wishes;
+}
+
 unsigned viv_vm_guest_wishes(void)
 {
     unsigned wishes = vm.deferred, pending = viv_vm_requests_pending();
@@ -551,6 +618,8 @@ unsigned viv_vm_guest_wishes(void)
         if (pending >> i & 1)
             wishes = wish(wishes, i, viv_vm_request_code(i));
     }
+    if (pending >> VIV_VM_WATCHDOG & 1)
+        wishes = watchdog_wish(wishes);
     return wishes;
 }
 
@@ -594,6 +663,12 @@ static void on_request(enum viv_vm_request what, int code, const char *who)
         break;
     case VIV_VM_INTERNAL_ERROR:
         viv_vm_stop(VIV_RUN_INTERNAL_ERROR);
+        break;
+    case VIV_VM_WATCHDOG:
+        if (vm.state == VIV_RUN_RUNNING)
+            watchdog_expired(who);
+        else
+            vm.deferred = watchdog_wish(vm.deferred);
         break;
     case VIV_VM_QUIT:
         viv_vm_quit(code, !g_strcmp0(who, "isa-debug-exit") ? "guest-shutdown" : "host-ui");

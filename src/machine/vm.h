@@ -20,6 +20,7 @@ enum viv_run_state {
     VIV_RUN_INTERNAL_ERROR,
     VIV_RUN_IO_ERROR,
     VIV_RUN_DEBUG,
+    VIV_RUN_WATCHDOG, /* -action watchdog=pause */
 };
 
 const char *viv_run_state_name(enum viv_run_state s);
@@ -68,8 +69,12 @@ unsigned viv_vm_guest_wishes(void);
 int viv_vm_set_guest_wishes(unsigned bits);
 bool viv_vm_knows_wishes(unsigned bits);
 
-/* What happens when the guest reboots or shuts down: -action, set-action. Takes the options that are given; before the VM is made, too. */
+/* A non-maskable interrupt to all CPUs. */
+void viv_vm_nmi(void);
+
+/* What happens when the guest reboots, shuts down, or no longer serves its watchdog: -action, set-action. Takes the options that are given; before the VM is made, too. */
 extern const struct viv_opt_def viv_vm_action_opts[];
+extern const char *const viv_vm_watchdog_actions[]; /* words of watchdog= */
 void viv_vm_set_actions(struct viv_opts *o);
 /* Listeners for QMP events (json_data: the text of an object, or NULL). */
 typedef void (*viv_vm_event_fn)(void *opaque, const char *event, const char *json_data);

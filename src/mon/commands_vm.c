@@ -58,10 +58,9 @@ COMMAND(do_powerdown)
     return viv_vm_powerdown(err);
 }
 
-/* A message to all CPUs, as the button on a server makes one. */
 COMMAND(inject_nmi)
 {
-    viv_msi_send(viv_vm_board()->intc, 0xfee00000u | 0xff << 12, 4 << 8); /* SDM 3A 11.11: destination FFH, delivery mode NMI */
+    viv_vm_nmi();
     return 0;
 }
 
@@ -69,6 +68,18 @@ COMMAND(set_action)
 {
     viv_vm_set_actions(o);
     return 0;
+}
+
+/* One word of set-action by a command of its own. */
+COMMAND(set_watchdog)
+{
+    struct viv_opts *actions = viv_opts_new("watchdog_action", viv_vm_action_opts);
+    int rc = viv_opts_set(actions, "watchdog", viv_opts_str(o, "action"), err);
+
+    if (!rc)
+        viv_vm_set_actions(actions);
+    viv_opts_free(actions);
+    return rc;
 }
 
 COMMAND(wakeup)
@@ -226,6 +237,11 @@ COMMAND(info_usbhost)
     return viv_fail(err, ENOTSUP, "no USB device of the host can be given to the guest yet; on the host, lsusb lists them");
 }
 
+static const struct viv_opt_def watchdog_args[] = {
+    {.name = "action", .type = VIV_OPT_ENUM, .values = viv_vm_watchdog_actions, .required = true},
+    VIV_OPT_END,
+};
+
 static const struct viv_mon_cmd machine_cmds[] = {
     {"quit", "quit", NULL, NULL, "quit the emulator", do_quit},
     {"q", NULL, NULL, NULL, "quit the emulator", do_quit},
@@ -236,7 +252,8 @@ static const struct viv_mon_cmd machine_cmds[] = {
     {"system_reset", "system_reset", NULL, NULL, "reset the system", do_reset},
     {"system_powerdown", "system_powerdown", NULL, NULL, "send system power down event", do_powerdown},
     {"system_wakeup", "system_wakeup", NULL, NULL, "wake a suspended machine up", wakeup},
-    {NULL, "set-action", NULL, viv_vm_action_opts, "say what happens when the guest reboots or shuts down, as -action does", set_action},
+    {NULL, "set-action", NULL, viv_vm_action_opts, "say what happens when the guest reboots, shuts down, or does not serve its watchdog, as -action does", set_action},
+    {"watchdog_action", "watchdog-set-action", "action", watchdog_args, "say what happens when the guest's watchdog runs out", set_watchdog},
     {"nmi", "inject-nmi", NULL, NULL, "send a non-maskable interrupt to all CPUs", inject_nmi},
     {"info status", "query-status", NULL, NULL, "show the current VM status", query_status, show_status, .returns = "StatusInfo"},
     {"info name", "query-name", NULL, NULL, "show the current VM name", query_name, show_name, .returns = "NameInfo"},
@@ -267,6 +284,7 @@ static const struct viv_mon_event_def machine_events[] = {
     {"STOP", "", "the machine stands still"},
     {"RESUME", "", "the machine runs on"},
     {"RESET", "guest: bool, reason: ShutdownCause", "the machine was reset"},
+    {"WATCHDOG", "action: WatchdogAction", "the guest did not serve its watchdog", .slow = true},
     {"SHUTDOWN", "guest: bool, reason: ShutdownCause", "the machine is off, or about to be"},
     {"POWERDOWN", "", "the power button was pressed (system_powerdown)"},
     {"RTC_CHANGE", "offset: int, qom-path: str", "the guest has set its clock, to so many seconds beside what -rtc base= says; once a second at most", .slow = true},

@@ -293,7 +293,8 @@ bad "no such log category" -d foo
 bad "-d op: no such log category; there are int, cpu_reset, guest_errors, unimp, mmu, pci, virtio, in_asm, out_asm" -d in_asm,op
 bad "cannot open log file" -D /no/such/folder/x
 bad "possible: reset, shutdown" -action reboot=x
-bad "no watchdog" -action watchdog=reset
+bad "did you mean 'reset'" -action watchdog=rest
+bad "use i6300esb" -device ib700
 bad "only file:PATH and defer" -incoming tcp:1:2
 bad "cannot open 'nothere'" -kernel kernel -incoming file:nothere
 bad "exclude each other" -daemonize -nographic

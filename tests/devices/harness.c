@@ -154,6 +154,7 @@ static const struct {
     {HARNESS_Q35, "ide-cd", "drive=*"},
     {HARNESS_Q35, "ide-cd", ""},
     {HARNESS_Q35, "ICH9-SMB", "addr=1f.3"},
+    {HARNESS_Q35, "i6300esb", "addr=6"},
     {HARNESS_Q35, "i8259", ""},
     {HARNESS_Q35, "ioapic", ""},
     {HARNESS_Q35, "pcie-root-port", "addr=4,slot=1"},
