@@ -5,6 +5,8 @@
 #include "bus/virtio.h"
 #include "chr/chr.h"
 
+#include <glib.h>
+
 enum { SERIAL_PORTS_MAX = 31, SERIAL_F_MULTIPORT = 1 };
 
 enum { /* control events, 5.3.6.2 */
@@ -46,6 +48,7 @@ struct serial_port {
     uint8_t told; /* what the guest knows of host_open: enum serial_told */
     uint32_t tx_done;    /* bytes of the oldest transmit buffer that the back end has taken */
     bool tx_waiting;     /* for the back end to have room */
+    GByteArray *held;    /* a console: what the guest has rid itself of and the back end has not taken yet */
 };
 
 static inline unsigned serial_rx_queue(const struct serial_port *p)

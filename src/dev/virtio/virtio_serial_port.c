@@ -112,15 +112,51 @@ void serial_port_accept(struct serial_port *p)
 
 /* --- guest to host --- */
 
+enum { HELD_MOST = 1 << 20 }; /* bytes */
 enum { KICK_MOST = 1 << 20 }; /* bytes: one chain can name memory by gigabytes, and all the machine waits meanwhile */
+
+static void let_go(struct serial_port *p);
 
 static void writable(void *opaque)
 {
     struct serial_port *p = opaque;
 
     p->tx_waiting = false;
-    if (p->s)
+    if (p->console)
+        let_go(p);
+    else if (p->s)
         viv_virtio_kick(&p->s->v, serial_rx_queue(p) + 1);
+}
+
+static void wait_for_room(struct serial_port *p)
+{
+    p->tx_waiting = true;
+    viv_chr_on_writable(p->chr, writable, p);
+}
+
+/* Hands on what was held. */
+static void let_go(struct serial_port *p)
+{
+    size_t n = p->held->len ? viv_chr_write(p->chr, p->held->data, p->held->len) : 0;
+
+    if (n)
+        g_byte_array_remove_range(p->held, 0, (guint)n);
+    if (p->held->len && !p->tx_waiting)
+        wait_for_room(p);
+}
+
+/* As many bytes as the guest is rid of. A guest waits for its console with its interrupts off (Linux's hvc: until the buffer is used), so
+ * that a terminal nobody reads would stop it: the device takes all, and what is more than it holds is lost. */
+static size_t put(struct serial_port *p, const uint8_t *buf, size_t len)
+{
+    size_t done;
+
+    if (!p->console)
+        return viv_chr_write(p->chr, buf, len);
+    done = p->held->len ? 0 : viv_chr_write(p->chr, buf, len);
+    g_byte_array_append(p->held, buf + done, (guint)MIN(len - done, HELD_MOST - p->held->len));
+    let_go(p);
+    return len;
 }
 
 /* True when all of the buffer is through, within *budget bytes. */
@@ -134,7 +170,7 @@ static bool write_out(struct serial_port *p, struct viv_virtq_elem *e, size_t *b
         while (p->tx_done < start + len) {
             uint64_t skip = p->tx_done - start;
             size_t most = MIN(len - skip, *budget);
-            size_t n = most ? viv_chr_write(p->chr, (uint8_t *)e->out[i].iov_base + skip, most) : 0;
+            size_t n = most ? put(p, (uint8_t *)e->out[i].iov_base + skip, most) : 0;
 
             if (!n)
                 return false;
@@ -152,15 +188,14 @@ void serial_port_transmit(struct serial_port *p)
     struct viv_virtq_elem *e;
     size_t budget = KICK_MOST;
 
-    while (!p->tx_waiting && (e = viv_virtq_pop(&p->s->v, queue))) {
+    while ((p->console || !p->tx_waiting) && (e = viv_virtq_pop(&p->s->v, queue))) {
         if (p->chr && !write_out(p, e, &budget)) {
             viv_virtq_unpop(e);
             if (!budget) {
                 viv_virtq_yield(&p->s->v, queue);
                 continue;
             }
-            p->tx_waiting = true;
-            viv_chr_on_writable(p->chr, writable, p);
+            wait_for_room(p);
             break;
         }
         p->tx_done = 0;
@@ -202,6 +237,8 @@ void serial_port_reset(struct serial_port *p)
     set_guest_open(p, false);
     p->told = SERIAL_TOLD_NOTHING;
     p->tx_done = 0;
+    if (p->console) /* what it holds is out of the guest's hands */
+        return;
     if (p->tx_waiting)
         viv_chr_on_writable(p->chr, NULL, p);
     p->tx_waiting = false;
@@ -269,13 +306,16 @@ static int port_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err
 
     p->console = d->cls->data != NULL;
     p->host_open = p->console;
+    p->held = g_byte_array_new();
     rc = find_bus(p, opts, err);
     if (!rc)
         rc = find_number(p, opts, err);
     if (!rc)
         rc = attach_chr(p, opts, err);
-    if (rc)
+    if (rc) {
+        g_byte_array_unref(p->held);
         return rc;
+    }
     p->name = g_strdup(viv_opts_str(opts, "name"));
     d->parent = p->s->v.dev;
     if (!d->path) /* by its place: saved state is loaded by that */
@@ -313,6 +353,7 @@ static void port_unrealize(struct viv_dev *d)
     pull(d);
     if (p->chr)
         viv_chr_detach(p->chr, p);
+    g_byte_array_unref(p->held);
     g_free(p->name);
 }
 
@@ -336,6 +377,7 @@ static const struct viv_field port_fields[] = {
     VIV_F_DERIVED(serial_port, host_open, "the back end tells"),
     {.name = "told", .kind = VIV_FIELD_INT, .offset = offsetof(struct serial_port, told), .size = 1, .count = 1, .since = 2},
     VIV_F_INT(serial_port, tx_done),
+    VIV_F_CONFIG(serial_port, held), /* the host's side */
     VIV_F_DERIVED(serial_port, tx_waiting, "queues are kicked when the VM goes on: tried again then"),
     VIV_F_END,
 };
