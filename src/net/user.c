@@ -20,9 +20,9 @@ static const struct viv_opt_def user_opts[] = {
     {.name = "ipv4", .type = VIV_OPT_BOOL, .def = "on", .help = "IPv4"},
     {.name = "ipv6", .type = VIV_OPT_BOOL, .def = "on", .help = "IPv6"},
     {.name = "net", .type = VIV_OPT_STR, .def = "10.0.2.0/24", .help = "network: address[/bits or /mask]"},
-    {.name = "host", .type = VIV_OPT_STR, .help = "the gateway's address (2nd of the network)"},
-    {.name = "dhcpstart", .type = VIV_OPT_STR, .help = "first address DHCP gives (15th)"},
-    {.name = "dns", .type = VIV_OPT_STR, .help = "the name server's address (3rd)"},
+    {.name = "host", .type = VIV_OPT_STR, .help = "the gateway's address (ends in 2.2, as far as the mask leaves room)"},
+    {.name = "dhcpstart", .type = VIV_OPT_STR, .help = "first address DHCP gives (ends in 2.15)"},
+    {.name = "dns", .type = VIV_OPT_STR, .help = "the name server's address (ends in 2.3); any other is told to the guest as it is"},
     {.name = "ipv6-net", .type = VIV_OPT_STR, .def = "fec0::/64", .help = "IPv6 prefix[/bits]"},
     {.name = "ipv6-prefix", .type = VIV_OPT_STR, .help = "IPv6 prefix (with ipv6-prefixlen)"},
     {.name = "ipv6-prefixlen", .type = VIV_OPT_INT, .min = 1, .max = 126, .help = "its bits"},
@@ -48,14 +48,25 @@ static const struct viv_opt_def user_opts[] = {
 
 /* --- addresses --- */
 
+/* The mask of a network that comes without one: a private network whole (RFC 1918), else by its class (RFC 791, 2.3). */
+static uint32_t usual_mask(uint32_t net)
+{
+    if (net >> 20 == 0xac1) /* 172.16 to 172.31 */
+        return 0xfff00000;
+    if (net >> 16 == 0xc0a8) /* 192.168 */
+        return 0xffff0000;
+    return net >> 31 == 0 ? 0xff000000 : net >> 30 == 2 ? 0xffff0000 : 0xffffff00;
+}
+
 static int parse_net(struct user_net *u, const char *text, struct viv_err *err)
 {
     g_auto(GStrv) part = g_strsplit(text, "/", 2);
-    struct in_addr mask = {htonl(0xffffff00)};
+    struct in_addr mask;
     uint64_t bits;
 
     if (inet_pton(AF_INET, part[0], &u->net) != 1)
         return viv_fail(err, EINVAL, "net=%s is no network like 10.0.2.0/24", text);
+    mask.s_addr = htonl(usual_mask(ntohl(u->net.s_addr)));
     if (part[1] && inet_pton(AF_INET, part[1], &mask) != 1) {
         if (viv_parse_u64(part[1], &bits, NULL) < 0 || bits < 1 || bits > 30)
             return viv_fail(err, EINVAL, "net=%s: the mask is 1 to 30 bits, or like 255.255.255.0", text);
@@ -68,8 +79,8 @@ static int parse_net(struct user_net *u, const char *text, struct viv_err *err)
     return 0;
 }
 
-/* An address of the guest's network: as given, else number `n` in it. */
-static int pick_addr(struct user_net *u, struct viv_opts *o, const char *key, uint32_t n,
+/* An address of the guest's network: as given, else number `n` in it. `anywhere`: of another network, too. */
+static int pick_addr(struct user_net *u, struct viv_opts *o, const char *key, uint32_t n, bool anywhere,
                      struct in_addr *out, struct viv_err *err)
 {
     const char *text = viv_opts_str(o, key);
@@ -78,9 +89,10 @@ static int pick_addr(struct user_net *u, struct viv_opts *o, const char *key, ui
         out->s_addr = u->net.s_addr | (htonl(n) & ~u->mask.s_addr);
         return 0;
     }
-    if (inet_pton(AF_INET, text, out) != 1 || (out->s_addr & u->mask.s_addr) != u->net.s_addr)
-        return viv_fail(err, EINVAL, "%s=%s is no address in net=%s", key, text,
-                        viv_opts_str(o, "net"));
+    if (inet_pton(AF_INET, text, out) != 1)
+        return viv_fail(err, EINVAL, "%s=%s is no address", key, text);
+    if (!anywhere && (out->s_addr & u->mask.s_addr) != u->net.s_addr)
+        return viv_fail(err, EINVAL, "%s=%s is no address in net=%s", key, text, viv_opts_str(o, "net"));
     return 0;
 }
 
@@ -89,11 +101,12 @@ static int take_ipv4(struct user_net *u, struct viv_opts *o, SlirpConfig *c, str
     int rc = parse_net(u, viv_opts_str(o, "net"), err);
 
     if (!rc)
-        rc = pick_addr(u, o, "host", 2, &u->host, err);
+        rc = pick_addr(u, o, "host", 0x0202, false, &u->host, err);
+    /* A name server elsewhere (dns=9.9.9.9) is one that the guest asks itself, where it may. */
     if (!rc)
-        rc = pick_addr(u, o, "dns", 3, &u->dns, err);
+        rc = pick_addr(u, o, "dns", 0x0203, !u->restricted, &u->dns, err);
     if (!rc)
-        rc = pick_addr(u, o, "dhcpstart", 15, &u->dhcp, err);
+        rc = pick_addr(u, o, "dhcpstart", 0x020f, false, &u->dhcp, err);
     if (rc)
         return rc;
     if (u->host.s_addr == u->dns.s_addr || u->host.s_addr == u->dhcp.s_addr ||
@@ -137,15 +150,49 @@ static int pick_addr6(struct viv_opts *o, const char *key, const SlirpConfig *c,
     return 0;
 }
 
+static bool in_prefix(const struct in6_addr *a, const SlirpConfig *c)
+{
+    for (unsigned i = 0; i < c->vprefix_len; i++) {
+        if ((a->s6_addr[i / 8] ^ c->vprefix_addr6.s6_addr[i / 8]) & 0x80 >> i % 8)
+            return false;
+    }
+    return true;
+}
+
 static int take_ipv6(struct viv_opts *o, SlirpConfig *c, struct viv_err *err)
 {
     int rc = parse_prefix(o, c, err);
 
     if (!rc)
         rc = pick_addr6(o, "ipv6-host", c, 2, &c->vhost6, err);
+    if (!rc && !in_prefix(&c->vhost6, c))
+        rc = viv_fail(err, EINVAL, "ipv6-host=%s is no address in %s", viv_opts_str(o, "ipv6-host"),
+                      viv_opts_str(o, viv_opts_given(o, "ipv6-prefix") ? "ipv6-prefix" : "ipv6-net"));
     if (!rc)
         rc = pick_addr6(o, "ipv6-dns", c, 3, &c->vnameserver6, err);
     return rc;
+}
+
+/* Addresses of a protocol that is off say that it was not meant to be. */
+static int check_off(struct viv_opts *o, const char *family, const char *const *keys, struct viv_err *err)
+{
+    for (; !viv_opts_bool(o, family) && *keys; keys++) {
+        if (viv_opts_given(o, *keys))
+            return viv_fail(err, EINVAL, "%s= means nothing with %s=off; leave one of them out", *keys, family);
+    }
+    return 0;
+}
+
+static int check_families(struct viv_opts *o, struct viv_err *err)
+{
+    static const char *const four[] = {"net", "host", "dns", "dhcpstart", NULL};
+    static const char *const six[] = {"ipv6-net", "ipv6-prefix", "ipv6-prefixlen", "ipv6-host", "ipv6-dns", NULL};
+    int rc;
+
+    if (!viv_opts_bool(o, "ipv4") && !viv_opts_bool(o, "ipv6"))
+        return viv_fail(err, EINVAL, "ipv4=off and ipv6=off leave nothing");
+    rc = check_off(o, "ipv4", four, err);
+    return rc ? rc : check_off(o, "ipv6", six, err);
 }
 
 static int take_names(struct user_net *u, struct viv_opts *o, SlirpConfig *c, struct viv_err *err)
@@ -174,14 +221,13 @@ static int make_slirp(struct user_net *u, struct viv_opts *o, struct viv_err *er
     SlirpConfig c = {.version = SLIRP_CONFIG_VERSION_MAX};
     size_t n = viv_opts_list_len(o, "dnssearch");
     g_autofree const char **search = g_new0(const char *, n + 1);
-    int rc;
+    int rc = check_families(o, err);
 
     c.in_enabled = viv_opts_bool(o, "ipv4");
     c.in6_enabled = viv_opts_bool(o, "ipv6");
     c.restricted = u->restricted = viv_opts_bool(o, "restrict");
-    if (!c.in_enabled && !c.in6_enabled)
-        return viv_fail(err, EINVAL, "ipv4=off and ipv6=off leave nothing");
-    rc = take_ipv4(u, o, &c, err);
+    if (!rc)
+        rc = take_ipv4(u, o, &c, err);
     if (!rc)
         rc = take_ipv6(o, &c, err);
     if (!rc)

@@ -145,7 +145,7 @@ int user_guestfwd_add(struct user_net *u, const char *rule, struct viv_err *err)
         rc = -2;
     pthread_mutex_unlock(&u->lock);
     if (rc == -2)
-        return viv_fail(err, ENOTSUP, "guestfwd=%s: '%s' is no target that works; cmd:COMMAND and unix:PATH do",
+        return viv_fail(err, ENOTSUP, "guestfwd=%s: '%s' is no target that works; unix:PATH and cmd:COMMAND do, as in cmd:nc HOST PORT",
                         rule, dash + 1);
     return rc < 0 ? viv_fail(err, EINVAL, "guestfwd=%s: the address and port are taken, by another "
                              "guestfwd or by the gateway itself", rule)

@@ -258,6 +258,38 @@ static const uint8_t *option(const uint8_t *m, size_t len, uint8_t code)
     g_error("no DHCP option %u", code);
 }
 
+/* What a guest is told on a network of its own: the places of its addresses are QEMU's, for those who know them by heart. */
+static void check_lease(const char *options, const char *guest, const char *mask, const char *gateway, const char *dns)
+{
+    g_autofree char *text = g_strdup_printf("user,id=n0,%s", options);
+    const uint8_t *m;
+    size_t len;
+
+    open_card(text);
+    send_dhcp(1);
+    m = expect_udp(68, &len);
+    g_assert_cmphex(viv_ld_be32(m + 16), ==, ntohl(inet_addr(guest)));
+    g_assert_cmphex(viv_ld_be32(option(m, len, 1)), ==, ntohl(inet_addr(mask)));
+    g_assert_cmphex(viv_ld_be32(option(m, len, 3)), ==, ntohl(inet_addr(gateway)));
+    g_assert_cmphex(viv_ld_be32(option(m, len, 6)), ==, ntohl(inet_addr(dns)));
+    close_card();
+}
+
+static void test_leases(void)
+{
+    check_lease("net=192.168.76.0/24,dhcpstart=192.168.76.9", "192.168.76.9", "255.255.255.0", "192.168.76.2", "192.168.76.3");
+    check_lease("net=172.20.0.0/16", "172.20.2.15", "255.255.0.0", "172.20.2.2", "172.20.2.3");
+    check_lease("net=10.0.0.0/8", "10.0.2.15", "255.0.0.0", "10.0.2.2", "10.0.2.3");
+    /* without a mask */
+    check_lease("net=192.168.5.0", "192.168.2.15", "255.255.0.0", "192.168.2.2", "192.168.2.3");
+    check_lease("net=172.31.5.0", "172.16.2.15", "255.240.0.0", "172.16.2.2", "172.16.2.3");
+    check_lease("net=172.32.5.0", "172.32.2.15", "255.255.0.0", "172.32.2.2", "172.32.2.3");
+    check_lease("net=11.5.6.0", "11.0.2.15", "255.0.0.0", "11.0.2.2", "11.0.2.3");
+    check_lease("net=200.5.6.0", "200.5.6.15", "255.255.255.0", "200.5.6.2", "200.5.6.3");
+    /* a name server of the world's */
+    check_lease("dns=9.9.9.9", "10.0.2.15", "255.255.255.0", "10.0.2.2", "9.9.9.9");
+}
+
 static void test_dhcp(void)
 {
     const uint8_t *m;
@@ -272,13 +304,6 @@ static void test_dhcp(void)
     g_assert_cmphex(viv_ld_be32(option(m, len, 6)), ==, 0x0a000203);
     g_assert_cmpmem(option(m, len, 12), 5, "guest", 5);
     g_assert_cmpuint(card.batches, >, 0);
-    close_card();
-
-    open_card("user,id=n0,net=192.168.76.0/24,dhcpstart=192.168.76.9");
-    send_dhcp(1);
-    m = expect_udp(68, &len);
-    g_assert_cmphex(viv_ld_be32(m + 16), ==, 0xc0a84c09);
-    g_assert_cmphex(viv_ld_be32(option(m, len, 3)), ==, 0xc0a84c02);
     close_card();
 }
 
@@ -650,12 +675,21 @@ static void test_refused(void)
     refused("user,id=n,hostfwrd=tcp::2222-:22", "hostfwd");
     refused("user,id=n,net=10.0.2.0/33", "30 bits");
     refused("user,id=n,net=nonsense", "10.0.2.0/24");
-    refused("user,id=n,dns=1.1.1.1", "dns");
+    refused("user,id=n,restrict=on,dns=1.1.1.1", "dns");
+    refused("user,id=n,dns=localhost", "dns");
+    refused("user,id=n,host=10.0.3.2", "net=10.0.2.0/24");
+    refused("user,id=n,ipv4=off,net=10.0.3.0/24", "net= means nothing with ipv4=off");
+    refused("user,id=n,ipv4=off,dns=10.0.2.4", "dns= means nothing");
+    refused("user,id=n,ipv6=off,ipv6-net=fd00::/64", "ipv6-net= means nothing");
+    refused("user,id=n,ipv6=off,ipv6-prefixlen=64", "ipv6-prefixlen= means nothing");
+    refused("user,id=n,ipv6-host=fd00::2", "no address in fec0::/64");
+    refused("user,id=n,ipv6-net=fd00:0:0:8::/61,ipv6-host=fd00:0:0:10::2", "no address in");
     refused("user,id=n,host=10.0.2.3", "different");
     refused("user,id=n,ipv4=off,ipv6=off", "nothing");
     refused("user,id=n,smb=/tmp", "smb");
     refused("user,id=n,tftp=/does/not/exist", "tftp");
     refused("user,id=n,guestfwd=tcp:10.0.2.100:80-chardev:c0", "cmd:");
+    refused("user,id=n,guestfwd=tcp:10.0.2.100:80-tcp:127.0.0.1:80", "cmd:nc HOST PORT");
     refused("user,id=n,ipv6-net=zzz", "fec0");
     close(fd);
 }
@@ -1015,6 +1049,7 @@ int main(int argc, char **argv)
     g_test_add_func("/net/mac", test_mac);
     g_test_add_func("/net/refused", test_refused);
     g_test_add_func("/net/user/dhcp", test_dhcp);
+    g_test_add_func("/net/user/leases", test_leases);
     g_test_add_func("/net/user/udp", test_udp);
     g_test_add_func("/net/user/hostfwd", test_hostfwd);
     g_test_add_data_func("/net/user/download", NULL, test_download);
