@@ -1,6 +1,7 @@
 /* -add-fd: descriptors that the process was started with, for names like /dev/fdset/N. */
 #include "cmd/vm_args.h"
 
+#include "host/fdname.h"
 #include "host/fdset.h"
 
 #include <errno.h>
@@ -14,14 +15,6 @@ const struct viv_opt_def vm_add_fd_opts[] = {
     VIV_OPT_END,
 };
 
-/* Ours have O_CLOEXEC, all of them. */
-static bool is_inherited(int64_t fd)
-{
-    int flags = fd <= INT32_MAX ? fcntl((int)fd, F_GETFD) : -1;
-
-    return flags >= 0 && !(flags & FD_CLOEXEC);
-}
-
 static int check(const struct vm_item *it, struct viv_opts *o, struct viv_err *err)
 {
     int64_t fd = viv_opts_given(o, "fd") ? viv_opts_int(o, "fd") : -1;
@@ -32,7 +25,7 @@ static int check(const struct vm_item *it, struct viv_opts *o, struct viv_err *e
         why = "fd option is required and must be non-negative";
     else if (fd <= STDERR_FILENO)
         why = "fd cannot be a standard I/O stream";
-    else if (!is_inherited(fd))
+    else if (!viv_fd_inherited(fd))
         why = "fd is not valid or already in use";
     else if (set < 0)
         why = "set option is required and must be non-negative";

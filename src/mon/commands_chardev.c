@@ -3,9 +3,9 @@
  * QMP says a back end as {"type": T, "data": {...}}, with names of its own in places; it is turned into the words of -chardev here.
  * HMP has -chardev's words themselves. */
 #include "mon/command.h"
-#include "mon/fds.h"
 
 #include "chr/chr.h"
+#include "host/fdname.h"
 
 #include <errno.h>
 #include <string.h>
@@ -162,7 +162,7 @@ static int name_to_fd(struct viv_raw_opts *r, int *fd, struct viv_err *err)
     *fd = -1;
     if (!name)
         return 0;
-    *fd = viv_mon_take_fd(name, err);
+    *fd = viv_fdname_take(name, err);
     if (*fd < 0)
         return *fd;
     number = g_strdup_printf("%d", *fd);

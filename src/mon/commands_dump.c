@@ -1,8 +1,8 @@
 /* dump-guest-memory: the guest's memory in a file, for gdb and crash. */
 #include "mon/command.h"
-#include "mon/fds.h"
 #include "mon/mon_int.h"
 
+#include "host/fdname.h"
 #include "machine/memdump.h"
 
 #include <errno.h>
@@ -85,7 +85,7 @@ static int take_target(const char *protocol, struct viv_memdump_params *p, struc
     }
     if (!g_str_has_prefix(protocol, "fd:"))
         return viv_fail(err, EINVAL, "Invalid parameter 'protocol': '%.60s' is neither file:PATH nor fd:NAME", protocol);
-    p->fd_take = viv_mon_take_fd(protocol + 3, err);
+    p->fd_take = viv_fdname_take(protocol + 3, err);
     return p->fd_take < 0 ? p->fd_take : 0;
 }
 

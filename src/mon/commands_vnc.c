@@ -1,9 +1,9 @@
 /* The commands about VNC servers. */
 #include "mon/command.h"
-#include "mon/fds.h"
 #include "mon/mon_int.h"
 
 #include "host/clock.h"
+#include "host/fdname.h"
 #include "ui/vnc/vnc.h"
 
 #include <errno.h>
@@ -97,7 +97,7 @@ COMMAND(add_client)
 
     if (viv_opts_bool(o, "tls"))
         return viv_fail(err, ENOTSUP, "tls=true is for spice; VNC servers have tls-creds=");
-    fd = viv_mon_take_fd(viv_opts_str(o, "fdname"), err);
+    fd = viv_fdname_take(viv_opts_str(o, "fdname"), err);
     if (fd < 0)
         return fd;
     return viv_vnc_add_client_take(strcmp(protocol, "vnc") ? protocol : NULL, fd, viv_opts_bool(o, "skipauth"), err);

@@ -295,7 +295,7 @@ static const struct viv_opt_def socket_opts[] = {
     {.name = "mcast", .type = VIV_OPT_STR, .help = "GROUP:PORT that any number of machines share"},
     {.name = "udp", .type = VIV_OPT_STR, .help = "HOST:PORT to send datagrams to"},
     {.name = "localaddr", .type = VIV_OPT_STR, .help = "with udp: HOST:PORT to take them at; with mcast: an interface's address"},
-    {.name = "fd", .type = VIV_OPT_STR, .help = "number of an open, connected socket"},
+    {.name = "fd", .type = VIV_OPT_STR, .help = "an open, connected socket: its number, or its name (getfd)"},
     VIV_OPT_END,
 };
 

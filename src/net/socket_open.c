@@ -1,10 +1,11 @@
 /* The sockets that `-netdev socket` is asked for. */
 #include "net/socket.h"
 
+#include "host/fdname.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -164,18 +165,20 @@ static int open_mcast(struct socket_net *s, const char *text, const char *local,
 
 static int open_handed(struct socket_net *s, const char *text, struct viv_err *err)
 {
-    int type = 0;
-    socklen_t len = sizeof(type);
-    uint64_t fd;
+    int type = 0, fd = viv_fdname_take_any("fd", text, err);
+    socklen_t len = sizeof(type), peer_len = sizeof(struct sockaddr_storage);
+    struct sockaddr_storage peer;
 
-    if (viv_parse_u64(text, &fd, NULL) < 0 || fd < 3 || fd > INT_MAX)
-        return viv_fail(err, EINVAL, "fd=%s: it must be the number of an open descriptor, 3 or more", text);
-    if (getsockopt((int)fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || (type != SOCK_STREAM && type != SOCK_DGRAM))
+    if (fd < 0)
+        return fd;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || (type != SOCK_STREAM && type != SOCK_DGRAM) ||
+        getpeername(fd, (struct sockaddr *)&peer, &peer_len) < 0) {
+        close(fd);
         return viv_fail(err, EINVAL, "fd=%s is no connected stream or datagram socket", text);
-    fcntl((int)fd, F_SETFL, fcntl((int)fd, F_GETFL) | O_NONBLOCK);
-    fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+    }
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     s->stream = type == SOCK_STREAM;
-    s->fd = (int)fd;
+    s->fd = fd;
     return 0;
 }
 

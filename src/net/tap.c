@@ -2,13 +2,13 @@
 
 #include "base/log.h"
 #include "host/broker.h"
+#include "host/fdname.h"
 #include "host/lock.h"
 #include "host/loop.h"
 #include "net/csum.h"
 
 #include <errno.h>
 #include <glib.h>
-#include <limits.h>
 #include <linux/if_tun.h>
 #include <poll.h>
 #include <string.h>
@@ -405,18 +405,18 @@ static const struct viv_opt_def tap_opts[] = {
     {.name = "script", .type = VIV_OPT_STR, .help = "program that sets it up, or no (/etc/viv/ifup, else /etc/qemu-ifup)"},
     {.name = "downscript", .type = VIV_OPT_STR,
      .help = "program for the end, or no (/etc/viv/ifdown, else /etc/qemu-ifdown)"},
-    {.name = "fd", .type = VIV_OPT_STR, .help = "number of an open descriptor of an interface"},
+    {.name = "fd", .type = VIV_OPT_STR, .help = "an open descriptor of an interface: its number, or its name (getfd)"},
     {.name = "br", .type = VIV_OPT_STR, .def = "br0", .help = "with helper=: the bridge"},
     {.name = "helper", .type = VIV_OPT_STR, .help = "program that makes the interface on a bridge"},
     {.name = "sndbuf", .type = VIV_OPT_SIZE, .def = "0", .help = "bytes on their way to the interface (0: no limit)"},
     {.name = "vnet_hdr", .type = VIV_OPT_BOOL, .def = "on", .help = "leave checksums and segments to the kernel"},
     {.name = "vhost", .type = VIV_OPT_BOOL, .def = "off", .help = "let the kernel move the frames"},
     {.name = "vhostforce", .type = VIV_OPT_BOOL, .def = "off", .help = "the same"},
-    {.name = "vhostfd", .type = VIV_OPT_STR, .help = "number of an open descriptor of /dev/vhost-net; vhost=on is meant then"},
-    {.name = "vhostfds", .type = VIV_OPT_STR, .help = "numbers of such, 5:6:7, one a queue"},
+    {.name = "vhostfd", .type = VIV_OPT_STR, .help = "an open descriptor of /dev/vhost-net, so given; vhost=on is meant then"},
+    {.name = "vhostfds", .type = VIV_OPT_STR, .help = "several, 5:6:7, one a queue"},
     {.name = "poll-us", .type = VIV_OPT_INT, .def = "0", .max = 1000000, .help = "with vhost=on: the kernel looks so long for more"},
     {.name = "queues", .type = VIV_OPT_INT, .def = "1", .min = 1, .max = TAP_QUEUES, .help = "pairs of queues"},
-    {.name = "fds", .type = VIV_OPT_STR, .help = "numbers of open descriptors, 3:4:5, one a queue"},
+    {.name = "fds", .type = VIV_OPT_STR, .help = "several open descriptors, 3:4:5, one a queue"},
     VIV_OPT_END,
 };
 
@@ -470,16 +470,6 @@ static int check_vhost(struct viv_opts *o, struct viv_err *err)
     return on;
 }
 
-/* -netdev tap,fd=3: a descriptor that we were started with. */
-static int handed_fd(const char *key, const char *text, struct viv_err *err)
-{
-    uint64_t fd;
-
-    if (viv_parse_u64(text, &fd, NULL) < 0 || fd < 3 || fd > INT_MAX)
-        return viv_fail(err, EINVAL, "%s=%s: it must be the number of an open descriptor, 3 or more", key, text);
-    return (int)fd;
-}
-
 const char *const tap_ups[] = {"/etc/viv/ifup", "/etc/qemu-ifup", NULL};
 const char *const tap_downs[] = {"/etc/viv/ifdown", "/etc/qemu-ifdown", NULL};
 
@@ -521,7 +511,7 @@ static int open_first(struct tap_net *t, struct viv_opts *o, char **fds, struct 
     int fd;
 
     if (fds) {
-        fd = fds[0] ? handed_fd("fd", fds[0], err) : viv_fail(err, EINVAL, "fds= is empty");
+        fd = fds[0] ? viv_fdname_take_any("fd", fds[0], err) : viv_fail(err, EINVAL, "fds= is empty");
         t->how = g_strdup_printf("fd=%d", fd);
     } else if (viv_opts_given(o, "helper")) {
         fd = tap_from_helper(viv_opts_str(o, "helper"), viv_opts_str(o, "br"), err);
@@ -542,7 +532,7 @@ static int open_others(struct tap_net *t, struct viv_opts *o, char **fds, struct
         return viv_fail(err, EINVAL, "fds=: at most %d descriptors", TAP_QUEUES);
     g_strlcpy(name, t->ifname, sizeof(name));
     for (unsigned i = 1; i < count && !rc; i++) {
-        int fd = fds ? handed_fd("fd", fds[i], err) : tap_open(name, t->vnet_hdr, true, err);
+        int fd = fds ? viv_fdname_take_any("fd", fds[i], err) : tap_open(name, t->vnet_hdr, true, err);
 
         rc = fd < 0 ? fd : tap_add_queue(t, fd, err);
     }
@@ -561,7 +551,7 @@ static int open_vhosts(struct tap_net *t, struct viv_opts *o, struct viv_err *er
         return viv_fail(err, EINVAL, "%s=%s: there %s %u queue%s, with a descriptor each", key, text, queues > 1 ? "are" : "is", queues,
                         queues > 1 ? "s" : "");
     for (unsigned i = 0; i < queues && !rc; i++) {
-        int fd = fds ? handed_fd(key, fds[i], err) : viv_vhost_open(err);
+        int fd = fds ? viv_fdname_take_any(key, fds[i], err) : viv_vhost_open(err);
 
         rc = fd < 0 ? fd
                     : tap_adopt_vhost((struct tap_net *)viv_netdev_queue(&t->n, i), fd, (unsigned)viv_opts_int(o, "poll-us"), err);

@@ -26,10 +26,10 @@ STEPS = [
 
 
 class Machine(monitored.Machine):
-    def __init__(self, emulator):
+    def __init__(self, emulator, **popen):
         super().__init__(emulator, "-netdev", "socket,id=m,mcast=230.0.0.1:12399,localaddr=127.0.0.1", "-netdev", "user,id=n0", "-device",
                          "virtio-net-pci,netdev=n0,id=v,mac=52:54:00:11:22:33", "-device", "e1000,id=e,mac=52:54:00:11:22:34,netdev=m",
-                         "-device", "e1000,mac=52:54:00:11:22:35")
+                         "-device", "e1000,mac=52:54:00:11:22:35", **popen)
 
     def do(self, name, args):
         """What was said, without what is each program's own; of errors the class."""
@@ -61,10 +61,61 @@ def ports(m):
             vm.fail("the forward is still there")
 
 
+def name(m, fd):
+    socket.send_fds(m.q.s, [b'{"execute": "getfd", "arguments": {"fdname": "f-0"}}'], [fd])
+    while b"event" in (line := m.q.f.readline()):
+        pass
+    if b"return" not in line:
+        vm.fail(f"getfd: {line}")
+
+
+def descriptors(m):
+    """What is open, for both ends of a name or number to be the same before and after."""
+    folder = f"/proc/{m.p.pid}/fd"
+    return {n: os.readlink(f"{folder}/{n}") for n in os.listdir(folder)}
+
+
+def passed(emulator):
+    """A descriptor that a manager passes has a name; a number is one that the machine was started with, and nobody else's."""
+    near, far = socket.socketpair()
+    near.settimeout(10 * vm.SLOW)
+    with near, Machine(emulator, pass_fds=[far.fileno()]) as m:
+        m.q.cmd("netdev_add", type="socket", id="p1", fd=str(far.fileno()))
+        far.close()
+        if emulator == vm.emulator():  # QEMU takes any number
+            before = descriptors(m)
+            for n in sorted(map(int, before)):
+                for kind in ("tap", "socket"):
+                    said = m.refused("netdev_add", type=kind, id="p2", fd=str(n))
+                    if "3 or more" not in said and "not started with" not in said:
+                        vm.fail(f"netdev_add {kind}, fd={n}: {said}")
+            if descriptors(m) != before:
+                vm.fail("descriptors of the machine were taken or closed")
+        m.q.cmd("netdev_del", id="p1")
+        if near.recv(1):
+            vm.fail("the socket that was inherited is still open")
+        near2, far2 = socket.socketpair()
+        near2.settimeout(10 * vm.SLOW)
+        with near2:
+            with far2:
+                name(m, far2.fileno())
+            m.q.cmd("netdev_add", type="socket", id="p3", fd="f-0")
+            if "has not been found" not in m.refused("netdev_add", type="socket", id="p4", fd="f-0"):
+                vm.fail("a name serves twice")
+            m.q.cmd("netdev_del", id="p3")
+            if near2.recv(1):
+                vm.fail("the socket that was passed is still open")
+        with socket.socket() as s:
+            name(m, s.fileno())
+        if emulator == vm.emulator() and "no connected" not in m.refused("netdev_add", type="socket", id="p5", fd="f-0"):
+            vm.fail("a socket that leads nowhere is taken")
+
+
 def main():
     with Machine(vm.emulator()) as m:
         m.q.cmd("netdev_del", id="n0")
         ports(m)
+    passed(vm.emulator())
     monitored.same_answers(Machine, STEPS)
 
 

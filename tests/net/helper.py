@@ -230,7 +230,7 @@ def check_words():
         for words, want in (
                 ("ifname=busy0,script=no", "in use by another process"), ("ifname=mq0,script=no", "one queue"),
                 ("ifname=tun0,script=no", "no TAP interface"), ("ifname=a-name-that-is-too-long,script=no", "at most 15"),
-                (f"fd={file}", "no TAP interface"), ("fd=99", "descriptor 99"), ("fd=eth0", "number of an open descriptor"),
+                (f"fd={file}", "no TAP interface"), ("fd=99", "not started with"), ("fd=eth0", "has not been found"),
                 ("fd=5,ifname=x", "exclude each other"), ("fd=5,queues=2", "exclude each other"), ("br=br0", "-netdev bridge"),
                 ("ifname=new0,script=/etc/viv-test/fails", "status 3"), ("ifname=new0,script=/etc/viv-test/none", "cannot be run"),
                 ("vhost=on,script=no", "vhost"), ("helper=/etc/viv-test/none", "cannot be run"), ("helper=/bin/false", "gave no interface"),

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """-netdev socket between machines (TCP, UDP, multicast; one of them QEMU), filter-dump, set_link, netdev_add and netdev_del."""
+import fcntl
 import os
 import re
 import shutil
@@ -166,10 +167,41 @@ def check_monitor():
         g.end()
 
 
+def tap(name):
+    """A descriptor of an interface that goes with it."""
+    fd = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(fd, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x5002))  # TUNSETIFF; IFF_TAP, IFF_NO_PI, IFF_VNET_HDR
+    return fd
+
+
+def check_passed():
+    """A card as managers plug it into a machine that runs: getfd, netdev_add, device_add."""
+    with Recipe("a tap that is passed, plugged and unplugged") as r:
+        qmp = os.path.join(vm.scratch(), "qmp")
+        g = r.guest(["-qmp", f"unix:{qmp},server=on,wait=off"])
+        q = vm.QMP(qmp)
+        g.ready()
+        fd = tap("given0")
+        socket.send_fds(q.s, [b'{"execute": "getfd", "arguments": {"fdname": "fd-net0"}}'], [fd])
+        if b"return" not in (line := q.f.readline()):
+            vm.fail(f"getfd: {line}")
+        os.close(fd)
+        q.cmd("netdev_add", type="tap", id="h0", fd="fd-net0")
+        q.cmd("device_add", driver="virtio-net-pci", netdev="h0", id="nic0")
+        sh("ip addr add 10.7.1.1/24 dev given0; ip link set given0 up")
+        g.do("for i in $(seq 100); do [ -e /sys/class/net/eth0 ] && break; sleep 0.1; done; ip link set eth0 up; ip addr add 10.7.1.2/24 dev eth0")
+        ping(g, "10.7.1.1")
+        q.cmd("netdev_del", id="h0")
+        no_ping(g, "10.7.1.1")
+        if "given0" in sh("ip -o link"):
+            vm.fail("the interface is still there")
+        g.end()
+
+
 def main():
     enter()
     sh("ip link set lo multicast on; ip route add 224.0.0.0/4 dev lo")
-    for n in sys.argv[1:] or ["stream", "udp", "mcast", "qemu", "hostile_peer", "monitor"]:
+    for n in sys.argv[1:] or ["stream", "udp", "mcast", "qemu", "hostile_peer", "monitor", "passed"]:
         globals()[f"check_{n}"]()
 
 
