@@ -14,18 +14,29 @@
 
 #define FIRST_DEFAULT 0x123456 /* what people know from QEMU */
 
+/* Six bytes of one or two digits, all with ':' or all with '-' between them. */
+static bool read_bytes(const char *p, uint8_t mac[6])
+{
+    char between = strchr(p, '-') ? '-' : ':';
+
+    for (int i = 0; i < 6; i++) {
+        if (i && *p++ != between)
+            return false;
+        if (!g_ascii_isxdigit(*p))
+            return false;
+        mac[i] = (uint8_t)g_ascii_xdigit_value(*p++);
+        if (g_ascii_isxdigit(*p))
+            mac[i] = (uint8_t)(mac[i] << 4 | g_ascii_xdigit_value(*p++));
+    }
+    return !*p;
+}
+
 static int parse(const char *text, uint8_t mac[6], struct viv_err *err)
 {
-    unsigned b[6];
-    char end;
-
-    if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &end) != 6 &&
-        sscanf(text, "%2x-%2x-%2x-%2x-%2x-%2x%c", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &end) != 6)
-        return viv_fail(err, EINVAL, "mac=%s is no address like 52:54:00:12:34:56", text);
-    if (b[0] & 1)
+    if (!read_bytes(text, mac))
+        return viv_fail(err, EINVAL, "mac=%.60s is no address like 52:54:00:12:34:56", text);
+    if (mac[0] & 1)
         return viv_fail(err, EINVAL, "mac=%s is a multicast address; make the first byte even", text);
-    for (int i = 0; i < 6; i++)
-        mac[i] = b[i];
     return 0;
 }
 
@@ -86,25 +97,29 @@ void viv_net_mac_release(const uint8_t mac[6])
 }
 
 /* What was typed is what it is; nobody else is given it. */
-static int take_typed(const char *text, uint8_t mac[6], struct viv_err *err)
+static void take_typed(const uint8_t mac[6])
 {
-    int rc = parse(text, mac, err);
-    struct claimed *c = rc ? NULL : held(mac);
+    struct claimed *c = held(mac);
 
     if (c)
         c->cards++;
-    else if (!rc)
+    else
         claim(mac);
-    return rc;
 }
 
 int viv_net_mac(const char *text, uint32_t identity, uint8_t mac[6], struct viv_err *err)
 {
     static uint32_t given; /* NICs made so far: the same command line gives the same addresses */
+    static const uint8_t none[6];
     uint32_t low;
+    int rc = text ? parse(text, mac, err) : 0;
 
-    if (text)
-        return take_typed(text, mac, err);
+    if (rc)
+        return rc;
+    if (text && memcmp(mac, none, 6)) { /* all zero: as if nothing was said, for no driver would bring such a card up */
+        take_typed(mac);
+        return 0;
+    }
     for (unsigned tries = 0; tries < 4096; tries++) {
         low = (identity ? identity : FIRST_DEFAULT) + given++;
         mac[0] = 0x52;

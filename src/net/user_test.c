@@ -1027,6 +1027,16 @@ static void test_mac(void)
     g_assert_cmpint(viv_net_mac("53:54:00:ab:cd:ef", 0, a, &err), <, 0);
     g_assert_cmpint(viv_net_mac("52:54:00:ab:cd", 0, a, NULL), <, 0);
     g_assert_cmpint(viv_net_mac("52:54:00:ab:cd:ef:01", 0, a, NULL), <, 0);
+    g_assert_cmpint(viv_net_mac("52:54:-1:ab:cd:ef", 0, a, NULL), <, 0);
+    g_assert_cmpint(viv_net_mac("52: 4:00:ab:cd:ef", 0, a, NULL), <, 0);
+    g_assert_cmpint(viv_net_mac("52:54:00:ab:cd:0x", 0, a, NULL), <, 0);
+    g_assert_cmpint(viv_net_mac("52:54-00:ab:cd:ef", 0, a, NULL), <, 0);
+    g_assert_cmpint(viv_net_mac("52:54:00:ab:cd:", 0, a, NULL), <, 0);
+    g_assert_cmpint(viv_net_mac("", 0, a, NULL), <, 0);
+    g_assert_cmpint(viv_net_mac("52-54-0-1-CD-ef", 0, a, NULL), ==, 0);
+    g_assert_cmpmem(a, 6, "\x52\x54\0\1\xcd\xef", 6);
+    g_assert_cmpint(viv_net_mac("00:00:00:00:00:00", 0x123, a, NULL), ==, 0);
+    g_assert_cmpmem(a, 3, "\x52\x54\0", 3);
     viv_net_mac(NULL, 0x89abcdef, a, NULL);
     viv_net_mac(NULL, 0x11111111, b, NULL);
     g_assert_cmpmem(a, 3, "\x52\x54\0", 3);
