@@ -18,7 +18,7 @@ struct viv_netdev {
     GPtrArray *sent; /* of GBytes */
     struct viv_net_hdr hdr; /* of the last one */
     unsigned tx_offloads;
-    bool full, trusted;
+    bool full, trusted, down;
     unsigned changed;
 };
 
@@ -58,11 +58,12 @@ bool viv_netdev_rx_trusted(const struct viv_netdev *n)
 
 void viv_netdev_restore_link(struct viv_netdev *n, bool up)
 {
+    n->down = !up;
 }
 
 bool viv_netdev_link_up(const struct viv_netdev *n)
 {
-    return true;
+    return !n->down;
 }
 
 bool viv_netdev_send_hdr(struct viv_netdev *n, const struct viv_net_hdr *hdr, const struct iovec *iov, int iovcnt)

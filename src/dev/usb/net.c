@@ -27,6 +27,7 @@ struct usb_net {
     struct viv_usb_dev usb;
     struct viv_netdev *netdev; /* NULL: no cable */
     uint8_t mac[6];
+    bool link_up; /* the cable */
     bool running;
     uint8_t filter;
     uint8_t tell;
@@ -96,6 +97,7 @@ static void link_changed(void *nic, bool up)
 {
     struct usb_net *n = nic;
 
+    n->link_up = up;
     n->tell |= TELL_LINK;
     viv_usb_wakeup(&n->usb, EP_NOTIFY);
 }
@@ -145,7 +147,6 @@ static const struct viv_nic_ops nic_ops = {
 static void notify(struct usb_net *n, struct viv_usb_packet *k)
 {
     uint8_t p[16] = {0xa1};
-    bool up = n->netdev && viv_netdev_link_up(n->netdev);
     uint32_t speed = n->usb.speed == VIV_USB_FULL ? 12000000 : 480000000;
 
     if (n->tell & TELL_SPEED) {
@@ -156,7 +157,7 @@ static void notify(struct usb_net *n, struct viv_usb_packet *k)
         viv_usb_answer(k, p, 16);
         n->tell &= k->status == VIV_USB_OK ? ~TELL_SPEED : ~0;
     } else if (n->tell & TELL_LINK) {
-        p[2] = up;
+        p[2] = n->link_up;
         viv_usb_answer(k, p, 8);
         n->tell &= k->status == VIV_USB_OK ? ~TELL_LINK : ~0;
     } else {
@@ -282,6 +283,7 @@ static int net_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err 
         viv_net_mac_release(n->mac);
         return rc;
     }
+    n->link_up = n->netdev && viv_netdev_link_up(n->netdev);
     n->usb.ops = &ops;
     n->usb.desc = &desc;
     n->usb.serial = g_strdup_printf("%02X%02X%02X%02X%02X%02X", m[0], m[1], m[2], m[3], m[4], m[5]);
@@ -343,7 +345,14 @@ static int post_load(void *obj, int version, struct viv_err *err)
 
     for (unsigned i = 0; i < FRAMES; i++)
         good = good && n->in[i].len <= FRAME_MOST;
-    return good ? 0 : viv_fail(err, EINVAL, "usb-net with %u frames from %u", n->count, n->head);
+    if (!good)
+        return viv_fail(err, EINVAL, "usb-net with %u frames from %u", n->count, n->head);
+    if (version < 2) { /* it was not saved: the guest is told of the cable that there is */
+        n->link_up = n->netdev && viv_netdev_link_up(n->netdev);
+        n->tell |= TELL_LINK;
+    }
+    viv_netdev_restore_link(n->netdev, n->link_up);
+    return 0;
 }
 
 static const struct viv_state_table frame_state = {
@@ -362,13 +371,14 @@ static const struct viv_state_table frame_state = {
 static const struct viv_state_table state = {
     .name = "usb-net",
     .ctype = "usb_net",
-    .version = 1,
+    .version = 2, /* 2: link_up */
     .min_version = 1,
     .fields =
         (const struct viv_field[]){
             VIV_F_STRUCT(usb_net, usb, viv_usb_dev_state),
             VIV_F_CUSTOM(usb_net, netdev, save_netdev, load_netdev),
             VIV_F_CONFIG(usb_net, mac),
+            {.name = "link_up", .kind = VIV_FIELD_BOOL, .offset = offsetof(struct usb_net, link_up), .size = 1, .count = 1, .since = 2},
             VIV_F_DERIVED(usb_net, running, "the VM's state"),
             VIV_F_INT(usb_net, filter),
             VIV_F_INT(usb_net, tell),

@@ -191,6 +191,32 @@ static void test_state(void)
     end();
 }
 
+/* The cable is part of the machine, as with other cards: where it was pulled it is pulled. */
+static void test_cable_saved(void)
+{
+    g_autofree uint8_t *data = NULL;
+    size_t len;
+
+    begin(1u << VIV_USB_HIGH);
+    use();
+    while (usb_packet(net, VIV_USB_IN, 1, USB_DATA, 16) > 0)
+        ;
+    viv_dev_lock();
+    wire.down = true;
+    wire.ops->link_changed(wire.nic, false);
+    data = rig_save(&len);
+    wire.down = false;
+    wire.ops->link_changed(wire.nic, true);
+    viv_dev_unlock();
+    g_assert_cmpint(usb_packet(net, VIV_USB_IN, 1, USB_DATA, 16), ==, 8);
+    g_assert_cmphex(mem32(USB_DATA), ==, 0x000100a1);
+    rig_load(data, len);
+    g_assert_true(wire.down);
+    g_assert_cmpint(usb_packet(net, VIV_USB_IN, 1, USB_DATA, 16), ==, 8);
+    g_assert_cmphex(mem32(USB_DATA), ==, 0x000000a1);
+    end();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -199,5 +225,6 @@ int main(int argc, char **argv)
     g_test_add_func("/usb-net/out", test_out);
     g_test_add_func("/usb-net/notify", test_notify);
     g_test_add_func("/usb-net/state", test_state);
+    g_test_add_func("/usb-net/state/cable", test_cable_saved);
     return g_test_run();
 }
