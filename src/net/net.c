@@ -105,6 +105,8 @@ int viv_netdev_new(struct viv_raw_opts *raw, struct viv_netdev **out, struct viv
     if (!type || !id)
         return viv_fail(err, EINVAL, "-netdev: %s is missing, as in `-netdev user,id=net0`",
                         type ? "id=" : "the type");
+    if (!viv_is_id(id))
+        return viv_fail(err, EINVAL, "-netdev: id='%.60s' is no identifier: " VIV_ID_FORM, id);
     t = find_type(type);
     if (!t)
         return no_such_type(type, err);

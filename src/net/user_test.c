@@ -666,6 +666,8 @@ static void test_refused(void)
     refused(taken, me);
     refused(taken, number);
     refused("user", "id=");
+    refused("user,id=9n", "id='9n' is no identifier");
+    refused("user,id=a/b", "is no identifier");
     refused("vde,id=n", "user");
     refused("usr,id=n", "did you mean 'user'");
     refused("user,id=n,hostfwd=tcp:2222:22", "the form is");
