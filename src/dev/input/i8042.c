@@ -340,7 +340,7 @@ static void on_move(void *opaque, int dx, int dy)
 
 static bool on_busy(void *opaque)
 {
-    return ((struct i8042 *)opaque)->kbd.q.len > PS2_QUEUE / 4;
+    return ps2_kbd_waiting(&((struct i8042 *)opaque)->kbd) > 0;
 }
 
 static void on_button(void *opaque, enum viv_button b, bool down)

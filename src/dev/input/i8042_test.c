@@ -284,6 +284,50 @@ static void test_sinks(void)
     viv_input_key(KEY_A, true); /* to nobody */
 }
 
+static void tap(unsigned code)
+{
+    viv_input_key(code, true);
+    viv_input_key(code, false);
+}
+
+/* Linux takes a controller for none when it reads 16 bytes and there are more: somebody has typed, or leaned on a key, or both. */
+static void test_typed_early(void)
+{
+    unsigned n;
+
+    for (unsigned how = 0; how < 3; how++) {
+        begin();
+        for (unsigned i = 0; i < 40 && how != 1; i++)
+            tap(KEY_1 + i % 30);
+        for (unsigned i = 0; i < 40 && how; i++)
+            viv_input_key(KEY_LEFT, true);
+        viv_input_key(KEY_LEFT, false);
+        for (n = 0; next() >= 0; n++)
+            ;
+        g_assert_cmpuint(n, >=, 10);
+        g_assert_cmpuint(n, <=, 16);
+        rig_fini();
+    }
+}
+
+/* What has been typed does not take an answer's room, nor does it come before it. */
+static void test_answers_first(void)
+{
+    begin();
+    for (unsigned i = 0; i < 40; i++)
+        viv_input_key(KEY_A, true);
+    out8(0x60, 0xf2);
+    g_assert_cmphex(next(), ==, 0x1e); /* the controller has it already */
+    g_assert_cmphex(next(), ==, 0xfa);
+    g_assert_cmphex(next(), ==, 0xab);
+    g_assert_cmphex(next(), ==, 0x41);
+    g_assert_cmphex(next(), ==, 0x1e);
+    out8(0x60, 0xf5); /* forgets the others */
+    g_assert_cmphex(next(), ==, 0x1e);
+    expect("fa");
+    rig_fini();
+}
+
 /* More than the queue holds: presses are lost, no release is. */
 static void test_late_releases(void)
 {
@@ -299,7 +343,7 @@ static void test_late_releases(void)
         presses += !(v & 0x80);
         down[v & 0x7f] += v & 0x80 ? -down[v & 0x7f] : 1;
     }
-    g_assert_cmpuint(presses, >, 30);
+    g_assert_cmpuint(presses, >, 10);
     g_assert_false(viv_input_busy());
     for (unsigned code = 0; code < 128; code++)
         g_assert_cmpuint(down[code], ==, 0);
@@ -341,6 +385,8 @@ int main(int argc, char **argv)
     g_test_add_func("/i8042/long-way", test_long_way);
     g_test_add_func("/i8042/slow-guest", test_slow_guest);
     g_test_add_func("/i8042/sinks", test_sinks);
+    g_test_add_func("/i8042/typed-early", test_typed_early);
+    g_test_add_func("/i8042/answers-first", test_answers_first);
     g_test_add_func("/i8042/late", test_late_releases);
     g_test_add_func("/i8042/state", test_state);
     return g_test_run();

@@ -13,12 +13,30 @@
 #define RESEND 0xfe
 #define BAT_OK 0xaa
 
+/* A keyboard holds 16 bytes of scan codes, and drivers count on that: Linux takes a controller that has more than 16 bytes to read for
+ * none at all, and PCs boot while somebody types. One byte waits in the controller; some room is for the release of a key that repeats. */
+#define TYPED_MOST   15
+#define PRESSED_MOST 13
+
 static bool put(struct ps2_queue *q, uint8_t v)
 {
     if (q->len == PS2_QUEUE)
         return false;
     q->byte[(q->head + q->len++) % PS2_QUEUE] = v;
     return true;
+}
+
+/* Behind the answers that wait, before all else. */
+static void put_answer(struct ps2_queue *q, uint8_t v)
+{
+    unsigned at = q->len;
+
+    if (!put(q, v))
+        return;
+    for (; at > q->answers; at--)
+        q->byte[(q->head + at) % PS2_QUEUE] = q->byte[(q->head + at - 1) % PS2_QUEUE];
+    q->byte[(q->head + at) % PS2_QUEUE] = v;
+    q->answers++;
 }
 
 static unsigned room(const struct ps2_queue *q)
@@ -28,7 +46,7 @@ static unsigned room(const struct ps2_queue *q)
 
 static void clear(struct ps2_queue *q)
 {
-    q->head = q->len = 0;
+    q->head = q->len = q->answers = 0;
 }
 
 int ps2_take(struct ps2_queue *q)
@@ -40,6 +58,7 @@ int ps2_take(struct ps2_queue *q)
     v = q->byte[q->head];
     q->head = (q->head + 1) % PS2_QUEUE;
     q->len--;
+    q->answers -= q->answers > 0;
     return v;
 }
 
@@ -72,6 +91,36 @@ void ps2_kbd_reset(struct ps2_kbd *k)
     k->scanning = true;
 }
 
+static bool get_bit(const uint8_t bits[32], unsigned code)
+{
+    unsigned n = (code & 0x7f) | (code >> 1 & 0x80);
+
+    return bits[n / 8] >> n % 8 & 1;
+}
+
+static void set_bit(uint8_t bits[32], unsigned code, bool on)
+{
+    unsigned n = (code & 0x7f) | (code >> 1 & 0x80);
+
+    bits[n / 8] = (uint8_t)((bits[n / 8] & ~(1 << n % 8)) | on << n % 8);
+}
+
+unsigned ps2_kbd_waiting(const struct ps2_kbd *k)
+{
+    return k->q.len - k->q.answers;
+}
+
+/* May so many bytes of a press come? */
+static bool has_room(const struct ps2_kbd *k, unsigned bytes)
+{
+    return ps2_kbd_waiting(k) + bytes <= PRESSED_MOST;
+}
+
+static unsigned code_bytes(const struct ps2_kbd *k, unsigned code)
+{
+    return 1 + !!(code & 0x100) + (code & 0x80 && k->scan_set != 1);
+}
+
 /* One code with its prefixes, as the scan code set in use has it. */
 static void put_code(struct ps2_kbd *k, unsigned code)
 {
@@ -85,22 +134,32 @@ static void put_code(struct ps2_kbd *k, unsigned code)
     put(&k->q, release && k->scan_set == 1 ? c | 0x80 : c);
 }
 
+static void let_up(struct ps2_kbd *k, unsigned code)
+{
+    bool fits = ps2_kbd_waiting(k) + code_bytes(k, code) <= TYPED_MOST;
+
+    if (fits)
+        put_code(k, code);
+    set_bit(k->late, code, !fits && get_bit(k->down, code));
+    set_bit(k->down, code, false);
+}
+
 void ps2_kbd_key(struct ps2_kbd *k, unsigned code)
 {
-    unsigned bit = (code & 0x7f) | (code >> 1 & 0x80);
-
     if (!k->scanning || !set2[code & 0x7f])
         return;
     ps2_kbd_late(k); /* in the order of events */
-    if (room(&k->q) >= 3)
+    if (code & 0x80) {
+        let_up(k, code);
+    } else if (has_room(k, code_bytes(k, code))) {
         put_code(k, code);
-    else if (code & 0x80)
-        k->late[bit / 8] |= (uint8_t)(1 << bit % 8);
+        set_bit(k->down, code, true);
+    }
 }
 
 void ps2_kbd_late(struct ps2_kbd *k)
 {
-    for (unsigned bit = 0; bit < 8 * sizeof(k->late) && room(&k->q) >= 3; bit++) {
+    for (unsigned bit = 0; bit < 8 * sizeof(k->late) && ps2_kbd_waiting(k) + 3 <= TYPED_MOST; bit++) {
         if (!k->late[bit / 8]) {
             bit |= 7;
         } else if (k->late[bit / 8] >> bit % 8 & 1) {
@@ -117,7 +176,7 @@ void ps2_kbd_pause(struct ps2_kbd *k)
     const uint8_t *bytes = k->scan_set == 1 ? set1 : set2_bytes;
     unsigned n = k->scan_set == 1 ? sizeof(set1) : sizeof(set2_bytes);
 
-    if (!k->scanning || room(&k->q) < n)
+    if (!k->scanning || !has_room(k, n))
         return;
     for (unsigned i = 0; i < n; i++)
         put(&k->q, bytes[i]);
@@ -126,10 +185,18 @@ void ps2_kbd_pause(struct ps2_kbd *k)
 /* With a shift around it that nobody pressed: E0 2A E0 37, E0 B7 E0 AA. */
 void ps2_kbd_print(struct ps2_kbd *k, bool down)
 {
-    if (down && room(&k->q) < 6)
+    if (down && !has_room(k, 6))
         return;
     ps2_kbd_key(k, down ? 0x12a : 0x1b7);
     ps2_kbd_key(k, down ? 0x137 : 0x1aa);
+}
+
+/* What was typed and not read. */
+static void forget_keys(struct ps2_kbd *k)
+{
+    k->q.len = k->q.answers;
+    memset(k->late, 0, sizeof(k->late));
+    memset(k->down, 0, sizeof(k->down));
 }
 
 static void kbd_argument(struct ps2_kbd *k, uint8_t v)
@@ -137,14 +204,14 @@ static void kbd_argument(struct ps2_kbd *k, uint8_t v)
     uint8_t command = k->command;
 
     k->command = 0;
-    put(&k->q, ACK);
+    put_answer(&k->q, ACK);
     switch (command) {
     case 0xed:
         k->leds = v & 7;
         break;
     case 0xf0:
         if (v == 0)
-            put(&k->q, k->scan_set);
+            put_answer(&k->q, k->scan_set);
         else if (v <= 2)
             k->scan_set = v;
         break;
@@ -167,39 +234,41 @@ void ps2_kbd_command(struct ps2_kbd *k, uint8_t v)
     case 0xf0: /* scan code set */
     case 0xf3: /* typematic rate */
         k->command = v;
-        put(&k->q, ACK);
+        put_answer(&k->q, ACK);
         break;
     case 0xee: /* echo */
-        put(&k->q, 0xee);
+        put_answer(&k->q, 0xee);
         break;
     case 0xf2: /* identify */
-        put(&k->q, ACK);
-        put(&k->q, 0xab);
-        put(&k->q, 0x83);
+        put_answer(&k->q, ACK);
+        put_answer(&k->q, 0xab);
+        put_answer(&k->q, 0x83);
         break;
     case 0xf4: /* enable */
+        forget_keys(k);
         k->scanning = true;
-        put(&k->q, ACK);
+        put_answer(&k->q, ACK);
         break;
     case 0xf5: /* disable, defaults */
     case 0xf6: /* defaults */
+        forget_keys(k);
         kbd_defaults(k);
         k->scanning = v == 0xf6;
-        put(&k->q, ACK);
+        put_answer(&k->q, ACK);
         break;
     case 0xfe: /* resend */
-        put(&k->q, k->last);
+        put_answer(&k->q, k->last);
         break;
     case 0xff: /* reset */
         clear(&k->q);
-        memset(k->late, 0, sizeof(k->late));
+        forget_keys(k);
         kbd_defaults(k);
         k->scanning = true;
-        put(&k->q, ACK);
-        put(&k->q, BAT_OK);
+        put_answer(&k->q, ACK);
+        put_answer(&k->q, BAT_OK);
         break;
     default:
-        put(&k->q, RESEND);
+        put_answer(&k->q, RESEND);
     }
 }
 
@@ -372,7 +441,7 @@ static int queue_post_load(void *obj, int version, struct viv_err *err)
 {
     struct ps2_queue *q = obj;
 
-    if (q->head >= PS2_QUEUE || q->len > PS2_QUEUE)
+    if (q->head >= PS2_QUEUE || q->len > PS2_QUEUE || q->answers > q->len)
         return viv_fail(err, EINVAL, "PS/2 queue out of bounds");
     return 0;
 }
@@ -398,17 +467,23 @@ static int mouse_post_load(void *obj, int version, struct viv_err *err)
 const struct viv_state_table ps2_queue_state = {
     .name = "ps2-queue",
     .ctype = "ps2_queue",
-    .version = 1,
+    .version = 2,
     .min_version = 1,
-    .fields = (const struct viv_field[]){VIV_F_BYTES(ps2_queue, byte), VIV_F_INT(ps2_queue, head),
-                                         VIV_F_INT(ps2_queue, len), VIV_F_END},
+    .fields =
+        (const struct viv_field[]){
+            VIV_F_BYTES(ps2_queue, byte),
+            VIV_F_INT(ps2_queue, head),
+            VIV_F_INT(ps2_queue, len),
+            {.name = "answers", .kind = VIV_FIELD_INT, .offset = offsetof(struct ps2_queue, answers), .size = 1, .count = 1, .since = 2},
+            VIV_F_END,
+        },
     .post_load = queue_post_load,
 };
 
 const struct viv_state_table ps2_kbd_state = {
     .name = "ps2-kbd",
     .ctype = "ps2_kbd",
-    .version = 2,
+    .version = 3,
     .min_version = 1,
     .fields =
         (const struct viv_field[]){
@@ -421,6 +496,8 @@ const struct viv_state_table ps2_kbd_state = {
             VIV_F_INT(ps2_kbd, last),
             {.name = "late", .kind = VIV_FIELD_BYTES, .offset = offsetof(struct ps2_kbd, late),
              .size = sizeof(((struct ps2_kbd *)0)->late), .count = 1, .since = 2},
+            {.name = "down", .kind = VIV_FIELD_BYTES, .offset = offsetof(struct ps2_kbd, down),
+             .size = sizeof(((struct ps2_kbd *)0)->down), .count = 1, .since = 3},
             VIV_F_END,
         },
     .post_load = kbd_post_load,

@@ -14,6 +14,7 @@
 struct ps2_queue {
     uint8_t byte[PS2_QUEUE];
     uint8_t head, len;
+    uint8_t answers; /* how many of the first bytes are answers to commands, which go before what was typed */
 };
 
 struct ps2_kbd {
@@ -22,7 +23,9 @@ struct ps2_kbd {
     uint8_t scan_set, leds, rate;
     bool scanning;
     uint8_t last; /* for Resend */
-    uint8_t late[32]; /* one bit a code of set 1, then those with E0: its release found no room yet */
+    /* One bit a code of set 1, then those with E0. */
+    uint8_t late[32]; /* its release found no room yet */
+    uint8_t down[32]; /* its press was sent, its release not */
 };
 
 struct ps2_mouse {
@@ -42,6 +45,8 @@ void ps2_kbd_command(struct ps2_kbd *k, uint8_t v);
 /* A key as scan code set 1 has it: 01h-7Fh, with 80h set for release, 100h set for an E0 prefix. Dropped while scanning is off; a
  * press is when the queue is full, a release then waits for room. */
 void ps2_kbd_key(struct ps2_kbd *k, unsigned code);
+/* Scan codes that the guest has not read. */
+unsigned ps2_kbd_waiting(const struct ps2_kbd *k);
 /* The two keys that are more than a code: Pause, which says all when it is pressed, and Print. */
 void ps2_kbd_pause(struct ps2_kbd *k);
 void ps2_kbd_print(struct ps2_kbd *k, bool down);
