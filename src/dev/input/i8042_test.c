@@ -250,14 +250,8 @@ static void test_sinks(void)
     viv_input_key(KEY_A, false);
     expect("1e9e");
     viv_input_key(KEY_RIGHTCTRL, true);
-    viv_input_key(KEY_PAUSE, true);
-    viv_input_key(KEY_PAUSE, false);
-    expect("e01de11d45e19dc5");
-    viv_input_key(KEY_SYSRQ, true);
-    viv_input_key(KEY_SYSRQ, false);
-    expect("e02ae037e0b7e0aa");
     viv_input_release_all();
-    expect("e09d");
+    expect("e01de09d");
     viv_input_key(KEY_MICMUTE, true); /* PCs have none */
     expect("");
     g_assert_cmpuint(viv_input_leds(), ==, 0);
@@ -288,6 +282,29 @@ static void tap(unsigned code)
 {
     viv_input_key(code, true);
     viv_input_key(code, false);
+}
+
+/* Pause and Print, alone and with what makes other keys of them: DOS ends a program by Ctrl-Break, E0 46. */
+static void test_pause_and_print(void)
+{
+    begin();
+    tap(KEY_PAUSE);
+    expect("e11d45e19dc5");
+    tap(KEY_SYSRQ);
+    expect("e02ae037e0b7e0aa");
+    viv_input_key(KEY_RIGHTCTRL, true);
+    tap(KEY_PAUSE);
+    expect("e01de046e0c6");
+    tap(KEY_SYSRQ);
+    expect("e037e0b7");
+    viv_input_release_all();
+    expect("e09d");
+    viv_input_key(KEY_LEFTALT, true);
+    viv_input_key(KEY_SYSRQ, true);
+    viv_input_key(KEY_LEFTALT, false);
+    viv_input_key(KEY_SYSRQ, false);
+    expect("3854b8d4");
+    rig_fini();
 }
 
 /* Linux takes a controller for none when it reads 16 bytes and there are more: somebody has typed, or leaned on a key, or both. */
@@ -385,6 +402,7 @@ int main(int argc, char **argv)
     g_test_add_func("/i8042/long-way", test_long_way);
     g_test_add_func("/i8042/slow-guest", test_slow_guest);
     g_test_add_func("/i8042/sinks", test_sinks);
+    g_test_add_func("/i8042/pause-and-print", test_pause_and_print);
     g_test_add_func("/i8042/typed-early", test_typed_early);
     g_test_add_func("/i8042/answers-first", test_answers_first);
     g_test_add_func("/i8042/late", test_late_releases);

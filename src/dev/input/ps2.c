@@ -169,6 +169,11 @@ void ps2_kbd_late(struct ps2_kbd *k)
     }
 }
 
+static bool ctrl_is_down(const struct ps2_kbd *k)
+{
+    return get_bit(k->down, 0x1d) || get_bit(k->down, 0x11d);
+}
+
 void ps2_kbd_pause(struct ps2_kbd *k)
 {
     static const uint8_t set1[] = {0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5},
@@ -178,17 +183,34 @@ void ps2_kbd_pause(struct ps2_kbd *k)
 
     if (!k->scanning || !has_room(k, n))
         return;
+    if (ctrl_is_down(k)) { /* Break: Scroll Lock's code with E0, both ways at once */
+        put_code(k, 0x146);
+        put_code(k, 0x1c6);
+        return;
+    }
     for (unsigned i = 0; i < n; i++)
         put(&k->q, bytes[i]);
 }
 
-/* With a shift around it that nobody pressed: E0 2A E0 37, E0 B7 E0 AA. */
+/* Alone, with a shift around it that nobody pressed: E0 2A E0 37, E0 B7 E0 AA. With a shift or Ctrl only E0 37, with Alt the code of the
+ * 84-key keyboard's SysRq. */
 void ps2_kbd_print(struct ps2_kbd *k, bool down)
 {
+    bool shifted = get_bit(k->down, 0x2a) || get_bit(k->down, 0x36) || ctrl_is_down(k);
+
     if (down && !has_room(k, 6))
         return;
-    ps2_kbd_key(k, down ? 0x12a : 0x1b7);
-    ps2_kbd_key(k, down ? 0x137 : 0x1aa);
+    if (down)
+        k->sysrq = get_bit(k->down, 0x38) || get_bit(k->down, 0x138);
+    if (k->sysrq) {
+        ps2_kbd_key(k, down ? 0x54 : 0xd4);
+        return;
+    }
+    if (down && !shifted)
+        ps2_kbd_key(k, 0x12a);
+    ps2_kbd_key(k, down ? 0x137 : 0x1b7);
+    if (!down && get_bit(k->down, 0x12a))
+        ps2_kbd_key(k, 0x1aa);
 }
 
 /* What was typed and not read. */
@@ -197,6 +219,7 @@ static void forget_keys(struct ps2_kbd *k)
     k->q.len = k->q.answers;
     memset(k->late, 0, sizeof(k->late));
     memset(k->down, 0, sizeof(k->down));
+    k->sysrq = false;
 }
 
 static void kbd_argument(struct ps2_kbd *k, uint8_t v)
@@ -498,6 +521,7 @@ const struct viv_state_table ps2_kbd_state = {
              .size = sizeof(((struct ps2_kbd *)0)->late), .count = 1, .since = 2},
             {.name = "down", .kind = VIV_FIELD_BYTES, .offset = offsetof(struct ps2_kbd, down),
              .size = sizeof(((struct ps2_kbd *)0)->down), .count = 1, .since = 3},
+            {.name = "sysrq", .kind = VIV_FIELD_BOOL, .offset = offsetof(struct ps2_kbd, sysrq), .size = 1, .count = 1, .since = 3},
             VIV_F_END,
         },
     .post_load = kbd_post_load,

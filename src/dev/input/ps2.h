@@ -26,6 +26,7 @@ struct ps2_kbd {
     /* One bit a code of set 1, then those with E0. */
     uint8_t late[32]; /* its release found no room yet */
     uint8_t down[32]; /* its press was sent, its release not */
+    bool sysrq;       /* the Print key was pressed as SysRq */
 };
 
 struct ps2_mouse {
@@ -47,7 +48,8 @@ void ps2_kbd_command(struct ps2_kbd *k, uint8_t v);
 void ps2_kbd_key(struct ps2_kbd *k, unsigned code);
 /* Scan codes that the guest has not read. */
 unsigned ps2_kbd_waiting(const struct ps2_kbd *k);
-/* The two keys that are more than a code: Pause, which says all when it is pressed, and Print. */
+/* The two keys that are more than a code: Pause, which says all when it is pressed and is Break with Ctrl, and Print, which is SysRq
+ * with Alt. */
 void ps2_kbd_pause(struct ps2_kbd *k);
 void ps2_kbd_print(struct ps2_kbd *k, bool down);
 /* There may be room again. */
