@@ -54,7 +54,8 @@ static int load_library(struct viv_err *err)
 static const struct {
     const char *name, *layout, *variant, *model;
 } names[] = {
-    {"ar", "ara"}, {"da", "dk"}, {"de", "de"}, {"de-ch", "ch"}, {"en-gb", "gb"}, {"en-us", "us"}, {"es", "es"}, {"et", "ee"},
+    {"ar", "ara"}, {"bepo", "fr", "bepo"}, {"cz", "cz"}, {"da", "dk"}, {"de", "de"}, {"de-ch", "ch"}, {"en-gb", "gb"}, {"en-us", "us"},
+    {"es", "es"}, {"et", "ee"},
     {"fi", "fi"}, {"fo", "fo"}, {"fr", "fr"}, {"fr-be", "be"}, {"fr-ca", "ca"}, {"fr-ch", "ch", "fr"}, {"hr", "hr"}, {"hu", "hu"},
     {"is", "is"}, {"it", "it"}, {"ja", "jp", NULL, "jp106"}, {"jp", "jp", NULL, "jp106"}, {"lt", "lt"}, {"lv", "lv"}, {"mk", "mk"},
     {"nl", "nl"}, {"nl-be", "be"}, {"no", "no"}, {"pl", "pl"}, {"pt", "pt"}, {"pt-br", "br", NULL, "abnt2"}, {"br", "br", NULL, "abnt2"},

@@ -148,8 +148,8 @@ static void test_layouts(void)
 
 static void test_names(void)
 {
-    static const char *const good[] = {"ar", "da", "de-ch", "en-gb", "es", "et", "fi", "fo", "fr-be", "fr-ca", "fr-ch", "hr", "hu", "is",
-                                       "it", "lt", "lv", "mk", "nl", "nl-be", "no", "pl", "pt", "pt-br", "ru", "sl", "sv", "th", "tr",
+    static const char *const good[] = {"ar", "bepo", "cz", "da", "de-ch", "en-gb", "es", "et", "fi", "fo", "fr-be", "fr-ca", "fr-ch", "hr",
+                                       "hu", "is", "it", "lt", "lv", "mk", "nl", "nl-be", "no", "pl", "pt", "pt-br", "ru", "sl", "sv", "th", "tr",
                                        "us(dvorak)", "gr"};
     static const char *const bad[] = {"", "zz", "us(", "us(nix)", "../../etc/passwd", "us,de"};
     struct viv_keymap *m = load("us");
