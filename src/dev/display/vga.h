@@ -60,6 +60,7 @@ struct vga_mode {
     uint32_t mask;   /* plane offsets that there are, minus 1 */
     uint32_t pan;    /* pixels */
     uint32_t below;  /* pixels, from the split on */
+    uint32_t preset; /* TEXT: lines of the first row that are above the picture */
     uint8_t cr17, cr14;
     uint8_t ar10, sr3; /* TEXT: underline, ninth dot, blinking; which fonts */
 };

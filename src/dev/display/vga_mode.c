@@ -1,7 +1,7 @@
 /* What the registers put on the screen. (FreeVGA: "VGA Display Generation", "CRTC registers"; Bochs VBE display API.)
  *
  * A picture's lines are those that differ by design: a scan line that the CRTC shows twice is one. Left out: interlace, skew, the
- * preset row scan, a split screen in text modes. */
+ * preset row scan of graphics modes. */
 #include "dev/display/vga.h"
 
 #include <string.h>
@@ -106,8 +106,9 @@ static void text_mode(const struct vga *v, struct vga_mode *m, uint32_t columns,
     m->width = columns * m->cell;
     m->height = lines;
     m->rows = row;
-    m->split = UINT32_MAX;
+    m->preset = (v->crtc[8] & 0x1fu) < row ? v->crtc[8] & 0x1fu : 0;
     m->pan = text_pan(v, m->cell);
+    m->below = v->attr[0x10] & AR10_PAN_ABOVE ? 0 : m->pan;
     m->cr17 |= CR17_NO_BANKS;
     m->ar10 = v->attr[0x10] & (AR10_MONO | AR10_9TH | AR10_BLINK);
     m->sr3 = v->seq[3];

@@ -330,6 +330,65 @@ static void test_text_registers(void)
     end();
 }
 
+static void split_at(unsigned line)
+{
+    indexed(0x3d4, 0x18, (uint8_t)line);
+    indexed(0x3d4, 7, 0x0f); /* bits 8 and 9 are 0 */
+    indexed(0x3d4, 9, 0x0f);
+}
+
+/* Does the row that begins on line y, with `scan` of its lines hidden, begin with the cell? */
+static void expect_cell(unsigned ch, unsigned attr, unsigned y, unsigned scan, unsigned lines, unsigned pan)
+{
+    const struct viv_surface *s = look();
+
+    for (unsigned i = 0; i < lines; i++) {
+        for (unsigned x = 0; x + pan < 9; x++)
+            g_assert_cmphex(pixel(s, x, y + i), ==, text_pixel(ch, attr, x + pan, scan + i));
+    }
+}
+
+/* Text that scrolls smoothly above a line that stays: start address, preset row scan, panning, line compare. */
+static void test_text_split(void)
+{
+    struct viv_text *t;
+
+    begin();
+    set_mode(&mode3);
+    load_font();
+    indexed(0x3d4, 0x0a, 0x20); /* no cursor */
+    for (unsigned i = 0; i < 4000; i++)
+        put_text(i, (uint8_t)(i / 80), (uint8_t)(i / 80 & 7));
+    indexed(0x3d4, 0x0d, 80); /* the second row is the first */
+    indexed(0x3d4, 8, 5);     /* from its sixth line on */
+    expect_cell(1, 1, 0, 5, 11, 0);
+    expect_cell(2, 2, 11, 0, 16, 0);
+    expect_cell(26, 2, 395, 0, 5, 0);
+    split_at(99);
+    expect_cell(6, 6, 75, 0, 16, 0);
+    expect_cell(7, 7, 91, 0, 9, 0);
+    expect_cell(0, 0, 100, 0, 16, 0); /* what is preset is the first row's alone */
+    expect_cell(18, 2, 388, 0, 12, 0);
+    set_attr(0x13, 2); /* three dots */
+    expect_cell(1, 1, 0, 5, 11, 3);
+    expect_cell(0, 0, 100, 0, 16, 3);
+    set_attr(0x10, 0x2c); /* above alone */
+    expect_cell(7, 7, 91, 0, 9, 3);
+    expect_cell(1, 1, 116, 0, 16, 0);
+    t = viv_console_text(console);
+    g_assert_true(t->columns == 80 && t->rows == 7 + 19);
+    g_assert_true(t->cell[6 * 80].fg == 7 && t->cell[7 * 80].fg == 0 && t->cell[25 * 80].fg == 2);
+    g_free(t);
+    indexed(0x3d4, 8, 31); /* more than a row has */
+    indexed(0x3d4, 0x18, 0); /* one line above */
+    expect_cell(1, 1, 0, 0, 1, 3);
+    expect_cell(0, 0, 1, 0, 16, 0);
+    indexed(0x3d4, 9, 0x8f); /* each line twice: nothing is above */
+    indexed(0x3d4, 8, 5);
+    expect_cell(0, 0, 0, 0, 16, 0);
+    end();
+}
+
 /* ---- graphics ---- */
 
 static void test_mode_13(void)
@@ -736,6 +795,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/vga/text", test_text);
     g_test_add_func("/vga/text-registers", test_text_registers);
+    g_test_add_func("/vga/text-split", test_text_split);
     g_test_add_func("/vga/mode-13h", test_mode_13);
     g_test_add_func("/vga/planar", test_planar);
     g_test_add_func("/vga/cga", test_cga);

@@ -21,15 +21,54 @@ static unsigned columns(const struct vga_mode *m)
     return m->width / m->cell;
 }
 
-/* Those that are seen in part count. */
-static unsigned columns_drawn(const struct vga_mode *m)
+/* A row of the picture: the first and the last of each part of a split screen may show only some of their lines. */
+struct row {
+    uint32_t y, lines; /* on the picture */
+    uint32_t scan;     /* the first line that is shown */
+    uint32_t counter;  /* of its first cell */
+    uint32_t pan;
+};
+
+/* Where the lower part of a split screen begins: the counter and its lines begin at 0 again (line compare). */
+static uint32_t lower_part(const struct vga_mode *m)
 {
-    return columns(m) + (m->pan > 0);
+    return MIN(m->split, m->height);
+}
+
+static uint32_t rows_of(const struct vga_mode *m, uint32_t lines)
+{
+    return (lines + m->rows - 1) / m->rows;
+}
+
+static uint32_t rows_above(const struct vga_mode *m)
+{
+    uint32_t lines = lower_part(m);
+
+    return lines ? rows_of(m, lines + m->preset) : 0;
 }
 
 static unsigned text_rows(const struct vga_mode *m)
 {
-    return (m->height + m->rows - 1) / m->rows;
+    return rows_above(m) + rows_of(m, m->height - lower_part(m));
+}
+
+static struct row text_row(const struct vga_mode *m, unsigned n)
+{
+    uint32_t end = lower_part(m), above = rows_above(m);
+    struct row r = {.y = n ? n * m->rows - m->preset : 0, .scan = n ? 0 : m->preset, .counter = m->start + n * m->stride, .pan = m->pan};
+
+    if (n >= above) {
+        r = (struct row){.y = end + (n - above) * m->rows, .counter = (n - above) * m->stride, .pan = m->below};
+        end = m->height;
+    }
+    r.lines = MIN(m->rows - r.scan, end - r.y);
+    return r;
+}
+
+/* Those that are seen in part count. */
+static unsigned columns_drawn(const struct vga_mode *m, const struct row *r)
+{
+    return columns(m) + (r->pan > 0);
 }
 
 /* ---- fonts ---- */
@@ -89,12 +128,12 @@ struct span {
     unsigned x, skip, width;
 };
 
-static struct span place(const struct vga_mode *m, unsigned column)
+static struct span place(const struct vga_mode *m, const struct row *r, unsigned column)
 {
-    struct span s = {column * m->cell - m->pan, 0, m->cell};
+    struct span s = {column * m->cell - r->pan, 0, m->cell};
 
     if (!column)
-        s = (struct span){0, m->pan, m->cell - m->pan};
+        s = (struct span){0, r->pan, m->cell - r->pan};
     s.width = MIN(s.width, m->width - s.x);
     return s;
 }
@@ -106,17 +145,17 @@ static void draw_dots(uint32_t *out, struct span s, unsigned bits, uint32_t fg, 
         out[s.x + x] = bits >> (8 - s.skip - x) & 1 ? fg : bg;
 }
 
-static void draw_cell(const struct vga *v, const struct viv_surface *s, unsigned column, unsigned row, uint32_t cell)
+static void draw_cell(const struct vga *v, const struct viv_surface *s, unsigned column, const struct row *r, uint32_t cell)
 {
     const struct vga_mode *m = &v->shown;
     unsigned ch = cell & 0xff, attr = cell >> 8 & 0xff, first = v->crtc[0x0a] & 31, last = v->crtc[0x0b] & 31;
     bool blinks = m->ar10 & AR10_BLINK, ninth = m->ar10 & AR10_9TH && (ch & 0xe0) == 0xc0;
     uint32_t fg = v->palette[attr & 15], bg = v->palette[attr >> 4 & (blinks ? 7 : 15)];
     const uint8_t *glyph = v->fonts + (attr & 8 ? VGA_FONT : 0) + ch * 32;
-    struct span at = place(m, column);
+    struct span at = place(m, r, column);
 
-    for (unsigned y = 0; y < m->rows && row * m->rows + y < m->height; y++) {
-        uint32_t *out = (uint32_t *)(s->pixels + (row * m->rows + y) * s->stride);
+    for (unsigned y = r->scan; y < r->scan + r->lines; y++) {
+        uint32_t *out = (uint32_t *)(s->pixels + (r->y + y - r->scan) * s->stride);
         unsigned bits = cell & CELL_HIDDEN ? 0 : glyph[y & 31] << 1 | (ninth && glyph[y & 31] & 1);
         bool underline = m->ar10 & AR10_MONO && (attr & 7) == 1 && y == (m->cr14 & 31u);
 
@@ -126,13 +165,40 @@ static void draw_cell(const struct vga *v, const struct viv_surface *s, unsigned
     }
 }
 
+/* Draws the cells of a row that have changed. `drawn`: what they were. */
+static void draw_row(struct vga *v, const struct viv_surface *s, const struct row *r, uint32_t *drawn)
+{
+    const struct vga_mode *m = &v->shown;
+    unsigned width = columns_drawn(m, r), first = width, last = 0;
+    bool off = m->ar10 & AR10_BLINK && !phase(BLINK_NS);
+    uint32_t cursor = cursor_on(v) && phase(CURSOR_NS) ? cursor_address(v) : UINT32_MAX;
+    uint32_t shape = CELL_CURSOR | (v->crtc[0x0a] & 31u) << 18 | (v->crtc[0x0b] & 31u) << 23;
+
+    for (unsigned x = 0; x < width; x++) {
+        uint32_t at = r->counter + x, cell = cell_at(v, at);
+
+        if (off && cell & 0x8000)
+            cell |= CELL_HIDDEN;
+        if ((at & 0xffff) == cursor)
+            cell |= shape;
+        if (cell == drawn[x])
+            continue;
+        drawn[x] = cell;
+        draw_cell(v, s, x, r, cell);
+        first = MIN(first, x);
+        last = x;
+    }
+    if (first < width) {
+        struct span left = place(m, r, first), right = place(m, r, last);
+
+        viv_console_changed(v->console, left.x, r->y, right.x + right.width - left.x, r->lines);
+    }
+}
+
 void vga_text_draw(struct vga *v, const struct viv_surface *s, bool changed)
 {
     const struct vga_mode *m = &v->shown;
-    unsigned width = columns_drawn(m), height = text_rows(m), cells = width * height;
-    bool blinks = m->ar10 & AR10_BLINK, off = blinks && !phase(BLINK_NS);
-    uint32_t cursor = cursor_on(v) && phase(CURSOR_NS) ? cursor_address(v) : UINT32_MAX;
-    uint32_t shape = CELL_CURSOR | (v->crtc[0x0a] & 31u) << 18 | (v->crtc[0x0b] & 31u) << 23;
+    unsigned width = columns(m) + 1, height = text_rows(m), cells = width * height;
 
     /* The palette's size is fixed; a mode's is not, and any new mode comes with `changed`. */
     if (changed || !v->cells) {
@@ -142,28 +208,10 @@ void vga_text_draw(struct vga *v, const struct viv_surface *s, bool changed)
     }
     if (vga_is_dirty(v, 0, 0x40000) && update_fonts(v))
         memset(v->cells, CELL_NONE, cells * sizeof(*v->cells));
-    for (unsigned row = 0; row < height; row++) {
-        unsigned first = width, last = 0;
+    for (unsigned n = 0; n < height; n++) {
+        struct row r = text_row(m, n);
 
-        for (unsigned x = 0; x < width; x++) {
-            uint32_t at = m->start + row * m->stride + x, cell = cell_at(v, at);
-
-            if (off && cell & 0x8000)
-                cell |= CELL_HIDDEN;
-            if ((at & 0xffff) == cursor)
-                cell |= shape;
-            if (cell == v->cells[row * width + x])
-                continue;
-            v->cells[row * width + x] = cell;
-            draw_cell(v, s, x, row, cell);
-            first = MIN(first, x);
-            last = x;
-        }
-        if (first < width) {
-            struct span left = place(m, first), right = place(m, last);
-
-            viv_console_changed(v->console, left.x, row * m->rows, right.x + right.width - left.x, m->rows);
-        }
+        draw_row(v, s, &r, v->cells + n * width);
     }
 }
 
@@ -206,7 +254,7 @@ struct viv_text *vga_text_get(void *opaque)
     t->rows = height;
     t->cursor_x = t->cursor_y = -1;
     for (unsigned i = 0; i < width * height; i++) {
-        uint32_t at = m->start + i / width * m->stride + i % width, cell = cell_at(v, at);
+        uint32_t at = text_row(m, i / width).counter + i % width, cell = cell_at(v, at);
 
         t->cell[i].ch = cp437[cell & 0xff];
         t->cell[i].fg = cell >> 8 & 15;
