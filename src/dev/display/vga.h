@@ -84,6 +84,7 @@ struct vga {
     struct viv_ram *ram;
     struct viv_console *console;
     bool shared; /* the console is another's, which asks for refreshes while the VGA is seen on it */
+    bool only_dispi; /* there are no VGA registers: nobody can switch its picture off by them */
     bool has_edid;
     uint8_t edid[VIV_EDID_SIZE];
 

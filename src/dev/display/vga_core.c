@@ -189,6 +189,7 @@ const struct viv_state_table vga_state = {
             VIV_F_CONFIG(vga, ext),
             VIV_F_CONFIG(vga, ext_opaque),
             VIV_F_CONFIG(vga, shared),
+            VIV_F_CONFIG(vga, only_dispi),
             VIV_F_CONFIG(vga, has_edid),
             VIV_F_CONFIG(vga, edid),
             VIV_F_INT(vga, misc),

@@ -129,9 +129,10 @@ static void graphics_mode(const struct vga *v, struct vga_mode *m, uint32_t colu
     m->below = v->attr[0x10] & AR10_PAN_ABOVE ? 0 : m->pan;
 }
 
+/* Screen savers and kernels (Linux's bochs-drm for DPMS) switch a picture off so, whatever its mode is. */
 static bool is_off(const struct vga *v)
 {
-    return v->seq[1] & SEQ1_OFF || !(v->attr_index & ATTR_PAS);
+    return !v->only_dispi && (v->seq[1] & SEQ1_OFF || !(v->attr_index & ATTR_PAS));
 }
 
 void vga_mode_now(const struct vga *v, struct vga_mode *m)
@@ -143,6 +144,8 @@ void vga_mode_now(const struct vga *v, struct vga_mode *m)
     memset(m, 0, sizeof(*m));
     if (vga_dispi_on(v)) {
         dispi_mode(v, m);
+        if (is_off(v))
+            blank(m, m->width, m->height);
         return;
     }
     if (v->ext && v->ext->mode(v->ext_opaque, m)) {

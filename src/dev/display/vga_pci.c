@@ -78,6 +78,7 @@ static int realize(struct viv_dev *dev, struct viv_opts *opts, struct viv_err *e
         viv_pci_dev_fini(&d->pci);
         return r;
     }
+    d->vga.only_dispi = !is_legacy(d);
     vga_set_monitor(&d->vga, opts);
     add_bars(d);
     d->pci.config_written = config_written;

@@ -533,6 +533,8 @@ static void vbe_mode(uint16_t width, uint16_t height, uint16_t bits)
     dispi(2, height);
     dispi(3, bits);
     dispi(4, 0x41);
+    in8(0x3da);
+    out8(0x3c0, 0x20); /* not off */
 }
 
 static void test_vbe(void)
@@ -574,6 +576,16 @@ static void test_vbe(void)
     set_mem32(LFB + 4 * (1024 * 20 + 10), 0xabcdef);
     g_assert_cmphex(pixel(look(), 0, 0), ==, 0xabcdef);
     g_assert_cmpuint(dispi_get(7), ==, 4096);
+    in8(0x3da); /* off, and on again */
+    out8(0x3c0, 0);
+    expect_size(look(), 800, 600);
+    g_assert_cmphex(pixel(look(), 0, 0), ==, 0);
+    out8(0x3c0, 0x20); /* data for register 0: the picture stays off */
+    out8(0x3c0, 0x20);
+    g_assert_cmphex(pixel(look(), 0, 0), ==, 0xabcdef);
+    indexed(0x3c4, 1, 0x21);
+    g_assert_cmphex(pixel(look(), 0, 0), ==, 0);
+    indexed(0x3c4, 1, 1);
     dispi(5, 3); /* a bank at A0000h */
     poke(0xa0000, 0x77);
     g_assert_cmphex(mem32(LFB + 0x30000) & 0xff, ==, 0x77);

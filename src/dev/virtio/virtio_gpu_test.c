@@ -621,6 +621,7 @@ static void test_vga(void)
     write16(BAR + 0x504, 200);
     write16(BAR + 0x506, 32);
     write16(BAR + 0x508, 0x41);
+    viv_space_write_locked(rig.board.mem, BAR + 0x400, 0x20, 1); /* port 3C0h: the picture is on */
     viv_space_write_locked(rig.board.mem, LFB + 4, 0x112233, 4);
     see(0);
     g_assert_cmpuint(seen.surface->width, ==, 320);
