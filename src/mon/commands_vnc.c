@@ -184,7 +184,7 @@ const struct viv_mon_cmd viv_mon_vnc[] = {
     {"info vnc", NULL, NULL, NULL, "show the VNC servers and who looks", query_vnc_servers, show_vnc},
     {NULL, "query-vnc", NULL, NULL, "the first VNC server", query_vnc, .returns = "VncInfo"},
     {NULL, "query-vnc-servers", NULL, NULL, "all VNC servers", query_vnc_servers, .returns = "[VncInfo2]"},
-    {"set_password", "set_password", "protocol password [-c connected] [-d display]", set_password_args, "set the password of a VNC server",
+    {"set_password", "set_password", "protocol password [-d display] [connected]", set_password_args, "set the password of a VNC server",
      set_password},
     {"expire_password", "expire_password", "protocol time [-d display]", expire_args, "set when a VNC password ends", expire_password},
     {NULL, "add_client", NULL, add_client_args, "give a connected socket to a VNC server", add_client},

@@ -249,6 +249,9 @@ def passwords(work):
             must(refused(lambda: g.client(password=bad)) == "Authentication failed", g, f"'{bad}' is let in")
         c = g.client(password="secret12xyz")  # eight count
         g.q.cmd("set_password", protocol="vnc", password="other")
+        for how, word in (("keep", ""), ("-d default keep", ""), ("disconnect", "keep is what works")):
+            said = hmp(g.q, f"set_password vnc other {how}")
+            must(word in said if word else not said, g, f"set_password with {how}: {said}")
         c.request()
         c.update()  # who is in stays
         must(refused(lambda: g.client(password="secret12")), g, "the old password still works")
