@@ -345,15 +345,17 @@ static bool on_busy(void *opaque)
 
 static void on_button(void *opaque, enum viv_button b, bool down)
 {
-    if (b <= VIV_BUTTON_RIGHT) /* it has three */
-        viv_pointer_button(&((struct i8042 *)opaque)->mouse.pointer, b, down);
+    struct ps2_mouse *m = &((struct i8042 *)opaque)->mouse;
+
+    if (b <= VIV_BUTTON_RIGHT || m->id == 4 || !down) /* it has three or five */
+        viv_pointer_button(&m->pointer, b, down);
 }
 
 static void on_wheel(void *opaque, int dy, int dx)
 {
     struct i8042 *c = opaque;
 
-    if (c->mouse.id == 3) /* others have no wheel */
+    if (c->mouse.id) /* others have no wheel */
         viv_pointer_wheel(&c->mouse.pointer, dy, 0);
 }
 

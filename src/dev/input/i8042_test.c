@@ -242,6 +242,53 @@ static void test_slow_guest(void)
     rig_fini();
 }
 
+static void knock(uint8_t middle)
+{
+    uint8_t rates[] = {200, middle, 80};
+
+    for (unsigned i = 0; i < 3; i++) {
+        aux(0xf3);
+        aux(rates[i]);
+        expect("fafa");
+    }
+}
+
+static void click(enum viv_button b, const char *down, const char *up)
+{
+    viv_input_button(0, b, true);
+    viv_input_sync(0);
+    expect(down);
+    viv_input_button(0, b, false);
+    viv_input_sync(0);
+    expect(up);
+}
+
+/* IntelliMouse Explorer: two buttons at the sides, beside the wheel in the fourth byte. Others do not have them. */
+static void test_explorer(void)
+{
+    mouse_on();
+    click(VIV_BUTTON_SIDE, "", "");
+    knock(100);
+    click(VIV_BUTTON_EXTRA, "", "");
+    knock(200);
+    aux(0xf2);
+    expect("fa04");
+    click(VIV_BUTTON_SIDE, "08000010", "08000000");
+    viv_input_button(0, VIV_BUTTON_EXTRA, true);
+    viv_input_button(0, VIV_BUTTON_LEFT, true);
+    viv_input_wheel(0, 1, 0);
+    viv_input_sync(0);
+    expect("0900002f");
+    viv_input_button(0, VIV_BUTTON_LEFT, false);
+    viv_input_move(0, 2, 0);
+    viv_input_sync(0);
+    expect("08020020");
+    viv_input_button(0, VIV_BUTTON_EXTRA, false);
+    viv_input_sync(0);
+    expect("08000000");
+    rig_fini();
+}
+
 /* As a viewer's. */
 static void test_sinks(void)
 {
@@ -401,6 +448,7 @@ int main(int argc, char **argv)
     g_test_add_func("/i8042/mouse", test_mouse);
     g_test_add_func("/i8042/long-way", test_long_way);
     g_test_add_func("/i8042/slow-guest", test_slow_guest);
+    g_test_add_func("/i8042/explorer", test_explorer);
     g_test_add_func("/i8042/sinks", test_sinks);
     g_test_add_func("/i8042/pause-and-print", test_pause_and_print);
     g_test_add_func("/i8042/typed-early", test_typed_early);

@@ -1,5 +1,5 @@
-/* PS/2 keyboard (scan code set 2) and mouse (three buttons, or IntelliMouse with a wheel). (IBM PS/2 Hardware
- * Interface Technical Reference, keyboard and auxiliary device; Microsoft's IntelliMouse knock.)
+/* PS/2 keyboard (scan code set 2) and mouse (three buttons, or IntelliMouse with a wheel, or IntelliMouse
+ * Explorer with five). (IBM PS/2 Hardware Interface Technical Reference, keyboard and auxiliary device; Microsoft's knocks.)
  *
  * Left out: scan code set 3's per-key modes (the commands are acknowledged with Resend), typematic repeat, which
  * guests do themselves. */
@@ -329,6 +329,14 @@ static uint8_t mouse_buttons(uint8_t held)
     return (uint8_t)((held >> VIV_BUTTON_LEFT & 1) | (held >> VIV_BUTTON_RIGHT & 1) << 1 | (held >> VIV_BUTTON_MIDDLE & 1) << 2);
 }
 
+/* The fourth byte: the wheel; of an Explorer four bits of it and two buttons. */
+static uint8_t mouse_wheel(const struct ps2_mouse *m, int dz, uint8_t held)
+{
+    if (m->id != 4)
+        return (uint8_t)dz;
+    return (uint8_t)((dz & 15) | (held >> VIV_BUTTON_SIDE & 1) << 4 | (held >> VIV_BUTTON_EXTRA & 1) << 5);
+}
+
 static int part(int32_t *of, int low, int high)
 {
     int n = CLAMP(*of, low, high);
@@ -344,12 +352,13 @@ static void mouse_packet(struct ps2_mouse *m)
     struct pointer_event none = {.buttons = p->told.buttons}, *e = viv_pointer_first(p) ? viv_pointer_first(p) : &none;
     int dx = part(&e->x, -255, 255), dy = -part(&e->y, -255, 255), dz = -part(&e->wheel, -7, 8);
     bool all = !e->x && !e->y && !e->wheel;
+    uint8_t held = all ? e->buttons : p->told.buttons;
 
-    put(&m->q, (uint8_t)(0x08 | mouse_buttons(all ? e->buttons : p->told.buttons) | (dx < 0 ? 0x10 : 0) | (dy < 0 ? 0x20 : 0)));
+    put(&m->q, (uint8_t)(0x08 | mouse_buttons(held) | (dx < 0 ? 0x10 : 0) | (dy < 0 ? 0x20 : 0)));
     put(&m->q, (uint8_t)dx);
     put(&m->q, (uint8_t)dy);
-    if (m->id == 3)
-        put(&m->q, (uint8_t)dz);
+    if (m->id)
+        put(&m->q, mouse_wheel(m, dz, held));
     if (all && e != &none)
         viv_pointer_taken(p);
 }
@@ -372,8 +381,8 @@ static void mouse_set_rate(struct ps2_mouse *m, uint8_t v)
     m->knock[0] = m->knock[1];
     m->knock[1] = m->knock[2];
     m->knock[2] = v;
-    if (m->knock[0] == 200 && m->knock[1] == 100 && v == 80)
-        m->id = 3;
+    if (m->knock[0] == 200 && v == 80 && (m->knock[1] == 100 || m->knock[1] == 200))
+        m->id = m->knock[1] == 100 ? 3 : 4;
 }
 
 static void mouse_status(struct ps2_mouse *m)
@@ -482,7 +491,7 @@ static int mouse_post_load(void *obj, int version, struct viv_err *err)
 {
     struct ps2_mouse *m = obj;
 
-    if (m->id != 0 && m->id != 3)
+    if (m->id != 0 && m->id != 3 && m->id != 4)
         return viv_fail(err, EINVAL, "PS/2 mouse with id %u", m->id);
     return 0;
 }

@@ -32,8 +32,9 @@ struct ps2_kbd {
 struct ps2_mouse {
     struct ps2_queue q;
     uint8_t command;
-    uint8_t rate, resolution, id;
-    uint8_t knock[3]; /* the last sample rates: 200, 100, 80 switches the wheel on */
+    uint8_t rate, resolution;
+    uint8_t id;       /* 0, 3: it has a wheel, 4: and five buttons */
+    uint8_t knock[3]; /* the last sample rates: 200, 100, 80 switches the wheel on, 200, 200, 80 the buttons too */
     bool reporting, remote, wrap, scale2;
     struct pointer pointer; /* what is not reported yet */
     uint8_t last;
