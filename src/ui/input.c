@@ -1,4 +1,5 @@
-/* Who gets keys and motion (input.h). Sinks stand in a list, the preferred one first; a kind goes to the first that takes it. */
+/* Who gets keys and motion (input.h). Sinks stand in a list, the preferred one first; a kind goes to the first that takes it. What was
+ * pressed on one is released on that one, whoever is preferred by then: a guest that has drivers for both would have it down for ever. */
 #include "ui/input.h"
 
 #include "ui/console.h"
@@ -12,6 +13,7 @@ struct viv_input_sink {
     void *opaque;
     int console;
     unsigned index, leds;
+    unsigned buttons; /* that are down on it: 1 << enum viv_button */
     struct viv_input_sink *next;
 };
 
@@ -25,7 +27,7 @@ struct viv_input_watch {
 static struct viv_input_sink *sinks;
 static struct viv_input_watch *watches;
 static unsigned telling;
-static bool held[CODES];
+static struct viv_input_sink *holder[CODES]; /* on which a key is down; NULL: it is up */
 
 /* ---- watches ---- */
 
@@ -78,11 +80,16 @@ void viv_input_unwatch(struct viv_input_watch *watch)
 
 /* ---- sinks ---- */
 
+static bool is_of(const struct viv_input_sink *s, int console)
+{
+    return s->console < 0 || console < 0 || s->console == console;
+}
+
 static struct viv_input_sink *pick(unsigned kinds, int console)
 {
     struct viv_input_sink *s = sinks;
 
-    while (s && (!(s->ops->kinds & kinds) || (s->console >= 0 && console >= 0 && s->console != console)))
+    while (s && (!(s->ops->kinds & kinds) || !is_of(s, console)))
         s = s->next;
     return s;
 }
@@ -126,6 +133,8 @@ void viv_input_remove(struct viv_input_sink *s)
     if (!s)
         return;
     take_out(s);
+    for (unsigned code = 0; code < CODES; code++)
+        holder[code] = holder[code] == s ? NULL : holder[code];
     g_free(s);
     tell();
 }
@@ -186,12 +195,14 @@ static void awake(void)
 
 void viv_input_key(unsigned code, bool down)
 {
-    struct viv_input_sink *s = pick(VIV_INPUT_KEYS, -1);
+    struct viv_input_sink *s = NULL;
 
     awake();
-    if (code >= CODES || !s || (!down && !held[code]))
+    if (code < CODES)
+        s = holder[code] || !down ? holder[code] : pick(VIV_INPUT_KEYS, -1);
+    if (!s)
         return;
-    held[code] = down;
+    holder[code] = down ? s : NULL;
     s->ops->key(s->opaque, code, down);
     if (s->ops->sync)
         s->ops->sync(s->opaque);
@@ -207,7 +218,7 @@ bool viv_input_busy(void)
 void viv_input_release_all(void)
 {
     for (unsigned code = 0; code < CODES; code++) {
-        if (held[code])
+        if (holder[code])
             viv_input_key(code, false);
     }
 }
@@ -234,12 +245,28 @@ void viv_input_place(int console, unsigned x, unsigned y, unsigned width, unsign
         s->ops->place(s->opaque, scale(x, width), scale(y, height));
 }
 
+static void set_button(struct viv_input_sink *s, enum viv_button b, bool down)
+{
+    s->buttons = down ? s->buttons | 1u << b : s->buttons & ~(1u << b);
+    if (s->ops->button)
+        s->ops->button(s->opaque, b, down);
+}
+
 void viv_input_button(int console, enum viv_button b, bool down)
 {
-    struct viv_input_sink *s = pointer(console);
+    struct viv_input_sink *current = pointer(console);
 
-    if (s && s->ops->button && b < VIV_BUTTONS)
-        s->ops->button(s->opaque, b, down);
+    if (b >= VIV_BUTTONS)
+        return;
+    for (struct viv_input_sink *s = sinks; s && !down; s = s->next) {
+        if (s == current || !(s->buttons >> b & 1) || !is_of(s, console))
+            continue;
+        set_button(s, b, false);
+        if (s->ops->sync)
+            s->ops->sync(s->opaque);
+    }
+    if (current)
+        set_button(current, b, down);
 }
 
 void viv_input_wheel(int console, int dy, int dx)

@@ -85,7 +85,19 @@ static void test_keys(void)
     g_assert_cmpuint(b.keys, ==, 2);
     viv_input_set_leds(first, VIV_LED_CAPS);
     g_assert_cmpuint(viv_input_leds(), ==, 0);
+    viv_input_key(KEY_C, true);
+    viv_input_prefer(first, true); /* its driver starts while the key is down on the other */
+    viv_input_key(KEY_C, false);
+    g_assert_cmpuint(b.code, ==, 0x1000 | KEY_C);
+    viv_input_key(KEY_C, true);
+    g_assert_true(a.code == KEY_C && b.keys == 4);
+    viv_input_prefer(second, true);
+    viv_input_key(KEY_C, false);
+    viv_input_key(KEY_D, true);
+    g_assert_true(a.code == (0x1000 | KEY_C) && b.code == KEY_D);
     viv_input_remove(second);
+    viv_input_key(KEY_D, false); /* it went with its keyboard */
+    g_assert_cmpuint(a.code, ==, 0x1000 | KEY_C);
     g_assert_cmpuint(viv_input_leds(), ==, VIV_LED_CAPS);
     viv_input_remove(first);
     viv_input_remove(NULL);
@@ -119,6 +131,8 @@ static void test_pointers(void)
     g_assert_true(t.x == 199u * 0x8000 / 200 && t.y == 0);
     viv_input_prefer(st, false);
     g_assert_false(viv_input_is_absolute(0));
+    viv_input_button(0, VIV_BUTTON_LEFT, false); /* it is down on the tablet */
+    g_assert_true(t.buttons == 0 && t.syncs == 2 && m.buttons == 4);
     g_assert_true(viv_input_pointer(0, &p) && p.current && !p.absolute && p.index == 0);
     g_assert_true(viv_input_pointer(1, &p) && !p.current && p.absolute && p.index == 1);
     g_assert_false(viv_input_pointer(2, &p));
