@@ -139,7 +139,7 @@ static void packed(uint8_t sr7, uint8_t hdr, uint32_t pitch)
     cr(0x17, 0xe3);
     cr(0x13, (uint8_t)(pitch / 8));
     cr(0x1b, (uint8_t)(0x22 | (pitch / 8 >> 8) << 4));
-    sr(1, 1);
+    sr(1, 0x21); /* SeaBIOS leaves bit 5 on, which is "screen off" in a VGA mode */
     in8(0x3da);
     out8(0x3c0, 0x20);
 }

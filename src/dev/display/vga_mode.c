@@ -129,10 +129,10 @@ static void graphics_mode(const struct vga *v, struct vga_mode *m, uint32_t colu
     m->below = v->attr[0x10] & AR10_PAN_ABOVE ? 0 : m->pan;
 }
 
-/* Screen savers and kernels (Linux's bochs-drm for DPMS) switch a picture off so, whatever its mode is. */
+/* Screen savers, and kernels (Linux's bochs-drm for DPMS), switch a picture off by the attribute controller, whatever its mode is. */
 static bool is_off(const struct vga *v)
 {
-    return !v->only_dispi && (v->seq[1] & SEQ1_OFF || !(v->attr_index & ATTR_PAS));
+    return !v->only_dispi && !(v->attr_index & ATTR_PAS);
 }
 
 void vga_mode_now(const struct vga *v, struct vga_mode *m)
@@ -164,7 +164,8 @@ void vga_mode_now(const struct vga *v, struct vga_mode *m)
         graphics_mode(v, m, columns, lines / twice, (c[9] & 0x1fu) + 1);
     else
         text_mode(v, m, columns, lines / twice, (c[9] & 0x1fu) + 1);
-    if (!m->width || !m->height || is_off(v))
+    /* In VGA's own modes alone: SeaBIOS sets the CL-GD5446's packed ones with this bit on. */
+    if (!m->width || !m->height || v->seq[1] & SEQ1_OFF || is_off(v))
         blank(m, m->width < 320 ? 640 : m->width, m->height < 200 ? 480 : m->height);
 }
 

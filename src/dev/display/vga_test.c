@@ -583,9 +583,6 @@ static void test_vbe(void)
     out8(0x3c0, 0x20); /* data for register 0: the picture stays off */
     out8(0x3c0, 0x20);
     g_assert_cmphex(pixel(look(), 0, 0), ==, 0xabcdef);
-    indexed(0x3c4, 1, 0x21);
-    g_assert_cmphex(pixel(look(), 0, 0), ==, 0);
-    indexed(0x3c4, 1, 1);
     dispi(5, 3); /* a bank at A0000h */
     poke(0xa0000, 0x77);
     g_assert_cmphex(mem32(LFB + 0x30000) & 0xff, ==, 0x77);
