@@ -120,10 +120,11 @@ static void expand_line(const struct blt *b, uint32_t y, const uint8_t *line)
 
     for (uint32_t x = b->skip; x < pixels; x++) {
         uint8_t byte = pattern ? pattern_byte(b, line, pattern_line(b, y)) : line ? line[x / 8] : *at(b, b->src + y * bits_line(b) + x / 8);
-        bool on = (byte >> (7 - x % 8) & 1) != ((b->ext & GR33_INVERT) != 0);
+        bool one = byte >> (7 - x % 8) & 1;
 
-        if (on || !(b->mode & GR30_TRANSPARENT))
-            put_pixel(b, dst + x * b->bytes, on ? b->fg : b->bg);
+        /* GR33[1] turns round which bits are transparent: 0s are drawn then, in the background colour that they have always. */
+        if (!(b->mode & GR30_TRANSPARENT) || one != ((b->ext & GR33_INVERT) != 0))
+            put_pixel(b, dst + x * b->bytes, one ? b->fg : b->bg);
     }
 }
 

@@ -338,11 +338,11 @@ static void model(const struct job *j, uint8_t *m, const uint8_t *data)
                 uint8_t b = pattern ? (data ? data[line] : m[(at + line) & MASK])
                             : data  ? data[y * bits_line + x / 8]
                                     : m[(j->src + y * bits_line + x / 8) & MASK];
-                bool on = !!(b & 0x80 >> x % 8) ^ !!(j->ext & 2);
+                bool one = b & 0x80 >> x % 8;
 
-                if (!on && j->mode & 8)
+                if (j->mode & 8 && one == !!(j->ext & 2))
                     continue;
-                v = on ? j->fg : j->bg;
+                v = one ? j->fg : j->bg;
             } else if (!fill) {
                 unsigned off = line * (bytes == 3 ? 32 : bytes * 8) + x % 8 * bytes;
 
