@@ -89,6 +89,17 @@ static void test_keyboard(void)
     g_assert_cmphex(next(), ==, 0xfa);
     out8(0x60, 0xee);
     g_assert_cmphex(next(), ==, 0xee);
+    out8(0x64, 0x60);
+    out8(0x60, 0x05); /* no translation */
+    out8(0x60, 0xf0);
+    g_assert_cmphex(next(), ==, 0xfa);
+    out8(0x60, 3);
+    g_assert_cmphex(next(), ==, 0xfe); /* there is no set 3 */
+    out8(0x60, 0xf0);
+    g_assert_cmphex(next(), ==, 0xfa);
+    out8(0x60, 0);
+    g_assert_cmphex(next(), ==, 0xfa);
+    g_assert_cmphex(next(), ==, 2);
     rig_fini();
 }
 

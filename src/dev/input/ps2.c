@@ -1,8 +1,8 @@
 /* PS/2 keyboard (scan code set 2) and mouse (three buttons, or IntelliMouse with a wheel, or IntelliMouse
  * Explorer with five). (IBM PS/2 Hardware Interface Technical Reference, keyboard and auxiliary device; Microsoft's knocks.)
  *
- * Left out: scan code set 3's per-key modes (the commands are acknowledged with Resend), typematic repeat, which
- * guests do themselves. */
+ * Left out: scan code set 3 (asking for it, and the commands for its per-key modes, are answered with Resend), typematic repeat: viewers
+ * send a key that is held again and again. */
 #include "dev/input/ps2.h"
 
 #include <errno.h>
@@ -227,6 +227,10 @@ static void kbd_argument(struct ps2_kbd *k, uint8_t v)
     uint8_t command = k->command;
 
     k->command = 0;
+    if (command == 0xf0 && v > 2) { /* who asks for set 3 is not told that this is one */
+        put_answer(&k->q, RESEND);
+        return;
+    }
     put_answer(&k->q, ACK);
     switch (command) {
     case 0xed:
@@ -235,7 +239,7 @@ static void kbd_argument(struct ps2_kbd *k, uint8_t v)
     case 0xf0:
         if (v == 0)
             put_answer(&k->q, k->scan_set);
-        else if (v <= 2)
+        else
             k->scan_set = v;
         break;
     case 0xf3:
