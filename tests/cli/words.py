@@ -91,6 +91,7 @@ CASES = [
     (["-global", "mc146818rtc.lost_tick_policy=slew"], None, {}),
     (["-audiodev", "none,id=a", "-vnc", "unix:WORK/v,audiodev=a"], None, {}),
     (["-audiodev", '{"id":"a","driver":"none"}'], None, {}),
+    (["-vnc", "unix:WORK/v,power-control=off,sasl=off"], None, {}),
 ]
 
 

@@ -38,10 +38,10 @@ const struct viv_opt_def viv_vnc_opts[] = {
     {.name = "head", .type = VIV_OPT_INT, .min = 0, .max = 63, .help = "of its screens"},
     {.name = "tls-creds", .type = VIV_OPT_STR, .help = "id of a -object tls-creds-x509 or tls-creds-anon: TLS (VeNCrypt, wss:) and nothing else"},
     {.name = "tls-authz", .type = VIV_OPT_STR, .help = "id of a -object authz-simple or authz-list-file: who may come, by certificate"},
-    {.name = "sasl", .type = VIV_OPT_REFUSED, .help = "there is no SASL; password=on wants a password"},
+    {.name = "sasl", .type = VIV_OPT_BOOL, .help = "off: there is no SASL; password=on wants a password"},
     {.name = "sasl-authz", .type = VIV_OPT_REFUSED, .help = "there is no SASL; password=on wants a password"},
     {.name = "audiodev", .type = VIV_OPT_STR, .help = "id of a -audiodev none: there is no sound yet"},
-    {.name = "power-control", .type = VIV_OPT_REFUSED, .help = "the monitor has system_powerdown and system_reset"},
+    {.name = "power-control", .type = VIV_OPT_BOOL, .help = "off: clients cannot; the monitor has system_powerdown and system_reset"},
     VIV_OPT_END,
 };
 
@@ -182,6 +182,16 @@ static int read_creds(struct vnc_server *s, struct viv_opts *o, struct viv_err *
     return 0;
 }
 
+/* What QEMU has and we do not: managers say "off" of it. */
+static int refuse_missing(struct viv_opts *o, struct viv_err *err)
+{
+    if (viv_opts_bool(o, "sasl"))
+        return viv_fail(err, EINVAL, "-vnc: sasl=on is not supported; password=on wants a password, tls-creds= a certificate");
+    if (viv_opts_bool(o, "power-control"))
+        return viv_fail(err, EINVAL, "-vnc: power-control=on is not supported; the monitor has system_powerdown and system_reset");
+    return 0;
+}
+
 static int find_console(struct vnc_server *s, struct viv_opts *o, struct viv_console **out, struct viv_err *err)
 {
     const char *device = viv_opts_str(o, "display");
@@ -207,8 +217,10 @@ static enum vnc_share share_of(const char *text)
 static int configure(struct vnc_server *s, struct viv_opts *o, const char *layout, struct viv_err *err)
 {
     struct viv_console *console = NULL;
-    int rc = read_password(s, o, err);
+    int rc = refuse_missing(o, err);
 
+    if (!rc)
+        rc = read_password(s, o, err);
     s->share = share_of(viv_opts_str(o, "share"));
     s->lossy = viv_opts_bool(o, "lossy");
     s->connections_max = (unsigned)viv_opts_int(o, "connections");
