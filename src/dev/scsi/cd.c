@@ -256,7 +256,7 @@ static void told(void *opaque)
 
 int scsi_cd_open(struct scsi_cd *cd, struct viv_dev *dev, struct viv_opts *opts, struct viv_err *err)
 {
-    static const struct viv_front_ops ops = {media, eject_asked, resend, told};
+    static const struct viv_front_ops ops = {.media = media, .eject_asked = eject_asked, .resend = resend, .told = told};
     int rc = viv_front_open(&cd->unit.front, dev, opts, true, &ops, cd, err);
 
     if (rc < 0)

@@ -3,6 +3,7 @@
 #include "bus/bootorder.h"
 #include "bus/pci.h"
 #include "bus/virtio_driver.h"
+#include "bus/virtio_pci.h"
 #include "dev/storage/disk_test.h"
 #include "dev/storage/front.h"
 #include "dev/test_rig.h"
@@ -143,6 +144,29 @@ static void power_on_told(void)
     g_assert_cmpuint(r.sense_len, ==, 18);
     g_assert_cmpint(r.sense[2], ==, 6);
     g_assert_cmpint(r.sense[12], ==, 0x29);
+}
+
+/* What ends on an I/O thread is told by an interrupt, of a disk as of a CD: nobody rings the queue again before that. */
+static void test_interrupts(void)
+{
+    struct viv_virtio_pci *p;
+
+    setup("", "drive=d0,scsi-id=0");
+    p = (struct viv_virtio_pci *)d.v->dev;
+    viv_dev_unlock();
+    viv_drive_add("d1", &disk, NULL, NULL);
+    rig_add("scsi-cd", "drive=d1,scsi-id=1");
+    viv_dev_lock();
+    connect();
+    for (unsigned target = 0; target < 2; target++) {
+        ask_at(target, 0, 1, CDB(0), 0, NULL); /* takes the unit attention */
+        p->isr = 0;
+        ask_at(target, 0, 2, CDB(0x28, 0, 0, 0, 0, 0, 0, 0, 1), 4096, NULL);
+        g_assert_cmphex(p->isr, ==, 0);
+        end_all();
+        g_assert_cmphex(p->isr, ==, 1);
+    }
+    teardown();
 }
 
 static void test_data(void)
@@ -472,6 +496,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/virtio-scsi/data", test_data);
+    g_test_add_func("/virtio-scsi/interrupts", test_interrupts);
     g_test_add_func("/virtio-scsi/addresses", test_addresses);
     g_test_add_func("/virtio-scsi/management", test_management);
     g_test_add_func("/virtio-scsi/events", test_events);
