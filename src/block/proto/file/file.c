@@ -37,7 +37,8 @@ struct file {
     bool no_try[2];               /* so too: cannot tell whether a read or a write (1) would wait */
     bool memory;                  /* a file system without a disk */
     unsigned align;               /* 1 without O_DIRECT */
-    pthread_mutex_t edge;         /* read-modify-write of blocks with O_DIRECT */
+    pthread_mutex_t edge;         /* read-modify-write of blocks with O_DIRECT; before `tail` */
+    pthread_rwlock_t tail;        /* shared by those who write behind the end, for who sets the length would cut off what they wrote */
     /* The last piece of data between two holes that was found: looking for a hole walks over all of it. Stale it does no harm, for data is
      * what one may call anything; holes that we make forget it. */
     pthread_mutex_t seen_lock;
@@ -100,14 +101,15 @@ static int seek_status(struct viv_node *n, uint64_t offset, uint64_t len, struct
     return 0;
 }
 
-/* All of it or an error; reading ends early at the end of the file. Returns bytes or -errno. */
-static ssize_t move_all(int fd, bool write, uint64_t offset, struct iovec *v, int cnt)
+/* All of it or an error; reading ends early at the end of the file, which with O_DIRECT is where less than a block came: reading on from
+ * there is an error as soon as somebody has made the file longer. Returns bytes or -errno. */
+static ssize_t move_all(const struct file *f, bool write, uint64_t offset, struct iovec *v, int cnt)
 {
     ssize_t total = 0;
 
     while (cnt) {
         int batch = MIN(cnt, IOV_MAX);
-        ssize_t n = write ? pwritev(fd, v, batch, offset) : preadv(fd, v, batch, offset);
+        ssize_t n = write ? pwritev(f->fd, v, batch, offset) : preadv(f->fd, v, batch, offset);
 
         if (n < 0) {
             if (errno == EINTR)
@@ -118,6 +120,8 @@ static ssize_t move_all(int fd, bool write, uint64_t offset, struct iovec *v, in
             return write ? -ENOSPC : total;
         total += n;
         offset += n;
+        if (!write && !viv_is_aligned(offset, f->align))
+            return total;
         while (cnt && (size_t)n >= v->iov_len) {
             n -= v->iov_len;
             v++;
@@ -150,7 +154,7 @@ static int read_plain(struct file *f, uint64_t offset, const struct iovec *iov, 
     if (cnt > (int)G_N_ELEMENTS(few) && !(v = g_try_new(struct iovec, cnt)))
         return -ENOMEM;
     memcpy(v, iov, cnt * sizeof(*v));
-    got = move_all(f->fd, false, offset, v, cnt);
+    got = move_all(f, false, offset, v, cnt);
     if (v != few)
         g_free(v);
     if (got < 0)
@@ -173,7 +177,7 @@ static void *bounce_new(struct file *f, uint64_t offset, size_t len, uint64_t *s
 static int read_bounced(struct file *f, uint64_t start, void *buf, size_t size)
 {
     struct iovec v = {buf, size};
-    ssize_t got = move_all(f->fd, false, start, &v, 1);
+    ssize_t got = move_all(f, false, start, &v, 1);
 
     if (got < 0)
         return got;
@@ -213,28 +217,67 @@ void viv_file_grew(struct viv_node *n, uint64_t end)
         ;
 }
 
+/* Would something that ends there make the file longer? */
+static bool is_behind(const struct viv_node *n, uint64_t end)
+{
+    const struct file *f = n->state;
+
+    return !f->device && end > viv_node_size(n);
+}
+
+bool viv_file_tail_lock(struct viv_node *n, uint64_t end)
+{
+    struct file *f = n->state;
+    bool behind = is_behind(n, end);
+
+    if (behind)
+        pthread_rwlock_rdlock(&f->tail);
+    return behind;
+}
+
+void viv_file_tail_unlock(struct viv_node *n, bool locked)
+{
+    struct file *f = n->state;
+
+    if (locked)
+        pthread_rwlock_unlock(&f->tail);
+}
+
+/* The rounding must not make the file longer than what was written. `tail` is held alone. */
+static int cut_rounding(struct viv_node *n, uint64_t end, uint64_t rounded)
+{
+    struct file *f = n->state;
+
+    viv_file_grew(n, end);
+    end = viv_node_size(n);
+    return rounded > end && ftruncate(f->fd, end) < 0 ? -errno : 0;
+}
+
 static int write_bounced(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt,
                          size_t len)
 {
     struct file *f = n->state;
-    uint64_t start, end = offset + len;
+    uint64_t start;
     size_t size;
     void *buf = bounce_new(f, offset, len, &start, &size);
     struct iovec v = {buf, size};
+    bool behind;
     ssize_t ret;
 
     if (!buf)
         return -ENOMEM;
     pthread_mutex_lock(&f->edge);
+    behind = is_behind(n, start + size);
+    if (behind)
+        pthread_rwlock_wrlock(&f->tail);
     ret = read_bounced(f, start, buf, size);
     if (!ret) {
         viv_iov_take(iov, cnt, 0, (char *)buf + (offset - start), len);
-        ret = move_all(f->fd, true, start, &v, 1);
+        ret = move_all(f, true, start, &v, 1);
     }
-    /* The rounding must not make the file longer than what was written. */
-    end = MAX(end, viv_node_size(n));
-    if (ret >= 0 && !f->device && start + size > end && ftruncate(f->fd, end) < 0)
-        ret = -errno;
+    if (ret >= 0 && behind)
+        ret = cut_rounding(n, offset + len, start + size);
+    viv_file_tail_unlock(n, behind);
     pthread_mutex_unlock(&f->edge);
     free(buf);
     return ret < 0 ? ret : 0;
@@ -245,24 +288,24 @@ static int file_pwritev(struct viv_node *n, uint64_t offset, const struct iovec 
 {
     struct file *f = n->state;
     struct iovec few[16], *v = few;
+    bool behind;
     ssize_t ret;
 
     if (offset > INT64_MAX || len > INT64_MAX - offset)
         return -EFBIG;
-    if (!is_direct_ok(f, offset, iov, cnt)) {
-        ret = write_bounced(n, offset, iov, cnt, len);
-    } else {
-        if (cnt > (int)G_N_ELEMENTS(few) && !(v = g_try_new(struct iovec, cnt)))
-            return -ENOMEM;
-        memcpy(v, iov, cnt * sizeof(*v));
-        ret = move_all(f->fd, true, offset, v, cnt);
-        if (v != few)
-            g_free(v);
-    }
-    if (ret < 0)
-        return ret;
-    viv_file_grew(n, offset + len);
-    return 0;
+    if (!is_direct_ok(f, offset, iov, cnt))
+        return write_bounced(n, offset, iov, cnt, len);
+    if (cnt > (int)G_N_ELEMENTS(few) && !(v = g_try_new(struct iovec, cnt)))
+        return -ENOMEM;
+    memcpy(v, iov, cnt * sizeof(*v));
+    behind = viv_file_tail_lock(n, offset + len);
+    ret = move_all(f, true, offset, v, cnt);
+    if (ret >= 0)
+        viv_file_grew(n, offset + len);
+    viv_file_tail_unlock(n, behind);
+    if (v != few)
+        g_free(v);
+    return ret < 0 ? ret : 0;
 }
 
 static int try_fallocate(struct file *f, int mode, uint64_t offset, uint64_t len)
@@ -276,23 +319,42 @@ static int try_fallocate(struct file *f, int mode, uint64_t offset, uint64_t len
     return ret;
 }
 
-static int file_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
+/* A longer file is zeroes behind its old end, which becomes *old. */
+static int lengthen(struct viv_node *n, uint64_t end, uint64_t *old)
 {
     struct file *f = n->state;
-    uint64_t end, size = viv_node_size(n);
+    int ret = 0;
+
+    pthread_rwlock_wrlock(&f->tail);
+    *old = viv_node_size(n);
+    if (end > *old && ftruncate(f->fd, end) < 0)
+        ret = -errno;
+    else
+        viv_file_grew(n, end);
+    pthread_rwlock_unlock(&f->tail);
+    return ret;
+}
+
+/* What is done to part of a block must not come between another one's reading and writing that block. */
+static bool edge_lock(struct file *f, uint64_t offset, uint64_t len)
+{
+    bool part = !viv_is_aligned(offset | len, f->align);
+
+    if (part)
+        pthread_mutex_lock(&f->edge);
+    return part;
+}
+
+static void edge_unlock(struct file *f, bool locked)
+{
+    if (locked)
+        pthread_mutex_unlock(&f->edge);
+}
+
+static int zero_there(struct file *f, uint64_t offset, uint64_t len, unsigned flags)
+{
     int ret = -EOPNOTSUPP;
 
-    if (!viv_add_u64(offset, len, &end) || end > INT64_MAX)
-        return -EFBIG;
-    /* Past the end a longer file is zeroes already. */
-    if (!f->device && end > size) {
-        if (ftruncate(f->fd, end) < 0)
-            return -errno;
-        viv_file_grew(n, end);
-        if (offset >= size)
-            return 0;
-        len = size - offset;
-    }
     if ((flags & VIV_BLK_UNMAP) && !f->no_punch) {
         ret = try_fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len);
         f->no_punch |= ret == -EOPNOTSUPP;
@@ -302,6 +364,27 @@ static int file_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, 
         f->no_zero_range |= ret == -EOPNOTSUPP;
     }
     return ret == -EOPNOTSUPP ? -ENOTSUP : ret;
+}
+
+static int file_write_zeroes(struct viv_node *n, uint64_t offset, uint64_t len, unsigned flags)
+{
+    struct file *f = n->state;
+    uint64_t end, old;
+    bool locked;
+    int ret;
+
+    if (!viv_add_u64(offset, len, &end) || end > INT64_MAX)
+        return -EFBIG;
+    if (is_behind(n, end)) {
+        ret = lengthen(n, end, &old);
+        if (ret || offset >= old)
+            return ret;
+        len = MIN(len, old - offset);
+    }
+    locked = edge_lock(f, offset, len);
+    ret = zero_there(f, offset, len, flags);
+    edge_unlock(f, locked);
+    return ret;
 }
 
 static void count_discard(struct file *f, uint64_t len, int ret)
@@ -324,11 +407,14 @@ static int file_discard(struct viv_node *n, uint64_t offset, uint64_t len)
 {
     struct file *f = n->state;
     int ret = -EOPNOTSUPP;
+    bool locked;
 
     if (offset >= viv_node_size(n))
         return 0;
+    locked = edge_lock(f, offset, len);
     if (!f->no_punch)
         ret = try_fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len);
+    edge_unlock(f, locked);
     count_discard(f, len, ret);
     f->no_punch |= ret == -EOPNOTSUPP;
     return ret == -EOPNOTSUPP ? 0 : ret; /* a hint */
@@ -381,6 +467,20 @@ static bool is_empty(const struct file *f)
     return fstat(f->fd, &st) == 0 && st.st_size == 0;
 }
 
+static int set_length(struct viv_node *n, uint64_t size)
+{
+    struct file *f = n->state;
+    int ret = 0;
+
+    pthread_rwlock_wrlock(&f->tail);
+    if ((size || !is_empty(f)) && ftruncate(f->fd, size) < 0)
+        ret = -errno;
+    else
+        __atomic_store_n(&n->size, size, __ATOMIC_RELEASE);
+    pthread_rwlock_unlock(&f->tail);
+    return ret;
+}
+
 static int file_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc prealloc,
                          struct viv_err *err)
 {
@@ -396,11 +496,11 @@ static int file_truncate(struct viv_node *n, uint64_t size, enum viv_prealloc pr
                    ? 0
                    : viv_fail(err, ENOSPC, "'%s' is a device of %llu bytes and cannot grow to %llu",
                               n->filename, (unsigned long long)old, (unsigned long long)size);
-    if ((size || !is_empty(f)) && ftruncate(f->fd, size) < 0)
-        return viv_fail_os(err, errno, "cannot make '%s' %llu bytes long", n->filename,
+    ret = set_length(n, size);
+    if (ret)
+        return viv_fail_os(err, -ret, "cannot make '%s' %llu bytes long", n->filename,
                            (unsigned long long)size);
     set_seen(f, 0, 0);
-    __atomic_store_n(&n->size, size, __ATOMIC_RELEASE);
     if (prealloc == VIV_PREALLOC_OFF || prealloc == VIV_PREALLOC_METADATA)
         return 0;
     ret = size > old ? file_preallocate(n, old, size - old, prealloc) : 0;
@@ -421,6 +521,7 @@ static int file_close(struct viv_node *n)
     if (f->lock_fd != f->fd)
         close(f->lock_fd);
     pthread_mutex_destroy(&f->edge);
+    pthread_rwlock_destroy(&f->tail);
     pthread_mutex_destroy(&f->seen_lock);
     g_free(f);
     n->state = NULL;
@@ -534,6 +635,7 @@ int viv_file_from_fd(int fd, const char *path, const struct viv_node_opts *o, st
     f->align = o->direct ? direct_align(fd, device) : 1;
     f->memory = !device && fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
     pthread_mutex_init(&f->edge, NULL);
+    pthread_rwlock_init(&f->tail, NULL);
     pthread_mutex_init(&f->seen_lock, NULL);
     n->state = f;
     n->size = size;

@@ -57,6 +57,7 @@ int viv_file_copy_range(struct viv_node *from, uint64_t src, struct viv_node *to
 {
     int in = viv_file_fd(from), out = viv_file_fd(to), ret;
     uint64_t end;
+    bool behind;
 
     if (in < 0 || out < 0)
         return -ENOTSUP;
@@ -65,8 +66,10 @@ int viv_file_copy_range(struct viv_node *from, uint64_t src, struct viv_node *to
     if (!len || !viv_add_u64(src, len, &end) || end > INT64_MAX || !viv_add_u64(dst, len, &end) || end > INT64_MAX)
         return -EINVAL;
     *done = len;
+    behind = viv_file_tail_lock(to, end);
     ret = share ? share_blocks(in, src, out, dst, len) : copy_in_kernel(in, src, out, dst, len, done);
     if (!ret)
         viv_file_grew(to, dst + *done);
+    viv_file_tail_unlock(to, behind);
     return ret;
 }
