@@ -49,6 +49,8 @@ void viv_vm_reset(const char *reason); /* at once; where disks are at work, as s
  * machine waits for its saved state, is saved or loaded. */
 void viv_vm_pause(void);
 int viv_vm_ask_reset(const char *reason, struct viv_err *err);
+/* It stands: waits (at most a minute, serving the loop) until its disks are idle and what was written is durable. */
+void viv_vm_settle(void);
 int viv_vm_powerdown(struct viv_err *err);
 /* Ends viv_loop_run; the process exits with `code`. */
 void viv_vm_quit(int code, const char *reason);

@@ -39,7 +39,11 @@ static void show_status(const json_t *r, GString *out)
 
 COMMAND(do_stop)
 {
+    bool ran = viv_vm_state() == VIV_RUN_RUNNING;
+
     viv_vm_pause();
+    if (ran)
+        viv_vm_settle();
     return 0;
 }
 
