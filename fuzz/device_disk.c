@@ -112,6 +112,11 @@ bool viv_blk_writable(const struct viv_blk *b)
     return *b->disk->id != 'c';
 }
 
+bool viv_blk_writethrough(const struct viv_blk *b)
+{
+    return false;
+}
+
 void viv_blk_on_resize(struct viv_blk *b, uint32_t unit, void (*resized)(void *opaque), void *opaque)
 {
     b->resized = resized;

@@ -11,7 +11,6 @@ int viv_blk_new(struct viv_node *node_take, unsigned perms, unsigned shared, con
 /* One more for the user of `b`, which it does not mind, with rights of its own: on the same node, counted and limited together with it. It may
  * outlive it. Device lock held. */
 int viv_blk_new_beside(struct viv_blk *b, unsigned perms, const char *user, struct viv_blk **out, struct viv_err *err);
-bool viv_blk_writethrough(const struct viv_blk *b);
 /* Its io_uring, borrowed; NULL: threads do all. */
 struct viv_ring *viv_blk_ring(struct viv_blk *b);
 /* Borrowed. Who has not the device lock looks at it between viv_graph_enter() and viv_graph_leave(): it may be another one afterwards. */

@@ -71,6 +71,7 @@ uint64_t viv_blk_size(const struct viv_blk *b); /* bytes */
  * no more. A handle without it keeps block_resize from its image. Device lock held. */
 void viv_blk_on_resize(struct viv_blk *b, uint32_t unit, void (*resized)(void *opaque), void *opaque);
 bool viv_blk_writable(const struct viv_blk *b);
+bool viv_blk_writethrough(const struct viv_blk *b); /* each write is durable at completion */
 const char *viv_blk_format(const struct viv_blk *b);   /* "qcow2" */
 const char *viv_blk_filename(const struct viv_blk *b); /* of the top layer */
 

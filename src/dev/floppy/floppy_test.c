@@ -90,7 +90,7 @@ static void make(const char *opts)
 {
     rig_init();
     rig_add_ram(1u << 20);
-    disk.n = disk.fail = 0;
+    disk.n = disk.fail = disk.fua = 0;
     disk.ro = false;
     disk.cut = DISK_SIZE - SIZE;
     for (unsigned i = 0; i < DISK_SIZE; i++)
@@ -357,6 +357,7 @@ static void test_write(void)
     complete();
     expect(0x04, 0, 0);
     g_assert_cmpmem(disk.data + lba(7, 0, 9), 1024, pattern, 1024);
+    g_assert_cmpuint(disk.fua, ==, 3); /* each is on the diskette when it has ended */
     COMMAND(0x56, 0, 7, 0, 1, 2, 9, 0x1b, 0xff); /* VERIFY */
     complete();
     expect(0, 0, 0);

@@ -136,6 +136,8 @@ static void submit(struct fdc *f)
         .br = {.op = is_write(f) ? VIV_BLK_WRITE : VIV_BLK_READ, .offset = offset(f), .len = len, .iov = &f->iov, .iovcnt = 1},
         .done = moved,
     };
+    if (is_write(f)) /* a diskette drive has no cache, and its guest no command to flush one */
+        f->req.br.flags = VIV_BLK_FUA;
     viv_front_submit(&drive_of(f)->front, &f->req);
 }
 

@@ -193,11 +193,8 @@ static void no_data(struct ide_hd *h, uint8_t cmd)
     case 0xe5: /* CHECK POWER MODE: active */
         u->count[0] = 0xff;
         break;
-    case 0xe0: /* STANDBY, IDLE (IMMEDIATE), SLEEP: this disk is always awake */
-    case 0xe1:
-    case 0xe2:
+    case 0xe1: /* IDLE (IMMEDIATE): this disk is always awake */
     case 0xe3:
-    case 0xe6:
         break;
     case 0x70: /* SEEK */
         if (lba28(h) >= h->sectors) {
@@ -241,6 +238,9 @@ void ide_hd_command(struct ide_unit *u, uint8_t cmd)
     case 0xc6:
         set_multiple(h);
         break;
+    case 0xe0: /* STANDBY (IMMEDIATE), SLEEP: a disk that stops turning has written what it held; then the power may go */
+    case 0xe2:
+    case 0xe6:
     case 0xe7:
     case 0xea:
         ide_hd_flush(h);

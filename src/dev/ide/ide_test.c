@@ -357,6 +357,14 @@ static void test_reset(void)
     command28(0xe7, 0, 0);
     g_assert_cmphex(status(), ==, 0x50);
     g_assert_cmpuint(disk.flushes, ==, 1);
+    for (unsigned i = 0; i < 3; i++) { /* STANDBY IMMEDIATE, STANDBY, SLEEP */
+        command28((uint8_t[]){0xe0, 0xe2, 0xe6}[i], 0, 0);
+        g_assert_cmphex(status(), ==, 0x50);
+    }
+    g_assert_cmpuint(disk.flushes, ==, 4);
+    command28(0xe1, 0, 0); /* IDLE IMMEDIATE */
+    g_assert_cmphex(status(), ==, 0x50);
+    g_assert_cmpuint(disk.flushes, ==, 4);
     /* SMART: no threshold exceeded; a wrong key */
     out8(0x1f1, 0xda);
     command28(0xb0, 0xc24f00, 0);

@@ -139,7 +139,7 @@ static void hd_parse(struct viv_scsi_dev *d, struct viv_scsi_req *r)
     if (parse_info(h, r))
         return;
     switch (r->cdb[0]) {
-    case 0x00: /* TEST UNIT READY, START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL: it always turns, and stays */
+    case 0x00: /* TEST UNIT READY, START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL: it always answers, and stays */
     case 0x1b:
     case 0x1e:
     case 0x35: /* SYNCHRONIZE CACHE: all of it */
@@ -245,11 +245,26 @@ static void do_unmap(struct scsi_hd *h, struct viv_scsi_req *r)
     unmap_next(&h->unit, r);
 }
 
+/* START STOP UNIT (5.25): what is cached is written before the disk stops or goes to sleep, unless NO_FLUSH is set. */
+static bool stops(const uint8_t *cdb)
+{
+    unsigned power = cdb[4] >> 4;
+    bool start = cdb[4] & 1, no_flush = cdb[4] & 4;
+
+    return !no_flush && (power ? power != 1 /* active */ : !start);
+}
+
 static void hd_execute(struct viv_scsi_dev *d, struct viv_scsi_req *r)
 {
     struct scsi_hd *h = scsi_hd_of((struct scsi_unit *)d);
 
     switch (r->cdb[0]) {
+    case 0x1b:
+        if (stops(r->cdb))
+            scsi_io_range(&h->unit, r, VIV_BLK_FLUSH, 0, 0, 0, NULL);
+        else
+            viv_scsi_end(r, VIV_SCSI_GOOD);
+        break;
     case 0x15:
     case 0x55:
         scsi_hd_mode_select(h, r);
@@ -273,7 +288,8 @@ static void hd_execute(struct viv_scsi_dev *d, struct viv_scsi_req *r)
 static void hd_move(struct viv_scsi_dev *d, struct viv_scsi_req *r, const struct iovec *iov, unsigned n)
 {
     struct scsi_hd *h = scsi_hd_of((struct scsi_unit *)d);
-    bool fua = !h->write_cache || (r->cdb[0] >> 5 && r->cdb[1] & 8);
+    bool verify = r->cdb[0] == 0x2e || r->cdb[0] == 0x8e || r->cdb[0] == 0xae; /* WRITE AND VERIFY: on the medium (5.47) */
+    bool fua = !h->write_cache || verify || (r->cdb[0] >> 5 && r->cdb[1] & 8);
 
     scsi_io_move(&h->unit, r, iov, n, r->direction == VIV_SCSI_WRITE && fua ? VIV_BLK_FUA : 0);
 }

@@ -348,12 +348,47 @@ static void test_hd_data(void)
     disk.fail = 0;
     g_assert_cmpint(run(CDB(0x35), ALL), ==, 0);
     g_assert_cmpuint(disk.flushes, ==, 1);
+    g_assert_cmpint(run(CDB(0x1b, 0, 0, 0, 1), ALL), ==, 0); /* starts, and goes to sleep without a flush */
+    g_assert_cmpint(run(CDB(0x1b, 0, 0, 0, 0x34), ALL), ==, 0);
+    g_assert_cmpuint(disk.flushes, ==, 1);
+    g_assert_cmpint(run(CDB(0x1b), ALL), ==, 0); /* stops */
+    g_assert_cmpint(run(CDB(0x1b, 0, 0, 0, 0x30), ALL), ==, 0);
+    g_assert_cmpuint(disk.flushes, ==, 3);
     g_assert_cmpint(run(CDB(0x2f, 0, 0, 0, 7, 0xff, 0, 0, 1), ALL), ==, 0);
     run(CDB(0x2f, 0, 0, 0, 7, 0xff, 0, 0, 2), ALL);
     assert_sense(5, 0x2100);
     run(CDB(0x5f), ALL); /* reservations */
     assert_sense(5, 0x2000);
     teardown();
+}
+
+/* Which writes are durable when they have ended, and what the disk says of that. */
+static void test_hd_cache(void)
+{
+    static const struct {
+        const char *opts;
+        bool writethrough, on;
+    } rows[] = {
+        {"drive=d0", false, true},
+        {"drive=d0", true, false},
+        {"drive=d0,write-cache=on", true, true},
+        {"drive=d0,write-cache=off", false, false},
+    };
+    uint8_t w[512] = {1};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        disk.writethrough = rows[i].writethrough;
+        setup("scsi-hd", rows[i].opts);
+        g_assert_cmpint(run(CDB(0x1a, 8, 8, 0, 255), ALL), ==, 0);
+        g_assert_cmpint(a.data[4 + 2] & 4, ==, rows[i].on ? 4 : 0);
+        disk.fua = 0;
+        send(CDB(0x2a, 0, 0, 0, 0, 9, 0, 0, 1), w, sizeof(w), 512);
+        g_assert_cmpuint(disk.fua, ==, !rows[i].on);
+        send(CDB(0x2e, 0, 0, 0, 0, 9, 0, 0, 1), w, sizeof(w), 512); /* WRITE AND VERIFY */
+        g_assert_cmpuint(disk.fua, ==, !rows[i].on + 1);
+        teardown();
+    }
+    disk.writethrough = false;
 }
 
 static void test_hd_zero(void)
@@ -490,6 +525,7 @@ int main(int argc, char **argv)
     g_test_add_func("/scsi/cd/hold", test_cd_hold);
     g_test_add_func("/scsi/cd/hostile", test_hostile_cd);
     g_test_add_func("/scsi/hd/data", test_hd_data);
+    g_test_add_func("/scsi/hd/cache", test_hd_cache);
     g_test_add_func("/scsi/hd/zero", test_hd_zero);
     g_test_add_func("/scsi/hd/modes", test_hd_modes);
     g_test_add_func("/scsi/hd/resize", test_hd_resize);

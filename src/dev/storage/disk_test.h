@@ -16,7 +16,7 @@
 
 struct viv_blk {
     uint8_t data[DISK_SIZE];
-    bool ro;
+    bool ro, writethrough;
     struct viv_blk_req *queue[DISK_DEPTH];
     unsigned n;
     int fail; /* errno for the next requests */
@@ -44,6 +44,11 @@ static inline void disk_resize(uint64_t size)
 {
     disk.cut = DISK_SIZE - size;
     disk.resized(disk.resized_opaque);
+}
+
+bool viv_blk_writethrough(const struct viv_blk *b)
+{
+    return b->writethrough;
 }
 
 bool viv_blk_writable(const struct viv_blk *b)

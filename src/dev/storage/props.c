@@ -57,6 +57,14 @@ static void take_switch(struct viv_opts *opts, const char *key, atomic_bool *ski
         *skip = !strcmp(text, "off");
 }
 
+/* auto: as the drive's cache= is. */
+static bool write_back(const struct viv_front *f, const char *text)
+{
+    if (strcmp(text, "auto"))
+        return !strcmp(text, "on");
+    return !f->drive->blk || !viv_blk_writethrough(f->drive->blk);
+}
+
 void viv_front_take_rest(struct viv_front *f, struct viv_opts *opts)
 {
     const char *serial = viv_opts_str(opts, "serial");
@@ -70,5 +78,5 @@ void viv_front_take_rest(struct viv_front *f, struct viv_opts *opts)
     f->werror = policy(opts, "werror", f->drive->werror, VIV_DRIVE_ERROR_ENOSPC);
     take_switch(opts, "account-invalid", &f->drive->counters->skip_invalid);
     take_switch(opts, "account-failed", &f->drive->counters->skip_failed);
-    f->wce_default = strcmp(viv_opts_str(opts, "write-cache"), "off") != 0;
+    f->wce_default = write_back(f, viv_opts_str(opts, "write-cache"));
 }

@@ -16,7 +16,7 @@ struct viv_front;
         {.name = "werror", .type = VIV_OPT_ENUM, .def = "auto", .values = viv_front_werrors,                \
          .help = "what to do when a write fails"},                                                          \
         {.name = "write-cache", .type = VIV_OPT_ENUM, .def = "auto", .values = viv_front_on_off_auto,       \
-         .help = "off: each write is durable when it completes"},                                           \
+         .help = "off: each write is durable when it completes; auto: as the drive's cache= says"},                                           \
         {.name = "account-invalid", .type = VIV_OPT_ENUM, .def = "auto", .values = viv_front_on_off_auto,   \
          .help = "off: invalid requests do not count for when the disk was last used"},                    \
         {.name = "account-failed", .type = VIV_OPT_ENUM, .def = "auto", .values = viv_front_on_off_auto,    \
