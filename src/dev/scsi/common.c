@@ -55,7 +55,8 @@ static void standard(struct scsi_unit *u, struct viv_scsi_req *r)
     memcpy(p + 32, VIV_FRONT_REVISION, 4);
 }
 
-/* 7.8.5: by vendor and serial number (else the drive's name), and by the world wide name. */
+/* 7.8.5: by the serial number (else the drive's name), and by the world wide name. The first as vendor specific: a guest's udev makes
+ * scsi-0QEMU_QEMU_HARDDISK_NUMBER of that in /dev/disk/by-id, and would make another name of a T10 vendor designator, which it prefers. */
 static int identification(struct scsi_unit *u, uint8_t *p)
 {
     const char *name = u->front.serial[0] ? u->front.serial : u->front.drive->id;
@@ -63,11 +64,10 @@ static int identification(struct scsi_unit *u, uint8_t *p)
     int at = 0;
 
     p[at] = 2;     /* ASCII */
-    p[at + 1] = 1; /* T10 vendor */
-    p[at + 3] = (uint8_t)(8 + len);
-    memcpy(p + at + 4, u->vendor, 8);
-    memcpy(p + at + 12, name, len);
-    at += 12 + (int)len;
+    p[at + 1] = 0; /* vendor specific */
+    p[at + 3] = (uint8_t)len;
+    memcpy(p + at + 4, name, len);
+    at += 4 + (int)len;
     if (u->wwn) {
         p[at] = 1;     /* binary */
         p[at + 1] = 3; /* NAA */

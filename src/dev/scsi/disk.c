@@ -75,7 +75,7 @@ static void write_same(struct scsi_hd *h, struct viv_scsi_req *r)
     struct range at = range_of(r->cdb);
     bool none = r->cdb[0] == 0x93 && r->cdb[1] & 1; /* no data is sent: zeroes */
 
-    if (!at.count || at.count > HD_MOST_BLOCKS || r->cdb[1] & 0xe6 || (r->cdb[1] & 8 && !h->discard)) {
+    if (!at.count || at.count > HD_MOST_BLOCKS || r->cdb[1] & 0xf6 /* protection, ANCHOR */ || (r->cdb[1] & 8 && !h->discard)) {
         scsi_invalid(r);
         return;
     }

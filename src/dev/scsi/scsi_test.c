@@ -121,6 +121,8 @@ static void test_cd_answers(void)
     g_assert_cmpint(a.data[1], ==, 0x80);
     g_assert_cmpint(run(CDB(0x12, 1, 0x80, 0, 255), ALL), ==, 0);
     g_assert_cmpmem(a.data, 8, "\5\x80\0\4AB12", 8);
+    g_assert_cmpint(run(CDB(0x12, 1, 0x83, 0, 255), ALL), ==, 0); /* as QEMU's: of it guests make names */
+    g_assert_cmpmem(a.data, a.moved, "\5\x83\0\10\2\0\0\4AB12", 12);
     g_assert_cmpint(run(CDB(0x12, 1, 0, 0, 255), ALL), ==, 0);
     g_assert_cmpmem(a.data, 7, "\5\0\0\3\0\x80\x83", 7);
     teardown();
@@ -404,6 +406,8 @@ static void test_hd_zero(void)
     assert_sense(5, 0x2600);
     g_assert_cmpint(run(CDB(0x93, 9, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0, 1), ALL), ==, 0);
     g_assert_cmpmem(disk.data + 20 * 512, 512, zero, 512);
+    run(CDB(0x93, 0x19, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0, 1), ALL); /* anchored: there is no such thing here */
+    assert_sense(5, 0x2400);
     run(CDB(0x93, 9, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0, 0), ALL);
     assert_sense(5, 0x2400);
     disk.discards = 0;
