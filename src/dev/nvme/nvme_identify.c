@@ -61,6 +61,7 @@ static void name_space(struct nvme *n, uint8_t *p)
     viv_st_le64(p + 8, blocks);
     viv_st_le64(p + 16, blocks);
     p[24] = 1 << 4; /* NSFEAT: the preferred sizes below are told */
+    p[33] = 1 << 3 | 1; /* DLFEAT: write zeroes takes the deallocate bit; deallocated blocks read as zeroes */
     p[99] = f->ro;
     viv_st_le16(p + 64, (uint16_t)(f->physical / f->logical - 1));              /* preferred: write granularity, */
     viv_st_le16(p + 66, (uint16_t)(f->physical / f->logical - 1));              /* alignment, */

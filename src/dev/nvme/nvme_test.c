@@ -200,6 +200,7 @@ static void test_identify(void)
     viv_dma_read(rig.board.mem, DATA + 2048, p, 2048);
     g_assert_cmpuint(viv_ld_le64(p), ==, DISK_SIZE / 4096);
     g_assert_cmpuint(p[130], ==, 12);
+    g_assert_cmphex(p[33], ==, 9); /* drivers leave the deallocate bit alone unless it is told of */
     g_assert_cmphex(run(&admin, 6, 0, DATA, 0, CDW(2)), ==, 0);
     g_assert_cmpuint(mem32(DATA), ==, 1);
     g_assert_cmpuint(mem32(DATA + 4), ==, 0);
