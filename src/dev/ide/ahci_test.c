@@ -312,6 +312,10 @@ static void test_queued_error(void)
     g_assert_cmphex(mem32(DATA + 4), ==, 0x40000000 | (DISK_SIZE / 512 - 3));
     wr(P_CI, 1); /* read once: nothing failed since */
     g_assert_cmphex(mem32(DATA) & 0xff, ==, 0x80);
+    fis(0, 0xb0, 0xc24f00, 1, 0xd5, 0xe0); /* SMART READ LOG: the directory */
+    wr(P_CI, 1);
+    g_assert_cmphex(rd(P_TFD) & 0xff, ==, 0x50);
+    g_assert_cmphex(mem32(DATA), ==, 1);
     fis(0, 0x2f, 0x11, 1, 0, 0xe0); /* no such log */
     wr(P_CI, 1);
     g_assert_cmphex(rd(P_TFD), ==, 0x451);

@@ -155,6 +155,14 @@ static void smart(struct ide_hd *h)
         ide_hd_smart_data(u->buf);
         ide_hd_data(h);
         return;
+    case 0xd5: /* READ LOG: programs ask for the directory where READ LOG EXT has one; SMART keeps none of its logs */
+        if (u->low[0]) {
+            ide_abort(u);
+            return;
+        }
+        ide_hd_log_directory(u->buf);
+        ide_hd_data(h);
+        return;
     case 0xd8:
     case 0xd9:
         h->smart = what == 0xd8;

@@ -73,6 +73,7 @@ void ide_hd_queue_start(struct ide_unit *u, unsigned tag, bool write, const stru
 void ide_hd_queue_resend(struct ide_hd *h);
 void ide_hd_queue_free(struct ide_hd *h);
 bool ide_hd_read_log(struct ide_hd *h, uint8_t p[HD_SECTOR]);
+void ide_hd_log_directory(uint8_t p[HD_SECTOR]); /* of no logs but itself */
 void ide_hd_queue_save(struct viv_state_writer *w, const void *obj);
 int ide_hd_queue_load(struct viv_state_reader *r, void *obj, int version, struct viv_err *err);
 extern const struct viv_state_table ide_hd_failed_state;

@@ -138,18 +138,24 @@ void ide_hd_queue_free(struct ide_hd *h)
         g_clear_pointer(&h->queue[tag], g_free);
 }
 
+void ide_hd_log_directory(uint8_t p[HD_SECTOR])
+{
+    memset(p, 0, HD_SECTOR);
+    p[0] = 1; /* version */
+}
+
 /* READ LOG EXT (ACS-2, 7.22): the directory, and the queued command error log (A.14). False: no such log. */
 bool ide_hd_read_log(struct ide_hd *h, uint8_t p[HD_SECTOR])
 {
     struct hd_failed *f = &h->failed;
     uint8_t sum = 0;
 
-    memset(p, 0, HD_SECTOR);
     if (h->unit.low[0] == LOG_DIRECTORY) {
-        p[0] = 1; /* version */
+        ide_hd_log_directory(p);
         p[2 * LOG_QUEUE_ERROR] = 1;
         return true;
     }
+    memset(p, 0, HD_SECTOR);
     if (h->unit.low[0] != LOG_QUEUE_ERROR)
         return false;
     p[0] = f->tag;
