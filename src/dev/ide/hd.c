@@ -1,4 +1,4 @@
-/* ide-hd: an ATA disk (ATA/ATAPI-7). Left out: security, host protected area, TRIM, power states but their commands' answers. */
+/* ide-hd: an ATA disk (ATA/ATAPI-7). Left out: security, host protected area, power states but their commands' answers. */
 #include "dev/ide/hd.h"
 
 #include "base/log.h"
@@ -227,6 +227,9 @@ void ide_hd_command(struct ide_unit *u, uint8_t cmd)
     if (transfer(h, cmd))
         return;
     switch (cmd) {
+    case 0x06: /* DATA SET MANAGEMENT */
+        ide_hd_trim(h);
+        break;
     case 0x2f: /* READ LOG EXT: there are logs where there is a queue */
         if (u->ch->host && ide_hd_read_log(h, u->buf))
             ide_hd_data(h);
@@ -390,14 +393,16 @@ static int hd_post_load(void *obj, int version, struct viv_err *err)
     bool ok = h->op < HD_OPS && (h->op == HD_NONE) == (phase == IDE_IDLE) && (phase == IDE_BUSY || h->held) == h->front.holding;
 
     if (phase == IDE_DMA)
-        ok &= h->op == HD_DMA_READ || h->op == HD_DMA_WRITE;
+        ok &= h->op == HD_DMA_READ || h->op == HD_DMA_WRITE || h->op == HD_TRIM;
+    if (h->op == HD_TRIM)
+        ok &= h->left && h->left <= IDE_BUF && h->left % HD_SECTOR == 0 && (phase == IDE_DMA || phase == IDE_BUSY);
     if (phase == IDE_PIO_IN)
         ok &= h->op == HD_PIO_READ || (h->op == HD_DATA && !h->left);
     if (phase == IDE_PIO_OUT)
         ok &= h->op == HD_PIO_WRITE && h->part == h->unit.len && h->part <= h->left;
     if (h->op != HD_NONE)
         ok &= ide_hd_is_place(h->at, h->left) && h->part <= IDE_MOST && h->block <= IDE_BUF &&
-              (h->op == HD_DATA || h->op == HD_FLUSH || h->op == HD_DMA_READ || h->op == HD_DMA_WRITE || h->block);
+              (h->op == HD_DATA || h->op == HD_FLUSH || h->op == HD_TRIM || h->op == HD_DMA_READ || h->op == HD_DMA_WRITE || h->block);
     if (phase == IDE_BUSY && (h->op == HD_PIO_READ || h->op == HD_PIO_WRITE || h->op == HD_VERIFY))
         ok &= h->part && h->part <= h->left && h->part <= h->block;
     if (phase == IDE_BUSY)

@@ -10,9 +10,10 @@
 #define HD_SECTORS_MOST ((1ull << 48) - 1)
 #define HD_TAGS     32 /* of queued commands */
 #define HD_NO_TAG   0x80
+#define HD_TRIM_BLOCKS (IDE_BUF / HD_SECTOR) /* of one list of ranges, at most */
 #define HD_MULTIPLE 16 /* sectors of one block of READ/WRITE MULTIPLE, at most */
 
-enum hd_op { HD_NONE, HD_PIO_READ, HD_PIO_WRITE, HD_DMA_READ, HD_DMA_WRITE, HD_VERIFY, HD_FLUSH, HD_DATA, HD_OPS };
+enum hd_op { HD_NONE, HD_PIO_READ, HD_PIO_WRITE, HD_DMA_READ, HD_DMA_WRITE, HD_VERIFY, HD_FLUSH, HD_DATA, HD_TRIM, HD_OPS };
 
 /* The queued command that failed first since the log was read; tag 80h: none. */
 struct hd_failed {
@@ -65,8 +66,17 @@ void ide_hd_flush(struct ide_hd *h);
 /* 512 bytes in buf that are no sector. */
 void ide_hd_data(struct ide_hd *h);
 void ide_hd_resend(void *opaque);
+void ide_hd_finish(struct ide_hd *h, uint8_t status, uint8_t error);
+/* `len` bytes from h->at on, without data. */
+void ide_hd_submit(struct ide_hd *h, enum viv_blk_op op, uint64_t len);
 
 void ide_hd_reset_ended(struct ide_hd *h);
+
+/* ---- hd_trim.c ---- */
+void ide_hd_trim(struct ide_hd *h);
+void ide_hd_trim_dma(struct ide_hd *h);  /* the guest's list can be read */
+void ide_hd_trim_next(struct ide_hd *h); /* a range is done */
+void ide_hd_trim_again(struct ide_hd *h); /* or is to be done once more */
 
 /* ---- hd_queue.c ---- */
 void ide_hd_queue_start(struct ide_unit *u, unsigned tag, bool write, const struct ide_cursor *memory);

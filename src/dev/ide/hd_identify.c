@@ -76,6 +76,9 @@ void ide_hd_identify(struct ide_hd *h, uint8_t p[HD_SECTOR])
     modes(h, p);
     word(p, 80, 0xf0); /* ATA/ATAPI-4 to 7 */
     features(h, p);
+    word(p, 69, 1 << 14); /* what was trimmed reads the same each time */
+    word(p, 105, HD_TRIM_BLOCKS);
+    word(p, 169, 1);
     if (exp)
         word(p, 106, (uint16_t)(0x6000 | exp)); /* several logical sectors in a physical one */
     p[510] = 0xa5;

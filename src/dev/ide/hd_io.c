@@ -14,7 +14,7 @@ static struct ide_hd *hd_of(struct ide_unit *u)
 
 static bool is_write(const struct ide_hd *h)
 {
-    return h->op == HD_PIO_WRITE || h->op == HD_DMA_WRITE || h->op == HD_FLUSH;
+    return h->op == HD_PIO_WRITE || h->op == HD_DMA_WRITE || h->op == HD_FLUSH || h->op == HD_TRIM;
 }
 
 static bool is_dma(const struct ide_hd *h)
@@ -24,9 +24,9 @@ static bool is_dma(const struct ide_hd *h)
 
 static void go_on(struct ide_hd *h);
 
-static void finish(struct ide_hd *h, uint8_t status, uint8_t error)
+void ide_hd_finish(struct ide_hd *h, uint8_t status, uint8_t error)
 {
-    if (is_dma(h))
+    if (is_dma(h) || h->op == HD_TRIM)
         ide_bm_done(h->unit.ch);
     h->op = HD_NONE;
     ide_end(&h->unit, status, error);
@@ -51,12 +51,16 @@ static void advance(struct ide_hd *h)
 {
     uint32_t part = h->part;
 
+    if (h->op == HD_TRIM) {
+        ide_hd_trim_next(h);
+        return;
+    }
     h->at += part;
     h->left -= part;
     if (h->op == HD_PIO_READ)
         ide_pio(&h->unit, IDE_PIO_IN, 0, part, true);
     else if (!h->left)
-        finish(h, 0, 0);
+        ide_hd_finish(h, 0, 0);
     else
         go_on(h);
 }
@@ -83,7 +87,7 @@ static void done(struct viv_front_req *r, int result)
         return;
     }
     put_lba(h);
-    finish(h, IDE_ERR, is_write(h) ? IDE_ABRT : IDE_UNC);
+    ide_hd_finish(h, IDE_ERR, is_write(h) ? IDE_ABRT : IDE_UNC);
 }
 
 static void submit(struct ide_hd *h, enum viv_blk_op op, const struct iovec *iov, unsigned n)
@@ -92,6 +96,12 @@ static void submit(struct ide_hd *h, enum viv_blk_op op, const struct iovec *iov
                                     .br = {.op = op, .offset = h->at, .len = h->part, .iov = iov, .iovcnt = (int)n}};
     if (op == VIV_BLK_WRITE && (h->fua || !h->write_cache))
         h->req.br.flags = VIV_BLK_FUA;
+    viv_front_submit(&h->front, &h->req);
+}
+
+void ide_hd_submit(struct ide_hd *h, enum viv_blk_op op, uint64_t len)
+{
+    h->req = (struct viv_front_req){.done = done, .br = {.op = op, .offset = h->at, .len = len}};
     viv_front_submit(&h->front, &h->req);
 }
 
@@ -108,7 +118,7 @@ static void submit_dma(struct ide_hd *h)
     if (n <= 0) { /* no memory there, or the table ends before the command does */
         if (n < 0)
             ide_bm_failed(ch);
-        finish(h, IDE_ERR, IDE_ABRT);
+        ide_hd_finish(h, IDE_ERR, IDE_ABRT);
         return;
     }
     ide_busy(&h->unit);
@@ -190,7 +200,12 @@ static void filled(struct ide_unit *u)
 
 static void dma(struct ide_unit *u)
 {
-    submit_dma(hd_of(u));
+    struct ide_hd *h = hd_of(u);
+
+    if (h->op == HD_TRIM)
+        ide_hd_trim_dma(h);
+    else
+        submit_dma(h);
 }
 
 static void forget(struct ide_hd *h)
@@ -239,6 +254,8 @@ void ide_hd_resend(void *opaque)
         submit_dma(h);
     else if (h->op == HD_FLUSH)
         ide_hd_flush(h);
+    else if (h->op == HD_TRIM)
+        ide_hd_trim_again(h);
     else
         submit_buf(h, h->op == HD_PIO_WRITE ? VIV_BLK_WRITE : VIV_BLK_READ);
 }

@@ -21,7 +21,8 @@ static void setup(const char *cls, const char *opts)
 {
     rig_init();
     rig_add_ram(RAM_SIZE);
-    disk.n = disk.fail = disk.flushes = disk.fua = 0;
+    disk.n = disk.fail = disk.flushes = disk.fua = disk.discards = 0;
+    disk.discarded = 0;
     for (unsigned i = 0; i < DISK_SIZE; i++)
         disk.data[i] = (uint8_t)(i * 7 + i / 251);
     viv_drive_add("d0", &disk, NULL, NULL);
@@ -341,6 +342,79 @@ static void test_hold(void)
     teardown();
 }
 
+/* A list of ranges by DMA; one that fails is held and done again, here and where it is loaded; lists that are none. */
+static void test_trim(void)
+{
+    uint64_t last = DISK_SIZE / 512 - 1;
+    size_t len;
+    g_autofree uint8_t *state = NULL;
+    uint8_t id[512];
+
+    setup("ide-hd", "drive=d0,werror=stop");
+    command28(0xec, 0, 0);
+    status();
+    read_words(id, 512);
+    g_assert_cmphex(viv_ld_le16(id + 2 * 169), ==, 1);
+    g_assert_cmpuint(viv_ld_le16(id + 2 * 105), ==, 128);
+    set_mem64(0x20000, 5ull << 48 | 16);
+    set_mem64(0x20008, 0); /* of no length: none */
+    set_mem64(0x20010, 1ull << 48 | last);
+    for (unsigned i = 3; i < 128; i++)
+        set_mem64(0x20000 + 8 * i, 0);
+    prd(0, 0x20000, 1024, true);
+    out8(0x1f1, 1);
+    command48(0x06, 0, 2);
+    g_assert_cmphex(in8(0x3f6) & 0x80, ==, 0x80);
+    bm_start(false);
+    g_assert_cmphex(status(), ==, 0x50);
+    g_assert_cmphex(in8(BM + 2), ==, 4);
+    g_assert_cmpuint(disk.discards, ==, 2);
+    g_assert_cmpuint(disk.discarded, ==, 6 * 512);
+    g_assert_cmpuint(disk.discard_at, ==, last * 512);
+
+    disk.fail = EIO;
+    in8(0x1f7);
+    command48(0x06, 0, 2);
+    bm_start(false);
+    g_assert_cmphex(status() & 0x80, ==, 0x80);
+    g_assert_cmpuint(disk.discards, ==, 2);
+    state = rig_save(&len);
+    for (unsigned i = 1; i < 3; i++) {
+        disk.fail = 0;
+        viv_dev_lock();
+        viv_dev_set_running_all(true);
+        viv_dev_unlock();
+        g_assert_cmphex(status(), ==, 0x50);
+        g_assert_cmpuint(disk.discards, ==, 2 + 2 * i);
+        g_assert_cmpuint(disk.discarded, ==, 6 * 512 * (1 + i));
+        in8(0x1f7);
+        if (i == 1)
+            rig_load(state, len);
+    }
+    set_mem64(0x20010, 2ull << 48 | last); /* beyond the end: nothing of it is done */
+    command48(0x06, 0, 2);
+    bm_start(false);
+    g_assert_cmphex(status(), ==, 0x51);
+    g_assert_cmphex(in8(0x1f1), ==, 0x10);
+    prd(0, 0x20000, 1022, true); /* a table that is too short */
+    command48(0x06, 0, 2);
+    bm_start(false);
+    g_assert_cmphex(status(), ==, 0x51);
+    prd(0, 0xff000000, 1024, true); /* no memory */
+    command48(0x06, 0, 2);
+    bm_start(false);
+    g_assert_cmphex(status(), ==, 0x51);
+    command48(0x06, 0, 0);
+    g_assert_cmphex(status(), ==, 0x51);
+    command48(0x06, 0, 129);
+    g_assert_cmphex(status(), ==, 0x51);
+    out8(0x1f1, 0); /* another function */
+    command48(0x06, 0, 1);
+    g_assert_cmphex(status(), ==, 0x51);
+    g_assert_cmpuint(disk.discards, ==, 6);
+    teardown();
+}
+
 static void test_reset(void)
 {
     setup("ide-hd", "drive=d0");
@@ -603,6 +677,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ide/dma", test_dma);
     g_test_add_func("/ide/hostile-dma", test_hostile_dma);
     g_test_add_func("/ide/hold", test_hold);
+    g_test_add_func("/ide/trim", test_trim);
     g_test_add_func("/ide/reset", test_reset);
     g_test_add_func("/ide/atapi", test_atapi);
     g_test_add_func("/ide/two-units", test_two_units);

@@ -21,6 +21,7 @@ struct viv_blk {
     unsigned n;
     int fail; /* errno for the next requests */
     unsigned flushes, discards, fua, lifted;
+    uint64_t discard_at, discarded; /* the last discard; bytes of all */
     uint64_t cut; /* the disk is so much shorter than DISK_SIZE */
     void (*resized)(void *opaque);
     void *resized_opaque;
@@ -117,6 +118,8 @@ static int perform(struct viv_blk *b, struct viv_blk_req *r)
         return 0;
     case VIV_BLK_DISCARD:
         b->discards++;
+        b->discard_at = r->offset;
+        b->discarded += r->len;
         return 0;
     case VIV_BLK_WRITE_ZEROES:
         memset(b->data + r->offset, 0, r->len);
