@@ -100,6 +100,15 @@ static void count(struct nvme_req *r)
     }
 }
 
+/* A write that came before the cache was switched off, and that the flush which went with that may have overtaken: told now, it would be
+ * taken for durable. */
+static bool wants_flush(const struct nvme_req *r)
+{
+    bool write = r->fr.br.op == VIV_BLK_WRITE || r->fr.br.op == VIV_BLK_WRITE_ZEROES;
+
+    return write && !(r->fr.br.flags & VIV_BLK_FUA) && !(r->n->features[NVME_F_CACHE] & 1);
+}
+
 void nvme_done(struct viv_front_req *fr, int result)
 {
     struct nvme_req *r = (struct nvme_req *)fr;
@@ -120,7 +129,10 @@ void nvme_done(struct viv_front_req *fr, int result)
         r->then(r);
     } else {
         count(r);
-        nvme_end(r, NVME_OK, 0);
+        if (wants_flush(r))
+            nvme_submit(r, VIV_BLK_FLUSH, 0, 0, 0);
+        else
+            nvme_end(r, NVME_OK, 0);
     }
 }
 

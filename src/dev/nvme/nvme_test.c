@@ -266,6 +266,25 @@ static void test_data(void)
     unmake();
 }
 
+/* The cache is switched off while a write is under way, which ends after the flush that goes with that. */
+static void test_cache_off(void)
+{
+    struct answer a;
+
+    setup(USUAL);
+    put(&io, 1, 1, 7, DATA, 0, CDW(0));
+    ring(&io);
+    put(&admin, 9, 0, 8, 0, 0, CDW(NVME_F_CACHE, 0));
+    ring(&admin);
+    g_assert_cmpuint(disk.n, ==, 2);
+    complete(); /* the last one first */
+    g_assert_true(answered(&admin, &a) && !a.status);
+    g_assert_true(answered(&io, &a) && !a.status && a.cid == 7);
+    g_assert_cmpuint(disk.fua, ==, 0);
+    g_assert_cmpuint(disk.flushes, ==, 2);
+    unmake();
+}
+
 static void test_commands(void)
 {
     setup(USUAL);
@@ -637,6 +656,7 @@ int main(int argc, char **argv)
     g_test_add_func("/nvme/registers", test_registers);
     g_test_add_func("/nvme/identify", test_identify);
     g_test_add_func("/nvme/data", test_data);
+    g_test_add_func("/nvme/cache-off", test_cache_off);
     g_test_add_func("/nvme/commands", test_commands);
     g_test_add_func("/nvme/queues", test_queues);
     g_test_add_func("/nvme/stop", test_stop);

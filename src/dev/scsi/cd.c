@@ -197,7 +197,7 @@ static void cd_execute(struct viv_scsi_dev *d, struct viv_scsi_req *r)
 
 static void cd_move(struct viv_scsi_dev *d, struct viv_scsi_req *r, const struct iovec *iov, unsigned n)
 {
-    scsi_io_move((struct scsi_unit *)d, r, iov, n, 0);
+    scsi_io_move((struct scsi_unit *)d, r, iov, n, 0, NULL);
 }
 
 static void cd_cancel(struct viv_scsi_dev *d, struct viv_scsi_req *r)

@@ -179,6 +179,16 @@ static void hd_parse(struct viv_scsi_dev *d, struct viv_scsi_req *r)
 
 /* ---- doing ---- */
 
+/* All is written. The cache may have been switched off since that began, and the flush that goes with that have come before it: who is told
+ * now takes it for durable. */
+static void wrote(struct scsi_unit *u, struct viv_scsi_req *r)
+{
+    if (scsi_hd_of(u)->write_cache)
+        viv_scsi_end(r, VIV_SCSI_GOOD);
+    else
+        scsi_io_range(u, r, VIV_BLK_FLUSH, 0, 0, 0, NULL);
+}
+
 static void do_write_same(struct scsi_hd *h, struct viv_scsi_req *r)
 {
     struct range at = range_of(r->cdb);
@@ -191,7 +201,7 @@ static void do_write_same(struct scsi_hd *h, struct viv_scsi_req *r)
         }
     }
     scsi_io_range(&h->unit, r, VIV_BLK_WRITE_ZEROES, at.lba * block, (uint64_t)at.count * block,
-                  (r->cdb[1] & 8 ? VIV_BLK_UNMAP : 0u) | (h->write_cache ? 0u : VIV_BLK_FUA), NULL);
+                  (r->cdb[1] & 8 ? VIV_BLK_UNMAP : 0u) | (h->write_cache ? 0u : VIV_BLK_FUA), h->write_cache ? wrote : NULL);
 }
 
 static struct range region(const struct viv_scsi_req *r, uint64_t i)
@@ -291,7 +301,10 @@ static void hd_move(struct viv_scsi_dev *d, struct viv_scsi_req *r, const struct
     bool verify = r->cdb[0] == 0x2e || r->cdb[0] == 0x8e || r->cdb[0] == 0xae; /* WRITE AND VERIFY: on the medium (5.47) */
     bool fua = !h->write_cache || verify || (r->cdb[0] >> 5 && r->cdb[1] & 8);
 
-    scsi_io_move(&h->unit, r, iov, n, r->direction == VIV_SCSI_WRITE && fua ? VIV_BLK_FUA : 0);
+    if (r->direction != VIV_SCSI_WRITE)
+        scsi_io_move(&h->unit, r, iov, n, 0, NULL);
+    else
+        scsi_io_move(&h->unit, r, iov, n, fua ? VIV_BLK_FUA : 0, fua ? NULL : wrote);
 }
 
 static void hd_cancel(struct viv_scsi_dev *d, struct viv_scsi_req *r)

@@ -48,10 +48,12 @@ static void succeed(struct scsi_io *io)
     drop(io);
     if (data)
         viv_scsi_moved(r, len);
-    if (then && !r->ended)
-        then(u, r);
-    else if (!r->ended && !r->io && (!data || r->moved == r->length))
-        viv_scsi_end(r, VIV_SCSI_GOOD);
+    if (!r->ended && !r->io && (!data || r->moved == r->length)) {
+        if (then)
+            then(u, r);
+        else
+            viv_scsi_end(r, VIV_SCSI_GOOD);
+    }
     viv_scsi_put(r);
 }
 
@@ -126,7 +128,8 @@ static void submit(struct scsi_io *io)
     viv_scsi_put(r);
 }
 
-void scsi_io_move(struct scsi_unit *u, struct viv_scsi_req *r, const struct iovec *iov, unsigned n, unsigned flags)
+void scsi_io_move(struct scsi_unit *u, struct viv_scsi_req *r, const struct iovec *iov, unsigned n, unsigned flags,
+                  void (*then)(struct scsi_unit *u, struct viv_scsi_req *r))
 {
     struct scsi_io *io = io_new(u, r, r->direction == VIV_SCSI_READ ? VIV_BLK_READ : VIV_BLK_WRITE, flags, n);
     uint64_t left = r->length - r->moved;
@@ -140,6 +143,7 @@ void scsi_io_move(struct scsi_unit *u, struct viv_scsi_req *r, const struct iove
         io->fr.br.len += part;
         left -= part;
     }
+    io->then = then;
     io->fr.br.iov = io->iov;
     io->fr.br.offset = r->start + r->moved;
     submit(io);

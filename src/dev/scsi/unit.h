@@ -21,8 +21,9 @@ extern const struct viv_state_table viv_scsi_unit_state;
 
 /* ---- io.c ---- */
 
-/* The next part of the medium's data: bytes from r->start + r->moved on. Ends the request with its last byte. */
-void scsi_io_move(struct scsi_unit *u, struct viv_scsi_req *r, const struct iovec *iov, unsigned n, unsigned flags);
+/* The next part of the medium's data: bytes from r->start + r->moved on. With the last byte `then` goes on (NULL: the request ends well). */
+void scsi_io_move(struct scsi_unit *u, struct viv_scsi_req *r, const struct iovec *iov, unsigned n, unsigned flags,
+                  void (*then)(struct scsi_unit *u, struct viv_scsi_req *r));
 /* A flush, discard or write of zeroes; `then` goes on (NULL: the request ends well). */
 void scsi_io_range(struct scsi_unit *u, struct viv_scsi_req *r, enum viv_blk_op op, uint64_t offset, uint64_t len, unsigned flags,
                    void (*then)(struct scsi_unit *u, struct viv_scsi_req *r));

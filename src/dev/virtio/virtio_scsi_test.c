@@ -200,6 +200,28 @@ static void test_data(void)
     teardown();
 }
 
+/* The cache is switched off while a write is under way, which ends after the flush that goes with that. */
+static void test_cache_off(void)
+{
+    static const uint8_t page[24] = {[4] = 8, 18};
+    uint8_t buf[512] = {9};
+    struct cmd write, off;
+
+    setup("", "drive=d0");
+    connect();
+    power_on_told();
+    disk.fua = disk.flushes = 0;
+    write = ask_at(0, 0, 1, CDB(0x2a, 0, 0, 0, 0, 3, 0, 0, 1), 512, buf);
+    off = ask_at(0, 0, 2, CDB(0x15, 0x10, 0, 0, sizeof(page)), sizeof(page), page);
+    g_assert_cmpuint(disk.n, ==, 2);
+    end_all(); /* the last one first */
+    g_assert_cmpint(response(&off).status, ==, 0);
+    g_assert_cmpint(response(&write).status, ==, 0);
+    g_assert_cmpuint(disk.fua, ==, 0);
+    g_assert_cmpuint(disk.flushes, ==, 2);
+    teardown();
+}
+
 /* Which addresses there are, and how others are answered. */
 static void test_addresses(void)
 {
@@ -497,6 +519,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/virtio-scsi/data", test_data);
     g_test_add_func("/virtio-scsi/interrupts", test_interrupts);
+    g_test_add_func("/virtio-scsi/cache-off", test_cache_off);
     g_test_add_func("/virtio-scsi/addresses", test_addresses);
     g_test_add_func("/virtio-scsi/management", test_management);
     g_test_add_func("/virtio-scsi/events", test_events);
