@@ -118,7 +118,7 @@ static gint most_blocks(gconstpointer a, gconstpointer b)
     return (x->blocks < y->blocks) - (x->blocks > y->blocks);
 }
 
-static bool guest_address(const struct viv_range *r, size_t n, const uint8_t *hva, uint64_t *gpa)
+static bool guest_address(const struct viv_space_range *r, size_t n, const uint8_t *hva, uint64_t *gpa)
 {
     for (size_t i = 0; i < n; i++) {
         if (r[i].hva && hva >= r[i].hva && (uint64_t)(hva - r[i].hva) <= r[i].last - r[i].start) {
@@ -133,7 +133,7 @@ static void put_pages(struct viv_space *mem, GString *out)
 {
     g_autoptr(GArray) pages = gather_pages();
     size_t n;
-    g_autofree struct viv_range *ranges = viv_space_ranges(mem, &n);
+    g_autofree struct viv_space_range *ranges = viv_space_ranges(mem, &n);
 
     g_array_sort(pages, most_blocks);
     g_string_append(out, "\npages with most blocks     blocks  invalidations\n");

@@ -219,7 +219,7 @@ static void test_bars(void)
 {
     struct rig r;
     struct toy *t;
-    struct viv_range f;
+    struct viv_space_range f;
 
     rig_init(&r);
     t = add(&r, "addr=3");

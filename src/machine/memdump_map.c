@@ -17,7 +17,7 @@
 
 /* --- memory --- */
 
-static void add_block(struct memdump *d, const struct viv_range *r, const struct viv_memdump_params *p)
+static void add_block(struct memdump *d, const struct viv_space_range *r, const struct viv_memdump_params *p)
 {
     uint64_t start = r->start, last = r->last;
     struct memdump_block b;
@@ -36,7 +36,7 @@ static void add_block(struct memdump *d, const struct viv_range *r, const struct
 static void find_blocks(struct memdump *d, const struct viv_memdump_params *p)
 {
     size_t n;
-    g_autofree struct viv_range *r = viv_space_ranges(viv_vm_board()->mem, &n);
+    g_autofree struct viv_space_range *r = viv_space_ranges(viv_vm_board()->mem, &n);
 
     for (size_t i = 0; i < n; i++)
         if (r[i].hva)

@@ -8,7 +8,7 @@
  * to write, ROM. */
 static uint8_t *host_at(struct viv_space *s, uint64_t gpa, bool for_write, uint64_t *len)
 {
-    struct viv_range r;
+    struct viv_space_range r;
 
     if (!viv_space_find(s, gpa, &r) || !r.hva || (for_write && r.kind != VIV_REGION_RAM))
         return NULL;

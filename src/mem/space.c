@@ -447,7 +447,7 @@ bool viv_space_find_flat(struct viv_space *s, uint64_t addr, struct viv_flat *ou
     }
 }
 
-bool viv_space_find(struct viv_space *s, uint64_t addr, struct viv_range *out)
+bool viv_space_find(struct viv_space *s, uint64_t addr, struct viv_space_range *out)
 {
     struct viv_flat f;
 
@@ -464,9 +464,9 @@ bool viv_space_covers(struct viv_space *s, uint64_t addr)
     return viv_space_find_flat(s, addr, &f) && f.covers;
 }
 
-struct viv_range *viv_space_ranges(struct viv_space *s, size_t *count)
+struct viv_space_range *viv_space_ranges(struct viv_space *s, size_t *count)
 {
-    struct viv_range *out = g_new(struct viv_range, MAX(s->view->count, 1));
+    struct viv_space_range *out = g_new(struct viv_space_range, MAX(s->view->count, 1));
 
     VIV_ASSERT_DEV_LOCKED();
     for (size_t i = 0; i < s->view->count; i++)

@@ -74,7 +74,7 @@ void viv_space_set_a20(struct viv_space *s, bool on);
 bool viv_space_a20(const struct viv_space *s);
 
 /* One flattened range. */
-struct viv_range {
+struct viv_space_range {
     uint64_t start; /* inclusive */
     uint64_t last;  /* inclusive */
     enum viv_region_kind kind;
@@ -85,11 +85,11 @@ struct viv_range {
 
 /* The range that holds addr, or false. Any thread. `region` is for callers that hold the device lock:
  * others may compare it but not follow it. */
-bool viv_space_find(struct viv_space *s, uint64_t addr, struct viv_range *out);
+bool viv_space_find(struct viv_space *s, uint64_t addr, struct viv_space_range *out);
 /* Is what `s` has at addr a region of its own that lies over another space (viv_space_new_over)? Any thread. */
 bool viv_space_covers(struct viv_space *s, uint64_t addr);
 /* Copies the flat view (g_free it): for accelerators and `info mtree`. */
-struct viv_range *viv_space_ranges(struct viv_space *s, size_t *count);
+struct viv_space_range *viv_space_ranges(struct viv_space *s, size_t *count);
 
 /* Called with the device lock after the flat view changed. vCPU software TLBs flush; KVM updates its
  * slots. */

@@ -6,7 +6,7 @@
 
 /* A viv_range and what dispatch needs before it may follow the region pointer. Copied by words. */
 struct viv_flat {
-    struct viv_range r;
+    struct viv_space_range r;
     uint32_t lockless;
     uint32_t covers; /* viv_space_covers */
 };

@@ -218,7 +218,7 @@ static void test_priority(void)
     struct viv_ram *m = ram(16 * VIV_PAGE_SIZE);
     struct viv_region *low = ram_region(s, VIV_REGION_RAM, m, 0, 8 * VIV_PAGE_SIZE);
     struct viv_region *over = ram_region(s, VIV_REGION_ROM, m, 8 * VIV_PAGE_SIZE, VIV_PAGE_SIZE);
-    struct viv_range f, *all;
+    struct viv_space_range f, *all;
     size_t n;
 
     changes = 0;
@@ -264,7 +264,7 @@ static void test_whole_64_bits(void)
     struct viv_space *s = viv_space_new("mem", 64);
     struct regs r;
     struct viv_region *d = io(s, &r, &any, UINT64_MAX);
-    struct viv_range f;
+    struct viv_space_range f;
 
     viv_region_map(d, 0, 0);
     g_assert_true(viv_space_find(s, UINT64_MAX - 1, &f));
@@ -330,7 +330,7 @@ static void *looker(void *p)
     struct churn *c = p;
 
     while (!atomic_load(&c->stop)) {
-        struct viv_range f;
+        struct viv_space_range f;
 
         if (!viv_space_find(c->s, 0x100000, &f) || f.start != 0x100000 || f.last != 0x100fff ||
             !f.hva)
@@ -393,7 +393,7 @@ static void test_a20(void)
     struct viv_space *s = viv_space_new("mem", 40);
     struct regs r = {0};
     struct viv_region_desc d = {.name = "ram", .kind = VIV_REGION_RAM, .size = 4 * VIV_MIB, .ram = ram(4 * VIV_MIB)};
-    struct viv_range f;
+    struct viv_space_range f;
     size_t before, after;
 
     viv_dev_lock();

@@ -35,7 +35,7 @@ static int gpa2hva(struct viv_opts *o, json_t **result, struct viv_err *err)
 {
     struct viv_vcpu *v = viv_mon_cpu(err);
     bool running = viv_mon_freeze();
-    struct viv_range r;
+    struct viv_space_range r;
     uint64_t gpa;
     int rc = !v ? -ENODEV : viv_mon_expr(v, viv_opts_str(o, "addr"), &gpa, err);
 

@@ -226,7 +226,7 @@ COMMAND(info_roms)
 {
     g_autoptr(GString) s = g_string_new(NULL);
     size_t n;
-    g_autofree struct viv_range *r = viv_space_ranges(viv_vm_board()->mem, &n);
+    g_autofree struct viv_space_range *r = viv_space_ranges(viv_vm_board()->mem, &n);
 
     for (size_t i = 0; i < n; i++)
         if (r[i].kind == VIV_REGION_ROM)

@@ -29,7 +29,7 @@ static void put_ranges(GString *s, struct viv_space *space, unsigned indent)
     static const char *const kinds[] = {
         [VIV_REGION_RAM] = "ram", [VIV_REGION_ROM] = "rom", [VIV_REGION_IO] = "i/o"};
     size_t n;
-    g_autofree struct viv_range *r = viv_space_ranges(space, &n);
+    g_autofree struct viv_space_range *r = viv_space_ranges(space, &n);
 
     for (size_t i = 0; i < n; i++) {
         g_string_append_printf(s, "%*s%016" PRIx64 "-%016" PRIx64 " (prio %d, %s): %s", indent, "", r[i].start, r[i].last,

@@ -14,7 +14,7 @@
 /* Host address of `addr` and how many bytes may be used there, at most up to the page's end. NULL: not to be had. */
 static uint8_t *at(struct viv_vcpu *v, uint64_t addr, bool write, size_t *room)
 {
-    struct viv_range r;
+    struct viv_space_range r;
     uint64_t gpa = addr;
 
     if (v && !viv_mmu_translate_debug(v->x86, addr, &gpa))

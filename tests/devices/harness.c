@@ -483,9 +483,9 @@ static uint64_t take(struct input *in, unsigned n)
 static void touch(struct input *in, struct viv_space *s)
 {
     size_t count, ios = 0;
-    g_autofree struct viv_range *r = viv_space_ranges(s, &count);
+    g_autofree struct viv_space_range *r = viv_space_ranges(s, &count);
     unsigned size = 1u << (take(in, 1) & 3);
-    struct viv_range *pick;
+    struct viv_space_range *pick;
     uint64_t off, v;
     bool write;
 

@@ -36,7 +36,7 @@ static bool no_int3;
 
 static uint8_t *host_address(uint64_t gpa)
 {
-    struct viv_range r;
+    struct viv_space_range r;
 
     if (!viv_space_find(viv_kvm->mem, gpa, &r) || !r.hva || r.kind != VIV_REGION_RAM)
         return NULL;

@@ -80,10 +80,10 @@ static GArray *wanted_slots(void)
 {
     GArray *out = g_array_new(FALSE, TRUE, sizeof(struct kvm_slot));
     size_t count;
-    g_autofree struct viv_range *ranges = viv_space_ranges(viv_kvm->mem, &count);
+    g_autofree struct viv_space_range *ranges = viv_space_ranges(viv_kvm->mem, &count);
 
     for (size_t i = 0; i < count; i++) {
-        const struct viv_range *r = &ranges[i];
+        const struct viv_space_range *r = &ranges[i];
         struct kvm_slot s = {.used = true};
         uint64_t start, end = r->last + 1;
 

@@ -27,7 +27,7 @@ static uint64_t canonical(const struct walk *w, uint64_t lin)
 /* Bytes that could be read: where there is no RAM, no entry is present. */
 static size_t read_table(struct viv_space *mem, uint64_t gpa, uint8_t *raw, size_t len)
 {
-    struct viv_range r;
+    struct viv_space_range r;
 
     if (!viv_space_find(mem, gpa, &r) || !r.hva)
         return 0;

@@ -365,7 +365,7 @@ static struct viv_gpa_page use_range(struct viv_x86_tlb *t, unsigned n, uint64_t
 struct viv_gpa_page viv_tlb_gpa_page_slow(struct viv_x86 *c, uint64_t page)
 {
     struct viv_x86_tlb *t = c->tlb;
-    struct viv_range r;
+    struct viv_space_range r;
     unsigned n;
 
     for (n = 0; n < VIV_TLB_RANGES; n++)

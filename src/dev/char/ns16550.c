@@ -391,7 +391,7 @@ static const uint8_t com_irq[4] = {4, 3, 4, 3};
 
 static bool base_taken(struct viv_dev *d, uint16_t base)
 {
-    struct viv_range r;
+    struct viv_space_range r;
 
     return viv_space_find(d->board->io, base, &r);
 }

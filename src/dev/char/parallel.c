@@ -108,7 +108,7 @@ static int place(struct viv_dev *d, struct viv_opts *opts, uint16_t *base, struc
 {
     const char *what = viv_opts_what(opts);
     unsigned index = (unsigned)viv_opts_int(opts, "index");
-    struct viv_range r;
+    struct viv_space_range r;
 
     if (!viv_opts_given(opts, "index") && !viv_opts_given(opts, "iobase")) {
         for (index = 0; index < 3 && viv_space_find(d->board->io, bases[index], &r); index++)

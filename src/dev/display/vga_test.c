@@ -394,7 +394,7 @@ static void test_text_split(void)
 static void test_mode_13(void)
 {
     const struct viv_surface *s;
-    struct viv_range r;
+    struct viv_space_range r;
 
     begin();
     set_mode(&mode13);

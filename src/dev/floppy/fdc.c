@@ -299,7 +299,7 @@ static int place(struct fdc *f, struct viv_opts *opts, struct viv_err *err)
 {
     const char *what = viv_opts_what(opts);
     struct viv_dev *dma = f->dev.board->isa_dma;
-    struct viv_range r;
+    struct viv_space_range r;
     int rc;
 
     f->iobase = (uint16_t)viv_opts_int(opts, "iobase");

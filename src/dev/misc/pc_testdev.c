@@ -36,7 +36,7 @@ static void data_write(void *opaque, uint64_t off, uint64_t v, unsigned size)
 static void flush_write(void *opaque, uint64_t off, uint64_t v, unsigned size)
 {
     struct pc_testdev *t = opaque;
-    struct viv_range r;
+    struct viv_space_range r;
     uint64_t page = v & VIV_PAGE_MASK;
 
     if (viv_space_find(t->dev.board->mem, page, &r) && r.kind == VIV_REGION_RAM)

@@ -191,7 +191,7 @@ void viv_mch_setup(struct viv_dev *d)
 /* Where RAM that begins at 1 MiB ends. */
 static uint64_t find_low_end(struct viv_space *mem)
 {
-    struct viv_range r;
+    struct viv_space_range r;
 
     return viv_space_find(mem, VIV_MIB, &r) && r.kind == VIV_REGION_RAM ? r.last + 1 : VIV_MIB;
 }

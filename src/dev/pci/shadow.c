@@ -56,7 +56,7 @@ static uint8_t segment_mode(const struct viv_shadow *s, unsigned i)
 /* ROM that lies under all of a segment. (The guest can put a small expansion ROM anywhere.) */
 static const uint8_t *rom_at(struct viv_shadow *s, uint32_t addr, uint32_t size)
 {
-    struct viv_range r;
+    struct viv_space_range r;
 
     if (!viv_space_find(s->bridge->dev.board->mem, addr, &r) || r.kind != VIV_REGION_ROM || r.last - addr < size - 1)
         return NULL;

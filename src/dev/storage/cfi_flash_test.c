@@ -51,7 +51,7 @@ static uint8_t r(uint32_t off)
 /* Is it ROM that a CPU maps? */
 static bool direct(void)
 {
-    struct viv_range range;
+    struct viv_space_range range;
 
     return viv_space_find(rig.board.mem, BASE + 12345, &range) && range.kind == VIV_REGION_ROM && range.hva;
 }
