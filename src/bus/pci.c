@@ -250,15 +250,18 @@ static struct viv_pci_bus *root_of(struct viv_pci_bus *bus)
     return bus;
 }
 
+unsigned viv_pci_slot_pirq(const struct viv_pci_bus *root, unsigned slot, unsigned pin)
+{
+    return root->route ? root->route(slot, pin) % VIV_PCI_PIRQS : (slot + pin + 3) & 3;
+}
+
 unsigned viv_pci_pirq(const struct viv_pci_dev *d)
 {
     unsigned pin = (d->config[PCI_INT_PIN] - 1) & 3;
 
     for (; d->bus->bridge; d = d->bus->bridge)
         pin = ((d->devfn >> 3) + pin) & 3;
-    if (d->bus->route)
-        return d->bus->route(d->devfn >> 3, pin) % VIV_PCI_PIRQS;
-    return ((d->devfn >> 3) + pin + 3) & 3;
+    return viv_pci_slot_pirq(d->bus, d->devfn >> 3, pin);
 }
 
 /* With messages on a function leaves its pin alone (PCI 3.0, 6.8.1.3, 6.8.2.3). */

@@ -132,6 +132,8 @@ bool viv_pci_slot_removable(struct viv_pci_bus *bus, unsigned slot);
 
 /* The PIRQ that the function's pin reaches. */
 unsigned viv_pci_pirq(const struct viv_pci_dev *d);
+/* And that a slot's pin (0: A) of a root bus reaches. */
+unsigned viv_pci_slot_pirq(const struct viv_pci_bus *root, unsigned slot, unsigned pin);
 /* Who hears the interrupt lines of the root bus. Without a route, INTx of slot s, pin p (0: A) reaches PIRQ (s + p - 1)
  * mod 4; below bridges pins are swizzled (PCI-to-PCI Bridge 1.2, 9.1). */
 void viv_pci_bus_set_pirq(struct viv_pci_bus *bus, void (*fn)(void *opaque, int pirq, int level),

@@ -19,8 +19,8 @@ struct viv_firmware {
     struct viv_boot_info boot;
     struct viv_boot_entry entry;
     bool loaded; /* by viv_firmware_new: the first reset need not do it again */
-    uint8_t *acpi, *smbios;
-    size_t acpi_len, smbios_len;
+    uint8_t *acpi, *mp, *smbios;
+    size_t acpi_len, mp_len, smbios_len;
     uint64_t uncached; /* the hole below 4 GiB begins here */
     unsigned com_ports;
 };
@@ -60,7 +60,7 @@ static int build_acpi(struct viv_firmware *f, const struct viv_firmware_config *
     if (!c->with_acpi)
         return 0;
     f->boot.rsdp = VIV_BIOS_ACPI;
-    return viv_acpi_build(&info, VIV_BIOS_ACPI, VIV_BIOS_SMBIOS - VIV_BIOS_ACPI, &f->acpi, &f->acpi_len, NULL, err);
+    return viv_acpi_build(&info, VIV_BIOS_ACPI, VIV_BIOS_MP - VIV_BIOS_ACPI, &f->acpi, &f->acpi_len, NULL, err);
 }
 
 static void close_kept(gpointer fd)
@@ -86,6 +86,8 @@ int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **
     f->boot.vga_text = has_vga(f);
     memory_map(f, c);
     ret = build_acpi(f, c, err);
+    if (!ret && c->pirq_pin)
+        ret = viv_firmware_mp(c, VIV_BIOS_MP, VIV_BIOS_SMBIOS - VIV_BIOS_MP, &f->mp, &f->mp_len, err);
     if (!ret)
         ret = viv_firmware_smbios(c, VIV_BIOS_SMBIOS, VIV_BIOS_TABLES_END - VIV_BIOS_SMBIOS, &f->smbios, &f->smbios_len,
                                   err);
@@ -93,6 +95,7 @@ int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **
         ret = viv_boot_load(&f->boot, &f->entry, err);
     if (ret) {
         g_free(f->acpi);
+        g_free(f->mp);
         g_free(f->smbios);
         g_hash_table_destroy(f->boot.files);
         g_free(f);
@@ -170,6 +173,7 @@ void viv_firmware_reset(struct viv_firmware *f)
     if (f->boot.vga_text)
         viv_firmware_vga(f->board);
     put_blob(f, VIV_BIOS_ACPI, f->acpi, f->acpi_len);
+    put_blob(f, VIV_BIOS_MP, f->mp, f->mp_len);
     put_blob(f, VIV_BIOS_SMBIOS, f->smbios, f->smbios_len);
     put_blob(f, 0xffff0, reset_vector, sizeof(reset_vector));
     set_cpus(f);

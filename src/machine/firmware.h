@@ -9,7 +9,8 @@
 #include "machine/machine.h"
 
 #define VIV_BIOS_ACPI   0xe0000u /* RSDP first */
-#define VIV_BIOS_SMBIOS 0xf4000u /* entry points in F0000h-FFFFFh */
+#define VIV_BIOS_MP     0xf2000u /* F0000h-FFFFFh are searched */
+#define VIV_BIOS_SMBIOS 0xf4000u /* so are they for its entry points */
 #define VIV_BIOS_TABLES_END 0xfe000u /* handlers of interrupts follow */
 
 /* What -accel kvm keeps for itself on a host with VT-x: the identity map and the TSS (accel/kvm/kvm.c). */
@@ -27,6 +28,7 @@ struct viv_firmware_config {
     const char *product;
     struct viv_acpi_info acpi; /* cpus are filled in here; with_acpi false: no tables */
     bool with_acpi;
+    const uint8_t *pirq_pin; /* the I/O APIC's pin of each PIRQ; NULL: a board without an MP table */
     /* Firmware that runs, and places things by itself: changes what lies elsewhere than `acpi` says. */
     void (*placed)(struct viv_board *board, struct viv_acpi_info *info);
     struct viv_bios_tables **tables; /* where its tables are kept; they live as long as the VM */
@@ -37,6 +39,8 @@ struct viv_acpi_cpu *viv_firmware_cpus(struct viv_acpi_info *info);
 /* viv_smbios_build() of this machine. */
 int viv_firmware_smbios(const struct viv_firmware_config *c, uint32_t base, size_t max, uint8_t **out, size_t *len,
                         struct viv_err *err);
+/* viv_mp_build() of it; the board has a pirq_pin. */
+int viv_firmware_mp(const struct viv_firmware_config *c, uint32_t base, size_t max, uint8_t **out, size_t *len, struct viv_err *err);
 
 /* Builds the tables and checks -kernel and its companions. Device lock held; the vCPUs exist. */
 int viv_firmware_new(const struct viv_firmware_config *c, struct viv_firmware **out, struct viv_err *err);

@@ -4,6 +4,7 @@
 #include "cpu/vcpu.h"
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/state.h"
+#include "machine/mptable.h"
 #include "machine/smbios.h"
 
 #include <glib.h>
@@ -43,4 +44,19 @@ int viv_firmware_smbios(const struct viv_firmware_config *c, uint32_t base, size
     info.signature = leaf1[0];
     info.features = leaf1[3];
     return viv_smbios_build(&info, base, max, out, len, err);
+}
+
+int viv_firmware_mp(const struct viv_firmware_config *c, uint32_t base, size_t max, uint8_t **out, size_t *len, struct viv_err *err)
+{
+    struct viv_acpi_info cpus = {0};
+    g_autofree struct viv_acpi_cpu *list = viv_firmware_cpus(&cpus);
+    struct viv_mp_info info = {
+        .cpus = list, .cpu_count = cpus.cpu_count, .pit = c->acpi.pit, .pci = c->board->pci, .pirq_pin = c->pirq_pin,
+    };
+    uint32_t leaf1[4];
+
+    viv_cpuid_leaf(viv_vcpus[0]->x86->cpuid, 0, 1, 0, leaf1);
+    info.signature = leaf1[0];
+    info.features = leaf1[3];
+    return viv_mp_build(&info, base, max, out, len, err);
 }

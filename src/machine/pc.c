@@ -93,6 +93,7 @@ static const struct viv_pc_chipset chipset = {
     .pci_first = 0xc0000000,
     .pci_first_bios = 2 * VIV_GIB,
     .pirq_line = pirq_line,
+    .pirq_pin = pirq_line, /* the I/O APIC hears ISA lines */
     .add = add_pci,
     .describe = describe,
     .placed = placed,

@@ -199,7 +199,7 @@ int viv_pc_finish(const struct viv_machine_config *cfg, struct viv_board *board,
     struct viv_pci_windows w = windows(pc);
     struct viv_firmware_config f = {
         .cfg = cfg, .board = board, .low_end = pc->ram.low_end, .high_size = pc->ram.high_size,
-        .product = pc->chip->product, .with_acpi = pc->acpi, .placed = placed, .tables = &pc->tables,
+        .product = pc->chip->product, .with_acpi = pc->acpi, .pirq_pin = pc->chip->pirq_pin, .placed = placed, .tables = &pc->tables,
         .acpi = {
             .com_ports = viv_board_com_ports(), .lpt_ports = viv_board_lpt_ports(), .rtc = true, .i8042 = pc->i8042, .pic = true, .pit = pc->pit,
             .floppy = viv_floppy_info(), .hpet = pc->hpet, .fw_cfg = true, .ioapic = true, .pci = true,

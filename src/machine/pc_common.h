@@ -13,7 +13,8 @@ struct viv_pc_chipset {
     struct viv_ram_split split;
     uint64_t pci_first;      /* 32-bit PCI memory without firmware, at the earliest */
     uint64_t pci_first_bios; /* where SeaBIOS begins with it */
-    const uint8_t *pirq_line;
+    const uint8_t *pirq_line; /* ISA line of each PIRQ where the 8259s are used */
+    const uint8_t *pirq_pin;  /* and its pin of the I/O APIC */
     int (*add)(struct viv_pc *pc, struct viv_board *board, struct viv_err *err); /* host bridge, south bridge, what is in it */
     /* What the tables say of it. */
     void (*describe)(struct viv_pc *pc, struct viv_acpi_info *info);

@@ -17,6 +17,7 @@
 
 /* Of PIRQA-H in PIC mode, as SeaBIOS and its like have it: two lines, level-triggered. */
 static const uint8_t pirq_line[VIV_PCI_PIRQS] = {10, 10, 11, 11, 10, 10, 11, 11};
+static const uint8_t pirq_pin[VIV_PCI_PIRQS] = {16, 17, 18, 19, 20, 21, 22, 23}; /* of the I/O APIC */
 
 static int add_pci(struct viv_pc *pc, struct viv_board *board, struct viv_err *err)
 {
@@ -69,6 +70,7 @@ static const struct viv_pc_chipset chipset = {
     .pci_first = VIV_MCH_ECAM + (uint64_t)VIV_MCH_ECAM_SIZE,
     .pci_first_bios = VIV_MCH_ECAM + (uint64_t)VIV_MCH_ECAM_SIZE,
     .pirq_line = pirq_line,
+    .pirq_pin = pirq_pin,
     .add = add_pci,
     .describe = describe,
     .placed = placed,
