@@ -10,6 +10,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import monitored  # noqa: E402
 import vm  # noqa: E402
 
 SIZE = 1 << 20
@@ -67,7 +68,7 @@ class Server:
             self.answer(handle, bytes(size))
 
 
-class Machine:
+class Machine(monitored.Machine):
     """Its firmware waits for the boot disk `h`; disk `k` is on good storage."""
 
     def __init__(self, device="virtio-blk-pci"):
@@ -75,22 +76,13 @@ class Machine:
         self.disk = f"{work}/k.qcow2"
         subprocess.run([vm.tool("viv-img"), "create", "-q", "-f", "qcow2", self.disk, "1M"], check=True)
         self.server = Server(f"{work}/n")
-        self.p = subprocess.Popen(vm.emulator() + [
-            "-M", "pc", "-m", "32", "-nodefaults", "-display", "none", "-S", "-qmp", f"unix:{work}/q,server=on,wait=off", "-drive",
-            f"if=none,id=h,format=raw,file=nbd+unix:///?socket={work}/n", *device.split(), "-drive",
-            f"if=none,id=k,format=qcow2,file={self.disk}", "-device", "virtio-blk-pci,drive=k"], stderr=subprocess.PIPE, text=True)
-        self.q = vm.QMP(f"{work}/q")
+        super().__init__(vm.emulator(), "-drive", f"if=none,id=h,format=raw,file=nbd+unix:///?socket={work}/n", *device.split(), "-drive",
+                         f"if=none,id=k,format=qcow2,file={self.disk}", "-device", "virtio-blk-pci,drive=k", work=work,
+                         stderr=subprocess.PIPE, text=True)
         self.server.hold.set()
         self.q.cmd("cont")
         if not self.server.asked.wait(30 * vm.SLOW):
             vm.fail("the firmware reads nothing")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.p.kill()
-        self.p.wait()
 
 
 DEVICES = ["-device virtio-blk-pci,drive=h,bootindex=0", "-device ich9-ahci,id=a -device ide-hd,drive=h,bus=a.0,bootindex=0"]
