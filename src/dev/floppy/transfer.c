@@ -153,7 +153,7 @@ static void moved(struct viv_front_req *r, int result)
         return;
     }
     if (result < 0) {
-        switch (viv_front_failed(&drive_of(f)->front, is_write(f), -result)) {
+        switch (viv_front_failed(r, result)) {
         case VIV_FRONT_HOLD:
             return;
         case VIV_FRONT_REPORT:

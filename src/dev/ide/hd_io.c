@@ -77,7 +77,7 @@ static void done(struct viv_front_req *r, int result)
         return;
     }
     if (result < 0)
-        action = viv_front_failed(&h->front, is_write(h), -result);
+        action = viv_front_failed(r, result);
     if (is_dma(h))
         ide_dma_unmap(&h->unit.ch->dma, action == VIV_FRONT_IGNORE);
     if (action == VIV_FRONT_HOLD)

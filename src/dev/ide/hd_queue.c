@@ -59,7 +59,7 @@ static void done(struct viv_front_req *r, int result)
         return;
     }
     if (result < 0)
-        action = viv_front_failed(&h->front, q->write, -result);
+        action = viv_front_failed(r, result);
     ide_dma_unmap(&q->dma, action == VIV_FRONT_IGNORE);
     if (action == VIV_FRONT_HOLD) {
         h->held |= 1u << q->tag;

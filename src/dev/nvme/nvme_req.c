@@ -120,7 +120,7 @@ void nvme_done(struct viv_front_req *fr, int result)
         return;
     }
     if (result < 0)
-        action = viv_front_failed(&n->front, fr->br.op != VIV_BLK_READ, -result);
+        action = viv_front_failed(fr, result);
     if (action == VIV_FRONT_HOLD) {
         g_queue_push_tail_link(&n->held, &r->wait);
     } else if (action == VIV_FRONT_REPORT) {

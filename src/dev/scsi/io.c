@@ -81,7 +81,7 @@ static void done(struct viv_front_req *fr, int result)
         viv_scsi_put(r);
         return;
     }
-    action = result < 0 ? viv_front_failed(&io->u->front, write, -result) : VIV_FRONT_IGNORE;
+    action = result < 0 ? viv_front_failed(fr, result) : VIV_FRONT_IGNORE;
     if (action == VIV_FRONT_HOLD) {
         hold(io);
     } else if (action == VIV_FRONT_IGNORE) {

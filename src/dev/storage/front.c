@@ -1,6 +1,7 @@
 /* A device's side of its drive: claiming, properties, requests in flight, what happens to failed ones. */
 #include "dev/storage/front.h"
 
+#include "base/checked.h"
 #include "base/log.h"
 #include "block/options.h"
 #include "bus/virtio.h"
@@ -316,9 +317,17 @@ void viv_front_resume(struct viv_front *f)
 
 /* --- failures --- */
 
-static enum viv_front_action decide(enum viv_drive_error policy, int error)
+/* The disk was made smaller while it waited, or was held. */
+static bool place_gone(const struct viv_front_req *r, int error)
 {
-    if (error == ENOMEDIUM) /* no fault of the host's: the guest learns of it */
+    const struct viv_blk *blk = r->front->drive->blk;
+
+    return error == EINVAL && blk && !viv_range_inside(r->br.offset, r->br.len, viv_blk_size(blk));
+}
+
+static enum viv_front_action decide(const struct viv_front_req *r, enum viv_drive_error policy, int error)
+{
+    if (error == ENOMEDIUM || place_gone(r, error)) /* no fault of the host's, and trying again does not help: the guest learns of it */
         return VIV_FRONT_REPORT;
     if (policy == VIV_DRIVE_ERROR_IGNORE)
         return VIV_FRONT_IGNORE;
@@ -362,10 +371,13 @@ static void tell(const struct viv_front *f, bool write, int error, const char *a
     viv_vm_event_json("BLOCK_IO_ERROR", data);
 }
 
-enum viv_front_action viv_front_failed(struct viv_front *f, bool write, int error)
+enum viv_front_action viv_front_failed(const struct viv_front_req *r, int result)
 {
     static const char *const names[] = {"report", "ignore", "stop"};
-    enum viv_front_action action = decide(write ? f->werror : f->rerror, error);
+    struct viv_front *f = r->front;
+    bool write = r->br.op != VIV_BLK_READ;
+    int error = -result;
+    enum viv_front_action action = decide(r, write ? f->werror : f->rerror, error);
 
     tell(f, write, error, names[action]);
     if (action == VIV_FRONT_HOLD) {

@@ -85,8 +85,8 @@ void viv_front_drain(struct viv_front *f);
 void viv_front_resume(struct viv_front *f);
 
 enum viv_front_action { VIV_FRONT_REPORT, VIV_FRONT_IGNORE, VIV_FRONT_HOLD };
-/* What to do about a request that failed with -error. HOLD: the VM stops, `resend` is called when it goes on. */
-enum viv_front_action viv_front_failed(struct viv_front *f, bool write, int error);
+/* What to do about a request that ended with result < 0. HOLD: the VM stops, `resend` is called when it goes on. */
+enum viv_front_action viv_front_failed(const struct viv_front_req *r, int result);
 /* From the class's vm_running(): sends again what is held. */
 void viv_front_running(struct viv_front *f, bool running);
 /* The device forgets the request that it held (a reset). */

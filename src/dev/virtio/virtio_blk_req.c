@@ -53,7 +53,7 @@ static void done(struct viv_front_req *fr, int result)
         return;
     }
     if (result < 0)
-        action = viv_front_failed(&b->front, r->fr.br.op != VIV_BLK_READ, -result);
+        action = viv_front_failed(fr, result);
     if (action == VIV_FRONT_HOLD) {
         hold(b, r);
         return;

@@ -332,6 +332,26 @@ static void test_errors(void)
     g_assert_cmpuint(disk.data[3 * 512], ==, 7);
     unmake();
 
+    /* Held, and then its place is gone: it is not held for ever. */
+    m = make("drive=d0,werror=stop");
+    start(&d, m, FEATURES);
+    disk.fail = ENOSPC;
+    io = ask(&d, 1, DISK_SIZE / 512 - 1, 512, true, buf);
+    go(&d);
+    g_assert_cmpuint(stops, ==, 1);
+    viv_dev_set_running_all(false);
+    disk.fail = 0;
+    disk_resize(DISK_SIZE / 2);
+    viv_dev_set_running_all(true);
+    viv_dev_unlock();
+    complete();
+    viv_dev_lock();
+    g_assert_cmpuint(stops, ==, 1);
+    g_assert_true(td_used(&d, 0, &id, &used));
+    g_assert_cmpint(status_of(&d, &io), ==, 1);
+    disk_resize(DISK_SIZE);
+    unmake();
+
     m = make("drive=d0,werror=ignore");
     start(&d, m, FEATURES);
     disk.fail = EIO;
