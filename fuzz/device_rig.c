@@ -197,7 +197,8 @@ static void free_devices(bool for_good)
     if (viv_drive_free_all(&err) < 0)
         fuzz_fail("drives: %s", err.text);
     viv_dev_lock();
-    fuzz_share_drop(for_good);
+    if (for_good)
+        fuzz_share_empty();
     viv_space_free(fuzz_board.mem);
     viv_space_free(fuzz_board.io);
 }

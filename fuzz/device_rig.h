@@ -82,7 +82,7 @@ void fuzz_hands(unsigned what, unsigned v);
 /* --- a shared folder (device_share.c) --- */
 
 void fuzz_share_add(const char *id);
-void fuzz_share_drop(bool empty);
+void fuzz_share_empty(void);
 bool fuzz_share_serve(void); /* one request, if there is one */
 
 /* --- the input: a list of steps, each a byte that says what it is, and its arguments --- */

@@ -71,20 +71,19 @@ void fuzz_share_add(const char *id)
     struct viv_err err = VIV_ERR_INIT;
     struct viv_raw_opts *r;
 
-    if (!folder) {
-        folder = g_strdup(access("/dev/shm", W_OK) ? "/tmp/viv-device-fuzz-XXXXXX" : "/dev/shm/viv-device-fuzz-XXXXXX");
-        g_assert(g_mkdtemp(folder));
-        atexit(remove_folder);
-    }
+    if (folder) /* for the life of the process, as -fsdev is */
+        return;
+    folder = g_strdup(access("/dev/shm", W_OK) ? "/tmp/viv-device-fuzz-XXXXXX" : "/dev/shm/viv-device-fuzz-XXXXXX");
+    g_assert(g_mkdtemp(folder));
+    atexit(remove_folder);
     text = g_strdup_printf("local,id=%s,path=%s,security_model=mapped-file", id, folder);
     if (viv_raw_parse("-fsdev", "fsdriver", text, &r, &err) < 0 || viv_fsdev_add(r, &err) < 0)
         fuzz_fail("%s", err.text);
     viv_raw_free(r);
 }
 
-void fuzz_share_drop(bool empty)
+void fuzz_share_empty(void)
 {
-    viv_fsdev_free_all();
-    if (folder && empty)
+    if (folder)
         nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
