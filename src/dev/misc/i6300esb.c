@@ -2,7 +2,7 @@
  * Windows have drivers for. A function of its own on any slot (8086:25ab).
  *
  * A counter goes down from preload 1, then from preload 2; at its second end the pin WDT_TOUT# goes low, and what that does is the
- * user's choice (-action watchdog=). A guest that lives reloads it before. The preloads and the reload register take one write after
+ * user's choice (-action watchdog=). A guest that lives reloads it before. Free running it has the second stage alone, again and again. The preloads and the reload register take one write after
  * the sequence 80h, 86h.
  *
  * Left out: the interrupt at the end of the first stage, whose line is one of a second I/O APIC that our boards have not (status bit
@@ -57,6 +57,11 @@ static void begin_stage(struct i6300esb *w, unsigned stage)
     viv_timer_set(w->timer, viv_clock_ns(VIV_CLOCK_GUEST) + MAX(ns, SHORTEST_NS));
 }
 
+static void begin(struct i6300esb *w)
+{
+    begin_stage(w, w->pci.config[LOCK] & LOCK_FREE_RUN ? 1 : 0);
+}
+
 static void stage_ended(void *opaque)
 {
     struct i6300esb *w = opaque;
@@ -68,7 +73,7 @@ static void stage_ended(void *opaque)
     }
     w->timed_out = true;
     if (w->pci.config[LOCK] & LOCK_FREE_RUN)
-        begin_stage(w, 0);
+        begin(w);
     if (!(w->pci.config[CONFIG] & CONFIG_NO_PIN))
         viv_vm_request(VIV_VM_WATCHDOG, 0, "i6300esb");
 }
@@ -95,7 +100,7 @@ static void reload(struct i6300esb *w, uint32_t v)
     if (v & RELOAD_TIMEOUT)
         w->timed_out = false;
     if ((v & RELOAD_RELOAD) && (w->pci.config[LOCK] & LOCK_ENABLED))
-        begin_stage(w, 0);
+        begin(w);
 }
 
 static void bar_write(void *opaque, uint64_t off, uint64_t v, unsigned size)
@@ -135,7 +140,7 @@ static void config_written(struct viv_pci_dev *d, unsigned off, unsigned len)
     if (!on)
         viv_timer_cancel(w->timer);
     else if (viv_timer_expiry_ns(w->timer) == INT64_MAX)
-        begin_stage(w, 0);
+        begin(w);
 }
 
 /* ---- making ---- */
