@@ -2,6 +2,7 @@
 #ifndef VIV_BLOCK_IMAGE_H
 #define VIV_BLOCK_IMAGE_H
 
+#include "base/byname.h"
 #include "block/node.h"
 
 #include <stdio.h>
@@ -109,7 +110,7 @@ struct viv_snapshot_ops {
     int (*state_area)(struct viv_node *n, uint64_t len, uint64_t *base);
     /* From the VM state of a snapshot that is not applied. Nobody else uses the node meanwhile. */
     int (*state_read)(struct viv_node *n, const char *which, uint64_t pos, void *buf, size_t len, struct viv_err *err);
-};
+} VIV_BY_NAME;
 /* VM state (io.c). savevm: write it from 0 on, then create() a snapshot with its vm_state_size. loadvm: apply() the
  * snapshot, or open with `snapshot`, then read. 0 or negative errno; -ENOTSUP: the format has no place for it. */
 int viv_node_state_write(struct viv_node *n, uint64_t pos, const void *buf, size_t len);
@@ -135,7 +136,7 @@ struct viv_bitmap_ops {
     int (*remove)(struct viv_node *n, const char *name, struct viv_err *err);
     /* Its extra data: *len 0: none; else *out, g_free. */
     int (*extra)(struct viv_node *n, const char *name, uint8_t **out, uint32_t *len, bool *ok, struct viv_err *err);
-};
+} VIV_BY_NAME;
 void viv_bitmap_info_free(struct viv_bitmap_info *b, unsigned count);
 
 void viv_img_info_free(struct viv_img_info *i); /* what it holds */

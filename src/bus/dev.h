@@ -6,6 +6,7 @@
 #ifndef VIV_BUS_DEV_H
 #define VIV_BUS_DEV_H
 
+#include "base/byname.h"
 #include "base/err.h"
 #include "bus/intc.h"
 #include "bus/irq.h"
@@ -112,7 +113,7 @@ struct viv_dev_class {
     const uint64_t *(*irq_counts)(const struct viv_dev *d, unsigned *inputs);
     const struct viv_hotplug *hotplug; /* NULL: comes and goes with the machine (or its parent) only */
     const void *data; /* constants of the class, for code that several classes share; may be NULL */
-};
+} VIV_BY_NAME;
 
 /* NULL when there is no such class. */
 const struct viv_dev_class *viv_dev_class_find(const char *name);

@@ -6,6 +6,7 @@
 #ifndef VIV_BUS_INTC_H
 #define VIV_BUS_INTC_H
 
+#include "base/byname.h"
 #include "base/err.h"
 
 #include <stdbool.h>
@@ -39,7 +40,7 @@ struct viv_intc_ops {
 
     /* Level-triggered IO-APIC support: the local APICs call ioapic_eoi (set by the board) on
      * EOI of a level interrupt. */
-};
+} VIV_BY_NAME;
 
 struct viv_intc {
     const struct viv_intc_ops *ops;

@@ -6,6 +6,7 @@
 #ifndef VIV_BUS_PCI_H
 #define VIV_BUS_PCI_H
 
+#include "base/byname.h"
 #include "bus/dev.h"
 
 #define VIV_PCI_CONFIG_SIZE 256
@@ -120,7 +121,7 @@ struct viv_pci_slots {
     void (*plugged)(void *opaque, struct viv_pci_dev *d);
     int (*ask)(void *opaque, struct viv_pci_dev *d, struct viv_err *err); /* viv_hotplug.ask */
     void (*pulled)(void *opaque, struct viv_pci_dev *d);                  /* off its bus already; may be NULL */
-};
+} VIV_BY_NAME;
 void viv_pci_bus_set_slots(struct viv_pci_bus *bus, const struct viv_pci_slots *slots, void *opaque);
 bool viv_pci_bus_takes_plugs(const struct viv_pci_bus *bus);
 /* Of classes that can be plugged into such buses. */

@@ -12,6 +12,7 @@
 #ifndef VIV_BUS_SCSI_H
 #define VIV_BUS_SCSI_H
 
+#include "base/byname.h"
 #include "bus/dev.h"
 
 #include <sys/uio.h>
@@ -89,7 +90,7 @@ struct viv_scsi_bus_ops {
     void (*unplugged)(struct viv_scsi_bus *b, struct viv_scsi_dev *d); /* may be NULL */
     /* A unit's size or medium changed: sense key 6 with this code. May be NULL. */
     void (*attention)(struct viv_scsi_bus *b, struct viv_scsi_dev *d, uint16_t asc);
-};
+} VIV_BY_NAME;
 
 /* `name` NULL: a bus that no -device can name, for an adapter with its target inside. */
 bool viv_scsi_bus_exists(const char *name);
@@ -129,7 +130,7 @@ struct viv_scsi_dev_ops {
     void (*reset)(struct viv_scsi_dev *d);
     /* Does this command ignore a unit attention, beside those that SPC names? May be NULL. */
     bool (*unattended)(const uint8_t *cdb);
-};
+} VIV_BY_NAME;
 
 struct viv_scsi_dev {
     struct viv_dev *dev; /* whose target it is */

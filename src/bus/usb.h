@@ -6,6 +6,7 @@
 #ifndef VIV_BUS_USB_H
 #define VIV_BUS_USB_H
 
+#include "base/byname.h"
 #include "bus/dev.h"
 #include "bus/usb_desc.h"
 
@@ -45,7 +46,7 @@ struct viv_usb_port_ops {
     void (*detached)(struct viv_usb_port *p); /* p->dev is NULL already */
     /* The device resumes a suspended port. */
     void (*resume)(struct viv_usb_port *p);
-};
+} VIV_BY_NAME;
 
 /* A controller's or hub's. */
 struct viv_usb_port {
@@ -67,7 +68,7 @@ struct viv_usb_port {
 struct viv_usb_bus_ops {
     /* An endpoint that answered NAK may have something; 0x80: IN. */
     void (*wakeup)(struct viv_dev *controller, struct viv_usb_dev *d, unsigned endpoint);
-};
+} VIV_BY_NAME;
 
 /* A controller's bus, named by the controller's id ("xhci.0") or by number ("usb-bus.0"). */
 struct viv_usb_bus *viv_usb_bus_new(struct viv_dev *controller, const struct viv_usb_bus_ops *ops);
@@ -96,7 +97,7 @@ struct viv_usb_dev_ops {
     void (*configured)(struct viv_usb_dev *d);
     /* The host has cleared a halt (endpoint as in a descriptor). May be NULL. */
     void (*unhalted)(struct viv_usb_dev *d, unsigned endpoint);
-};
+} VIV_BY_NAME;
 
 enum viv_usb_stage { VIV_USB_IDLE, VIV_USB_DATA_IN, VIV_USB_DATA_OUT, VIV_USB_STATUS_IN, VIV_USB_STALLED };
 

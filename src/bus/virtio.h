@@ -9,6 +9,7 @@
 #ifndef VIV_BUS_VIRTIO_H
 #define VIV_BUS_VIRTIO_H
 
+#include "base/byname.h"
 #include "bus/dev.h"
 
 #include <sys/uio.h>
@@ -99,14 +100,14 @@ struct viv_virtio_class {
     void (*vm_running)(struct viv_virtio *v, bool running); /* may be NULL; queues are kicked after */
     bool (*idle)(struct viv_virtio *v);                     /* may be NULL */
     int (*can_save)(struct viv_virtio *v, struct viv_err *err); /* as in bus/dev.h; may be NULL */
-};
+} VIV_BY_NAME;
 
 /* What the transport gives. Device lock held. */
 struct viv_virtio_transport {
     void (*notify_queue)(void *opaque, unsigned queue); /* used buffer notification */
     void (*notify_config)(void *opaque);
     void *opaque;
-};
+} VIV_BY_NAME;
 
 /* Embedded first in a device function's instance. struct viv_virtq is in bus/virtio_int.h, for core and
  * transports. */

@@ -2,6 +2,7 @@
 #ifndef VIV_BUS_VIRTIO_INT_H
 #define VIV_BUS_VIRTIO_INT_H
 
+#include "base/byname.h"
 #include "bus/virtio.h"
 
 #define VIV_VIRTIO_NO_VECTOR 0xffff
@@ -81,7 +82,7 @@ struct viv_vring_ops {
     void (*put)(struct viv_virtq *q, struct viv_virtq_elem *const *e, const uint32_t *written, unsigned n);
     bool (*wants_interrupt)(struct viv_virtq *q);
     void (*ask_kick)(struct viv_virtq *q, bool want);
-};
+} VIV_BY_NAME;
 
 extern const struct viv_vring_ops viv_vring_split_ops, viv_vring_packed_ops;
 

@@ -343,7 +343,7 @@ static int pick_slot(struct viv_virtio_mmio_bus *b, struct viv_opts *opts, unsig
 int viv_virtio_mmio_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
     struct viv_virtio_mmio *m = (struct viv_virtio_mmio *)d;
-    struct viv_virtio_transport t = {raise_queue, raise_config, m};
+    struct viv_virtio_transport t = {.notify_queue = raise_queue, .notify_config = raise_config, .opaque = m};
     int rc = pick_slot(d->board->vmmio, opts, &m->slot, err);
 
     if (rc < 0)

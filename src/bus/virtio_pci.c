@@ -328,7 +328,7 @@ int viv_virtio_pci_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_
 {
     struct viv_virtio_pci *p = (struct viv_virtio_pci *)d;
     const struct viv_virtio_pci_data *data = d->cls->data;
-    struct viv_virtio_transport t = {notify_queue, notify_config, p};
+    struct viv_virtio_transport t = {.notify_queue = notify_queue, .notify_config = notify_config, .opaque = p};
     int rc = data->fn->pci_legacy_id ? choose_interfaces(p, data->mode, opts, err) : choose_modern(p, opts, err);
 
     if (rc < 0)

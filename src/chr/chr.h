@@ -3,6 +3,7 @@
 #ifndef VIV_CHR_CHR_H
 #define VIV_CHR_CHR_H
 
+#include "base/byname.h"
 #include "base/err.h"
 #include "opt/opt.h"
 
@@ -22,7 +23,7 @@ struct viv_chr_front {
     /* viv_chr_change: the back end is this one from now on, which has what waited for room. NULL: it must stay. */
     void (*moved)(void *front, struct viv_chr *to);
     bool (*open)(void *front); /* is anybody there to read? NULL: always */
-};
+} VIV_BY_NAME;
 
 /* `-chardev backend,id=...`; "backend" is the implied key. Waits for a client where it says so (wait=on). */
 int viv_chr_new(struct viv_raw_opts *opts, struct viv_chr **out, struct viv_err *err);

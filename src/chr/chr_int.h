@@ -5,6 +5,7 @@
 #ifndef VIV_CHR_CHR_INT_H
 #define VIV_CHR_CHR_INT_H
 
+#include "base/byname.h"
 #include "chr/chr.h"
 #include "host/clock.h"
 #include "host/loop.h"
@@ -23,7 +24,7 @@ struct viv_chr_class {
     void (*close)(struct viv_chr *c); /* may be NULL */
     size_t (*write)(struct viv_chr *c, const uint8_t *buf, size_t len);
     void (*accept_input)(struct viv_chr *c); /* may be NULL */
-};
+} VIV_BY_NAME;
 
 #define VIV_CHR_FDS 8
 

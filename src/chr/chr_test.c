@@ -52,7 +52,7 @@ static void front_event(void *p, enum viv_chr_event ev)
     f->out += ev == VIV_CHR_MUX_OUT;
 }
 
-static const struct viv_chr_front front_ops = {front_can_read, front_read, front_event};
+static const struct viv_chr_front front_ops = {.can_read = front_can_read, .read = front_read, .event = front_event};
 
 static struct front *front_new(size_t room)
 {
@@ -592,7 +592,7 @@ static void monitor_read(void *p, const uint8_t *buf, size_t len)
     ((struct front *)p)->room += len;
 }
 
-static const struct viv_chr_front monitor_ops = {front_can_read, monitor_read, front_event};
+static const struct viv_chr_front monitor_ops = {.can_read = front_can_read, .read = monitor_read, .event = front_event};
 
 static void expect_lines(const struct front *f, unsigned count)
 {
@@ -697,7 +697,7 @@ static void front_moved(void *p, struct viv_chr *to)
     moved_to = to;
 }
 
-static const struct viv_chr_front moving_ops = {front_can_read, front_read, front_event, front_moved};
+static const struct viv_chr_front moving_ops = {.can_read = front_can_read, .read = front_read, .event = front_event, .moved = front_moved};
 
 static int change(struct viv_chr *c, const char *text, struct viv_chr **out, struct viv_err *err)
 {

@@ -31,7 +31,7 @@ static size_t on_typed(void *opaque, const uint8_t *bytes, size_t len)
 
 static void *make_screen(const char *name, unsigned columns, unsigned rows, size_t (*typed)(void *, const uint8_t *, size_t), void *opaque)
 {
-    static const struct viv_vc_ops ops = {on_typed};
+    static const struct viv_vc_ops ops = {.typed = on_typed};
     struct screen *s = g_new0(struct screen, 1);
 
     s->typed = typed;

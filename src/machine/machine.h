@@ -3,6 +3,7 @@
 #define VIV_MACHINE_MACHINE_H
 
 #include "accel/accel.h"
+#include "base/byname.h"
 #include "base/err.h"
 #include "bus/dev.h"
 #include "opt/opt.h"
@@ -72,7 +73,7 @@ struct viv_machine_class {
     bool (*resumes)(struct viv_board *board);
     /* Presses the power button. -ENOTSUP where there is none. */
     int (*powerdown)(struct viv_board *board);
-};
+} VIV_BY_NAME;
 
 /* -fw_cfg, once the board is finished. */
 int viv_machine_add_fw_cfg(const struct viv_machine_config *cfg, struct viv_err *err);

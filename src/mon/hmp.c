@@ -250,7 +250,7 @@ static void hmp_event(void *opaque, enum viv_chr_event ev)
     }
 }
 
-static const struct viv_chr_front hmp_front = {hmp_can_read, hmp_read, hmp_event};
+static const struct viv_chr_front hmp_front = {.can_read = hmp_can_read, .read = hmp_read, .event = hmp_event};
 
 static void hmp_free(gpointer p)
 {

@@ -354,7 +354,7 @@ static void qmp_event(void *opaque, enum viv_chr_event ev)
     }
 }
 
-static const struct viv_chr_front qmp_front = {qmp_can_read, qmp_read, qmp_event};
+static const struct viv_chr_front qmp_front = {.can_read = qmp_can_read, .read = qmp_read, .event = qmp_event};
 
 static void qmp_free(gpointer p)
 {

@@ -442,7 +442,7 @@ static int open_log(struct viv_qtest *q, const char *log, struct viv_err *err)
 
 int viv_qtest_start(const char *dev, const char *log, struct viv_err *err)
 {
-    static const struct viv_chr_front front = {can_read, take, on_event};
+    static const struct viv_chr_front front = {.can_read = can_read, .read = take, .event = on_event};
     struct viv_chr *c = NULL;
     int rc = viv_chr_new_short("-qtest", "qtest", dev, &c, err);
 

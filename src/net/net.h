@@ -7,6 +7,7 @@
 #ifndef VIV_NET_NET_H
 #define VIV_NET_NET_H
 
+#include "base/byname.h"
 #include "base/err.h"
 #include "net/vhost.h"
 #include "opt/opt.h"
@@ -84,7 +85,7 @@ struct viv_nic_ops {
     void (*filter)(void *nic, struct viv_nic_filter *out);
     /* The back end goes away: detached already, its pointer is void. */
     void (*gone)(void *nic);
-};
+} VIV_BY_NAME;
 
 /* From -netdev/-nic text (type implied). Registered under its id. */
 /* The options of type i, without type and id; NULL: there are no more. */

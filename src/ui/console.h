@@ -6,6 +6,8 @@
 #ifndef VIV_UI_CONSOLE_H
 #define VIV_UI_CONSOLE_H
 
+#include "base/byname.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -65,7 +67,7 @@ struct viv_console_ops {
      * (positive) or forward. NULL: a head, whose keys are the machine's (input.h). */
     void (*type)(void *opaque, uint32_t keysym, unsigned mods);
     void (*scroll)(void *opaque, int lines);
-};
+} VIV_BY_NAME;
 
 enum { VIV_MOD_SHIFT = 1 << 0, VIV_MOD_CTRL = 1 << 1, VIV_MOD_ALT = 1 << 2 };
 
@@ -116,7 +118,7 @@ struct viv_viewer_ops {
     void (*cursor_moved)(void *opaque, int x, int y, bool visible);  /* may be NULL */
     void (*tick)(void *opaque); /* after each refresh: what it changed is complete; may be NULL */
     void (*gone)(void *opaque); /* the console is being freed */
-};
+} VIV_BY_NAME;
 
 struct viv_viewer; /* one viewer's look at one console */
 /* Calls `shown`, `cursor` and `cursor_moved` at once. Viewers may come and go in any viewer's callback, `gone` included. One that

@@ -87,7 +87,9 @@ static void on_gone(void *opaque)
         v->act(v);
 }
 
-static const struct viv_viewer_ops viewer_ops = {on_shown, on_changed, on_cursor, on_moved, on_tick, on_gone};
+static const struct viv_viewer_ops viewer_ops = {
+    .shown = on_shown, .changed = on_changed, .cursor = on_cursor, .cursor_moved = on_moved, .tick = on_tick, .gone = on_gone,
+};
 static const struct viv_viewer_ops plain_ops = {.shown = on_shown, .changed = on_changed, .gone = on_gone};
 
 static void begin(struct adapter *a)

@@ -2,6 +2,8 @@
 #ifndef VIV_UI_INPUT_H
 #define VIV_UI_INPUT_H
 
+#include "base/byname.h"
+
 #include <stdbool.h>
 
 enum { /* kinds */
@@ -27,7 +29,7 @@ struct viv_input_ops {
     void (*wheel)(void *opaque, int dy, int dx); /* clicks; up and right positive */
     void (*sync)(void *opaque); /* what came since the last one belongs together */
     bool (*busy)(void *opaque); /* keys wait that the guest has not read; more may be lost soon */
-};
+} VIV_BY_NAME;
 
 struct viv_input_sink;
 /* `console`: the head whose pointer it is, -1 for any. The newest sink of a kind gets that kind. */

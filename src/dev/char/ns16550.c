@@ -421,7 +421,7 @@ static int place(struct viv_dev *d, struct viv_opts *opts, uint16_t *base, unsig
 static int ns16550_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
     static const struct viv_region_ops ops = {uart_read, uart_write, 1, 1, false, false};
-    static const struct viv_chr_front front = {chr_can_read, chr_read, chr_event, chr_moved};
+    static const struct viv_chr_front front = {.can_read = chr_can_read, .read = chr_read, .event = chr_event, .moved = chr_moved};
     struct ns16550 *u = (struct ns16550 *)d;
     const char *id = viv_opts_str(opts, "chardev");
     uint16_t base = 0;

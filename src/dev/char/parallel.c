@@ -125,7 +125,7 @@ static int place(struct viv_dev *d, struct viv_opts *opts, uint16_t *base, struc
 static int parallel_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
     static const struct viv_region_ops ops = {port_read, port_write, 1, 1, false, false};
-    static const struct viv_chr_front front = {chr_can_read, chr_read, NULL, chr_moved};
+    static const struct viv_chr_front front = {.can_read = chr_can_read, .read = chr_read, .moved = chr_moved};
     struct parallel *p = (struct parallel *)d;
     const char *id = viv_opts_str(opts, "chardev"), *what = viv_opts_what(opts);
     uint16_t base = 0;

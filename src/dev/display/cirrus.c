@@ -241,8 +241,15 @@ static bool mode(void *opaque, struct vga_mode *m)
     return true;
 }
 
-static const struct vga_ext ext = {port_read, port_write, mode, cirrus_window_read, cirrus_window_write, cirrus_window_direct,
-                                   cirrus_cursor_show};
+static const struct vga_ext ext = {
+    .port_read = port_read,
+    .port_write = port_write,
+    .mode = mode,
+    .window_read = cirrus_window_read,
+    .window_write = cirrus_window_write,
+    .direct = cirrus_window_direct,
+    .refreshed = cirrus_cursor_show,
+};
 
 /* ---- the PCI function ---- */
 

@@ -7,6 +7,7 @@
 #ifndef VIV_DEV_DISPLAY_VGA_H
 #define VIV_DEV_DISPLAY_VGA_H
 
+#include "base/byname.h"
 #include "bus/dev.h"
 #include "dev/display/edid.h"
 #include "ui/console.h"
@@ -75,7 +76,7 @@ struct vga_ext {
     /* Does video memory from *bank on lie at A0000h, or (false) nothing? *mine: is it the chip's to say? */
     bool (*direct)(void *opaque, bool *mine, uint64_t *bank);
     void (*refreshed)(void *opaque);
-};
+} VIV_BY_NAME;
 
 struct vga {
     struct viv_dev *dev;

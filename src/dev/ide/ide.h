@@ -10,6 +10,7 @@
 #ifndef VIV_DEV_IDE_IDE_H
 #define VIV_DEV_IDE_IDE_H
 
+#include "base/byname.h"
 #include "bus/dev.h"
 
 #include <sys/uio.h>
@@ -45,7 +46,7 @@ struct ide_unit_ops {
     /* Starts READ or WRITE FPDMA QUEUED, by the registers. The tag is free; queued_done() comes once, now or later, unless there
      * is a reset. NULL: the unit has no queue. */
     void (*queue)(struct ide_unit *u, unsigned tag, bool write, const struct ide_cursor *memory);
-};
+} VIV_BY_NAME;
 
 /* Registers that are written twice for 48 bits: [0] is the latest. */
 struct ide_unit {
@@ -97,7 +98,7 @@ struct ide_host_ops {
     /* A reset is through; not `ready`: the guest still asks for one. */
     void (*reset_done)(struct ide_channel *ch, bool ready);
     void (*queued_done)(struct ide_channel *ch, unsigned tag, uint8_t error); /* 0: well */
-};
+} VIV_BY_NAME;
 
 struct ide_channel {
     struct viv_board *board;

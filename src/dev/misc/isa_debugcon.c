@@ -43,7 +43,7 @@ static void moved(void *front, struct viv_chr *to)
 static int debugcon_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
     static const struct viv_region_ops ops = {debugcon_read, debugcon_write, 1, 1, false, false};
-    static const struct viv_chr_front front = {no_room, no_read, NULL, moved};
+    static const struct viv_chr_front front = {.can_read = no_room, .read = no_read, .moved = moved};
     struct debugcon *c = (struct debugcon *)d;
     const char *id = viv_opts_str(opts, "chardev");
     struct viv_chr *chr = id ? viv_chr_find(id) : NULL;

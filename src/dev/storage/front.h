@@ -2,6 +2,7 @@
 #ifndef VIV_DEV_STORAGE_FRONT_H
 #define VIV_DEV_STORAGE_FRONT_H
 
+#include "base/byname.h"
 #include "block/registry.h"
 #include "bus/dev.h"
 #include "dev/storage/props.h"
@@ -22,7 +23,7 @@ struct viv_front_ops {
     void (*resized)(void *opaque);
     /* Every request that had ended by now has been told of: the time for one interrupt instead of many. May be NULL. */
     void (*told)(void *opaque);
-};
+} VIV_BY_NAME;
 
 struct viv_front {
     struct viv_dev *dev;

@@ -291,8 +291,8 @@ static void mmio_write(void *opaque, uint64_t off, uint64_t v, unsigned size)
 static int ehci_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
     static const struct viv_region_ops ops = {mmio_read, mmio_write, 4, 4, false, false};
-    static const struct viv_usb_bus_ops bus_ops = {wakeup};
-    static const struct viv_usb_port_ops port_ops = {plugged, plugged, resume};
+    static const struct viv_usb_bus_ops bus_ops = {.wakeup = wakeup};
+    static const struct viv_usb_port_ops port_ops = {.attached = plugged, .detached = plugged, .resume = resume};
     const struct ehci_model *m = d->cls->data;
     struct ehci *e = (struct ehci *)d;
     struct viv_region_desc desc = {.name = "ehci", .kind = VIV_REGION_IO, .size = SIZE, .ops = &ops, .opaque = e};

@@ -214,7 +214,7 @@ static unsigned tier(const struct viv_usb_dev *d)
 static int hub_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
     static const struct viv_usb_dev_ops ops = {.reset = hub_reset, .control = hub_control, .data = hub_data, .configured = hub_configured};
-    static const struct viv_usb_port_ops port_ops = {plugged, plugged, resume};
+    static const struct viv_usb_port_ops port_ops = {.attached = plugged, .detached = plugged, .resume = resume};
     struct usb_hub *h = (struct usb_hub *)d;
     struct viv_usb_port *at;
     int rc;

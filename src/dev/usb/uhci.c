@@ -245,8 +245,8 @@ static void uhci_unrealize(struct viv_dev *d)
 static int uhci_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
     static const struct viv_region_ops io = {io_read, io_write, 2, 2, false, false};
-    static const struct viv_usb_bus_ops bus_ops = {wakeup};
-    static const struct viv_usb_port_ops port_ops = {plugged, plugged, resume};
+    static const struct viv_usb_bus_ops bus_ops = {.wakeup = wakeup};
+    static const struct viv_usb_port_ops port_ops = {.attached = plugged, .detached = plugged, .resume = resume};
     const struct uhci_model *m = d->cls->data;
     struct uhci *u = (struct uhci *)d;
     struct viv_region_desc desc = {.name = "uhci", .kind = VIV_REGION_IO, .size = 32, .ops = &io, .opaque = u};

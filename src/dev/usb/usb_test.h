@@ -53,8 +53,8 @@ static unsigned hc_speeds = 1 << VIV_USB_LOW | 1 << VIV_USB_FULL | 1 << VIV_USB_
 
 static int hc_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
-    static const struct viv_usb_bus_ops ops = {hc_wakeup};
-    static const struct viv_usb_port_ops port_ops = {hc_attached, hc_detached, hc_resume};
+    static const struct viv_usb_bus_ops ops = {.wakeup = hc_wakeup};
+    static const struct viv_usb_port_ops port_ops = {.attached = hc_attached, .detached = hc_detached, .resume = hc_resume};
     struct test_hc *h = usb.hc = (struct test_hc *)d;
 
     h->bus = viv_usb_bus_new(d, &ops);

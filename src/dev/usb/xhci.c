@@ -347,7 +347,7 @@ static int init_pci(struct xhci *x, struct viv_opts *opts, struct viv_err *err)
 
 static int xhci_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err *err)
 {
-    static const struct viv_usb_bus_ops bus_ops = {wakeup};
+    static const struct viv_usb_bus_ops bus_ops = {.wakeup = wakeup};
     struct xhci *x = (struct xhci *)d;
     int rc;
 

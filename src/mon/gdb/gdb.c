@@ -178,7 +178,7 @@ static void vm_event(void *opaque, const char *event, const char *data)
     }
 }
 
-static const struct viv_chr_front front = {can_read, read_bytes, on_event};
+static const struct viv_chr_front front = {.can_read = can_read, .read = read_bytes, .event = on_event};
 
 /* gdb connects when it likes: a server does not wait for it, and small packets leave at once. */
 static char *complete(const char *dev)

@@ -27,7 +27,7 @@ static size_t on_typed(void *opaque, const uint8_t *bytes, size_t len)
     return len;
 }
 
-static const struct viv_vc_ops ops = {on_typed};
+static const struct viv_vc_ops ops = {.typed = on_typed};
 
 static struct viv_vc *make(unsigned columns, unsigned rows)
 {
