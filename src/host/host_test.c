@@ -328,6 +328,28 @@ static void on_signal(int signo, pid_t from)
 {
 }
 
+static void on_end(int signo, pid_t from)
+{
+    g_assert_cmpint(signo, ==, SIGTERM);
+    g_assert_cmpint(from, ==, getpid());
+    viv_loop_quit();
+}
+
+/* One that comes while the last things of a start are made is for the loop; a start that goes on for ever is ended. */
+static void test_early_signal(void)
+{
+    if (g_test_subprocess()) {
+        viv_signals_init(on_end);
+        kill(getpid(), SIGTERM);
+        g_usleep(G_USEC_PER_SEC / 5);
+        viv_signals_started();
+        viv_loop_run();
+        exit(0);
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_passed();
+}
+
 /* A guest that writes past the size that the host allows gets an error; the process goes on. */
 static void test_file_limit(void)
 {
@@ -479,6 +501,7 @@ int main(int argc, char **argv)
     g_test_add_func("/host/manual-clock", test_manual);
     g_test_add_func("/host/accept-full", test_accept_full);
     g_test_add_func("/host/file-limit", test_file_limit);
+    g_test_add_func("/host/early-signal", test_early_signal);
     g_test_add_func("/host/heap", test_heap);
     g_test_add_func("/host/tsc", test_tsc);
     g_test_add_func("/host/huge", test_huge);

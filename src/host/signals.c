@@ -11,16 +11,26 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#define GRACE_MS 2000
+
 static viv_signal_fn handler;
 static int signals = -1, started = -1;
 static pthread_t starter;
+static struct signalfd_siginfo early; /* came in the last moments of the start; ssi_signo 0: none */
+
+static void tell(void *opaque)
+{
+    const struct signalfd_siginfo *si = opaque;
+
+    handler(si->ssi_signo, si->ssi_code == SI_KERNEL ? 0 : si->ssi_pid);
+}
 
 static void on_signal(void *opaque, int fd, short revents)
 {
     struct signalfd_siginfo si;
 
     if (read(fd, &si, sizeof(si)) == sizeof(si))
-        handler(si.ssi_signo, si.ssi_code == SI_KERNEL ? 0 : si.ssi_pid);
+        tell(&si);
 }
 
 /* What the signal does to a program that says nothing about it. */
@@ -36,15 +46,17 @@ static void die_of(int signo)
     _exit(128 + signo); /* a container's first process is not killed by it */
 }
 
-/* While the main thread opens things, which may wait for others for ever, nobody serves the loop. */
+/* While the main thread opens things, which may wait for others for ever, nobody serves the loop. A start that is nearly through goes on:
+ * threads of exports serve already then, and what they serve is to be closed. */
 static void *watch_start(void *opaque)
 {
     struct pollfd p[2] = {{.fd = started, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
-    struct signalfd_siginfo si;
 
     while (!p[0].revents) {
-        if (poll(p, 2, -1) > 0 && !p[0].revents && read(signals, &si, sizeof(si)) == sizeof(si))
-            die_of((int)si.ssi_signo);
+        if (poll(p, 2, -1) <= 0 || p[0].revents || read(signals, &early, sizeof(early)) != sizeof(early))
+            continue;
+        if (poll(p, 1, GRACE_MS) <= 0)
+            die_of((int)early.ssi_signo);
     }
     return NULL;
 }
@@ -80,4 +92,6 @@ void viv_signals_started(void)
         started = -1;
     }
     viv_watch_new(signals, POLLIN, on_signal, NULL);
+    if (early.ssi_signo)
+        viv_loop_call(tell, &early);
 }

@@ -8,7 +8,8 @@
 typedef void (*viv_signal_fn)(int signo, pid_t from);
 
 /* Blocks SIGINT, SIGTERM and SIGHUP in the calling thread and all it starts later, ignores SIGPIPE and SIGXFSZ. Until
- * viv_signals_started() the three end the process at once, as they do by default: whatever it waits for. Main thread, before any
+ * viv_signals_started() the three end the process, as they do by default, whatever it waits for: after two seconds, in which the start
+ * may come to its end. Main thread, before any
  * other thread starts. */
 void viv_signals_init(viv_signal_fn fn);
 /* From now on they are fn's, when the loop runs. Main thread, before it does and before anybody is told that the program is ready. */
