@@ -466,6 +466,12 @@ static void plug(struct viv_netdev *n, bool up)
     }
 }
 
+void viv_netdev_gone(struct viv_netdev *n)
+{
+    n->gone = true;
+    plug(n, false);
+}
+
 int viv_netdev_set_link(const char *name, bool up, struct viv_err *err)
 {
     struct viv_netdev *n = viv_netdev_find(name);
@@ -473,6 +479,8 @@ int viv_netdev_set_link(const char *name, bool up, struct viv_err *err)
 
     if (nic)
         n = viv_nic_backend(nic);
+    if (n && n->gone && up)
+        return viv_fail(err, ENODEV, "what back end '%s' was connected to is gone; netdev_del takes it away, netdev_add brings another", n->id);
     if (n)
         plug(n, up);
     if (n || (nic && !up))

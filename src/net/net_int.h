@@ -37,6 +37,7 @@ struct viv_netdev {
     bool rx_trusted;
     unsigned rx; /* what the NIC does itself */
     bool link_down;
+    bool gone; /* viv_netdev_gone() */
     struct viv_vhost *vhost; /* made and freed by create and destroy; NULL: none */
     struct viv_netdev **more; /* queues behind the first, made and freed by create and destroy; they are in no list */
     unsigned more_count;
@@ -45,6 +46,8 @@ struct viv_netdev {
     struct viv_netdev *next;
 };
 
+/* What it was connected to is no more and does not come back: the cable is out for good. */
+void viv_netdev_gone(struct viv_netdev *n);
 /* To the NIC: whether it takes a frame now, and the frame (false: keep it). A pulled cable takes all and loses them. */
 bool viv_netdev_can_deliver(const struct viv_netdev *n);
 bool viv_netdev_deliver(struct viv_netdev *n, const uint8_t *frame, size_t len, const struct viv_net_hdr *hdr);

@@ -104,7 +104,7 @@ static void deleted(struct tap_net *t)
     viv_watch_free(t->watch);
     t->watch = NULL;
     t->blocked = false;
-    viv_netdev_set_link(t->n.head ? t->n.head->id : t->n.id, false, NULL);
+    viv_netdev_gone(t->n.head ? t->n.head : &t->n);
     if (t->n.ops && t->n.ops->send_ready) /* what waited is lost, as all that comes */
         t->n.ops->send_ready(t->n.nic);
 }

@@ -211,6 +211,12 @@ def check_deleted():
             if time.monotonic() > end:
                 vm.fail(f"the card has a cable to nowhere: {info()}")
             time.sleep(0.1)
+        try:
+            q.cmd("set_link", name="n", up=True)
+            vm.fail("a cable to nowhere is plugged in")
+        except RuntimeError as e:
+            if "is gone" not in str(e):
+                vm.fail(e)
 
 
 def check_words():
