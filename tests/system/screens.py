@@ -181,7 +181,7 @@ def screen(work, name, reference):
     args += viewers
     with vm.Guest(args, name) as g:
         q = vm.QMP(f"{work}/q")
-        g.expect(rf"^mode {W},{H} {bits}\.", 200)
+        g.expect(rf"mode {W},{H} {bits}\.", 200)
         g.expect(r"^ready")
         w, h, console = settled(q, work)
         keep(q, f"{name}-console")
