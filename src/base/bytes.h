@@ -1,8 +1,9 @@
-/* Loads and stores of a stated byte order at any alignment. */
+/* Loads and stores of a stated byte order at any alignment, and a sum. */
 #ifndef VIV_BASE_BYTES_H
 #define VIV_BASE_BYTES_H
 
 #include <endian.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -35,5 +36,16 @@ VIV_DEFINE_BYTES(32)
 VIV_DEFINE_BYTES(64)
 
 #undef VIV_DEFINE_BYTES
+
+/* The byte that makes the sum of these 0, as tables of firmware have one. */
+static inline uint8_t viv_checksum8(const void *data, size_t len)
+{
+    const uint8_t *p = data;
+    uint8_t sum = 0;
+
+    while (len--)
+        sum = (uint8_t)(sum + *p++);
+    return (uint8_t)-sum;
+}
 
 #endif

@@ -6,6 +6,8 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/units.h"
+#include "cpu/x86/apic.h"
+#include "dev/intc/ioapic.h"
 #include "machine/aml.h"
 
 #include <errno.h>
@@ -14,8 +16,6 @@
 
 #define OEM_ID       "VIVARM"
 #define OEM_TABLE_ID "VIVARIUM"
-#define IOAPIC_BASE  0xfec00000u
-#define LAPIC_BASE   0xfee00000u
 #define HPET_BASE    0xfed00000u
 #define SCI_IRQ      9
 #define MAX_TABLES   8
@@ -27,15 +27,6 @@ struct builder {
     unsigned count;
     struct viv_acpi_links links;
 };
-
-static uint8_t checksum(const uint8_t *p, size_t len)
-{
-    uint8_t sum = 0;
-
-    while (len--)
-        sum = (uint8_t)(sum + *p++);
-    return (uint8_t)-sum;
-}
 
 static void align(struct builder *b, unsigned to)
 {
@@ -80,7 +71,7 @@ static uint32_t add_table(struct builder *b, const char *sig, uint8_t rev, const
     viv_st_le32(h + 32, 1);
     g_byte_array_append(b->buf, h, sizeof(h));
     g_byte_array_append(b->buf, body, (guint)len);
-    b->buf->data[at + 9] = checksum(b->buf->data + at, len + sizeof(h));
+    b->buf->data[at + 9] = viv_checksum8(b->buf->data + at, len + sizeof(h));
     add_sum(b, (uint32_t)at, (uint32_t)(len + sizeof(h)), (uint32_t)at + 9);
     return b->base + (uint32_t)at;
 }
@@ -230,7 +221,7 @@ static void add_madt(struct builder *b, const struct viv_acpi_info *info)
     const uint8_t nmi[6] = {4, 6, 0xff, 0, 0, 1}; /* LINT1 of all, conforming */
     bool x2apic = false;
 
-    viv_st_le32(head, LAPIC_BASE);
+    viv_st_le32(head, VIV_APIC_DEFAULT_BASE);
     viv_st_le32(head + 4, info->pic ? 1 : 0); /* PCAT_COMPAT */
     g_byte_array_append(m, head, sizeof(head));
     for (unsigned i = 0; i < info->cpu_count; i++) {
@@ -238,7 +229,7 @@ static void add_madt(struct builder *b, const struct viv_acpi_info *info)
         x2apic |= info->cpus[i].apic_id >= 255;
     }
     if (info->ioapic) {
-        viv_st_le32(ioapic + 4, IOAPIC_BASE);
+        viv_st_le32(ioapic + 4, VIV_IOAPIC_BASE);
         g_byte_array_append(m, ioapic, sizeof(ioapic));
     }
     if (info->pit)
@@ -332,8 +323,8 @@ static void add_roots(struct builder *b)
     viv_st_le32(rsdp + 16, rsdt);
     viv_st_le32(rsdp + 20, 36);
     viv_st_le64(rsdp + 24, xsdt);
-    rsdp[8] = checksum(rsdp, 20);
-    rsdp[32] = checksum(rsdp, 36);
+    rsdp[8] = viv_checksum8(rsdp, 20);
+    rsdp[32] = viv_checksum8(rsdp, 36);
 }
 
 int viv_acpi_build(const struct viv_acpi_info *info, uint32_t base, size_t max, uint8_t **out, size_t *len,

@@ -2,13 +2,12 @@
 #include "machine/mptable.h"
 
 #include "base/bytes.h"
+#include "cpu/x86/apic.h"
+#include "dev/intc/ioapic.h"
 
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
-
-#define IOAPIC_BASE 0xfec00000u
-#define LAPIC_BASE  0xfee00000u
 
 enum {
     POINTER = 16, HEADER = 44, /* bytes: 4.1, 4.2 */
@@ -58,7 +57,7 @@ static void add_ioapic(struct table *t)
 {
     uint8_t e[8] = {ENTRY_IOAPIC, IOAPIC_ID, IOAPIC_VERSION, 1};
 
-    viv_st_le32(e + 4, IOAPIC_BASE);
+    viv_st_le32(e + 4, VIV_IOAPIC_BASE);
     add(t, e, sizeof(e));
 }
 
@@ -106,15 +105,6 @@ static void add_local(struct table *t, const struct viv_mp_info *info)
     add(t, nmi, sizeof(nmi));
 }
 
-static uint8_t checksum(const uint8_t *p, size_t len)
-{
-    uint8_t sum = 0;
-
-    while (len--)
-        sum = (uint8_t)(sum + *p++);
-    return (uint8_t)-sum;
-}
-
 static void fill_heads(struct table *t, uint32_t base)
 {
     uint8_t *pointer = t->buf->data, *head = pointer + POINTER;
@@ -124,15 +114,15 @@ static void fill_heads(struct table *t, uint32_t base)
     viv_st_le32(pointer + 4, base + POINTER);
     pointer[8] = 1; /* of 16 bytes */
     pointer[9] = 4; /* 1.4 */
-    pointer[10] = checksum(pointer, POINTER); /* feature bytes 0: a table, virtual wire */
+    pointer[10] = viv_checksum8(pointer, POINTER); /* feature bytes 0: a table, virtual wire */
     memcpy(head, "PCMP", 4);
     viv_st_le16(head + 4, (uint16_t)len);
     head[6] = 4;
     memcpy(head + 8, "VIVARIUM", 8);
     memcpy(head + 16, "PC          ", 12);
     viv_st_le16(head + 34, (uint16_t)t->entries);
-    viv_st_le32(head + 36, LAPIC_BASE);
-    head[7] = checksum(head, len);
+    viv_st_le32(head + 36, VIV_APIC_DEFAULT_BASE);
+    head[7] = viv_checksum8(head, len);
 }
 
 int viv_mp_build(const struct viv_mp_info *info, uint32_t base, size_t max, uint8_t **out, size_t *len, struct viv_err *err)

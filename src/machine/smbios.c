@@ -340,15 +340,6 @@ static void memory_types(struct builder *b, const struct viv_smbios_info *info)
         type19_mapped(b, 1, 4 * VIV_GIB, info->ram_bytes - info->below_4g);
 }
 
-static uint8_t checksum(const uint8_t *p, size_t len)
-{
-    uint8_t sum = 0;
-
-    while (len--)
-        sum = (uint8_t)(sum + *p++);
-    return (uint8_t)-sum;
-}
-
 /* 5.2.1 and 5.2.2 */
 static void entry_points(uint8_t *e, const struct builder *b, uint32_t base)
 {
@@ -366,8 +357,8 @@ static void entry_points(uint8_t *e, const struct builder *b, uint32_t base)
     viv_st_le32(e + 24, table);
     viv_st_le16(e + 28, (uint16_t)b->count);
     e[30] = 0x28;
-    e[21] = checksum(e + 16, 15);
-    e[4] = checksum(e, 0x1f);
+    e[21] = viv_checksum8(e + 16, 15);
+    e[4] = viv_checksum8(e, 0x1f);
 
     memcpy(e3, "_SM3_", 5);
     e3[6] = 0x18;
@@ -375,7 +366,7 @@ static void entry_points(uint8_t *e, const struct builder *b, uint32_t base)
     e3[10] = 1;
     viv_st_le32(e3 + 12, len);
     viv_st_le64(e3 + 16, table);
-    e3[5] = checksum(e3, 0x18);
+    e3[5] = viv_checksum8(e3, 0x18);
 }
 
 int viv_smbios_build(const struct viv_smbios_info *info, uint32_t base, size_t max, uint8_t **out,

@@ -401,18 +401,9 @@ static void reset_now(const char *reason)
     }
 }
 
-static bool disks_idle(void)
-{
-    bool idle = true;
-
-    for (struct viv_front *f = viv_front_next(NULL); f; f = viv_front_next(f))
-        idle &= viv_front_idle(f); /* each: I/O limits do not hold them up */
-    return idle;
-}
-
 static void look(void *unused)
 {
-    if (!disks_idle()) {
+    if (!viv_front_idle_all()) {
         viv_timer_set(vm.reset.look, viv_clock_ns(VIV_CLOCK_HOST) + LOOK_NS);
         return;
     }
@@ -435,7 +426,7 @@ void viv_vm_reset(const char *reason)
     } else if (vm.state == VIV_RUN_SHUTDOWN || vm.state == VIV_RUN_INTERNAL_ERROR) {
         vm.state = VIV_RUN_PAUSED;
     }
-    if (disks_idle()) {
+    if (viv_front_idle_all()) {
         reset_now(reason);
         return;
     }

@@ -49,12 +49,9 @@ static void flushed(struct viv_front_req *fr, int result)
 static bool idle_or_runs(void *opaque)
 {
     struct viv_timer *look = opaque;
-    bool idle = true;
 
-    for (struct viv_front *f = viv_front_next(NULL); f; f = viv_front_next(f))
-        idle &= viv_front_idle(f); /* each: I/O limits do not hold them up */
     viv_timer_set(look, viv_clock_ns(VIV_CLOCK_HOST) + LOOK_NS);
-    return idle || viv_vm_state() == VIV_RUN_RUNNING;
+    return viv_front_idle_all() || viv_vm_state() == VIV_RUN_RUNNING;
 }
 
 static bool wait_idle(void)

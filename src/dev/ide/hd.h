@@ -67,8 +67,8 @@ void ide_hd_flush(struct ide_hd *h);
 void ide_hd_data(struct ide_hd *h);
 void ide_hd_resend(void *opaque);
 void ide_hd_finish(struct ide_hd *h, uint8_t status, uint8_t error);
-/* `len` bytes from h->at on, without data. */
-void ide_hd_submit(struct ide_hd *h, enum viv_blk_op op, uint64_t len);
+/* `len` bytes from h->at on; writes are durable where the command or the disk says so. */
+void ide_hd_submit(struct ide_hd *h, enum viv_blk_op op, uint64_t len, const struct iovec *iov, unsigned n);
 
 void ide_hd_reset_ended(struct ide_hd *h);
 

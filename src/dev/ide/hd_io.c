@@ -90,18 +90,13 @@ static void done(struct viv_front_req *r, int result)
     ide_hd_finish(h, IDE_ERR, is_write(h) ? IDE_ABRT : IDE_UNC);
 }
 
-static void submit(struct ide_hd *h, enum viv_blk_op op, const struct iovec *iov, unsigned n)
+void ide_hd_submit(struct ide_hd *h, enum viv_blk_op op, uint64_t len, const struct iovec *iov,
+                   unsigned n)
 {
-    h->req = (struct viv_front_req){.done = done,
-                                    .br = {.op = op, .offset = h->at, .len = h->part, .iov = iov, .iovcnt = (int)n}};
+    h->req = (struct viv_front_req){
+        .done = done, .br = {.op = op, .offset = h->at, .len = len, .iov = iov, .iovcnt = (int)n}};
     if (op == VIV_BLK_WRITE && (h->fua || !h->write_cache))
         h->req.br.flags = VIV_BLK_FUA;
-    viv_front_submit(&h->front, &h->req);
-}
-
-void ide_hd_submit(struct ide_hd *h, enum viv_blk_op op, uint64_t len)
-{
-    h->req = (struct viv_front_req){.done = done, .br = {.op = op, .offset = h->at, .len = len}};
     viv_front_submit(&h->front, &h->req);
 }
 
@@ -110,7 +105,8 @@ static void submit_dma(struct ide_hd *h)
     struct ide_channel *ch = h->unit.ch;
     int64_t n;
 
-    if (ch->dma.pieces) { /* the other unit's, when a held command is sent again: until the bus master is started again */
+    if (ch->dma
+            .pieces) { /* the other unit's, when a held command is sent again: until the bus master is started again */
         h->unit.phase = IDE_DMA;
         return;
     }
@@ -123,14 +119,15 @@ static void submit_dma(struct ide_hd *h)
     }
     ide_busy(&h->unit);
     h->part = (uint32_t)n;
-    submit(h, h->op == HD_DMA_READ ? VIV_BLK_READ : VIV_BLK_WRITE, ch->dma.iov, ch->dma.pieces);
+    ide_hd_submit(h, h->op == HD_DMA_READ ? VIV_BLK_READ : VIV_BLK_WRITE, h->part, ch->dma.iov,
+                  ch->dma.pieces);
 }
 
 static void submit_buf(struct ide_hd *h, enum viv_blk_op op)
 {
     ide_busy(&h->unit);
     h->iov = (struct iovec){h->unit.buf, h->part};
-    submit(h, op, &h->iov, 1);
+    ide_hd_submit(h, op, h->part, &h->iov, 1);
 }
 
 /* The next part of the command. */
@@ -168,7 +165,7 @@ void ide_hd_flush(struct ide_hd *h)
     h->op = HD_FLUSH;
     h->at = h->left = h->part = 0;
     ide_busy(&h->unit);
-    submit(h, VIV_BLK_FLUSH, NULL, 0);
+    ide_hd_submit(h, VIV_BLK_FLUSH, 0, NULL, 0);
 }
 
 void ide_hd_data(struct ide_hd *h)

@@ -56,7 +56,7 @@ void ide_hd_trim_next(struct ide_hd *h)
         if (!r.count)
             continue;
         h->at = r.lba * HD_SECTOR;
-        ide_hd_submit(h, VIV_BLK_DISCARD, (uint64_t)r.count * HD_SECTOR);
+        ide_hd_submit(h, VIV_BLK_DISCARD, (uint64_t)r.count * HD_SECTOR, NULL, 0);
         return;
     }
     ide_hd_finish(h, 0, 0);

@@ -270,6 +270,15 @@ bool viv_front_idle(struct viv_front *f)
     return !f->in_flight;
 }
 
+bool viv_front_idle_all(void)
+{
+    bool idle = true;
+
+    for (struct viv_front *f = viv_front_next(NULL); f; f = viv_front_next(f))
+        idle &= viv_front_idle(f); /* each: I/O limits do not hold them up */
+    return idle;
+}
+
 static void wait_in_flight(struct viv_front *f)
 {
     while (f->in_flight) {

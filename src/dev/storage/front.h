@@ -78,6 +78,7 @@ void viv_front_submit(struct viv_front *f, struct viv_front_req *r);
 void viv_front_wait_idle(struct viv_front *f);
 /* Nothing in flight? Asked by somebody who waits for it: for a class's idle(). */
 bool viv_front_idle(struct viv_front *f);
+bool viv_front_idle_all(void);
 /* Somebody waits for what is in flight: I/O limits do not count now. */
 void viv_front_hurry(struct viv_front *f);
 /* For those who change the drive: as wait_idle, and what the device submits from here to resume starts only then (-ENOMEDIUM when
