@@ -50,16 +50,12 @@ def grub(work, floppy, machine, args):
     print(f"ok: GRUB from a diskette, {machine}")
 
 
-def boot_sector(work, source, *flags):
-    elf, out = os.path.join(work, "sector.elf"), os.path.join(work, "sector.img")
-    subprocess.run(["gcc", "-m32", "-c", *flags, "-o", elf, f"{HERE}/{source}"], check=True)
-    subprocess.run(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "-e", "_start", "--oformat", "binary", "-o", out, elf], check=True)
-    os.truncate(out, 1440 << 10)
-    return ["-boot", "a", "-drive", f"if=floppy,format=raw,readonly=on,file={out}"]
+def sector(work, source, *flags):
+    return ["-boot", "a", "-drive", f"if=floppy,format=raw,readonly=on,file={vm.boot_sector(work, f'{HERE}/{source}', *flags)}"]
 
 
 def resume(work, accel):
-    args = vm.base_args("pc", "64M", 1) + ["-accel", accel] + boot_sector(work, "resume.S")
+    args = vm.base_args("pc", "64M", 1) + ["-accel", accel] + sector(work, "resume.S")
     with vm.Guest(args, f"resume {accel}") as g:
         g.expect(r"S12$", 100)
         if g.wait(60):
@@ -73,7 +69,7 @@ def resets(work, accel):
     """Resets of the CPUs alone stay that: whatever the CPUs ask for until they stand, and where they were saved before it happened."""
     for flags in ["-DAGAIN"], []:
         args = ["-M", "pc", "-m", "16M", "-nodefaults", "-display", "none", "-serial", "stdio", "-accel", accel]
-        args += boot_sector(work, "resets.S", *flags)
+        args += sector(work, "resets.S", *flags)
 
         def going_on(g, starts=1):
             enough, end = g.log.count(b"R") + (3000 if flags else 50), time.monotonic() + 100 * vm.SLOW
@@ -94,7 +90,7 @@ def resets(work, accel):
 
 
 def main():
-    vm.need("grub-mkimage", "gcc", "ld")
+    vm.need("grub-mkimage")
     if not os.path.exists(f"{LIB}/boot.img"):
         vm.skip("needs grub-pc-bin")
     work = vm.scratch()

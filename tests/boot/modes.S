@@ -119,9 +119,7 @@ put:    movb    %al, %ah
         ret
 
 text:   .asciz  "Vivarium"
-/* tests/boot/modes.py has the same list. */
-modes:  .word   0x03, 0x04, 0x06, 0x0d, 0x0e, 0x10, 0x11, 0x12, 0x13
-        .word   0x101, 0x103, 0x10e, 0x110, 0x111, 0x112, 0x115, 0x118, 0x142, -1
+modes:  .word   MODES, -1              /* from modes.py */
         .org    509
 letter: .byte   0
         .byte   0x55, 0xaa

@@ -3,32 +3,16 @@
 
     modes.py CARD...    of -vga"""
 import os
-import re
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import vm  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Of modes.S. Left out: 40 columns, which are 9 dots wide here and 8 there, and VBE of 16 colours (102h), where QEMU garbles the text.
+# Left out: 40 columns, which are 9 dots wide here and 8 there, and VBE of 16 colours (102h), where QEMU garbles the text.
 MODES = [0x03, 0x04, 0x06, 0x0d, 0x0e, 0x10, 0x11, 0x12, 0x13,
          0x101, 0x103, 0x10e, 0x110, 0x111, 0x112, 0x115, 0x118, 0x142]
 NEAR = 7  # a DAC of 6 bits is made 8 in more than one way
-
-
-def boot_sector(work):
-    elf, out = f"{work}/modes.elf", f"{work}/modes.img"
-    subprocess.run(["gcc", "-m32", "-c", "-o", elf, f"{HERE}/modes.S"], check=True)
-    subprocess.run(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "-e", "_start", "--oformat", "binary", "-o", out, elf], check=True)
-    os.truncate(out, 1440 << 10)
-    return out
-
-
-def picture(path):
-    data = open(path, "rb").read()
-    head = re.match(rb"P6\s+(\d+)\s+(\d+)\s+255\n", data)
-    return int(head[1]), int(head[2]), data[head.end():]
 
 
 def pictures(work, emulator, card, floppy):
@@ -42,10 +26,8 @@ def pictures(work, emulator, card, floppy):
         for i, mode in enumerate(MODES):
             letter = chr(ord("A") + i)
             there = g.expect(f"=([{letter}{letter.lower()}]);", 60).group(1).decode() == letter
-            if there:
-                path = f"{os.environ.get('VIV_KEEP', work)}/{name}-{card}-{mode:x}.ppm"
-                q.cmd("screendump", filename=path)
-            out.append(picture(path) if there else None)
+            path = f"{os.environ.get('VIV_KEEP', work)}/{name}-{card}-{mode:x}.ppm"
+            out.append(q.picture(path) if there else None)
             g.send(" ")
         g.expect("!", 60)
     return out
@@ -74,9 +56,9 @@ def same(a, b):
 
 
 def main():
-    vm.need("gcc", "ld", "qemu-system-x86_64")
+    vm.need("qemu-system-x86_64")
     work = vm.scratch()
-    floppy = boot_sector(work)
+    floppy = vm.boot_sector(work, f"{HERE}/modes.S", f"-DMODES={','.join(map(str, MODES))}")
     for card in sys.argv[1:] or ["std"]:
         mine = pictures(work, vm.emulator(), card, floppy)
         theirs = pictures(work, ["qemu-system-x86_64"], card, floppy)

@@ -55,12 +55,9 @@ def say(g, line):
 
 def picture(q, g, path, width=1280, height=800):
     """The shell's text is on the screen: some of it yellow, most black."""
-    q.cmd("screendump", filename=path)
-    data = open(path, "rb").read()
-    head = f"P6\n{width} {height}\n255\n".encode()
-    if not data.startswith(head):
-        g.die(f"a picture of another size: {data[:20]!r}")
-    px = data[len(head):]
+    *size, px = q.picture(path)
+    if size != [width, height]:
+        g.die(f"a picture of another size: {size}")
     colours = {}
     for i in range(0, len(px), 3):
         colours[px[i:i + 3]] = colours.get(px[i:i + 3], 0) + 1

@@ -35,15 +35,6 @@ def read_png(path):
     return w, h, bytes(out)
 
 
-def picture(q, path):
-    q.cmd("screendump", filename=path)
-    data = open(path, "rb").read()
-    head = b"P6\n%d %d\n255\n" % (W, H)
-    if not data.startswith(head):
-        vm.fail(f"not a picture of {W}x{H}: {data[:20]!r}")
-    return data[len(head):]
-
-
 def hmp(q, line):
     return q.cmd("human-monitor-command", **{"command-line": line})
 
@@ -56,7 +47,7 @@ def run(work, image, accel):
     with vm.Guest(args(f"{work}/q1"), accel) as g:
         q = vm.QMP(f"{work}/q1")
         g.expect("A", 60)
-        if picture(q, f"{work}/p") != want():
+        if q.picture(f"{work}/p") != (W, H, want()):
             g.die("the first picture differs")
         if "Error" in hmp(q, f"screendump {work}/png -f png") or read_png(f"{work}/png") != (W, H, want()):
             g.die("the PNG picture differs")
@@ -64,7 +55,7 @@ def run(work, image, accel):
             g.die(f"info screen: {hmp(q, 'info screen')!r}")
         g.send("x")
         g.expect("B", 60)
-        if picture(q, f"{work}/p") != want(True):
+        if q.picture(f"{work}/p") != (W, H, want(True)):
             g.die("the second picture differs")
         hmp(q, "sendkey ctrl-a 20")
         q.cmd("send-key", keys=[{"type": "qcode", "data": "up"}, {"type": "number", "data": 0x1e}])
@@ -84,7 +75,7 @@ def run(work, image, accel):
         q.cmd("migrate", uri=f"file:{work}/state")
         with vm.Guest(args(f"{work}/q2") + ["-incoming", f"file:{work}/state"], f"{accel}, loaded") as copy:
             q2 = vm.QMP(f"{work}/q2")
-            if picture(q2, f"{work}/p") != want(True):
+            if q2.picture(f"{work}/p") != (W, H, want(True)):
                 copy.die("the picture of a loaded state differs")
     print(f"ok: pictures and keys with -accel {accel}")
 

@@ -3,11 +3,11 @@
 The same with QEMU where there is one."""
 import os
 import shutil
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import monitored  # noqa: E402
 import vm  # noqa: E402
 
 work = vm.scratch()
@@ -29,22 +29,17 @@ def wait_for(path, text, seconds):
 
 
 def one(program, name, disk_args):
-    boot, disk, said, sock = (f"{work}/{name}.{x}" for x in ("boot", "qcow2", "said", "q"))
+    boot, disk, said = (f"{work}/{name}.{x}" for x in ("boot", "qcow2", "said"))
     with open(boot, "wb") as f:
         f.write(BOOT.ljust(1 << 20, b"\0"))
     vm.run_tool([vm.tool("viv-img"), "create", "-q", "-f", "qcow2", disk, "8M"])
-    p = subprocess.Popen(program + ["-M", "pc", "-m", "32", "-nodefaults", "-display", "none", "-qmp", f"unix:{sock},server=on,wait=off",
-                                    "-drive", f"file={boot},format=raw,if=ide,index=0", "-debugcon", f"file:{said}",
-                                    "-drive", f"file={disk},format=qcow2,if=none,id=d{disk_args}", "-device", "ide-hd,drive=d,bus=ide.0,unit=1"])
-    try:
-        q = vm.QMP(sock)
+    with monitored.Machine(program, "-drive", f"file={boot},format=raw,if=ide,index=0", "-debugcon", f"file:{said}",
+                           "-drive", f"file={disk},format=qcow2,if=none,id=d{disk_args}", "-device", "ide-hd,drive=d,bus=ide.0,unit=1",
+                           paused=False, work=work) as m:
         wait_for(said, b"d", 60)
         time.sleep(0.3)
-        q.cmd("stop")
+        m.q.cmd("stop")
         shutil.copy(disk, disk + ".copy")
-    finally:
-        p.kill()
-        p.wait()
     vm.run_tool([vm.tool("viv-img"), "convert", "-O", "raw", disk + ".copy", disk + ".raw"])
     with open(disk + ".raw", "rb") as f:
         f.seek(512)

@@ -24,15 +24,6 @@ def until(fn, seconds):
     return False
 
 
-def picture(q, path, device=None):
-    q.cmd("screendump", filename=path, **({"device": device} if device else {}))
-    with open(path, "rb") as f:
-        f.readline()
-        w, h = map(int, f.readline().split())
-        f.readline()
-        return w, h, f.read()
-
-
 class Screen:
     """Xvfb with an XKB layout, whose picture is a file."""
 

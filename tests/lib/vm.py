@@ -223,6 +223,16 @@ class QMP:
         if s != "completed":
             g.die("migrate failed")
 
+    def picture(self, path, **args):
+        """Of the screen, made in that file: width, height, RGB."""
+        self.cmd("screendump", filename=path, **args)
+        with open(path, "rb") as f:
+            if f.readline() != b"P6\n":
+                fail(f"{path}: no picture")
+            w, h = map(int, f.readline().split())
+            f.readline()
+            return w, h, f.read()
+
     def cmd(self, name, /, **args):
         """What comes back, and events, must be what the schema says."""
         self.s.sendall(json.dumps({"execute": name, "arguments": args} if args else {"execute": name}).encode() + b"\n")
@@ -239,6 +249,16 @@ class QMP:
                 raise RuntimeError(f"{name}: {msg['error']}")
             else:
                 return msg["return"]
+
+
+def boot_sector(work, source, *flags):
+    """A diskette of 1440 KiB that begins with what this assembles to."""
+    need("gcc", "ld")
+    elf, out = os.path.join(work, "sector.elf"), os.path.join(work, "sector.img")
+    subprocess.run(["gcc", "-m32", "-c", *flags, "-o", elf, source], check=True)
+    subprocess.run(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "-e", "_start", "--oformat", "binary", "-o", out, elf], check=True)
+    os.truncate(out, 1440 << 10)
+    return out
 
 
 def scratch():

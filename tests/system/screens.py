@@ -64,15 +64,6 @@ def pattern(seed, bits):
     return bytes(words), bytes(rgb) if bits == 32 else with_16_bits(bytes(rgb))
 
 
-def picture(q, path, **args):
-    q.cmd("screendump", filename=path, **args)
-    with open(path, "rb") as f:
-        f.readline()
-        w, h = map(int, f.readline().split())
-        f.readline()
-        return w, h, f.read()
-
-
 def keep(q, name):
     if os.environ.get("VIV_KEEP"):
         q.cmd("screendump", filename=os.path.join(os.environ["VIV_KEEP"], name + ".png"), format="png")
@@ -81,9 +72,9 @@ def keep(q, name):
 def shows(g, q, work, want, what):
     """The kernel writes to the screen some time after it was told to."""
     end = time.monotonic() + 15 * vm.SLOW
-    while picture(q, f"{work}/p") != (W, H, want):
+    while q.picture(f"{work}/p") != (W, H, want):
         if time.monotonic() > end:
-            w, h, got = picture(q, f"{work}/p")
+            w, h, got = q.picture(f"{work}/p")
             bad = [i // 3 for i in range(0, min(len(got), len(want)), 3) if got[i:i + 3] != want[i:i + 3]]
             g.die(f"{what}: a picture of {w}x{h}, {len(bad)} pixels differ, the first at {bad and (bad[0] % W, bad[0] // W)}")
         time.sleep(0.2)
@@ -93,7 +84,7 @@ def settled(q, work):
     """The console has been drawn: the picture is not black, and has not changed for a second."""
     last, since = None, 0
     while not last or not any(last[2]) or time.monotonic() < since + 1.5 * vm.SLOW:
-        now = picture(q, f"{work}/p")
+        now = q.picture(f"{work}/p")
         if now != last:
             last, since = now, time.monotonic()
         time.sleep(0.3)
@@ -148,7 +139,7 @@ def second_head(g, q, work, port):
         time.sleep(0.3)
     while True:  # the console is on both
         try:
-            w, h, rgb = picture(q, f"{work}/p2", device="gpu", head=1)
+            w, h, rgb = q.picture(f"{work}/p2", device="gpu", head=1)
             if any(rgb):
                 break
         except RuntimeError:

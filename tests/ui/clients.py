@@ -21,7 +21,7 @@ import desktop  # noqa: E402
 import rfb  # noqa: E402
 import vga_guest  # noqa: E402
 import vm  # noqa: E402
-from desktop import must, picture, until  # noqa: E402
+from desktop import must, until  # noqa: E402
 
 ASCII = "".join(map(chr, range(33, 127))) + " and spaces"
 # In X who types Japanese has another keyboard: on X's own xdotool presses Alt for the bar.
@@ -228,7 +228,7 @@ CLIENTS = (Own, Tiger, NoVNC)
 def same_picture(g, q, work, client):
     def same():
         a = client.show()
-        b = picture(q, f"{work}/p")
+        b = q.picture(f"{work}/p")
         keep(f"{g.name}-{client.name}", *a)
         return a == b and len(set(a[2])) > 1
     must(until(same, 20), g, f"{client.name} does not show what screendump does")
@@ -282,7 +282,7 @@ def layout(work, name):
             same_picture(g, q, work, client)
             typed(g, client, text)
             if name == "en-us":
-                pointed(g, client, picture(q, f"{work}/p")[:2])
+                pointed(g, client, q.picture(f"{work}/p")[:2])
             same_picture(g, q, work, client)
             client.close()
             print(f"ok: {kind.name}, {name}: {len(text)} characters{', the pointer' if name == 'en-us' else ''}, the picture", flush=True)

@@ -21,15 +21,6 @@ def hmp(q, line):
     return q.cmd("human-monitor-command", **{"command-line": line})
 
 
-def picture(q, path):
-    q.cmd("screendump", filename=path)
-    with open(path, "rb") as f:
-        assert f.readline() == b"P6\n"
-        w, h = map(int, f.readline().split())
-        f.readline()
-        return (w, h), f.read()
-
-
 def must(ok, g, why):
     if not ok:
         g.die(why)
@@ -60,8 +51,8 @@ class Machine(vm.Guest):
 
     def same(self, c, seconds=30):
         """Does the client come to show what screendump does?"""
-        size, want = picture(self.q, f"{self.work}/p")
-        return c.settle(lambda: c.size == size and c.rgb() == want, seconds * vm.SLOW)
+        w, h, want = self.q.picture(f"{self.work}/p")
+        return c.settle(lambda: c.size == (w, h) and c.rgb() == want, seconds * vm.SLOW)
 
 
 def refused(fn, *kinds):
@@ -87,19 +78,19 @@ def encodings(g, what):
 
 def formats(g):
     """Other pixel formats, raw: each pixel as the format has it."""
-    size, rgb = picture(g.q, f"{g.work}/p")
+    width, _, rgb = g.q.picture(f"{g.work}/p")
     for f in ((16, 16, 0, 1, 31, 63, 31, 11, 5, 0), (16, 15, 1, 1, 31, 31, 31, 10, 5, 0), (8, 8, 0, 1, 7, 7, 3, 0, 3, 6),
               (32, 24, 1, 1, 255, 255, 255, 0, 8, 16), (32, 30, 0, 1, 1023, 1023, 1023, 20, 10, 0), (8, 8, 0, 0, 0, 0, 0, 0, 0, 0)):
         c = g.client()
         c.set_format(*f)
         c.set_encodings(rfb.RAW)
-        c.request(w=size[0], h=16)
+        c.request(w=width, h=16)
         c.update()
         n, top, shift = f[0] // 8, f[4:7], f[7:10]
         if not f[3]:  # a map: three bits of red and green, two of blue
             top, shift = (7, 7, 3), (0, 3, 6)
             must(len(c.map) == 256 and c.map[7] == (65535, 0, 0) and c.map[0xc0] == (0, 0, 65535), g, f"colour map {c.map[:9]}")
-        for i in range(0, size[0] * 16, 61):
+        for i in range(0, width * 16, 61):
             v = sum((rgb[3 * i + k] * top[k] + 127) // 255 << shift[k] for k in range(3))
             have = bytes(c.fb[4 * i:4 * i + n])
             must(have == v.to_bytes(n, "big" if f[2] else "little"), g, f"format {f}: pixel {i} is {have.hex()}, not {v:x}")
@@ -118,7 +109,7 @@ def compressed_formats(g):
         order = [3 - o for o in order] if f[2] else order
         low = min(order)
         want = bytearray(len(c.fb))
-        _, rgb = picture(g.q, f"{g.work}/p")
+        _, _, rgb = g.q.picture(f"{g.work}/p")
         for k in range(3):
             want[order[k] - low::4] = rgb[k::3]
         must(c.settle(lambda: c.fb == want), g, f"ZRLE in format {f}")
@@ -547,13 +538,8 @@ def consoles(work, image):
             c.key(sym, False)
 
     def shows(g, c, device):
-        g.q.cmd("screendump", filename=f"{work}/p", **({"device": device} if device else {}))
-        with open(f"{work}/p", "rb") as f:
-            f.readline()
-            size = tuple(map(int, f.readline().split()))
-            f.readline()
-            want = f.read()
-        return c.settle(lambda: c.size == size and c.rgb() == want, 5)
+        w, h, want = g.q.picture(f"{work}/p", **({"device": device} if device else {}))
+        return c.settle(lambda: c.size == (w, h) and c.rgb() == want, 5)
 
     with Machine(work, "consoles", ["-serial", "stdio", "-kernel", image, "-monitor", "vc"]) as g:
         g.expect("A", 60)

@@ -67,7 +67,7 @@ def run(work, kind, case):
         window = Window(x, kind)
         g.expect(r"^ready", 200)
         time.sleep(1)
-        size = desktop.picture(q, f"{work}/p")[:2]
+        size = q.picture(f"{work}/p")[:2]
         window.height = size[1]
         clients.same_picture(g, q, work, window)
         clients.typed(g, window, text)

@@ -51,7 +51,7 @@ class Machine(vm.Guest):
         self.x.do("mousemove", 1399, 899)  # beside it: Xvfb draws the pointer
 
         def equal():
-            w, h, rgb = desktop.picture(self.q, f"{self.work}/p", device)
+            w, h, rgb = self.q.picture(f"{self.work}/p", **({"device": device} if device else {}))
             self.height = h
             return self.show() == ((w, h), rgb) and len(set(rgb)) > 1
         return until(equal, seconds)
