@@ -93,5 +93,13 @@ const struct fuzz_family fuzz_families[] = {
      {BAR(2, 0, 4), BAR(2, 0, 0), BAR(2, 0, 1)},
      0},
     {"virtio-rng", DEVICES{"i440FX,addr=0", "virtio-rng-pci,addr=2,max-bytes=100,period=10,packed=on", NULL}, {BAR(2, 0, 4), BAR(2, 0, 0), BAR(2, 0, 1)}, 0},
+    {"small-cards",
+     DEVICES{"i440FX,addr=0", "fw_cfg", "ramfb", "bochs-display,addr=2,vgamem=1M", "i6300esb,addr=3", NULL},
+     {PORT(0x510, 12), BAR(2, 0, 0), BAR(2, 0, 2), BAR(3, 0, 0)},
+     0},
+    {"microvm",
+     DEVICES{"i8259", "ioapic", "acpi-ged", "cfi.pflash01,drive=l0", "virtio-blk-device,drive=d0,packed=on", "virtio-rng-device", NULL},
+     {MEM(FUZZ_GED, 16), MEM(0xffff0000, 0x10000), MEM(FUZZ_VIRTIO_MMIO, 0x200), MEM(FUZZ_VIRTIO_MMIO + 0x200, 0x200), MEM(0xfec00000, 96)},
+     0},
     {NULL, NULL, {{0}}, 0},
 };

@@ -168,19 +168,37 @@ static void control(unsigned what, unsigned v)
     }
 }
 
-/* --- a virtio driver that keeps to the rules, on a window that is a modern function's BAR 4 --- */
+/* --- a virtio driver that keeps to the rules, on a window that is a modern function's BAR 4 or a slot of a microvm --- */
 
 static struct {
-    uint64_t base; /* of BAR 4; 0: not started */
-    bool packed;
+    uint64_t base; /* 0: not started */
+    bool mmio, packed;
     struct {
         uint16_t size, next;
         bool wrap;
     } queue[QUEUES];
 } virtio;
 
+/* Registers of the common configuration (virtio 1.2, 4.1.4.3) where they lie in a slot (4.2.2); 0: not there. */
+static unsigned mmio_register(unsigned off)
+{
+    static const uint8_t at[0x38] = {
+        [0x00] = 0x14, [0x04] = 0x10, [0x08] = 0x24, [0x0c] = 0x20, [0x14] = 0x70, [0x16] = 0x30, [0x18] = 0x38, [0x1c] = 0x44, [0x20] = 0x80,
+        [0x24] = 0x84, [0x28] = 0x90, [0x2c] = 0x94, [0x30] = 0xa0, [0x34] = 0xa4,
+    };
+
+    return at[off];
+}
+
 static void common(unsigned off, uint64_t v, unsigned size)
 {
+    if (virtio.mmio) {
+        for (unsigned i = 0; i < size; i += 4) {
+            if (mmio_register(off + i))
+                viv_space_write_locked(fuzz_board.mem, virtio.base + mmio_register(off + i), (uint32_t)(v >> 8 * i), 4);
+        }
+        return;
+    }
     viv_space_write_locked(fuzz_board.mem, virtio.base + VIV_VPCI_COMMON + off, v, size);
 }
 
@@ -190,13 +208,14 @@ static void virtio_start(unsigned flags, unsigned size_code, uint32_t features)
     uint32_t size, low;
     uint64_t base;
 
-    if (!fuzz_window_at(size_code >> 4, &space, &base, &size) || size != VIV_VPCI_SIZE)
+    if (!fuzz_window_at(size_code >> 4, &space, &base, &size) || (size != VIV_VPCI_SIZE && base - FUZZ_VIRTIO_MMIO >= 0x1000))
         return;
     virtio.base = base;
+    virtio.mmio = size != VIV_VPCI_SIZE;
     common(0x14, 0, 1);
     common(0x14, 3, 1);
     common(0x00, 0, 4);
-    low = (uint32_t)viv_space_read_locked(fuzz_board.mem, virtio.base + 4, 4);
+    low = (uint32_t)viv_space_read_locked(fuzz_board.mem, virtio.base + (virtio.mmio ? mmio_register(4) : 4), 4);
     common(0x08, 0, 4);
     common(0x0c, features ? low & features : low, 4);
     common(0x08, 1, 4);
@@ -277,7 +296,11 @@ static void virtio_request(const uint8_t *a)
         viv_st_le16(ring + 0x402, avail + 1);
         virtio.queue[q].next = (uint16_t)((slot + (table ? 1 : n)) % size);
     }
-    if (!(a[1] & 0x20))
+    if (a[1] & 0x20)
+        return;
+    if (virtio.mmio)
+        viv_space_write_locked(fuzz_board.mem, virtio.base + 0x50, q, 4);
+    else
         viv_space_write_locked(fuzz_board.mem, virtio.base + VIV_VPCI_NOTIFY + 4 * q, q, 2);
 }
 

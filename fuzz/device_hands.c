@@ -2,6 +2,7 @@
 #include "fuzz/device_rig.h"
 
 #include "chr/chr.h"
+#include "dev/acpi/ged.h"
 #include "dev/acpi/piix4_pm.h"
 #include "dev/input/i8042.h"
 #include "dev/virtio/virtio_balloon.h"
@@ -187,6 +188,8 @@ void fuzz_hands(unsigned what, unsigned v)
     default:
         if (fuzz_pm && v & 1)
             viv_piix4_pm_power_button(fuzz_pm);
+        if (fuzz_ged && v & 1)
+            viv_ged_power_button(fuzz_ged);
         fuzz_take_interrupt(v);
     }
 }

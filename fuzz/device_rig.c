@@ -3,7 +3,9 @@
 
 #include "block/registry.h"
 #include "bus/pci.h"
+#include "bus/virtio_mmio.h"
 #include "bus/vmreq.h"
+#include "dev/acpi/ged.h"
 #include "dev/acpi/piix4_pm.h"
 #include "dev/devices.h"
 #include "dev/intc/i8259.h"
@@ -25,7 +27,7 @@
 struct viv_board fuzz_board;
 struct viv_ram *fuzz_ram;
 const struct fuzz_family *fuzz_family;
-struct viv_dev *fuzz_kbc, *fuzz_pm;
+struct viv_dev *fuzz_kbc, *fuzz_pm, *fuzz_ged;
 bool fuzz_io_error;
 
 static struct viv_intc intc;
@@ -90,6 +92,13 @@ static void add_files(struct viv_dev *fw_cfg)
         fuzz_fail("%s", err.text);
 }
 
+/* Its GED, and the slots of a microvm. */
+static void connect_ged(struct viv_dev *d)
+{
+    viv_ged_connect(fuzz_ged = d, FUZZ_GED, &fuzz_board.isa_irq[9]);
+    fuzz_board.vmmio = viv_virtio_mmio_bus_new(&fuzz_board, FUZZ_VIRTIO_MMIO, 2, &fuzz_board.gsi_irq[16]);
+}
+
 static void add(const char *text)
 {
     static const struct viv_opt_def none[] = {VIV_OPT_END};
@@ -119,6 +128,8 @@ static void add(const char *text)
         fuzz_kbc = d;
     else if (!strcmp(name, "PIIX4_PM"))
         viv_piix4_pm_setup(fuzz_pm = d, VIV_PIIX4_PM_BASE);
+    else if (!strcmp(name, "acpi-ged"))
+        connect_ged(d);
     else if (!strcmp(name, "fw_cfg"))
         add_files(d);
     else if (!strcmp(name, "mch"))
@@ -172,7 +183,7 @@ static void make_devices(void)
     struct viv_region_desc low = {.name = "low", .kind = VIV_REGION_RAM, .size = RAM_SIZE, .ram = fuzz_ram};
 
     memset(&fuzz_board, 0, sizeof(fuzz_board));
-    pic = ioapic = fuzz_kbc = fuzz_pm = NULL;
+    pic = ioapic = fuzz_kbc = fuzz_pm = fuzz_ged = NULL;
     intc = (struct viv_intc){.ops = &ops};
     fuzz_board.mem = viv_space_new("mem", 64);
     fuzz_board.io = viv_space_new("io", 16);
@@ -199,6 +210,8 @@ static void free_devices(bool for_good)
     viv_dev_lock();
     if (for_good)
         fuzz_share_empty();
+    if (fuzz_board.vmmio)
+        viv_virtio_mmio_bus_free(fuzz_board.vmmio);
     viv_space_free(fuzz_board.mem);
     viv_space_free(fuzz_board.io);
 }

@@ -6,6 +6,8 @@
 #include "bus/dev.h"
 
 enum { RAM_SIZE = 1 << 20, WINDOWS = 16 };
+#define FUZZ_GED         0xfea00000u
+#define FUZZ_VIRTIO_MMIO 0xfeb00000u
 
 /* A stretch of registers that steps name by its number. */
 struct fuzz_window {
@@ -32,7 +34,7 @@ void fuzz_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noretu
 extern struct viv_board fuzz_board;
 extern struct viv_ram *fuzz_ram;
 extern const struct fuzz_family *fuzz_family;
-extern struct viv_dev *fuzz_kbc, *fuzz_pm;
+extern struct viv_dev *fuzz_kbc, *fuzz_pm, *fuzz_ged;
 
 void fuzz_board_make(const struct fuzz_family *f); /* zeroed RAM, time 0, devices running */
 void fuzz_board_free(void);

@@ -443,5 +443,68 @@ def virtio_rng():
         yield s.time(9000000).time(9000000).reload().time(20000000).request(0, 1, 1, 5, 5).out(0, 0x14, 0, 1).virtio(packed).request(0, 0, 1, 200).control(0)
 
 
-FAMILIES = {"q35-platform": q35_platform, "virtio-serial": virtio_serial, "virtio-rng": virtio_rng, "virtio-gpu": virtio_gpu, "vga": vga, "cirrus": cirrus, "floppy": floppy, "ps2": ps2, "serial": serial, "virtio-input": virtio_input,
+def small_cards():
+    """The file etc/ramfb is written through fw_cfg's DMA: address, format, flags, width, height, stride (big-endian)."""
+    for selector in range(0x20, 0x26):
+        for address, form, width, height, stride in ((0x20000, 0x34325258, 64, 48, 256), (0x20000, 0x34325258, 16000, 16000, 0), (0xfff00, 0x34325258, 100, 9, 7),
+                                                     (0x30000, 0x36314752, 8, 8, 16), (0x20000, 0x34324752, 33, 3, 99), (1 << 63, 0x34325258, 1, 1, 4), (0, 1, 0, 0, 0)):
+            s = Script().ram(0x11000, struct.pack(">QIIIII", address, form, 0, width, height, stride))
+            s.ram(0x10000, struct.pack(">IIQ", selector << 16 | 0x18, 28, 0x11000)).out(0, 4, 0).out(0, 8, 0x00000100).back(9, 0).ram(0x20000, b"\x55\xaa" * 90).time(40000000).back(9, 1)
+            s.ram(0x10000, struct.pack(">IIQ", selector << 16 | 0x0a, 28, 0x12000)).out(0, 8, 0x00000100)
+            yield s.reload().time(40000000).back(9, 0).control(0)
+    for mode in ((64, 48, 32), (1024, 768, 32), (640, 480, 24), (320, 200, 16), (65535, 65535, 32), (0, 0, 0)):
+        s = Script().read(2, 0, 8).read(2, 0x100, 1)
+        for i, v in enumerate((0xb0c5, mode[0], mode[1], mode[2], 0x41, 0, mode[0], mode[1] + 3, 1, 2)):
+            s.out(2, 0x500 + 2 * i, v, 2).read(2, 0x500 + 2 * i, 2)
+        yield s.out(1, 0x1000, 0x55555555).rep(1, 0x40, 99, 4, True).back(9, 0).time(40000000).reload().back(9, 3).out(2, 0x508, 0, 2).out(2, 0x604, 0xbebebebe).control(0)
+
+    def reload(s):
+        return s.out(3, 12, 0x80, 2).out(3, 12, 0x86, 2)
+
+    for config, lock in ((0, 2), (4, 2), (7, 6), (0x24, 3), (4, 7), (4, 0)):
+        s = Script()
+        for card in (1, 2, 3):
+            s.cfg(card, 0x60, config, 1)
+        for at in (0, 4):
+            reload(s).out(3, at, 100)
+        for card in (1, 2, 3):
+            s.cfg(card, 0x68, lock, 1)
+        for n in range(4):
+            s.time(15000000).read(3, 8).read(3, 12, 2)
+            if n == 1:
+                reload(s).out(3, 12, 0x100, 2).out(3, 8, 1)
+        s.reload()
+        reload(s).out(3, 12, 0x200, 2).out(3, 0, 7).time(20000000)
+        yield s.cfg(3, 0x68, 0, 1).control(0)
+
+
+def microvm():
+    s = Script().back(0xc | 7 << 4, 1).read(0, 0, 4)
+    for off, v in ((4, 0xff), (8, 0x34), (9, 0x80), (0xc, 0x42), (4, 0x36), (5, 0xff), (0, 0xff)):
+        s.out(0, off, v, 1).read(0, off, 1)
+    yield s.reload()
+    for at in (0, 0x40, 0x1000, 0xffe0):
+        s = Script()
+        for c in (0x90, 0x98, 0x70, 0x50, 0xff, 0x41):
+            s.out(1, at, c, 1).rep(1, at, 3, 1).read(1, at + 1, 4)
+        s.out(1, at, 0x20, 1).out(1, at, 0xd0, 1).read(1, at, 1).out(1, at, 0x40, 1).out(1, at + 1, 0x5a, 1).out(1, at, 0x10, 1).out(1, at + 2, 0, 1).reload()
+        s.out(1, at, 0xe8, 1).out(1, at, 3, 1)
+        for n in range(4):
+            s.out(1, at + n, 0xf0 | n, 1)
+        s.out(1, at, 0xd0, 1).read(1, at, 1).out(1, at, 0x60, 1).out(1, at, 1, 1).out(1, at, 0x60, 1).out(1, at, 0xd0, 1).out(1, at, 0xff, 1).disk()
+        yield s.out(1, at, 0xe8, 1).out(1, at, 40, 1).out(1, at, 0xb0, 1).out(1, at, 0x20, 1).out(1, at, 1, 1).reload().out(1, at, 0xff, 1).read(1, at, 8).disk()
+    for n in (2, 3):
+        s = Script()
+        for off in (*range(0, 0x110, 4), 0x101, 0x1fe):
+            s.read(n, off)
+        for off in range(0, 0x100, 4):
+            s.out(n, off, 1)
+        yield s.out(n, 0x70, 0).out(n, 0x30, 5).out(n, 0x38, 99).out(n, 0x50, 7).out(n, 0xfc, 3, 2).control(0)
+        for packed in (0, 1):
+            s = Script().virtio(packed, window=n).ram(0x40000, bytes(16)).request(0, 1, 2, 16, 512, 1).request(0, 0, 1, 60, where=1).request(0, 1, 1, 16, 1, table=True)
+            s.disk().time(20000000).read(n, 0x60).out(n, 0x64, 3).reload().request(0, 2, 1, 16, 512, 1).disk().out(n, 0x44, 0).out(n, 0x70, 0)
+            yield s.virtio(packed, window=n).request(0, 1, 1, 16, 1).control(0)
+
+
+FAMILIES = {"small-cards": small_cards, "microvm": microvm, "q35-platform": q35_platform, "virtio-serial": virtio_serial, "virtio-rng": virtio_rng, "virtio-gpu": virtio_gpu, "vga": vga, "cirrus": cirrus, "floppy": floppy, "ps2": ps2, "serial": serial, "virtio-input": virtio_input,
             "balloon": balloon, "virtio-9p": virtio_9p, "pc-platform": pc_platform, **device_seeds_usb.FAMILIES}

@@ -265,6 +265,8 @@ TARGETS = [
     device("q35-platform", "pci/mch.c", "pci/ich9_lpc.c", "pci/bridges.c", "pci/shadow.c", "acpi/ich9_smbus.c", "../bus/pcie.c", "../bus/pcie_slot.c", "../bus/pci_bridge.c"),
     device("virtio-serial", "virtio/virtio_serial.c", "virtio/virtio_serial_port.c"),
     device("virtio-rng", "virtio/virtio_rng.c"),
+    device("small-cards", "display/ramfb.c", "misc/i6300esb.c"),
+    device("microvm", "../bus/virtio_mmio.c", "acpi/ged.c", "storage/cfi_flash.c"),
 ]
 
 

@@ -186,14 +186,15 @@ static void fill_buffer(struct cfi_flash *f, uint32_t off, uint8_t v)
     uint32_t line = off & ~(BUFFER - 1);
 
     if (f->step == STEP_COUNT) {
+        f->step = STEP_COMMAND;
+        if (v >= BUFFER) {
+            confused(f, v);
+            return;
+        }
         f->left = (uint8_t)(v + 1);
         f->at = line;
         f->filled = 0;
         f->step = STEP_DATA;
-        if (v >= BUFFER) {
-            confused(f, v);
-            f->step = STEP_COMMAND;
-        }
         return;
     }
     if (line != f->at) {

@@ -253,6 +253,24 @@ static void test_state(void)
     teardown();
 }
 
+/* A count that is too large ends the command: what was saved then is loaded. */
+static void test_count_state(void)
+{
+    struct viv_dev *d = setup(false);
+    g_autofree uint8_t *s = NULL;
+    size_t len;
+
+    w(0x2004, 0xe8), w(0x2004, 200);
+    viv_dev_lock();
+    viv_dev_set_running_all(false);
+    s = rig_save(&len);
+    d->cls->reset(d);
+    viv_dev_unlock();
+    rig_load(s, len);
+    g_assert_cmphex(r(0), ==, 0xb0);
+    teardown();
+}
+
 static void test_refused(void)
 {
     rig_init();
@@ -307,6 +325,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cfi-flash/readonly", test_readonly);
     g_test_add_func("/cfi-flash/errors", test_errors);
     g_test_add_func("/cfi-flash/state", test_state);
+    g_test_add_func("/cfi-flash/count-state", test_count_state);
     g_test_add_func("/cfi-flash/refused", test_refused);
     g_test_add_func("/cfi-flash/secure", test_secure);
     return g_test_run();
