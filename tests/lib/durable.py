@@ -72,11 +72,20 @@ class Record:
             vm.fail("the guest could not mount its disk: " + text[-2000:])
         for line in text.splitlines():
             words = line.split()
-            if len(words) > 1 and words[0] in ("durable", "gone") and words[1].isdigit():
-                (self.durable if words[0] == "durable" else self.gone).add(int(words[1]))
-        # A removal after the last line we saw may have happened as well.
+            if len(words) < 2 or not words[1].isdigit():
+                continue
+            if words[0] == "durable":
+                self.durable.add(int(words[1]))
+            elif words[0] == "gone":
+                self.gone.add(int(words[1]))
+            elif words[0] == "start":
+                self.cut_short()
+        self.cut_short()
+
+    def cut_short(self):
+        """A guest ended: the removal after the last line that it got out, or after the one that it did not, may have happened."""
         last = max(self.durable, default=0)
-        self.gone |= {last - 3, last - 2}
+        self.gone |= {i - 3 for i in (last, last + 1) if i % 5 == 4}
 
     def check(self, img, work):
         image_check(img)
