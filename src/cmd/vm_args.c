@@ -190,8 +190,9 @@ HANDLER(on_datadir)
 
 HANDLER(on_incoming)
 {
-    if (strcmp(text, "defer") && !g_str_has_prefix(text, "file:"))
-        return viv_fail(err, ENOTSUP, "-incoming %.80s: only file:PATH and defer are supported", text);
+    if (strcmp(text, "defer") && !viv_vm_uri_is_known(text))
+        return viv_fail(err, ENOTSUP, "-incoming %.80s: only file:PATH, fd:N and defer are supported; a program's output comes through a named "
+                        "pipe (mkfifo P; PROGRAM >P &) as file:P", text);
     a->incoming = text;
     return 0;
 }
@@ -574,7 +575,7 @@ static const struct option options[] = {
     {"watchdog", "i6300esb", "the older form of -device i6300esb", on_device},
     {"watchdog-action", "reset|shutdown|poweroff|pause|debug|none|inject-nmi", "the older form of -action watchdog=", on_watchdog_action},
     {"action", "reboot=reset|shutdown,shutdown=poweroff|pause,watchdog=reset|...", "what to do on guest events", on_action},
-    {"incoming", "file:path|defer", "starts from a saved state", on_incoming},
+    {"incoming", "file:path|fd:n|defer", "starts from a saved state", on_incoming},
     {"loadvm", "tag", "starts from a snapshot that savevm made", on_loadvm},
     {"add-fd", "fd=fd,set=set[,opaque=text]", "descriptor fd is one of set N: a file named /dev/fdset/N", on_add_fd},
     {"daemonize", NULL, "goes to the background once the machine is made", on_daemonize},

@@ -95,3 +95,8 @@ void viv_signals_started(void)
     if (early.ssi_signo)
         viv_loop_call(tell, &early);
 }
+
+int viv_signals_fd(void)
+{
+    return started < 0 ? signals : -1;
+}

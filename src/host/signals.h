@@ -14,5 +14,7 @@ typedef void (*viv_signal_fn)(int signo, pid_t from);
 void viv_signals_init(viv_signal_fn fn);
 /* From now on they are fn's, when the loop runs. Main thread, before it does and before anybody is told that the program is ready. */
 void viv_signals_started(void);
+/* Readable when there is one that the loop has not heard; -1 before it does. For who waits on the loop's thread. */
+int viv_signals_fd(void);
 
 #endif

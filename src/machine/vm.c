@@ -328,6 +328,7 @@ bool viv_vm_destroy(void)
     if (!vm.made)
         return true;
     viv_memdump_finish();
+    viv_vm_save_finish();
     if (vm.state == VIV_RUN_RUNNING)
         halt(VIV_RUN_SHUTDOWN); /* said already: SHUTDOWN */
     viv_timer_free(vm.reset.look);
@@ -482,6 +483,7 @@ void viv_vm_quit(int code, const char *reason)
 {
     vm.exit_code = code;
     viv_memdump_cancel();
+    viv_vm_save_finish();
     emit_cause("SHUTDOWN", reason);
     viv_loop_quit();
 }

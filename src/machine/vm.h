@@ -56,9 +56,22 @@ int viv_vm_powerdown(struct viv_err *err);
 void viv_vm_quit(int code, const char *reason);
 int viv_vm_exit_code(void);
 
-/* Whole-VM state to and from a file ("file:PATH"): RAM, vCPUs, devices. Save stops the VM first and leaves it in
- * postmigrate; load wants a machine made by the same command line that has not run. Both block. */
-int viv_vm_save(const char *uri, struct viv_err *err);
+/* Whole-VM state to and from "file:PATH" or "fd:NAME": RAM, vCPUs, devices. Save stops the VM first; a thread writes, the machine is in
+ * VIV_RUN_SAVE meanwhile and in postmigrate then, or what it was before when that fails, and `ended` is called (not where save_start
+ * fails). Load wants a machine made by the same command line that has not run; it blocks. */
+enum viv_save_status { VIV_SAVE_NONE, VIV_SAVE_ACTIVE, VIV_SAVE_COMPLETED, VIV_SAVE_FAILED, VIV_SAVE_CANCELLED };
+struct viv_save_progress { /* of the last one */
+    enum viv_save_status status;
+    int64_t ms;
+    uint64_t sent, ram, ram_done; /* bytes: of the file; of RAM, and of that those that have been passed */
+    struct viv_err err;
+};
+int viv_vm_save_start(const char *uri, void (*ended)(void), struct viv_err *err);
+int viv_vm_save_wait(struct viv_err *err); /* serves the loop */
+void viv_vm_save_get(struct viv_save_progress *out);
+void viv_vm_save_cancel(void); /* the machine goes on as before; nothing when there is none */
+void viv_vm_save_finish(void); /* before the machine goes: there is none any more */
+bool viv_vm_uri_is_known(const char *uri);
 int viv_vm_load(const char *uri, struct viv_err *err);
 /* For vm_save.c, vm_snapshot.c and -incoming. */
 void viv_vm_reset_all(void); /* devices, CPUs, board: nothing is told, nothing stopped or started */

@@ -1,4 +1,4 @@
-/* The whole VM in a file: migrate "file:PATH" and -incoming file:PATH; in an image for vm_snapshot.c.
+/* The whole VM as bytes: in a file for vm_migrate.c, in an image for vm_snapshot.c.
  *
  *   magic, version, description of the machine
  *   guest clock, TSC and its frequency, base of the paravirtual clock, what the guest asked for last
@@ -18,11 +18,9 @@
 #include "cpu/x86/kvmclock.h"
 #include "cpu/x86/state.h"
 #include "host/clock.h"
-#include "host/lock.h"
 #include "host/loop.h"
-#include "host/open.h"
 #include "machine/vm_stream.h"
-#include "net/announce.h"
+#include "mem/ram.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -34,19 +32,6 @@
 #define VERSION   3
 #define OLDEST    2 /* said nothing of the CPU but its features */
 #define MAX_TEXT  4096
-
-static const char *file_of(const char *uri)
-{
-    return g_str_has_prefix(uri, "file:") ? uri + 5 : NULL;
-}
-
-static int need_file(const char *uri, const char **path, struct viv_err *err)
-{
-    *path = file_of(uri);
-    if (!*path || !**path)
-        return viv_fail(err, EINVAL, "'%s': only file:PATH is supported", uri);
-    return 0;
-}
 
 /* What must be the same on both sides; a difference is shown to the person. */
 static char *describe(void)
@@ -228,47 +213,37 @@ static bool all_idle(void *unused)
 
 /* --- clocks --- */
 
-enum clock { NS, TSC, HZ, BASE_TSC, BASE_NS, CLOCKS };
 
-static void get_clocks(uint64_t v[CLOCKS])
+static void get_clocks(uint64_t v[VIV_VM_CLOCKS])
 {
-    v[NS] = (uint64_t)viv_clock_ns(VIV_CLOCK_GUEST);
-    v[TSC] = viv_guest_tsc();
-    v[HZ] = viv_tsc_hz();
-    viv_kvmclock_get_base(&v[BASE_TSC], &v[BASE_NS]);
+    v[VIV_VM_NS] = (uint64_t)viv_clock_ns(VIV_CLOCK_GUEST);
+    v[VIV_VM_TSC] = viv_guest_tsc();
+    v[VIV_VM_HZ] = viv_tsc_hz();
+    viv_kvmclock_get_base(&v[VIV_VM_BASE_TSC], &v[VIV_VM_BASE_NS]);
 }
 
-static void set_clocks(const uint64_t v[CLOCKS])
+static void set_clocks(const uint64_t v[VIV_VM_CLOCKS])
 {
-    viv_tsc_hz_set(v[HZ]);
-    viv_guest_clock_set_ns((int64_t)v[NS]);
-    viv_guest_tsc_set(v[TSC]);
-    viv_kvmclock_set_base(v[BASE_TSC], v[BASE_NS]);
-}
-
-static void save_clocks(struct viv_vm_stream *s)
-{
-    uint64_t v[CLOCKS];
-
-    get_clocks(v);
-    for (int i = 0; i < CLOCKS; i++)
-        viv_vm_stream_put_u64(s, v[i]);
+    viv_tsc_hz_set(v[VIV_VM_HZ]);
+    viv_guest_clock_set_ns((int64_t)v[VIV_VM_NS]);
+    viv_guest_tsc_set(v[VIV_VM_TSC]);
+    viv_kvmclock_set_base(v[VIV_VM_BASE_TSC], v[VIV_VM_BASE_NS]);
 }
 
 static int load_clocks(struct viv_vm_stream *s, bool check, struct viv_err *err)
 {
-    uint64_t v[CLOCKS];
+    uint64_t v[VIV_VM_CLOCKS];
     int rc = 0;
 
-    for (int i = 0; i < CLOCKS && !rc; i++)
+    for (int i = 0; i < VIV_VM_CLOCKS && !rc; i++)
         rc = viv_vm_stream_get_u64(s, &v[i], err);
     if (rc < 0)
         return rc;
-    if (v[NS] > INT64_MAX / 2 || v[BASE_NS] > v[NS])
+    if (v[VIV_VM_NS] > INT64_MAX / 2 || v[VIV_VM_BASE_NS] > v[VIV_VM_NS])
         return viv_fail(err, EINVAL, "its clock is out of range");
-    if (!viv_tsc_hz_near(v[HZ]))
+    if (!viv_tsc_hz_near(v[VIV_VM_HZ]))
         return viv_fail(err, EINVAL, "it was saved where the TSC runs at %.3f MHz, here it is %.3f MHz",
-                        v[HZ] / 1e6, viv_tsc_hz() / 1e6);
+                        v[VIV_VM_HZ] / 1e6, viv_tsc_hz() / 1e6);
     if (!check)
         set_clocks(v);
     return 0;
@@ -304,68 +279,54 @@ int viv_vm_quiesce(struct viv_err *err)
     return flush_disks(err);
 }
 
-int viv_vm_put_machine(struct viv_vm_stream *s, struct viv_err *err)
+int viv_vm_picture_take(struct viv_vm_picture *p, struct viv_err *err)
 {
-    g_autofree char *desc = describe();
-    g_autofree uint8_t *blob = NULL;
-    size_t len;
-    int rc = make_state(&blob, &len, err);
+    int rc;
 
+    *p = (struct viv_vm_picture){0};
+    rc = make_state(&p->devices, &p->devices_len, err);
     if (rc < 0)
         return rc;
-
-    viv_vm_stream_put(s, MAGIC, sizeof(MAGIC));
-    viv_vm_stream_put_u64(s, VERSION);
-    viv_vm_stream_put_u64(s, strlen(desc));
-    viv_vm_stream_put(s, desc, strlen(desc));
-    save_clocks(s);
-    viv_vm_stream_put_u64(s, viv_vm_guest_wishes());
-    viv_vm_save_ram(s);
-    viv_vm_stream_put_u64(s, len);
-    viv_vm_stream_put(s, blob, len);
-    viv_vm_stream_put_sum(s);
+    p->description = describe();
+    get_clocks(p->clocks);
+    p->wishes = viv_vm_guest_wishes();
+    viv_vm_list_ram(p);
     return 0;
 }
 
-int viv_vm_save(const char *uri, struct viv_err *err)
+void viv_vm_picture_put(struct viv_vm_stream *s, struct viv_vm_picture *p)
 {
-    enum viv_run_state before = viv_vm_state();
-    struct viv_vm_stream *s;
-    const char *path;
-    int rc = need_file(uri, &path, err);
+    viv_vm_stream_put(s, MAGIC, sizeof(MAGIC));
+    viv_vm_stream_put_u64(s, VERSION);
+    viv_vm_stream_put_u64(s, strlen(p->description));
+    viv_vm_stream_put(s, p->description, strlen(p->description));
+    for (int i = 0; i < VIV_VM_CLOCKS; i++)
+        viv_vm_stream_put_u64(s, p->clocks[i]);
+    viv_vm_stream_put_u64(s, p->wishes);
+    viv_vm_save_ram(s, p);
+    viv_vm_stream_put_u64(s, p->devices_len);
+    viv_vm_stream_put(s, p->devices, p->devices_len);
+    viv_vm_stream_put_sum(s);
+}
 
-    VIV_ASSERT_DEV_LOCKED();
+void viv_vm_picture_fini(struct viv_vm_picture *p)
+{
+    for (guint i = 0; p->blocks && i < p->blocks->len; i++)
+        g_free((char *)g_array_index(p->blocks, struct viv_ram, i).name);
+    g_clear_pointer(&p->blocks, g_array_unref);
+    g_free(p->description);
+    g_free(p->devices);
+}
+
+int viv_vm_put_machine(struct viv_vm_stream *s, struct viv_err *err)
+{
+    struct viv_vm_picture p;
+    int rc = viv_vm_picture_take(&p, err);
+
     if (rc < 0)
         return rc;
-    if (before == VIV_RUN_INMIGRATE)
-        return viv_fail(err, EBUSY, "the machine waits for its saved state (-incoming)");
-    if (before == VIV_RUN_SAVE || before == VIV_RUN_RESTORE)
-        return viv_fail(err, EBUSY, "the machine is being saved or loaded already");
-    if (before == VIV_RUN_INTERNAL_ERROR) /* half a load, say: saved, it would count as whole */
-        return viv_fail(err, EBUSY, "the machine has failed; there is nothing to save");
-    rc = viv_dev_can_save_all(err);
-    if (rc < 0)
-        return rc;
-    rc = viv_vm_stream_open(path, true, &s, err);
-    if (rc < 0)
-        return rc;
-    viv_vm_stop(VIV_RUN_SAVE);
-    rc = viv_vm_quiesce(err);
-    if (!rc)
-        rc = viv_dev_can_save_all(err); /* what the guest was about to do is done */
-    if (!rc)
-        rc = viv_vm_put_machine(s, err);
-    if (!rc)
-        rc = viv_vm_stream_close(s, err);
-    else
-        viv_vm_stream_drop(s);
-    if (rc < 0) {
-        viv_vm_set_state(before == VIV_RUN_RUNNING ? VIV_RUN_PAUSED : before);
-        if (before == VIV_RUN_RUNNING)
-            viv_vm_cont(NULL);
-        return rc;
-    }
-    viv_vm_set_state(VIV_RUN_POSTMIGRATE);
+    viv_vm_picture_put(s, &p);
+    viv_vm_picture_fini(&p);
     return 0;
 }
 
@@ -415,7 +376,7 @@ static int get_machine(struct viv_vm_stream *s, bool check, struct viv_err *err)
 /* What the machine was before a load. If that is refused the machine may be reset and run, and no reset sets all of it: the date, lines
  * that somebody holds, clocks, what ROM holds. It has to be none of what was refused. Of RAM a reset makes do with anything. */
 struct before {
-    uint64_t clocks[CLOCKS];
+    uint64_t clocks[VIV_VM_CLOCKS];
     unsigned wishes;
     GArray *roms;
     uint8_t *sections; /* NULL: there is more than can be loaded */
@@ -465,28 +426,4 @@ int viv_vm_get_machine(struct viv_vm_stream *s, struct viv_err *err)
 int viv_vm_check_machine(struct viv_vm_stream *s, struct viv_err *err)
 {
     return get_machine(s, true, err);
-}
-
-int viv_vm_load(const char *uri, struct viv_err *err)
-{
-    struct viv_vm_stream *s;
-    const char *path;
-    int rc = need_file(uri, &path, err);
-
-    VIV_ASSERT_DEV_LOCKED();
-    if (rc < 0)
-        return rc;
-    rc = viv_vm_stream_open(path, false, &s, err);
-    if (rc < 0)
-        return rc;
-    viv_vm_set_state(VIV_RUN_RESTORE);
-    rc = viv_vm_get_machine(s, err);
-    viv_vm_stream_close(s, NULL);
-    if (rc < 0) {
-        viv_vm_set_state(VIV_RUN_INTERNAL_ERROR);
-        viv_err_prefix(err, "cannot load '%s'", path);
-        return rc;
-    }
-    viv_vm_set_state(VIV_RUN_PAUSED);
-    return viv_announce(&viv_announce_defaults, NULL, 0, NULL, err); /* once it runs: it may be on another host */
 }

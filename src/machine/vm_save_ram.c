@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -72,7 +73,7 @@ static bool untouched(const struct viv_ram *ram, uint64_t at, struct page_map *m
     return at < data->from;
 }
 
-static void save_block(struct viv_vm_stream *s, struct viv_ram *ram, struct page_map *map)
+static void save_block(struct viv_vm_stream *s, const struct viv_ram *ram, struct page_map *map, _Atomic uint64_t *done)
 {
     uint64_t pages = ram->size / VIV_PAGE_SIZE, start = 0;
     size_t name_len = strlen(ram->name);
@@ -92,16 +93,31 @@ static void save_block(struct viv_vm_stream *s, struct viv_ram *ram, struct page
         }
         if (end)
             start = i + 1;
+        if (i < pages)
+            atomic_fetch_add_explicit(done, VIV_PAGE_SIZE, memory_order_relaxed);
     }
     viv_vm_stream_put_u64(s, RUN_END);
 }
 
-void viv_vm_save_ram(struct viv_vm_stream *s)
+/* Copies: a block may go while they are written, its place in the arena stays. */
+void viv_vm_list_ram(struct viv_vm_picture *p)
+{
+    p->blocks = g_array_new(false, false, sizeof(struct viv_ram));
+    for (struct viv_ram *r = viv_ram_next(NULL); r; r = viv_ram_next(r)) {
+        struct viv_ram copy = *r;
+
+        copy.name = g_strdup(r->name);
+        g_array_append_val(p->blocks, copy);
+        p->ram += r->size;
+    }
+}
+
+void viv_vm_save_ram(struct viv_vm_stream *s, struct viv_vm_picture *p)
 {
     struct page_map map = {.fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)};
 
-    for (struct viv_ram *r = viv_ram_next(NULL); r; r = viv_ram_next(r))
-        save_block(s, r, &map);
+    for (guint i = 0; i < p->blocks->len; i++)
+        save_block(s, &g_array_index(p->blocks, struct viv_ram, i), &map, &p->ram_done);
     if (map.fd >= 0)
         close(map.fd);
     viv_vm_stream_put_u64(s, 0); /* no more names */

@@ -6,6 +6,7 @@
 #include "block/registry.h"
 #include "host/lock.h"
 #include "machine/device_add.h"
+#include "machine/vm.h"
 
 #include <errno.h>
 #include <string.h>
@@ -43,7 +44,8 @@ static const struct viv_opt_def id_args[] = {
 
 COMMAND(device_del)
 {
-    int rc = viv_device_del(viv_opts_str(o, "id"), err);
+    int rc = viv_vm_state() != VIV_RUN_SAVE ? viv_device_del(viv_opts_str(o, "id"), err) /* its memory is being written */
+                                            : viv_fail(err, EBUSY, "the machine is being saved; its devices can go when that has ended");
 
     if (rc == -ENODEV)
         viv_mon_error_class("DeviceNotFound");

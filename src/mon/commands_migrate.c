@@ -2,7 +2,6 @@
 #include "mon/command.h"
 #include "mon/mon_int.h"
 
-#include "host/clock.h"
 #include "machine/vm.h"
 #include "net/announce.h"
 
@@ -222,48 +221,89 @@ COMMAND(set_parameter)
 
 /* --- save and load --- */
 
-static struct {
-    const char *status; /* NULL: never tried */
-    int64_t ms;
-    struct viv_err err;
-} last_migration;
+static const char *const status_names[] = {[VIV_SAVE_ACTIVE] = "active", [VIV_SAVE_COMPLETED] = "completed", [VIV_SAVE_FAILED] = "failed",
+                                            [VIV_SAVE_CANCELLED] = "cancelled"};
+/* The last one did not begin. */
+static struct viv_err refused;
 
 static const struct viv_opt_def migrate_args[] = {
-    {.name = "uri", .type = VIV_OPT_STR, .required = true, .help = "file:PATH"},
+    {.name = "uri", .type = VIV_OPT_STR, .required = true, .help = "file:PATH or fd:NAME"},
     {.name = "detach", .type = VIV_OPT_BOOL, .help = "do not wait"},
-    {.name = "blk", .type = VIV_OPT_REFUSED},
-    {.name = "inc", .type = VIV_OPT_REFUSED},
-    {.name = "resume", .type = VIV_OPT_REFUSED},
+    {.name = "blk", .type = VIV_OPT_BOOL, .help = "off: disks stay where they are"},
+    {.name = "inc", .type = VIV_OPT_BOOL, .help = "off"},
+    {.name = "resume", .type = VIV_OPT_BOOL, .help = "off: what failed is begun anew"},
     VIV_OPT_END,
 };
 
+static int check_args(struct viv_opts *o, struct viv_err *err)
+{
+    static const char *const off[] = {"blk", "inc", "resume"};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(off); i++)
+        if (viv_opts_bool(o, off[i]))
+            return viv_fail(err, ENOTSUP, "migrate: %s=on: %s; leave it out", off[i], i < 2 ? disks : "a save that failed is begun anew");
+    return 0;
+}
+
+static void on_ended(void)
+{
+    struct viv_save_progress p;
+
+    viv_vm_save_get(&p);
+    tell(status_names[p.status]);
+}
+
 COMMAND(do_migrate)
 {
-    int64_t start = viv_clock_ns(VIV_CLOCK_HOST);
-    int rc;
+    struct viv_save_progress p;
+    int rc = check_args(o, err);
 
-    viv_err_clear(&last_migration.err);
-    tell("setup");
-    last_migration.status = "active";
-    tell("active");
-    rc = viv_vm_save(viv_opts_str(o, "uri"), &last_migration.err);
-    last_migration.status = rc < 0 ? "failed" : "completed";
-    tell(last_migration.status);
-    last_migration.ms = (viv_clock_ns(VIV_CLOCK_HOST) - start) / 1000000;
+    viv_vm_save_get(&p);
+    if (!rc && p.status == VIV_SAVE_ACTIVE) /* of which query-migrate tells */
+        rc = viv_fail(err, EBUSY, "the machine is being saved already; migrate_cancel ends that");
     if (rc < 0)
-        *err = last_migration.err;
-    return rc;
+        return rc;
+    tell("setup");
+    tell("active");
+    rc = viv_vm_save_start(viv_opts_str(o, "uri"), on_ended, err);
+    viv_err_clear(&refused);
+    if (rc < 0) {
+        refused = *err;
+        tell("failed");
+    }
+    return rc || viv_opts_bool(o, "detach") ? rc : viv_vm_save_wait(err);
+}
+
+COMMAND(migrate_cancel)
+{
+    viv_vm_save_cancel();
+    return 0;
+}
+
+/* "duplicate" and the like count pages of a transfer to a machine that runs; of those that a save has there is the one pass. */
+static json_t *ram_json(const struct viv_save_progress *p)
+{
+    return json_pack("{s:I, s:I, s:I}", "transferred", (json_int_t)p->sent, "remaining", (json_int_t)(p->ram - p->ram_done), "total",
+                     (json_int_t)p->ram);
 }
 
 COMMAND(query_migrate)
 {
+    struct viv_save_progress p;
+    const struct viv_err *why = &refused;
+
+    viv_vm_save_get(&p);
     *result = json_object();
-    if (!last_migration.status)
-        return 0;
-    json_object_set_new(*result, "status", json_string(last_migration.status));
-    json_object_set_new(*result, "total-time", json_integer(last_migration.ms));
-    if (last_migration.err.code)
-        json_object_set_new(*result, "error-desc", viv_mon_text(last_migration.err.text));
+    if (!refused.code) {
+        if (p.status == VIV_SAVE_NONE)
+            return 0;
+        why = &p.err;
+        json_object_set_new(*result, "total-time", json_integer(p.ms));
+        json_object_set_new(*result, "ram", ram_json(&p));
+    }
+    json_object_set_new(*result, "status", json_string(refused.code ? "failed" : status_names[p.status]));
+    if (refused.code || p.status == VIV_SAVE_FAILED)
+        json_object_set_new(*result, "error-desc", viv_mon_text(why->text));
     return 0;
 }
 
@@ -271,15 +311,20 @@ static void show_migrate(const json_t *r, GString *out)
 {
     const char *status = json_string_value(json_object_get(r, "status"));
     const char *why = json_string_value(json_object_get(r, "error-desc"));
+    const json_t *ram = json_object_get(r, "ram");
 
-    if (status)
-        g_string_append_printf(out, "Migration status: %s%s%s%s\ntotal time: %lld ms\n", status,
-                               why ? " (" : "", why ? why : "", why ? ")" : "",
-                               (long long)last_migration.ms);
+    if (!status)
+        return;
+    g_string_append_printf(out, "Migration status: %s%s%s%s\n", status, why ? " (" : "", why ? why : "", why ? ")" : "");
+    if (!ram)
+        return;
+    g_string_append_printf(out, "total time: %lld ms\n", (long long)json_integer_value(json_object_get(r, "total-time")));
+    for (const char *const *key = (const char *const[]){"transferred", "remaining", "total", NULL}; *key; key++)
+        g_string_append_printf(out, "%s ram: %lld kbytes\n", *key, (long long)json_integer_value(json_object_get(ram, *key)) >> 10);
 }
 
 static const struct viv_opt_def incoming_args[] = {
-    {.name = "uri", .type = VIV_OPT_STR, .required = true, .help = "file:PATH"},
+    {.name = "uri", .type = VIV_OPT_STR, .required = true, .help = "file:PATH or fd:NAME"},
     VIV_OPT_END,
 };
 
@@ -297,7 +342,8 @@ COMMAND(migrate_incoming)
 }
 
 const struct viv_mon_cmd viv_mon_migrate[] = {
-    {"migrate", "migrate", "[-d] uri", migrate_args, "save the machine (\"file:PATH\") and stop it", do_migrate},
+    {"migrate", "migrate", "[-d] uri", migrate_args, "save the machine (\"file:PATH\", \"fd:NAME\") and stop it", do_migrate},
+    {"migrate_cancel", "migrate_cancel", NULL, NULL, "end a migrate that is under way; the machine goes on as before", migrate_cancel},
     {"migrate_incoming", "migrate-incoming", "uri", incoming_args, "load what -incoming defer waits for", migrate_incoming},
     {"info migrate", "query-migrate", NULL, NULL, "show how the last migrate went", query_migrate, show_migrate, .returns = "MigrationInfo"},
     {"info migrate_capabilities", "query-migrate-capabilities", NULL, NULL, "show which capabilities are on", query_capabilities, show_capabilities,

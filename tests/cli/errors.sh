@@ -295,7 +295,9 @@ bad "cannot open log file" -D /no/such/folder/x
 bad "possible: reset, shutdown" -action reboot=x
 bad "did you mean 'reset'" -action watchdog=rest
 bad "use i6300esb" -device ib700
-bad "only file:PATH and defer" -incoming tcp:1:2
+bad "only file:PATH, fd:N and defer" -incoming tcp:1:2
+bad "mkfifo P; PROGRAM >P" -incoming "exec:gzip -d <state"
+bad "the process was not started with that descriptor" -kernel kernel -incoming fd:99
 bad "cannot open 'nothere'" -kernel kernel -incoming file:nothere
 bad "exclude each other" -daemonize -nographic
 bad "not possible in the background" -daemonize -serial mon:stdio
