@@ -121,10 +121,10 @@ def consoles(g):
     want = "VM status: running"
     must(until(lambda: want in hmp(g.q, "info screen compat_monitor0"), 20), g, f"the monitor says {hmp(g.q, 'info screen compat_monitor0')!r}")
     must(g.same("compat_monitor0"), g, "the answer is not shown")
-    for _ in range(3):
-        g.x.do("type", "--delay", "5", "help")
+    for line in "help", "help", "info name":
+        g.x.do("type", "--delay", "5", line)
         g.x.do("key", "Return")
-    must(until(lambda: hmp(g.q, "info screen compat_monitor0").rstrip().endswith("(viv)"), 20), g, "help does not end")
+    must(until(lambda: hmp(g.q, "info screen compat_monitor0").split()[-2:] == ["doll", "(viv)"], 20), g, "help does not end")
     end = hmp(g.q, "info screen compat_monitor0")
     g.x.do("key", "shift+Prior")
     must(until(lambda: hmp(g.q, "info screen compat_monitor0") != end, 10), g, "Shift-PageUp does not scroll back")
@@ -168,6 +168,10 @@ def sizes(g):
     g.x.do("key", "ctrl+alt+u")
     g.height = h
     must(until(lambda: g.area()[2:] == (w, h), 10) and g.same(), g, "Ctrl-Alt-U does not bring its own size back")
+    for key, _ in ("equal", "larger"), ("0", "its own"):
+        g.x.do("key", "ctrl+alt+" + key)
+        g.height = h if key == "0" else h * 5 // 4
+        must(until(lambda: g.area()[2:] == (w * g.height // h, g.height), 10), g, f"Ctrl-Alt-{key}: the window is {g.area()}")
     print("ok: twice the size, and its own")
 
 
@@ -195,6 +199,31 @@ def mouse(g):
     must(b"\x08\0\0" in g.read(0.5), g, f"a button stays down without a grab: {g.read(0).hex()}")
     g.x.do("mouseup", 1)
     print("ok: a click takes the pointer; what is held when it is given back is let go")
+
+
+def other_pointer(g):
+    """The guest's tablet comes up while its mouse has the pointer: what is beside the window can be clicked again. And back."""
+    mice = {"Tablet" in line: line.split("#")[1].split(":")[0] for line in hmp(g.q, "info mice").splitlines()}
+    x, y, w, h = g.area()
+    hmp(g.q, f"mouse_set {mice[False]}")
+    for tablet in True, False:
+        g.point(x + w // 2, y + h // 2)
+        g.x.do(*(("key", "ctrl+alt+g") if not tablet else ("click", 1)))
+        must(until(lambda: "to release" in g.title(), 10), g, "there is no grab")
+        hmp(g.q, f"mouse_set {mice[tablet]}")
+        must(until(lambda: g.title() == "doll - Vivarium", 10), g, f"title {g.title()!r} with another pointer, {tablet}")
+    print("ok: a pointer of another kind ends the grab")
+
+
+def unseen(g):
+    """A window that goes and comes again."""
+    g.x.do("key", "ctrl+alt+g")
+    must(until(lambda: "to release" in g.title(), 10), g, "there is no grab")
+    g.x.do("windowunmap", "--sync", g.window)
+    g.x.do("windowmap", "--sync", g.window)
+    must(until(lambda: g.title() == "doll - Vivarium", 10), g, f"title {g.title()!r} of a window that came again")
+    g.x.do("windowfocus", "--sync", g.window)
+    print("ok: a window that is not seen holds nothing")
 
 
 def stalls(g):
@@ -437,7 +466,10 @@ def main():
         titles(g)
         sizes(g)
         mouse(g)
+        unseen(g)
         stalls(g)
+    with Machine(work, x, kind, image, args=("-usbdevice", "tablet")) as g:
+        other_pointer(g)
     closing(work, x, kind, image)
     if kind == "gtk":
         menu(work, x, image)

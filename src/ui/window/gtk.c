@@ -93,6 +93,20 @@ static gboolean on_state(GtkWidget *widget, GdkEventWindowState *e, gpointer unu
     return FALSE;
 }
 
+/* A text console needs no grab. What was taken for one kind of pointer is given back when the guest's is of another kind, since an absolute
+ * one can leave the window; a full screen takes it anew. */
+static void take_state(void)
+{
+    bool other = vgtk.news.absolute != vgtk.absolute;
+
+    vgtk.absolute = vgtk.news.absolute;
+    if (!vgtk.grabbed || (!vgtk.news.text && !other))
+        return;
+    vgtk_grab(false);
+    if (vgtk.full_screen)
+        vgtk_grab(true);
+}
+
 static gboolean on_wake(gint fd, GIOCondition condition, gpointer unused)
 {
     if (!vgtk.host->take(vgtk.w, &vgtk.news))
@@ -107,8 +121,7 @@ static gboolean on_wake(gint fd, GIOCondition condition, gpointer unused)
     if (vgtk.news.look.cursor && !vgtk.news.absolute)
         gtk_widget_queue_draw(vgtk.area); /* it may have moved */
     if (vgtk.news.new_state) {
-        if (vgtk.grabbed && vgtk.news.text)
-            vgtk_grab(false);
+        take_state();
         vgtk_show_cursor();
         vgtk_update_menu();
         vgtk_title();

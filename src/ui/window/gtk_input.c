@@ -33,9 +33,19 @@ static GdkSeat *seat(void)
     return gdk_display_get_default_seat(gtk_widget_get_display(vgtk.area));
 }
 
+static void tell_grab(bool was)
+{
+    if (was && !vgtk.grabbed) /* a button that is held comes up unheard */
+        vgtk_send(&(struct viv_window_event){.kind = VIV_WIN_RELEASE});
+    vgtk_show_cursor();
+    vgtk_title();
+    vgtk_update_menu();
+}
+
 void vgtk_grab(bool on)
 {
     GdkWindow *w = gtk_widget_get_window(vgtk.area);
+    bool was = vgtk.grabbed;
 
     on = on && !vgtk.news.text && w;
     if (on != vgtk.grabbed && on) {
@@ -45,12 +55,9 @@ void vgtk_grab(bool on)
         vgtk.last_x = vgtk.last_y = -1;
     } else if (on != vgtk.grabbed) {
         gdk_seat_ungrab(seat());
-        vgtk_send(&(struct viv_window_event){.kind = VIV_WIN_RELEASE}); /* a button that is held comes up unheard */
     }
     vgtk.grabbed = on;
-    vgtk_show_cursor();
-    vgtk_title();
-    vgtk_update_menu();
+    tell_grab(was);
 }
 
 /* ---- keys ---- */
@@ -183,6 +190,16 @@ static gboolean on_scroll(GtkWidget *widget, GdkEventScroll *s, gpointer unused)
     return TRUE;
 }
 
+/* X takes a grab back when its window is not to be seen any more (minimized, say); a menu of ours takes it over. */
+static gboolean on_grab_broken(GtkWidget *widget, GdkEventGrabBroken *e, gpointer unused)
+{
+    if (vgtk.grabbed && !e->implicit) {
+        vgtk.grabbed = false;
+        tell_grab(true);
+    }
+    return FALSE;
+}
+
 /* grab-on-hover: the keyboard is the guest's while the pointer is over the picture. */
 static gboolean on_crossing(GtkWidget *widget, GdkEventCrossing *e, gpointer unused)
 {
@@ -198,6 +215,7 @@ void vgtk_connect_input(void)
     g_signal_connect(vgtk.window, "key-press-event", G_CALLBACK(on_key), NULL);
     g_signal_connect(vgtk.window, "key-release-event", G_CALLBACK(on_key), NULL);
     g_signal_connect(vgtk.window, "focus-out-event", G_CALLBACK(on_focus_out), NULL);
+    g_signal_connect(vgtk.area, "grab-broken-event", G_CALLBACK(on_grab_broken), NULL);
     g_signal_connect(vgtk.area, "motion-notify-event", G_CALLBACK(on_motion), NULL);
     g_signal_connect(vgtk.area, "button-press-event", G_CALLBACK(on_button), NULL);
     g_signal_connect(vgtk.area, "button-release-event", G_CALLBACK(on_button), NULL);

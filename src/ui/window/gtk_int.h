@@ -26,6 +26,7 @@ struct vgtk {
 
     /* Pointer and keyboard. */
     bool grabbed, full_screen;
+    bool absolute; /* the guest's pointer was, at the last news */
     int last_x, last_y;
     int room_width, room_height; /* that were told */
 };

@@ -1,4 +1,4 @@
-/* Keys that the window keeps for itself, behind grab-mod= (Ctrl-Alt): G, F, U, plus, minus, 1 to 9. The modifiers themselves go to the
+/* Keys that the window keeps for itself, behind grab-mod= (Ctrl-Alt): G, F, U and 0, plus, minus, 1 to 9. The modifiers themselves go to the
  * guest, which sees them come up again. */
 #include "ui/window/window_int.h"
 
@@ -8,7 +8,7 @@ static const struct {
     unsigned code;
     enum viv_window_action action;
 } ours[] = {
-    {KEY_G, VIV_WIN_ACT_GRAB}, {KEY_F, VIV_WIN_ACT_FULL_SCREEN}, {KEY_U, VIV_WIN_ACT_NATURAL_SIZE}, {KEY_EQUAL, VIV_WIN_ACT_LARGER},
+    {KEY_G, VIV_WIN_ACT_GRAB}, {KEY_F, VIV_WIN_ACT_FULL_SCREEN}, {KEY_U, VIV_WIN_ACT_NATURAL_SIZE}, {KEY_0, VIV_WIN_ACT_NATURAL_SIZE}, {KEY_EQUAL, VIV_WIN_ACT_LARGER},
     {KEY_KPPLUS, VIV_WIN_ACT_LARGER}, {KEY_MINUS, VIV_WIN_ACT_SMALLER}, {KEY_KPMINUS, VIV_WIN_ACT_SMALLER},
 };
 

@@ -162,6 +162,7 @@ static void on_event(struct sdl *s, const SDL_Event *e)
 
 /* ---- news ---- */
 
+/* What was taken for one kind of pointer is given back when the guest's is of another kind: an absolute one can leave the window. */
 static void on_news(struct sdl *s)
 {
     unsigned width = s->width, height = s->height;
@@ -173,10 +174,11 @@ static void on_news(struct sdl *s)
         sdl_take_cursor(s);
     if (s->news.look.cursor && !s->news.absolute)
         s->draw = true; /* it may have moved */
-    if (s->news.new_state)
-        sdl_grab(s, s->grabbed); /* text console or head, absolute or not, paused */
+    if (s->news.new_state) /* text console or head, absolute or not, paused */
+        sdl_grab(s, s->grabbed && (s->news.absolute == s->absolute || s->full_screen));
     else if (s->news.look.cursor)
         sdl_show_cursor(s);
+    s->absolute = s->news.absolute;
 }
 
 static void sleep_for_news(struct sdl *s)

@@ -26,7 +26,7 @@ struct sdl {
     int asked_width, asked_height;
 
     /* Input. */
-    bool grabbed;
+    bool grabbed, absolute; /* absolute: the guest's pointer was, at the last news */
     uint32_t keysym_of[SDL_NUM_SCANCODES]; /* that went down by what it means */
 };
 
