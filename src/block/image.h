@@ -108,6 +108,8 @@ struct viv_snapshot_ops {
     /* Where in the offset space of map() and alloc() the VM state lies: behind the disk. The map has room for `len` bytes
      * of it afterwards; read-only: -ENODATA when it has not. */
     int (*state_area)(struct viv_node *n, uint64_t len, uint64_t *base);
+    /* The first `len` bytes of the node's own VM state go; snapshots keep theirs. */
+    int (*state_drop)(struct viv_node *n, uint64_t len);
     /* From the VM state of a snapshot that is not applied. Nobody else uses the node meanwhile. */
     int (*state_read)(struct viv_node *n, const char *which, uint64_t pos, void *buf, size_t len, struct viv_err *err);
 } VIV_BY_NAME;

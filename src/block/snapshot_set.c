@@ -252,6 +252,13 @@ static int apply(struct viv_node *n, const void *id, struct viv_err *err)
     return n->drv->snapshots->apply(n, id, err);
 }
 
+static int drop_state(struct viv_node *n, const void *len, struct viv_err *err)
+{
+    int rc = n->drv->snapshots->state_drop(n, *(const uint64_t *)len);
+
+    return rc < 0 ? viv_fail_os(err, -rc, "cannot forget VM state in '%s'", n->filename) : 0;
+}
+
 static int remove_id(struct viv_node *n, const void *id, struct viv_err *err)
 {
     return n->drv->snapshots->remove(n, id, err);
@@ -422,6 +429,14 @@ int viv_snapshot_set_read(struct viv_snapshot_set *s, const char *name, uint64_t
         rc = drained(d, read_piece, &(struct piece){found->id, pos, buf, len}, err);
     viv_snapshot_free(all, count);
     return rc;
+}
+
+void viv_snapshot_set_drop_state(struct viv_snapshot_set *s, uint64_t state)
+{
+    struct viv_err ignored = VIV_ERR_INIT;
+
+    drained(&s->disk[s->holder], drop_state, &state, &ignored);
+    viv_err_clear(&ignored);
 }
 
 int viv_snapshot_set_revert(struct viv_snapshot_set *s, const char *name, struct viv_err *err)

@@ -47,6 +47,9 @@ int viv_snapshot_set_create(struct viv_snapshot_set *s, const char *name, uint64
 int viv_snapshot_set_find(struct viv_snapshot_set *s, const char *name, uint64_t *size, struct viv_err *err);
 /* From the state that was found. */
 int viv_snapshot_set_read(struct viv_snapshot_set *s, const char *name, uint64_t pos, void *buf, size_t len, struct viv_err *err);
+/* `state` bytes of VM state that the holder's node has, with no snapshot of it or with one: they are not needed any more. That they take
+ * room if this fails is all. */
+void viv_snapshot_set_drop_state(struct viv_snapshot_set *s, uint64_t state);
 int viv_snapshot_set_revert(struct viv_snapshot_set *s, const char *name, struct viv_err *err);
 /* All of that name. *any: there was one. */
 int viv_snapshot_set_remove(struct viv_snapshot_set *s, const char *name, bool *any, struct viv_err *err);

@@ -84,7 +84,11 @@ static int save_standing(struct viv_snapshot_set *s, const char *name, const str
         rc = check_save(s, name, err);
     if (!rc)
         rc = write_state(&s->disk[s->holder], &size, err);
-    return rc ? rc : viv_snapshot_set_create(s, name, size, (uint64_t)viv_clock_ns(VIV_CLOCK_GUEST), err);
+    if (!rc)
+        rc = viv_snapshot_set_create(s, name, size, (uint64_t)viv_clock_ns(VIV_CLOCK_GUEST), err);
+    if (rc && size) /* it may be as large as memory, on a disk that is full */
+        viv_snapshot_set_drop_state(s, size);
+    return rc;
 }
 
 int viv_vm_snapshot_save(const char *name, const struct viv_snapshot_wish *w, struct viv_err *err)
@@ -156,7 +160,9 @@ static int load_all(struct viv_snapshot_set *s, const char *name, uint64_t size,
     if (rc)
         return rc;
     viv_vm_reset_all(); /* what is in flight or latched in devices belongs to the time that is given up */
-    return read_state(&s->disk[s->holder], size, err);
+    rc = read_state(&s->disk[s->holder], size, err);
+    viv_snapshot_set_drop_state(s, size); /* the snapshot has it: that alone decides how long it takes room */
+    return rc;
 }
 
 static int load_standing(struct viv_snapshot_set *s, const char *name, const struct viv_snapshot_wish *w, enum viv_run_state before,

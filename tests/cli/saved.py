@@ -11,6 +11,7 @@ import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import monitored  # noqa: E402
+import multiboot  # noqa: E402
 import vm  # noqa: E402
 
 NIC = {"driver": "virtio-net-pci"} # with an expansion ROM, as firmware runs
@@ -396,9 +397,44 @@ def earlier_stays(work):
     print("ok: a save that fails leaves the earlier state")
 
 
+def room_again(work):
+    """The state of a snapshot that failed, or that is gone, takes no room in the image: what a disk writes then finds it there."""
+    random, kernel = f"{work}/random", multiboot.kernel(work, b"\xfa\xf4\xeb\xfd")
+    with open(random, "wb") as f:
+        for _ in range(50): # runs of pages that are written one by one
+            f.write(os.urandom(160 << 10) + bytes(4096))
+
+    def writes(m, path, what):
+        """A MiB, with no byte more for the file."""
+        resource.prlimit(m.p.pid, resource.RLIMIT_FSIZE, (os.path.getsize(path) + (1 << 18), resource.RLIM_INFINITY))
+        said = m.hmp('qemu-io d "write -P 7 0 1M"')
+        must(f"a write after {what}", ("wrote 1048576" in said or not said) and "failed" not in said, True)
+        resource.prlimit(m.p.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    for what in "a savevm that failed", "loadvm and delvm", "a loadvm of a second snapshot":
+        path, disk = image(work)
+        with monitored.Machine(vm.emulator(), "-kernel", kernel, "-initrd", random, *disk, work=work) as m:
+            m.q.cmd("cont")
+            if "failed" in what:
+                resource.prlimit(m.p.pid, resource.RLIMIT_FSIZE, (4 << 20, resource.RLIM_INFINITY))
+                if "Error" not in m.hmp("savevm a"):
+                    vm.fail("savevm with a full disk")
+            else:
+                for line in ("savevm a", "loadvm a", "delvm a") + (("savevm b", "savevm c", "loadvm b", "delvm b") if "second" in what else ()):
+                    must(line, m.hmp(line).strip(), "")
+            writes(m, path, what)
+            if "second" in what:
+                must("the one that is left", m.hmp("loadvm c").strip(), "")
+            must("status", m.q.cmd("query-status")["status"], "running")
+            m.q.cmd("quit")
+            m.p.wait()
+        must(f"viv-img check after {what}", subprocess.run([vm.tool("viv-img"), "check", "-q", path]).returncode, 0)
+    print("ok: what a snapshot that failed or went had taken is there for others")
+
+
 def main():
     for case in earlier_stays, came_and_went, other_cpu, other_order, paused_or_not, failed_load, refused_whole, damaged_snapshot, cut_short, \
-                firmware_stays, nothing_stays:
+                firmware_stays, nothing_stays, room_again:
         case(vm.scratch())
 
 

@@ -344,6 +344,28 @@ static int state_area(struct viv_node *n, uint64_t len, uint64_t *base)
     return ret;
 }
 
+/* In place, as a discard: a turn takes clusters first, and a disk that is full has none. */
+static int state_drop(struct viv_node *n, uint64_t len)
+{
+    struct qcow2 *q = n->state;
+    unsigned shift = q->cluster_bits + q->l2_bits;
+    uint64_t base = qcow2_l1_need(q, viv_node_size(n)) << shift, end = (uint64_t)q->l1.size << shift;
+    int ret;
+
+    if (q->external || base >= end)
+        return 0;
+    len = MIN(len, end - base);
+    ret = qcow2_forget(n, base, viv_align_down(len + q->cluster_size - 1, q->cluster_size));
+    if (ret)
+        return ret;
+    pthread_mutex_lock(&q->lock);
+    ret = qcow2_flush_all(q); /* then the clusters are free */
+    if (!ret)
+        ret = qcow2_flush_all(q); /* and now the image says so: as many clusters should not leak if the process is killed */
+    pthread_mutex_unlock(&q->lock);
+    return ret;
+}
+
 static int drop_turn(struct qcow2_turn *t, struct qcow2 *q, uint32_t used)
 {
     int ret = qcow2_turn_begin(t, q);
@@ -433,5 +455,6 @@ const struct viv_snapshot_ops qcow2_snapshot_ops = {
     .apply = apply,
     .remove = remove_snapshot,
     .state_area = state_area,
+    .state_drop = state_drop,
     .state_read = state_read,
 };
