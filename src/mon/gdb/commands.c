@@ -266,6 +266,10 @@ static void point(struct gdb *s, bool set, const char *p)
         gdb_say(s, "");
         return;
     }
+    if (*p) { /* a condition or commands, which a stub may only be sent when it says that it runs them */
+        gdb_say(s, "E22");
+        return;
+    }
     if (type <= 1)
         len = 1; /* of these it is a kind, which tells how an instruction would be replaced */
     if (set)
@@ -329,12 +333,26 @@ static void thread_about(struct gdb *s, const char *p)
     g_string_free(hex, TRUE);
 }
 
-/* "monitor ...": a line for HMP. What it prints is the answer. */
+/* Console output, in as many packets as it takes. */
+static void print(struct gdb *s, const GString *text)
+{
+    const size_t piece = GDB_PACKET / 2 - 1;
+
+    for (size_t at = 0; at < text->len; at += piece) {
+        GString *hex = g_string_new("O");
+
+        gdb_put_hex(hex, text->str + at, MIN(piece, text->len - at));
+        gdb_say(s, hex->str);
+        g_string_free(hex, TRUE);
+    }
+}
+
+/* "monitor ...": a line for HMP. */
 static void monitor(struct gdb *s, const char *p)
 {
     size_t len = strlen(p) / 2;
     g_autofree char *line = g_malloc0(len + 1);
-    GString *text, *hex;
+    GString *text;
 
     if (!gdb_take_hex(p, line, len)) {
         gdb_say(s, "E22");
@@ -343,11 +361,8 @@ static void monitor(struct gdb *s, const char *p)
     text = g_string_new(NULL);
     viv_broker_words(line);
     viv_hmp_run(line, text);
-    g_string_truncate(text, MIN(text->len, GDB_PACKET / 2));
-    hex = g_string_new(NULL);
-    gdb_put_hex(hex, text->str, text->len);
-    gdb_say(s, hex->len ? hex->str : "OK");
-    g_string_free(hex, TRUE);
+    print(s, text);
+    gdb_say(s, "OK");
     g_string_free(text, TRUE);
 }
 

@@ -240,6 +240,11 @@ void viv_gdb_free(void)
     if (!s)
         return;
     server = NULL;
+    if (s->running) { /* the process ends: gdb waits for the reason */
+        g_autofree char *text = g_strdup_printf("W%02x", viv_vm_exit_code() & 0xff);
+
+        gdb_say(s, text);
+    }
     viv_vm_unlisten(vm_event, s);
     viv_mon_out_fini(&s->out);
     viv_chr_detach(s->chr, s);

@@ -218,8 +218,14 @@ static bool set_scalar(struct viv_x86 *c, const struct reg *r, uint64_t v)
     case FSTAT: c->fpu.fsw = (uint16_t)v; return true;
     case FOP: c->fpu.fop = (uint16_t)v; return true;
     case MXCSR: c->fpu.mxcsr = (uint32_t)v; return true;
-    case BASE: c->seg[r->n].base = v; return true;
-    case KGS: c->msr.kernel_gs_base = v; return true;
+    case BASE:
+        if (viv_x86_canonical_base(c, v))
+            c->seg[r->n].base = v;
+        return c->seg[r->n].base == v;
+    case KGS:
+        if (viv_x86_canonical_base(c, v))
+            c->msr.kernel_gs_base = v;
+        return c->msr.kernel_gs_base == v;
     case CR2: c->cr2 = v; return true;
     case SEG:
         if ((c->cr0 & VIV_CR0_PE) && !(c->eflags & VIV_FL_VM))
