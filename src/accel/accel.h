@@ -49,7 +49,7 @@ struct viv_accel {
     int (*vcpu_run)(struct viv_vcpu *v, struct viv_err *err);
     /* Makes a running vCPU leave guest mode soon; request bits are already set. Any thread. May be NULL. */
     void (*vcpu_kick)(struct viv_vcpu *v);
-    /* Between v->x86 and the accelerator; vCPU stopped. NULL: v->x86 is the truth. */
+    /* Between v->x86 and the accelerator; all vCPUs stopped, device lock held. NULL: v->x86 is the truth. */
     int (*get_state)(struct viv_vcpu *v, struct viv_err *err);
     int (*put_state)(struct viv_vcpu *v, struct viv_err *err);
     /* System reset of what the accelerator keeps itself (in-kernel local APICs, 8259, IO-APIC): part of

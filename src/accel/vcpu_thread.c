@@ -1,8 +1,8 @@
 /* vCPU threads: one each, parked while the VM is stopped.
  *
  * Starting and stopping is a hand-shake under the device lock: `running` is what is asked for, v->stopped what is true.
- * A thread fetches its accelerator's registers into v->x86 on its way out and puts them back on its way in, so that
- * v->x86 is the truth whenever the VM is stopped. */
+ * The accelerator gets the registers of all CPUs before the first one runs, and v->x86 has them back when the last one has
+ * stopped: one that runs may send another one an INIT, a start-up IPI or an NMI, which would fall between. */
 #include "accel/accel.h"
 
 #include "base/log.h"
@@ -25,26 +25,6 @@ static pthread_cond_t run_changed = PTHREAD_COND_INITIALIZER;
 static pthread_cond_t parked = PTHREAD_COND_INITIALIZER;
 static struct viv_err init_err;
 
-static int run_once(struct viv_vcpu *v, struct viv_err *err)
-{
-    int r = 0;
-
-    if (accel->put_state)
-        r = accel->put_state(v, err);
-    if (r == 0)
-        r = accel->vcpu_run(v, err);
-    if (accel->get_state) {
-        struct viv_err second = VIV_ERR_INIT;
-        int r2 = accel->get_state(v, &second);
-
-        if (r == 0 && r2 < 0) {
-            *err = second;
-            r = r2;
-        }
-    }
-    return r;
-}
-
 static void park(struct viv_vcpu *v)
 {
     v->stopped = true;
@@ -52,6 +32,16 @@ static void park(struct viv_vcpu *v)
     while (!running || v->failed || v->held)
         viv_dev_wait(&run_changed);
     v->stopped = false;
+}
+
+static void give_up(struct viv_vcpu *v, const struct viv_err *err)
+{
+    v->failed = true;
+    /* A guest that has asked for a reset runs on for a moment, into what it never meant to run. */
+    if (viv_vm_about_to_end())
+        return;
+    viv_error("CPU %u cannot go on: %s", v->index, err->text);
+    viv_vm_request(VIV_VM_INTERNAL_ERROR, 0, "cpu");
 }
 
 static void *vcpu_main(void *opaque)
@@ -72,16 +62,10 @@ static void *vcpu_main(void *opaque)
         park(v);
         viv_dev_unlock();
         viv_err_clear(&err);
-        r = run_once(v, &err);
+        r = accel->vcpu_run(v, &err);
         viv_dev_lock();
-        if (r < 0) {
-            v->failed = true;
-            /* A guest that has asked for a reset runs on for a moment, into what it never meant to run. */
-            if (viv_vm_about_to_end())
-                continue;
-            viv_error("CPU %u cannot go on: %s", v->index, err.text);
-            viv_vm_request(VIV_VM_INTERNAL_ERROR, 0, "cpu");
-        }
+        if (r < 0)
+            give_up(v, &err);
     }
     return NULL;
 }
@@ -134,6 +118,28 @@ int viv_vcpus_create(const struct viv_accel *a, const struct viv_accel_env *env,
     return 0;
 }
 
+static void lend(struct viv_vcpu *v)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    if (v->failed)
+        return;
+    v->lent = !accel->put_state || accel->put_state(v, &err) == 0;
+    if (!v->lent)
+        give_up(v, &err);
+    viv_err_clear(&err);
+}
+
+static void take_back(struct viv_vcpu *v)
+{
+    struct viv_err err = VIV_ERR_INIT;
+
+    if (v->lent && accel->get_state && accel->get_state(v, &err) < 0)
+        give_up(v, &err);
+    v->lent = false;
+    viv_err_clear(&err);
+}
+
 void viv_vcpus_start(void)
 {
     VIV_ASSERT_DEV_LOCKED();
@@ -143,6 +149,8 @@ void viv_vcpus_start(void)
         accel->set_running(true);
     for (unsigned i = 0; i < viv_vcpu_count; i++)
         atomic_fetch_and(&viv_vcpus[i]->requests, ~(uint32_t)VIV_REQ_STOP);
+    for (unsigned i = 0; i < viv_vcpu_count; i++)
+        lend(viv_vcpus[i]);
     running = true;
     pthread_cond_broadcast(&run_changed);
 }
@@ -159,6 +167,8 @@ void viv_vcpus_stop(void)
         while (!viv_vcpus[i]->stopped)
             viv_dev_wait(&parked);
     }
+    for (unsigned i = 0; i < viv_vcpu_count; i++)
+        take_back(viv_vcpus[i]);
     if (accel->set_running)
         accel->set_running(false);
 }

@@ -77,6 +77,7 @@ static const struct viv_field vcpu_fields[] = {
     VIV_F_CONFIG(viv_vcpu, sleep_cond),
     VIV_F_DERIVED(viv_vcpu, sleeping, STILL),
     VIV_F_DERIVED(viv_vcpu, stopped, STILL),
+    VIV_F_DERIVED(viv_vcpu, lent, STILL),
     VIV_F_DERIVED(viv_vcpu, held, "the debugger's, outside the guest"),
     VIV_F_DERIVED(viv_vcpu, failed, "what it failed at fails again"),
     VIV_F_END,

@@ -39,7 +39,7 @@ struct viv_vcpu {
     _Atomic uint32_t requests;
     _Atomic uint8_t sipi_vector;
     _Atomic uint8_t nmis; /* sent since the last look: two at once are one in service and one pending */
-    struct viv_x86 *x86;   /* architectural state; ours while not running (KVM: after get_state) */
+    struct viv_x86 *x86;   /* architectural state; ours while the VM is stopped */
     struct viv_apic *apic; /* user-mode local APIC; NULL with a kernel one */
     void *priv;            /* the accelerator's */
     void (*kick)(struct viv_vcpu *v); /* makes it leave guest mode soon, after bits were set; NULL: looks itself */
@@ -51,6 +51,7 @@ struct viv_vcpu {
 
     /* Run control, under the device lock. */
     bool stopped; /* the thread is parked outside its accelerator */
+    bool lent;    /* the accelerator has the registers, of all or of none */
     bool failed;  /* its accelerator gave up: stays parked until reset */
     bool held;    /* a debugger lets others run: stays parked until the next start */
 };

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""What the kernel holds of a guest's state under KVM, when the guest is stopped at any moment: state.py [rmw|tsc|msrs|x2apic]... (all)
+"""What the kernel holds of a guest's state under KVM, when the guest is stopped at any moment: state.py [rmw|tsc|msrs|x2apic|init|nmi]... (all)
 
 rmw: an instruction that reads a device's register and then writes it comes out of the kernel twice; a stop between the two must not
 lose the second. tsc: the time stamp counter goes on, in this process and in one that loads the state, and never back.
-msrs: those of asynchronous page faults and of polling, which only KVM has. x2apic: a CPU that was in x2APIC mode starts again after a reset."""
+msrs: those of asynchronous page faults and of polling, which only KVM has. x2apic: a CPU that was in x2APIC mode starts again after a reset.
+init, nmi: what one CPU sends another while they stop or start arrives."""
 import os
 import random
 import re
@@ -26,6 +27,15 @@ MSRS = bytes.fromhex("b9064d564bb8f300000031d20f304931c00f30b9064d564b0f32a30000
 # copy 2f to 0x8000; mov $0xfee00000,%ebx; movl $0x01000000,0x310(%ebx); movl $0x4500,0x300(%ebx); wait; movl $0x01000000,0x310(%ebx);
 # movl $0x4608,0x300(%ebx); 1: jmp 1b; 2: mov $0x1b,%ecx; rdmsr; or $0xc00,%ax; wrmsr; xor %ax,%ax; mov %ax,%ds; incw 0x9000; 1: hlt; jmp 1b
 X2APIC = bytes.fromhex("be67001000bf00800000b940000000f3a4bb0000e0fec7831003000000000001c7830003000000450000b940420f00e2fec7831003000000000001c7830003000008460000ebfe66b91b0000000f320d000c0f3031c08ed8ff060090f4ebfd")
+
+# The first CPU sends the second one INIT and a start-up IPI, and again when that has counted at 9000h; rounds are counted at 9008h:
+# copy 2f to 0x8000; mov $0xfee00000,%ebx; movl $0x01000000,0x310(%ebx); 4: incl 0x9008; wait; mov 0x9000,%eax; movl $0x4500,0x300(%ebx); wait;
+# movl $0x4608,0x300(%ebx); 1: cmp %eax,0x9000; je 1b; jmp 4b; 2: xor %ax,%ax; mov %ax,%ds; incl 0x9000; 1: jmp 1b
+INIT = bytes.fromhex("be77001000bf00800000b93c000000f3a4bb0000e0fec7831003000000000001ff0508900000b920000000e2fea100900000c7830003000000450000b920000000e2fec783000300000846000039050090000074f8ebc931c08ed866ff060090ebfe")
+# The same with NMIs, for which the second CPU has a handler that counts at 9004h:
+# copy 2f to 0x8000; movl $0x8000+3f-2f,8; start the second CPU; 1: cmpw $0,0x9000; je 1b; 4: incl 0x9008; wait; mov 0x9004,%eax; movl $0x4400,0x300(%ebx)
+# 1: cmp %eax,0x9004; je 1b; jmp 4b; 2: xor %ax,%ax; mov %ax,%ds; mov %ax,%ss; mov $0x7000,%sp; incw 0x9000; 1: jmp 1b; 3: incl 0x9004; iretw
+NMI = bytes.fromhex("be9f001000bf00800000b93c000000f3a4c705080000000f800000bb0000e0fec7831003000000000001c7830003000000450000b940420f00e2fec7831003000000000001c783000300000846000066833d009000000074f6ff0508900000b920000000e2fea104900000c783000300000044000039050490000074f8ebda31c08ed88ed0bc0070ff060090ebfe66ff060490cf")
 
 
 def hmp(q, line):
@@ -115,6 +125,47 @@ def test_x2apic(work, resets=3):
             time.sleep(0.05)  # it has not yet halted
             q.cmd("system_reset")
     print(f"ok: {resets} resets of a CPU in x2APIC mode")
+
+
+def more_rounds(q, last):
+    """How many there are when there are more; the same number when none comes."""
+    end = time.monotonic() + 10 * vm.SLOW
+    while (now := words(q, 0x9008, 1)[0]) <= last and time.monotonic() < end:
+        time.sleep(0.002)
+    return now
+
+
+def ipis(work, name, code, stops=100):
+    rng = random.Random(5)
+    with vm.Guest(guest(work, code, "-smp", "2"), name) as g:
+        q = vm.QMP(f"{work}/q")
+        last = 0
+        for n in range(stops):
+            now = more_rounds(q, last)
+            if now == last:
+                g.die(f"an IPI is lost by stop {n}, after {last}")
+            time.sleep(rng.random() * 0.005)
+            q.cmd("stop")
+            last = words(q, 0x9008, 1)[0]
+            q.cmd("cont")
+    print(f"ok: {last} of {name}, none lost by {stops} stops")
+
+
+def test_init(work):
+    ipis(work, "init", INIT)
+
+
+def test_nmi(work):
+    with vm.Guest(guest(work, NMI, "-smp", "2"), "nmi") as g:
+        q = vm.QMP(f"{work}/q")
+        last = 0
+        for _ in range(20):
+            now = more_rounds(q, last)
+            if now == last:
+                print(f"not tested: this host's KVM loses NMIs by itself, after {last}")
+                return
+            last = now
+    ipis(work, "nmi", NMI)
 
 
 def main():

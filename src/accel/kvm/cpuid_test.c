@@ -5,6 +5,7 @@
 #include "cpu/x86/msr.h"
 #include "cpu/x86/state.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <string.h>
 
@@ -20,14 +21,17 @@ int viv_kvm_cap(int cap)
     return cap == KVM_CAP_GET_MSR_FEATURES;
 }
 
+static uint32_t address_sizes = ~0u; /* EAX of 80000008H */
+
 /* A host that has everything. */
 static int supported(struct kvm_cpuid2 *c)
 {
-    static const uint32_t leaves[] = {1, 6, 7, 0x80000001, 0x80000007, 0x80000008, 0x8000000a};
+    static const uint32_t leaves[] = {1, 6, 7, 0x80000001, 0x80000007, 0x80000008, 0x8000000a, 0xd};
 
     c->nent = 0;
     for (unsigned n = 0; n < G_N_ELEMENTS(leaves); n++)
         c->entries[c->nent++] = (struct kvm_cpuid_entry2){.function = leaves[n], .eax = ~0u, .ebx = ~0u, .ecx = ~0u, .edx = ~0u};
+    c->entries[5].eax = address_sizes;
     return 0;
 }
 
@@ -96,6 +100,34 @@ static void test_no_nesting(void)
     g_assert_cmphex(amd->word[VIV_FW_EA_EDX], ==, 0);
 }
 
+/* Features that need leaves and registers that a guest would not find, or lose. */
+static void test_unkept(void)
+{
+    static const enum viv_feature gone[] = {
+        VIV_FT_PDCM, VIV_FT_PERFCTR_CORE, VIV_FT_INTEL_PT, VIV_FT_ARCH_LBR, VIV_FT_SGX, VIV_FT_MPX, VIV_FT_AMX_TILE, VIV_FT_AMX_INT8, VIV_FT_XFD,
+    };
+    g_autofree struct viv_cpuid *m = filtered("host");
+
+    g_assert_true(viv_cpuid_has(m, VIV_FT_AVX512F));
+    for (size_t i = 0; i < G_N_ELEMENTS(gone); i++)
+        g_assert_false(viv_cpuid_has(m, gone[i]));
+}
+
+/* No more address bits than the host has, and an error where they were asked for. */
+static void test_phys_bits(void)
+{
+    struct viv_err err = VIV_ERR_INIT;
+    g_autofree struct viv_cpuid *unasked = NULL, *asked = NULL;
+
+    address_sizes = 0x3027;
+    unasked = filtered("qemu64,check=off");
+    g_assert_cmpuint(unasked->phys_bits, ==, 39);
+    g_assert_cmpint(viv_cpuid_parse("qemu64,check=off,phys-bits=40", &asked, &err), ==, 0);
+    g_assert_cmpint(viv_kvm_filter_cpuid(asked, &err), ==, -ENOTSUP);
+    g_assert_nonnull(strstr(err.text, "39 bits"));
+    address_sizes = ~0u;
+}
+
 static struct viv_x86 x86;
 static struct viv_vcpu vcpu = {.x86 = &x86};
 
@@ -149,6 +181,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/kvm-cpuid/no-nesting", test_no_nesting);
+    g_test_add_func("/kvm-cpuid/unkept", test_unkept);
+    g_test_add_func("/kvm-cpuid/phys-bits", test_phys_bits);
     g_test_add_func("/kvm-cpuid/arch-capabilities", test_arch_capabilities);
     g_test_add_func("/kvm-cpuid/registers", test_registers);
     return g_test_run();

@@ -71,6 +71,9 @@ int viv_kvm_vcpu_init(struct viv_vcpu *v, struct viv_err *err)
     if (ret)
         goto fail;
     setup_mce(k);
+    ret = viv_kvm_put_msrs(k, err); /* finds out which this kernel has */
+    if (ret)
+        goto fail;
     __atomic_store_n(&v->priv, k, __ATOMIC_RELEASE);
     return 0;
 fail: /* the process ends: nobody runs this VM */

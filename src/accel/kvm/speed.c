@@ -24,6 +24,7 @@
 #define LOOPS_MIN 1000u
 #define LOOPS_MAX 4000000u
 #define ENOUGH_NS 200000ll
+#define TRIES     5u
 
 /* mov ecx <- set by us; 1: dec ecx; jnz 1b; out 0xf4, al; jmp back */
 static const uint8_t loop_code[] = {0xff, 0xc9, 0x75, 0xfc, 0xe6, 0xf4, 0xeb, 0xfe};
@@ -138,7 +139,7 @@ static int timed(struct toy *t, uint32_t loops, int64_t *ns, struct viv_err *err
 
 /* Lengthens the loop until it takes long beside getting in and out, which under nested virtualization alone costs a
  * millisecond. */
-static int measure(struct toy *t, double *rate, struct viv_err *err)
+static int measure_once(struct toy *t, double *rate, struct viv_err *err)
 {
     uint32_t loops = LOOPS_MIN;
     int64_t ns, entry;
@@ -160,6 +161,22 @@ static int measure(struct toy *t, double *rate, struct viv_err *err)
             return 0;
         }
         loops *= 4;
+    }
+    return ret;
+}
+
+/* On a busy host somebody else may get the CPU in the middle of a loop that takes microseconds, and what is found holds for long: the best
+ * of a few tries counts. */
+static int measure(struct toy *t, double *rate, struct viv_err *err)
+{
+    int ret = 0;
+
+    *rate = 0;
+    for (unsigned i = 0; i < TRIES && !ret && *rate < VIV_KVM_SPEED_MIN; i++) {
+        double now = 0;
+
+        ret = measure_once(t, &now, err);
+        *rate = MAX(*rate, now);
     }
     return ret;
 }

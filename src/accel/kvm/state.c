@@ -183,7 +183,7 @@ static int get_events(struct kvm_cpu *k, struct viv_x86 *c, struct viv_err *err)
     c->sti_shadow = e.interrupt.shadow & KVM_X86_SHADOW_INT_STI;
     c->mov_ss_shadow = e.interrupt.shadow & KVM_X86_SHADOW_INT_MOV_SS;
     c->nmi_pending = e.nmi.pending || e.nmi.injected;
-    c->nmi_blocked = e.nmi.masked;
+    c->nmi_blocked = e.nmi.masked && !e.nmi.injected; /* one that is on its way masks others already, and here it is still to come */
     if (e.flags & KVM_VCPUEVENT_VALID_SMM) {
         c->in_smm = e.smi.smm;
         c->smi_pending = e.smi.pending;

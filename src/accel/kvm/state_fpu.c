@@ -3,6 +3,7 @@
 #include "accel/kvm/kvm_int.h"
 
 #include "base/bytes.h"
+#include "cpu/x86/cpuid.h"
 #include "cpu/x86/state.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 
 enum { X_AVX = 2, X_OPMASK = 5, X_ZMM_HI256 = 6, X_HI16_ZMM = 7, X_PKRU = 9 };
 enum { XSAVE_BV = 512, XMM = 160, ST = 32 };
+enum { X87 = 1, SSE = 2 }; /* of XSTATE_BV */
 
 /* A component inside the image, or NULL when host or image has none. */
 static uint8_t *component(uint8_t *x, unsigned n, size_t size)
@@ -30,7 +32,8 @@ static void vectors_from(struct viv_x86_fpu *f, uint8_t *x)
     memset(f->zmm, 0, sizeof(f->zmm));
     memset(f->k, 0, sizeof(f->k));
     for (unsigned i = 0; i < 16; i++) {
-        memcpy(f->zmm[i], x + XMM + 16 * i, 16);
+        if (bv & SSE)
+            memcpy(f->zmm[i], x + XMM + 16 * i, 16);
         if (avx && bv >> X_AVX & 1)
             memcpy(f->zmm[i] + 16, avx + 16 * i, 16);
         if (hi256 && bv >> X_ZMM_HI256 & 1)
@@ -43,6 +46,22 @@ static void vectors_from(struct viv_x86_fpu *f, uint8_t *x)
     f->pkru = pkru && (bv >> X_PKRU & 1) ? viv_ld_le32(pkru) : 0;
 }
 
+/* In its initial state the image need not say so (SDM 1, 13.6). */
+static void x87_from(struct viv_x86_fpu *f, const uint8_t *x)
+{
+    bool used = viv_ld_le64(x + XSAVE_BV) & X87;
+
+    f->fcw = used ? viv_ld_le16(x) : 0x37f;
+    f->fsw = used ? viv_ld_le16(x + 2) : 0;
+    f->ftw = used ? x[4] : 0;
+    f->fop = used ? viv_ld_le16(x + 6) : 0;
+    f->fip = used ? viv_ld_le64(x + 8) : 0;
+    f->fdp = used ? viv_ld_le64(x + 16) : 0;
+    memset(f->st, 0, sizeof(f->st));
+    if (used)
+        memcpy(f->st, x + ST, sizeof(f->st));
+}
+
 int viv_kvm_get_fpu(struct kvm_cpu *k, struct viv_err *err)
 {
     g_autofree uint8_t *x = g_malloc0(viv_kvm->xsave_size);
@@ -51,19 +70,8 @@ int viv_kvm_get_fpu(struct kvm_cpu *k, struct viv_err *err)
 
     if (ret < 0)
         return viv_fail_os(err, -ret, "KVM_GET_XSAVE of CPU %u", k->v->index);
-    f->fcw = viv_ld_le16(x);
-    f->fsw = viv_ld_le16(x + 2);
-    f->ftw = x[4];
-    f->fop = viv_ld_le16(x + 6);
-    f->fip = viv_ld_le64(x + 8);
-    f->fdp = viv_ld_le64(x + 16);
     f->mxcsr = viv_ld_le32(x + 24);
-    memcpy(f->st, x + ST, sizeof(f->st));
-    if (!(viv_ld_le64(x + XSAVE_BV) & 1)) { /* x87 in its initial state: the image need not say so */
-        f->fcw = 0x37f;
-        f->fsw = 0;
-        f->ftw = 0;
-    }
+    x87_from(f, x);
     vectors_from(f, x);
     return 0;
 }
@@ -89,11 +97,29 @@ static void vectors_to(const struct viv_x86_fpu *f, uint8_t *x)
         viv_st_le32(pkru, f->pkru);
 }
 
+/* Components that hold something, whatever XCR0 says now: PKRU counts without it (SDM 3A, 4.6.2), the others come back with their bit. */
+static uint64_t filled(uint8_t *x)
+{
+    static const struct {
+        unsigned n;
+        size_t size;
+    } comps[] = {{X_AVX, 256}, {X_OPMASK, 64}, {X_ZMM_HI256, 512}, {X_HI16_ZMM, 1024}, {X_PKRU, 4}};
+    uint64_t bits = 0;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(comps); i++) {
+        const uint8_t *p = component(x, comps[i].n, comps[i].size);
+
+        for (size_t at = 0; p && at < comps[i].size; at++)
+            bits |= (uint64_t)(p[at] != 0) << comps[i].n;
+    }
+    return bits;
+}
+
 int viv_kvm_put_fpu(struct kvm_cpu *k, struct viv_err *err)
 {
     g_autofree uint8_t *x = g_malloc0(viv_kvm->xsave_size);
-    const struct viv_x86_fpu *f = &k->v->x86->fpu;
-    uint64_t bv = k->v->x86->xcr0 | 3; /* what the guest enabled, and x87 and SSE always */
+    const struct viv_x86 *c = k->v->x86;
+    const struct viv_x86_fpu *f = &c->fpu;
     int ret;
 
     viv_st_le16(x, f->fcw);
@@ -105,7 +131,7 @@ int viv_kvm_put_fpu(struct kvm_cpu *k, struct viv_err *err)
     viv_st_le32(x + 24, f->mxcsr);
     memcpy(x + ST, f->st, sizeof(f->st));
     vectors_to(f, x);
-    viv_st_le64(x + XSAVE_BV, bv);
+    viv_st_le64(x + XSAVE_BV, X87 | SSE | c->xcr0 | (filled(x) & c->cpuid->xcr0_mask));
     ret = viv_kvm_ioctl(k->fd, KVM_SET_XSAVE, x);
     return ret < 0 ? viv_fail_os(err, -ret, "KVM_SET_XSAVE of CPU %u", k->v->index) : 0;
 }

@@ -1,7 +1,8 @@
 /* Model-specific registers: those of the table that this kernel lists (KVM_GET_MSR_INDEX_LIST) and takes.
  *
  * A register that the kernel refuses is left alone from then on: some hosts list registers that they do not accept
- * (PVM and 10Ah). The TSC is written only when it has to move, because each write makes the kernel guess anew whether the
+ * (PVM and 10Ah), or not with our value at power-on (3AH on AMD's CPUs), which each CPU tries first. Another value that it refuses
+ * later is an error: it would be lost. The TSC is written only when it has to move, because each write makes the kernel guess anew whether the
  * CPUs' counters belong together. */
 #include "accel/kvm/kvm_int.h"
 
@@ -100,6 +101,9 @@ static int transfer(struct kvm_cpu *k, bool put, struct viv_err *err)
             return viv_fail_os(err, -done, "%s of CPU %u", put ? "KVM_SET_MSRS" : "KVM_GET_MSRS", k->v->index);
         if ((uint32_t)done >= m.h.nmsrs)
             break;
+        if (put && k->msr_known[at[done]])
+            return viv_fail(err, EINVAL, "KVM does not take 0x%llx as MSR 0x%x of CPU %u", (unsigned long long)m.e[done].data,
+                            m.e[done].index, k->v->index);
         viv_log(VIV_LOG_UNIMP, "kvm: MSR 0x%x is not taken by this kernel", m.e[done].index);
         k->msr_refused[at[done]] = true;
     }

@@ -69,6 +69,7 @@ struct viv_cpuid {
     uint32_t level, xlevel; /* highest basic and extended leaf */
     char model_id[49];
     uint8_t phys_bits, virt_bits;
+    bool phys_bits_asked; /* by a person; else an accelerator may take fewer */
     struct viv_cache_info cache[VIV_CPUID_CACHES];
     unsigned caches;
     /* Topology, from -smp. */

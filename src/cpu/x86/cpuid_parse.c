@@ -229,6 +229,7 @@ static int number_property(struct viv_cpuid *m, const char *key, const char *val
         if (v < 32)
             return bad_value(key, value, "32 to 52", err);
         m->phys_bits = (uint8_t)v;
+        m->phys_bits_asked = true;
     } else if (ret == 0)
         *known = false;
     return ret;
