@@ -59,6 +59,11 @@ static void test_holes(void)
     g_assert_cmpint(viv_node_status(viv_blk_node(b), 20 * sizeof(w), 44 * sizeof(w), &e), ==, 0);
     g_assert_cmpint(e.kind, ==, VIV_MAP_ZERO);
     g_assert_cmpuint(e.len, ==, sizeof(w));
+    viv_blk_node(b)->file->detect_zeroes = VIV_DETECT_UNMAP; /* the short way past the image does not miss it */
+    memset(w, 0, sizeof(w));
+    g_assert_cmpint(viv_blk_pwrite(b, 30 * sizeof(w), w, sizeof(w), 0), ==, 0);
+    g_assert_cmpint(viv_node_status(viv_blk_node(b), 30 * sizeof(w), sizeof(w), &e), ==, 0);
+    g_assert_cmpint(e.kind, ==, VIV_MAP_ZERO);
     g_assert_cmpint(viv_blk_close(b, NULL), ==, 0);
 }
 

@@ -160,8 +160,6 @@ static int read_common(struct build *b, struct viv_err *err)
         no->node_name = viv_opts_str(b->common, "node-name");
     if (no->force_share && !no->read_only)
         return viv_fail(err, EINVAL, "%s: force-share=on needs read-only=on", what_of(b));
-    if (b->drv && b->drv->protocol && viv_opts_given(b->common, "detect-zeroes"))
-        return viv_fail(err, EINVAL, "%s: 'detect-zeroes' is for image formats (raw, qcow2), not for %s", what_of(b), b->drv->name);
     return viv_node_opt_zeroes(b->common, no, err);
 }
 
@@ -359,6 +357,7 @@ static int open_source(struct build *b, struct viv_node **out, struct viv_err *e
         return ret;
     (*out)->unmap = b->no.unmap;
     (*out)->direct = b->no.direct;
+    (*out)->detect_zeroes = b->no.detect_zeroes;
     if (b->no.node_name && (ret = viv_node_register(*out, b->no.node_name, err)) != 0)
         viv_node_put(out);
     return ret;

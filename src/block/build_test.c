@@ -125,6 +125,49 @@ static void test_backing(void)
     viv_node_put(&n);
 }
 
+/* A cluster of data, then of zeroes. */
+static void overwrite(struct viv_node *n)
+{
+    g_autofree uint8_t *w = g_malloc(65536);
+
+    for (int byte = 0xa1; byte >= 0; byte -= 0xa1) {
+        memset(w, byte, 65536);
+        g_assert_cmpint(viv_node_pwrite(n, 0, w, 65536), ==, 0);
+    }
+    g_assert_cmpint(viv_node_flush(n), ==, 0);
+    expect_byte(n, 65535, 0);
+}
+
+/* detect-zeroes of a filter and of a file, as Proxmox has it on each level: the image below, and the file, have a hole. */
+static void test_zeroes(void)
+{
+    static const char *const trees[] = {
+        "driver=copy-on-read,discard=unmap,file.driver=qcow2,file.discard=unmap,file.file.filename=%zero",
+        "driver=copy-on-read,discard=unmap,detect-zeroes=unmap,file.driver=qcow2,file.discard=unmap,file.file.filename=%zero",
+        "driver=raw,file.driver=file,file.filename=%zero.raw,file.discard=unmap",
+        "driver=raw,file.driver=file,file.filename=%zero.raw,file.discard=unmap,file.detect-zeroes=unmap",
+    };
+    g_autofree char *raw = path_of("zero.raw"), *bytes = g_malloc0(1 << 20);
+
+    g_assert_true(g_file_set_contents(raw, bytes, 1 << 20, NULL));
+    for (unsigned i = 0; i < G_N_ELEMENTS(trees); i++) {
+        struct viv_err err = VIV_ERR_INIT;
+        struct viv_extent e;
+        struct viv_node *n;
+
+        if (i < 2)
+            make_image("qcow2", "zero", NULL);
+        n = open_text(trees[i], false, &err);
+        if (!n)
+            g_error("%s", err.text);
+        overwrite(n);
+        g_assert_cmpint(viv_node_status(n->file, 0, 65536, &e), ==, 0);
+        g_assert_cmpint(e.kind == VIV_MAP_ZERO, ==, i % 2);
+        g_assert_cmpint(viv_node_pwrite(n, (1 << 20) - 512, bytes, 512), ==, 0);
+        viv_node_put(&n);
+    }
+}
+
 static void test_refused(void)
 {
     static const struct {
@@ -152,7 +195,7 @@ static void test_refused(void)
         {"driver=raw,file.filename=gluster:x", "images are not implemented yet"},
         {"driver=raw,file.filename=ssh:x", "not of the form ssh://"},
         {"driver=raw,file.driver=nbd,file.filename=x", "no nbd:// address"},
-        {"driver=raw,file.driver=null-co,file.detect-zeroes=on", "'detect-zeroes' is for image formats"},
+        {"driver=raw,file.driver=null-co,file.detect-zeroes=unmap,file.discard=ignore", "needs discard=unmap"},
         {"driver=raw,file.driver=null-co,detect-zeroes=unmap,discard=ignore", "needs discard=unmap"},
         {"driver=raw,file.driver=null-co,file.read-only=on", "read-only=on, and what stands above"},
         {"driver=raw,file.driver=null-co,force-share=on", "force-share=on needs read-only=on"},
@@ -302,6 +345,7 @@ int main(int argc, char **argv)
     dir = g_dir_make_tmp("viv-build-XXXXXX", NULL);
     g_test_add_func("/block/build/deep", test_deep);
     g_test_add_func("/block/build/backing", test_backing);
+    g_test_add_func("/block/build/zeroes", test_zeroes);
     g_test_add_func("/block/build/refused", test_refused);
     g_test_add_func("/block/build/bounds", test_bounds);
     g_test_add_func("/block/build/loop", test_loop);

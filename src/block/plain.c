@@ -15,7 +15,8 @@ static bool is_plain(const struct viv_node *n, bool writable, const struct viv_b
 
     if (q->op != VIV_BLK_READ && !write)
         return false;
-    if (write && (!writable || n->read_only || (q->flags & VIV_BLK_FUA) || n->probed_raw || n->detect_zeroes || n->hooks))
+    if (write && (!writable || n->read_only || (q->flags & VIV_BLK_FUA) || n->probed_raw || n->detect_zeroes || n->hooks ||
+                  (n->file && n->file->detect_zeroes)))
         return false;
     return q->len && q->len <= INT_MAX && q->iovcnt <= IOV_MAX && viv_range_inside(q->offset, q->len, viv_node_size(n)) &&
            viv_iov_bytes(q->iov, q->iovcnt) == q->len;

@@ -89,8 +89,6 @@ static int read_common(struct viv_node_change *c, struct viv_opts *o, const stru
     c->direct = flag(o, "cache.direct", above ? above->direct : false);
     c->no_flush = flag(o, "cache.no-flush", above ? above->no_flush : false);
     zeroes.unmap = c->unmap = viv_node_opt_discard(o, n->drv->protocol);
-    if (n->drv->protocol && viv_opts_given(o, "detect-zeroes"))
-        return viv_fail(err, EINVAL, "'detect-zeroes' is for image formats (raw, qcow2), not for %s", n->drv->name);
     ret = viv_node_opt_zeroes(o, &zeroes, err);
     c->detect_zeroes = zeroes.detect_zeroes;
     return ret;

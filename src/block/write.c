@@ -209,6 +209,17 @@ static int grow_to(struct viv_node *n, uint64_t offset, size_t len)
     return ret;
 }
 
+/* What makes a file longer stays a write. */
+static bool is_to_be_zeroed(const struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len)
+{
+    return n->detect_zeroes && viv_range_inside(offset, len, viv_node_size(n)) && viv_iov_is_zero(iov, cnt, 0, len);
+}
+
+static int write_as_zeroes(struct viv_node *n, uint64_t offset, size_t len)
+{
+    return viv_node_write_zeroes(n, offset, len, n->detect_zeroes == VIV_DETECT_UNMAP ? VIV_BLK_UNMAP : 0);
+}
+
 static int write_pieces(struct viv_node *n, uint64_t offset, const struct iovec *iov, int cnt, size_t len,
                         const struct placed *placed)
 {
@@ -217,6 +228,8 @@ static int write_pieces(struct viv_node *n, uint64_t offset, const struct iovec 
     int ret = 0;
 
     if (n->drv->protocol) {
+        if (is_to_be_zeroed(n, offset, iov, cnt, len))
+            return write_as_zeroes(n, offset, len);
         viv_node_event(n, VIV_EVENT_PWRITEV);
         ret = n->drv->pwritev(n, offset, iov, cnt, len);
         viv_node_event(n, VIV_EVENT_PWRITEV_DONE);
@@ -226,9 +239,8 @@ static int write_pieces(struct viv_node *n, uint64_t offset, const struct iovec 
         return ret;
     if (n->probed_raw && (ret = check_probed(n, offset, iov, cnt, len)) != 0)
         return ret;
-    if (n->detect_zeroes && viv_iov_is_zero(iov, cnt, 0, len))
-        return viv_node_write_zeroes(n, offset, len,
-                                     n->detect_zeroes == VIV_DETECT_UNMAP ? VIV_BLK_UNMAP : 0);
+    if (is_to_be_zeroed(n, offset, iov, cnt, len))
+        return write_as_zeroes(n, offset, len);
     if (!viv_io_partial_unit(n, offset, len)) {
         viv_io_lock(n, &r, offset, len, false);
         ret = write_in_place(n, offset, iov, cnt, len, placed, &done);
