@@ -303,9 +303,6 @@ static int unknown(const char *key, struct viv_err *err)
     names[VIV_ARRAY_SIZE(names) - 1] = NULL;
     if (!strcmp(key, "fill-mtrr-mask") || !strcmp(key, "kvm-no-smi-migration"))
         return viv_fail(err, ENOTSUP, "-cpu: %s= is not offered; leave it out", key);
-    if (g_str_has_prefix(key, "hv-") || g_str_has_prefix(key, "hv_"))
-        return viv_fail(err, ENOTSUP, "-cpu: %s: Hyper-V enlightenments are not offered; leave it out: they "
-                        "are shortcuts for Windows, which runs without them", key);
     near = viv_nearest(key, names);
     return viv_fail(err, EINVAL, "-cpu: no feature or property '%s'%s%s%s", key,
                     near ? "; did you mean '" : " ('-cpu help' lists them)", near ? near : "",
@@ -410,17 +407,60 @@ static int start_model(struct viv_cpuid *m, const char *name, struct viv_err *er
     return 0;
 }
 
+/* Hyper-V's enlightenments ("hv_relaxed", "+hv-time", "hv_spinlocks=0x1fff"): its name, with dashes; NULL for other items. */
+static char *enlightenment(const char *item)
+{
+    static const char *const names[] = {
+        "hv-apicv", "hv-avic", "hv-crash", "hv-emsr-bitmap", "hv-enforce-cpuid", "hv-evmcs", "hv-frequencies", "hv-ipi",
+        "hv-no-nonarch-coresharing", "hv-passthrough", "hv-reenlightenment", "hv-relaxed", "hv-reset", "hv-runtime", "hv-spinlocks",
+        "hv-stimer", "hv-stimer-direct", "hv-syndbg", "hv-synic", "hv-time", "hv-tlbflush", "hv-tlbflush-direct", "hv-tlbflush-ext",
+        "hv-vapic", "hv-vendor-id", "hv-version-id-build", "hv-version-id-major", "hv-version-id-minor", "hv-version-id-sbranch",
+        "hv-version-id-snumber", "hv-version-id-spack", "hv-vpindex", "hv-xmm-input", NULL};
+    const char *name = item + (*item == '+' || *item == '-');
+    g_autofree char *key = g_strdelimit(g_strndup(name, strcspn(name, "=")), "_", '-');
+
+    return g_strv_contains(names, key) ? g_steal_pointer(&key) : NULL;
+}
+
+static bool is_off(const char *item)
+{
+    const char *value = strchr(item, '=');
+    bool on = true;
+
+    return *item == '-' || (value && viv_parse_bool(value + 1, &on, NULL) == 0 && !on);
+}
+
+/* They are shortcuts for Windows, and all its command lines ask for them: left out like features that are not offered. */
+static int leave_out(const struct viv_cpuid *m, const char *names, struct viv_err *err)
+{
+    if (!*names)
+        return 0;
+    if (m->enforce)
+        return viv_fail(err, ENOTSUP, "-cpu %s,enforce: Hyper-V enlightenments are not offered:%s; leave them out: they are "
+                        "shortcuts for Windows, which runs without them", m->model, names);
+    if (m->check)
+        viv_warn("-cpu %s: Hyper-V enlightenments are not offered, left out:%s (shortcuts for Windows, which runs without them)",
+                 m->model, names);
+    return 0;
+}
+
 int viv_cpuid_parse(const char *text, struct viv_cpuid **out, struct viv_err *err)
 {
     g_auto(GStrv) items = g_strsplit(text, ",", -1);
     g_autofree struct viv_cpuid *m = g_new0(struct viv_cpuid, 1);
+    g_autoptr(GString) left_out = g_string_new(NULL);
     int ret;
 
     if (!items[0] || !*items[0])
         return viv_fail(err, EINVAL, "-cpu: wants a model ('-cpu help' lists them)");
     ret = start_model(m, items[0], err);
     for (char **i = items + 1; ret == 0 && *i; i++) {
-        if (**i == '+' || **i == '-') {
+        g_autofree char *shortcut = enlightenment(*i);
+
+        if (shortcut) {
+            if (!is_off(*i))
+                g_string_append_printf(left_out, " %s", shortcut);
+        } else if (**i == '+' || **i == '-') {
             if (!change(m, *i + 1, strlen(*i + 1), **i == '+', true))
                 ret = unknown(*i + 1, err);
         } else if (**i) {
@@ -429,6 +469,8 @@ int viv_cpuid_parse(const char *text, struct viv_cpuid **out, struct viv_err *er
             ret = viv_fail(err, EINVAL, "-cpu %s: an empty property", text);
         }
     }
+    if (ret == 0)
+        ret = leave_out(m, left_out->str, err);
     if (ret < 0)
         return ret;
     if (!m->phys_bits)

@@ -74,9 +74,9 @@ static void test_properties(void)
     refuse("Haswel", "did you mean 'Haswell'");
     refuse("qemu64,+avx3", "avx");
     refuse("qemu64,stepping=99", "stepping");
-    refuse("qemu64,hv-relaxed", "Hyper-V");
-    refuse("qemu64,hv_spinlocks=0x1fff", "leave it out");
-    refuse("qemu64,+hv_vapic", "which runs without them");
+    refuse("qemu64,enforce,hv_relaxed,hv_spinlocks=0x1fff", "not offered: hv-relaxed hv-spinlocks; leave them out");
+    refuse("qemu64,+hv_vapic,hv_time=off,enforce", "not offered: hv-vapic;");
+    refuse("qemu64,hv-relax", "no feature or property 'hv-relax'");
     refuse("qemu64,,", "empty");
     refuse("", "model");
 }

@@ -1,8 +1,8 @@
 /* MC146818A real-time clock with 114 bytes of battery-backed memory, at ports 70h/71h. (Motorola
  * MC146818A, 1984; the century at 32h is what ACPI's FADT calls it.)
  *
- * The date is not counted: it is the host's wall clock (clock=host) or the guest clock (clock=vm) plus an offset, which
- * the guest changes by setting the time. While B.SET or the divider's reset (A.DV = 11x) hold updates the registers keep what is
+ * The date is not counted: it is the host's wall clock (clock=host), the same as it went on from the start, whatever the host's was
+ * set to since (clock=rt), or the guest clock (clock=vm), plus an offset, which the guest changes by setting the time. While B.SET or the divider's reset (A.DV = 11x) hold updates the registers keep what is
  * written; they do so without, too, until the second is over, and are taken for the date then, together: day and month of a new date may
  * not fit the old ones. The first update is half a second after the divider has left its reset. Flags of
  * events without an interrupt are worked out when C is read. Periodic ticks that the loop or the guest was
@@ -80,7 +80,9 @@ struct mc146818 {
     uint32_t owed;       /* slew: ticks that found the flag set still, at most a second of them */
     struct viv_timer *update_timer, *periodic_timer;
 
-    bool host_clock, slew;
+    enum { FOLLOW_HOST, FOLLOW_RT, FOLLOW_VM } follows;
+    int64_t rt_start_ns; /* rt: CLOCK_REALTIME less CLOCK_MONOTONIC at the start */
+    bool slew;
     struct viv_region *region;
 };
 
@@ -88,7 +90,9 @@ struct mc146818 {
 
 static int64_t clock_ns(const struct mc146818 *r)
 {
-    return r->host_clock ? viv_clock_wall_ns() : viv_clock_ns(VIV_CLOCK_GUEST);
+    if (r->follows == FOLLOW_RT)
+        return viv_clock_ns(VIV_CLOCK_HOST) + r->rt_start_ns;
+    return r->follows == FOLLOW_HOST ? viv_clock_wall_ns() : viv_clock_ns(VIV_CLOCK_GUEST);
 }
 
 static int64_t date_ns(const struct mc146818 *r)
@@ -520,7 +524,8 @@ static int mc146818_realize(struct viv_dev *d, struct viv_opts *opts, struct viv
     struct mc146818 *r = (struct mc146818 *)d;
     int rc;
 
-    r->host_clock = !strcmp(viv_opts_str(opts, "clock"), "host");
+    r->follows = !strcmp(viv_opts_str(opts, "clock"), "host") ? FOLLOW_HOST : !strcmp(viv_opts_str(opts, "clock"), "rt") ? FOLLOW_RT : FOLLOW_VM;
+    r->rt_start_ns = viv_clock_wall_ns() - viv_clock_ns(VIV_CLOCK_HOST);
     r->slew = !strcmp(viv_opts_str(opts, "lost_tick_policy"), "slew");
     rc = set_base(r, opts, err);
     if (rc < 0)
@@ -616,7 +621,8 @@ static const struct viv_state_table mc146818_state = {
              .size = sizeof(((struct mc146818 *)0)->edited_s), .count = 1, .since = 3},
             VIV_F_TIMER(mc146818, update_timer),
             VIV_F_TIMER(mc146818, periodic_timer),
-            VIV_F_CONFIG(mc146818, host_clock),
+            VIV_F_CONFIG(mc146818, follows),
+            VIV_F_CONFIG(mc146818, rt_start_ns),
             VIV_F_CONFIG(mc146818, slew),
             VIV_F_CONFIG(mc146818, region),
             VIV_F_END,
@@ -626,7 +632,7 @@ static const struct viv_state_table mc146818_state = {
 };
 
 static const char *const lost_tick_policies[] = {"discard", "slew", NULL};
-static const char *const clocks[] = {"host", "vm", NULL};
+static const char *const clocks[] = {"host", "rt", "vm", NULL};
 static const struct viv_opt_def props[] = {
     {.name = "base", .type = VIV_OPT_STR, .def = "utc", .help = "utc, localtime or a date"},
     {.name = "clock",

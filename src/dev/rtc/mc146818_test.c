@@ -280,6 +280,30 @@ static void test_lost_ticks(void)
     }
 }
 
+/* The host's time from the start on: the guest's clock has no part in it, and a loaded machine's date goes on. */
+static void test_rt(void)
+{
+    size_t len;
+    uint8_t *a;
+
+    rig_init();
+    rig_add("mc146818rtc", "base=2024-03-01T10:00:00,clock=rt");
+    g_assert_cmphex(get(9), ==, 0x24);
+    g_assert_cmphex(get(4), ==, 0x10);
+    rig_step(3 * 3600 * VIV_NS_PER_SEC);
+    g_assert_cmphex(get(4), ==, 0x10);
+    a = rig_save(&len);
+    rig_fini();
+    rig_init();
+    rig_add("mc146818rtc", "clock=rt");
+    rig_load(a, len);
+    g_free(a);
+    g_assert_cmphex(get(9), ==, 0x24);
+    g_assert_cmphex(get(8), ==, 0x03);
+    g_assert_cmphex(get(4), ==, 0x10);
+    rig_fini();
+}
+
 static void test_nvram(void)
 {
     struct viv_dev *d;
@@ -293,7 +317,7 @@ static void test_nvram(void)
     g_assert_cmphex(get(0x0f), ==, 0x0a);
     g_assert_cmphex(get(0x8f), ==, 0x0a); /* bit 7 masks NMI */
     rig_refused("mc146818rtc", "base=yesterday", "is not a date");
-    rig_refused("mc146818rtc", "clock=rt", "clock");
+    rig_refused("mc146818rtc", "clock=tai", "clock=tai is not possible; possible: host, rt, vm");
     rig_fini();
 }
 
@@ -362,6 +386,7 @@ int main(int argc, char **argv)
     g_test_add_func("/rtc/lost-ticks", test_lost_ticks);
     g_test_add_func("/rtc/far", test_far);
     g_test_add_func("/rtc/nvram", test_nvram);
+    g_test_add_func("/rtc/rt", test_rt);
     g_test_add_func("/rtc/state", test_state);
     g_test_add_func("/rtc/damaged", test_damaged);
     return g_test_run();
