@@ -70,9 +70,11 @@ static int read_cache_size(struct viv_opts *o, unsigned vcpus, struct viv_err *e
         return viv_fail(err, EINVAL, "-accel xlate: tb-size=%llu is too small for %u CPUs: each has a cache of its "
                         "own, of at least 256 KiB; use tb-size=%llu or more", (unsigned long long)mib, vcpus,
                         (unsigned long long)((vcpus * CACHE_MIN + VIV_MIB - 1) / VIV_MIB));
-    if (each > CACHE_MAX)
-        return viv_fail(err, EINVAL, "-accel xlate: tb-size=%llu is too large for %u CPUs: each can use 1024 MiB; "
-                        "use tb-size=%llu or less", (unsigned long long)mib, vcpus, 1024ull * vcpus);
+    if (each > CACHE_MAX) {
+        viv_warn("-accel xlate: tb-size=%llu has no effect above %llu: each of %u CPUs can use 1024 MiB", (unsigned long long)mib, 1024ull * vcpus,
+                 vcpus);
+        opts.cache_bytes = CACHE_MAX;
+    }
     return 0;
 }
 

@@ -57,22 +57,22 @@ const char *viv_chr_backend_at(unsigned i)
     return NULL;
 }
 
-bool viv_chr_help(const char *backend)
+bool viv_chr_help(const char *backend, FILE *to)
 {
     for (size_t i = 0; backend && i < G_N_ELEMENTS(backends); i++) {
         if (backends[i].cls && !strcmp(backends[i].name, backend)) {
             g_autofree char *what = g_strdup_printf("-chardev %s", backend);
 
-            viv_opts_print_help(what, backends[i].cls->props, stdout);
+            viv_opts_print_help(what, backends[i].cls->props, to);
             return true;
         }
     }
     if (backend)
         return false;
-    printf("Available chardev backend types:\n");
+    fprintf(to, "Available chardev backend types:\n");
     for (size_t i = 0; i < G_N_ELEMENTS(backends); i++) {
         if (backends[i].cls)
-            printf("  %s\n", backends[i].name);
+            fprintf(to, "  %s\n", backends[i].name);
     }
     return true;
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct viv_chr;
 
@@ -50,7 +51,7 @@ const char *viv_chr_id(const struct viv_chr *c);
 void viv_chr_free(struct viv_chr *c);
 void viv_chr_free_all(void); /* restores the terminal */
 const char *viv_chr_backend_at(unsigned i); /* names of those that work; NULL: there are no more */
-bool viv_chr_help(const char *backend); /* its options, or (NULL) the back ends, to stdout; false: there is none */
+bool viv_chr_help(const char *backend, FILE *to); /* its options, or (NULL) the back ends; false: there is none */
 /* All in the order they were made; NULL starts and ends the walk. What QEMU calls its filename ("pty:/dev/pts/3"). */
 struct viv_chr *viv_chr_next(const struct viv_chr *prev);
 const char *viv_chr_filename(const struct viv_chr *c);

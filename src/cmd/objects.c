@@ -87,8 +87,8 @@ bool cmd_object_help(const char *text)
     bool wanted = viv_raw_parse("--object", "qom-type", text, &raw, NULL) == 0 && viv_raw_help(raw);
     const char *type = wanted ? viv_raw_get(raw, "qom-type") : NULL;
 
-    if (wanted && !(type && viv_object_help(type)))
-        viv_object_help(NULL);
+    if (wanted && !(type && viv_object_help(type, stdout)))
+        viv_object_help(NULL, stdout);
     viv_raw_free(raw);
     return wanted;
 }

@@ -186,7 +186,7 @@ static bool is_help(int c, const char *text)
     if (name && (strcmp(name, "help") == 0 || strcmp(name, "?") == 0))
         name = NULL;
     if (wanted && c == OPT_CHARDEV)
-        viv_chr_help(name);
+        viv_chr_help(name, stdout);
     else if (wanted && c == OPT_BLOCKDEV)
         viv_node_print_help(name);
     else if (wanted)

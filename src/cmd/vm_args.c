@@ -200,6 +200,7 @@ HANDLER(on_incoming)
 FLAG_HANDLER(on_nodefaults, nodefaults)
 FLAG_HANDLER(on_full_screen, full_screen)
 FLAG_HANDLER(on_no_quit, no_quit)
+FLAG_HANDLER(on_show_cursor, show_cursor)
 FLAG_HANDLER(on_snapshot, snapshot)
 FLAG_HANDLER(on_mem_prealloc, mem_prealloc)
 FLAG_HANDLER(on_paused, paused)
@@ -257,6 +258,11 @@ HANDLER(on_name)
 HANDLER(on_rtc)
 {
     return merge(&a->rtc, option, "base", text, err);
+}
+
+HANDLER(on_localtime)
+{
+    return merge(&a->rtc, option, "base", "localtime", err);
 }
 
 static int act(const char *option, const char *text, struct viv_err *err)
@@ -319,6 +325,35 @@ HANDLER(on_serial)
 }
 
 LIST_HANDLER(on_parallel, parallels)
+
+/* virtio[,property=value...] or none */
+HANDLER(on_balloon)
+{
+    if (!strcmp(text, "none"))
+        return 0;
+    if (strncmp(text, "virtio", 6) || (text[6] && text[6] != ','))
+        return viv_fail(err, EINVAL, "-balloon %.60s: it takes virtio, or none; -device virtio-balloon is the newer form", text);
+    vm_add_device(a, g_strconcat("virtio-balloon", text + 6, NULL));
+    return 0;
+}
+
+/* What is said once for all iscsi:// disks, of which there are none. */
+HANDLER(on_iscsi)
+{
+    static const struct viv_opt_def words[] = {
+        {.name = "initiator-name", .type = VIV_OPT_STR}, {.name = "user", .type = VIV_OPT_STR}, {.name = "password", .type = VIV_OPT_STR},
+        {.name = "password-secret", .type = VIV_OPT_STR}, {.name = "header-digest", .type = VIV_OPT_STR}, {.name = "timeout", .type = VIV_OPT_INT, .max = UINT32_MAX},
+        VIV_OPT_END,
+    };
+    struct viv_opts *o;
+    int rc = viv_opts_parse(option, words, NULL, text, &o, err);
+
+    if (rc < 0)
+        return rc;
+    viv_opts_free(o);
+    viv_warn("-iscsi has no effect: it is for iscsi:// disks, and there are none; log in with the host's iscsiadm and use the disk that it makes");
+    return 0;
+}
 
 HANDLER(on_debugcon)
 {
@@ -481,6 +516,7 @@ HANDLER(on_version)
 }
 
 HANDLER(on_help);
+HANDLER(on_readconfig);
 
 static const struct option options[] = {
     {"help", NULL, "display this help and exit", on_help},
@@ -501,7 +537,9 @@ static const struct option options[] = {
     {"name", "string[,process=name]", "name of the guest", on_name},
     {"uuid", "uuid", "machine UUID", on_uuid},
     {"smbios", "type=0|1|2|3|4|8|11|17,field=value[,...] or file=binary", "what the machine's DMI tables say of it", on_smbios},
-    {"rtc", "[base=utc|localtime|date][,clock=host|vm]", "what the battery clock shows", on_rtc},
+    {"rtc", "[base=utc|localtime|date][,clock=host|rt|vm]", "what the battery clock shows", on_rtc},
+    {"localtime", NULL, NULL, on_localtime},
+    {"startdate", "date", NULL, on_rtc},
     {"no-acpi", NULL, "no ACPI tables and power management", on_no_acpi},
     {"no-hpet", NULL, "no HPET", on_no_hpet},
     {"global", "driver.property=value, or driver=D,property=P,value=V", "sets a property of all such devices", on_global},
@@ -516,6 +554,7 @@ static const struct option options[] = {
     {"boot", "[order=drives][,once=drives][,menu=on|off]...", "what the firmware boots: a floppy, c disk, d CD, n network",
      on_boot},
     {"no-fd-bootchk", NULL, "the firmware boots diskettes without a boot signature too", on_no_fd_bootchk},
+    {"readconfig", "file", "options from a file: [device \"id\"], and lines key = \"value\"", on_readconfig},
     {"option-rom", "file", "a ROM that the firmware runs", on_option_rom},
     {"fw_cfg", "[name=]name,file=f|string=s", "an item for firmware and guest", on_fw_cfg},
     {"L", "dir", "where firmware and ROMs are looked for first", on_datadir},
@@ -554,6 +593,7 @@ static const struct option options[] = {
     {"sdl", NULL, NULL, on_old_display},
     {"curses", NULL, NULL, on_old_display},
     {"full-screen", NULL, "begins with a window as large as the screen", on_full_screen},
+    {"show-cursor", NULL, NULL, on_show_cursor},
     {"no-quit", NULL, "closing the window does not end the machine", on_no_quit},
     {"vnc", "[host]:display|unix:path|none[,websocket=on][,password=on]...", "shows the screen to VNC clients ('-vnc help')", on_vnc},
     {"k", "layout", "the guest's keyboard layout, where keys are known by what they mean ('-k help' lists them)", on_layout},
@@ -572,6 +612,7 @@ static const struct option options[] = {
     {"qtest-log", "file", "writes what it says there (default: stderr; none)", on_qtest_log},
     {"no-reboot", NULL, "exit instead of rebooting", on_no_reboot},
     {"no-shutdown", NULL, "stop before shutdown", on_no_shutdown},
+    {"balloon", "virtio[,property=value]|none", "the older form of -device virtio-balloon", on_balloon},
     {"watchdog", "i6300esb", "the older form of -device i6300esb", on_device},
     {"watchdog-action", "reset|shutdown|poweroff|pause|debug|none|inject-nmi", "the older form of -action watchdog=", on_watchdog_action},
     {"action", "reboot=reset|shutdown,shutdown=poweroff|pause,watchdog=reset|...", "what to do on guest events", on_action},
@@ -585,10 +626,16 @@ static const struct option options[] = {
     {"runas", "user|uid:gid", "becomes that user once the machine is made", on_runas},
     {"chroot", "dir", "has that folder as / once the machine is made", on_chroot},
     {"overcommit", "mem-lock=on|off|on-fault", "locks all of the process in the host's memory", on_overcommit},
+    {"iscsi", "initiator-name=iqn", "taken for the sake of command lines that say it always: there are no iscsi:// disks", on_iscsi},
     {"audiodev", "none,id=id", "taken for the sake of command lines that say that there is no sound", on_audiodev},
     {"msg", "[timestamp=on|off][,guest-name=on|off]", "what messages begin with", on_msg},
     {"d", "item1,...", "enables logging of items ('-d help' lists them)", on_log},
     {"D", "logfile", "writes the log to a file (default: stderr)", on_log_file},
+
+    /* What QEMU had once, and old texts use. */
+    {"redir", "tcp:port::port", NULL, NULL, "QEMU has it no more, either: -nic user,hostfwd=tcp::HOSTPORT-:GUESTPORT, or the same after -net user"},
+    {"no-kvm", NULL, NULL, NULL, "-accel tcg is its newer form"},
+    {"tdf", NULL, NULL, NULL, "-global kvm-pit.lost_tick_policy=delay is its newer form"},
 
     /* What QEMU has and we do not have yet. */
     {"dtb", "f", NULL, NULL, "x86 machines have no device tree"},
@@ -601,13 +648,11 @@ static const struct option options[] = {
     {"soundhw", "o", NULL, NULL, "there is no sound yet"},
     {"acpitable", "o", NULL, NULL, "the tables are those of the machine; -smbios and -fw_cfg add what guests look for there"},
     {"numa", "o", NULL, NULL, "there are no NUMA nodes yet: RAM is one; for that of a memory-backend object use -machine memory-backend=ID"},
-    {"balloon", "o", NULL, NULL, "it is a device: -device virtio-balloon"},
     {"singlestep", NULL, NULL, NULL, "it is an option of the translator: -accel xlate,one-insn-per-tb=on"},
     {"icount", "o", NULL, NULL, "time follows the host's clock, not the count of instructions; leave it out"},
     {"trace", "o", NULL, NULL, "-d has what is there"},
     {"dfilter", "o", NULL, NULL, "-d in_asm and out_asm write all blocks"},
     {"plugin", "o", NULL, NULL, "there are no plugins"},
-    {"readconfig", "f", NULL, NULL, "put the options on the command line"},
     {"writeconfig", "f", NULL, NULL, "put the options on the command line"},
     {"run-with", "o", NULL, NULL, "-chroot DIR and -runas USER are options of their own"},
     {"set", "o", NULL, NULL, "give the property where the device is defined"},
@@ -622,7 +667,6 @@ static const struct option options[] = {
     {"async-teardown", NULL, NULL, NULL, "leave it out: the kernel takes the memory back when the process ends"},
     {"enable-sync-profile", NULL, NULL, NULL, "perf on this process shows its locks"},
     {"semihosting", NULL, NULL, NULL, "x86 has none"},
-    {"iscsi", "o", NULL, NULL, "log in with the host's iscsiadm and use the disk that it makes"},
     {"xen-domid", "i", NULL, NULL, "Xen is not supported"},
 };
 
@@ -683,6 +727,16 @@ static int take(struct vm_args *a, const struct option *o, const char *text, str
     if (text && !*text && o->fn != on_append)
         return viv_fail(err, EINVAL, "%s: its argument is empty; it takes %s", shown, o->arg);
     return help_asked(a, g_intern_string(shown), text) ? 0 : o->fn(a, g_intern_string(shown), text, err);
+}
+
+static int take_section(struct vm_args *a, const char *option, const char *text, struct viv_err *err)
+{
+    return take(a, find_option(option), text, err);
+}
+
+HANDLER(on_readconfig)
+{
+    return vm_readconfig(a, text, take_section, err);
 }
 
 int vm_args_parse(struct vm_args *a, int argc, char **argv, struct viv_err *err)

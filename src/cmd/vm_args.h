@@ -29,7 +29,7 @@ struct vm_args {
     const char *default_accel; /* NULL: automatic */
     GArray *drives, *blockdevs, *nets, *devices, *chardevs, *serials, *parallels, *monitors, *mons, *objects,
         *globals, *usbdevices, *vncs, *add_fds; /* of struct vm_item */
-    bool nodefaults, nographic, display_none, full_screen, no_quit, daemonize, paused, usb;
+    bool nodefaults, nographic, display_none, full_screen, no_quit, show_cursor, daemonize, paused, usb;
     GArray *fsdevs; /* of struct vm_item: -fsdev, -virtfs */
     GPtrArray *audiodevs; /* ids */
     const char *mem_path;
@@ -45,6 +45,7 @@ struct vm_args {
     const char *layout; /* -k */
     const char *window; /* of -display sdl and the like, or the default; NULL: none */
     bool window_default; /* nobody asked for it */
+    const char *window_options; /* of the default, or NULL */
     bool given_vga, given_net, given_serial, given_monitor, given_display;
     /* Printed once everything is known, instead of running: "-machine help" and the like. */
     const char *help_about; /* "-machine"; NULL: nothing */
@@ -84,7 +85,6 @@ int vm_make_displays(struct vm_args *a, struct viv_err *err); /* once there are 
 bool vm_free_displays(void); /* false: the process must end by _exit() (viv_window_free) */
 int vm_display_parse(struct vm_args *a, const char *text, struct viv_err *err); /* -display; 1: help was printed */
 bool vm_expects_head(const struct vm_args *a); /* vm_devices.c: an adapter will be made */
-bool vm_device_help(const char *name); /* NULL: all; false: there is no such device */
 
 /* vm_sandbox.c */
 void vm_sandbox_defaults(struct vm_args *a);
@@ -112,6 +112,10 @@ int vm_make_usb_devices(struct vm_args *a, struct viv_err *err);
 int vm_add_virtfs(struct vm_args *a, const char *text, struct viv_err *err); /* its device */
 int vm_make_fsdevs(struct vm_args *a, struct viv_err *err);
 bool vm_fsdev_help(const char *driver);
+
+/* vm_readconfig.c: `take` gets each section, as an option (without '-') and what stands after it. */
+int vm_readconfig(struct vm_args *a, const char *file, int (*take)(struct vm_args *, const char *, const char *, struct viv_err *),
+                  struct viv_err *err);
 
 /* vm_fds.c: before any file is opened. */
 int vm_add_fds(struct vm_args *a, struct viv_err *err);

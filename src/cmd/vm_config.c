@@ -236,7 +236,7 @@ static int fill_memory(struct vm_args *a, struct viv_err *err)
     return 0;
 }
 
-static const char *const rtc_clocks[] = {"host", "vm", NULL};
+static const char *const rtc_clocks[] = {"host", "rt", "vm", NULL};
 static const char *const rtc_drift[] = {"none", "slew", NULL};
 const struct viv_opt_def vm_rtc_opts[] = {
     {.name = "base", .type = VIV_OPT_STR, .help = "utc, localtime or a date", .def = "utc"},

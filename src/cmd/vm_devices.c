@@ -14,6 +14,28 @@
 
 /* --- devices --- */
 
+/* The transport is no device here; its one property of note is said by many command lines with virtio-mmio. */
+static int transport_global(const char *prop, const char *value, struct viv_err *err)
+{
+    bool legacy;
+
+    if (strcmp(prop, "force-legacy"))
+        return viv_fail(err, EINVAL, "-global virtio-mmio.%.60s: there is no such property; there is force-legacy", prop);
+    if (viv_parse_bool(value, &legacy, err) < 0) {
+        viv_err_prefix(err, "-global virtio-mmio.force-legacy");
+        return -EINVAL;
+    }
+    return legacy ? viv_fail(err, ENOTSUP, "-global virtio-mmio.force-legacy=%s: the registers are those of virtio 1 (version 2), which Linux "
+                                           "since 4.0 knows; leave it out, or say off", value) : 0;
+}
+
+static int set_global(struct vm_args *a, const char *driver, const char *prop, const char *value, struct viv_err *err)
+{
+    if (!strcmp(driver, "virtio-mmio"))
+        return transport_global(prop, value, err);
+    return viv_dev_add_global(viv_device_alias(driver, vm_has_pci(a)), prop, value, err);
+}
+
 /* driver=D,property=P,value=V: the long form, for drivers with a dot in their name. */
 static int long_global(struct vm_args *a, const char *text, struct viv_err *err)
 {
@@ -30,7 +52,7 @@ static int long_global(struct vm_args *a, const char *text, struct viv_err *err)
     prop = viv_opts_str(o, "property");
     value = viv_opts_str(o, "value");
     if (driver && prop && value)
-        rc = viv_dev_add_global(viv_device_alias(driver, vm_has_pci(a)), prop, value, err);
+        rc = set_global(a, driver, prop, value, err);
     else
         rc = viv_fail(err, EINVAL, "-global %.100s: it needs all of driver=, property= and value=", text);
     viv_opts_free(o);
@@ -53,7 +75,7 @@ int vm_set_globals(struct vm_args *a, struct viv_err *err)
         }
         if (!dot)
             return viv_fail(err, EINVAL, "-global %.100s: it must be DRIVER.PROPERTY=VALUE", text);
-        rc = viv_dev_add_global(viv_device_alias(driver, vm_has_pci(a)), prop, eq + 1, err);
+        rc = set_global(a, driver, prop, eq + 1, err);
     }
     return rc;
 }
@@ -101,7 +123,9 @@ static bool names_vga(const struct vm_args *a)
 
 bool vm_expects_head(const struct vm_args *a)
 {
-    return a->vga || names_vga(a) || (!a->given_vga && !a->nodefaults && vm_has_pci(a));
+    static const char *const others[] = {"bochs-display", "ramfb", "virtio-gpu-pci", "virtio-gpu-device", NULL};
+
+    return a->vga || names_vga(a) || names_one_of(a, others) || (!a->given_vga && !a->nodefaults && vm_has_pci(a));
 }
 
 /* Before all others: it gets the slot that it has in QEMU (02.0). */
@@ -142,36 +166,6 @@ int vm_make_devices(struct vm_args *a, struct viv_err *err)
                      vm_has_pci(a) ? "pci" : "device", viv_netdev_id(n));
     }
     return rc;
-}
-
-static const char *bus_name(enum viv_bus_kind k)
-{
-    static const char *const names[] = {
-        [VIV_BUS_NONE] = "System", [VIV_BUS_ISA] = "ISA", [VIV_BUS_PCI] = "PCI",
-        [VIV_BUS_VIRTIO] = "virtio-bus", [VIV_BUS_VIRTIO_SERIAL] = "virtio-serial-bus",
-        [VIV_BUS_IDE] = "IDE", [VIV_BUS_SCSI] = "SCSI", [VIV_BUS_USB] = "usb-bus",
-        [VIV_BUS_FLOPPY] = "floppy-bus",
-    };
-
-    return names[k];
-}
-
-bool vm_device_help(const char *name)
-{
-    g_autofree char *pci = g_strdup_printf("%s-pci", name ? name : "");
-    const struct viv_dev_class *cls = name ? viv_dev_class_find(name) : NULL;
-
-    if (!cls)
-        cls = viv_dev_class_find(pci); /* "virtio-blk" */
-    if (cls)
-        viv_opts_print_help(name, cls->props, stdout);
-    if (name)
-        return cls != NULL;
-    for (const struct viv_dev_class *const *c = viv_dev_classes(); *c; c++) {
-        if (!(*c)->internal)
-            printf("name \"%s\", bus %s, desc \"%s\"\n", (*c)->name, bus_name((*c)->bus), (*c)->desc);
-    }
-    return true;
 }
 
 /* --- character back ends, serial ports, monitors --- */

@@ -61,7 +61,7 @@ static void screen_input_wanted(void *screen)
 static const struct {
     const char *name, *refusal;
 } refused[] = {
-    {"egl-headless", "there is no OpenGL yet; none"}, {"spice-app", "there is no SPICE yet; vnc=:0"},
+    {"egl-headless", "there is no OpenGL yet; -display none"}, {"spice-app", "there is no SPICE yet; vnc=:0"},
     {"dbus", "there is no D-Bus display yet; vnc=:0"}, {"cocoa", "that is for macOS; sdl, gtk"},
 };
 
@@ -83,13 +83,13 @@ static void print_kinds(void)
 
 static int fail_unknown(const char *kind, struct viv_err *err)
 {
-    const char *names[] = {"none", "vnc", "sdl", "gtk", "curses", NULL}, *near = viv_nearest(kind, names);
+    const char *names[] = {"none", "vnc", "sdl", "gtk", "curses", "default", NULL}, *near = viv_nearest(kind, names);
 
     for (size_t i = 0; i < G_N_ELEMENTS(refused); i++) {
         if (!strcmp(refused[i].name, kind))
             return viv_fail(err, ENOTSUP, "-display %s: %s works", kind, refused[i].refusal);
     }
-    return viv_fail(err, EINVAL, "-display: there is no display '%.60s'%s%s%s; there are none, vnc=:0, sdl, gtk, curses", kind,
+    return viv_fail(err, EINVAL, "-display: there is no display '%.60s'%s%s%s; there are none, vnc=:0, sdl, gtk, curses, default", kind,
                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
@@ -99,6 +99,14 @@ static int parse_window(const char *text, struct viv_opts **out, struct viv_err 
     g_autofree char *kind = kind_of(text), *what = g_strdup_printf("-display %s", kind);
 
     return viv_opts_parse(what, viv_window_options(kind), "type", text, out, err);
+}
+
+/* -display default: as without a word about a display, but a window has these options. */
+static void choose_default(struct vm_args *a, const char *options)
+{
+    a->display_none = false;
+    a->window = NULL;
+    a->window_options = options;
 }
 
 int vm_display_parse(struct vm_args *a, const char *text, struct viv_err *err)
@@ -114,9 +122,10 @@ int vm_display_parse(struct vm_args *a, const char *text, struct viv_err *err)
     }
     a->display_none = !strcmp(text, "none");
     a->window = a->display_none ? NULL : text;
-    a->given_display = true;
-    if (a->display_none)
+    if (a->display_none) {
+        a->given_display = true;
         return 0;
+    }
     if (!strcmp(kind, "none"))
         return viv_fail(err, EINVAL, "-display none: it takes no options, and '%.60s' is one", text + strlen("none,"));
     if (!options)
@@ -126,9 +135,14 @@ int vm_display_parse(struct vm_args *a, const char *text, struct viv_err *err)
         return 1;
     }
     rc = parse_window(text, &o, err);
-    if (!rc)
-        viv_opts_free(o);
-    return rc;
+    if (rc < 0)
+        return rc;
+    viv_opts_free(o);
+    if (!strcmp(kind, "default"))
+        choose_default(a, text + strlen(kind));
+    else
+        a->given_display = true;
+    return 0;
 }
 
 static bool is_available(const char *kind)
@@ -164,7 +178,9 @@ int vm_choose_display(struct vm_args *a, struct viv_err *err)
 
     viv_chr_set_screens(&screens);
     if (!a->given_display && !a->nodefaults && !a->daemonize && vm_expects_head(a)) {
-        a->window = desktop_kind();
+        const char *desktop = desktop_kind();
+
+        a->window = desktop && a->window_options ? g_strconcat(desktop, a->window_options, NULL) : desktop;
         a->window_default = a->window;
     }
     if ((a->full_screen || a->no_quit) && !a->window)
@@ -306,6 +322,8 @@ static int make_window(struct vm_args *a, struct viv_err *err)
         viv_log_release(true); /* before it takes the terminal */
     if (!rc && a->no_quit)
         rc = viv_opts_set(o, "window-close", "off", err);
+    if (!rc && a->show_cursor && strncmp(a->window, "curses", 6))
+        rc = viv_opts_set(o, "show-cursor", "on", err);
     if (!rc)
         rc = viv_window_new(o, a->layout, a->cfg.name, a->full_screen, &vm, &window, err);
     if (!rc) {

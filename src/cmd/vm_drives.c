@@ -55,9 +55,7 @@ static int interface(struct vm_args *a, struct viv_opts *o, struct place *p, str
     if (!strcmp(iface, "none")) {
         p->iface = NONE;
     } else if (!strcmp(iface, "virtio")) {
-        p->iface = VIRTIO;
-        if (p->cdrom)
-            return viv_fail(err, EINVAL, "-drive: media=cdrom: virtio has no CD drive; use if=ide, or if=virtio,readonly=on");
+        p->iface = VIRTIO; /* media=cdrom: read only, and else a disk, as in QEMU */
     } else if (!strcmp(iface, "pflash") && vm_has_pci(a)) {
         p->iface = PFLASH;
         if (p->cdrom)
@@ -294,10 +292,11 @@ static int open_short(struct vm_args *a, const struct vm_item *it, struct viv_er
     return rc;
 }
 
+/* Who says where his disks or CDs are by a device of IDE's or SCSI's gets no empty CD drive. */
 static bool names_ide_device(const struct vm_args *a)
 {
     FOR_ITEMS(a->devices, it) {
-        if (g_str_has_prefix(it->text, "ide-") || g_str_has_prefix(it->text, "scsi-cd"))
+        if (g_str_has_prefix(it->text, "ide-") || g_str_has_prefix(it->text, "scsi-cd") || g_str_has_prefix(it->text, "scsi-hd"))
             return true;
     }
     return false;

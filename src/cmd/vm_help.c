@@ -8,6 +8,7 @@
 #include "chr/chr.h"
 #include "cpu/x86/cpuid.h"
 #include "machine/bios.h"
+#include "machine/device_add.h"
 #include "machine/vm.h"
 #include "mon/schema.h"
 #include "net/net.h"
@@ -62,6 +63,26 @@ static bool monitor_help(const char *name)
     return true;
 }
 
+static bool device_help(const char *name)
+{
+    return viv_device_help(name, stdout);
+}
+
+static bool object_help(const char *type)
+{
+    return viv_object_help(type, stdout);
+}
+
+static bool netdev_help(const char *type)
+{
+    return viv_netdev_help(type, stdout);
+}
+
+static bool chardev_help(const char *backend)
+{
+    return viv_chr_help(backend, stdout);
+}
+
 /* One of `print` and `schema`. */
 static const struct {
     const char *option, *implied;
@@ -72,12 +93,12 @@ static const struct {
     {"-M", "type", machine_help},
     {"-cpu", "model", cpu_help},
     {"-accel", "accel", viv_accel_help},
-    {"-device", "driver", vm_device_help},
-    {"-object", "qom-type", viv_object_help},
-    {"-netdev", "type", viv_netdev_help},
-    {"-nic", "type", viv_netdev_help},
-    {"-net", "type", viv_netdev_help},
-    {"-chardev", "backend", viv_chr_help},
+    {"-device", "driver", device_help},
+    {"-object", "qom-type", object_help},
+    {"-netdev", "type", netdev_help},
+    {"-nic", "type", netdev_help},
+    {"-net", "type", netdev_help},
+    {"-chardev", "backend", chardev_help},
     {"-drive", "driver", drive_help},
     {"-blockdev", "driver", viv_node_print_help},
     {"-fsdev", "fsdriver", vm_fsdev_help},

@@ -81,6 +81,8 @@ static const struct viv_opt_def object_args[] = {
 
 COMMAND(object_add_text)
 {
+    if (viv_mon_choices("object_add", "qom-type", viv_opts_str(o, "object"), viv_object_help, result))
+        return 0;
     return viv_object_add_text("object_add", viv_opts_str(o, "object"), err);
 }
 

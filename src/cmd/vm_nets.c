@@ -99,6 +99,17 @@ static int old_card(struct vm_args *a, struct viv_raw_opts *card, GPtrArray *bac
     return add_card(a, model, netdev, props, err);
 }
 
+/* What old texts say, and nobody takes any more. */
+static int check_old(const struct viv_raw_opts *r, struct viv_err *err)
+{
+    if (viv_raw_get(r, "vlan"))
+        return viv_fail(err, EINVAL, "-net: vlan= is gone, from QEMU too: leave it out; the first -net nic goes with the first of the other -net, "
+                        "the second with the second");
+    if (!g_strcmp0(viv_raw_get(r, "type"), "dump"))
+        return viv_fail(err, EINVAL, "-net dump is gone, from QEMU too: -object filter-dump,id=d,netdev=nic0,file=F writes the frames of the first -net user or tap");
+    return 0;
+}
+
 /* -net nic and -net user: the n-th card is for the n-th back end. */
 static int old_nets(struct vm_args *a, struct viv_err *err)
 {
@@ -115,6 +126,11 @@ static int old_nets(struct vm_args *a, struct viv_err *err)
         rc = viv_raw_parse("-net", "type", it->text, &r, err);
         if (rc)
             continue;
+        rc = check_old(r, err);
+        if (rc < 0) {
+            viv_raw_free(r);
+            continue;
+        }
         if (!g_strcmp0(viv_raw_get(r, "type"), "nic")) {
             g_ptr_array_add(cards, r);
             continue;

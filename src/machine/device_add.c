@@ -82,3 +82,35 @@ int viv_device_del(const char *name, struct viv_err *err)
         return viv_fail(err, ENODEV, "Device '%s' not found", name);
     return viv_dev_ask_unplug(d, err);
 }
+
+/* ---- what there is ---- */
+
+static const char *bus_name(enum viv_bus_kind k)
+{
+    static const char *const names[] = {
+        [VIV_BUS_NONE] = "System", [VIV_BUS_ISA] = "ISA", [VIV_BUS_PCI] = "PCI",
+        [VIV_BUS_VIRTIO] = "virtio-bus", [VIV_BUS_VIRTIO_SERIAL] = "virtio-serial-bus",
+        [VIV_BUS_IDE] = "IDE", [VIV_BUS_SCSI] = "SCSI", [VIV_BUS_USB] = "usb-bus",
+        [VIV_BUS_FLOPPY] = "floppy-bus",
+    };
+
+    return names[k];
+}
+
+bool viv_device_help(const char *name, FILE *to)
+{
+    g_autofree char *pci = g_strdup_printf("%s-pci", name ? name : "");
+    const struct viv_dev_class *cls = name ? viv_dev_class_find(name) : NULL;
+
+    if (!cls)
+        cls = viv_dev_class_find(pci); /* "virtio-blk" */
+    if (cls)
+        viv_opts_print_help(name, cls->props, to);
+    if (name)
+        return cls != NULL;
+    for (const struct viv_dev_class *const *c = viv_dev_classes(); *c; c++) {
+        if (!(*c)->internal)
+            fprintf(to, "name \"%s\", bus %s, desc \"%s\"\n", (*c)->name, bus_name((*c)->bus), (*c)->desc);
+    }
+    return true;
+}

@@ -5,6 +5,8 @@
 #include "base/err.h"
 #include "opt/opt.h"
 
+#include <stdio.h>
+
 /* Of TPM devices and of -tpmdev. */
 #define VIV_NO_TPM                                                                                                                  \
     "there is no TPM yet; leave it out (Windows 11's installer does without it when its registry has HKLM\\SYSTEM\\Setup\\LabConfig " \
@@ -20,5 +22,8 @@ const char *viv_device_alias(const char *name, bool pci);
 int viv_device_add(const char *what, struct viv_raw_opts *r, bool late, struct viv_err *err);
 /* device_del: by id or by "/machine/peripheral/ID". -ENODEV: there is no such device. */
 int viv_device_del(const char *name, struct viv_err *err);
+
+/* The properties of a device, or (NULL) all devices; false: there is no such device. */
+bool viv_device_help(const char *name, FILE *to);
 
 #endif

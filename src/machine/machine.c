@@ -16,10 +16,10 @@ const struct viv_machine_class *const *viv_machines(void)
     return machines;
 }
 
-/* "pc-q35-" begins a version, "ubuntu" is a whole name. */
+/* "pc-q35-" begins a version, and "q35+" Proxmox's ("q35+pve0"); "ubuntu" is a whole name. */
 static bool is_version(const char *word, const char *name)
 {
-    return g_str_has_suffix(word, "-") ? g_str_has_prefix(name, word) && name[strlen(word)] : !strcmp(word, name);
+    return strchr("-+", word[strlen(word) - 1]) ? g_str_has_prefix(name, word) && name[strlen(word)] : !strcmp(word, name);
 }
 
 const struct viv_machine_class *viv_machine_of_version(const char *name)

@@ -123,7 +123,7 @@ static const char *const pc_aliases[] = {"pc-i440fx-7.2", NULL};
 const struct viv_machine_class viv_machine_pc = {
     .name = "pc",
     .aliases = pc_aliases,
-    .versions = (const char *const[]){"pc-i440fx-", "ubuntu", NULL},
+    .versions = (const char *const[]){"pc-i440fx-", "pc+", "ubuntu", NULL},
     .desc = "Standard PC (i440FX + PIIX, 1996)",
     .default_nic = "e1000",
     .usb = (const char *const[]){"piix3-usb-uhci,addr=01.2", NULL},

@@ -7,6 +7,7 @@
 
 #include <glib.h>
 #include <jansson.h>
+#include <stdio.h>
 
 /* `fn` does it and sets *result to a new JSON value, or leaves it NULL (QMP: {}). `show` turns the
  * result into text for people; NULL: a string is shown as it is, nothing else is. */
@@ -51,6 +52,9 @@ void viv_mon_use_block(void);
 void viv_mon_use_exports(void); /* for programs that link export/ */
 /* The class of the error that the command which runs now is about to give ("DeviceNotActive"); static. Else it is GenericError. */
 void viv_mon_error_class(const char *cls);
+/* Does `text`, an argument as of -device, ask for help ("help", "e1000,help")? Then *result is what `print` prints about it. */
+bool viv_mon_choices(const char *command, const char *implied, const char *text, bool (*print)(const char *name, FILE *to), json_t **result);
+bool viv_mon_choice_list(const char *text, void (*print)(FILE *to), json_t **result); /* "help" alone */
 /* What drives and shows the machine; its events too. */
 void viv_mon_use_machine(void);
 

@@ -238,8 +238,11 @@ COMMAND(add_text)
 {
     struct viv_raw_opts *r;
     struct viv_chr *c;
-    int rc = viv_raw_parse("chardev-add", "backend", viv_opts_str(o, "args"), &r, err);
+    int rc;
 
+    if (viv_mon_choices("chardev-add", "backend", viv_opts_str(o, "args"), viv_chr_help, result))
+        return 0;
+    rc = viv_raw_parse("chardev-add", "backend", viv_opts_str(o, "args"), &r, err);
     if (rc < 0)
         return rc;
     rc = viv_raw_get(r, "id") ? add(r, viv_raw_get(r, "id"), &c, err) : viv_fail(err, EINVAL, "chardev: no id specified");

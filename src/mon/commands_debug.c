@@ -36,7 +36,7 @@ static const struct viv_opt_def log_args[] = {
 
 COMMAND(log_items)
 {
-    return viv_log_set(viv_opts_str(o, "items"), err);
+    return viv_mon_choice_list(viv_opts_str(o, "items"), viv_log_help, result) ? 0 : viv_log_set(viv_opts_str(o, "items"), err);
 }
 
 static const struct viv_opt_def logfile_args[] = {

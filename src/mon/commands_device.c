@@ -28,8 +28,11 @@ static const struct viv_opt_def add_args[] = {
 COMMAND(device_add_text)
 {
     struct viv_raw_opts *raw;
-    int rc = viv_raw_parse("device_add", "driver", viv_opts_str(o, "device"), &raw, err);
+    int rc;
 
+    if (viv_mon_choices("device_add", "driver", viv_opts_str(o, "device"), viv_device_help, result))
+        return 0;
+    rc = viv_raw_parse("device_add", "driver", viv_opts_str(o, "device"), &raw, err);
     if (rc < 0)
         return rc;
     rc = viv_device_add("device_add", raw, true, err);

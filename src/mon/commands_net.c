@@ -81,8 +81,11 @@ static const struct viv_opt_def add_args[] = {
 COMMAND(add_text)
 {
     struct viv_raw_opts *raw;
-    int rc = viv_raw_parse("netdev_add", "type", viv_opts_str(o, "netdev"), &raw, err);
+    int rc;
 
+    if (viv_mon_choices("netdev_add", "type", viv_opts_str(o, "netdev"), viv_netdev_help, result))
+        return 0;
+    rc = viv_raw_parse("netdev_add", "type", viv_opts_str(o, "netdev"), &raw, err);
     if (rc < 0)
         return rc;
     rc = viv_netdev_new(raw, NULL, err);

@@ -222,21 +222,21 @@ void viv_netdev_free_all(void)
         viv_netdev_free(devs);
 }
 
-bool viv_netdev_help(const char *type)
+bool viv_netdev_help(const char *type, FILE *to)
 {
     for (unsigned i = 0; type && types[i]; i++) {
         if (!strcmp(types[i]->name, type)) {
             g_autofree char *what = g_strdup_printf("-netdev %s", type);
 
-            viv_opts_print_help(what, types[i]->opts, stdout);
+            viv_opts_print_help(what, types[i]->opts, to);
             return true;
         }
     }
     if (type)
         return false;
-    printf("Network back ends (-netdev TYPE,id=ID,...; `-netdev TYPE,help` lists options):\n");
+    fprintf(to, "Network back ends (-netdev TYPE,id=ID,...; `-netdev TYPE,help` lists options):\n");
     for (unsigned i = 0; types[i]; i++)
-        printf("  %-8s %s\n", types[i]->name, types[i]->desc);
+        fprintf(to, "  %-8s %s\n", types[i]->name, types[i]->desc);
     return true;
 }
 

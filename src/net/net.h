@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/uio.h>
 
 #define VIV_NET_MAX_FRAME 65550
@@ -111,7 +112,7 @@ void viv_netdev_use_queues(struct viv_netdev *n, unsigned count);
 /* Takes it out of the registry and frees it; a NIC that has it goes on without a cable. */
 void viv_netdev_free(struct viv_netdev *n);
 void viv_netdev_free_all(void);
-bool viv_netdev_help(const char *type); /* its options, or (NULL) the types, to stdout; false: there is no such type */
+bool viv_netdev_help(const char *type, FILE *to); /* its options, or (NULL) the types; false: there is no such type */
 
 /* One NIC per back end: -EBUSY naming the id when taken. */
 int viv_netdev_attach(struct viv_netdev *n, const struct viv_nic_ops *ops, void *nic,

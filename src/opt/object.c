@@ -68,14 +68,14 @@ int viv_object_class_find(const char *type, const struct viv_object_class **out,
     return *out ? 0 : no_such_class(type, err);
 }
 
-bool viv_object_help(const char *type)
+bool viv_object_help(const char *type, FILE *to)
 {
     const struct viv_object_class *c = type ? viv_object_class_named(type) : NULL;
 
     if (c)
-        viv_opts_print_help(type, c->opts, stdout);
+        viv_opts_print_help(type, c->opts, to);
     for (unsigned i = 0; !type && (c = viv_object_class_at(i)) != NULL; i++)
-        printf("%-20s %s\n", c->type, c->desc);
+        fprintf(to, "%-20s %s\n", c->type, c->desc);
     return c || !type;
 }
 

@@ -7,6 +7,8 @@
 
 #include "opt/opt.h"
 
+#include <stdio.h>
+
 struct viv_object;
 
 struct viv_object_class {
@@ -29,7 +31,7 @@ const struct viv_object_class *viv_object_class_named(const char *type); /* NULL
 /* -EINVAL, with the nearest one and all there are. type NULL: none was given. */
 int viv_object_class_find(const char *type, const struct viv_object_class **out, struct viv_err *err);
 /* Of an object (NULL: all classes) to stdout; false: there is no such class. */
-bool viv_object_help(const char *type);
+bool viv_object_help(const char *type, FILE *to);
 
 /* Makes one. -EEXIST: the id is taken, by an object of any class. */
 int viv_object_make(const struct viv_object_class *c, struct viv_raw_opts *r, struct viv_err *err);

@@ -76,7 +76,6 @@ bad "-accel tb-size=5: it must begin with a name" -accel tb-size=5
 bad "-accel xlate: unknown option 'foo'" -accel tcg,foo=1
 bad "-accel xlate: tb-size=1 is too small for 8 CPUs: each has a cache of its own, of at least 256 KiB; use tb-size=2" \
     -smp 8 -accel xlate,tb-size=1
-bad "use tb-size=1024 or less" -accel tcg,tb-size=1025
 bad "tb-size: 'x' is not a number" -accel xlate,tb-size=x
 bad "tb-size=-1 is out of range" -accel xlate,tb-size=-1
 bad "x-cache-size=1k is out of range" -accel xlate,x-cache-size=1k
@@ -137,7 +136,6 @@ bad "chassis_nr=1" -device pci-bridge
 bad "there is 'pcie.0'" -M q35 -device virtio-rng-pci,bus=pci.0
 bad "one slot" -M q35 -device pcie-root-port,id=rp -device virtio-rng-pci,bus=rp,addr=1
 bad "hotplug" -M q35 -device pcie-root-port,hotplug=perhaps
-bad "virtio has no CD drive; use if=ide" -drive file=notakernel,if=virtio,media=cdrom
 bad "-blockdev: node-name is missing" -blockdev raw
 bad "the id 'id' already" -drive file=notakernel,format=raw,if=none,id=id -drive file=empty,format=raw,if=none,id=id
 bad "-device: no device named" -device id=x
@@ -248,7 +246,16 @@ bad "exclude each other" -object memory-backend-ram,id=m,size=64M -machine memor
 bad "no/such" -mem-path no/such/file
 bad "there is no display 'gkt'" -display gkt
 bad "did you mean 'sdl'" -display sld
-bad "gl=on is not possible" -display sdl,gl=on
+bad "-redir tcp:2222::22 is not supported: QEMU has it no more, either: -nic user,hostfwd=tcp::HOSTPORT-:GUESTPORT" -redir tcp:2222::22
+bad "vlan= is gone, from QEMU too: leave it out" -net nic,vlan=0 -net user,vlan=0
+bad "-object filter-dump,id=d,netdev=nic0,file=F" -net nic -net user -net dump,file=x
+bad "-balloon vitrio: it takes virtio, or none" -balloon vitrio
+bad "-iscsi: unknown option 'initiator'" -iscsi initiator=x
+bad "the registers are those of virtio 1" -global virtio-mmio.force-legacy=on
+bad "-global virtio-mmio.ioeventfd: there is no such property" -global virtio-mmio.ioeventfd=on
+bad "-cpu qemu64,enforce: Hyper-V enlightenments are not offered: hv-relaxed; leave them out" -cpu qemu64,hv_relaxed,enforce
+bad "gl=maybe is not possible; possible: off, on, core, es" -display sdl,gl=maybe
+bad "'zoom-to-fit'; it takes" -display default,zoom-to-fit=on
 bad "unknown option 'show-tabs'" -display sdl,show-tabs=on
 bad "possible: lctrl-lalt, lshift-lctrl-lalt, rctrl" -display sdl,grab-mod=alt
 bad "there is no SPICE yet" -display spice-app
@@ -305,7 +312,19 @@ bad "not possible in the background" -daemonize -chardev stdio,id=x -serial char
 bad "not possible in the background" -daemonize -display none -monitor stdio
 bad "-pidfile" -kernel kernel -display none -pidfile /no/such/folder/x
 bad "not a character code" -echr 300
-bad "the options on the command line" -readconfig x
+bad "-readconfig: Failed to open file" -readconfig nofile
+config() {
+    printf "$1" >config
+    bad "$2" -S -display none -readconfig config
+}
+config 'driver = "VGA"\n' "-readconfig config: line 1: 'driver = \"VGA\"' is neither [section \"id\"] nor, in a section, key = \"value\""
+config '# x\n\n[device]\n driver = VGA\n' "line 4: 'driver = VGA' is neither [section \"id\"] nor key = \"value\""
+config '[devices "a"]\n' "line 1: there is no section 'devices'; there are device, drive"
+config '[help]\n' "there is no section 'help'"
+config '[name]\n guests = "a"\n\n[device]\n' "config: before line 4: -name: unknown option 'guests'"
+config '[device "v"]\n driver = "nothing"\n' "'nothing' is not a device we have"
+config '[memory]\n' "-m: its argument is empty"
+config '\377' "it is no text"
 
 # Help about what is not there.
 bad "-M help" -M isapc,help

@@ -69,7 +69,29 @@ CASES = [
     (["-M", "microvm,x-option-roms=off,isa-serial=off,pit=off,pic=off,rtc=off,auto-kernel-cmdline=off,graphics=off", "-kernel", "WORK/k"],
      None, {"i /1 0x3fa": "0x03fa. = 0xffff"}),
     (["-M", "microvm,isa-serial=on", "-kernel", "WORK/k"], None, {"i /1 0x3fa": "= 0x.*01"}),
+    # Shortcuts for Windows, in every command line for it.
+    (["-cpu", "qemu64,hv_relaxed,+hv-vapic,hv_spinlocks=0x1fff,hv_time=off,-hv_synic"], r"left out: hv-relaxed hv-vapic hv-spinlocks \(", {}),
+    (["-cpu", "qemu64,hv_relaxed,check=off"], None, {}),
+    # CDs where there are only disks; and who names a SCSI disk needs no CD drive.
+    (["-drive", "if=virtio,media=cdrom,format=raw,file=WORK/rom"], None, {"info block": r"virtio0 .*read-only", "info qtree": "virtio-blk"}),
+    (["-drive", "if=none,id=d,format=raw,file=WORK/rom", "-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=d"], None, {"info block": r"(?s)\A((?!-cd).)*\Z"}),
+    # Old forms of options.
+    (["-startdate", "2006-06-17T16:01:21"], None, {"o /1b 0x70 9": "", "i /1b 0x71": "0x0071. = 0x06"}),
+    (["-localtime", "-show-cursor", "-balloon", "none"], None, {"info qtree": r"(?s)\A((?!balloon).)*\Z"}),
+    (["-balloon", "virtio,id=old"], None, {"info qtree": '(?s)virtio-balloon-pci, id "old"'}),
+    # What can be said to the monitor, asked there.
+    ([], None, {"device_add help": '(?m)^name "virtio-rng-pci", bus PCI', "device_add nvme,help": "(?m)^nvme options:", "device_add nosuch,help": "'nosuch' is not a valid",
+                "object_add help": "(?m)^rng-random ", "object_add iothread,help": "(?m)^iothread options:", "netdev_add ?": "(?m)^  tap ",
+                "netdev_add user,help": "(?m)^-netdev user options:", "chardev-add help": "(?m)^Available chardev", "chardev-add file,help": "(?m)^-chardev file options:",
+                "log help": "(?m)^Log categories"}),
+    # What the machine's parts would not use.
+    (["-iscsi", "initiator-name=iqn.1993-08.org.debian:01:aabbccddeeff"], "-iscsi has no effect", {}),
+    (["-vga", "none", "-device", "cirrus-vga,vgamem_mb=16"], "vgamem_mb=16 has no effect above 4", {"info qtree": "vgamem_mb = 16"}),
+    (["-accel", "xlate,tb-size=2048"], "tb-size=2048 has no effect above 1024", {}),
+    (["-M", "microvm", "-global", "virtio-mmio.force-legacy=false", "-kernel", "WORK/k"], None, {}),
     # Versions of machines, and distributions' names for them.
+    (["-M", "pc+pve0"], "machine 'pc' here", {"info pci": "8086:1237"}),
+    (["-M", "q35+pve1"], "machine 'q35' here", {"info pci": "8086:29c0"}),
     (["-M", "pc-i440fx-9.2"], "machine 'pc' here, which has one version", {"info pci": "8086:1237"}),
     (["-M", "pc-q35-10.0+pve0"], "machine 'q35' here", {"info pci": "8086:29c0"}),
     (["-M", "pc-i440fx-jammy"], "machine 'pc' here", {}),
@@ -109,6 +131,20 @@ def one(args, line, answers):
     for command, want in answers.items():
         if not re.search(want, r.stdout):
             failures.append(f"{args}: {command}: no '{want}' in\n{r.stdout}")
+
+
+def config():
+    """-readconfig: as QEMU's documentation shows it for USB, and with a comma and the machine's own sections."""
+    with open(f"{work}/a,b", "wb") as f:
+        f.write(bytes(1 << 20))
+    with open(f"{work}/vm.cfg", "w") as f:
+        f.write('# USB 2.0\n[device "ehci"]\n  driver = "ich9-usb-ehci1"\n  addr = "1d.7"\n  multifunction = "on"\n\n'
+                '[device "uhci-1"]\n  driver = "ich9-usb-uhci1"\n  addr = "1d.0"\n  multifunction = "on"\n  masterbus = "ehci.0"\n  firstport = "0"\n'
+                f'[drive "comma"]\nfile = "{work}/a,b"\nformat="raw"\n  if = "none"\n[machine]\n\ttype = "q35"\n[memory]\n size = "48"\n'
+                '[smp-opts]\n cpus = "2"\n[global]\n driver = "VGA"\n property = "vgamem_mb"\n value = "8"\n[chardev "c"]\n backend = "null"')
+    one(["-readconfig", f"{work}/vm.cfg", "-smp", "sockets=2"], None,
+        {"info block": "comma .*a,b", "info qtree": '(?s)ich9-usb-uhci1, id "uhci-1".*ich9-usb-ehci1, id "ehci"|ich9-usb-ehci1, id "ehci".*uhci-1', "info cpus": "CPU #1",
+         "info memory_size_summary": "base memory: 50331648", "info pci": "8086:29c0", "info chardev": "c: filename=null"})
 
 
 def listed():
@@ -182,6 +218,7 @@ def main():
         f.write(bytes(65536))
     for case in CASES:
         one(*case)
+    config()
     listed()
     accelerators()
     locked()

@@ -402,6 +402,20 @@ def wayland(work, kind, image):
     print("ok: Wayland")
 
 
+def by_default(work, x):
+    """A window where nobody named one: -display default with options, and an adapter that is no VGA."""
+    cases = ((["-display", "default,show-cursor=on,gl=on"], ["has no effect: there is no OpenGL", "the screen is a window"]),
+             (["-vga", "none", "-device", "virtio-gpu-pci"], ["the screen is a window"]))
+    for args, lines in cases:
+        p = subprocess.Popen(vm.emulator() + ["-M", "pc", "-m", "64M", "-accel", "interp", "-S", "-serial", "null", "-name", "unnamed", "-monitor", "stdio"] + args,
+                             env=dict(x.env), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        seen = until(lambda: x.window("unnamed"), 20)
+        said = p.communicate("quit\n", timeout=60 * vm.SLOW)[1].splitlines()
+        if not seen or p.returncode or len(said) != len(lines) or not all(want in line for want, line in zip(lines, said)):
+            vm.fail(f"{args}: window {seen}, status {p.returncode}: {said}")
+    print("ok: a window by default")
+
+
 def default_on_wayland(work, x):
     """With Wayland alone SDL is asked first; nobody answers, so the screen goes to VNC."""
     env = dict(x.env, WAYLAND_DISPLAY=f"{work}/nobody", XDG_RUNTIME_DIR=work)
@@ -473,6 +487,7 @@ def main():
     closing(work, x, kind, image)
     if kind == "gtk":
         menu(work, x, image)
+        by_default(work, x)
         compositors(work, x, image)
     else:
         default_on_wayland(work, x)

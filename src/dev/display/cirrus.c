@@ -6,6 +6,7 @@
  * not obeyed), eight-byte latches (GRB[1], GRB[3]), and what cirrus_blt.c says. */
 #include "dev/display/cirrus.h"
 
+#include "base/log.h"
 #include "base/units.h"
 
 #include <errno.h>
@@ -283,6 +284,16 @@ static void add_bars(struct cirrus *c)
     viv_pci_add_bar(&c->pci, 1, viv_region_new(mem, &mmio), MMIO_SIZE, false, false, false);
 }
 
+/* QEMU takes 8 and 16, too; the chip addresses 4. */
+static uint64_t memory_size(struct viv_opts *opts)
+{
+    int64_t mib = viv_opts_int(opts, "vgamem_mb");
+
+    if (mib > 4)
+        viv_warn("%s: vgamem_mb=%d has no effect above 4: that is what the chip addresses", viv_opts_what(opts), (int)mib);
+    return (uint64_t)(mib > 4 ? 4 : mib) * VIV_MIB;
+}
+
 static int realize(struct viv_dev *dev, struct viv_opts *opts, struct viv_err *err)
 {
     static const struct viv_pci_ids ids = {0x1013, 0x00b8, 0, 0x030000, 0x1af4, 0x1100, "vgabios-cirrus.bin"};
@@ -291,7 +302,7 @@ static int realize(struct viv_dev *dev, struct viv_opts *opts, struct viv_err *e
 
     if (r < 0)
         return r;
-    r = vga_init(&c->vga, dev, (uint64_t)viv_opts_int(opts, "vgamem_mb") * VIV_MIB, NULL, err);
+    r = vga_init(&c->vga, dev, memory_size(opts), NULL, err);
     if (r < 0) {
         viv_pci_dev_fini(&c->pci);
         return r;
@@ -385,7 +396,7 @@ static const struct viv_state_table state = {
 
 static const struct viv_opt_def props[] = {
     VIV_PCI_PROPS,
-    {.name = "vgamem_mb", .type = VIV_OPT_INT, .def = "4", .min = 1, .max = 4, .help = "video memory in MiB: 1, 2 or 4"},
+    {.name = "vgamem_mb", .type = VIV_OPT_INT, .def = "4", .min = 1, .max = 16, .help = "video memory in MiB: 1, 2 or 4"},
     {.name = "blitter", .type = VIV_OPT_REFUSED, .help = "the chip has its BitBLT engine; leave it out"},
     VIV_OPT_END,
 };

@@ -1,20 +1,21 @@
 /* What -display sdl, gtk and curses take. */
 #include "ui/window/window_int.h"
 
-#include <string.h>
+#include "base/log.h"
 
-#define NO_GL "there is no OpenGL yet; leave it out, or gl=off"
+#include <string.h>
 
 static const char *const grab_mods[] = {"lctrl-lalt", "lshift-lctrl-lalt", "rctrl", NULL};
 static const char *const charsets[] = {"CP437", "cp437", NULL};
-static const char *const gl_off[] = {"off", NULL};
+static const char *const gl_modes[] = {"off", "on", "core", "es", NULL};
 #define COMMON                                                                                                               \
     {.name = "type", .type = VIV_OPT_STR, .required = true, .help = "sdl, gtk or curses"},                                   \
     {.name = "full-screen", .type = VIV_OPT_BOOL, .help = "begins with the whole screen (Ctrl-Alt-F)"},                      \
     {.name = "window-close", .type = VIV_OPT_BOOL, .def = "on", .help = "closing the window ends the machine"},              \
     {.name = "show-cursor", .type = VIV_OPT_BOOL, .help = "the host's pointer is shown over the guest's picture"},           \
-    {.name = "gl", .type = VIV_OPT_ENUM, .values = gl_off, .def = "off", .help = NO_GL}
+    {.name = "gl", .type = VIV_OPT_ENUM, .values = gl_modes, .def = "off", .help = "has no effect: there is no OpenGL"}
 
+static const struct viv_opt_def default_opts[] = {COMMON, VIV_OPT_END};
 static const struct viv_opt_def sdl_opts[] = {
     COMMON,
     {.name = "grab-mod", .type = VIV_OPT_ENUM, .values = grab_mods, .def = "lctrl-lalt", .help = "what is held for the window's own keys"},
@@ -47,6 +48,8 @@ const struct viv_opt_def *viv_window_options(const char *kind)
         return sdl_opts;
     if (!strcmp(kind, "gtk"))
         return gtk_opts;
+    if (!strcmp(kind, "default"))
+        return default_opts;
     return strcmp(kind, "curses") ? NULL : curses_opts;
 }
 
@@ -70,7 +73,8 @@ void window_read_options(struct viv_opts *o, struct viv_window_opts *out)
     out->full_screen = viv_opts_bool(o, "full-screen");
     out->window_close = viv_opts_bool(o, "window-close");
     out->show_cursor = viv_opts_bool(o, "show-cursor");
-    viv_opts_str(o, "gl");
+    if (strcmp(viv_opts_str(o, "gl"), "off"))
+        viv_warn("-display %s,gl=%s has no effect: there is no OpenGL; the picture is drawn without", kind, viv_opts_str(o, "gl"));
     if (!strcmp(kind, "sdl")) {
         out->grab_mod = grab_mod(viv_opts_str(o, "grab-mod"));
         return;

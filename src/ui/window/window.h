@@ -17,7 +17,7 @@ struct viv_window_vm {
     void (*pause)(bool on);
 };
 
-/* The options of a kind of window, key "type": "sdl", "gtk", "curses"; NULL: there is no such kind. */
+/* The options of a kind of window, key "type": "sdl", "gtk", "curses"; "default": those that sdl and gtk share. NULL: there is no such kind. */
 const struct viv_opt_def *viv_window_options(const char *kind);
 const char *const *viv_window_kinds(void); /* NULL-terminated, the preferred first */
 /* Was it built, and can it be loaded? */
