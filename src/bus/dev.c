@@ -182,7 +182,7 @@ static void dev_free(struct viv_dev *d)
 {
     g_free(d->id);
     g_free(d->path);
-    g_strfreev(d->props);
+    viv_opts_free(d->opts);
     g_free(d);
 }
 
@@ -210,7 +210,7 @@ int viv_dev_new(struct viv_board *board, const char *name, const char *id, const
     d->board = board;
     d->id = g_strdup(id);
     d->path = g_strdup(path);
-    d->props = viv_opts_describe(opts);
+    d->opts = viv_opts_copy(opts);
     r = cls->realize(d, opts, err);
     viv_opts_free(own);
     if (r < 0) {

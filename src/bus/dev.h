@@ -64,7 +64,7 @@ struct viv_dev {
     char *id; /* -device id=, or NULL */
     char
         *path; /* unique and stable: names the section in saved state, e.g. "pci/03.0/virtio-net" */
-    char **props; /* "name = value" of each property, as it was made: for people */
+    struct viv_opts *opts; /* what it was made with, as given: for people */
     struct viv_dev *parent; /* whose bus it is on, and with whom it leaves; NULL: the machine's own */
     enum viv_dev_life life;
     int64_t asked_ns;     /* guest time when the guest was asked last */

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <inttypes.h>
 #include <string.h>
 
 enum { REQUEST_SENSE = 0x03, INQUIRY = 0x12, REPORT_LUNS = 0xa0 };
@@ -86,6 +87,19 @@ static bool leaving(const struct viv_scsi_bus *b)
     return b->adapter && b->adapter->life == VIV_DEV_LEAVING;
 }
 
+static int no_bus(const char *name, const char *what, struct viv_err *err)
+{
+    g_autoptr(GString) names = g_string_new(NULL);
+
+    for (const struct viv_scsi_bus *b = buses; b; b = b->next) {
+        if (!leaving(b))
+            g_string_append_printf(names, "%s'%s'", names->len ? ", " : "", b->name);
+    }
+    if (!names->len)
+        return viv_fail(err, ENODEV, "%s: this machine has no SCSI bus; an adapter has to come first", what);
+    return viv_fail(err, ENODEV, "%s: there is no SCSI bus '%s'; there is %.300s", what, name, names->str);
+}
+
 static int find_bus(const char *name, struct viv_scsi_bus **out, const char *what, struct viv_err *err)
 {
     struct viv_scsi_bus *b = buses;
@@ -93,10 +107,7 @@ static int find_bus(const char *name, struct viv_scsi_bus **out, const char *wha
     while (b && (leaving(b) || (name && strcmp(b->name, name))))
         b = b->next;
     *out = b;
-    if (b)
-        return 0;
-    return name ? viv_fail(err, ENODEV, "%s: there is no SCSI bus '%s'", what, name)
-                : viv_fail(err, ENODEV, "%s: this machine has no SCSI bus; an adapter has to come first", what);
+    return b ? 0 : no_bus(name, what, err);
 }
 
 static bool free_id(struct viv_scsi_bus *b, unsigned lun, unsigned *id)
@@ -132,7 +143,8 @@ int viv_scsi_dev_init(struct viv_scsi_dev *d, struct viv_dev *dev, const struct 
     struct viv_scsi_bus *b;
     int rc = find_bus(bus, &b, what, err);
 
-    (void)viv_opts_int(opts, "channel");
+    if (viv_opts_int(opts, "channel"))
+        return viv_fail(err, EINVAL, "%s: channel=%" PRId64 ": SCSI buses here have the one channel 0", what, viv_opts_int(opts, "channel"));
     if (!viv_opts_given(opts, "scsi-id")) {
         while (b && (leaving(b) || !free_id(b, lun, &id)))
             b = bus ? NULL : b->next;

@@ -147,7 +147,7 @@ extern const struct viv_state_table viv_scsi_dev_state;
 
 #define VIV_SCSI_PROPS                                                                             \
     {.name = "bus", .type = VIV_OPT_STR, .help = "bus to plug into (default: the first SCSI bus with room)"}, \
-        {.name = "channel", .type = VIV_OPT_INT, .def = "0", .max = 0, .help = "0"},              \
+        {.name = "channel", .type = VIV_OPT_INT, .def = "0", .help = "0: a bus has one channel"},          \
         {.name = "scsi-id", .type = VIV_OPT_INT, .min = 0, .max = 255, .help = "target (default: the first free one)"}, \
     {                                                                                              \
         .name = "lun", .type = VIV_OPT_INT, .min = 0, .max = 16383, .help = "logical unit (default: 0)" \

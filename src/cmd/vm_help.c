@@ -65,7 +65,7 @@ static bool monitor_help(const char *name)
 
 static bool device_help(const char *name)
 {
-    return viv_device_help(name, stdout);
+    return viv_device_help(name, false, stdout);
 }
 
 static bool object_help(const char *type)

@@ -55,7 +55,7 @@ static void test_letters(void)
 static void test_order(void)
 {
     struct viv_err err = VIV_ERR_INIT;
-    struct viv_dev disk = {.life = VIV_DEV_THERE}, nic = {.life = VIV_DEV_THERE};
+    struct viv_dev disk = {.life = VIV_DEV_THERE}, nic = {.life = VIV_DEV_THERE}, other = {.path = "other"};
     char *s;
 
     g_assert_cmpint(viv_bootorder_add(&disk, 7, "/pci@i0cf8/scsi@4/disk@0,0", &err), ==, 0);
@@ -65,6 +65,17 @@ static void test_order(void)
     s = viv_bootorder_text(false);
     g_assert_cmpstr(s, ==, "/pci@i0cf8/ethernet@3/ethernet-phy@0\n/pci@i0cf8/scsi@4/disk@0,0");
     g_free(s);
+    g_assert_cmpint(viv_bootorder_move(&disk, 2, &err), ==, -EBUSY);
+    g_assert_cmpint(viv_bootorder_move(&nic, 9, &err), ==, 0);
+    s = viv_bootorder_text(false);
+    g_assert_cmpstr(s, ==, "/pci@i0cf8/scsi@4/disk@0,0\n/pci@i0cf8/ethernet@3/ethernet-phy@0");
+    g_free(s);
+    g_assert_cmpint(viv_bootorder_move(&nic, -1, &err), ==, 0);
+    g_assert_cmpint(viv_bootorder_index(&nic), ==, -1);
+    s = viv_bootorder_text(false);
+    g_assert_cmpstr(s, ==, "/pci@i0cf8/scsi@4/disk@0,0");
+    g_free(s);
+    g_assert_cmpint(viv_bootorder_move(&other, 1, &err), ==, -ENOENT);
     nic.life = VIV_DEV_LEAVING;
     s = viv_bootorder_text(true);
     g_assert_cmpstr(s, ==, "/pci@i0cf8/scsi@4/disk@0,0\nHALT");

@@ -40,13 +40,38 @@ static int no_such_model(const char *name, struct viv_err *err)
                     near ? "'?" : "");
 }
 
-static int make(const char *what, const struct viv_dev_class *cls, const char *id, const struct viv_raw_opts *r, bool late,
+/* An id is a part of names: of buses ("x.0"), and of paths. viv_dev_plug() looks for itself, in QEMU's words. */
+static int check_id(const char *what, const char *id, struct viv_err *err)
+{
+    if (id && !viv_is_id(id))
+        return viv_fail(err, EINVAL, "%s: id='%.60s' is no identifier: " VIV_ID_FORM, what, id);
+    if (id && viv_dev_find(id))
+        return viv_fail(err, EEXIST, "%s: id=%s is that of the '%s' before it; give each device one of its own", what, id,
+                        viv_dev_find(id)->cls->name);
+    return 0;
+}
+
+/* Of ISA buses there is one, so its devices have no such property. */
+static int check_isa_bus(const char *what, const struct viv_dev_class *cls, struct viv_raw_opts *r, struct viv_err *err)
+{
+    g_autofree char *bus = cls->bus == VIV_BUS_ISA ? viv_raw_take(r, "bus") : NULL;
+
+    if (bus && strcmp(bus, "isa.0"))
+        return viv_fail(err, ENODEV, "%s: bus=%.60s: its bus is 'isa.0'", what, bus);
+    return 0;
+}
+
+static int make(const char *what, const struct viv_dev_class *cls, const char *id, struct viv_raw_opts *r, bool late,
                 struct viv_err *err)
 {
     static const struct viv_opt_def none[] = {VIV_OPT_END};
     struct viv_opts *o;
-    int rc = viv_opts_from_raw(what, cls->props ? cls->props : none, r, &o, err);
+    int rc = late ? 0 : check_id(what, id, err);
 
+    if (!rc)
+        rc = check_isa_bus(what, cls, r, err);
+    if (!rc)
+        rc = viv_opts_from_raw(what, cls->props ? cls->props : none, r, &o, err);
     if (rc < 0)
         return rc;
     rc = late ? viv_dev_plug(viv_vm_board(), cls->name, id, o, err) : viv_dev_new(viv_vm_board(), cls->name, id, NULL, o, NULL, err);
@@ -97,7 +122,7 @@ static const char *bus_name(enum viv_bus_kind k)
     return names[k];
 }
 
-bool viv_device_help(const char *name, FILE *to)
+bool viv_device_help(const char *name, bool late, FILE *to)
 {
     g_autofree char *pci = g_strdup_printf("%s-pci", name ? name : "");
     const struct viv_dev_class *cls = name ? viv_dev_class_find(name) : NULL;
@@ -109,7 +134,7 @@ bool viv_device_help(const char *name, FILE *to)
     if (name)
         return cls != NULL;
     for (const struct viv_dev_class *const *c = viv_dev_classes(); *c; c++) {
-        if (!(*c)->internal)
+        if (!(*c)->internal && (!late || (*c)->hotplug))
             fprintf(to, "name \"%s\", bus %s, desc \"%s\"\n", (*c)->name, bus_name((*c)->bus), (*c)->desc);
     }
     return true;

@@ -55,6 +55,8 @@ const char *viv_device_instead(const char *name)
 {
     g_autofree char *word = g_strdup_printf(" %s ", name);
 
+    if (g_str_has_suffix(name, "-x86_64-cpu") || g_str_has_suffix(name, "-i386-cpu"))
+        return "CPUs cannot be added yet: give the machine all of them with -smp";
     for (size_t i = 0; i < G_N_ELEMENTS(others); i++) {
         if (strstr(others[i].names, word))
             return others[i].instead;

@@ -76,7 +76,9 @@ static int load_initrd(struct viv_loader *l, struct bzimage *k, struct viv_err *
     if (ret)
         return ret;
     gpa = f.size && f.size <= UINT32_MAX ? viv_loader_find_high(l, f.size, (uint64_t)k->initrd_max + 1) : 0;
-    if (!gpa)
+    if (!f.size)
+        ret = viv_fail(err, ENOEXEC, "-initrd %s: the file is empty; leave out -initrd for none", f.path);
+    else if (!gpa)
         ret = viv_fail(err, ENOMEM, "-initrd %s: %" G_GUINT64_FORMAT " bytes do not fit into guest RAM beside the "
                        "kernel (below 0x%x)", f.path, f.size, k->initrd_max);
     if (!ret)

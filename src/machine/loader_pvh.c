@@ -79,7 +79,9 @@ static int load_initrd(struct viv_loader *l, uint8_t *start_info, struct viv_err
     if (ret)
         return ret;
     gpa = f.size ? viv_loader_find_high(l, f.size, UINT32_MAX) : 0;
-    if (!gpa)
+    if (!f.size)
+        ret = viv_fail(err, ENOEXEC, "-initrd %s: the file is empty; leave out -initrd for none", f.path);
+    else if (!gpa)
         ret = viv_fail(err, ENOMEM, "-initrd %s: %" G_GUINT64_FORMAT " bytes do not fit into guest RAM",
                        f.path, f.size);
     if (!ret)

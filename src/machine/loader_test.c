@@ -142,7 +142,7 @@ static void test_bzimage(void)
 static void test_bzimage_refused(void)
 {
     uint8_t k[BZ_BYTES];
-    g_autofree char *kp = NULL, *long_line = g_strnfill(3000, 'x');
+    g_autofree char *kp = NULL, *empty = file("none", (const uint8_t *)"", 0), *long_line = g_strnfill(3000, 'x');
     struct viv_boot_info i;
 
     make_bzimage(k);
@@ -151,6 +151,8 @@ static void test_bzimage_refused(void)
     bad(&i, "takes at most 2047");
     i = info(kp, "/nonexistent", NULL);
     bad(&i, "-initrd");
+    i = info(kp, empty, NULL);
+    bad(&i, "the file is empty");
     i = info("/nonexistent", NULL, NULL);
     bad(&i, "-kernel");
     i = info(NULL, "/x", NULL);
@@ -207,7 +209,7 @@ static void test_pvh(void)
 {
     uint8_t f[512];
     size_t len = make_pvh(f);
-    g_autofree char *kp = file("pvh", f, len), *ip = file("initrd", (const uint8_t *)"INITRD", 6);
+    g_autofree char *kp = file("pvh", f, len), *ip = file("initrd", (const uint8_t *)"INITRD", 6), *empty = file("none", (const uint8_t *)"", 0);
     struct viv_boot_info i = info(kp, ip, "a b");
     struct viv_boot_entry e = good(&i);
 
@@ -221,6 +223,8 @@ static void test_pvh(void)
     g_assert_cmphex(ram32(e.info + 32), ==, 0xe0000);
     g_assert_cmpuint(ram32(e.info + 48), ==, 3);
     g_assert_cmphex(ram32(ram32(e.info + 40) + 24), ==, 0xe0000);
+    i.initrd = empty;
+    bad(&i, "the file is empty");
 }
 
 static void test_elf_refused(void)

@@ -25,12 +25,17 @@ static const struct viv_opt_def add_args[] = {
     VIV_OPT_END,
 };
 
+static bool late_help(const char *name, FILE *to)
+{
+    return viv_device_help(name, true, to);
+}
+
 COMMAND(device_add_text)
 {
     struct viv_raw_opts *raw;
     int rc;
 
-    if (viv_mon_choices("device_add", "driver", viv_opts_str(o, "device"), viv_device_help, result))
+    if (viv_mon_choices("device_add", "driver", viv_opts_str(o, "device"), late_help, result))
         return 0;
     rc = viv_raw_parse("device_add", "driver", viv_opts_str(o, "device"), &raw, err);
     if (rc < 0)

@@ -300,6 +300,7 @@ COMMAND(qom_list)
                 add_child(*result, d->cls->name, d->id ? d->id : d->path);
     } else if (p.kind == AT_DEVICE) {
         add_property(*result, "bool", "realized");
+        viv_mon_list_device(p.dev, *result);
         if (viv_mon_balloon_get(p.dev, "guest-stats-polling-interval", &ignored)) {
             add_property(*result, "guest statistics", "guest-stats");
             add_property(*result, "int", "guest-stats-polling-interval");
@@ -345,8 +346,8 @@ COMMAND(qom_get)
         *result = json_integer(p.cpu->apic_id);
     else if (p.kind == AT_CPU && !strcmp(property, "unavailable-features"))
         *result = json_array(); /* what the accelerator lacks the CPU was made without */
-    else if (p.kind == AT_DEVICE)
-        viv_mon_balloon_get(p.dev, property, result);
+    else if (p.kind == AT_DEVICE && !viv_mon_balloon_get(p.dev, property, result))
+        *result = viv_mon_get_device(p.dev, property);
     else if (p.kind == AT_OBJECT)
         *result = viv_mon_get_object(p.object, property);
     return *result ? 0 : viv_fail(err, ENOENT, "Property '%.80s' not found; qom-list names what can be read", property);
@@ -359,8 +360,12 @@ static int set_value(const struct place *p, const char *property, const char *va
 
     if (p->kind == AT_OBJECT)
         return viv_mon_set_object(p->object, property, value, members, err);
+    if (p->kind != AT_DEVICE)
+        return viv_fail(err, ENOENT, "Property '%.80s' cannot be set; those of devices and objects can", property);
+    if (strcmp(property, "guest-stats-polling-interval"))
+        return viv_mon_set_device(p->dev, property, value ? value : "", err);
     rc = viv_parse_i64(value ? value : "", &n, err);
-    return rc < 0 ? rc : viv_mon_balloon_set(p->kind == AT_DEVICE ? p->dev : NULL, property, n, err);
+    return rc < 0 ? rc : viv_mon_balloon_set(p->dev, property, n, err);
 }
 
 static int set_property(struct viv_raw_opts *raw, json_t **result, struct viv_err *err)
@@ -387,7 +392,7 @@ static int set_property(struct viv_raw_opts *raw, json_t **result, struct viv_er
 
 static const struct viv_opt_def set_args[] = {
     {.name = "path", .type = VIV_OPT_STR, .required = true, .help = "/machine/..., /objects/..."},
-    {.name = "property", .type = VIV_OPT_STR, .required = true, .help = "a balloon's guest-stats-polling-interval, a throttle-group's limits"},
+    {.name = "property", .type = VIV_OPT_STR, .required = true, .help = "a device's bootindex, a balloon's guest-stats-polling-interval, a throttle-group's limits"},
     {.name = "value", .type = VIV_OPT_STR, .required = true, .help = "a word, or JSON"},
     {.name = "json", .type = VIV_OPT_BOOL, .help = "nothing but JSON"},
     VIV_OPT_END,

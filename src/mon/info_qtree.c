@@ -84,8 +84,10 @@ static void put_buses(GString *s, const struct viv_dev *owner, unsigned indent);
 
 static void put_device(GString *s, const struct viv_dev *d, unsigned indent)
 {
+    g_auto(GStrv) props = viv_opts_describe(d->opts);
+
     g_string_append_printf(s, "%*sdev: %s, id \"%s\"\n", indent, "", d->cls->name, d->id ? d->id : "");
-    for (char **p = d->props; p && *p; p++)
+    for (char **p = props; *p; p++)
         g_string_append_printf(s, "%*s%s\n", indent + 2, "", *p);
     g_string_append_printf(s, "%*spath %s\n", indent + 2, "", d->path);
     if (d->cls->bus == VIV_BUS_PCI)

@@ -66,6 +66,10 @@ void viv_mon_use_balloon(void);
 struct viv_dev;
 bool viv_mon_balloon_get(const struct viv_dev *d, const char *property, json_t **result);
 int viv_mon_balloon_set(const struct viv_dev *d, const char *property, int64_t value, struct viv_err *err);
+/* qom_device.c, for the same: ObjectPropertyInfo of all that has a value; NULL: there is no such property, or it has none. */
+void viv_mon_list_device(const struct viv_dev *d, json_t *list);
+json_t *viv_mon_get_device(const struct viv_dev *d, const char *property);
+int viv_mon_set_device(const struct viv_dev *d, const char *property, const char *value, struct viv_err *err);
 /* commands_node.c, actions_bitmap.c, commands_job.c */
 extern const struct viv_mon_cmd viv_mon_nodes[], viv_mon_bitmaps[], viv_mon_jobs[];
 /* commands_graph.c */

@@ -205,6 +205,25 @@ struct viv_opts *viv_opts_new(const char *what, const struct viv_opt_def *def)
     return o;
 }
 
+static gpointer copy_text(gconstpointer text, gpointer unused)
+{
+    return g_strdup(text);
+}
+
+struct viv_opts *viv_opts_copy(const struct viv_opts *o)
+{
+    struct viv_opts *c = g_new0(struct viv_opts, 1);
+
+    *c = (struct viv_opts){.what = g_strdup(o->what), .def = o->def, .count = o->count, .values = g_new0(struct value, o->count)};
+    for (size_t i = 0; i < o->count; i++) {
+        c->values[i] = o->values[i];
+        c->values[i].text = g_strdup(o->values[i].text);
+        if (o->values[i].list)
+            c->values[i].list = g_ptr_array_copy(o->values[i].list, copy_text, NULL);
+    }
+    return c;
+}
+
 void viv_opts_free(struct viv_opts *o)
 {
     if (!o)

@@ -77,6 +77,41 @@ def limits(m):
         vm.fail(f"HMP: {said}")
 
 
+def helped(m):
+    """What can be added while the machine runs, and with which properties."""
+    for line, want, unwanted in (("help", 'name "virtio-rng-pci", bus PCI', '"VGA"'), ("?", '"usb-tablet"', '"i8254"'), ("virtio-rng,help", "rng=<str>", "Error"),
+                                 ("nosuch,help", "not a valid device model name", "\nname")):
+        said = m.q.cmd("human-monitor-command", **{"command-line": f"device_add {line}"})
+        if want not in said or unwanted in said:
+            vm.fail(f"device_add {line}: {said}")
+
+
+def boots(m):
+    """A device's properties are read by the names they were given by, and its place in the boot order is another one after a reset."""
+    path = {"path": "/machine/peripheral/n0"}
+
+    def get(name, **at):
+        return m.q.cmd("qom-get", property=name, **(at or path))
+
+    for id, index in ("n0", 1), ("n1", 2):
+        m.q.cmd("device_add", driver="virtio-net-pci", id=id, bootindex=index, mac=f"52:54:00:00:00:0{index}")
+    if [get(x) for x in ("mac", "bootindex")] != ["52:54:00:00:00:01", 1] or {"name": "mac", "type": "str"} not in m.q.cmd("qom-list", **path):
+        vm.fail(f"n0: {m.q.cmd('qom-list', **path)}")
+    m.q.cmd("qom-set", property="bootindex", value=3, **path)
+    if get("bootindex") != 3:
+        vm.fail("bootindex")
+    for name, value, why in ("bootindex", 2, "already that of"), ("bootindex", -2, "out of range"), ("bootindex", "x", "'x'"), ("mac", "x", "cannot be set"), ("nosuch", 1, "not found"):
+        try:
+            m.q.cmd("qom-set", property=name, value=value, **path)
+            vm.fail(f"qom-set {name} {value}: taken")
+        except RuntimeError as e:
+            if why not in str(e):
+                vm.fail(f"qom-set {name} {value}: {e}")
+    m.q.cmd("qom-set", property="bootindex", value=-1, **path)
+    if get("bootindex") != -1:
+        vm.fail("bootindex=-1")
+
+
 def used(m):
     """A source of random numbers stays as long as a device reads from it."""
     m.q.cmd("object-add", **add("rng-random", "r")[1])
@@ -94,6 +129,8 @@ def main():
     with Machine(vm.emulator()) as m:
         limits(m)
         used(m)
+        boots(m)
+        helped(m)
     monitored.same_answers(Machine, STEPS)
 
 

@@ -144,7 +144,7 @@ def main():
     kernel = os.path.join(work, "k")
     with open(kernel, "wb") as f:
         f.write(MULTIBOOT + ECHO + bytes(4096))
-    exit_dev = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+    exit_dev = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4,bus=isa.0"]
     check("Ctrl-A X", terminal(kernel, ["-nographic"], nographic) == 0)
     check("Ctrl-C on -serial stdio", terminal(kernel, ["-display", "none", "-serial", "stdio"], ctrl_c) == 0)
     check("no display", terminal(kernel, [], lambda fd, p: (told_where_it_is(fd),
