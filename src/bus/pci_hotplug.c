@@ -14,10 +14,19 @@ bool viv_pci_bus_takes_plugs(const struct viv_pci_bus *bus)
     return bus->slots;
 }
 
-static int refuse(const struct viv_pci_bus *bus, struct viv_err *err)
+/* What would work: a bus that somebody tells the guest about. */
+static const char *instead(const struct viv_pci_bus *bus, const struct viv_pci_bus *root)
 {
-    return viv_fail(err, ENOTSUP, "Bus '%s' does not support hotplugging%s", bus->name,
-                    bus->kind == VIV_PCIE_ROOT ? "; that of a pcie-root-port does: bus=ID" : "");
+    if (bus->kind == VIV_PCIE_LINK)
+        return "leave out hotplug=off of its port";
+    if (viv_pci_bus_kind(root) == VIV_PCIE_ROOT)
+        return "that of a pcie-root-port does: bus=ID";
+    return "guests are told by ACPI, of the first 16 buses, unless acpi=off or -global PIIX4_PM.acpi-...=off";
+}
+
+static int refuse(const struct viv_pci_bus *bus, const struct viv_board *board, struct viv_err *err)
+{
+    return viv_fail(err, ENOTSUP, "Bus '%s' does not support hotplugging; %s", bus->name, instead(bus, board->pci));
 }
 
 static int check(struct viv_board *board, struct viv_opts *opts, struct viv_err *err)
@@ -26,7 +35,7 @@ static int check(struct viv_board *board, struct viv_opts *opts, struct viv_err 
 
     if (!bus)
         return -ENODEV;
-    return bus->slots ? 0 : refuse(bus, err);
+    return bus->slots ? 0 : refuse(bus, board, err);
 }
 
 static void plugged(struct viv_dev *d)
@@ -40,7 +49,7 @@ static int ask(struct viv_dev *d, struct viv_err *err)
 {
     struct viv_pci_dev *p = (struct viv_pci_dev *)d;
 
-    return p->bus->slots ? p->bus->slots->ask(p->bus->slots_opaque, p, err) : refuse(p->bus, err);
+    return p->bus->slots ? p->bus->slots->ask(p->bus->slots_opaque, p, err) : refuse(p->bus, d->board, err);
 }
 
 /* Without power: nothing is decoded, no interrupt is sent, and what is under way ends unheard. */

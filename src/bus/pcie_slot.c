@@ -14,6 +14,7 @@
 #define ASK_AGAIN_NS (5 * (int64_t)VIV_NS_PER_SEC) /* as QEMU has it: scripts know it */
 
 enum {
+    SECONDARY_BUS = 0x19, /* from the configuration space's start */
     LINK_STATUS = 0x12, /* from the capability's start */
     SLOT_CAPABILITIES = 0x14,
     SLOT_CONTROL = 0x18,
@@ -121,11 +122,20 @@ void viv_pcie_set_present(struct viv_pci_dev *port)
     update(port, 0);
 }
 
+/* The bus has no number since the reset (PCI-to-PCI Bridge 1.2, 3.2.5.4), so nobody can have looked behind the port. What comes or goes
+ * now has been there, or not, all the time: firmware, which knows nothing of hot-plug, finds it. */
+static bool nobody_looked(const struct viv_pci_dev *port)
+{
+    return port->config[SECONDARY_BUS] == 0;
+}
+
 /* As if somebody pushed the card in and pressed the button: guests that see a button do not look at presence. For the functions
  * other than 0 they look when that comes. */
 static void plugged(void *opaque, struct viv_pci_dev *d)
 {
-    if (!(d->devfn & 7))
+    if (nobody_looked(opaque))
+        viv_pcie_set_present(opaque);
+    else if (!(d->devfn & 7))
         update(opaque, PRESENCE_CHANGED | BUTTON_PRESSED);
 }
 
@@ -156,7 +166,7 @@ static int ask(void *opaque, struct viv_pci_dev *d, struct viv_err *err)
     struct viv_pci_dev *port = opaque;
     bool pressed;
 
-    if (get(port, SLOT_CONTROL) & NO_POWER)
+    if (get(port, SLOT_CONTROL) & NO_POWER || nobody_looked(port))
         return 1;
     pressed = asked_for(port) != NULL;
     if (pressed && d->dev.life == VIV_DEV_ASKED)
@@ -170,7 +180,9 @@ static int ask(void *opaque, struct viv_pci_dev *d, struct viv_err *err)
 
 static void pulled(void *opaque, struct viv_pci_dev *d)
 {
-    if (!occupied(opaque))
+    if (nobody_looked(opaque))
+        viv_pcie_set_present(opaque);
+    else if (!occupied(opaque))
         update(opaque, PRESENCE_CHANGED);
 }
 

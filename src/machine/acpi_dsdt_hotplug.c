@@ -149,6 +149,8 @@ static void tell_bus(struct viv_aml *a, const struct viv_acpi_info *info, unsign
 {
     g_autofree char *path = bus_path(info, n);
 
+    if (!info->hot_bus[n].slots)
+        return;
     viv_aml_store(a);
     viv_aml_int(a, n);
     viv_aml_ref(a, "BNUM");

@@ -9,6 +9,7 @@
 #include <glib.h>
 
 #define HOT_PLUG_ROOM (2 * VIV_MIB) /* as kernels leave it themselves */
+#define IO_WINDOW     (4 * VIV_KIB) /* what a bridge's begin and end at */
 
 enum kind { IO, MEM, PREF, KINDS };
 
@@ -19,6 +20,7 @@ struct piece {
     unsigned devfn, reg;
     enum kind kind;
     bool mem64;
+    bool spare; /* ports for what may be plugged in: of these there are few, so what is there has them first */
     uint64_t size, align;
     struct bus *below; /* NULL: a BAR */
 };
@@ -102,9 +104,28 @@ static gint by_alignment(gconstpointer pa, gconstpointer pb)
 {
     const struct piece *a = pa, *b = pb;
 
+    if (a->spare != b->spare)
+        return a->spare - b->spare;
     if (a->align != b->align)
         return a->align < b->align ? 1 : -1;
     return a->devfn != b->devfn ? (int)a->devfn - (int)b->devfn : (int)a->reg - (int)b->reg;
+}
+
+/* Whether something there has ports. */
+static bool uses_io(const struct bus *b)
+{
+    for (guint i = 0; i < b->pieces->len; i++) {
+        const struct piece *p = &g_array_index(b->pieces, struct piece, i);
+
+        if (p->kind == IO && !p->spare)
+            return true;
+    }
+    return false;
+}
+
+static uint64_t hot_plug_room(enum kind kind)
+{
+    return kind == IO ? IO_WINDOW : HOT_PLUG_ROOM;
 }
 
 static struct bus *survey(struct viv_pci_bus *pci, unsigned *last, const uint8_t *pirq_line);
@@ -127,12 +148,13 @@ static void collect_bridge(struct bus *b, unsigned devfn, struct viv_pci_bus *pc
     viv_pci_config_write(b->pci, devfn, 0x1a, *last, 1);
     b->below = g_slist_prepend(b->below, below);
     for (enum kind k = IO; k < KINDS; k++) {
-        uint64_t unit = k == IO ? 4 * VIV_KIB : VIV_MIB;
+        uint64_t unit = k == IO ? IO_WINDOW : VIV_MIB;
         struct piece p = {.devfn = devfn, .reg = regs[k], .kind = k, .mem64 = k == PREF, .align = unit, .below = below};
 
         p.size = round_up(pack(below, k, 0, &p.align), unit);
-        if (k != IO && viv_pci_bus_takes_plugs(pci)) /* what comes later needs room */
-            p.size = MAX(p.size, HOT_PLUG_ROOM);
+        if (viv_pci_bus_takes_plugs(pci)) /* what comes later needs room */
+            p.size = MAX(p.size, hot_plug_room(k));
+        p.spare = k == IO && !uses_io(below);
         if (p.size)
             g_array_append_val(b->pieces, p);
     }

@@ -17,6 +17,7 @@ PLACES = {
     "NVMe, root port": ROOT + ["-device", "nvme,serial=x,drive=b,bus=rp"],
     "virtio-scsi, root port": ROOT + ["-device", "virtio-scsi-pci,bus=rp", "-device", "scsi-hd,drive=b"],
     "USB, root port": ROOT + ["-device", "qemu-xhci,bus=rp", "-device", "usb-storage,drive=b"],
+    "virtio-blk, plugged into a root port before the start": ROOT + ["-S", "-monitor", "stdio"],
     "virtio-blk, bridge": ["-M", "pc", "-device", "pci-bridge,id=br,chassis_nr=1", "-device", "virtio-blk-pci,drive=b,bus=br,addr=1"],
     "EHCI's third port": ["-M", "q35", "-usb", "-drive", "if=none,id=a,format=raw,file=A", "-device", "ide-hd,drive=a,bootindex=2",
                           "-device", "usb-storage,drive=b,bootindex=1,port=3"],
@@ -37,11 +38,11 @@ def sector(path, letter):
     return path
 
 
-def run(work, words, what):
+def run(work, words, what, typed=""):
     """What was said until the machine ended by its exit port."""
     out = f"{work}/out"
     p = subprocess.run([*vm.emulator(), "-m", "64", "-nodefaults", "-display", "none", "-debugcon", f"file:{out}", "-device",
-                        "isa-debug-exit,iobase=0xf4,iosize=1", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                        "isa-debug-exit,iobase=0xf4,iosize=1", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, input=typed,
                        text=True, timeout=100 * vm.SLOW)
     if p.returncode != 3:
         vm.fail(f"{what}: status {p.returncode}: {p.stdout}")
@@ -53,7 +54,8 @@ def places(work):
     a, b = sector(f"{work}/a", "A"), sector(f"{work}/b", "B")
     for name, words in PLACES.items():
         try:
-            said = run(work, [w.replace("file=A", f"file={a}") for w in words] + ["-drive", f"if=none,id=b,format=raw,file={b}"], name)
+            said = run(work, [w.replace("file=A", f"file={a}") for w in words] + ["-drive", f"if=none,id=b,format=raw,file={b}"], name,
+                       "device_add virtio-blk-pci,drive=b,bus=rp\ncont\n" if "-S" in words else "")
         except subprocess.TimeoutExpired:
             vm.fail(f"{name}: the disk is not booted")
         if said != "B":

@@ -139,6 +139,14 @@ bad "hotplug" -M q35 -device pcie-root-port,hotplug=perhaps
 bad "-blockdev: node-name is missing" -blockdev raw
 bad "the id 'id' already" -drive file=notakernel,format=raw,if=none,id=id -drive file=empty,format=raw,if=none,id=id
 bad "-device: no device named" -device id=x
+bad "-device virtio-rng-pci: id='1a' is no identifier: letters" -device virtio-rng-pci,id=1a
+bad "-device virtio-rng-pci: id='' is no identifier" -device virtio-rng-pci,id=
+bad "-device virtio-rng-pci: id='a/b' is no identifier" -device '{"driver": "virtio-rng-pci", "id": "a/b"}'
+bad "-device virtio-rng-pci: id=x is that of the 'virtio-scsi-pci' before it" -device virtio-scsi-pci,id=x -device virtio-rng-pci,id=x
+bad "-device isa-debug-exit: bus=isa.1: its bus is 'isa.0'" -device isa-debug-exit,bus=isa.1
+bad "there is no SCSI bus 'x'; there is 's.0', 't.0'" -device virtio-scsi-pci,id=s -device virtio-scsi-pci,id=t -device scsi-cd,bus=x
+bad "channel=1: SCSI buses here have the one channel 0" -device virtio-scsi-pci -device scsi-cd,channel=1
+bad "give the machine all of them with -smp" -device qemu64-x86_64-cpu,socket-id=1
 bad "'e1000x' is not a device we have" -device e1000x
 bad "did you mean 'virtio-blk-pci'" -device virtio-blk-cpi,drive=x
 bad "cannot be added" -device i8254
@@ -201,6 +209,7 @@ bad "announced by ACPI" -M microvm,auto-kernel-cmdline=on
 bad "there is no port for -serial" -M microvm,isa-serial=off -kernel kernel -serial file:f
 bad "no IDE controller; use virtio-blk" -M q35,sata=off -drive file=rom.bin,format=raw
 bad "ICH9-LPC.disable_s3=0: the machine cannot be suspended" -M q35 -global ICH9-LPC.disable_s3=0
+bad "root ports tell the guest themselves" -M q35 -global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=on
 bad "-global mc146818rtc.frob=1: mc146818rtc: unknown option 'frob'" -global mc146818rtc.frob=1
 bad "-global virtio-rng-pci.periods=1: virtio-rng-pci: unknown option 'periods'" -global virtio-rng-pci.periods=1
 bad "-global virtio-rng-pci.period=x: " -global virtio-rng-pci.period=x

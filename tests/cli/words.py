@@ -40,6 +40,12 @@ CASES = [
     (["-global", "usb-kbd.usb_version=1", "-device", "qemu-xhci"], None,
      {"device_add usb-kbd,id=k": r"device_add usb-kbd,id=k\s*\(viv\)", "info qtree": r'(?s)usb-kbd, id "k".{,200}usb_version = 1'}),
     (["-M", "q35", "-global", "PIIX4_PM.disable_s3=1"], "PIIX4_PM.disable_s3=1 has no effect: this machine has no such device", {}),
+    # What libvirt writes for <acpi-hotplug-bridge state='off'/>, and its like for the root bus.
+    (["-M", "q35", "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"], None, {}),
+    (["-global", "PIIX4_PM.acpi-pci-hotplug-with-bridge-support=off", "-device", "pci-bridge,id=b,chassis_nr=1"], None,
+     {"device_add virtio-rng-pci,id=r,bus=b": "Bus 'b' does not support hotplugging", "device_add virtio-rng-pci,id=r": r"id=r\s*\(viv\)"}),
+    (["-global", "PIIX4_PM.acpi-root-pci-hotplug=off", "-device", "pci-bridge,id=b,chassis_nr=1"], None,
+     {"device_add virtio-rng-pci,id=r": "Bus 'pci.0' does not support hotplugging; guests are told by ACPI.*PIIX4_PM", "device_add virtio-rng-pci,id=r,bus=b": r"bus=b\s*\(viv\)"}),
     # The card that nobody chose is one that every system has a driver for.
     ([], None, {"info network": "e1000"}),
     (["-M", "q35", "-nic", "user"], None, {"info network": "e1000"}),

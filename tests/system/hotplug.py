@@ -146,8 +146,11 @@ def case_bridge(work, rounds):
     m = Machine("pc", work, ["-device", "pci-bridge,id=b0,chassis_nr=1"])
     m.boot()
     disk_rounds(m, work, rounds, "/dev/vda", driver="virtio-blk-pci", bus="b0")
+    m.q.cmd("device_add", driver="piix3-usb-uhci", id="u", bus="b0")  # it has nothing but ports
+    m.run(WAIT.format("/sys/bus/usb/devices/usb1"))
+    m.unplug("u")
     m.end()
-    print(f"ok: pc, ACPI, behind a bridge: virtio-blk; {rounds} rounds")
+    print(f"ok: pc, ACPI, behind a bridge: virtio-blk, a UHCI controller; {rounds} rounds")
 
 
 def case_q35(work, rounds):

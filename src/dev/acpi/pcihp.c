@@ -64,7 +64,9 @@ uint32_t viv_pcihp_slots(const struct viv_pcihp *h, unsigned n)
 {
     uint32_t bits = 0;
 
-    for (unsigned slot = 0; n < h->count && slot < 32; slot++) {
+    if (n >= h->count || !viv_pci_bus_takes_plugs(h->bus[n].pci))
+        return 0;
+    for (unsigned slot = 0; slot < 32; slot++) {
         if (viv_pci_slot_removable(h->bus[n].pci, slot))
             bits |= 1u << slot;
     }
@@ -100,6 +102,8 @@ static uint64_t hp_read(void *opaque, uint64_t off, unsigned size)
 /* Not only what it was asked for: a guest may let go by itself. */
 static void eject(struct viv_pcihp *h, uint32_t bits)
 {
+    if (!viv_pci_bus_takes_plugs(h->bus[h->select].pci))
+        return;
     h->down[h->select] &= ~bits;
     for (unsigned slot = 0; slot < 32; slot++) {
         if (bits >> slot & 1)
@@ -137,12 +141,17 @@ static void hp_write(void *opaque, uint64_t off, uint64_t value, unsigned size)
 
 /* ---- making ---- */
 
+static struct viv_pcihp_bus *number(struct viv_pcihp *h, struct viv_pci_bus *bus)
+{
+    h->bus[h->count] = (struct viv_pcihp_bus){h, bus};
+    return &h->bus[h->count++];
+}
+
 bool viv_pcihp_add(struct viv_pcihp *h, struct viv_pci_bus *bus)
 {
-    if (h->count == VIV_PCIHP_BUSES)
+    if (h->count == VIV_PCIHP_BUSES || h->bridges_stay)
         return false;
-    h->bus[h->count] = (struct viv_pcihp_bus){h, bus};
-    viv_pci_bus_set_slots(bus, &slots, &h->bus[h->count++]);
+    viv_pci_bus_set_slots(bus, &slots, number(h, bus));
     return true;
 }
 
@@ -151,7 +160,9 @@ void viv_pcihp_init(struct viv_pcihp *h, struct viv_pci_bus *root)
     static const struct viv_region_ops ops = {hp_read, hp_write, 4, 4, false, false};
     struct viv_region_desc desc = {.name = "acpi-pci-hotplug", .kind = VIV_REGION_IO, .size = VIV_PCIHP_SIZE, .ops = &ops, .opaque = h};
 
-    viv_pcihp_add(h, root);
+    number(h, root); /* 0, also where nothing is plugged in there */
+    if (!h->root_stays)
+        viv_pci_bus_set_slots(root, &slots, &h->bus[0]);
     h->ports = viv_region_new(h->dev->board->io, &desc);
     viv_region_map(h->ports, VIV_PCIHP_PORT, 0);
 }
@@ -199,6 +210,8 @@ const struct viv_state_table viv_pcihp_state = {
         (const struct viv_field[]){
             VIV_F_CONFIG(viv_pcihp, dev),
             VIV_F_CONFIG(viv_pcihp, event),
+            VIV_F_CONFIG(viv_pcihp, root_stays),
+            VIV_F_CONFIG(viv_pcihp, bridges_stay),
             VIV_F_CONFIG(viv_pcihp, bus),
             VIV_F_CONFIG(viv_pcihp, count),
             VIV_F_INTS(viv_pcihp, up),

@@ -29,6 +29,7 @@ struct viv_pcihp_bus {
 struct viv_pcihp {
     struct viv_dev *dev;
     void (*event)(struct viv_dev *dev); /* raises the general-purpose event */
+    bool root_stays, bridges_stay;      /* nothing comes or goes on the root bus, on those of bridges */
     struct viv_pcihp_bus bus[VIV_PCIHP_BUSES];
     unsigned count;
     uint32_t up[VIV_PCIHP_BUSES], down[VIV_PCIHP_BUSES], select;
@@ -37,8 +38,8 @@ struct viv_pcihp {
 /* VIV_F_STRUCT(my_dev, hp, viv_pcihp_state). */
 extern const struct viv_state_table viv_pcihp_state;
 
-/* dev and event are the caller's. The root bus is `root`; buses of bridges come later, in an order that the machine's
- * configuration alone decides. False: no room. */
+/* dev, event, root_stays and bridges_stay are the caller's. The root bus is `root`; buses of bridges come later, in an order that the machine's
+ * configuration alone decides. False: no room, or bridges_stay. */
 void viv_pcihp_init(struct viv_pcihp *h, struct viv_pci_bus *root);
 bool viv_pcihp_add(struct viv_pcihp *h, struct viv_pci_bus *bus);
 void viv_pcihp_fini(struct viv_pcihp *h);

@@ -37,17 +37,22 @@ static void need_ram(void)
         g_assert_cmpint(viv_ram_new("pc.ram", 2 * VIV_MIB, &ram, &err), ==, 0);
 }
 
-static void begin(void)
+static void begin_with(const char *how)
 {
     need_ram();
     rig_init();
     rig_add("i440FX", "addr=0");
     rig_add("PIIX3", "addr=1,multifunction=on");
-    pm = rig_add("PIIX4_PM", "addr=1.3");
+    pm = rig_add("PIIX4_PM", how);
     viv_piix4_pm_setup(pm, VIV_PIIX4_PM_BASE);
     out16(GPE_EN, 1 << VIV_PCIHP_GPE);
     events = g_string_new(NULL);
     viv_vm_event_set_handler(heard);
+}
+
+static void begin(void)
+{
+    begin_with("addr=1.3");
 }
 
 static void end(void)
@@ -208,13 +213,42 @@ static void test_refused(void)
     end();
 }
 
+/* The root bus has its number, and nothing comes or goes there; or only there. */
+static void test_stays(void)
+{
+    struct viv_pci_dev *bridge;
+    struct viv_pcihp *h;
+
+    begin_with("addr=1.3,acpi-root-pci-hotplug=off");
+    bridge = (struct viv_pci_dev *)rig_add("pci-bridge", "addr=3,chassis_nr=1");
+    refused("a", "addr=5", "Bus 'pci.0' does not support hotplugging");
+    rig_add("pci-testdev", "addr=5");
+    g_assert_cmphex(in32(REMOVABLE), ==, 0);
+    out32(EJECT, 1 << 5);
+    g_assert_cmphex(id_at(5), !=, 0xffffffff);
+    g_assert_true(viv_pcihp_add(viv_piix4_pm_hotplug(pm), viv_pci_bus_behind(bridge)));
+    plug("a", "bus=pci.0.03.0,addr=1");
+    out32(SELECT, 1);
+    g_assert_cmphex(in32(UP), ==, 2);
+    end();
+
+    begin_with("addr=1.3,acpi-pci-hotplug-with-bridge-support=off");
+    bridge = (struct viv_pci_dev *)rig_add("pci-bridge", "addr=3,chassis_nr=1");
+    h = viv_piix4_pm_hotplug(pm);
+    g_assert_false(viv_pcihp_add(h, viv_pci_bus_behind(bridge)));
+    refused("a", "bus=pci.0.03.0,addr=1", "Bus 'pci.0.03.0' does not support hotplugging");
+    plug("a", "addr=5");
+    g_assert_cmphex(in32(UP), ==, 1 << 5);
+    end();
+}
+
 static void test_bridge(void)
 {
     struct viv_pci_dev *bridge;
 
     begin();
     bridge = (struct viv_pci_dev *)rig_add("pci-bridge", "addr=3,chassis_nr=1");
-    refused("a", "bus=pci.0.03.0,addr=1", "Bus 'pci.0.03.0' does not support hotplugging");
+    refused("a", "bus=pci.0.03.0,addr=1", "Bus 'pci.0.03.0' does not support hotplugging; guests are told by ACPI");
     g_assert_true(viv_pcihp_add(viv_piix4_pm_hotplug(pm), viv_pci_bus_behind(bridge)));
     plug("a", "bus=pci.0.03.0,addr=1");
     g_assert_cmphex(in32(UP), ==, 0);
@@ -351,6 +385,7 @@ int main(int argc, char **argv)
     g_test_add_func("/pcihp/eject", test_eject);
     g_test_add_func("/pcihp/refused", test_refused);
     g_test_add_func("/pcihp/bridge", test_bridge);
+    g_test_add_func("/pcihp/stays", test_stays);
     g_test_add_func("/pcihp/making", test_making);
     g_test_add_func("/pcihp/state", test_state);
     return g_test_run();

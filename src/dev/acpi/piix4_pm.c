@@ -165,6 +165,8 @@ static int piix4_pm_realize(struct viv_dev *d, struct viv_opts *opts, struct viv
     viv_acpi_pm_init(&p->pm, BLOCK_SIZE);
     p->smbus = viv_region_new(d->board->io, &desc);
     p->hp = (struct viv_pcihp){.dev = d, .event = hotplug_event};
+    p->hp.root_stays = !viv_opts_bool(opts, "acpi-root-pci-hotplug");
+    p->hp.bridges_stay = !viv_opts_bool(opts, "acpi-pci-hotplug-with-bridge-support");
     viv_pcihp_init(&p->hp, p->pci.bus);
 
     p->pci.config[0x3d] = 1; /* pin A; the chip raises line 9 by itself */
@@ -233,7 +235,13 @@ static const struct viv_state_table piix4_pm_state = {
     .post_load = piix4_pm_post_load,
 };
 
-static const struct viv_opt_def props[] = {VIV_PCI_PROPS, VIV_ACPI_PM_PROPS, VIV_OPT_END};
+static const struct viv_opt_def props[] = {
+    VIV_PCI_PROPS,
+    VIV_ACPI_PM_PROPS,
+    {.name = "acpi-root-pci-hotplug", .type = VIV_OPT_BOOL, .def = "on", .help = "devices come and go on the root bus"},
+    {.name = "acpi-pci-hotplug-with-bridge-support", .type = VIV_OPT_BOOL, .def = "on", .help = "devices come and go behind bridges"},
+    VIV_OPT_END,
+};
 
 const struct viv_dev_class viv_dev_piix4_pm = {
     .name = "PIIX4_PM",

@@ -335,6 +335,9 @@ static int ich9_realize(struct viv_dev *d, struct viv_opts *opts, struct viv_err
     struct viv_region_desc desc = {.name = "ich9-rcba", .kind = VIV_REGION_IO, .size = RCBA_SIZE, .ops = &rcba, .opaque = p};
     int rc = viv_acpi_pm_check(opts, "ICH9-LPC", err);
 
+    if (!rc && viv_opts_bool(opts, "acpi-pci-hotplug-with-bridge-support"))
+        rc = viv_fail(err, ENOTSUP, "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=on: root ports tell the guest themselves, by the "
+                                    "registers of their slots; leave it out");
     if (!rc)
         rc = viv_pci_dev_init(&p->pci, &ids, opts, err);
     if (rc < 0)
@@ -435,6 +438,7 @@ static const struct viv_state_table ich9_state = {
 static const struct viv_opt_def props[] = {
     VIV_PCI_PROPS,
     VIV_ACPI_PM_PROPS,
+    {.name = "acpi-pci-hotplug-with-bridge-support", .type = VIV_OPT_BOOL, .def = "off", .help = "off: root ports tell the guest themselves"},
     {.name = "x-smi-broadcast", .type = VIV_OPT_BOOL, .def = "on", .help = "firmware may have SMIs sent to all CPUs"},
     VIV_OPT_END,
 };

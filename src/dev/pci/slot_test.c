@@ -169,6 +169,29 @@ static void test_plug(void)
     end();
 }
 
+/* Before anybody has given the bus a number what is plugged in has power, as if it had been there from the start, and may be taken out. */
+static void test_before_boot(void)
+{
+    begin("", false);
+    viv_dev_lock();
+    viv_dev_reset_all();
+    viv_dev_unlock();
+    g_assert_cmpint(plug("a"), ==, 0);
+    g_assert_cmphex(rd(STATUS, 2), ==, PRESENT);
+    g_assert_cmphex(rd(CONTROL, 2), ==, ON | 3 << 6);
+    g_assert_cmpint(ask("a"), ==, 0);
+    rig_turn();
+    g_assert_cmpstr(events->str, ==, "DEVICE_DELETED\n");
+    g_assert_cmphex(rd(STATUS, 2), ==, 0);
+    g_assert_cmphex(rd(CONTROL, 2), ==, NO_POWER | OFF | 3 << 6);
+    g_assert_cmpint(plug("a"), ==, 0);
+    viv_pci_config_write(rig.board.pci, 0x10, 0x18, 0x00010100, 4);
+    g_assert_cmphex(behind(), ==, 0x00051b36);
+    g_assert_cmpint(ask("a"), ==, 0);
+    g_assert_cmphex(rd(STATUS, 2), ==, PRESENT | PRESSED);
+    end();
+}
+
 static void test_unplug(void)
 {
     begin("", false);
@@ -328,6 +351,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/slot/registers", test_registers);
     g_test_add_func("/slot/plug", test_plug);
+    g_test_add_func("/slot/before-boot", test_before_boot);
     g_test_add_func("/slot/unplug", test_unplug);
     g_test_add_func("/slot/again", test_again);
     g_test_add_func("/slot/functions", test_functions);
