@@ -134,6 +134,8 @@ static int rng_post_load(void *obj, int version, struct viv_err *err)
 
     if (r->max_bytes ? r->left > r->max_bytes : r->left != UINT64_MAX)
         return viv_fail(err, EINVAL, "virtio-rng: saved with another max-bytes");
+    if (!r->max_bytes && viv_timer_expiry_ns(r->refill) != INT64_MAX)
+        return viv_fail(err, EINVAL, "virtio-rng: there is no max-bytes, and a time at which it begins anew");
     return 0;
 }
 
