@@ -14,9 +14,9 @@ void viv_vcpu_request(struct viv_vcpu *v, uint32_t bits)
         atomic_fetch_add(&v->nmis, 1);
     atomic_fetch_or(&v->requests, bits);
     if (__atomic_load_n(&v->sleeping, __ATOMIC_SEQ_CST)) {
-        pthread_mutex_lock(&v->sleep_lock);
-        pthread_cond_signal(&v->sleep_cond);
+        pthread_mutex_lock(&v->sleep_lock); /* it looks at `requests`, or waits */
         pthread_mutex_unlock(&v->sleep_lock);
+        pthread_cond_signal(&v->sleep_cond); /* not before: it would wake to wait for the lock */
     }
     if (v->kick && v != viv_vcpu_self)
         v->kick(v);
