@@ -78,16 +78,13 @@ int viv_bootorder_add(const struct viv_dev *d, int64_t index, const char *path, 
 
 void viv_bootorder_remove(const struct viv_dev *d)
 {
-    for (GSList *i = entries; i; i = i->next) {
-        struct entry *e = i->data;
+    struct entry *e = entry_of(d);
 
-        if (e->dev != d)
-            continue;
-        entries = g_slist_delete_link(entries, i);
-        g_free(e->path);
-        g_free(e);
+    if (!e)
         return;
-    }
+    entries = g_slist_remove(entries, e);
+    g_free(e->path);
+    g_free(e);
 }
 
 char *viv_bootorder_text(bool strict)

@@ -25,7 +25,7 @@ static json_t *list_value(const struct viv_dev *d, const char *name)
     json_t *list = json_array();
 
     for (size_t i = 0; i < viv_opts_list_len(d->opts, name); i++)
-        json_array_append_new(list, json_string(viv_opts_list_item(d->opts, name, i)));
+        json_array_append_new(list, viv_mon_text(viv_opts_list_item(d->opts, name, i)));
     return list;
 }
 
@@ -46,7 +46,7 @@ static json_t *value_of(const struct viv_dev *d, const struct viv_opt_def *p)
     case VIV_OPT_LIST:
         return list_value(d, p->name);
     default:
-        return json_string(viv_opts_str(d->opts, p->name));
+        return viv_mon_text(viv_opts_str(d->opts, p->name));
     }
 }
 

@@ -50,7 +50,7 @@ struct viv_opts *viv_opts_new(const char *what, const struct viv_opt_def *def);
 int viv_opts_set(struct viv_opts *o, const char *key, const char *value, struct viv_err *err);
 void viv_opts_free(struct viv_opts *o); /* NULL allowed */
 
-struct viv_opts *viv_opts_copy(const struct viv_opts *o);
+struct viv_opts *viv_opts_copy(const struct viv_opts *o); /* the schema is shared */
 
 /* Was it given (not a default)? */
 bool viv_opts_given(const struct viv_opts *o, const char *key);

@@ -2,51 +2,17 @@
 """What the gdb server answers to packets that gdb rarely or never sends, and in what pieces (RSP, gdb's manual, appendix E)."""
 import os
 import re
-import socket
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import multiboot  # noqa: E402
+import rsp  # noqa: E402
 import vm  # noqa: E402
 
 # 1: inc %eax; jmp 1b
 SPIN = bytes.fromhex("40ebfd")
 # mov $3,%al; out %al,$0xf4; 1: jmp 1b
 LEAVE = bytes.fromhex("b003e6f4ebfe")
-
-
-class Client:
-    def __init__(self, path):
-        end = time.monotonic() + 10 * vm.SLOW
-        self.buf = b""
-        while True:
-            self.s = socket.socket(socket.AF_UNIX)
-            try:
-                self.s.connect(path)
-                break
-            except OSError:
-                if time.monotonic() > end:
-                    vm.fail(f"no gdb server at {path}")
-                time.sleep(0.02)
-        self.s.settimeout(10 * vm.SLOW)
-
-    def send(self, body):
-        self.s.sendall(b"$" + body.encode() + b"#%02x" % (sum(body.encode()) & 255))
-
-    def packet(self):
-        """The next packet's body; None: it has hung up."""
-        while not (m := re.search(rb"\$([^#]*)#..", self.buf)):
-            more = self.s.recv(65536)
-            if not more:
-                return None
-            self.buf += more
-        self.buf = self.buf[m.end():]
-        return m[1].decode()
-
-    def ask(self, body):
-        self.send(body)
-        return self.packet()
 
 
 def machine(work, code, *args):
@@ -85,7 +51,7 @@ def console(c, line):
 def test_points(work):
     args, sock = machine(work, SPIN)
     with vm.Guest(args, "points"):
-        c = Client(sock)
+        c = rsp.Client(sock)
         check("a condition", c.ask("Z0,100020,1;X3,220022"), "E22")
         check("commands", c.ask("Z1,100020,1;cmds:0,X1,27"), "E22")
         check("none of these is set", c.ask("z0,100020,1"), "E01")
@@ -98,7 +64,7 @@ def test_points(work):
 def test_console(work):
     args, sock = machine(work, SPIN)
     with vm.Guest(args, "console"):
-        c = Client(sock)
+        c = rsp.Client(sock)
         text = console(c, "help")
         if len(text) <= 0x2000 or "xp" not in text or not text.endswith("\n"):
             vm.fail(f"monitor help ends after {len(text)} bytes: {text[-60:]}")
@@ -108,7 +74,7 @@ def test_console(work):
 def test_registers(work):
     args, sock = machine(work, SPIN)
     with vm.Guest(args, "registers"):
-        c = Client(sock)
+        c = rsp.Client(sock)
         names = re.findall(r'<reg name="(\w+)"', description(c))
         for name in "fs_base", "gs_base", "k_gs_base":
             n = names.index(name)
@@ -120,12 +86,12 @@ def test_registers(work):
 def test_end(work):
     args, sock = machine(work, LEAVE, "-device", "isa-debug-exit,iobase=0xf4,iosize=1")
     with vm.Guest(args, "end") as g:
-        check("the guest ends", Client(sock).ask("vCont;c"), "W07")
+        check("the guest ends", rsp.Client(sock).ask("vCont;c"), "W07")
         if g.wait() != 7:
             g.die(f"status {g.p.returncode}")
     args, sock = machine(work, SPIN)
     with vm.Guest(args, "killed") as g:
-        check("vKill", Client(sock).ask("vKill;1"), "OK")
+        check("vKill", rsp.Client(sock).ask("vKill;1"), "OK")
         g.wait()
 
 

@@ -2,10 +2,8 @@
 """Under QEMU's names the programs say what scripts look for: the version's first line, the monitor's prompt and nothing behind it, the name before an error."""
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import vm  # noqa: E402
@@ -34,12 +32,7 @@ def prompt(program, work):
     path = f"{work}/m{os.path.basename(program)}"
     p = subprocess.Popen([program, "-S", "-M", "pc", "-m", "16", "-nodefaults", "-display", "none", "-monitor", f"unix:{path},server=on,wait=off"],
                          stderr=subprocess.DEVNULL)
-    with socket.socket(socket.AF_UNIX) as s:
-        end = time.monotonic() + 30 * vm.SLOW
-        while s.connect_ex(path):
-            if time.monotonic() > end:
-                vm.fail(f"no monitor of {program}")
-            time.sleep(0.05)
+    with vm.connect(path, f"monitor of {program}", 30 * vm.SLOW) as s:
         s.settimeout(10 * vm.SLOW)
         said = b""
         try:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import sys
 import time
 
@@ -24,15 +23,7 @@ def check(what, ok):
 
 class Raw:
     def __init__(self, path):
-        end = time.monotonic() + 30
-        while True:
-            self.s = socket.socket(socket.AF_UNIX)
-            try:
-                self.s.connect(path)
-                break
-            except OSError:
-                check("no QMP socket", time.monotonic() < end)
-                time.sleep(0.02)
+        self.s = vm.connect(path, "QMP", 30)
         self.s.settimeout(20)
         self.f = self.s.makefile("rb")
 

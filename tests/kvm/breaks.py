@@ -3,12 +3,11 @@
 
 A KVM that emulates kernel code (viv doctor: slow) watches no data: that part is left out there, with a line."""
 import os
-import socket
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import multiboot  # noqa: E402
+import rsp  # noqa: E402
 import vm  # noqa: E402
 
 CODE = b"\xbb\x00\x00\x20\x00" + b"\x40" + b"\x89\x03" + b"\x90" + b"\xeb\xfa"  # mov $0x200000,%ebx; 1: inc %eax; mov %eax,(%ebx); nop; jmp 1b
@@ -16,34 +15,14 @@ INC, STORE, NOP = (multiboot.CODE + at for at in (5, 6, 8))
 COUNTER = 0x200000
 
 
-class Gdb:
-    def __init__(self, path):
-        self.s = socket.socket(socket.AF_UNIX)
-        end = time.monotonic() + 20 * vm.SLOW
-        while self.s.connect_ex(path):
-            if time.monotonic() > end:
-                vm.fail("no gdb server")
-            time.sleep(0.05)
-        self.s.settimeout(30 * vm.SLOW)
-
-    def cmd(self, text):
-        body = text.encode()
-        self.s.sendall(b"$" + body + b"#%02x" % (sum(body) & 255))
-        got = b""
-        while not got.endswith(b"#"):
-            byte = self.s.recv(1)
-            got = b"" if byte in b"$+" else got + byte
-        self.s.recv(2)
-        self.s.sendall(b"+")
-        return got[:-1].decode()
-
+class Gdb(rsp.Client):
     def must(self, text, want):
-        got = self.cmd(text)
+        got = self.ask(text)
         if not got.startswith(want):
             vm.fail(f"{text}: {got}, not {want}")
 
     def number(self, text):
-        return int.from_bytes(bytes.fromhex(self.cmd(text)), "little")
+        return int.from_bytes(bytes.fromhex(self.ask(text)), "little")
 
     def at(self, pc):
         if self.number("p10") != pc:
@@ -82,7 +61,7 @@ def main():
     args = ["-M", "pc", "-m", "16M", "-accel", "kvm", "-nodefaults", "-display", "none", "-kernel", multiboot.kernel(work, CODE), "-S", "-gdb",
             f"unix:{work}/gdb", "-serial", "stdio"]
     with vm.Guest(args, "kvm") as g:
-        gdb = Gdb(f"{work}/gdb")
+        gdb = Gdb(f"{work}/gdb", 20 * vm.SLOW, 30 * vm.SLOW)
         gdb.must("?", "T")
         breaks(gdb, 0)
         breaks(gdb, 1)

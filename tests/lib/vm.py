@@ -193,20 +193,25 @@ class Guest:
         self.kill()
 
 
+def connect(path, who, seconds):
+    """A socket to who listens at `path`, or will within so many seconds."""
+    s = socket.socket(socket.AF_UNIX)
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            s.connect(path)
+            return s
+        except OSError as e:
+            if time.monotonic() > end:
+                fail(f"no {who} at {path}: {e}")
+            time.sleep(0.02)
+
+
 class QMP:
     """A QMP client on a unix socket; negotiates at once."""
 
     def __init__(self, path, timeout=30):
-        self.s = socket.socket(socket.AF_UNIX)
-        end = time.monotonic() + timeout * SLOW
-        while True:
-            try:
-                self.s.connect(path)
-                break
-            except OSError as e:
-                if time.monotonic() > end:
-                    fail(f"no QMP at {path}: {e}")
-                time.sleep(0.05)
+        self.s = connect(path, "QMP", timeout * SLOW)
         # Not one text file for both ways: writing to it drops what it has read ahead.
         self.f = self.s.makefile("rb")
         self.events = []
